@@ -1,0 +1,61 @@
+"""The base of every core type: frozen, closed to unknown fields, lossless in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Frozen(BaseModel):
+    """A Pydantic model that does not change after it was made and takes no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FrozenDict(Mapping[K, V]):
+    """A mapping that does not change; in a Pydantic model it reads from and writes to a JSON object."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[K, V] | None = None) -> None:
+        object.__setattr__(self, "_items", dict(items or {}))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise TypeError("a FrozenDict does not change; make a new one")
+
+    def __getitem__(self, key: K) -> V:
+        value: V = self._items[key]
+        return value
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+    def __reduce__(self) -> tuple[type[FrozenDict[K, V]], tuple[dict[K, V]]]:
+        return (type(self), (dict(self._items),))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate as a dict of the declared key and value types; serialise as a plain dict."""
+        key, value = get_args(source) or (Any, Any)
+        plain = core_schema.dict_schema(handler.generate_schema(key), handler.generate_schema(value))
+        from_mapping = core_schema.no_info_before_validator_function(
+            lambda v: dict(v) if isinstance(v, FrozenDict) else v, plain
+        )
+        return core_schema.no_info_after_validator_function(
+            cls, from_mapping, serialization=core_schema.plain_serializer_function_ser_schema(dict)
+        )

@@ -1,0 +1,125 @@
+"""What may be told to whom: a policy with hazard categories and age bands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from taleward.core.errors import UnknownName
+from taleward.core.frozen import Frozen, FrozenDict
+
+Severity = Literal["none", "mild", "moderate", "severe"]
+"""How strong a hazard is, in rising order; `none` is only a tolerance, never a finding's severity."""
+
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def exceeds(severity: Severity, tolerance: Severity) -> bool:
+    """Whether a hazard of this severity is more than the tolerance allows."""
+    return SEVERITIES.index(severity) > SEVERITIES.index(tolerance)
+
+
+class Category(Frozen):
+    """A kind of hazard.
+
+    Attributes:
+        title: The category's name for people.
+        definition: What belongs to it, as a judge is told.
+        allowed: Short examples of what looks like it and does not belong to it.
+        not_allowed: Short examples of what belongs to it.
+    """
+
+    title: str = Field(min_length=1)
+    definition: str = Field(min_length=1)
+    allowed: tuple[str, ...] = ()
+    not_allowed: tuple[str, ...] = ()
+
+
+class Band(Frozen):
+    """What one age band may read.
+
+    Attributes:
+        ages: Youngest and oldest age in years, both included.
+        writing: How to write for this age, as a writer is told.
+        tolerance: The strongest severity allowed in each category; `none` where a category is not named.
+        thresholds: The score in 0..1 from which a classifier's answer fails, one for each category that
+            differs from `threshold`.
+        threshold: The score from which every other category fails.
+    """
+
+    ages: tuple[int, int]
+    writing: str = Field(min_length=1)
+    tolerance: FrozenDict[str, Severity] = FrozenDict()
+    thresholds: FrozenDict[str, Probability] = FrozenDict()
+    threshold: Probability = 0.5
+
+    @model_validator(mode="after")
+    def _ages_rise(self) -> Band:
+        if not 0 <= self.ages[0] <= self.ages[1]:
+            msg = f"ages must be youngest then oldest, both from 0 up; got {list(self.ages)}"
+            raise ValueError(msg)
+        return self
+
+
+class Policy(Frozen):
+    """Hazard categories, and what each age band allows of them.
+
+    Attributes:
+        name: The policy's name, for example `kids`.
+        version: Changes whenever a verdict under the policy could change.
+        description: One sentence for people.
+        severities: What `mild`, `moderate` and `severe` mean, as a judge is told.
+        categories: Category names to categories.
+        bands: Band names, for example `6-8`, to bands.
+    """
+
+    name: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+    description: str = Field(min_length=1)
+    severities: FrozenDict[Severity, str]
+    categories: FrozenDict[str, Category]
+    bands: FrozenDict[str, Band]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Policy:
+        if not self.categories or not self.bands:
+            msg = "a policy needs at least one category and one band"
+            raise ValueError(msg)
+        if set(self.severities) != set(SEVERITIES[1:]):
+            msg = f"severities must define exactly {list(SEVERITIES[1:])}; got {sorted(self.severities)}"
+            raise ValueError(msg)
+        for name, band in self.bands.items():
+            for field in ("tolerance", "thresholds"):
+                unknown = sorted(set(getattr(band, field)) - set(self.categories))
+                if unknown:
+                    known = ", ".join(self.categories)
+                    msg = f"bands.{name}.{field} names {unknown}, which are no categories here; known: {known}"
+                    raise ValueError(msg)
+        return self
+
+    @property
+    def id(self) -> str:
+        """Name and version, for example `kids@1`."""
+        return f"{self.name}@{self.version}"
+
+    def band(self, name: str) -> Band:
+        """The band of that name.
+
+        Raises:
+            UnknownName: There is no such band; the message lists those there are.
+        """
+        if name not in self.bands:
+            raise UnknownName(f"band of policy {self.name!r}", name, self.bands)
+        return self.bands[name]
+
+    def threshold(self, category: str, band: str) -> float:
+        """The score in 0..1 from which a classifier's answer in this category fails for the band."""
+        rules = self.band(band)
+        return rules.thresholds.get(category, rules.threshold)
+
+    def tolerance(self, category: str, band: str) -> Severity:
+        """The strongest severity in this category that the band allows."""
+        return self.band(band).tolerance.get(category, "none")
