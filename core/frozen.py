@@ -22,6 +22,7 @@ class FrozenDict(Mapping[K, V]):
     """A mapping that does not change; in a Pydantic model it reads from and writes to a JSON object."""
 
     __slots__ = ("_items",)
+    _items: dict[K, V]
 
     def __init__(self, items: Mapping[K, V] | None = None) -> None:
         object.__setattr__(self, "_items", dict(items or {}))
@@ -30,8 +31,7 @@ class FrozenDict(Mapping[K, V]):
         raise TypeError("a FrozenDict does not change; make a new one")
 
     def __getitem__(self, key: K) -> V:
-        value: V = self._items[key]
-        return value
+        return self._items[key]
 
     def __iter__(self) -> Iterator[K]:
         return iter(self._items)

@@ -31,7 +31,10 @@ def load_policy(name_or_path: str | Path) -> Policy:
     if isinstance(name_or_path, str) and not name_or_path.endswith((".yaml", ".yml")):
         if name_or_path not in policy_names():
             raise UnknownName(
-                "policy", name_or_path, policy_names(), hint="A policy of your own goes by its .yaml file's path."
+                "policy",
+                name_or_path,
+                policy_names(),
+                hint="A policy of your own goes by its .yaml file's path.",
             )
         return _shipped(name_or_path)
     return load_yaml(Path(name_or_path), Policy)
