@@ -1,0 +1,55 @@
+"""Chat models by spec. A new backend is one function and one line in `PROVIDERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from taleward.backends.embedded import embedded_path
+from taleward.backends.hosted import langchain_chat, openai_chat
+from taleward.backends.spec import ModelSpec, parse_spec
+
+
+def _embedded(spec: ModelSpec, **options: Any) -> BaseChatModel:
+    from taleward.backends.huggingface import HuggingFaceChat
+
+    return HuggingFaceChat(spec=str(spec), path=str(embedded_path(spec.model)), **options)
+
+
+def _hf(spec: ModelSpec, **options: Any) -> BaseChatModel:
+    from taleward.backends.huggingface import HuggingFaceChat
+
+    return HuggingFaceChat(spec=str(spec), path=spec.model, **options)
+
+
+PROVIDERS: dict[str, Callable[..., BaseChatModel]] = {
+    "embedded": _embedded,
+    "hf": _hf,
+    "openai": openai_chat,
+}
+"""Providers of our own; every other name goes to LangChain's `init_chat_model`."""
+
+
+def chat_model(model: str | BaseChatModel, **options: Any) -> BaseChatModel:
+    """The chat model behind a spec.
+
+    Args:
+        model: A spec such as `embedded:storyteller`, `hf:Qwen/Qwen3-0.6B` or `openai:gpt-5-mini`; or a LangChain
+            chat model, which is given back as it is.
+        options: For the model: `temperature`, `max_tokens`, `seed`, and `base_url` for `openai:`.
+
+    Raises:
+        ConfigurationError: The spec is none, the provider is unknown, a library or a key is missing, or options
+            came with a ready model.
+    """
+    if isinstance(model, BaseChatModel):
+        if options:
+            raise ConfigurationError(
+                f"a ready {type(model).__name__} takes no options here; got {sorted(options)}.",
+                hint="Set them where the model is made, or give a spec such as 'openai:gpt-5-mini'.",
+            )
+        return model
+    spec = parse_spec(model)
+    return PROVIDERS.get(spec.provider, langchain_chat)(spec, **options)

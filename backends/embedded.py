@@ -1,0 +1,25 @@
+"""The models that come with Taleward, and where their files lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from taleward.core.errors import UnknownName
+
+_MODELS = Path(__file__).parent / "models"
+
+
+def embedded_names() -> tuple[str, ...]:
+    """The embedded models, sorted: each is a folder with its weights and its model card."""
+    return tuple(sorted(p.parent.name for p in _MODELS.glob("*/README.md")))
+
+
+def embedded_path(name: str) -> Path:
+    """The folder of an embedded model.
+
+    Raises:
+        UnknownName: There is no such model; the message lists those there are.
+    """
+    if name not in embedded_names():
+        raise UnknownName("embedded model", name, embedded_names())
+    return _MODELS / name

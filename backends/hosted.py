@@ -1,0 +1,63 @@
+"""Chat models behind an API: OpenAI and every server that speaks its language, and LangChain's own list."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
+
+from taleward.backends.spec import ModelSpec
+from taleward.core.errors import ConfigurationError, MissingKey, UnknownName
+
+_TIMEOUT_S = 60.0
+
+
+def openai_chat(spec: ModelSpec, *, base_url: str | None = None, **options: Any) -> BaseChatModel:
+    """A model of OpenAI, or of any server with the same API (vLLM, Ollama, llama.cpp, `transformers serve`).
+
+    Args:
+        spec: The model.
+        base_url: The server, up to and including `/v1`; `OPENAI_BASE_URL` where it is not given, else OpenAI.
+        options: Handed to `langchain_openai.ChatOpenAI`.
+
+    Raises:
+        MissingKey: OpenAI itself is meant and `OPENAI_API_KEY` is not set.
+    """
+    from langchain_openai import ChatOpenAI
+
+    base_url = base_url or os.environ.get("OPENAI_BASE_URL")
+    key = os.environ.get("OPENAI_API_KEY")
+    if not key and base_url is None and "api_key" not in options:
+        raise MissingKey(
+            f"{spec} needs a key: the environment has no OPENAI_API_KEY.",
+            hint="Set OPENAI_API_KEY, or give base_url= for a server that needs none, "
+            "or use 'embedded:storyteller', which runs here.",
+        )
+    # A compatible server on one's own machine asks for no key, but the client insists on sending one.
+    options.setdefault("api_key", SecretStr(key or "no-key"))
+    options.setdefault("timeout", _TIMEOUT_S)
+    return ChatOpenAI(model=spec.model, base_url=base_url, **options)
+
+
+def langchain_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
+    """A model of any provider that LangChain's `init_chat_model` knows.
+
+    Raises:
+        UnknownName: LangChain does not know the provider.
+        ConfigurationError: The provider's package is not installed; the message says which.
+    """
+    from langchain.chat_models import init_chat_model
+
+    try:
+        model: BaseChatModel = init_chat_model(spec.model, model_provider=spec.provider, **options)
+    except ImportError as error:
+        raise ConfigurationError(f"{spec} cannot be used here: {error}") from error
+    except ValueError as error:
+        if "provider" not in str(error):
+            raise
+        listed = str(error).partition("Supported providers:")[2].strip(" .\n").split(", ")
+        known = ["embedded", "hf", *(name.split()[0] for name in listed if name)]
+        raise UnknownName("provider", spec.provider, known) from None
+    return model
