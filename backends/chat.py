@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from taleward.backends.embedded import embedded_path
 from taleward.backends.hosted import langchain_chat, openai_chat
 from taleward.backends.spec import ModelSpec, parse_spec
+from taleward.core.errors import ConfigurationError
 
 
 def _embedded(spec: ModelSpec, **options: Any) -> BaseChatModel:

@@ -86,7 +86,7 @@ class HuggingFaceChat(BaseChatModel):
         pieces = list(self._stream(messages, stop, run_manager, **kwargs))
         whole = pieces[0].message
         for piece in pieces[1:]:
-            whole = whole + piece.message  # type: ignore[assignment]
+            whole = whole + piece.message
         message = AIMessage(
             content=whole.text,
             usage_metadata=getattr(whole, "usage_metadata", None),
@@ -132,14 +132,10 @@ class HuggingFaceChat(BaseChatModel):
             rest = text.push(decoder.finish()) + text.finish()
             if rest:
                 yield self._piece(rest, run_manager)
-        usage = UsageMetadata(
-            input_tokens=len(prompt), output_tokens=written, total_tokens=len(prompt) + written
-        )
+        usage = UsageMetadata(input_tokens=len(prompt), output_tokens=written, total_tokens=len(prompt) + written)
         metadata = {"finish_reason": reason, "model_name": self.spec}
         yield ChatGenerationChunk(
-            message=AIMessageChunk(
-                content="", usage_metadata=usage, response_metadata=metadata, chunk_position="last"
-            )
+            message=AIMessageChunk(content="", usage_metadata=usage, response_metadata=metadata, chunk_position="last")
         )
 
     @staticmethod
@@ -285,9 +281,7 @@ class _StopText:
             self.stopped = True
             out, self._held = self._held[: min(found)], ""
             return out
-        keep = max(
-            (n for s in self._stops for n in range(1, len(s)) if self._held.endswith(s[:n])), default=0
-        )
+        keep = max((n for s in self._stops for n in range(1, len(s)) if self._held.endswith(s[:n])), default=0)
         cut = len(self._held) - keep
         out, self._held = self._held[:cut], self._held[cut:]
         return out

@@ -170,9 +170,7 @@ def _states(ids: npt.NDArray[np.int64], mask: Floats, weights: Weights) -> Float
         mixed = _linear(mixed, weights, f"{layer}attention.output.dense")
         x = _layer_norm(x + mixed, weights, f"{layer}attention.output.LayerNorm")
         wide = _gelu(_linear(x, weights, f"{layer}intermediate.dense"))
-        x = _layer_norm(
-            x + _linear(wide, weights, f"{layer}output.dense"), weights, f"{layer}output.LayerNorm"
-        )
+        x = _layer_norm(x + _linear(wide, weights, f"{layer}output.dense"), weights, f"{layer}output.LayerNorm")
     states: Floats = x.reshape(texts, length, DIMENSIONS)
     return states
 
@@ -193,7 +191,7 @@ def _layer_norm(x: Floats, weights: Weights, name: str) -> Floats:
 
 
 def _gelu(x: Floats) -> Floats:
-    """The input times the normal distribution function; erf by Abramowitz and Stegun 7.1.26, error below 1.5e-7."""
+    """The input times the normal distribution function; erf by Abramowitz and Stegun 7.1.26, to 1.5e-7."""
     import numpy
 
     f = numpy.float32

@@ -44,9 +44,7 @@ def choose(logits: Tensor, seen: Sequence[int], sampling: Sampling, generator: G
     if sampling.repetition_penalty != 1.0 and seen:
         index = torch.tensor(sorted(set(seen)), device=scores.device)
         old = scores[index]
-        scores[index] = torch.where(
-            old > 0, old / sampling.repetition_penalty, old * sampling.repetition_penalty
-        )
+        scores[index] = torch.where(old > 0, old / sampling.repetition_penalty, old * sampling.repetition_penalty)
     if sampling.temperature == 0:
         return int(scores.argmax())
     probabilities = torch.softmax(scores / sampling.temperature, -1).cpu()

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
-from langchain_core.runnables import Runnable, RunnableConfig, patch_config
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.backends.chat import chat_model
 from taleward.chains.template import Template, load_template
@@ -63,9 +64,7 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
         """
         return self._call_with_config(self._write, input, self._named(config), run_type="chain")
 
-    async def ainvoke(
-        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> str:
+    async def ainvoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> str:
         """As `invoke`, without blocking the event loop."""
         return await self._acall_with_config(self._awrite, input, self._named(config), run_type="chain")
 
@@ -74,18 +73,16 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
         config = config or {}
         return {**config, "metadata": {**(config.get("metadata") or {}), **metadata}}
 
-    def _write(self, input: Mapping[str, Any], config: RunnableConfig) -> str:
+    def _write(self, input: Mapping[str, Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> str:
         opening, revision = self.template.render(input), revision_of(config)
-        answer = self.model.invoke(
-            self._messages(opening, revision), patch_config(config), **self._seeded(revision)
-        )
+        answer = self.model.invoke(self._messages(opening, revision), config, **self._seeded(revision))
         return self._story(opening, answer)
 
-    async def _awrite(self, input: Mapping[str, Any], config: RunnableConfig) -> str:
+    async def _awrite(
+        self, input: Mapping[str, Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+    ) -> str:
         opening, revision = self.template.render(input), revision_of(config)
-        answer = await self.model.ainvoke(
-            self._messages(opening, revision), patch_config(config), **self._seeded(revision)
-        )
+        answer = await self.model.ainvoke(self._messages(opening, revision), config, **self._seeded(revision))
         return self._story(opening, answer)
 
     @property
@@ -114,9 +111,7 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
                 f"- {f.category} ({f.severity})" + (f": {f.rationale}" if f.rationale else "")
                 for f in revision.findings
             )
-            request += (
-                f"\n\nAn earlier draft was turned down. Write a new one without these faults:\n{faults}"
-            )
+            request += f"\n\nAn earlier draft was turned down. Write a new one without these faults:\n{faults}"
         return [SystemMessage(system), HumanMessage(request)]
 
     def _story(self, opening: str, answer: BaseMessage) -> str:

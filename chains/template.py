@@ -79,9 +79,7 @@ class Template(Frozen):
             InvalidInputs: Values are missing, unknown, not text, empty or too long; the error names all of them.
         """
         problems = [p for name in self.variables for p in self._problems(name, values)]
-        problems += [
-            f"{name!r} is no variable of this template" for name in sorted(set(values) - set(self.variables))
-        ]
+        problems += [f"{name!r} is no variable of this template" for name in sorted(set(values) - set(self.variables))]
         if problems:
             taken = ", ".join(f"{n} (for example {v.example!r})" for n, v in self.variables.items())
             raise InvalidInputs(self.name, problems, hint=f"It takes: {taken}.")

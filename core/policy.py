@@ -96,9 +96,7 @@ class Policy(Frozen):
                 unknown = sorted(set(getattr(band, field)) - set(self.categories))
                 if unknown:
                     known = ", ".join(self.categories)
-                    msg = (
-                        f"bands.{name}.{field} names {unknown}, which are no categories here; known: {known}"
-                    )
+                    msg = f"bands.{name}.{field} names {unknown}, which are no categories here; known: {known}"
                     raise ValueError(msg)
         return self
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-_TITLE = r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\b[A-Z])"
+_TITLE = r"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)"
 _BORDER = re.compile(rf"{_TITLE}(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[!?…\"”])\s+(?=[A-Z])|\n+\s*|[。！？]+\s*")
 _WORD = re.compile(r"\S+")
 _LONGEST_WORD = 400

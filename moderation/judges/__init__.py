@@ -1,1 +1,49 @@
-"""The judges, one small file each."""
+"""The judges, one small file each. A new judge is one file and one line in `JUDGES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from taleward.core.policy import Policy
+from taleward.moderation.judges.base import Assessment, Judge
+
+__all__ = ["JUDGES", "Assessment", "Judge", "judge"]
+
+
+def _lexicon(**options: Any) -> Judge:
+    from taleward.moderation.judges.lexicon import LexiconJudge
+
+    return LexiconJudge(**options)
+
+
+def _embedded(**options: Any) -> Judge:
+    from taleward.moderation.judges.embedded import EmbeddedJudge
+
+    return EmbeddedJudge(**options)
+
+
+JUDGES: dict[str, Callable[..., Judge]] = {"lexicon": _lexicon, "embedded:judge": _embedded}
+"""Judges by name; every other spec is a chat model that judges by the policy's words."""
+
+
+def judge(spec: str | BaseChatModel, *, policy: Policy | str = "kids", band: str = "6-8", **options: Any) -> Judge:
+    """A judge: a Runnable from a text to a verdict.
+
+    Args:
+        spec: `embedded:judge`, `lexicon`, the spec of a chat model such as `openai:gpt-5-mini`, or a LangChain
+            chat model.
+        policy: A policy, or the name or path of one.
+        band: A band of the policy.
+        options: For the judge; those of a chat model go to `chat_model`.
+
+    Raises:
+        ConfigurationError: Spec, policy or band cannot be used.
+    """
+    if isinstance(spec, str) and spec in JUDGES:
+        return JUDGES[spec](policy=policy, band=band, **options)
+    from taleward.moderation.judges.llm import LLMJudge
+
+    return LLMJudge(spec, policy=policy, band=band, **options)

@@ -64,9 +64,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         """The verdict on a text; exceptions become outcome `error`."""
         return self._call_with_config(self._answer, input, config, run_type="chain")
 
-    async def ainvoke(
-        self, input: str | Passage, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Verdict:
+    async def ainvoke(self, input: str | Passage, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
         """As `invoke`, without blocking the event loop."""
         return await self._acall_with_config(self._aanswer, input, config, run_type="chain")
 

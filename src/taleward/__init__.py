@@ -1,1 +1,122 @@
-"""Taleward."""
+"""Taleward: a story is not finished until it has been judged.
+
+Every public name is here; each loads its part of the house on first use.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taleward.backends.chat import chat_model
+    from taleward.backends.embeddings import embeddings
+    from taleward.chains.story import StoryChain
+    from taleward.chains.template import Template, load_template, template_names
+    from taleward.core.errors import (
+        BackendError,
+        ConfigurationError,
+        IntegrityError,
+        InvalidFile,
+        InvalidInputs,
+        MissingExtra,
+        MissingKey,
+        Refused,
+        TalewardError,
+        UnknownName,
+    )
+    from taleward.core.policy import Band, Category, Policy
+    from taleward.core.tale import Attempt, Lineage, ModelCall, Refusal, Tale
+    from taleward.core.verdict import Finding, Passage, Verdict
+    from taleward.evaluation.recorder import MlflowRecorder
+    from taleward.moderation.guard import Guard
+    from taleward.moderation.judges import Judge, judge
+    from taleward.moderation.policy import load_policy, policy_names
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Attempt",
+    "BackendError",
+    "Band",
+    "Category",
+    "ConfigurationError",
+    "Finding",
+    "Guard",
+    "IntegrityError",
+    "InvalidFile",
+    "InvalidInputs",
+    "Judge",
+    "Lineage",
+    "MissingExtra",
+    "MissingKey",
+    "MlflowRecorder",
+    "ModelCall",
+    "Passage",
+    "Policy",
+    "Refusal",
+    "Refused",
+    "StoryChain",
+    "Tale",
+    "TalewardError",
+    "Template",
+    "UnknownName",
+    "Verdict",
+    "chat_model",
+    "embeddings",
+    "judge",
+    "load_policy",
+    "load_template",
+    "policy_names",
+    "template_names",
+]
+
+_HOMES = {
+    "backends.chat": ("chat_model",),
+    "backends.embeddings": ("embeddings",),
+    "chains.story": ("StoryChain",),
+    "chains.template": ("Template", "load_template", "template_names"),
+    "core.errors": (
+        "BackendError",
+        "ConfigurationError",
+        "IntegrityError",
+        "InvalidFile",
+        "InvalidInputs",
+        "MissingExtra",
+        "MissingKey",
+        "Refused",
+        "TalewardError",
+        "UnknownName",
+    ),
+    "core.policy": ("Band", "Category", "Policy"),
+    "core.tale": ("Attempt", "Lineage", "ModelCall", "Refusal", "Tale"),
+    "core.verdict": ("Finding", "Passage", "Verdict"),
+    "evaluation.recorder": ("MlflowRecorder",),
+    "moderation.guard": ("Guard",),
+    "moderation.judges": ("Judge", "judge"),
+    "moderation.policy": ("load_policy", "policy_names"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+# Nothing phones home unless the user turned it on.
+for _switch, _off in (
+    ("MLFLOW_DISABLE_TELEMETRY", "true"),
+    ("LANGSMITH_TRACING", "false"),
+    ("HF_HUB_DISABLE_TELEMETRY", "1"),
+    ("ANONYMIZED_TELEMETRY", "False"),
+):
+    os.environ.setdefault(_switch, _off)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        msg = f"module 'taleward' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(f"taleward.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -41,9 +41,7 @@ def test_threads_share_one_model_and_agree() -> None:
 def test_langchain_embeddings() -> None:
     embeddings = MiniLMEmbeddings()
     assert embeddings.embed_documents([]) == []
-    assert embeddings.embed_query("A dog.") == pytest.approx(
-        embeddings.embed_documents(["A dog."])[0], abs=1e-6
-    )
+    assert embeddings.embed_query("A dog.") == pytest.approx(embeddings.embed_documents(["A dog."])[0], abs=1e-6)
 
 
 def test_other_weights_are_refused(tmp_path) -> None:

@@ -33,7 +33,7 @@ def test_neighbours_share_a_sentence() -> None:
 
 def test_a_title_ends_no_sentence() -> None:
     text = 'Mr. Fox ran to Dr. Owl. "Help!" he said.'
-    assert [s.of(text) for s in sentences(text)][0] == "Mr. Fox ran to Dr. Owl. "
+    assert next(s.of(text) for s in sentences(text)) == "Mr. Fox ran to Dr. Owl. "
 
 
 def test_unpunctuated_runs_are_bounded() -> None:

@@ -1,0 +1,121 @@
+"""What the terminal shows. The page goes to standard output, remarks go to standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from taleward.backends.discovery import Found
+from taleward.chains.template import Template
+from taleward.core.errors import TalewardError
+from taleward.core.tale import Tale
+from taleward.core.verdict import Finding, Verdict
+
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+
+_COLOURS = {"pass": "green", "fail": "red", "abstain": "yellow", "unparsable": "yellow", "error": "yellow"}
+_MARKS = {"mild": "black on bright_yellow", "moderate": "black on dark_orange", "severe": "white on red"}
+
+
+def say(message: str) -> None:
+    """A remark."""
+    _err.print(Text(message, style="dim"))
+
+
+def warn(message: str) -> None:
+    """A warning."""
+    _err.print(Text(f"warning: {message}", style="yellow"))
+
+
+def say_error(error: TalewardError) -> None:
+    """What went wrong, and the next step."""
+    _err.print(Text(f"error: {_plain(str(error))}", style="red"))
+    if error.hint:
+        _err.print(Text(_plain(error.hint)))
+
+
+def working(what: str) -> AbstractContextManager[object]:
+    """A sign of life while something takes seconds; nothing where no person watches."""
+    return _err.status(f"{what} ...")
+
+
+def show_tale(tale: Tale) -> None:
+    """The released text or the refusal, then the verdict and where the tale comes from."""
+    if tale.refusal:
+        _out.print(Panel(tale.refusal.child_message, title="refused", border_style="red"))
+        _out.print(Text(_plain(tale.refusal.message)))
+    else:
+        _out.print(Panel(Text(_plain(tale.text)), title="a tale", border_style="green", padding=(1, 2)))
+    if tale.verdict:
+        _out.print(_line(tale.verdict))
+        _findings(tale.verdict.findings)
+    _out.print(Text(_origin(tale), style="dim"))
+
+
+def show_verdict(verdict: Verdict, text: str) -> None:
+    """The text with the findings marked, the verdict, and the findings as a table."""
+    marked = Text(_plain(text))
+    for finding in verdict.findings:
+        if finding.start is not None and finding.end is not None:
+            marked.stylize(_MARKS[finding.severity], finding.start, finding.end)
+    _out.print(Panel(marked, border_style=_COLOURS[verdict.outcome]))
+    _out.print(_line(verdict))
+    _findings(verdict.findings)
+
+
+def show_models(found: Iterable[Found]) -> None:
+    """What can be used here, and why not the rest."""
+    table = Table("spec", "what", "usable", "about")
+    for row in found:
+        usable = Text("yes", style="green") if row.usable else Text("no", style="red")
+        table.add_row(Text(row.spec), Text(row.kind), usable, Text(row.about))
+    _out.print(table)
+
+
+def show_templates(templates: Iterable[Template]) -> None:
+    """Each template with its variables."""
+    for template in templates:
+        table = Table("variable", "what it is", "example", "characters", title=f"{template.name} @ {template.version}")
+        for name, variable in template.variables.items():
+            table.add_row(name, variable.description, variable.example, f"up to {variable.max_length}")
+        _out.print(table, Text(template.text, style="italic"), "")
+
+
+def _line(verdict: Verdict) -> Text:
+    where = f" by {verdict.judge} under {verdict.policy} for ages {verdict.band} in {verdict.latency_s:.2f} s"
+    detail = f" ({_plain(verdict.detail)})" if verdict.detail else ""
+    return Text.assemble("verdict: ", (verdict.outcome, f"bold {_COLOURS[verdict.outcome]}"), where, detail)
+
+
+def _findings(findings: tuple[Finding, ...]) -> None:
+    if not findings:
+        return
+    table = Table("category", "severity", "quote", "at", "why")
+    for f in findings:
+        at = f"{f.start}-{f.end}" if f.start is not None else "-"
+        quote, why = Text(_plain(f.quote or "-"), style=_MARKS[f.severity]), Text(_plain(f.rationale))
+        table.add_row(f.category, f.severity, quote, at, why)
+    _out.print(table)
+
+
+def _origin(tale: Tale) -> str:
+    line, calls = tale.lineage, [call for attempt in tale.attempts for call in attempt.calls]
+    parts = [f"attempt {len(tale.attempts)}", f"{line.duration_s:.1f} s"]
+    if line.prompt:
+        parts.insert(0, f"template {line.prompt.name}@{line.prompt.version}")
+    if calls:
+        last = calls[-1]
+        parts.insert(1, last.model + (f", seed {last.seed}" if last.seed is not None else ""))
+    tokens = sum(call.output_tokens or 0 for call in calls)
+    return " | ".join([*parts, f"{tokens} tokens written"])
+
+
+def _plain(text: str) -> str:
+    """The text with control characters made visible, one for one, so that it cannot steer the terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)

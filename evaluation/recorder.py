@@ -1,0 +1,125 @@
+"""Tales as MLflow traces: one trace a tale, one span an attempt, under it the writing and the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from taleward.core.errors import MissingExtra
+from taleward.core.tale import Attempt, Tale
+
+DEFAULT_EXPERIMENT = "taleward"
+
+
+def store_uri(folder: Path) -> str:
+    """The tracking URI of the SQLite store in a project's folder; the folder is made when it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+
+
+class MlflowRecorder:
+    """Records finished tales in an MLflow tracking store.
+
+    A trace holds the inputs, every draft with its verdict, and the lineage; its request id (`client_request_id`) is
+    the tale's id. Texts that were refused are in it: the store is for the people who run the app.
+
+    Args:
+        uri: An MLflow tracking URI, see `store_uri`.
+        experiment: The experiment's name; made when it is missing.
+    """
+
+    def __init__(self, uri: str, experiment: str = DEFAULT_EXPERIMENT) -> None:
+        self.uri, self.experiment = uri, experiment
+
+    def record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
+        """Write one trace and wait until it is stored.
+
+        Raises:
+            MissingExtra: MLflow is not installed.
+        """
+        with _quiet():
+            self._record(tale, inputs)
+
+    def _record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        try:
+            import mlflow
+        except ImportError as error:
+            raise MissingExtra("recording tales", "mlflow") from error
+        client = mlflow.MlflowClient(tracking_uri=self.uri)
+        found = client.get_experiment_by_name(self.experiment)
+        where = found.experiment_id if found else client.create_experiment(self.experiment)
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            self._write(mlflow, where, tale, inputs)
+            mlflow.flush_trace_async_logging()
+        finally:
+            mlflow.set_tracking_uri(before)
+
+    @staticmethod
+    def _write(mlflow: Any, experiment_id: str, tale: Tale, inputs: Mapping[str, Any]) -> None:
+        start = tale.lineage.started_at
+        root = mlflow.start_span_no_context(
+            name="tale",
+            span_type="CHAIN",
+            inputs=dict(inputs),
+            attributes={"lineage": tale.lineage.model_dump(mode="json"), "tale_id": tale.id},
+            tags={"released": str(tale.released), "band": tale.lineage.band, "policy": tale.lineage.policy},
+            experiment_id=experiment_id,
+            start_time_ns=_ns(start),
+        )
+        clock = start
+        for attempt in tale.attempts:
+            after = clock + timedelta(seconds=attempt.writing_s + attempt.verdict.latency_s)
+            span = mlflow.start_span_no_context(
+                name=f"attempt {attempt.number}", span_type="CHAIN", parent_span=root, start_time_ns=_ns(clock)
+            )
+            _attempt(mlflow, span, attempt, clock)
+            span.end(outputs={"outcome": attempt.verdict.outcome}, end_time_ns=_ns(after))
+            clock = after
+        refusal = tale.refusal.model_dump(mode="json") if tale.refusal else None
+        outputs = {"released": tale.released, "text": tale.released_text, "refusal": refusal}
+        root.end(outputs=outputs, end_time_ns=_ns(start + timedelta(seconds=tale.lineage.duration_s)))
+
+
+def _attempt(mlflow: Any, parent: Any, attempt: Attempt, clock: Any) -> None:
+    if attempt.calls:
+        written = clock + timedelta(seconds=attempt.writing_s)
+        span = mlflow.start_span_no_context(
+            name="write",
+            span_type="LLM",
+            parent_span=parent,
+            attributes={"calls": [c.model_dump(mode="json") for c in attempt.calls]},
+            start_time_ns=_ns(clock),
+        )
+        span.end(outputs=attempt.draft, end_time_ns=_ns(written))
+        clock = written
+    span = mlflow.start_span_no_context(
+        name="judge", span_type="EVALUATOR", parent_span=parent, inputs=attempt.draft, start_time_ns=_ns(clock)
+    )
+    after = clock + timedelta(seconds=attempt.verdict.latency_s)
+    span.end(outputs=attempt.verdict.model_dump(mode="json"), end_time_ns=_ns(after))
+
+
+def _ns(moment: Any) -> int:
+    return int(moment.timestamp() * 1e9)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow and Alembic tell of every table they make; nobody here asked."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

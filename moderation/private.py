@@ -1,0 +1,44 @@
+"""Personal data by its form: telephone numbers, e-mail and street addresses, card numbers, web addresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_FORMS = {
+    "e-mail address": re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}"),
+    "web address": re.compile(
+        r"\b(?:https?://|www\.)[^\s\"'<>)]+|\b[a-z0-9-]+\.(?:com|org|net|io|co\.uk|tv|me|app)\b/?", re.IGNORECASE
+    ),
+    "telephone number": re.compile(
+        r"(?<![\d.,-])(?:\+\d{1,3}[ .-]?(?:\(?\d{1,4}\)?[ .-]?){2,5}\d{2,4}"
+        r"|(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}|0\d{2,4}[ /-]\d{3,4}[ -]?\d{3,4}|\d{3}-\d{4})(?![\d-])"
+    ),
+    "card number": re.compile(r"(?<!\d)\d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}(?!\d)"),
+    "social security number": re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"),
+    "street address": re.compile(
+        r"\b\d{1,5}[A-Za-z]?,? (?:[A-Z][a-z]+\.? ){1,3}"
+        r"(?:Street|Road|Avenue|Lane|Drive|Boulevard|Court|Close|Crescent|Terrace|Place|Way|St|Rd|Ave|Blvd)\b"
+    ),
+}
+_DIGITS = re.compile(r"\d")
+_ADDRESS_SIGNS = re.compile(r"@|www|http|\.[a-z]{2}", re.IGNORECASE)
+
+
+def find_private(text: str) -> Iterator[tuple[str, int, int]]:
+    """Kind, start and end of each place in a text that looks like personal data; offsets in code points."""
+    has_digits = _DIGITS.search(text) is not None
+    has_signs = _ADDRESS_SIGNS.search(text) is not None
+    for kind, form in _FORMS.items():
+        if not (has_signs if kind in {"e-mail address", "web address"} else has_digits):
+            continue
+        for match in form.finditer(text):
+            if kind != "card number" or _luhn(match[0]):
+                yield kind, match.start(), match.end()
+
+
+def _luhn(number: str) -> bool:
+    """The check digit of ISO/IEC 7812-1."""
+    digits = [int(c) for c in number if c.isascii() and c.isdigit()]
+    doubled = [d if i % 2 == 0 else d * 2 - 9 * (d > 4) for i, d in enumerate(reversed(digits))]
+    return 13 <= len(digits) <= 19 and sum(doubled) % 10 == 0

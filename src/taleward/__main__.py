@@ -1,0 +1,5 @@
+"""`python -m taleward` is the command line."""
+
+from taleward.cli import main
+
+main()

@@ -1,0 +1,187 @@
+"""Make the embedded storyteller: `python -m taleward.training.storyteller --data DIR --out DIR --steps N --seed 0`.
+
+`--data` is a folder with these files, one JSON object a line, gzip:
+
+* `tinystories.jsonl.gz`: `{"text": story}`. From the `TinyStories` dataset of Eldan and Li (arXiv 2305.07759) on the
+  Hugging Face hub, `roneneldan/TinyStories`, CDLA-Sharing-1.0.
+* `storybooks_ccby.jsonl.gz`: `{"title": ..., "license": "CC-BY", "credit": ..., "pages": [text, ...]}`. From the
+  CC-BY dumps of StoryWeaver (Pratham Books), African Storybook and Book Dash (for example `global-asp/sw-asp`
+  and `global-asp/asp-source` on GitHub); pages with other licences are left out.
+* `fairytaleqa_train.jsonl.gz`: `{"title": ..., "sections": [text, ...]}`. From FairytaleQA (Xu et al. 2022, arXiv
+  2203.13947), Apache-2.0. Read always, learned from when `--sources` names `fairytales`.
+
+The same data, seed, step count and torch version give the same weights on the same kind of processor, unless the guard
+`--minutes` ends the run before its last step. A run that was cut off goes on from its last checkpoint in `--work`.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from taleward.training import storyteller_batches as batches
+from taleward.training import storyteller_text
+from taleward.training.storyteller_export import export
+from taleward.training.storyteller_model import Llama, Shape
+from taleward.training.storyteller_optim import Optimiser
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the weights, besides the data."""
+
+    seed: int = 0
+    steps: int = 1200
+    length: int = 512
+    """Tokens a row."""
+    batch: int = 8
+    """Rows a step."""
+    muon_rate: float = 0.02
+    adam_rate: float = 0.004
+    warmup: float = 0.02
+    """Share of the run in which the learning rate rises."""
+    flat_until: float = 0.4
+    """Share of the run after which the learning rate falls in a straight line to zero."""
+    sources: tuple[str, ...] = ("tinystories", "storybooks")
+    shape: Shape = field(default_factory=Shape)
+
+
+def rate_factor(recipe: Recipe, progress: float) -> float:
+    """Share of the peak learning rate, at a progress through the run of 0 to 1."""
+    rising = min(1.0, (progress + 1 / recipe.steps) / max(recipe.warmup, 1 / recipe.steps))
+    return max(0.0, min(rising, (1 - progress) / (1 - recipe.flat_until)))
+
+
+def train(
+    data: Path, out: Path, work: Path, recipe: Recipe, *, minutes: float = 60.0, save_seconds: float = 180.0
+) -> dict[str, Any]:
+    """Train, or go on training, and write the model folder.
+
+    Args:
+        data: Folder with the corpus; see the module's docstring.
+        out: Folder for the finished model.
+        work: Folder for checkpoints.
+        recipe: What to train.
+        minutes: Wall-clock guard over all sittings. When it is nearer than the last step, the learning rate falls
+            by the clock, so that the run still ends with a rate of zero.
+        save_seconds: Time between checkpoints.
+
+    Returns:
+        The state at the end: steps done, seconds used, mean loss of the last 50 steps in nats a token.
+
+    Raises:
+        CorpusError: The data are missing or malformed.
+        ValueError: The checkpoint in `work` belongs to another recipe.
+    """
+    corpus = storyteller_text.load(data)
+    documents = [document for document in corpus.train if document.source in recipe.sources]
+    work.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer(work / "tokenizer.json", documents, recipe)
+    model = Llama(recipe.shape, generator=torch.Generator().manual_seed(recipe.seed))
+    optimiser = Optimiser(model, muon_rate=recipe.muon_rate, adam_rate=recipe.adam_rate)
+    state = _restore(work, model, optimiser, recipe)
+    earlier, started = float(state["seconds"]), time.monotonic()
+    saved, rows = started, None
+    losses: list[float] = []
+    while state["step"] < recipe.steps:
+        state["seconds"] = earlier + time.monotonic() - started
+        progress = max(state["step"] / recipe.steps, state["seconds"] / (60 * minutes))
+        if progress >= 1:
+            break
+        if rows is None or state["row"] + recipe.batch > len(rows):
+            if rows is not None:
+                state["epoch"], state["row"] = state["epoch"] + 1, 0
+            seed = f"{recipe.seed}/{state['epoch']}"
+            rows = batches.rows(documents, tokenizer, length=recipe.length, seed=seed)
+            if len(rows) < recipe.batch:
+                msg = f"the corpus fills {len(rows)} rows, a batch takes {recipe.batch}: add text or lower the batch."
+                raise ValueError(msg)
+        loss = model(*batches.split(rows[state["row"] : state["row"] + recipe.batch]))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step(rate_factor(recipe, progress))
+        state["row"] += recipe.batch
+        state["step"] += 1
+        losses = [*losses[-49:], loss.item()]
+        state["loss"] = sum(losses) / len(losses)
+        if state["step"] % 50 == 0:
+            print(
+                f"step {state['step']} loss {state['loss']:.3f} epoch {state['epoch']} {state['seconds']:.0f} s",
+                flush=True,
+            )
+        if time.monotonic() - saved > save_seconds:
+            saved = time.monotonic()
+            _save(work, model, optimiser, state)
+    _save(work, model, optimiser, state)
+    export(model, tokenizer, out)
+    return state
+
+
+def _tokenizer(path: Path, documents: Sequence[storyteller_text.Document], recipe: Recipe) -> Any:
+    if not path.exists():
+        batches.make_tokenizer(documents, recipe.shape.vocab).save(str(path))
+    return Tokenizer.from_file(str(path))
+
+
+def _recipe_json(recipe: Recipe) -> Any:
+    return json.loads(json.dumps(asdict(recipe)))
+
+
+def _restore(work: Path, model: Llama, optimiser: Optimiser, recipe: Recipe) -> dict[str, Any]:
+    note = work / "state.json"
+    if not note.exists():
+        state = {"step": 0, "epoch": 0, "row": 0, "seconds": 0.0, "loss": float("nan"), "file": None}
+        return state | {"recipe": _recipe_json(recipe)}
+    kept: dict[str, Any] = json.loads(note.read_text())
+    if kept["recipe"] != _recipe_json(recipe):
+        msg = f"{str(work)!r} holds a run with another recipe, {kept['recipe']}. Name an empty --work folder."
+        raise ValueError(msg)
+    tensors = load_file(work / kept["file"])
+    model.load_state_dict({k.removeprefix("model:"): v for k, v in tensors.items() if k.startswith("model:")})
+    optimiser.state.update({k.removeprefix("state:"): v for k, v in tensors.items() if k.startswith("state:")})
+    return kept
+
+
+def _save(work: Path, model: Llama, optimiser: Optimiser, state: dict[str, Any]) -> None:
+    """Weights first, then the note that names them, so that a cut at any moment leaves one whole checkpoint."""
+    tensors = {f"model:{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"state:{name}": value for name, value in optimiser.state.items()}
+    old, state["file"] = state["file"], f"step{state['step']}.safetensors"
+    save_file(tensors, work / state["file"])
+    part = work / "state.json.part"
+    part.write_text(json.dumps(state))
+    part.replace(work / "state.json")
+    if old not in (None, state["file"]):
+        (work / old).unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m taleward.training.storyteller", description="Make the storyteller."
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with the corpus files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the finished model")
+    parser.add_argument("--work", type=Path, help="folder for checkpoints (default: OUT-work)")
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--minutes", type=float, default=60.0, help="wall-clock guard over all sittings")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sources", default=",".join(Recipe.sources), help="comma-separated")
+    parser.add_argument("--threads", type=int, default=2, help="processor cores to use")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    recipe = Recipe(seed=given.seed, steps=given.steps, sources=tuple(given.sources.split(",")))
+    work = given.work or given.out.with_name(given.out.name + "-work")
+    state = train(given.data, given.out, work, recipe, minutes=given.minutes)
+    print(json.dumps(state))
+
+
+if __name__ == "__main__":
+    main()
