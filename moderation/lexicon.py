@@ -1,7 +1,7 @@
 """Words and phrases that count against a text, with their exact places.
 
-The data is `data/lexicon-en.yaml`; its head explains the notation. A hit decides a fail, so an entry is there only when it
-hardly ever has a harmless reading, and harmless readings are written down as exceptions.
+The data is `data/lexicon-en.yaml`, whose head explains the notation, and `data/listed-en.yaml`. A hit decides a
+fail, so an entry is there only when it hardly ever has a harmless reading; those it has are exceptions.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class _Matcher:
                     _register(_compile(term, group, lexicon), table)
         self.by_shape: dict[int, list[str]] = {}
         self.by_squeeze: dict[str, tuple[str, ...]] = {}
-        for word in self.secret:  # in the file's order: a masked word is taken for the commonest
+        # In the file's order: a masked word is taken for the commonest.
+        for word in self.secret:
             self.by_shape.setdefault(len(word), []).append(word)
             self.by_squeeze[squeeze(word)] = (*self.by_squeeze.get(squeeze(word), ()), word)
 
@@ -125,8 +126,11 @@ class _Matcher:
             patterns = self.first.get(word)
             if patterns is None:
                 continue
-            if tokens is None:
+            patterns = [p for p in patterns if _may_match(p.steps, words, number)]
+            if patterns and tokens is None:
                 tokens = [_Token(m[0], m.start(), m.end()) for m in _WORD.finditer(folded)]
+            if tokens is None:
+                continue
             start = tokens[number].start
             for pattern in patterns:
                 end = _match(pattern.steps, tokens, number, folded)
@@ -184,6 +188,16 @@ def _compile(term: str, group: Group, lexicon: Lexicon) -> _Pattern:
 def _register(pattern: _Pattern, table: dict[str, list[_Pattern]]) -> None:
     for word in pattern.steps[0] or ():
         table.setdefault(word, []).append(pattern)
+
+
+def _may_match(steps: tuple[frozenset[str] | None, ...], words: list[str], number: int) -> bool:
+    """Whether a pattern's next word is near: a cheap look before the places of all words are worked out."""
+    if len(steps) == 1:
+        return True
+    if steps[1] is not None:
+        return number + 1 < len(words) and words[number + 1] in steps[1]
+    wanted = steps[2] or frozenset()
+    return not wanted.isdisjoint(words[number + 1 : number + 2 + _GAP_WORDS])
 
 
 def _match(steps: tuple[frozenset[str] | None, ...], tokens: list[_Token], number: int, folded: str) -> int | None:

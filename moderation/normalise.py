@@ -1,8 +1,8 @@
 """Text as a reader hears it, with a way back to the characters that were written.
 
 Two steps. `normalise` folds what looks the same: case, width, accents, look-alike letters, invisible characters.
-`disguises` proposes what a single odd token may stand for: leetspeak, stretched letters, letters spaced out, letters
-masked. Neither joins ordinary words, so "was hit" stays two words and "Scunthorpe" stays one.
+`disguises` proposes what a single odd token may stand for: leetspeak, stretched letters, letters spaced out,
+letters masked. Neither joins ordinary words, so "was hit" stays two words and "Scunthorpe" stays one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,48 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taleward.moderation.lexicon import find_hits
+from taleward.moderation.normalise import disguises, normalise, squeeze
+
+anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
+
+
+@given(anything)
+def test_spans_lie_within_the_original_and_rise(text: str) -> None:
+    view = normalise(text)
+    spans = [view.span(i, i + 1) for i in range(len(view.text))]
+    assert all(0 <= a < b <= len(text) for a, b in spans)
+    assert spans == sorted(spans)
+
+
+@given(anything, anything)
+def test_a_planted_word_is_found_where_it_stands(before: str, after: str) -> None:
+    text = f"{before}. ѕｈіt\u200b. {after}"
+    place = len(before) + 2
+    assert any(h.start <= place < h.end or h.start == place for h in find_hits(text))
+
+
+@given(anything)
+def test_disguises_never_leave_the_text(text: str) -> None:
+    folded = normalise(text).text
+    assert all(0 <= d.start < d.end <= len(folded) for d in disguises(folded))
+
+
+@pytest.mark.parametrize(
+    ("written", "folded"),
+    [
+        ("ＦＵＬＬ", "full"),
+        ("Zoë", "zoe"),
+        ("gооd", "good"),
+        ("a\u202eb\u200bc", "abc"),
+        ("ﬁne", "fine"),
+        ("Straße", "strasse"),
+    ],
+)
+def test_what_looks_the_same_is_the_same(written: str, folded: str) -> None:
+    assert normalise(written).text == folded
+
+
+def test_squeeze() -> None:
+    assert squeeze("shiiiitt") == "shit"
