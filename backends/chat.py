@@ -53,4 +53,5 @@ def chat_model(model: str | BaseChatModel, **options: Any) -> BaseChatModel:
             )
         return model
     spec = parse_spec(model)
-    return PROVIDERS.get(spec.provider, langchain_chat)(spec, **options)
+    make: Callable[..., BaseChatModel] = PROVIDERS.get(spec.provider) or langchain_chat
+    return make(spec, **options)

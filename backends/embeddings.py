@@ -49,4 +49,5 @@ def embeddings(model: str | Embeddings, **options: Any) -> Embeddings:
     if isinstance(model, Embeddings):
         return model
     spec = parse_spec(model)
-    return PROVIDERS.get(spec.provider, _langchain)(spec, **options)
+    make: Callable[..., Embeddings] = PROVIDERS.get(spec.provider) or _langchain
+    return make(spec, **options)

@@ -6,14 +6,16 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Protocol, TypeAlias
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
-from langchain_core.runnables import Runnable, RunnableConfig, merge_configs
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import merge_configs
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.tale import Attempt, Lineage, Refusal, RefusalReason, Tale, digest
@@ -53,6 +55,7 @@ class _Ask:
 
 _Step: TypeAlias = _Write | _Ask
 _Plan: TypeAlias = Generator[tuple[_Step, float | None], Any, Tale]
+_Next: TypeAlias = tuple[_Step, float | None] | Tale
 
 
 class Guard(Runnable[Mapping[str, Any], Tale]):
@@ -108,39 +111,41 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
 
     def _run(self, inputs: Mapping[str, Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Tale:
         plan = self._plan()
-        step, left = next(plan)
-        while True:
+        at: _Next = next(plan)
+        while not isinstance(at, Tale):
+            step, left = at
             try:
-                if isinstance(step, _Write):
-                    answer: Any = call_until(left, lambda s=step: self.writer.invoke(inputs, _told(config, s)))
-                else:
-                    answer = call_until(left, lambda s=step: self.judge.invoke(s.text, config))
-                advance = plan.send, answer
+                answer = call_until(left, partial(self._take, step, inputs, config))
             except Exception as error:  # noqa: BLE001  the plan decides what it means
-                advance = plan.throw, error
-            try:
-                step, left = advance[0](advance[1])
-            except StopIteration as end:
-                return self._finish(end.value, inputs)
+                at = _advance(plan, error=error)
+            else:
+                at = _advance(plan, answer)
+        return self._finish(at, inputs)
 
     async def _arun(
         self, inputs: Mapping[str, Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> Tale:
         plan = self._plan()
-        step, left = next(plan)
-        while True:
+        at: _Next = next(plan)
+        while not isinstance(at, Tale):
+            step, left = at
             try:
-                if isinstance(step, _Write):
-                    work = self.writer.ainvoke(inputs, _told(config, step))
-                else:
-                    work = self.judge.ainvoke(step.text, config)
-                advance = plan.send, await asyncio.wait_for(work, left)
+                answer = await asyncio.wait_for(self._atake(step, inputs, config), left)
             except Exception as error:  # noqa: BLE001  the plan decides what it means
-                advance = plan.throw, error
-            try:
-                step, left = advance[0](advance[1])
-            except StopIteration as end:
-                return await asyncio.to_thread(self._finish, end.value, inputs)
+                at = _advance(plan, error=error)
+            else:
+                at = _advance(plan, answer)
+        return await asyncio.to_thread(self._finish, at, inputs)
+
+    def _take(self, step: _Step, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+        if isinstance(step, _Write):
+            return self.writer.invoke(inputs, _told(config, step))
+        return self.judge.invoke(step.text, config)
+
+    async def _atake(self, step: _Step, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+        if isinstance(step, _Write):
+            return await self.writer.ainvoke(inputs, _told(config, step))
+        return await self.judge.ainvoke(step.text, config)
 
     def _plan(self) -> _Plan:
         """The whole course of a tale, as steps that either shell carries out.
@@ -151,7 +156,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         done: list[Attempt] = []
         observer = WritingObserver()
         draft: str | None = None
-        writing_s, calls_before = 0.0, 0
+        writing_s = 0.0
         reason: RefusalReason = "failed"
 
         def left() -> float | None:
@@ -212,7 +217,9 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             reason = "timeout"
         return Tale(id=uuid.uuid4().hex, refusal=_refusal(reason, done, self), attempts=tuple(done), lineage=lineage())
 
-    def _judged(self, draft: str, left: Any) -> Generator[tuple[_Step, float | None], Any, Verdict]:
+    def _judged(
+        self, draft: str, left: Callable[[], float | None]
+    ) -> Generator[tuple[_Step, float | None], Any, Verdict]:
         """Ask the judge; whatever is not a verdict of this judge's policy and band becomes outcome `error`."""
         try:
             verdict = yield _Ask(draft), left()
@@ -236,6 +243,14 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             return tale
         bare = tuple(a.model_copy(update={"draft": None}) for a in tale.attempts)
         return tale.model_copy(update={"attempts": bare})
+
+
+def _advance(plan: _Plan, answer: object = None, error: Exception | None = None) -> _Next:
+    try:
+        return plan.send(answer) if error is None else plan.throw(error)
+    except StopIteration as end:
+        tale: Tale = end.value
+        return tale
 
 
 def _told(config: RunnableConfig, step: _Write) -> RunnableConfig:

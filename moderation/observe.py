@@ -10,6 +10,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
+from taleward.core.frozen import FrozenDict
 from taleward.core.tale import ModelCall, PromptVersion
 
 _PARAMETERS = ("temperature", "top_p", "repetition_penalty", "max_tokens")
@@ -61,7 +62,7 @@ class WritingObserver(BaseCallbackHandler):
         self.calls.append(
             ModelCall(
                 model=name,
-                parameters={k: given[k] for k in _PARAMETERS if isinstance(given.get(k), int | float)},
+                parameters=FrozenDict({k: given[k] for k in _PARAMETERS if isinstance(given.get(k), int | float)}),
                 seed=seed if isinstance(seed, int) else None,
                 input_tokens=usage.get("input_tokens"),
                 output_tokens=usage.get("output_tokens"),

@@ -148,8 +148,16 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _place(found: _Found, text: str) -> Finding:
     start = text.find(found.quote) if found.quote else -1
-    where = {"quote": found.quote, "start": start, "end": start + len(found.quote)} if start >= 0 else {}
-    return Finding(category=found.category, severity=found.severity, rationale=found.rationale, **where)
+    if start < 0:
+        return Finding(category=found.category, severity=found.severity, rationale=found.rationale)
+    return Finding(
+        category=found.category,
+        severity=found.severity,
+        quote=found.quote,
+        start=start,
+        end=start + len(found.quote),
+        rationale=found.rationale,
+    )
 
 
 def _schema(categories: tuple[str, ...]) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+# Each target is enough by itself: it makes the virtual environment when there is none.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# torch goes first, in the tested version, so that nothing below asks for another build of it.
+TORCH ?= torch==2.13.0
+
+.PHONY: tale test lint format ui clean
+.DELETE_ON_ERROR:
+
+tale: $(VENV)/.all  ## A judged story.
+	$(BIN)/taleward tell --seed 2; status=$$?; [ $$status -eq 3 ] || exit $$status
+
+test: $(VENV)/.dev  ## The tests.
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## Format, lint, types, and the order of the floors.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## Put the code into shape.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: $(VENV)/.all  ## MLflow on the recorded tales.
+	$(BIN)/taleward ui
+
+clean:  ## Remove what make and the tools made.
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info src/*.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else f"Taleward needs Python 3.11, 3.12 or 3.13, and {sys.executable} is {v.major}.{v.minor}. Name another: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.all: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -q $(TORCH)
+	$(PIP) install -q -c constraints.txt -e '.[all]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -q $(TORCH)
+	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.all

@@ -1,0 +1,45 @@
+"""Files that are wrong are refused with the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from taleward.core.errors import InvalidFile, UnknownName
+from taleward.moderation.policy import load_policy
+
+GOOD = Path(__file__).parents[2] / "moderation/policies/kids.yaml"
+
+
+def test_a_policy_file_of_ones_own(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(GOOD.read_text().replace("name: kids", "name: own"))
+    assert load_policy(own).id == load_policy(str(own)).id == "own@1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("threshold: 0.5", "threshold: 1.5", r"line \d+: bands.3-5.threshold: .*less than or equal to 1"),
+        ("ages: [3, 5]", "ages: [5, 3]", r"line \d+: bands.3-5: .*youngest then oldest"),
+        ("frightening: 0.6", "frigtening: 0.6", r"\['frigtening'\], which are no categories here"),
+        ("version:", "versoin:", r"line 2: versoin"),
+        ("    title: Crime\n", "    title: Crime\n    title: Two\n", "stands here twice"),
+        ("categories:", "categories: [", "is no YAML"),
+    ],
+)
+def test_a_wrong_policy_names_the_place(tmp_path: Path, old: str, new: str, said: str) -> None:
+    file = tmp_path / "own.yaml"
+    text = GOOD.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(InvalidFile, match=said):
+        load_policy(file)
+
+
+def test_a_missing_policy(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=r"unknown policy 'kid'. Did you mean 'kids'\?"):
+        load_policy("kid")
+    with pytest.raises(InvalidFile, match="cannot be read"):
+        load_policy(tmp_path / "none.yaml")
