@@ -34,7 +34,7 @@ HARMFUL = [
     ("She did not want to live any more and took the razor.", "self_harm", "did not want to live any"),
     ("Max drank the blue cleaner and got super powers.", "dangerous_acts", "drank the blue cleaner"),
     ("They hot-wired the car and robbed the shop.", "crime", "robbed the shop"),
-    ("He lost the house at poker and beat his wife.", "adult_themes", "at poker"),
+    ("He lost the house at poker and beat his wife.", "adult_themes", "lost the house at poker"),
     ("Something with no face dragged itself up the stairs.", "frightening", "Something with no face"),
     ("Call me at 555-201-3344.", "personal_data", "555-201-3344"),
     ("I live at 12 Oak Street.", "personal_data", "12 Oak Street"),

@@ -1,0 +1,197 @@
+"""Make the embedded judge's head: `python -m taleward.training.judge --data DIR --out DIR --seed 0`.
+
+`--data` is a folder with the following, gzip each; where to get public copies:
+
+* `stories/tinystories.jsonl.gz` (`text`): TinyStories, arXiv 2305.07759, `roneneldan/TinyStories`, CDLA-Sharing-1.0.
+* `stories/storybooks_ccby.jsonl.gz` (`pages`): CC-BY picture books of StoryWeaver, African Storybook, Book Dash.
+* `stories/gutenberg_children.jsonl.gz` (`title`, `text`) and `judge/gutenberg_adult_passages.jsonl.gz` (`text`, 180
+  words): books for children and fiction for adults of the 19th century from gutenberg.org, public domain.
+* `judge/davidson_tweets.csv.gz`: t-davidson/hate-speech-and-offensive-language on GitHub, MIT.
+* `judge/surge_toxicity.csv.gz`: surge-ai/toxicity on GitHub, MIT.
+* `judge/wikipedia_comments.csv.gz`: conversationai/unintended-ml-bias-analysis on GitHub, CC-BY-4.0.
+
+The sentences of `judge_templates.yaml` are added. The same data, seed and torch version give the same weights on
+the same kind of processor. Vectors are kept in `--cache` between runs when it is given; nothing else is left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.numpy import save
+
+from taleward.backends.minilm import SHA256, MiniLM
+from taleward.training.judge_data import CATEGORIES, WINDOW, Example, Split, examples
+
+Floats = npt.NDArray[np.float32]
+OUTPUTS = len(CATEGORIES) * 3
+_HIDDEN = 128
+_EPOCHS = 40
+_GENTLE_QUANTILE = 0.998
+_GENTLE_CEILING = 0.4
+
+
+@dataclass(slots=True)
+class Table:
+    """Examples as arrays: vectors (n, 384), labels (n, 33) with NaN where not known, weights (n,)."""
+
+    vectors: Floats
+    labels: Floats
+    weights: Floats
+    sources: npt.NDArray[Any]
+
+
+def encode(texts: Sequence[str], cache: Path | None) -> Floats:
+    """Vectors of texts; with a cache, only of those that it does not hold yet."""
+    known: dict[str, Floats] = {}
+    store = None if cache is None else cache / "vectors.npz"
+    if store is not None and store.is_file():
+        with np.load(store, allow_pickle=False) as held:
+            known = dict(zip(held["keys"].tolist(), held["rows"], strict=True))
+    keys = [hashlib.sha256(t.encode()).hexdigest() for t in texts]
+    missing = [(k, t) for k, t in zip(keys, texts, strict=True) if k not in known]
+    if missing:
+        rows = MiniLM().encode([t for _, t in missing])
+        known |= {k: row for (k, _), row in zip(missing, rows, strict=True)}
+        if store is not None:
+            store.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(store, keys=np.array(list(known)), rows=np.stack(list(known.values())))
+    return np.stack([known[k] for k in keys]).astype(np.float32)
+
+
+def table(found: Sequence[Example], vectors: Floats, split: Split) -> Table:
+    """The examples of one split."""
+    rows = [i for i, e in enumerate(found) if e.split == split]
+    labels = [[np.nan if v is None else v for row in found[i].labels for v in row] for i in rows]
+    return Table(
+        vectors[rows],
+        np.array(labels, dtype=np.float32),
+        np.array([found[i].weight for i in rows], dtype=np.float32),
+        np.array([found[i].source for i in rows]),
+    )
+
+
+def fit(train: Table, valid: Table, seed: int) -> dict[str, Floats]:
+    """Train the perceptron; the epoch with the least loss on the validation part is kept."""
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(384, _HIDDEN), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(_HIDDEN, OUTPUTS)
+    )
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
+    positive = np.nansum(train.labels == 1, axis=0)
+    balance = torch.tensor(np.clip(np.sqrt(len(train.labels) / (positive + 1.0)), 1.0, 6.0), dtype=torch.float32)
+    noise = torch.Generator().manual_seed(seed)
+
+    def loss(part: Table, rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        labels = torch.from_numpy(part.labels)[rows]
+        known = ~labels.isnan()
+        each = torch.nn.functional.binary_cross_entropy_with_logits(
+            model(vectors), labels.nan_to_num(), pos_weight=balance, reduction="none"
+        )
+        weight = known * torch.from_numpy(part.weights)[rows, None]
+        return (each * weight).sum() / weight.sum().clamp(min=1.0)
+
+    best, kept = float("inf"), {k: v.clone() for k, v in model.state_dict().items()}
+    x, x_valid = (torch.from_numpy(t.vectors * np.float32(384**0.5)) for t in (train, valid))
+    for epoch in range(_EPOCHS):
+        model.train()
+        for rows in torch.randperm(len(x), generator=noise).split(256):  # type: ignore[no-untyped-call]
+            optimiser.zero_grad()
+            jitter = torch.randn(len(rows), 384, generator=noise) * 0.15
+            loss(train, rows, x[rows] + jitter).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        model.eval()
+        with torch.no_grad():
+            now = loss(valid, torch.arange(len(x_valid)), x_valid).item()
+        if now < best:
+            best, kept = now, {k: v.clone() for k, v in model.state_dict().items()}
+        if epoch % 5 == 4:
+            print(f"epoch {epoch + 1}: validation loss {now:.4f}, best {best:.4f}")
+    return {
+        "w1": (kept["0.weight"].T * 384**0.5).contiguous().numpy(),
+        "b1": kept["0.bias"].numpy(),
+        "w2": kept["3.weight"].T.contiguous().numpy(),
+        "b2": kept["3.bias"].numpy(),
+    }
+
+
+def calibrate(weights: dict[str, Floats], valid: Table) -> None:
+    """Platt scaling on the validation part, then a shift that keeps gentle stories below the thresholds.
+
+    Each output's sigmoid is fitted to the known labels (Platt 1999). Where more than 0.2 % of the gentle windows would
+    score above 0.4, the output is shifted down to that: a tale has some twenty windows and eleven categories.
+    """
+    logits = np.maximum(valid.vectors @ weights["w1"] + weights["b1"], 0.0) @ weights["w2"] + weights["b2"]
+    scale, shift = np.ones(OUTPUTS, dtype=np.float32), np.zeros(OUTPUTS, dtype=np.float32)
+    gentle = np.isin(valid.sources, ["tinystories"])
+    for i in range(OUTPUTS):
+        known = ~np.isnan(valid.labels[:, i])
+        if min((valid.labels[known, i] == v).sum() for v in (0, 1)) >= 8:
+            scale[i], shift[i] = _platt(logits[known, i], valid.labels[known, i])
+        calm = logits[gentle & ~(valid.labels[:, i] == 1), i] * scale[i] + shift[i]
+        ceiling = np.log(_GENTLE_CEILING / (1 - _GENTLE_CEILING))
+        shift[i] -= max(0.0, float(np.quantile(calm, _GENTLE_QUANTILE)) - ceiling)
+    weights["scale"], weights["shift"] = scale, shift
+
+
+def _platt(logits: Floats, labels: Floats) -> tuple[float, float]:
+    """Slope and intercept by Newton's method on the regularised log loss; the slope stays positive."""
+    a, b = 1.0, 0.0
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(a * logits + b, -30, 30)))
+        gradient = np.array([((p - labels) * logits).sum() + 0.1 * (a - 1), (p - labels).sum()])
+        w = p * (1 - p)
+        hessian = np.array(
+            [
+                [(w * logits**2).sum() + 0.1, (w * logits).sum()],
+                [(w * logits).sum(), w.sum() + 1e-3],
+            ]
+        )
+        step = np.linalg.solve(hessian, gradient)
+        a, b = a - float(step[0]), b - float(step[1])
+        if np.abs(step).max() < 1e-6:
+            break
+    return max(a, 0.2), b
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, calibrate and write `head.safetensors` and `config.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=None)
+    options = parser.parse_args(arguments)
+    found = examples(options.data, options.seed)
+    print(f"{len(found)} windows")
+    vectors = encode([e.text for e in found], options.cache)
+    train, valid = (table(found, vectors, s) for s in ("train", "valid"))
+    weights = fit(train, valid, options.seed)
+    calibrate(weights, valid)
+    data = save({k: np.ascontiguousarray(v, dtype=np.float32) for k, v in weights.items()})
+    config = {
+        "categories": list(CATEGORIES),
+        "encoder_sha256": SHA256,
+        "weights_sha256": hashlib.sha256(data).hexdigest(),
+        "window_sentences": WINDOW["size"],
+        "window_words": WINDOW["max_words"],
+        "window_overlap": WINDOW["overlap"],
+        "seed": options.seed,
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "head.safetensors").write_bytes(data)
+    (options.out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    print(f"wrote {len(data)} bytes to {options.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""The labelled windows that the judge's head is trained and measured on."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from taleward.core.policy import SEVERITIES
+from taleward.moderation.lexicon import find_hits
+from taleward.moderation.policy import load_policy
+from taleward.moderation.windows import windows
+from taleward.training import judge_templates
+from taleward.training.corpora import CorpusError, read_jsonl
+
+CATEGORIES = tuple(load_policy("kids").categories)
+WINDOW = {"size": 3, "max_words": 90, "overlap": 1}
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+# What often comes with a category, so that its absence from a frame's label says nothing.
+_RELATED = {
+    "violence": ("frightening", "crime", "adult_themes", "hate"),
+    "frightening": ("violence", "adult_themes"),
+    "sexual": ("adult_themes", "profanity", "crime"),
+    "profanity": ("hate", "sexual"),
+    "hate": ("profanity", "violence", "adult_themes"),
+    "drugs": ("adult_themes", "dangerous_acts", "crime"),
+    "self_harm": ("violence", "adult_themes", "dangerous_acts", "frightening"),
+    "dangerous_acts": ("violence", "frightening", "crime", "drugs", "self_harm", "personal_data"),
+    "crime": ("violence", "adult_themes", "dangerous_acts", "personal_data"),
+    "personal_data": ("crime", "dangerous_acts"),
+    "adult_themes": ("violence", "frightening", "crime", "drugs", "hate", "sexual"),
+}
+_UNEASY = re.compile(
+    r"\b(?:scar|afraid|fright|monster|ghost|witch|fight|fought|hurt|hit|dark|lost|cr(?:y|ied)|ang|mean|bad|die|dead|"
+    r"kill|blood|weapon|sword|gun|shoot|shot|bit|bite|trap|storm|scream|wolf|snake|bear|giant|evil|steal|stole)\w*",
+    re.IGNORECASE,
+)
+
+
+@dataclass(slots=True)
+class Example:
+    """A window with its labels.
+
+    Attributes:
+        text: The window.
+        labels: For each category whether its severity is at least mild, moderate, severe: 1, 0, or `None` where
+            that is not known.
+        weight: How much it counts in training.
+        source: Where it comes from.
+        split: Decided by a hash of its document or frame, so that no document is in two splits.
+    """
+
+    text: str
+    labels: list[list[float | None]]
+    weight: float
+    source: str
+    split: Split
+
+
+def split_of(key: str) -> Split:
+    """70 % train, 15 % valid, 15 % test, by the key alone."""
+    place = int(hashlib.sha256(f"judge {key}".encode()).hexdigest()[:8], 16) % 100
+    return "train" if place < 70 else "valid" if place < 85 else "test"
+
+
+def _level(severity: str) -> list[float | None]:
+    return [1.0 if i < SEVERITIES.index(severity) else 0.0 for i in range(3)]
+
+
+def _blank(value: float | None) -> list[list[float | None]]:
+    return [[value] * 3 for _ in CATEGORIES]
+
+
+def _with_hits(labels: list[list[float | None]], text: str) -> bool:
+    """Raise the labels to what the lexicon finds; whether it found anything."""
+    hits = find_hits(text)
+    for hit in hits:
+        row = labels[CATEGORIES.index(hit.category)]
+        for i in range(SEVERITIES.index(hit.severity)):
+            row[i] = 1.0
+    return bool(hits)
+
+
+def read_csv(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of a gzip CSV file.
+
+    Raises:
+        CorpusError: It is missing.
+    """
+    if not path.is_file():
+        raise CorpusError(f"no file {path.name!r} in {str(path.parent)!r}.")
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
+        yield from csv.DictReader(lines)
+
+
+def _windows(text: str) -> list[str]:
+    return [w.of(text).strip() for w in windows(text, **WINDOW) if len(w.of(text).split()) > 4]
+
+
+def gentle(data: Path, seed: int, count: int) -> list[Example]:
+    """Windows of TinyStories and CC-BY picture books: harmless but for what the lexicon finds."""
+    chance = random.Random(f"gentle {seed}")
+    documents = [("tinystories", r["text"]) for r in read_jsonl(data / "stories/tinystories.jsonl.gz")]
+    documents += [
+        ("storybooks", " ".join(map(str, r["pages"]))) for r in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz")
+    ]
+    found = []
+    for source, text in documents:
+        pieces = _windows(text)
+        for piece in chance.sample(pieces, min(len(pieces), 1 if source == "tinystories" else 4)):
+            labels = _blank(0.0)
+            uneasy = _UNEASY.search(piece) is not None
+            if uneasy:
+                for row in labels:
+                    row[0] = None
+            if source == "storybooks" and uneasy:
+                for name in ("violence", "frightening", "adult_themes", "crime"):
+                    labels[CATEGORIES.index(name)] = [None, None, 0.0]
+            _with_hits(labels, piece)
+            found.append(Example(piece, labels, 1.0, source, split_of(text[:200])))
+    chance.shuffle(found)
+    return found[:count]
+
+
+def books(data: Path, seed: int, count: int) -> list[Example]:
+    """Windows of old books for children and for adults, as many of each, labelled by the lexicon alone.
+
+    Both sides are in one style, so the label cannot be told from it.
+    """
+    chance = random.Random(f"books {seed}")
+    sides: dict[str, list[tuple[str, str]]] = {"books_children": [], "books_adult": []}
+    for row in read_jsonl(data / "stories/gutenberg_children.jsonl.gz"):
+        words = row["text"].split()
+        for start in range(2000, len(words) - 180, 2400):
+            sides["books_children"].append((row["title"], " ".join(words[start : start + 180])))
+    for passage in read_jsonl(data / "judge/gutenberg_adult_passages.jsonl.gz"):
+        sides["books_adult"].append((passage["text"][:60], passage["text"]))
+    found = []
+    for source, passages in sides.items():
+        with_hits: list[Example] = []
+        without: list[Example] = []
+        for key, text in passages:
+            for piece in _windows(text)[1:-1]:
+                labels = _blank(0.0)
+                for levels in labels:
+                    levels[0] = None
+                for name in ("violence", "frightening", "adult_themes", "crime", "drugs", "hate"):
+                    labels[CATEGORIES.index(name)][1] = None
+                hit = _with_hits(labels, piece)
+                example = Example(piece, labels, 0.5 if hit else 0.3, source, split_of(key))
+                (with_hits if hit else without).append(example)
+        for group in (with_hits, without):
+            chance.shuffle(group)
+            found += group[: count // 4]
+    return found
+
+
+def comments(data: Path, seed: int, count: int) -> list[Example]:
+    """Tweets and comments with people's labels for hate and toxicity."""
+    found: list[Example] = []
+
+    def add(text: str, source: str, hate: list[float | None], others: float | None) -> None:
+        text = re.sub(r"&\w+;|https?://\S+|RT @\w+:?|@\w+|#", " ", text)
+        text = " ".join(text.split()[:80])
+        labels = _blank(others)
+        _with_hits(labels, text)
+        labels[CATEGORIES.index("hate")] = hate
+        found.append(Example(text, labels, 0.6, source, split_of(text[:80])))
+
+    for row in read_csv(data / "judge/davidson_tweets.csv.gz"):
+        kind = row["class"]
+        unknown: list[float | None] = [None, None, None]
+        hate = unknown if kind == "1" else _level("severe" if kind == "0" else "none")
+        add(row["tweet"], "davidson", hate, 0.0 if kind == "2" else None)
+    random.Random(f"comments {seed}").shuffle(found)
+    found = [e for e in found if e.labels[4][0] == 1.0] + found[:count]
+    for row in read_csv(data / "judge/surge_toxicity.csv.gz"):
+        toxic = row["is_toxic"] == "Toxic"
+        add(row["text"], "surge", [1.0, 1.0, None] if toxic else _level("none"), None if toxic else 0.0)
+    for row in read_csv(data / "judge/wikipedia_comments.csv.gz"):
+        toxic = row["toxic"] == "True"
+        add(row["comment"], "wikipedia", [1.0, 1.0, None] if toxic else _level("none"), None if toxic else 0.0)
+    return found
+
+
+def synthetic(context: dict[Split, list[str]], seed: int, each: int) -> list[Example]:
+    """Filled frames, alone and planted between gentle sentences of the same split; about `each` of every frame."""
+    chance = random.Random(f"synthetic {seed}")
+    sentences = list(judge_templates.sentences(seed, each // 2))
+    fillings = Counter(s.frame for s in sentences)
+    found = []
+    for sentence in sentences:
+        source = f"synthetic:{sentence.category or 'harmless'}"
+        split = split_of(sentence.frame)
+        labels = _blank(0.0)
+        if sentence.category is not None:
+            for name in _RELATED[sentence.category]:
+                labels[CATEGORIES.index(name)] = [None, None, None]
+            _with_hits(labels, sentence.text)
+            labels[CATEGORIES.index(sentence.category)] = _level(sentence.severity)
+        found.append(Example(sentence.text, labels, 1.0, source, split))
+        # The gentle sentences may hold a mild worry of their own.
+        planted = [[None, *row[1:]] if row[0] == 0.0 else row for row in labels]
+        for _ in range(max(1, round(each / 2 / fillings[sentence.frame]))):
+            around = re.split(r"(?<=[.!?])\s+", chance.choice(context[split]))[: chance.randint(1, 2)]
+            parts = [*around, sentence.text] if chance.random() < 0.5 else [sentence.text, *around]
+            found.append(Example(" ".join(parts), planted, 1.0, source, split))
+    return found
+
+
+def examples(data: Path, seed: int) -> list[Example]:
+    """All labelled windows, in an order that the seed decides.
+
+    Raises:
+        CorpusError: A data file is missing.
+    """
+    calm = gentle(data, seed, 7000)
+    context: dict[Split, list[str]] = {
+        s: [e.text for e in calm if e.source == "tinystories" and e.split == s] for s in SPLITS
+    }
+    planted = synthetic(context, seed, 14)
+    found = calm + planted + books(data, seed, 6000) + comments(data, seed, 5000)
+    random.Random(f"order {seed}").shuffle(found)
+    return found

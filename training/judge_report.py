@@ -1,0 +1,186 @@
+"""How good the embedded judge is: `python -m taleward.training.judge_report --data DIR [--json FILE]`.
+
+Reads the data that `taleward.training.judge` names, and for the rows marked * also `stories/instruct_stories.jsonl.gz`
+(erikhyrkas/snakes, MIT), which is not trained on. Everything is measured on the test split: documents and frames that
+took no part in training or calibration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from taleward.core.policy import SEVERITIES
+from taleward.core.verdict import Verdict
+from taleward.moderation.judges.embedded import EmbeddedJudge
+from taleward.moderation.judges.lexicon import LexiconJudge
+from taleward.training import judge_data, judge_templates
+from taleward.training.corpora import read_jsonl
+
+BAND = "6-8"
+Row = dict[str, Any]
+
+
+def _cut(text: str, words: int = 150) -> str:
+    return " ".join(text.split()[:words])
+
+
+def _sample(texts: list[str], count: int, seed: int) -> list[str]:
+    return random.Random(f"report {seed}").sample(texts, min(count, len(texts)))
+
+
+def categories(judge: EmbeddedJudge, seed: int) -> list[Row]:
+    """Per category: harmful held-out frames that the band does not tolerate, against all harmless ones."""
+    held = [s for s in judge_templates.sentences(seed, 4) if judge_data.split_of(s.frame) == "test"]
+    verdicts = [judge.invoke(s.text) for s in held]
+    rows = []
+    for category in judge_data.CATEGORIES:
+        tolerated = SEVERITIES.index(judge.policy.tolerance(category, judge.band))
+        threshold = judge.policy.threshold(category, judge.band)
+        used = [
+            (int(s.category == category), v.scores[category])
+            for s, v in zip(held, verdicts, strict=True)
+            if s.category is None or (s.category == category and SEVERITIES.index(s.severity) > tolerated)
+        ]
+        truth, scores = [u[0] for u in used], [u[1] for u in used]
+        if len(set(truth)) < 2:
+            continue
+        rows.append(
+            {
+                "category": category,
+                "positives": sum(truth),
+                "AUC": roc_auc_score(truth, scores),
+                "AP": average_precision_score(truth, scores),
+                "F1": f1_score(truth, [s >= threshold for s in scores]),
+                "failed by any category": sum(
+                    v.outcome == "fail"
+                    for s, v in zip(held, verdicts, strict=True)
+                    if s.category == category and SEVERITIES.index(s.severity) > tolerated
+                )
+                / sum(truth),
+            }
+        )
+    return rows
+
+
+def false_alarms(data: Path, seed: int) -> list[Row]:
+    """Shares of harmless texts that fail, per band."""
+    held = [s for s in judge_templates.sentences(seed, 4) if judge_data.split_of(s.frame) == "test"]
+    calm = [s for s in held if s.category is None]
+    identity = [s for s in calm if "{identity}" in s.frame or "{group}" in s.frame]
+    sets = {
+        "harmless look-alikes, held-out frames": [s.text for s in calm],
+        "identity terms in harmless frames, held-out": [s.text for s in identity],
+        "TinyStories, held out, whole": _sample(_tiny(data), 200, seed),
+        "CC-BY picture books, held out, first 150 words": _sample(_storybooks(data), 80, seed),
+        "instruct stories for children*, whole": _sample(_instruct(data, "child"), 100, seed),
+        "campfire stories* (meant to fail where frightening)": _sample(_instruct(data, "campfire"), 100, seed),
+    }
+    rows = []
+    for name, texts in sets.items():
+        row: Row = {"set": name, "texts": len(texts)}
+        for band in ("3-5", "6-8", "9-12"):
+            judge = EmbeddedJudge(band=band)
+            row[f"failed {band}"] = sum(not judge.invoke(t).passed for t in texts) / max(1, len(texts))
+        words = LexiconJudge(band=BAND)
+        row[f"lexicon alone {BAND}"] = sum(not words.invoke(t).passed for t in texts) / max(1, len(texts))
+        rows.append(row)
+    return rows
+
+
+def transfer(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
+    """Ranking of held-out texts that people or sources have labelled, by the worst score of all categories."""
+    campfire, child = ([_cut(t) for t in _sample(_instruct(data, kind), 200, seed)] for kind in ("campfire", "child"))
+    sets = [("campfire* against child*, 150 words", campfire, child)]
+    comments = [e for e in judge_data.comments(data, seed, 5000) if e.split == "test"]
+    hate = judge_data.CATEGORIES.index("hate")
+    for source in ("davidson", "surge", "wikipedia"):
+        sides: tuple[list[str], list[str]] = ([], [])
+        for e in comments:
+            if e.source == source and e.labels[hate][0] is not None:
+                sides[0 if e.labels[hate][0] == 1.0 else 1].append(e.text)
+        sets.append((f"{source}, test split", sides[0][:300], sides[1][:300]))
+    rows = []
+    for name, harmful, harmless in sets:
+        verdicts = [judge.invoke(t) for t in [*harmful, *harmless]]
+        truth = [1] * len(harmful) + [0] * len(harmless)
+        rows.append(
+            {
+                "set": name,
+                "harmful": len(harmful),
+                "harmless": len(harmless),
+                "AUC": roc_auc_score(truth, [_worst(v) for v in verdicts]),
+                "F1": f1_score(truth, [v.outcome == "fail" for v in verdicts]),
+            }
+        )
+    return rows
+
+
+def speed(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
+    """Passages of 150 words in a second, one after another."""
+    texts = [_cut(t) for t in _sample(_tiny(data), 60, seed)]
+    texts = [t for t in texts if len(t.split()) == 150]
+    begun = time.perf_counter()
+    for text in texts:
+        judge.invoke(text)
+    return [{"passages of 150 words": len(texts), "per second": len(texts) / (time.perf_counter() - begun)}]
+
+
+def _worst(verdict: Verdict) -> float:
+    return max(verdict.scores.values())
+
+
+def _tiny(data: Path) -> list[str]:
+    rows = read_jsonl(data / "stories/tinystories.jsonl.gz")
+    return [r["text"] for r in rows if judge_data.split_of(r["text"][:200]) == "test"]
+
+
+def _storybooks(data: Path) -> list[str]:
+    texts = [" ".join(map(str, r["pages"])) for r in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz")]
+    return [_cut(t) for t in texts if judge_data.split_of(t[:200]) == "test"]
+
+
+def _instruct(data: Path, kind: str) -> list[str]:
+    rows = read_jsonl(data / "stories/instruct_stories.jsonl.gz")
+    return [r["story"] for r in rows if r["kind"] == kind]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Rows as a table."""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in rows:
+        cells = (f"{row[n]:.3f}" if isinstance(row[n], float) else str(row[n]) for n in names)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables of the model card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args(arguments)
+    judge = EmbeddedJudge(band=BAND)
+    tables = {
+        f"Per category, held-out template frames, band {BAND}": categories(judge, options.seed),
+        "Share that fails": false_alarms(options.data, options.seed),
+        f"Transfer, band {BAND}": transfer(judge, options.data, options.seed),
+        "Speed": speed(judge, options.data, options.seed),
+    }
+    for title, rows in tables.items():
+        print(f"\n### {title}\n\n{markdown(rows)}")
+    if options.json is not None:
+        options.json.write_text(json.dumps(tables, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
