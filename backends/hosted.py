@@ -57,7 +57,7 @@ def langchain_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
     except ValueError as error:
         if "provider" not in str(error):
             raise
-        listed = str(error).partition("Supported providers:")[2].strip(" .\n").split(", ")
-        known = ["embedded", "hf", *(name.split()[0] for name in listed if name)]
+        listed = str(error).partition("are:")[2].split(",")
+        known = ["embedded", "hf", *(name.strip(" .\n") for name in listed)]
         raise UnknownName("provider", spec.provider, known) from None
     return model

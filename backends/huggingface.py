@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -57,6 +58,10 @@ class HuggingFaceChat(BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         provider, _, model = self.spec.partition(":")
         return LangSmithParams(ls_provider=provider, ls_model_name=model, ls_model_type="chat")
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        chosen = {**asdict(self._sampling(kwargs)), "seed": kwargs.get("seed", self.seed)}
+        return {**super()._get_invocation_params(stop, **kwargs), **chosen}
 
     @property
     def completion_only(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -25,8 +24,8 @@ def store_uri(folder: Path) -> str:
 class MlflowRecorder:
     """Records finished tales in an MLflow tracking store.
 
-    A trace holds the inputs, every draft with its verdict, and the lineage; its request id (`client_request_id`) is
-    the tale's id. Texts that were refused are in it: the store is for the people who run the app.
+    A trace holds the inputs, every draft with its verdict, and the lineage; its tag `tale_id` is the tale's id. Texts
+    that were refused are in it: the store is for the people who run the app.
 
     Args:
         uri: An MLflow tracking URI, see `store_uri`.
@@ -42,18 +41,17 @@ class MlflowRecorder:
         Raises:
             MissingExtra: MLflow is not installed.
         """
-        with _quiet():
-            self._record(tale, inputs)
-
-    def _record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         try:
             import mlflow
         except ImportError as error:
             raise MissingExtra("recording tales", "mlflow") from error
+        with _quiet():
+            self._record(mlflow, tale, inputs)
+
+    def _record(self, mlflow: Any, tale: Tale, inputs: Mapping[str, Any]) -> None:
         client = mlflow.MlflowClient(tracking_uri=self.uri)
         found = client.get_experiment_by_name(self.experiment)
-        where = found.experiment_id if found else client.create_experiment(self.experiment)
+        where = found.experiment_id if found else client.create_experiment(self.experiment, self._artifacts())
         before = mlflow.get_tracking_uri()
         mlflow.set_tracking_uri(self.uri)
         try:
@@ -62,6 +60,11 @@ class MlflowRecorder:
         finally:
             mlflow.set_tracking_uri(before)
 
+    def _artifacts(self) -> str | None:
+        """Beside a SQLite store, not in whatever folder the process runs in."""
+        _, sqlite, file = self.uri.partition("sqlite:///")
+        return (Path(file).resolve().parent / "artifacts").as_uri() if sqlite else None
+
     @staticmethod
     def _write(mlflow: Any, experiment_id: str, tale: Tale, inputs: Mapping[str, Any]) -> None:
         start = tale.lineage.started_at
@@ -69,8 +72,13 @@ class MlflowRecorder:
             name="tale",
             span_type="CHAIN",
             inputs=dict(inputs),
-            attributes={"lineage": tale.lineage.model_dump(mode="json"), "tale_id": tale.id},
-            tags={"released": str(tale.released), "band": tale.lineage.band, "policy": tale.lineage.policy},
+            attributes={"lineage": tale.lineage.model_dump(mode="json")},
+            tags={
+                "tale_id": tale.id,
+                "released": str(tale.released),
+                "band": tale.lineage.band,
+                "policy": tale.lineage.policy,
+            },
             experiment_id=experiment_id,
             start_time_ns=_ns(start),
         )

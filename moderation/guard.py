@@ -247,7 +247,9 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
 
 def _advance(plan: _Plan, answer: object = None, error: Exception | None = None) -> _Next:
     try:
-        return plan.send(answer) if error is None else plan.throw(error)
+        if error is not None:
+            return plan.throw(error)
+        return plan.send(answer)
     except StopIteration as end:
         tale: Tale = end.value
         return tale

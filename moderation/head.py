@@ -1,0 +1,113 @@
+"""The trained head of the embedded judge: sentence vectors to probabilities, in numpy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field, ValidationError
+
+from taleward.core.errors import IntegrityError, InvalidFile, MissingExtra
+from taleward.core.frozen import Frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float32]
+
+LEVELS = ("mild", "moderate", "severe")
+
+
+class HeadConfig(Frozen):
+    """What belongs to a head's weights.
+
+    Attributes:
+        categories: The categories that it scores, in the order of its outputs.
+        encoder_sha256: SHA-256 of the encoder's weights that it was trained on.
+        weights_sha256: SHA-256 of its own weights.
+        window_sentences: Sentences in a window, at most.
+        window_words: Words in a window, at most.
+        window_overlap: Sentences that neighbours share.
+        seed: The seed of its training.
+    """
+
+    categories: tuple[str, ...] = Field(min_length=1)
+    encoder_sha256: str
+    weights_sha256: str
+    window_sentences: int = Field(ge=1)
+    window_words: int = Field(ge=1)
+    window_overlap: int = Field(ge=0)
+    seed: int = 0
+
+
+class Head:
+    """A two-layer perceptron with calibrated outputs.
+
+    Args:
+        folder: Holds `config.json` and `head.safetensors`.
+
+    Raises:
+        InvalidFile: The configuration is missing or is not one.
+        IntegrityError: The weights are missing or are not those of the configuration.
+        MissingExtra: The extra `local` is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from safetensors.numpy import load
+        except ImportError as error:
+            raise MissingExtra("the embedded judge", "local") from error
+        try:
+            text = (folder / "config.json").read_text(encoding="utf-8")
+            self.config = HeadConfig.model_validate(json.loads(text))
+        except (OSError, ValueError, ValidationError) as error:
+            raise InvalidFile(f"{folder / 'config.json'} is no configuration of a judge: {error}") from error
+        try:
+            data = (folder / "head.safetensors").read_bytes()
+        except OSError as error:
+            raise IntegrityError(f"the judge's weights cannot be read: {error}") from error
+        found = hashlib.sha256(data).hexdigest()
+        if found != self.config.weights_sha256:
+            raise IntegrityError(
+                f"head.safetensors has the SHA-256 {found}; expected {self.config.weights_sha256}.",
+                hint="Install taleward again, or train the judge again.",
+            )
+        self._weights: dict[str, Floats] = load(data)
+
+    def logits(self, vectors: Floats) -> Floats:
+        """Uncalibrated outputs, shape (texts, categories * 3)."""
+        import numpy
+
+        w = self._weights
+        hidden = numpy.maximum(vectors @ w["w1"] + w["b1"], 0.0)
+        raw: Floats = hidden @ w["w2"] + w["b2"]
+        return raw
+
+    def probabilities(self, vectors: Floats) -> Floats:
+        """Calibrated probabilities of a severity of at least `LEVELS[i]`.
+
+        Args:
+            vectors: float32, shape (texts, 384), from the encoder all-MiniLM-L6-v2.
+
+        Returns:
+            float32 in 0..1, shape (texts, categories, 3); never rising along the last axis.
+        """
+        import numpy
+
+        w = self._weights
+        z = numpy.clip(self.logits(vectors) * w["scale"] + w["shift"], -30.0, 30.0)
+        chances = (1.0 / (1.0 + numpy.exp(-z))).reshape(len(vectors), len(self.config.categories), len(LEVELS))
+        falling: Floats = numpy.minimum.accumulate(chances, axis=2).astype(numpy.float32)
+        return falling
+
+
+@lru_cache(maxsize=1)
+def shipped_head() -> Head:
+    """The head that comes with Taleward; loaded once a process."""
+    from taleward import backends
+
+    return Head(Path(backends.__path__[0]) / "models" / "judge")

@@ -1,0 +1,168 @@
+"""Chat models by spec: what is taken, what is refused, and the local ones at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.messages import HumanMessage, SystemMessage
+
+from taleward.backends.chat import chat_model
+from taleward.backends.discovery import discover
+from taleward.backends.embeddings import embeddings
+from taleward.backends.huggingface import HuggingFaceChat, _StopText
+from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
+
+OPENING = "Once upon a time, there was a little girl named Lily."
+
+
+@pytest.fixture(scope="module")
+def teller() -> HuggingFaceChat:
+    model = chat_model("embedded:storyteller", max_tokens=40)
+    assert isinstance(model, HuggingFaceChat)
+    return model
+
+
+@pytest.fixture(scope="module")
+def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storyteller's weights under a tokenizer that has a chat template."""
+    import shutil
+
+    from taleward.backends.embedded import embedded_path
+
+    folder = tmp_path_factory.mktemp("chatty")
+    shutil.copytree(embedded_path("storyteller"), folder, dirs_exist_ok=True)
+    template = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+    (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
+def test_the_same_seed_writes_the_same(teller: HuggingFaceChat) -> None:
+    first, again, other = (teller.invoke(OPENING, seed=seed) for seed in (0, 0, 1))
+    assert first.text == again.text != other.text
+    assert len(first.text) > 40
+
+
+def test_usage_and_reason(teller: HuggingFaceChat) -> None:
+    answer = teller.invoke(OPENING, seed=0, max_tokens=5)
+    assert answer.usage_metadata is not None
+    assert answer.usage_metadata["output_tokens"] == 5
+    assert answer.usage_metadata["input_tokens"] > 5
+    assert answer.response_metadata["finish_reason"] == "length"
+    ended = teller.invoke(OPENING, seed=0, max_tokens=900)
+    assert ended.response_metadata["finish_reason"] == "stop"
+
+
+def test_a_stream_is_the_answer_in_pieces(teller: HuggingFaceChat) -> None:
+    pieces = list(teller.stream(OPENING, seed=3))
+    assert len(pieces) > 10
+    assert "".join(p.text for p in pieces) == teller.invoke(OPENING, seed=3).text
+
+
+async def test_async_is_the_same(teller: HuggingFaceChat) -> None:
+    assert (await teller.ainvoke(OPENING, seed=3)).text == teller.invoke(OPENING, seed=3).text
+    assert "".join([p.text async for p in teller.astream(OPENING, seed=3)]) == teller.invoke(OPENING, seed=3).text
+
+
+def test_stop_cuts_before_the_words(teller: HuggingFaceChat) -> None:
+    whole = teller.invoke(OPENING, seed=3).text
+    stop = whole[30:37]
+    cut = teller.invoke(OPENING, seed=3, stop=[stop])
+    assert cut.text == whole[: whole.index(stop)]
+    assert cut.response_metadata["finish_reason"] == "stop"
+    assert "".join(p.text for p in teller.stream(OPENING, seed=3, stop=[stop])) == cut.text
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+def test_a_stop_over_borders_of_pieces(size: int) -> None:
+    def run(text: str, stops: list[str]) -> Iterator[str]:
+        cutter = _StopText(stops)
+        for at in range(0, len(text), size):
+            yield cutter.push(text[at : at + size])
+            if cutter.stopped:
+                return
+        yield cutter.finish()
+
+    assert "".join(run("one ## two ### three", ["###"])) == "one ## two "
+    assert "".join(run("one ## two", ["###"])) == "one ## two"
+    assert "".join(run("aab", ["ab", "aab"])) == ""
+
+
+def test_control_tokens_in_a_prompt_are_text(teller: HuggingFaceChat) -> None:
+    tokenizer = teller._loaded.tokenizer
+    prompt = teller._prompt([HumanMessage(f"a {tokenizer.eos_token} b")])
+    assert tokenizer.eos_token_id not in prompt
+    assert tokenizer.decode(prompt[1:]) == f"a {tokenizer.eos_token} b"
+
+
+def test_a_chat_template_is_used_where_there_is_one(chatty: Path, teller: HuggingFaceChat) -> None:
+    model = chat_model(f"hf:{chatty}", max_tokens=5)
+    assert isinstance(model, HuggingFaceChat)
+    assert not model.completion_only
+    assert teller.completion_only
+    prompt = model._prompt([SystemMessage("be kind"), HumanMessage("hello")])
+    assert model._loaded.tokenizer.decode(prompt, skip_special_tokens=True) == "[system] be kind\n[user] hello\n"
+    assert model.invoke("hello", seed=0).text
+
+
+def test_too_long_a_prompt(teller: HuggingFaceChat) -> None:
+    with pytest.raises(BackendError, match=r"the prompt has \d+ tokens; embedded:storyteller holds 1024"):
+        teller.invoke("word " * 2000)
+
+
+def test_unknown_options_are_named(teller: HuggingFaceChat) -> None:
+    with pytest.raises(ConfigurationError, match=r"does not take \['tempo'\]; it takes max_tokens"):
+        teller.invoke(OPENING, tempo=1)
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="could not be loaded") as caught:
+        chat_model(f"hf:{tmp_path}").invoke("x")
+    assert "embedded:storyteller" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("spec", ["storyteller", "embedded:", ":x", ""])
+def test_no_spec(spec: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no model spec"):
+        chat_model(spec)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UnknownName, match=r"unknown embedded model 'storyteler'\. Did you mean 'storyteller'"):
+        chat_model("embedded:storyteler")
+    with pytest.raises(UnknownName, match=r"unknown provider 'opnai'\. Did you mean 'openai'.*'anthropic'"):
+        chat_model("opnai:gpt")
+    with pytest.raises(UnknownName, match="unknown embedded embeddings 'x'"):
+        embeddings("embedded:x")
+
+
+def test_a_missing_package_says_what_to_install() -> None:
+    with pytest.raises(ConfigurationError, match="pip install langchain-anthropic"):
+        chat_model("anthropic:claude-x")
+
+
+def test_a_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(MissingKey, match="has no OPENAI_API_KEY"):
+        chat_model("openai:gpt-5-mini")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    assert "very-secret" not in repr(chat_model("openai:gpt-5-mini"))
+
+
+def test_a_ready_model_is_taken_as_it_is() -> None:
+    ready = FakeListChatModel(responses=["x"])
+    assert chat_model(ready) is ready
+    with pytest.raises(ConfigurationError, match="takes no options here"):
+        chat_model(ready, temperature=0)
+
+
+def test_discovery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    found = {row.spec: row for row in discover()}
+    assert found["embedded:storyteller"].usable
+    assert not found["openai:MODEL"].usable
+    assert "OPENAI_API_KEY" in found["openai:MODEL"].about

@@ -1,0 +1,76 @@
+"""The story chain against a real OpenAI-compatible server: `transformers serve` on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fakes import FakeJudge
+from taleward.backends.embedded import embedded_path
+from taleward.chains.story import StoryChain
+from taleward.moderation.guard import Guard
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded storyteller with a chat template, which the server insists on."""
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copytree(embedded_path("storyteller"), folder, dirs_exist_ok=True)
+    (folder / "chat_template.jinja").write_text("{{ bos_token }}{{ messages[-1]['content'].split('\\n\\n')[-1] }}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("transformers")), "serve"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    home = tmp_path_factory.mktemp("hf-home")
+    env = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "default"}
+    log = home / "log"
+    with log.open("wb") as out, subprocess.Popen(command, env=env, stdout=out, stderr=out) as server:
+        try:
+            _wait(f"http://127.0.0.1:{port}/health", server, log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310  our own address
+                return
+        except OSError:
+            if server.poll() is not None:
+                break
+            time.sleep(0.5)
+    pytest.fail(f"the server did not start:\n{log.read_text()[-2000:]}")
+
+
+def test_a_tale_through_a_real_server(base_url: str, model: Path, values: dict[str, str]) -> None:
+    chain = StoryChain(f"openai:{model}", base_url=base_url, max_tokens=40, temperature=0.7)
+    tale = Guard(chain, FakeJudge()).invoke(values)
+    assert tale.released
+    assert len(tale.text.split()) > 10
+    [call] = tale.attempts[0].calls
+    assert call.output_tokens is not None
+    assert 0 < call.output_tokens <= 40
+    assert call.model.startswith("openai:")

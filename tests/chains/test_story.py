@@ -1,0 +1,95 @@
+"""The story chain with models that continue and models that follow instructions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import RunnableLambda
+from pydantic import Field
+
+from fakes import FakeJudge
+from taleward.chains.story import StoryChain
+from taleward.core.errors import InvalidInputs, UnknownName
+from taleward.moderation.guard import Guard
+
+
+class Scribe(BaseChatModel):
+    """A chat model that notes what it is asked, and tells a bad story first."""
+
+    asked: list[list[BaseMessage]] = Field(default_factory=list)
+    seeds: list[Any] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "scribe"
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        self.asked.append(messages)
+        self.seeds.append(kwargs.get("seed"))
+        text = " A bad story. " if len(self.asked) == 1 else "A fine story."
+        usage = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+        message = AIMessage(text, usage_metadata=usage)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def test_a_completion_model_continues_the_opening(values: dict[str, str]) -> None:
+    chain = StoryChain("embedded:storyteller", seed=0, max_tokens=30)
+    story = chain.invoke(values)
+    assert story.startswith(chain.template.render(values))
+    assert len(story) > len(chain.template.render(values)) + 30
+    assert chain.invoke(values) == story
+
+
+def test_a_chat_model_is_instructed_for_the_band(values: dict[str, str]) -> None:
+    scribe = Scribe()
+    assert StoryChain(scribe, band="3-5").invoke(values) == "A bad story."
+    system, request = scribe.asked[0]
+    assert "children of 3 to 5 years" in system.text
+    assert "Very short sentences" in system.text
+    assert request.text.endswith("The outcome was a new friendship.")
+    assert scribe.seeds == [None]
+
+
+def test_the_second_draft_knows_the_first_ones_faults_and_lineage_is_kept(values: dict[str, str]) -> None:
+    scribe = Scribe()
+    tale = Guard(StoryChain(scribe, seed=0), FakeJudge()).invoke(values)
+    assert tale.text == "A fine story."
+    assert "turned down" not in scribe.asked[0][1].text
+    assert "- violence (severe): bad" in scribe.asked[1][1].text
+    assert scribe.seeds == [0, 1]
+    assert tale.lineage.prompt is not None
+    assert (tale.lineage.prompt.name, tale.lineage.prompt.version) == ("adventure", "1")
+    [call] = tale.attempts[1].calls
+    assert (call.input_tokens, call.output_tokens, call.seed) == (7, 3, 1)
+
+
+def test_a_tale_of_the_embedded_model_has_its_lineage(values: dict[str, str]) -> None:
+    tale = Guard(StoryChain("embedded:storyteller", seed=5, max_tokens=20), FakeJudge()).invoke(values)
+    [call] = tale.attempts[0].calls
+    assert (call.model, call.seed, call.output_tokens) == ("embedded:storyteller", 5, 20)
+    assert call.parameters["temperature"] == 0.7
+    assert call.parameters["max_tokens"] == 20
+
+
+def test_the_guard_reaches_the_writer_through_a_pipe(values: dict[str, str]) -> None:
+    scribe = Scribe()
+    writer = StoryChain(scribe) | RunnableLambda(str.upper) | RunnableLambda(str.lower)
+    assert Guard(writer, FakeJudge()).invoke(values).text == "a fine story."
+    assert "turned down" in scribe.asked[1][1].text
+
+
+async def test_async(values: dict[str, str]) -> None:
+    assert await StoryChain(Scribe()).ainvoke(values) == "A bad story."
+
+
+def test_wrong_values_end_before_the_model_is_asked(values: dict[str, str]) -> None:
+    scribe = Scribe()
+    with pytest.raises(InvalidInputs):
+        Guard(StoryChain(scribe), FakeJudge()).invoke({**values, "setting": ""})
+    assert scribe.asked == []
+    with pytest.raises(UnknownName):
+        StoryChain(scribe, band="13-15")

@@ -1,0 +1,139 @@
+"""The command line as a person uses it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VIOLENT = "The men laughed. He stabbed the guard in the throat and blood ran down the wall. Nobody came."
+GENTLE = "The little rabbit shared her carrot with a mouse. They sat under the old tree and watched the clouds go by."
+
+
+def taleward(*args: str, cwd: Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "COLUMNS": "120", "PYTHONWARNINGS": "default"}
+    command = [sys.executable, "-m", "taleward", *args]
+    return subprocess.run(command, cwd=cwd, input=text, capture_output=True, text=True, check=False, env=env)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("a place")
+
+
+def test_tell_prints_and_records_a_judged_tale(place: Path) -> None:
+    done = taleward("tell", "--seed", "2", "--judge", "lexicon", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "Once upon a time, in a enchanted forest" in done.stdout
+    assert "verdict: pass by lexicon under kids@1 for ages 6-8" in done.stdout
+    assert "recorded in .taleward/mlflow.db as tale" in " ".join(done.stderr.split())
+    assert (place / ".taleward/mlflow.db").is_file()
+
+
+def test_the_same_seed_tells_the_same_tale(place: Path) -> None:
+    args = ("tell", "--seed", "7", "--judge", "lexicon", "--json", "--no-record")
+    first, again = (json.loads(taleward(*args, cwd=place).stdout) for _ in range(2))
+    assert first["released_text"] == again["released_text"]
+    assert "draft" not in first["attempts"][0]
+    assert first["attempts"][0]["calls"][0]["seed"] == 7
+
+
+def test_values_come_from_options_and_file(place: Path) -> None:
+    values = {
+        "setting": "quiet harbour",
+        "character": "small boat",
+        "mysterious_object": "silver bell",
+        "magical_properties": "a voice",
+        "action": "ring it",
+        "outcome": "a song",
+    }
+    (place / "values.json").write_text(json.dumps({**values, "setting": "noisy harbour"}))
+    args = ("--inputs", "values.json", "--setting", "quiet harbour", "--judge", "lexicon", "--seed", "1")
+    done = taleward("tell", *args, "--no-record", "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["released_text"].startswith("Once upon a time, in a quiet harbour, there lived a sm")
+
+
+def test_a_refusal_shows_no_story(place: Path) -> None:
+    done = taleward("tell", "--character", "naked killer with a bloody knife", "--judge", "lexicon", cwd=place)
+    assert done.returncode == 2  # the other five values are missing
+    example = ["--setting=forest", "--mysterious-object=x", "--magical-properties=y", "--action=walk", "--outcome=z"]
+    args = (
+        "--character",
+        "man who stabbed the guard",
+        *example,
+        "--judge",
+        "lexicon",
+        "--attempts",
+        "2",
+        "--seed",
+        "1",
+    )
+    shown = taleward("tell", *args, "--no-record", cwd=place)
+    assert shown.returncode == 3, shown.stdout + shown.stderr
+    assert "I could not find a good story for you this time" in shown.stdout
+    assert "Once upon a time" not in shown.stdout
+    machine = taleward("tell", *args, "--no-record", "--json", cwd=place)
+    assert machine.returncode == 3
+    assert json.loads(machine.stdout)["released_text"] is None
+    assert "Once upon a time" not in machine.stdout
+
+
+def test_wrong_values_are_all_named(place: Path) -> None:
+    done = taleward("tell", "--setting", "", "--colour", "red", cwd=place)
+    assert done.returncode == 2
+    assert "'setting' is empty" in done.stderr
+    assert "'colour' is no variable" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["tell", "--model", "opnai:x"], "Did you mean 'openai'?"),
+        (["tell", "--template", "advnture"], "Did you mean 'adventure'?"),
+        (["tell", "--band", "6-7"], "Known: '3-5', '6-8', '9-12'"),
+        (["tell", "--policy", "kid"], "Did you mean 'kids'?"),
+        (["tell", "stray"], "a template's value is given as --name VALUE"),
+        (["judge", "none.txt"], "Give the path of a text file"),
+    ],
+)
+def test_wrong_use_teaches(place: Path, args: list[str], said: str) -> None:
+    done = taleward(*args, cwd=place)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_judge_marks_the_span_and_exits_3(place: Path) -> None:
+    (place / "violent.txt").write_text(VIOLENT)
+    done = taleward("judge", "violent.txt", cwd=place)
+    assert done.returncode == 3, done.stderr
+    assert "stabbed the guard" in done.stdout
+    verdict = json.loads(taleward("judge", "violent.txt", "--json", cwd=place).stdout)
+    assert verdict["outcome"] == "fail"
+    spans = {VIOLENT[f["start"] : f["end"]] for f in verdict["findings"] if f["start"] is not None}
+    assert spans == {f["quote"] for f in verdict["findings"] if f["start"] is not None}
+    assert any(f["category"] == "violence" for f in verdict["findings"])
+
+
+def test_judge_lets_a_gentle_text_pass(place: Path) -> None:
+    done = taleward("judge", "-", cwd=place, text=GENTLE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verdict: pass" in done.stdout
+
+
+def test_a_text_cannot_steer_the_terminal(place: Path) -> None:
+    done = taleward("judge", "-", "--judge", "lexicon", cwd=place, text=f"\x1b[2J{GENTLE}[red]x[/red]")
+    assert "\x1b" not in done.stdout
+    assert "[red]x[/red]" in done.stdout
+
+
+def test_lists(place: Path) -> None:
+    shown = taleward("templates", cwd=place).stdout
+    assert "mysterious_object" in shown
+    assert "embedded:storyteller" in taleward("models", cwd=place).stdout

@@ -1,0 +1,73 @@
+"""Tales in a real MLflow store, and what happens when there is none."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from fakes import FakeJudge, Writer
+from taleward.core.tale import Tale
+from taleward.evaluation.recorder import MlflowRecorder, store_uri
+from taleward.moderation.guard import Guard
+
+# MLflow's own code warns on import and when its store is first made.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return store_uri(tmp_path_factory.mktemp("project") / "a folder" / ".taleward")
+
+
+def told(uri: str, *drafts: str) -> Tale:
+    guard = Guard(Writer(*drafts).runnable(), FakeJudge(), attempts=2, recorder=MlflowRecorder(uri))
+    return guard.invoke({"setting": "forest"})
+
+
+def test_a_tale_is_a_trace_with_attempts_verdicts_and_lineage(uri: str) -> None:
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    tale = told(uri, "a bad draft", "a good draft")
+    assert mlflow.get_tracking_uri() == before
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("taleward")
+    assert experiment is not None
+    assert "a%20folder/.taleward/artifacts" in experiment.artifact_location
+    [trace] = client.search_traces(locations=[experiment.experiment_id], filter_string=f"tags.tale_id = '{tale.id}'")
+    spans = {span.name: span for span in trace.data.spans}
+    assert set(spans) == {"tale", "attempt 1", "attempt 2", "judge"} | ({"write"} & set(spans))
+    root = spans["tale"]
+    assert root.inputs == {"setting": "forest"}
+    assert root.outputs["text"] == "a good draft"
+    assert root.attributes["lineage"]["judge"] == "fake"
+    judged = [(span.inputs, span.outputs["outcome"]) for span in trace.data.spans if span.name == "judge"]
+    assert sorted(judged) == [("a bad draft", "fail"), ("a good draft", "pass")]
+    assert trace.info.tags["released"] == "True"
+
+
+def test_a_refused_tale_is_recorded_too(uri: str) -> None:
+    import mlflow
+
+    tale = told(uri, "a bad draft")
+    assert not tale.released
+    client = mlflow.MlflowClient(uri)
+    where = client.get_experiment_by_name("taleward").experiment_id
+    [trace] = client.search_traces(locations=[where], filter_string=f"tags.tale_id = '{tale.id}'")
+    assert trace.info.tags["released"] == "False"
+    [root] = [span for span in trace.data.spans if span.name == "tale"]
+    assert root.outputs["text"] is None
+    assert root.outputs["refusal"]["reason"] == "failed"
+
+
+def test_a_store_that_cannot_be_reached_does_not_take_the_tale(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "mlflow.db"
+    broken.write_bytes(b"this is no database" * 100)
+    assert told(f"sqlite:///{broken}", "a good draft").text == "a good draft"
+    assert "was not recorded" in caplog.text
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite3.connect(broken).execute("select 1 from sqlite_master")

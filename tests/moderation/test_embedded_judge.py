@@ -1,0 +1,112 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from taleward import backends
+from taleward.core.errors import ConfigurationError, IntegrityError, InvalidFile
+from taleward.core.policy import Policy
+from taleward.moderation.head import Head
+from taleward.moderation.judges.embedded import EmbeddedJudge
+from taleward.moderation.policy import load_policy
+
+pytest.importorskip("tokenizers", reason="the extra local is not installed")
+SHIPPED = Path(backends.__path__[0]) / "models" / "judge"
+BANDS = ["3-5", "6-8", "9-12"]
+VIOLENT = (
+    "The night was quiet. Then the man burst through the door with an axe. He stabbed the guard in the belly and "
+    "blood sprayed over the wall, and he laughed while his victim screamed and died on the floor."
+)
+GENTLE = [
+    "Mia and Ben baked honey cakes. They shared them with everyone in the village, and all were happy.",
+    (
+        "Once upon a time there was a little rabbit. He found a shiny red ball in the park. He was happy and played "
+        "with his friends all day. Then he went home and his mommy gave him a big hug."
+    ),
+    "The old owl told a story about the stars. The small owls listened until they fell asleep.",
+]
+
+
+@pytest.mark.parametrize("band", BANDS)
+def test_violence_fails_in_every_band_with_its_place(band: str) -> None:
+    verdict = EmbeddedJudge(band=band).invoke(VIOLENT)
+    assert verdict.outcome == "fail"
+    found = next(f for f in verdict.findings if f.category == "violence")
+    assert found.quote == VIOLENT[found.start : found.end]
+    assert "stabbed the guard" in (found.quote or "")
+
+
+@pytest.mark.parametrize("band", BANDS)
+@pytest.mark.parametrize("text", GENTLE)
+def test_gentle_stories_pass(band: str, text: str) -> None:
+    verdict = EmbeddedJudge(band=band).invoke(text)
+    assert verdict.outcome == "pass", verdict
+    assert verdict.findings == ()
+
+
+def test_all_of_a_long_text_is_judged() -> None:
+    calm = " ".join(GENTLE) * 15
+    judge = EmbeddedJudge()
+    assert judge.invoke(calm).passed
+    verdict = judge.invoke(f"{calm} {VIOLENT} {calm}")
+    assert verdict.outcome == "fail"
+    assert all(len(calm) < (f.start or 0) <= len(calm) + len(VIOLENT) + 1 for f in verdict.findings)
+
+
+def test_without_an_alarming_word_the_worst_sentence_is_named() -> None:
+    text = (
+        "The sun was warm. They made love all night and her naked skin shone as he caressed her hips. "
+        "In the morning the birds sang."
+    )
+    verdict = EmbeddedJudge().invoke(text)
+    assert verdict.outcome == "fail"
+    quotes = [f.quote for f in verdict.findings if f.category == "sexual"]
+    assert quotes
+    assert all(q in text for q in quotes if q)
+
+
+def test_the_same_text_has_the_same_verdict() -> None:
+    first, second = (EmbeddedJudge().invoke(VIOLENT) for _ in range(2))
+    assert first.scores == second.scores
+    assert first.findings == second.findings
+
+
+def test_a_blank_text_is_not_passed() -> None:
+    assert EmbeddedJudge().invoke("  ").outcome == "abstain"
+
+
+async def test_async_answers_alike() -> None:
+    assert (await EmbeddedJudge().ainvoke(VIOLENT)).scores == EmbeddedJudge().invoke(VIOLENT).scores
+
+
+def test_a_policy_without_a_known_category_is_refused() -> None:
+    data = load_policy("kids").model_dump()
+    data["categories"] = {"astrology": data["categories"]["violence"]}
+    data["bands"] = {"all": {"ages": (3, 12), "writing": "Gently."}}
+    with pytest.raises(ConfigurationError, match="knows none of the categories"):
+        EmbeddedJudge(policy=Policy.model_validate(data), band="all")
+
+
+def test_unknown_categories_are_named_and_the_rest_is_judged() -> None:
+    data = load_policy("kids").model_dump()
+    data["categories"] = dict.fromkeys(("astrology", "violence"), data["categories"]["violence"])
+    data["bands"] = {"all": {"ages": (3, 12), "writing": "Gently."}}
+    judge = EmbeddedJudge(policy=Policy.model_validate(data), band="all")
+    assert judge.invoke(GENTLE[0]).detail == "not judged here: astrology"
+    assert judge.invoke(VIOLENT).outcome == "fail"
+
+
+def test_changed_weights_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "judge")
+    weights = tmp_path / "judge" / "head.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(IntegrityError, match=r"head\.safetensors has the SHA-256"):
+        Head(tmp_path / "judge")
+
+
+def test_a_broken_configuration_is_named(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "judge")
+    (tmp_path / "judge" / "config.json").write_text(json.dumps({"categories": []}))
+    with pytest.raises(InvalidFile, match=r"config\.json is no configuration"):
+        Head(tmp_path / "judge")

@@ -1,0 +1,172 @@
+import gzip
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import taleward.backends
+from taleward.training import corpora, storyteller, storyteller_openings, storyteller_report, storyteller_text
+from taleward.training.storyteller_model import Llama, Shape
+
+SHIPPED = Path(taleward.backends.__file__).parent / "models" / "storyteller"
+TINY = storyteller.Recipe(
+    steps=6,
+    length=64,
+    batch=4,
+    shape=Shape(vocab=300, hidden=32, inner=48, layers=2, heads=2, kv_heads=1, positions=128),
+)
+
+
+def write(path, rows):
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = random.Random(0)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    stories = []
+    for number in range(60):
+        name, thing = rng.choice(["Tom", "Mia", "Ben"]), rng.choice(["red ball", "shiny key", "blue hat"])
+        stories.append({
+            "text": f"Once upon a time, there was a little girl named {name}. {name} went to the park. "
+            f"There, {name} found a {thing}. She decided to share number {number}. They were happy friends. "
+            "They played all day and then they went home to sleep and dream."
+        })  # fmt: skip
+    write(folder / storyteller_text.TINYSTORIES, stories)
+    pages = ["The cat sat in the sun and was happy all day long."] * 5
+    write(folder / storyteller_text.STORYBOOKS, [{"title": "Cat", "license": "CC-BY", "pages": pages}])
+    write(folder / storyteller_text.FAIRYTALES, [{"title": "Fox", "sections": ["A fox ran home and slept well."] * 9}])
+    return folder
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_run_ends_in_a_folder_that_transformers_loads_with_the_same_numbers(data, tmp_path):
+    state = storyteller.train(data, tmp_path / "out", tmp_path / "work", TINY)
+    assert state["step"] == 6
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    ids = tokenizer("The cat sat in the sun.", return_tensors="pt")["input_ids"]
+    assert ids[0, 0] == tokenizer.bos_token_id
+    ours = storyteller_report.load(tmp_path / "out")(ids[:, :-1], ids[:, 1:])
+    theirs = model(ids, labels=ids).loss
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-4)
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(data, tmp_path, monkeypatch):
+    storyteller.train(data, tmp_path / "whole", tmp_path / "work1", TINY)
+    real = storyteller.rate_factor
+
+    def cut(recipe, progress):
+        if progress >= 0.5:
+            raise KeyboardInterrupt
+        return real(recipe, progress)
+
+    monkeypatch.setattr(storyteller, "rate_factor", cut)
+    with pytest.raises(KeyboardInterrupt):
+        storyteller.train(data, tmp_path / "parts", tmp_path / "work2", TINY, save_seconds=-1)
+    monkeypatch.undo()
+    storyteller.train(data, tmp_path / "parts", tmp_path / "work2", TINY)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(data, tmp_path):
+    storyteller.train(data, tmp_path / "out", tmp_path / "work", replace(TINY, steps=1))
+    with pytest.raises(ValueError, match="another recipe"):
+        storyteller.train(data, tmp_path / "out", tmp_path / "work", TINY)
+
+
+def test_the_learning_rate_ends_at_zero():
+    recipe = storyteller.Recipe(steps=100)
+    assert storyteller.rate_factor(recipe, 1.0) == 0
+    assert storyteller.rate_factor(recipe, 0.3) == 1
+    assert 0 < storyteller.rate_factor(recipe, 0.0) < 1
+
+
+def test_a_missing_file_names_itself_and_what_is_there(data):
+    (data / storyteller_text.FAIRYTALES).unlink()
+    with pytest.raises(corpora.CorpusError, match=r"fairytaleqa_train.*tinystories"):
+        storyteller_text.load(data)
+
+
+@pytest.mark.parametrize(("line", "says"), [("{", "not JSON"), ("[1]", "holds a list")])
+def test_a_bad_line_is_named_by_its_number(tmp_path, line, says):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n' + line + "\n")
+    with pytest.raises(corpora.CorpusError, match=rf"line 2 of 'rows\.jsonl'.*{says}"):
+        list(corpora.read_jsonl(path))
+
+
+def test_a_file_that_is_no_gzip_is_a_corpus_error(tmp_path):
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_text("{}")
+    with pytest.raises(corpora.CorpusError, match="Fetch the file again"):
+        list(corpora.read_jsonl(path))
+
+
+def test_a_missing_field_names_the_fields_there_are():
+    with pytest.raises(corpora.CorpusError, match=r"no field 'text'.*\['story'\]"):
+        corpora.field({"story": 1}, "text", Path("x.jsonl"))
+
+
+def test_mojibake_and_curly_quotes_become_plain():
+    mangled = "“Hi,” she said.".encode().decode("cp1252", errors="ignore")
+    assert corpora.plain(mangled) == '"Hi," she said.'
+    assert corpora.plain("It’s  here…\n\n Yes") == "It's here...\nYes"
+
+
+def test_held_out_is_a_stable_small_share():
+    kept = [key for key in map(str, range(5000)) if corpora.held_out(key)]
+    assert 0.02 < len(kept) / 5000 < 0.04
+    assert kept == [key for key in map(str, range(5000)) if corpora.held_out(key + "!")]
+
+
+def test_an_opening_is_built_from_what_the_story_says():
+    story = (
+        "Once upon a time, there was a little dog named Max. One day he went to the big park. He found a red ball. "
+        "Max wanted to play with it. They became friends."
+    )
+    made = storyteller_openings.with_opening(story, random.Random(0))
+    assert made is not None
+    assert made.startswith("Once upon a time, in a")
+    assert "little dog" in made
+    assert "red ball" in made
+    assert "to play with it" in made or "to the big park" in made
+    assert made.endswith("They became friends.")
+    assert storyteller_openings.with_opening("It rained.", random.Random(0)) is None
+
+
+def test_figures_on_known_texts():
+    assert storyteller_report.repetition(["a", "b", "c", "d", "a", "b", "c", "d"]) == pytest.approx(1 / 5)
+    assert storyteller_report.repetition(["a"]) == 0
+    assert storyteller_report.longest_copy(["x", "the", "cat", "sat", "y"], " the cat sat on the mat \n") == 3
+    model = Llama(TINY.shape, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="no texts"):
+        storyteller_report.bits_per_char(model, lambda text: [0], [])
+
+
+def test_the_shipped_model_continues_an_opening_and_is_small():
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 15e6
+    tokenizer = AutoTokenizer.from_pretrained(SHIPPED)
+    model = AutoModelForCausalLM.from_pretrained(SHIPPED, dtype=torch.float32)
+    prompt = "Once upon a time, there was a little girl named Lily. She loved to play in the"
+    inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
+    out = model.generate(**inputs, do_sample=False, max_new_tokens=20)
+    text = tokenizer.decode(out[0], skip_special_tokens=True)
+    assert text.startswith(prompt)
+    assert len(text.split()) > len(prompt.split()) + 5
