@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from taleward.core.errors import InvalidFile, UnknownName
+from taleward.core.redact import redact
 
 REFUSED = 3
 """Exit code when nothing was released, or a judged text did not pass."""
@@ -178,6 +179,6 @@ def _record(tale: Any, values: dict[str, Any], folder: Path) -> None:
         with working("recording"):
             MlflowRecorder(store_uri(folder)).record(tale, values)
     except Exception as error:  # noqa: BLE001  the tale is told; only its record is lost
-        warn(f"the tale was not recorded: {type(error).__name__}: {error}")
+        warn(f"the tale was not recorded: {type(error).__name__}: {redact(str(error))}")
     else:
         say(f"recorded in {folder / 'mlflow.db'} as tale {tale.id}; see it with: taleward ui")

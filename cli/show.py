@@ -13,6 +13,7 @@ from rich.text import Text
 from taleward.backends.discovery import Found
 from taleward.chains.template import Template
 from taleward.core.errors import TalewardError
+from taleward.core.redact import redact
 from taleward.core.tale import Tale
 from taleward.core.verdict import Finding, Verdict
 
@@ -33,11 +34,14 @@ def warn(message: str) -> None:
     _err.print(Text(f"warning: {message}", style="yellow"))
 
 
-def say_error(error: TalewardError) -> None:
+def say_error(error: Exception) -> None:
     """What went wrong, and the next step."""
-    _err.print(Text(f"error: {_plain(str(error))}", style="red"))
-    if error.hint:
-        _err.print(Text(_plain(error.hint)))
+    ours = isinstance(error, TalewardError)
+    said = str(error) if ours else f"{type(error).__name__}: {error}"
+    hint = error.hint if isinstance(error, TalewardError) else "TALEWARD_DEBUG=1 shows where it happened."
+    _err.print(Text(f"error: {_plain(redact(said))}", style="red"))
+    if hint:
+        _err.print(Text(_plain(hint)))
 
 
 def working(what: str) -> AbstractContextManager[object]:

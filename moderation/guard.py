@@ -18,6 +18,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from taleward.core.errors import ConfigurationError
+from taleward.core.redact import redact
 from taleward.core.tale import Attempt, Lineage, Refusal, RefusalReason, Tale, digest
 from taleward.core.verdict import Finding, Verdict
 from taleward.moderation.deadline import call_until
@@ -224,7 +225,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         try:
             verdict = yield _Ask(draft), left()
         except Exception as error:  # noqa: BLE001  a judge in trouble lets nothing pass
-            return self._no_verdict(f"{type(error).__name__}: {error}")
+            return self._no_verdict(redact(f"{type(error).__name__}: {error}"))
         if not isinstance(verdict, Verdict):
             return self._no_verdict(f"the judge returned a {type(verdict).__name__}, not a verdict")
         return verdict
@@ -238,7 +239,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             try:
                 self.recorder.record(tale, inputs)
             except Exception as error:  # noqa: BLE001  a store in trouble does not take the tale away
-                _log.warning("the tale %s was not recorded: %s: %s", tale.id, type(error).__name__, error)
+                _log.warning("the tale %s was not recorded: %s: %s", tale.id, type(error).__name__, redact(str(error)))
         if self.keep_drafts:
             return tale
         bare = tuple(a.model_copy(update={"draft": None}) for a in tale.attempts)

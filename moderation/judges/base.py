@@ -11,6 +11,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import Policy, Probability, exceeds
+from taleward.core.redact import redact
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 from taleward.moderation.policy import load_policy
 
@@ -115,4 +116,4 @@ def _passage(input: str | Passage) -> Passage:
 
 
 def _failed(error: Exception) -> Assessment:
-    return Assessment(outcome="error", detail=f"{type(error).__name__}: {error}")
+    return Assessment(outcome="error", detail=redact(f"{type(error).__name__}: {error}"))

@@ -109,6 +109,15 @@ def test_wrong_use_teaches(place: Path, args: list[str], said: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_model_that_cannot_be_reached(place: Path) -> None:
+    done = taleward(
+        "tell", "--model", "openai:x", "--base-url", "http://127.0.0.1:9/v1", "--judge", "lexicon", cwd=place
+    )
+    assert done.returncode == 1
+    assert "APIConnectionError" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_judge_marks_the_span_and_exits_3(place: Path) -> None:
     (place / "violent.txt").write_text(VIOLENT)
     done = taleward("judge", "violent.txt", cwd=place)

@@ -1,0 +1,22 @@
+"""Keys stay out of messages."""
+
+from __future__ import annotations
+
+import os
+import re
+
+_NAMES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_SHORTEST = 8
+_SHAPES = re.compile(r"\b(?:sk|pk|rk|hf|gsk|xai)[-_][A-Za-z0-9_*-]{8,}")
+
+
+def redact(text: str) -> str:
+    """The text without the values of the environment's keys, and without what has the shape of a key.
+
+    Args:
+        text: A message that may quote a key, such as a vendor's error.
+    """
+    for name, value in os.environ.items():
+        if name.upper().endswith(_NAMES) and len(value) >= _SHORTEST:
+            text = text.replace(value, "[redacted]")
+    return _SHAPES.sub("[redacted]", text)

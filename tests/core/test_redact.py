@@ -1,0 +1,15 @@
+"""No key in a message."""
+
+from __future__ import annotations
+
+import pytest
+
+from taleward.core.redact import redact
+
+
+def test_keys_of_the_environment_and_of_known_shape_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWN_API_KEY", "plain-looking-value")
+    monkeypatch.setenv("SHORT_KEY", "the")
+    said = redact("the key plain-looking-value is wrong, and so are sk-proj-abc123def456 and hf_ABCDEFGHIJKL")
+    assert said == "the key [redacted] is wrong, and so are [redacted] and [redacted]"
+    assert redact("a risk-taking disk-based story") == "a risk-taking disk-based story"
