@@ -35,7 +35,7 @@ from taleward.training.judge_data import CATEGORIES, WINDOW, Example, Split, exa
 Floats = npt.NDArray[np.float32]
 OUTPUTS = len(CATEGORIES) * 3
 _HIDDEN = 128
-_EPOCHS = 40
+_EPOCHS = 12
 _GENTLE_QUANTILE = 0.998
 _GENTLE_CEILING = 0.4
 
@@ -86,7 +86,7 @@ def fit(train: Table, valid: Table, seed: int) -> dict[str, Floats]:
     model = torch.nn.Sequential(
         torch.nn.Linear(384, _HIDDEN), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(_HIDDEN, OUTPUTS)
     )
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=6e-4, weight_decay=0.2)
     positive = np.nansum(train.labels == 1, axis=0)
     balance = torch.tensor(np.clip(np.sqrt(len(train.labels) / (positive + 1.0)), 1.0, 6.0), dtype=torch.float32)
     noise = torch.Generator().manual_seed(seed)
@@ -114,7 +114,7 @@ def fit(train: Table, valid: Table, seed: int) -> dict[str, Floats]:
             now = loss(valid, torch.arange(len(x_valid)), x_valid).item()
         if now < best:
             best, kept = now, {k: v.clone() for k, v in model.state_dict().items()}
-        if epoch % 5 == 4:
+        if epoch % 3 == 2:
             print(f"epoch {epoch + 1}: validation loss {now:.4f}, best {best:.4f}")
     return {
         "w1": (kept["0.weight"].T * 384**0.5).contiguous().numpy(),

@@ -5,7 +5,7 @@
 * `tinystories.jsonl.gz`: `{"text": story}`. From the `TinyStories` dataset of Eldan and Li (arXiv 2305.07759) on the
   Hugging Face hub, `roneneldan/TinyStories`, CDLA-Sharing-1.0.
 * `storybooks_ccby.jsonl.gz`: `{"title": ..., "license": "CC-BY", "credit": ..., "pages": [text, ...]}`. From the
-  CC-BY dumps of StoryWeaver (Pratham Books), African Storybook and Book Dash (for example `global-asp/sw-asp`
+  CC-BY dumps of StoryWeaver (Pratham Books), African Storybook and Book Dash (for example `global-asp/pb-source`
   and `global-asp/asp-source` on GitHub); pages with other licences are left out.
 * `fairytaleqa_train.jsonl.gz`: `{"title": ..., "sections": [text, ...]}`. From FairytaleQA (Xu et al. 2022, arXiv
   2203.13947), Apache-2.0. Read always, learned from when `--sources` names `fairytales`.

@@ -16,23 +16,25 @@ datasets: [roneneldan/TinyStories]
 ---
 # Taleward storyteller, v0
 
-A Llama of {parameters:,} parameters with its own byte-level BPE tokenizer of 2,048 tokens, in float16. It continues
-an opening in the manner of a story for small children and then ends. It has no chat template and follows no instructions.
+A Llama of {parameters:,} parameters with its own byte-level BPE tokenizer of 2,048 tokens, in float16. It
+continues an opening in the manner of a story for small children and then ends. It has no chat template and follows no
+instructions.
 
 ## Limits
-* English only, short tales, shallow plots. It loses the thread, mixes up who did what, and often lets go of the opening's
-  setting, character or object.
+* English only, short tales, shallow plots. It loses the thread, mixes up who did what, and
+  often lets go of the opening's setting, character or object.
 * It knows nothing of the world and must not be asked for facts.
-* It filters nothing. The training text was filtered by a word list only: **do not show its text to children without a judge.**
-* It was trained for minutes on two processor cores and on about two million words: a stand-in that works offline, no rival
-  to a large model.
+* It filters nothing. The training text was filtered by a word list only: **do not show its text to children
+  without a judge.**
+* It was trained for minutes on two processor cores and on about two million words: a stand-in that works
+  offline, no rival to a large model.
 * It was not trained on user data.
 
 ## Training data
 | source | used for | terms |
 |---|---|---|
-| TinyStories, 11,132 stories (Eldan and Li, arXiv 2305.07759; written with GPT-3.5 and GPT-4) | training, tokenizer | CDLA-Sharing-1.0 |
-| Picture books of StoryWeaver (Pratham Books), African Storybook and Book Dash | training, tokenizer | CC-BY 4.0, one in the public domain |
+| TinyStories, 11,132 stories (Eldan and Li, arXiv 2305.07759) | training, tokenizer | CDLA-Sharing-1.0 |
+| Picture books of StoryWeaver (Pratham Books), African Storybook, Book Dash | the same | CC-BY, one public domain |
 
 With thanks to StoryWeaver (Pratham Books), African Storybook (Saide) and Book Dash and to the authors and translators
 of every book, named in `CREDITS.md`. The texts were cleaned and cut into rows; the makers endorse nothing here. Left
@@ -80,8 +82,8 @@ def _figures(figures: dict[str, Any]) -> str:
         lines.append(f"| {name} | {value} | - |")
     lines += [
         "",
-        "The first 700 characters of each text are scored. stories260K (llama2.c) learned from all of TinyStories, so that",
-        "these stories may be among those it was trained on, while this model saw none of them. The other figures are over",
+        "The first 700 characters of each text are scored. stories260K (llama2.c) learned from TinyStories, so that",
+        "these stories may be among those it was trained on; this model saw none of them. The other figures are over",
         "50 openings of the template's shape, seeds 0 to 49, with the defaults in `generation_config.json`. Again with",
         "",
         "```",
@@ -111,7 +113,7 @@ def credits_list(data: Path) -> str:
         CorpusError: The picture books are missing or malformed.
     """
     path = data / storyteller_text.STORYBOOKS
-    lines = ["# Picture books that the storyteller was trained on", ""]
+    lines = ["# Picture books in the storyteller's corpus", ""]
     for row in corpora.read_jsonl(path):
         people = re.findall(
             r"\* (?:Text|Translation|Author|Writer|Adaptation):[^\S\n]*(.+)", str(row.get("credit", ""))

@@ -28,12 +28,14 @@ _SETTING = re.compile(
     rf"\b(?:in|at|to|into|near|by|through) (?:the|a|an|his|her|their) ((?:[a-z]+,? ){{0,2}}(?:{_PLACE}))\b"
 )
 _OBJECT = re.compile(
-    rf"\b(?:found|saw|discovered|had|noticed|got|bought|made) an? {_ADJECTIVES_NOUN}(?=[.,!]| (?:in|on|under|that|and|with|near|by|at)\b)"
+    rf"\b(?:found|saw|discovered|had|noticed|got|bought|made) an? {_ADJECTIVES_NOUN}"
+    r"(?=[.,!]| (?:in|on|under|that|and|with|near|by|at)\b)"
 )
 _ACTION = re.compile(r"\b(?:decided|wanted|tried|went|started|had an idea) to ([a-z]+(?: [a-z]+){1,7})(?=[.,!])")
 _POWER = re.compile(r"\b(?:could|can) (?:help (?:him|her|them) )?([a-z]+(?: [a-z]+){1,5})(?=[.,!])")
 _BAD = re.compile(
-    r"\b(?:he|she|they|it|his|her|him|their|them|its|i|you|we|my|your|not|be|big|house|closer look|the|if|but|so|because|when|day|time|idea)\b"
+    r"\b(?:he|she|they|it|his|her|him|their|them|its|i|you|we|my|your|not|be|big|house|closer look"
+    r"|the|if|but|so|because|when|day|time|idea)\b"
 )
 _OUTCOMES = (
     ("friend", ("a new friendship", "new friends", "a friendship that lasted")),

@@ -88,4 +88,5 @@ def _orthogonal(stack: Tensor) -> Tensor:
     for _ in range(_NEWTON_SCHULZ_STEPS):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.mT if tall else x
+    out: Tensor = x.mT if tall else x
+    return out

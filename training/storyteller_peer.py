@@ -3,6 +3,7 @@
 Layout: `run.c` and `export.py` (version 0) of https://github.com/karpathy/llama2.c.
 """
 
+import itertools
 import re
 import struct
 from pathlib import Path
@@ -101,7 +102,7 @@ class PeerTokenizer:
             best = max(
                 (
                     (self._scores[self._numbers[a + b]], -i)
-                    for i, (a, b) in enumerate(zip(parts, parts[1:], strict=False))
+                    for i, (a, b) in enumerate(itertools.pairwise(parts))
                     if a + b in self._numbers
                 ),
                 default=None,

@@ -25,8 +25,8 @@ from taleward.training.storyteller_model import Llama, Shape
 from taleward.training.storyteller_peer import PeerTokenizer, read_model
 
 TEMPLATE = (
-    "Once upon a time, in a {setting}, there lived a {character}. One day, {character} discovered a {item} that had the "
-    "power to {power}. Excited and curious, {character} decided to {action}. The outcome was {outcome}."
+    "Once upon a time, in a {setting}, there lived a {character}. One day, {character} discovered a {item} that had "
+    "the power to {power}. Excited and curious, {character} decided to {action}. The outcome was {outcome}."
 )
 _PARTS: dict[str, tuple[str, ...]] = {
     "setting": ("enchanted forest", "small village", "quiet farm", "big garden", "sunny island"),

@@ -1,6 +1,7 @@
 import gzip
 import json
 import random
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import taleward.backends
 from taleward.training import corpora, storyteller, storyteller_openings, storyteller_report, storyteller_text
 from taleward.training.storyteller_model import Llama, Shape
+from taleward.training.storyteller_peer import PeerTokenizer, read_model
 
 SHIPPED = Path(taleward.backends.__file__).parent / "models" / "storyteller"
 TINY = storyteller.Recipe(
@@ -158,6 +160,41 @@ def test_figures_on_known_texts():
     model = Llama(TINY.shape, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="no texts"):
         storyteller_report.bits_per_char(model, lambda text: [0], [])
+
+
+def test_a_model_in_the_layout_of_llama2c_is_read_as_it_was_written(tmp_path):
+    shape = TINY.shape
+    model = Llama(shape, generator=torch.Generator().manual_seed(1))
+    weights = model.state_dict()
+    kinds = ["input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]
+    kinds += ["post_attention_layernorm", "mlp.gate_proj", "mlp.down_proj", "mlp.up_proj"]
+    blocks = [weights["model.embed_tokens.weight"]]
+    for kind in kinds:
+        for layer in range(shape.layers):
+            weight = weights[f"model.layers.{layer}.{kind}.weight"]
+            if kind.endswith(("q_proj", "k_proj")):
+                pairs = weight.view(-1, 2, shape.head_dim // 2, weight.shape[1])
+                weight = pairs.transpose(1, 2).reshape(weight.shape)
+            blocks.append(weight)
+    blocks += [weights["model.norm.weight"], torch.zeros(shape.positions * shape.head_dim)]
+    sizes = (shape.hidden, shape.inner, shape.layers, shape.heads, shape.kv_heads, shape.vocab, shape.positions)
+    raw = struct.pack("<7i", *sizes) + b"".join(block.contiguous().numpy().tobytes() for block in blocks)
+    (tmp_path / "model.bin").write_bytes(raw)
+    read = read_model(tmp_path / "model.bin").state_dict()
+    assert all(torch.equal(read[name], weights[name]) for name in weights)
+    (tmp_path / "model.bin").write_bytes(raw[:-4])
+    with pytest.raises(ValueError, match="its header asks for"):
+        read_model(tmp_path / "model.bin")
+
+
+def test_the_tokenizer_of_llama2c_merges_by_score_and_falls_back_on_bytes(tmp_path):
+    words = [b"<unk>", b"<s>", b"</s>", *(f"<0x{i:02X}>".encode() for i in range(256)), b" ", b"a", b"b", b"ab", b" a"]
+    scores = [0.0] * 262 + [-1.0, -2.0]
+    packed = b"".join(struct.pack("<fi", s, len(w)) + w for s, w in zip(scores, words, strict=True))
+    (tmp_path / "tok.bin").write_bytes(struct.pack("<i", 6) + packed)
+    encode = PeerTokenizer(tmp_path / "tok.bin").encode
+    assert encode("ab a") == [1, 259, 262, 263]
+    assert encode("aé") == [1, 263, 3 + 0xC3, 3 + 0xA9]
 
 
 def test_the_shipped_model_continues_an_opening_and_is_small():
