@@ -68,10 +68,10 @@ def test_the_second_draft_knows_the_first_ones_faults_and_lineage_is_kept(values
 
 
 def test_a_tale_of_the_embedded_model_has_its_lineage(values: dict[str, str]) -> None:
-    tale = Guard(StoryChain("embedded:storyteller", seed=5, max_tokens=20), FakeJudge()).invoke(values)
+    tale = Guard(StoryChain("embedded:storyteller", seed=5, max_tokens=20, temperature=0.5), FakeJudge()).invoke(values)
     [call] = tale.attempts[0].calls
     assert (call.model, call.seed, call.output_tokens) == ("embedded:storyteller", 5, 20)
-    assert call.parameters["temperature"] == 0.7
+    assert call.parameters["temperature"] == 0.5
     assert call.parameters["max_tokens"] == 20
 
 
