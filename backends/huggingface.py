@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -17,6 +18,9 @@ from pydantic import Field
 
 from taleward.backends.sampling import Sampling, choose
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
+
+_SMALL = 100_000_000
+"""Parameters below which a model on a CPU runs on one thread."""
 
 _OPTIONS = frozenset({"temperature", "top_p", "repetition_penalty", "max_tokens", "seed"})
 
@@ -200,6 +204,22 @@ class _Loaded:
         if self.device.type == "cpu":
             model = model.float()
         self.model = model.to(self.device).eval()
+        self._small = self.device.type == "cpu" and self.model.num_parameters() < _SMALL
+
+    @contextlib.contextmanager
+    def _threads(self) -> Iterator[None]:
+        """One thread for a small model: on a busy machine a second one waits longer than it helps."""
+        import torch
+
+        before = torch.get_num_threads()
+        if not self._small or before == 1:
+            yield
+            return
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def tokens(self, prompt: list[int], sampling: Sampling, seed: int | None, most: int) -> Iterator[int]:
         """Tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
@@ -215,7 +235,7 @@ class _Loaded:
         ends = set(ends if isinstance(ends, list) else [ends])
         seen, fresh, cache = list(prompt), prompt, DynamicCache(config=self.model.config)
         for _ in range(most):
-            with torch.inference_mode():
+            with torch.inference_mode(), self._threads():
                 out = self.model(
                     input_ids=torch.tensor([fresh], device=self.device),
                     past_key_values=cache,
