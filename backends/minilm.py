@@ -35,6 +35,7 @@ MAX_PIECES = 256
 _WHAT = "the encoder all-MiniLM-L6-v2"
 _HEADS = 12
 _LAYERS = 6
+_BLOCK = 32  # rows of 1,536 numbers that stay in a core's own cache
 _lock = threading.Lock()
 _loaded: tuple[Tokenizer, Weights] | None = None
 
@@ -191,27 +192,31 @@ def _layer_norm(x: Floats, weights: Weights, name: str) -> Floats:
 
 
 def _gelu(x: Floats) -> Floats:
-    """The input times the normal distribution function; erf by Abramowitz and Stegun 7.1.26, to 1.5e-7."""
+    """The input times the normal distribution function, in place; erf by Abramowitz and Stegun 7.1.26."""
     import numpy
 
     f = numpy.float32
-    z = numpy.abs(x)
-    z *= f(0.7071067811865476)
-    t = f(1) / (f(1) + f(0.3275911) * z)
-    poly = t * f(1.061405429)
-    for c in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
-        poly += f(c)
-        poly *= t
-    numpy.multiply(z, z, out=z)
-    numpy.negative(z, out=z)
-    numpy.exp(z, out=z)
-    poly *= z
-    erf = numpy.copysign(f(1) - poly, x)
-    erf += f(1)
-    erf *= x
-    erf *= f(0.5)
-    result: Floats = erf
-    return result
+    for first in range(0, len(x), _BLOCK):
+        block = x[first : first + _BLOCK]
+        z = numpy.abs(block)
+        z *= f(0.7071067811865476)
+        t = z * f(0.3275911)
+        t += f(1)
+        numpy.divide(f(1), t, out=t)
+        poly = t * f(1.061405429)
+        for c in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+            poly += f(c)
+            poly *= t
+        numpy.multiply(z, z, out=z)
+        numpy.negative(z, out=z)
+        numpy.exp(z, out=z)
+        poly *= z
+        numpy.subtract(f(1), poly, out=poly)
+        numpy.copysign(poly, block, out=poly)
+        poly += f(1)
+        poly *= f(0.5)
+        block *= poly
+    return x
 
 
 class MiniLMEmbeddings(Embeddings):
