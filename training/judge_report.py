@@ -11,10 +11,11 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from taleward.core.policy import SEVERITIES
@@ -34,6 +35,18 @@ def _cut(text: str, words: int = 150) -> str:
 
 def _sample(texts: list[str], count: int, seed: int) -> list[str]:
     return random.Random(f"report {seed}").sample(texts, min(count, len(texts)))
+
+
+class _Remembering(EmbeddedJudge):
+    """Judges of several bands read the same texts: each is encoded once."""
+
+    _seen: ClassVar[dict[str, Any]] = {}
+
+    def _chances(self, texts: list[str]) -> Any:
+        new = [t for t in dict.fromkeys(texts) if t not in self._seen]
+        if new:
+            self._seen.update(zip(new, super()._chances(new), strict=True))
+        return np.stack([self._seen[t] for t in texts])
 
 
 def categories(judge: EmbeddedJudge, seed: int) -> list[Row]:
@@ -78,16 +91,16 @@ def false_alarms(data: Path, seed: int) -> list[Row]:
     sets = {
         "harmless look-alikes, held-out frames": [s.text for s in calm],
         "identity terms in harmless frames, held-out": [s.text for s in identity],
-        "TinyStories, held out, whole": _sample(_tiny(data), 200, seed),
-        "CC-BY picture books, held out, first 150 words": _sample(_storybooks(data), 80, seed),
-        "instruct stories for children*, whole": _sample(_instruct(data, "child"), 100, seed),
-        "campfire stories* (meant to fail where frightening)": _sample(_instruct(data, "campfire"), 100, seed),
+        "TinyStories, held out, whole": _sample(_tiny(data), 150, seed),
+        "CC-BY picture books, held out, first 150 words": _sample(_storybooks(data), 60, seed),
+        "instruct stories for children*, first 150 words": _cuts(data, "child", seed),
+        "campfire stories*, first 150 words": _cuts(data, "campfire", seed),
     }
     rows = []
     for name, texts in sets.items():
         row: Row = {"set": name, "texts": len(texts)}
         for band in ("3-5", "6-8", "9-12"):
-            judge = EmbeddedJudge(band=band)
+            judge = _Remembering(band=band)
             row[f"failed {band}"] = sum(not judge.invoke(t).passed for t in texts) / max(1, len(texts))
         words = LexiconJudge(band=BAND)
         row[f"lexicon alone {BAND}"] = sum(not words.invoke(t).passed for t in texts) / max(1, len(texts))
@@ -97,16 +110,16 @@ def false_alarms(data: Path, seed: int) -> list[Row]:
 
 def transfer(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
     """Ranking of held-out texts that people or sources have labelled, by the worst score of all categories."""
-    campfire, child = ([_cut(t) for t in _sample(_instruct(data, kind), 200, seed)] for kind in ("campfire", "child"))
+    campfire, child = (_cuts(data, kind, seed) for kind in ("campfire", "child"))
     sets = [("campfire* against child*, 150 words", campfire, child)]
-    comments = [e for e in judge_data.comments(data, seed, 5000) if e.split == "test"]
+    comments = [e for e in judge_data.comments(data, seed, 1000) if e.split == "test"]
     hate = judge_data.CATEGORIES.index("hate")
     for source in ("davidson", "surge", "wikipedia"):
         sides: tuple[list[str], list[str]] = ([], [])
         for e in comments:
             if e.source == source and e.labels[hate][0] is not None:
                 sides[0 if e.labels[hate][0] == 1.0 else 1].append(e.text)
-        sets.append((f"{source}, test split", sides[0][:300], sides[1][:300]))
+        sets.append((f"{source}, test split", sides[0][:120], sides[1][:120]))
     rows = []
     for name, harmful, harmless in sets:
         verdicts = [judge.invoke(t) for t in [*harmful, *harmless]]
@@ -135,6 +148,10 @@ def speed(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
 
 def _worst(verdict: Verdict) -> float:
     return max(verdict.scores.values())
+
+
+def _cuts(data: Path, kind: str, seed: int) -> list[str]:
+    return [_cut(t) for t in _sample(_instruct(data, kind), 80, seed)]
 
 
 def _tiny(data: Path) -> list[str]:
@@ -169,15 +186,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args(arguments)
-    judge = EmbeddedJudge(band=BAND)
-    tables = {
-        f"Per category, held-out template frames, band {BAND}": categories(judge, options.seed),
-        "Share that fails": false_alarms(options.data, options.seed),
-        f"Transfer, band {BAND}": transfer(judge, options.data, options.seed),
-        "Speed": speed(judge, options.data, options.seed),
+    judge = _Remembering(band=BAND)
+    parts: dict[str, Callable[[], list[Row]]] = {
+        f"Per category, held-out template frames, band {BAND}": lambda: categories(judge, options.seed),
+        "Share that fails": lambda: false_alarms(options.data, options.seed),
+        f"Transfer, band {BAND}": lambda: transfer(judge, options.data, options.seed),
+        "Speed": lambda: speed(EmbeddedJudge(band=BAND), options.data, options.seed),
     }
-    for title, rows in tables.items():
-        print(f"\n### {title}\n\n{markdown(rows)}")
+    tables = {}
+    for title, measure in parts.items():
+        tables[title] = measure()
+        print(f"\n### {title}\n\n{markdown(tables[title])}", flush=True)
     if options.json is not None:
         options.json.write_text(json.dumps(tables, indent=2), encoding="utf-8")
 
