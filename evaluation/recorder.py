@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,8 @@ from taleward.core.errors import MissingExtra
 from taleward.core.tale import Attempt, Tale
 
 DEFAULT_EXPERIMENT = "taleward"
+_QUEUE = "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"
+_lock = threading.Lock()
 
 
 def store_uri(folder: Path) -> str:
@@ -53,12 +57,12 @@ class MlflowRecorder:
         found = client.get_experiment_by_name(self.experiment)
         where = found.experiment_id if found else client.create_experiment(self.experiment, self._artifacts())
         before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(self.uri)
-        try:
-            self._write(mlflow, where, tale, inputs)
-            mlflow.flush_trace_async_logging()
-        finally:
-            mlflow.set_tracking_uri(before)
+        with _lock, _synchronous():
+            mlflow.set_tracking_uri(self.uri)
+            try:
+                self._write(mlflow, where, tale, inputs)
+            finally:
+                mlflow.set_tracking_uri(before)
 
     def _artifacts(self) -> str | None:
         """Beside a SQLite store, not in whatever folder the process runs in."""
@@ -113,6 +117,20 @@ def _attempt(mlflow: Any, parent: Any, attempt: Attempt, clock: Any) -> None:
     )
     after = clock + timedelta(seconds=attempt.verdict.latency_s)
     span.end(outputs=attempt.verdict.model_dump(mode="json"), end_time_ns=_ns(after))
+
+
+@contextlib.contextmanager
+def _synchronous() -> Iterator[None]:
+    """Traces are stored before they are let go; MLflow's queue takes a second to end, and may lose them."""
+    before = os.environ.get(_QUEUE)
+    os.environ[_QUEUE] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_QUEUE]
+        else:
+            os.environ[_QUEUE] = before
 
 
 def _ns(moment: Any) -> int:

@@ -30,14 +30,15 @@ import torch
 from safetensors.numpy import save
 
 from taleward.backends.minilm import SHA256, MiniLM
-from taleward.training.judge_data import CATEGORIES, WINDOW, Example, Split, examples
+from taleward.training.judge_data import CATEGORIES, WINDOW, Example, Split, calm_windows, examples
 
 Floats = npt.NDArray[np.float32]
 OUTPUTS = len(CATEGORIES) * 3
 _HIDDEN = 128
 _EPOCHS = 12
 _GENTLE_QUANTILE = 0.998
-_GENTLE_CEILING = 0.4
+_GENTLE_CEILING = 0.48
+_GENTLE_WINDOWS = 4000
 
 
 @dataclass(slots=True)
@@ -124,23 +125,29 @@ def fit(train: Table, valid: Table, seed: int) -> dict[str, Floats]:
     }
 
 
-def calibrate(weights: dict[str, Floats], valid: Table) -> None:
+def calibrate(weights: dict[str, Floats], valid: Table, calm: Floats) -> None:
     """Platt scaling on the validation part, then a shift that keeps gentle stories below the thresholds.
 
-    Each output's sigmoid is fitted to the known labels (Platt 1999). Where more than 0.2 % of the gentle windows would
-    score above 0.4, the output is shifted down to that: a tale has some twenty windows and eleven categories.
+    Each output's sigmoid is fitted to the known labels (Platt 1999). Where more than 0.2 % of the calm windows would
+    score above 0.48, the output is shifted down to that: a tale has some ten windows and eleven categories.
     """
-    logits = np.maximum(valid.vectors @ weights["w1"] + weights["b1"], 0.0) @ weights["w2"] + weights["b2"]
+    logits = _logits(weights, valid.vectors)
+    gentle = _logits(weights, calm)
+    ceiling = np.log(_GENTLE_CEILING / (1 - _GENTLE_CEILING))
     scale, shift = np.ones(OUTPUTS, dtype=np.float32), np.zeros(OUTPUTS, dtype=np.float32)
-    gentle = np.isin(valid.sources, ["tinystories"])
     for i in range(OUTPUTS):
         known = ~np.isnan(valid.labels[:, i])
         if min((valid.labels[known, i] == v).sum() for v in (0, 1)) >= 8:
             scale[i], shift[i] = _platt(logits[known, i], valid.labels[known, i])
-        calm = logits[gentle & ~(valid.labels[:, i] == 1), i] * scale[i] + shift[i]
-        ceiling = np.log(_GENTLE_CEILING / (1 - _GENTLE_CEILING))
-        shift[i] -= max(0.0, float(np.quantile(calm, _GENTLE_QUANTILE)) - ceiling)
+        high = float(np.quantile(gentle[:, i] * scale[i] + shift[i], _GENTLE_QUANTILE))
+        shift[i] -= max(0.0, high - ceiling)
     weights["scale"], weights["shift"] = scale, shift
+
+
+def _logits(weights: dict[str, Floats], vectors: Floats) -> Floats:
+    hidden = np.maximum(vectors @ weights["w1"] + weights["b1"], 0.0)
+    raw: Floats = hidden @ weights["w2"] + weights["b2"]
+    return raw
 
 
 def _platt(logits: Floats, labels: Floats) -> tuple[float, float]:
@@ -176,7 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     vectors = encode([e.text for e in found], options.cache)
     train, valid = (table(found, vectors, s) for s in ("train", "valid"))
     weights = fit(train, valid, options.seed)
-    calibrate(weights, valid)
+    calm = encode(calm_windows(options.data, options.seed, _GENTLE_WINDOWS), options.cache)
+    calibrate(weights, valid, calm)
     data = save({k: np.ascontiguousarray(v, dtype=np.float32) for k, v in weights.items()})
     config = {
         "categories": list(CATEGORIES),

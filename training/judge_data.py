@@ -131,6 +131,18 @@ def gentle(data: Path, seed: int, count: int) -> list[Example]:
     return found[:count]
 
 
+def calm_windows(data: Path, seed: int, count: int) -> list[str]:
+    """Windows without a hit from the validation part of TinyStories: what the judge must hardly ever fail."""
+    found = [
+        piece
+        for row in read_jsonl(data / "stories/tinystories.jsonl.gz")
+        if split_of(row["text"][:200]) == "valid"
+        for piece in _windows(row["text"])
+    ]
+    picked = random.Random(f"calm {seed}").sample(found, min(2 * count, len(found)))
+    return [piece for piece in picked if not find_hits(piece)][:count]
+
+
 def books(data: Path, seed: int, count: int) -> list[Example]:
     """Windows of old books for children and for adults, as many of each, labelled by the lexicon alone.
 

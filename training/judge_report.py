@@ -98,6 +98,8 @@ def false_alarms(data: Path, seed: int) -> list[Row]:
     }
     rows = []
     for name, texts in sets.items():
+        if not texts:
+            continue
         row: Row = {"set": name, "texts": len(texts)}
         for band in ("3-5", "6-8", "9-12"):
             judge = _Remembering(band=band)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,27 +13,25 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from taleward.backends.chat import chat_model
 from taleward.backends.discovery import discover
+from taleward.backends.embedded import embedded_path
 from taleward.backends.embeddings import embeddings
-from taleward.backends.huggingface import HuggingFaceChat, _StopText
+from taleward.backends.llama import Llama
+from taleward.backends.local import LocalChat, _StopText
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
 
 OPENING = "Once upon a time, there was a little girl named Lily."
 
 
 @pytest.fixture(scope="module")
-def teller() -> HuggingFaceChat:
+def teller() -> LocalChat:
     model = chat_model("embedded:storyteller", max_tokens=40)
-    assert isinstance(model, HuggingFaceChat)
+    assert isinstance(model, LocalChat)
     return model
 
 
 @pytest.fixture(scope="module")
 def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storyteller's weights under a tokenizer that has a chat template."""
-    import shutil
-
-    from taleward.backends.embedded import embedded_path
-
     folder = tmp_path_factory.mktemp("chatty")
     shutil.copytree(embedded_path("storyteller"), folder, dirs_exist_ok=True)
     template = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
@@ -39,13 +39,13 @@ def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_same_seed_writes_the_same(teller: HuggingFaceChat) -> None:
+def test_the_same_seed_writes_the_same(teller: LocalChat) -> None:
     first, again, other = (teller.invoke(OPENING, seed=seed) for seed in (0, 0, 1))
     assert first.text == again.text != other.text
     assert len(first.text) > 40
 
 
-def test_usage_and_reason(teller: HuggingFaceChat) -> None:
+def test_usage_and_reason(teller: LocalChat) -> None:
     answer = teller.invoke(OPENING, seed=0, max_tokens=5)
     assert answer.usage_metadata is not None
     assert answer.usage_metadata["output_tokens"] == 5
@@ -55,18 +55,18 @@ def test_usage_and_reason(teller: HuggingFaceChat) -> None:
     assert ended.response_metadata["finish_reason"] == "stop"
 
 
-def test_a_stream_is_the_answer_in_pieces(teller: HuggingFaceChat) -> None:
+def test_a_stream_is_the_answer_in_pieces(teller: LocalChat) -> None:
     pieces = list(teller.stream(OPENING, seed=3))
     assert len(pieces) > 10
     assert "".join(p.text for p in pieces) == teller.invoke(OPENING, seed=3).text
 
 
-async def test_async_is_the_same(teller: HuggingFaceChat) -> None:
+async def test_async_is_the_same(teller: LocalChat) -> None:
     assert (await teller.ainvoke(OPENING, seed=3)).text == teller.invoke(OPENING, seed=3).text
     assert "".join([p.text async for p in teller.astream(OPENING, seed=3)]) == teller.invoke(OPENING, seed=3).text
 
 
-def test_stop_cuts_before_the_words(teller: HuggingFaceChat) -> None:
+def test_stop_cuts_before_the_words(teller: LocalChat) -> None:
     whole = teller.invoke(OPENING, seed=3).text
     stop = whole[30:37]
     cut = teller.invoke(OPENING, seed=3, stop=[stop])
@@ -90,29 +90,57 @@ def test_a_stop_over_borders_of_pieces(size: int) -> None:
     assert "".join(run("aab", ["ab", "aab"])) == ""
 
 
-def test_control_tokens_in_a_prompt_are_text(teller: HuggingFaceChat) -> None:
-    tokenizer = teller._loaded.tokenizer
-    prompt = teller._prompt([HumanMessage(f"a {tokenizer.eos_token} b")])
-    assert tokenizer.eos_token_id not in prompt
-    assert tokenizer.decode(prompt[1:]) == f"a {tokenizer.eos_token} b"
+@pytest.mark.parametrize("engine", ["onnx", "transformers"])
+def test_control_tokens_in_a_prompt_are_text(engine: str) -> None:
+    model = chat_model("embedded:storyteller", engine=engine)
+    assert isinstance(model, LocalChat)
+    prompt = model._loaded.prompt([{"role": "user", "content": "a </s> b"}])
+    end = json.loads((Path(model.path) / "config.json").read_text())["eos_token_id"]
+    assert "</s>" in (Path(model.path) / "tokenizer.json").read_text()
+    assert end not in prompt
+    assert model._loaded.decode(prompt[1:]) == "a </s> b"
 
 
-def test_a_chat_template_is_used_where_there_is_one(chatty: Path, teller: HuggingFaceChat) -> None:
+@pytest.mark.parametrize("length", [1, 7, 200])
+def test_both_engines_write_the_same(length: int) -> None:
+    words = " ".join(["There was a small fox who lived near the sea."] * 20)[: 5 * length]
+    answers = [
+        chat_model("embedded:storyteller", engine=engine, temperature=0, repetition_penalty=1, max_tokens=60).invoke(
+            words
+        )
+        for engine in ("onnx", "transformers")
+    ]
+    assert answers[0].text == answers[1].text
+    assert answers[0].usage_metadata == answers[1].usage_metadata
+
+
+def test_another_architecture_is_refused_by_name(tmp_path: Path) -> None:
+    shutil.copytree(embedded_path("storyteller"), tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
+    with pytest.raises(
+        BackendError, match=r"no Llama that runs here: its config.json has \{'model_type': 'gpt2'\}"
+    ) as caught:
+        Llama(tmp_path)
+    assert f"hf:{tmp_path}" in str(caught.value.hint)
+
+
+def test_a_chat_template_is_used_where_there_is_one(chatty: Path, teller: LocalChat) -> None:
     model = chat_model(f"hf:{chatty}", max_tokens=5)
-    assert isinstance(model, HuggingFaceChat)
+    assert isinstance(model, LocalChat)
     assert not model.completion_only
     assert teller.completion_only
-    prompt = model._prompt([SystemMessage("be kind"), HumanMessage("hello")])
-    assert model._loaded.tokenizer.decode(prompt, skip_special_tokens=True) == "[system] be kind\n[user] hello\n"
-    assert model.invoke("hello", seed=0).text
+    turns = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}]
+    assert model._loaded.decode(model._loaded.prompt(turns)) == "[system] be kind\n[user] hello\n"
+    assert model.invoke([SystemMessage("be kind"), HumanMessage("hello")], seed=0).text
 
 
-def test_too_long_a_prompt(teller: HuggingFaceChat) -> None:
+def test_too_long_a_prompt(teller: LocalChat) -> None:
     with pytest.raises(BackendError, match=r"the prompt has \d+ tokens; embedded:storyteller holds 1024"):
         teller.invoke("word " * 2000)
 
 
-def test_unknown_options_are_named(teller: HuggingFaceChat) -> None:
+def test_unknown_options_are_named(teller: LocalChat) -> None:
     with pytest.raises(ConfigurationError, match=r"does not take \['tempo'\]; it takes max_tokens"):
         teller.invoke(OPENING, tempo=1)
 

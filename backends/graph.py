@@ -1,0 +1,126 @@
+"""Networks written as ONNX graphs, and run by ONNX Runtime: no torch, and a fraction of its start-up time.
+
+The graph is made from a model's own configuration and weights when it loads; nothing converted is kept on disk.
+Operators of the domain `com.microsoft` are ONNX Runtime's own fused ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from taleward.core.errors import MissingExtra
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_FUSED = "com.microsoft"
+_LARGE = 4096
+"""Bytes from which a constant is handed over as it is, not copied into the graph."""
+
+
+class Graph:
+    """A network under construction; values are known by their names."""
+
+    def __init__(self) -> None:
+        try:
+            import onnx
+        except ImportError as error:
+            raise MissingExtra("an embedded model", "local") from error
+        self._onnx = onnx
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._large: dict[str, Any] = {}
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def input(self, name: str, kind: str, shape: Sequence[int | str]) -> str:
+        """A value given at each run; `kind` is a numpy type's name, a name in `shape` is a size that may vary."""
+        self._inputs.append(self._value(name, kind, shape))
+        return name
+
+    def output(self, name: str, kind: str, shape: Sequence[int | str]) -> None:
+        """A value that a run gives back; some node must make it."""
+        self._outputs.append(self._value(name, kind, shape))
+
+    def constant(self, values: npt.ArrayLike, kind: str = "float32") -> str:
+        """Numbers that do not change."""
+        import numpy
+
+        name = f"c{len(self._constants)}"
+        array = numpy.ascontiguousarray(values, dtype=kind)
+        if array.nbytes < _LARGE:
+            self._constants.append(self._onnx.numpy_helper.from_array(array, name))
+            return name
+        declared = self._onnx.TensorProto(
+            name=name,
+            dims=array.shape,
+            data_type=self._onnx.helper.np_dtype_to_tensor_dtype(array.dtype),
+            data_location=self._onnx.TensorProto.EXTERNAL,
+        )
+        declared.external_data.add(key="location", value=name)
+        self._constants.append(declared)
+        self._large[name] = array
+        return name
+
+    def node(
+        self, kind: str, *inputs: str, to: Sequence[str] | None = None, fused: bool = False, **settings: object
+    ) -> str:
+        """An operator; an input "" is one left out.
+
+        Returns:
+            The name of its first output, or of the only one, made up where `to` does not name the outputs.
+        """
+        outputs = list(to or (f"n{len(self._nodes)}",))
+        made = self._onnx.helper.make_node(kind, inputs, outputs, domain=_FUSED if fused else "", **settings)
+        self._nodes.append(made)
+        return outputs[0]
+
+    def linear(self, x: str, weight: Any, bias: Any = None) -> str:
+        """A linear layer; `weight` has shape (outputs, inputs), as a checkpoint has it."""
+        y = self.node("MatMul", x, self.constant(weight.T))
+        return y if bias is None else self.node("Add", y, self.constant(bias))
+
+    def session(self, threads: int = 0) -> Session:
+        """The network, ready to run on `threads` threads; 0 takes one a core."""
+        helper = self._onnx.helper
+        graph = helper.make_graph(self._nodes, "taleward", self._inputs, self._outputs, self._constants)
+        opsets = [helper.make_opsetid("", 20), helper.make_opsetid(_FUSED, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+        return Session(model.SerializeToString(), self._large, threads)
+
+    def _value(self, name: str, kind: str, shape: Sequence[int | str]) -> Any:
+        import numpy
+
+        tensor = self._onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(kind))
+        return self._onnx.helper.make_tensor_value_info(name, tensor, shape)
+
+
+class Session:
+    """A network that runs; safe to use from several threads at once.
+
+    Args:
+        model: A serialised ONNX model.
+        weights: The tensors that the model declares as external, by name.
+        threads: Threads of one run; 0 takes one a core.
+    """
+
+    def __init__(self, model: bytes, weights: Mapping[str, Any], threads: int = 0) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtra("an embedded model", "local") from error
+        onnxruntime.disable_telemetry_events()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # A thread that waits must sleep: spinning costs the rest of the process a core.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def run(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """The outputs as numpy arrays, in the order in which they were declared."""
+        found: list[Any] = self._session.run(None, dict(inputs))
+        return found
