@@ -1,7 +1,8 @@
 """Prompt templates: files with a name, a version and declared variables whose values stay inert.
 
 A template's text holds `{variable}` and nothing else that means something. A value is put in as it was typed: braces,
-format specs, attribute paths and template syntax in it are text.
+format specs, attribute paths and template syntax in it are text. The template's own "a" before a value that begins with
+a vowel sound becomes "an".
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from taleward.core.tale import PromptVersion
 
 _SHIPPED = Path(__file__).parent / "templates"
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_ARTICLE = re.compile(r"\b([Aa]) \{([a-z][a-z0-9_]*)\}")
+_VOWEL = re.compile(r"(?!eu|one\b|once\b|u[bcfkmnrst][aeiou])[aeiou]", re.IGNORECASE)
 
 
 class Variable(Frozen):
@@ -83,7 +86,9 @@ class Template(Frozen):
         if problems:
             taken = ", ".join(f"{n} (for example {v.example!r})" for n, v in self.variables.items())
             raise InvalidInputs(self.name, problems, hint=f"It takes: {taken}.")
-        return _SLOT.sub(lambda slot: str(values[slot[1]]).strip(), self.text)
+        clean = {name: str(value).strip() for name, value in values.items()}
+        text = _ARTICLE.sub(lambda a: a[0].replace(" ", "n ", 1) if _VOWEL.match(clean[a[2]]) else a[0], self.text)
+        return _SLOT.sub(lambda slot: clean[slot[1]], text)
 
     def _problems(self, name: str, values: Mapping[str, Any]) -> list[str]:
         if name not in values:

@@ -14,7 +14,7 @@ from taleward.core.errors import InvalidFile, InvalidInputs, UnknownName
 
 def test_the_first_template(values: dict[str, str]) -> None:
     assert load_template("adventure").render(values) == (
-        "Once upon a time, in a enchanted forest, there lived a brave adventurer. One day, brave adventurer discovered "
+        "Once upon a time, in an enchanted forest, there lived a brave adventurer. One day, brave adventurer discovered "
         "a glowing map that had the power to show hidden places. Excited and curious, brave adventurer decided to "
         "follow the map. The outcome was a new friendship."
     )
@@ -73,3 +73,12 @@ def test_own_templates(tmp_path: Path) -> None:
         load_template("advenure", tmp_path)
     with pytest.raises(UnknownName, match="template folder"):
         template_names(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("old map", "an old map"), ("Egg", "an Egg"), ("map", "a map"), ("unicorn", "a unicorn"), ("{old}", "a {old}")],
+)
+def test_the_article_fits_the_value(values: dict[str, str], value: str, said: str) -> None:
+    text = load_template("adventure").render({**values, "mysterious_object": value})
+    assert f"discovered {said} that" in text

@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tell_prints_and_records_a_judged_tale(place: Path) -> None:
     done = taleward("tell", "--seed", "2", "--judge", "lexicon", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "Once upon a time, in a enchanted forest" in done.stdout
+    assert "Once upon a time, in an enchanted forest" in done.stdout
     assert "verdict: pass by lexicon under kids@1 for ages 6-8" in done.stdout
     assert "recorded in .taleward/mlflow.db as tale" in " ".join(done.stderr.split())
     assert (place / ".taleward/mlflow.db").is_file()
