@@ -66,6 +66,12 @@ class Finding(Frozen):
             raise ValueError(msg)
         return self
 
+    def shifted(self, by: int) -> Finding:
+        """The same finding in a longer text that begins `by` characters earlier."""
+        if self.start is None or self.end is None:
+            return self
+        return self.model_copy(update={"start": self.start + by, "end": self.end + by})
+
 
 class Verdict(Frozen):
     """A judge's answer about one text.

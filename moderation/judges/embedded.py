@@ -13,7 +13,7 @@ from taleward.moderation.head import LEVELS, shipped_head
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.lexicon import finding, known_categories, severity_score, unjudged
 from taleward.moderation.lexicon import find_hits, lexicon_categories
-from taleward.moderation.windows import Window, sentences, windows
+from taleward.moderation.windows import Window, sentence_windows, windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +95,7 @@ class EmbeddedJudge(Judge):
         """The worst sentence of a window; the whole window where no sentence alone accounts for it."""
         parts = [
             Window(window.start + s.start, window.start + s.end)
-            for s in sentences(window.of(text))
+            for s in sentence_windows(window.of(text))
             if s.of(window.of(text)).strip()
         ]
         place = window

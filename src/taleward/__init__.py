@@ -26,8 +26,17 @@ if TYPE_CHECKING:
         TalewardError,
         UnknownName,
     )
+    from taleward.core.events import (
+        DoneEvent,
+        Event,
+        RefusalEvent,
+        RetractionEvent,
+        RevisionEvent,
+        TextEvent,
+        VerdictEvent,
+    )
     from taleward.core.policy import Band, Category, Policy
-    from taleward.core.tale import Attempt, Lineage, ModelCall, Refusal, Tale
+    from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
     from taleward.evaluation.recorder import MlflowRecorder
     from taleward.moderation.guard import Guard
@@ -42,6 +51,9 @@ __all__ = [
     "Band",
     "Category",
     "ConfigurationError",
+    "Decision",
+    "DoneEvent",
+    "Event",
     "Finding",
     "Guard",
     "IntegrityError",
@@ -56,13 +68,18 @@ __all__ = [
     "Passage",
     "Policy",
     "Refusal",
+    "RefusalEvent",
     "Refused",
+    "RetractionEvent",
+    "RevisionEvent",
     "StoryChain",
     "Tale",
     "TalewardError",
     "Template",
+    "TextEvent",
     "UnknownName",
     "Verdict",
+    "VerdictEvent",
     "chat_model",
     "embeddings",
     "judge",
@@ -89,8 +106,17 @@ _HOMES = {
         "TalewardError",
         "UnknownName",
     ),
+    "core.events": (
+        "DoneEvent",
+        "Event",
+        "RefusalEvent",
+        "RetractionEvent",
+        "RevisionEvent",
+        "TextEvent",
+        "VerdictEvent",
+    ),
     "core.policy": ("Band", "Category", "Policy"),
-    "core.tale": ("Attempt", "Lineage", "ModelCall", "Refusal", "Tale"),
+    "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
     "evaluation.recorder": ("MlflowRecorder",),
     "moderation.guard": ("Guard",),
