@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -13,6 +14,7 @@ from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import Policy, Probability, exceeds
 from taleward.core.redact import redact
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
+from taleward.moderation.language import seems_foreign
 from taleward.moderation.policy import load_policy
 
 
@@ -97,6 +99,12 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             latency_s=time.perf_counter() - begun,
             cost_usd=found.cost_usd,
         )
+
+    def english_only(self, found: Assessment, windows: Iterable[str]) -> Assessment:
+        """For a judge that reads English alone: abstain where a window is in another language, unless it fails."""
+        if self._decide(found) == "fail" or not any(seems_foreign(window) for window in windows):
+            return found
+        return found.model_copy(update={"outcome": "abstain", "detail": "a part of the text is not in English"})
 
     def _decide(self, found: Assessment) -> Outcome:
         over = any(score >= self.policy.threshold(c, self.band) for c, score in found.scores.items())
