@@ -125,9 +125,10 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         async def one() -> AsyncIterator[Mapping[str, Any]]:
             yield input
 
-        events: AsyncIterator[Any] = self._atransform_stream_with_config(one(), self._astream, config, run_type="chain")
-        async for event in events:
-            yield event
+        run: Any = self._atransform_stream_with_config(one(), self._astream, config, run_type="chain")
+        async with aclosing(run) as events:
+            async for event in events:
+                yield event
 
     def transform(
         self, input: Iterator[Mapping[str, Any]], config: RunnableConfig | None = None, **kwargs: Any

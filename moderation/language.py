@@ -9,10 +9,11 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _COMMON = frozenset(
     re.findall(
         r"\S+",
-        "the and of to she it its his her they them their with for that this said at but had not were are you your my we "
-        "our from when then there what out by did can could will would who has have been into very up down him where how "
-        "because about just like little one two went saw got if or than these those over after again it's i'm don't "
-        "didn't i'll let's that's is was he be back came made see go once upon lived",
+        "the and of to she it its his her they them their with for that this said at but had not were are you "
+        "your my we our from when then there what out by did can could will would who has have been into very "
+        "up down him where how because about just like little one two went saw got if or than these those "
+        "over after again it's i'm don't didn't i'll let's that's is was he be back came made see go once "
+        "upon lived",
     )
 )
 _COMMON_SHARE = 0.08
