@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import Refused
 from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.policy import Probability
 from taleward.core.verdict import Outcome, Verdict
 
 RefusalReason = Literal["failed", "unjudged", "timeout", "input"]
@@ -89,6 +90,7 @@ class Attempt(Frozen):
         calls: The model calls that wrote it; empty where an earlier draft was judged again.
         writing_s: Seconds spent writing; while streaming, the judging of its stretches is within them.
         decisions: Its stretches, where it was judged while it was being written.
+        ranks: Where drafts competed: `safety`, `relevance`, `variety` and `total`, each in 0..1.
     """
 
     number: int = Field(ge=1)
@@ -99,6 +101,7 @@ class Attempt(Frozen):
     calls: tuple[ModelCall, ...] = ()
     writing_s: float = Field(default=0.0, ge=0.0)
     decisions: tuple[Decision, ...] = ()
+    ranks: FrozenDict[str, Probability] = FrozenDict()
 
 
 class Lineage(Frozen):

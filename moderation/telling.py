@@ -20,7 +20,7 @@ from taleward.core.events import (
     TextEvent,
     VerdictEvent,
 )
-from taleward.core.tale import Attempt, Decision, RefusalReason, digest
+from taleward.core.tale import Attempt, Decision, RefusalReason
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.callbacks import without_listeners
 from taleward.moderation.course import Course
@@ -207,15 +207,13 @@ class Telling:
             self._reason = "unjudged"
 
     def _attempt(self, run: _Run, draft: str, verdict: Verdict) -> Attempt:
-        return Attempt(
-            number=run.revision.attempt,
-            draft_sha256=digest(draft),
-            draft=draft,
-            characters=len(draft),
-            verdict=verdict,
-            calls=tuple(self._course.observer.calls[run.calls_before :]),
+        return self._course.attempt(
+            run.revision.attempt,
+            draft,
+            verdict,
+            calls_before=run.calls_before,
             writing_s=time.monotonic() - run.began,
-            decisions=tuple(run.decisions),
+            decisions=run.decisions,
         )
 
     async def _answer(self, passage: Passage) -> Verdict:

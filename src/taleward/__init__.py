@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
     from taleward.evaluation.recorder import MlflowRecorder
+    from taleward.moderation.best import BestOf
     from taleward.moderation.guard import Guard
     from taleward.moderation.judges import Judge, judge
     from taleward.moderation.policy import load_policy, policy_names
@@ -49,6 +50,7 @@ __all__ = [
     "Attempt",
     "BackendError",
     "Band",
+    "BestOf",
     "Category",
     "ConfigurationError",
     "Decision",
@@ -119,6 +121,7 @@ _HOMES = {
     "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
     "evaluation.recorder": ("MlflowRecorder",),
+    "moderation.best": ("BestOf",),
     "moderation.guard": ("Guard",),
     "moderation.judges": ("Judge", "judge"),
     "moderation.policy": ("load_policy", "policy_names"),
