@@ -68,6 +68,7 @@ class Decision(Frozen):
         outcome: The verdict's outcome.
         categories: Categories of the verdict's findings.
         held_s: Seconds from the stretch's last character to the verdict.
+        at_s: Seconds from the attempt's beginning to the decision.
     """
 
     start: int = Field(ge=0)
@@ -75,6 +76,7 @@ class Decision(Frozen):
     outcome: Outcome
     categories: tuple[str, ...] = ()
     held_s: float = Field(ge=0.0)
+    at_s: float = Field(default=0.0, ge=0.0)
 
 
 class Attempt(Frozen):

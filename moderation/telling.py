@@ -141,7 +141,7 @@ class Telling:
                         update={"outcome": "fail", "detail": "the writer goes round in circles"}
                     )
                 piece = Piece(piece.text, piece.start, verdict, piece.held_s)
-                run.decisions.append(_decision(piece))
+                run.decisions.append(_decision(piece, time.monotonic() - run.began))
                 yield self._said(piece, run.revision.attempt)
                 if not verdict.passed:
                     run.turned_down = piece
@@ -254,11 +254,12 @@ class Telling:
         return self._last.categories if self._last else ()
 
 
-def _decision(piece: Piece) -> Decision:
+def _decision(piece: Piece, at_s: float) -> Decision:
     return Decision(
         start=piece.start,
         end=piece.end,
         outcome=piece.verdict.outcome,
         categories=piece.verdict.categories,
         held_s=piece.held_s,
+        at_s=at_s,
     )
