@@ -92,7 +92,7 @@ def test_a_refusal_shows_no_story(place: Path) -> None:
     )
     shown = taleward("tell", *args, "--no-record", cwd=place)
     assert shown.returncode == 3, shown.stdout + shown.stderr
-    assert "I could not find a good story for you this time" in shown.stdout
+    assert "I would rather not tell a story about that" in shown.stdout
     assert "Once upon a time" not in shown.stdout
     machine = taleward("tell", *args, "--no-record", "--json", cwd=place)
     assert machine.returncode == 3
