@@ -16,6 +16,7 @@ from taleward.core.redact import redact
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 from taleward.moderation.language import seems_foreign
 from taleward.moderation.policy import load_policy
+from taleward.moderation.windows import Window
 
 
 class Assessment(Frozen):
@@ -100,9 +101,16 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             cost_usd=found.cost_usd,
         )
 
-    def english_only(self, found: Assessment, windows: Iterable[str]) -> Assessment:
-        """For a judge that reads English alone: abstain where a window is in another language, unless it fails."""
-        if self._decide(found) == "fail" or not any(seems_foreign(window) for window in windows):
+    def english_only(self, found: Assessment, text: str, windows: Iterable[Window], begin: int) -> Assessment:
+        """For a judge that reads English alone: abstain where a window is in another language, unless it fails.
+
+        Args:
+            found: What it found.
+            text: What it read.
+            windows: Places in it; those that end before `begin` are left out.
+            begin: Where the judged passage begins.
+        """
+        if self._decide(found) == "fail" or not any(seems_foreign(w.of(text)) for w in windows if w.end > begin):
             return found
         return found.model_copy(update={"outcome": "abstain", "detail": "a part of the text is not in English"})
 

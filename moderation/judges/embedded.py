@@ -90,7 +90,7 @@ class EmbeddedJudge(Judge):
             findings=tuple(f.shifted(-begin) for f in findings),
             detail=unjudged(self.policy, self.known),
         )
-        return self.english_only(found, (w.of(text) for w in places))
+        return self.english_only(found, text, [*places, *sentence_windows(text)], begin)
 
     def _chances(self, texts: list[str]) -> Floats:
         return self._head.probabilities(self._encoder.encode(texts))

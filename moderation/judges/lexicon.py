@@ -8,7 +8,7 @@ from taleward.core.policy import Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.lexicon import Hit, find_hits, lexicon_categories
-from taleward.moderation.windows import windows
+from taleward.moderation.windows import sentence_windows, windows
 
 _WITHIN: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.9}
 _BEYOND: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.95}
@@ -46,7 +46,7 @@ class LexiconJudge(Judge):
             findings=tuple(finding(hit, text).shifted(-start) for hit in hits),
             detail=unjudged(self.policy, self.known),
         )
-        return self.english_only(found, (w.of(text) for w in windows(text) if w.end > start))
+        return self.english_only(found, text, [*windows(text), *sentence_windows(text)], start)
 
 
 def known_categories(policy: Policy, trained: frozenset[str], spec: str) -> tuple[str, ...]:
