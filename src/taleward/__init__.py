@@ -40,8 +40,11 @@ if TYPE_CHECKING:
     from taleward.core.verdict import Finding, Passage, Verdict
     from taleward.evaluation.recorder import MlflowRecorder
     from taleward.moderation.best import BestOf
+    from taleward.moderation.evidence import evidence
     from taleward.moderation.guard import Guard
     from taleward.moderation.judges import Judge, judge
+    from taleward.moderation.judges.cascade import Cascade, Zone, fit_zone
+    from taleward.moderation.judges.ensemble import Ensemble
     from taleward.moderation.policy import load_policy, policy_names
 
 __version__ = "0.1.0.dev0"
@@ -51,10 +54,12 @@ __all__ = [
     "BackendError",
     "Band",
     "BestOf",
+    "Cascade",
     "Category",
     "ConfigurationError",
     "Decision",
     "DoneEvent",
+    "Ensemble",
     "Event",
     "Finding",
     "Guard",
@@ -82,8 +87,11 @@ __all__ = [
     "UnknownName",
     "Verdict",
     "VerdictEvent",
+    "Zone",
     "chat_model",
     "embeddings",
+    "evidence",
+    "fit_zone",
     "judge",
     "load_policy",
     "load_template",
@@ -122,8 +130,11 @@ _HOMES = {
     "core.verdict": ("Finding", "Passage", "Verdict"),
     "evaluation.recorder": ("MlflowRecorder",),
     "moderation.best": ("BestOf",),
+    "moderation.evidence": ("evidence",),
     "moderation.guard": ("Guard",),
     "moderation.judges": ("Judge", "judge"),
+    "moderation.judges.cascade": ("Cascade", "Zone", "fit_zone"),
+    "moderation.judges.ensemble": ("Ensemble",),
     "moderation.policy": ("load_policy", "policy_names"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
