@@ -18,9 +18,9 @@ def evidence(judge: Judge, text: str, how: How = "sentences") -> tuple[Finding, 
     """The sentences that a failed text fails for.
 
     `sentences` judges each sentence behind what comes before it: as many calls as there are sentences. Harm that only
-    their sum makes is found by `occlusion` (Zeiler and Fergus 2014, arXiv 1311.2901): each sentence is left out in turn,
-    and those count without which the text passes, or, where no single one is enough, the one whose absence lowers the
-    judge's highest score the most.
+    their sum makes is found by `occlusion` (Zeiler and Fergus 2014, arXiv 1311.2901): each sentence is left out in
+    turn, and those count without which the text passes, or, where no single one is enough, the one whose absence lowers
+    the judge's highest score the most.
 
     Args:
         judge: The judge.
