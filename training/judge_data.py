@@ -22,7 +22,7 @@ from taleward.training.corpora import CorpusError, read_jsonl
 from taleward.training.judge_templates import Sentence
 
 CATEGORIES = tuple(load_policy("kids").categories)
-WINDOW = {"size": 3, "max_words": 90, "overlap": 1}
+WINDOW = {"size": 2, "max_words": 90, "overlap": 1}
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
@@ -140,16 +140,21 @@ def gentle(data: Path, seed: int, count: int) -> list[Example]:
     return found[:count]
 
 
-def calm_windows(data: Path, seed: int, count: int) -> list[str]:
-    """Windows without a hit from the validation part of TinyStories: what the judge must hardly ever fail."""
-    found = [
-        piece
-        for row in read_jsonl(data / "stories/tinystories.jsonl.gz")
-        if split_of(row["text"][:200]) == "valid"
-        for piece in _windows(row["text"])
-    ]
-    picked = random.Random(f"calm {seed}").sample(found, min(2 * count, len(found)))
-    return [piece for piece in picked if not find_hits(piece)][:count]
+def calm_documents(data: Path, seed: int, count: int) -> list[list[str]]:
+    """Windows of gentle stories of the validation part in which the lexicon finds nothing: what must hardly ever fail.
+
+    Half are TinyStories, half the first 150 words of picture books, as far as there are so many.
+    """
+    tales = [r["text"] for r in read_jsonl(data / "stories/tinystories.jsonl.gz")]
+    books = [" ".join(map(str, r["pages"])) for r in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz")]
+    chance = random.Random(f"calm {seed}")
+    found = []
+    for texts in (tales, books):
+        held = [t for t in texts if split_of(t[:200]) == "valid"]
+        chance.shuffle(held)
+        cuts = [" ".join(t.split()[:150]) if texts is books else t for t in held]
+        found += [pieces for t in cuts[:count] if not find_hits(t) and (pieces := _windows(t))][: count // 2]
+    return found
 
 
 def books(data: Path, seed: int, count: int) -> list[Example]:
@@ -195,7 +200,7 @@ def comments(data: Path, seed: int, count: int) -> list[Example]:
         labels = _blank(others)
         _with_hits(labels, text)
         labels[CATEGORIES.index("hate")] = hate
-        found.append(Example(text, labels, 0.6, source, split_of(text[:80])))
+        found.append(Example(text, labels, 1.0, source, split_of(text[:80])))
 
     for row in read_csv(data / "judge/davidson_tweets.csv.gz"):
         kind = row["class"]
@@ -271,9 +276,9 @@ def synthetic(context: dict[Split, list[str]], seed: int, each: int) -> list[Exa
         style = calm[split, sentence.file] or calm[split, "everyday"]
         for _ in range(max(1, round(each / 2 / fillings[sentence.frame]))):
             if chance.random() < 0.6:
-                around = re.split(r"(?<=[.!?])\s+", chance.choice(context[split]))[: chance.randint(1, 2)]
+                around = re.split(r"(?<=[.!?])\s+", chance.choice(context[split]))[:1]
             else:
-                around = chance.sample(style, min(len(style), chance.randint(1, 2)))
+                around = [chance.choice(style)]
             parts = [*around, sentence.text] if chance.random() < 0.5 else [sentence.text, *around]
             found.append(Example(" ".join(parts), _planted(labels), 1.0, source, split))
     return found
