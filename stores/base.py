@@ -148,6 +148,10 @@ class TalewardStore(VectorStore):
     def _flush(self) -> None:
         """Called at the end of every change."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Keep all changes and let go of files and connections."""
+
     # Writing --------------------------------------------------------------------------------------------------------
 
     def add_texts(

@@ -24,7 +24,7 @@ _VERSION = 1
 _SCHEMA = """
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE documents (
-    slot INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL, metadata TEXT NOT NULL,
+    slot INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL, metadata TEXT NOT NULL,
     expires REAL
 );
 CREATE INDEX documents_by_end ON documents (expires) WHERE expires IS NOT NULL
@@ -69,7 +69,7 @@ class Documents:
         """The committed state, and the slots by position as int64 bytes."""
         with self.database.reading() as connection:
             rows = dict(connection.execute("SELECT name, value FROM state").fetchall())
-        return (State.model_validate_json(rows["state"]), rows["slots"]) if rows else (None, b"")
+        return (State.model_validate_json(rows["state"]), rows["slots"]) if "state" in rows else (None, b"")
 
     def set_state(self, state: State, slots: bytes) -> None:
         """Set both, as a part of the open transaction."""
@@ -94,8 +94,9 @@ class Documents:
             The first one's slot; the others follow.
         """
         with self.database.reading() as connection:
-            found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'documents'").fetchone()
-            first = (found[0] if found else 0) + 1
+            found = connection.execute("SELECT value FROM state WHERE name = 'next'").fetchone()
+            first = int(found[0]) if found else 1
+            connection.execute("INSERT OR REPLACE INTO state VALUES ('next', ?)", (first + len(rows.ids),))
             encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
             held: Iterable[str] = (
                 repeat("{}") if rows.metadatas is None else (encode(dict(m)) if m else "{}" for m in rows.metadatas)

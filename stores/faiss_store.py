@@ -88,7 +88,9 @@ class FaissStore(TalewardStore):
     @property
     def dimensions(self) -> int | None:
         """Numbers in a vector; `None` while nothing was added."""
-        return None if self._index is None else self._index.dimensions
+        with self._lock:
+            self._refresh()
+            return None if self._index is None else self._index.dimensions
 
     @property
     def kind(self) -> Kind:

@@ -46,7 +46,8 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
 def _check_key(key: object) -> None:
     if not isinstance(key, str) or not key or key.startswith(("$", "chroma:", "taleward_")) or not _encodes(key):
         raise ConfigurationError(
-            f"a metadata key is a text that does not start with '$', 'chroma:' or 'taleward_'; got {key!r}.", hint=_HINT
+            f"a metadata key is a text without NUL and starts with neither '$', 'chroma:' nor 'taleward_'; got {key!r}",
+            hint=_HINT,
         )
 
 
@@ -72,7 +73,7 @@ def _encodes(text: str) -> bool:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text
 
 
 def matches(filter: Filter | None, metadata: Mapping[str, Any]) -> bool:
@@ -127,14 +128,16 @@ def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[A
             return f"NOT {leaf(key, '$eq' if operator == '$ne' else '$in', value)}"
         if operator == "$in":
             return "(" + (" OR ".join(leaf(key, "$eq", v) for v in value) or "0") + ")"
-        path = "$." + json.dumps(key, ensure_ascii=False)
         kind = _kind(value)
-        if kind == "boolean":
-            parameters.extend((path, "true" if value else "false"))
-            return f"coalesce(json_type({column}, ?) = ?, 0)"
-        types = "'text'" if kind == "text" else "'integer', 'real'"
-        parameters.extend((path, path, value))
+        types = {"boolean": f"'{str(value).lower()}'", "text": "'text'", "number": "'integer', 'real'"}[kind]
         compare = _COMPARE.get(operator, "=")
+        quoted = json.dumps(key, ensure_ascii=False)
+        if quoted != f'"{key}"':  # SQLite's paths know no escapes
+            parameters.extend((key, value))
+            held = f"key = ? AND type IN ({types}) AND value {compare} ?"
+            return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE {held})"  # noqa: S608  only placeholders
+        path = f"$.{quoted}"
+        parameters.extend((path, path, value))
         return f"coalesce(json_type({column}, ?) IN ({types}) AND json_extract({column}, ?) {compare} ?, 0)"
 
     def join(joiner: str, parts: Sequence[str]) -> str:
