@@ -40,17 +40,20 @@ class Rows(NamedTuple):
         ids: One id a document.
         texts: The texts.
         metadatas: One mapping a document, or `None` where no document has any.
+        expires: When each is over, in seconds since the epoch, or `None` where none ever is.
     """
 
     ids: Sequence[str]
     texts: Sequence[str]
     metadatas: Sequence[Metadata] | None
+    expires: Sequence[float | None] | None
 
     def pieces(self, size: int) -> Iterator[Rows]:
         """The same in pieces of at most `size` documents."""
         for at in range(0, len(self.ids), size):
             to = at + size
-            yield Rows(self.ids[at:to], self.texts[at:to], self.metadatas[at:to] if self.metadatas else None)
+            metadatas = self.metadatas[at:to] if self.metadatas else None
+            yield Rows(self.ids[at:to], self.texts[at:to], metadatas, self.expires[at:to] if self.expires else None)
 
 
 class Hit(NamedTuple):
@@ -126,7 +129,7 @@ class TalewardStore(VectorStore):
         return True
 
     @abstractmethod
-    def _upsert(self, rows: Rows, vectors: Floats, expires: float | None, fresh: bool) -> None:
+    def _upsert(self, rows: Rows, vectors: Floats, fresh: bool) -> None:
         """Keep rows with vectors of length 1; `fresh` when none of the ids can be there yet."""
 
     @abstractmethod
@@ -144,6 +147,10 @@ class TalewardStore(VectorStore):
     @abstractmethod
     def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[Hit]]:
         """The `k` best rows for each vector, best first."""
+
+    @abstractmethod
+    def scan(self, size: int = 1000) -> Iterator[tuple[Rows, Floats]]:
+        """Every document with its vector, in pieces of at most `size`; a change in between may be seen or not."""
 
     def _flush(self) -> None:
         """Called at the end of every change."""
@@ -179,11 +186,10 @@ class TalewardStore(VectorStore):
             ConfigurationError: Lengths differ, an id comes twice, or a text or metadata cannot be kept.
         """
         rows, fresh = self._rows(texts, metadatas, ids, kwargs)
-        expires = self._expires()
         try:
             for some in rows.pieces(self._batch):
                 vectors = embed_array(self._embeddings, some.texts)
-                self._upsert(some, self._units(vectors), expires, fresh)
+                self._upsert(some, self._units(vectors), fresh)
         finally:
             self._flush()
         return list(rows.ids)
@@ -198,11 +204,10 @@ class TalewardStore(VectorStore):
     ) -> list[str]:
         """As `add_texts`, without blocking the event loop."""
         rows, fresh = self._rows(texts, metadatas, ids, kwargs)
-        expires = self._expires()
         try:
             for some in rows.pieces(self._batch):
                 vectors = await aembed_array(self._embeddings, some.texts)
-                await asyncio.to_thread(self._upsert, some, self._units(vectors), expires, fresh)
+                await asyncio.to_thread(self._upsert, some, self._units(vectors), fresh)
         finally:
             await asyncio.to_thread(self._flush)
         return list(rows.ids)
@@ -225,14 +230,28 @@ class TalewardStore(VectorStore):
         """
         rows, fresh = self._rows(texts, metadatas, ids, {})
         units = self._units(as_rows(vectors, len(rows.ids)))
-        expires = self._expires()
         try:
             for at, some in enumerate(rows.pieces(self._batch)):
                 first = at * self._batch
-                self._upsert(some, units[first : first + self._batch], expires, fresh)
+                self._upsert(some, units[first : first + self._batch], fresh)
         finally:
             self._flush()
         return list(rows.ids)
+
+    def restore(self, rows: Rows, vectors: Floats) -> None:
+        """Keep documents that `scan` of another store with the same model gave, with the ends of their lives."""
+        now = self._clock()
+        ends = rows.expires or [None] * len(rows.ids)
+        left = [at for at, end in enumerate(ends) if end is None or end > now]
+        metadatas = None if rows.metadatas is None else [rows.metadatas[at] for at in left]
+        for metadata in metadatas or ():
+            check_metadata(metadata)
+        if left:
+            kept = Rows(
+                [rows.ids[at] for at in left], [rows.texts[at] for at in left], metadatas, [ends[at] for at in left]
+            )
+            self._upsert(kept, self._units(as_rows(vectors, len(rows.ids))[left]), False)
+        self._flush()
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
         """Remove documents; ids that are not there are no error.
@@ -438,9 +457,6 @@ class TalewardStore(VectorStore):
             self._swept = self._clock()
             self.delete_expired()
 
-    def _expires(self) -> float | None:
-        return None if self.ttl_s is None else self._clock() + self.ttl_s
-
     def _units(self, rows: Floats) -> Floats:
         """The vectors at length 1; a vector of zeros stays, and is like nothing."""
         import numpy
@@ -475,7 +491,8 @@ class TalewardStore(VectorStore):
             metadatas = [m or {} for m in metadatas]
             for metadata in metadatas:
                 check_metadata(metadata)
-        return Rows(named, texts, metadatas), ids is None
+        expires = None if self.ttl_s is None else [self._clock() + self.ttl_s] * len(texts)
+        return Rows(named, texts, metadatas, expires), ids is None
 
 
 def new_ids(count: int) -> list[str]:
@@ -484,17 +501,22 @@ def new_ids(count: int) -> list[str]:
     return [f"{head}{i:08x}" for i in range(count)]
 
 
-def check_model(kind: str, held: str, given: str) -> None:
-    """Refuse to open a store with another model than it was made with.
+ANY_MODEL = "any model"
+"""The fingerprint of embeddings that embed nothing, to look after a store whatever its model."""
+
+
+def check_model(kind: str, held: str, given: str) -> str:
+    """The fingerprint of the model that a store was made with, and must be opened with.
 
     Raises:
-        ConfigurationError: They differ; both are named.
+        ConfigurationError: Another is given; both are named.
     """
-    if held != given:
+    if given not in (held, ANY_MODEL):
         raise ConfigurationError(
             f"this {kind} holds vectors of {held!r}; the embeddings given are {given!r}.",
             hint="Open it with the embeddings it was made with, or make another store.",
         )
+    return held
 
 
 def score(cosine: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
 from taleward.core.redact import redact
 from taleward.stores.base import Hit, Row, Rows, TalewardStore, check_model, score
 from taleward.stores.filters import Filter, to_chroma
+from taleward.stores.fingerprint import as_rows
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats
@@ -90,7 +91,7 @@ class ChromaStore(TalewardStore):
                 f"the Chroma collection {name!r} was made by another program: it does not say which model it holds.",
                 hint="Give another collection=, and add its texts to that.",
             )
-        check_model(f"Chroma collection {name!r}", held, self.fingerprint)
+        self.fingerprint = check_model(f"Chroma collection {name!r}", held, self.fingerprint)
         return made
 
     @property
@@ -115,10 +116,12 @@ class ChromaStore(TalewardStore):
 
     # The contract ---------------------------------------------------------------------------------------------------
 
-    def _upsert(self, rows: Rows, vectors: Floats, expires: float | None, fresh: bool) -> None:
+    def _upsert(self, rows: Rows, vectors: Floats, fresh: bool) -> None:
         held: list[dict[str, Any] | None] = [dict(m) for m in rows.metadatas or ({} for _ in rows.ids)]
-        if expires is not None:
-            held = [{**(m or {}), _EXPIRES: expires} for m in held]
+        if rows.expires is not None:
+            held = [
+                m if end is None else {**(m or {}), _EXPIRES: end} for m, end in zip(held, rows.expires, strict=True)
+            ]
         if not fresh:
             held = self._replacing(rows.ids, held)
         held = [m or None for m in held]
@@ -134,6 +137,19 @@ class ChromaStore(TalewardStore):
         found = self._call(lambda: self._collection.get(ids=list(ids), include=["metadatas"]))
         before = dict(zip(found["ids"], found["metadatas"], strict=True))
         return [{**dict.fromkeys(before.get(i) or ()), **(m or {})} for i, m in zip(ids, metadatas, strict=True)]
+
+    def scan(self, size: int = 1000) -> Iterator[tuple[Rows, Floats]]:
+        """Every document with its vector, in pieces of at most `size`."""
+        first, include = 0, ["documents", "metadatas", "embeddings"]
+        while True:
+            found = self._call(partial(self._collection.get, limit=size, offset=first, include=include))
+            if not found["ids"]:
+                return
+            first += len(found["ids"])
+            held = [_row("", "", metadata).metadata for metadata in found["metadatas"]]
+            ends = [(metadata or {}).get(_EXPIRES) for metadata in found["metadatas"]]
+            rows = Rows(found["ids"], [text or "" for text in found["documents"]], held, ends)
+            yield rows, as_rows(found["embeddings"], len(rows.ids))
 
     def _get(self, ids: Sequence[str]) -> dict[str, Row]:
         rows: dict[str, Row] = {}

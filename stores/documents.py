@@ -87,7 +87,7 @@ class Documents:
         with self.database.reading() as connection:
             return int(connection.execute("SELECT count(*) FROM documents").fetchone()[0])
 
-    def insert(self, rows: Rows, expires: float | None) -> int:
+    def insert(self, rows: Rows) -> int:
         """Insert rows whose ids are not there.
 
         Returns:
@@ -103,7 +103,7 @@ class Documents:
             )
             connection.executemany(
                 "INSERT INTO documents VALUES (?, ?, ?, ?, ?)",
-                zip(count(first), rows.ids, rows.texts, held, repeat(expires), strict=False),
+                zip(count(first), rows.ids, rows.texts, held, rows.expires or repeat(None), strict=False),
             )
         return int(first)
 
@@ -131,6 +131,16 @@ class Documents:
         """The documents that are there."""
         rows = self.database.select_in("SELECT slot, id, text, metadata FROM documents WHERE slot IN ({})", slots)
         return {row[0]: _row(*row[1:]) for row in rows}
+
+    def after(self, slot: int, size: int) -> tuple[list[int], Rows]:
+        """The next documents behind a slot, with their slots."""
+        with self.database.reading() as connection:
+            found = connection.execute(
+                "SELECT slot, id, text, metadata, expires FROM documents WHERE slot > ? ORDER BY slot LIMIT ?",
+                (slot, size),
+            ).fetchall()
+        slots, ids, texts, metadatas, expires = map(list, zip(*found, strict=True)) if found else ([], [], [], [], [])
+        return slots, Rows(ids, texts, [json.loads(m) for m in metadatas], expires)
 
     def fitting(self, filter: Filter) -> Slots:
         """The slots of all documents that fit a filter, rising."""

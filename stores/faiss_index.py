@@ -22,7 +22,7 @@ Kind = Literal["flat", "hnsw", "ivfpq"]
 
 * `flat`: compares with every vector. Exact.
 * `hnsw`: walks a graph of neighbours. Fast to search, slow to build, 20% more memory.
-* `ivfpq`: cells of coded vectors, the best of them compared again as float16. Half the memory.
+* `ivfpq`: cells of vectors in 4-bit codes, the best of them compared again as float16. Half the memory.
 """
 
 FLAT_UP_TO = 200_000
@@ -31,7 +31,7 @@ TRAIN_FROM = 10_000
 """An IVF-PQ index needs so many vectors to learn its codes from; until then the store is flat."""
 
 _NEIGHBOURS = 32
-_CANDIDATES = 10
+_CANDIDATES = 20
 _DEAD_SHARE = 0.2
 
 
@@ -83,8 +83,8 @@ class VectorIndex:
             index.hnsw.efConstruction = 80
         else:
             cells = max(1, min(int(4 * math.sqrt(count)), count // 39))
-            codes = next(m for m in range(max(1, dimensions // 4), 0, -1) if dimensions % m == 0)
-            index = faiss.index_factory(dimensions, f"IVF{cells},PQ{codes},Refine(SQfp16)", metric)
+            codes = next(m for m in range(max(1, dimensions // 2), 0, -1) if dimensions % m == 0)
+            index = faiss.index_factory(dimensions, f"IVF{cells},PQ{codes}x4fs,Refine(SQfp16)", metric)
             index.train(vectors)
         index.add(vectors)
         return cls(index, kind, numpy.ones(count, dtype=bool))
@@ -171,7 +171,8 @@ class VectorIndex:
         cells = self._index.base_index
         probes = max(8, faiss.downcast_index(cells).nlist // 16)
         near = faiss.IndexRefineSearchParameters(
-            k_factor=_CANDIDATES, base_index_params=faiss.SearchParametersIVF(nprobe=probes, **some)
+            k_factor=max(_CANDIDATES, 10 * _CANDIDATES // k),
+            base_index_params=faiss.SearchParametersIVF(nprobe=probes, **some),
         )
         return self._index.search(queries, k, params=near)  # type: ignore[no-any-return]
 

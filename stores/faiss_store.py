@@ -154,13 +154,13 @@ class FaissStore(TalewardStore):
 
     # The contract ---------------------------------------------------------------------------------------------------
 
-    def _upsert(self, rows: Rows, vectors: Floats, expires: float | None, fresh: bool) -> None:
+    def _upsert(self, rows: Rows, vectors: Floats, fresh: bool) -> None:
         import numpy
 
         with self._changing():
             old = [] if fresh else self._documents.slots_of(rows.ids)
             self._documents.delete(old)
-            first = self._documents.insert(rows, expires)
+            first = self._documents.insert(rows)
             self._remove(old)
             if self._index is None:
                 self._index = VectorIndex.build(kind_for(len(rows.ids), self._wanted), vectors)
@@ -182,6 +182,21 @@ class FaissStore(TalewardStore):
             if self._documents.expired(now):
                 with self._changing():
                     self._drop(self._documents.expired(now))
+
+    def scan(self, size: int = 1000) -> Iterator[tuple[Rows, Floats]]:
+        """Every document with its vector, in pieces of at most `size`."""
+        import numpy
+
+        last = 0
+        while True:
+            with self._lock:
+                self._refresh()
+                slots, rows = self._documents.after(last, size)
+                if not slots or self._index is None:
+                    return
+                vectors = self._index.vectors(self._positions(numpy.asarray(slots, dtype=numpy.int64)))
+            last = slots[-1]
+            yield rows, vectors
 
     def _get(self, ids: Sequence[str]) -> dict[str, Row]:
         with self._lock:
@@ -279,7 +294,7 @@ class FaissStore(TalewardStore):
             if self._state is None or self.path is None:
                 self._index = None
                 return
-            check_model("FAISS store", self._state.fingerprint, self.fingerprint)
+            self.fingerprint = check_model("FAISS store", self._state.fingerprint, self.fingerprint)
             try:
                 self._index = self._read(self.path / self._state.file, self._state, mapped)
                 return
