@@ -15,7 +15,7 @@ from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from taleward.backends.embeddings import embeddings as by_spec
-from taleward.core.errors import ConfigurationError, IntegrityError
+from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
 from taleward.stores.filters import Filter, check_metadata
 from taleward.stores.fingerprint import aembed_array, as_rows, embed_array, fingerprint
 
@@ -468,6 +468,8 @@ class TalewardStore(VectorStore):
                 hint="Use the embeddings that the store was made with, or make another store.",
             )
         squares = numpy.einsum("ij,ij->i", rows, rows)
+        if not numpy.isfinite(squares).all():
+            raise BackendError("a vector holds numbers that are not finite (NaN or infinity).")
         if not len(rows) or numpy.abs(squares - 1).max() < 1e-5:
             return rows
         lengths = numpy.sqrt(squares, dtype=numpy.float32)[:, None]
@@ -497,8 +499,8 @@ class TalewardStore(VectorStore):
 
 def new_ids(count: int) -> list[str]:
     """Ids that no other call makes; they rise with time, which keeps the database's index short of work."""
-    head = f"{time.time_ns() // 1_000_000:012x}{os.urandom(6).hex()}"
-    return [f"{head}{i:08x}" for i in range(count)]
+    head = f"{time.time_ns() // 1_000_000:012x}{os.urandom(4).hex()}"
+    return [f"{head}{i:06x}" for i in range(count)]
 
 
 ANY_MODEL = "any model"

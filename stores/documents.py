@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import count, repeat
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,7 @@ class Documents:
         with self.database.reading() as connection:
             return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
-    def count(self) -> int:
+    def total(self) -> int:
         """Documents."""
         with self.database.reading() as connection:
             return int(connection.execute("SELECT count(*) FROM documents").fetchone()[0])
@@ -98,12 +98,17 @@ class Documents:
             first = int(found[0]) if found else 1
             connection.execute("INSERT OR REPLACE INTO state VALUES ('next', ?)", (first + len(rows.ids),))
             encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-            held: Iterable[str] = (
-                repeat("{}") if rows.metadatas is None else (encode(dict(m)) if m else "{}" for m in rows.metadatas)
-            )
+            columns: list[Iterable[Any]] = [count(first), rows.ids, rows.texts]
+            marks = ["?", "?", "?", "'{}'", "NULL"]  # what all rows share is written once: a third of the time
+            if rows.metadatas is not None:
+                columns.append(encode(dict(m)) if m else "{}" for m in rows.metadatas)
+                marks[3] = "?"
+            if rows.expires is not None:
+                columns.append(rows.expires)
+                marks[4] = "?"
             connection.executemany(
-                "INSERT INTO documents VALUES (?, ?, ?, ?, ?)",
-                zip(count(first), rows.ids, rows.texts, held, rows.expires or repeat(None), strict=False),
+                f"INSERT INTO documents VALUES ({', '.join(marks)})",  # noqa: S608  only placeholders
+                zip(*columns, strict=False),
             )
         return int(first)
 

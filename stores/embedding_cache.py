@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from langchain_core.embeddings import Embeddings
 
 from taleward.backends.embeddings import embeddings as by_spec
-from taleward.core.errors import ConfigurationError, IntegrityError
+from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
 from taleward.core.frozen import Frozen
 from taleward.core.tale import digest
 from taleward.stores.database import Database
@@ -281,6 +281,8 @@ class CachedEmbeddings(Embeddings):
         with numpy.errstate(over="ignore"):
             kept = numpy.ascontiguousarray(vectors, dtype=self.dtype)
         if not numpy.isfinite(kept).all():
+            if not numpy.isfinite(vectors).all():
+                raise BackendError("the embeddings gave numbers that are not finite (NaN or infinity).")
             raise ConfigurationError(
                 "a vector holds numbers beyond float16 (65504).", hint="Use dtype='float32' or normalize=True."
             )

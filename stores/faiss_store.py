@@ -100,7 +100,7 @@ class FaissStore(TalewardStore):
     def __len__(self) -> int:
         with self._lock:
             self._refresh()
-            return self._documents.count()
+            return self._documents.total()
 
     def save(self) -> None:
         """Make every change so far last; on return it survives a kill and a power cut.

@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
-from taleward.core.errors import ConfigurationError, IntegrityError
+from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
 from taleward.core.tale import digest
 from taleward.stores.embedding_cache import CachedEmbeddings
+from taleward.stores.faiss_store import FaissStore
 from taleward.stores.fingerprint import fingerprint
 from taleward.testing.embeddings import WordEmbeddings
 
@@ -202,6 +203,19 @@ def test_a_database_of_another_program_is_refused(file: Path, model: WordEmbeddi
     other.close()
     with pytest.raises(IntegrityError, match="another program"):
         CachedEmbeddings(model, file)
+
+
+@pytest.mark.parametrize("vector", [[float("nan")], [float("inf")], [[1.0]], []])
+def test_what_is_no_vector_is_not_kept(file: Path, vector: Any) -> None:
+    class Broken(WordEmbeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [vector for _ in texts]
+
+    with pytest.raises(BackendError, match="the embeddings gave"):
+        CachedEmbeddings(Broken(), file).embed_documents(["a fox"])
+    with pytest.raises(BackendError):
+        FaissStore(Broken()).add_texts(["a fox"])
+    assert CachedEmbeddings(Broken(), file).stats().entries == 0
 
 
 @pytest.mark.parametrize("options", [{"ttl_s": 0}, {"max_entries": 0}, {"dtype": "int8"}])
