@@ -33,15 +33,30 @@ if TYPE_CHECKING:
     from taleward.moderation.guard import Guard
     from taleward.moderation.judges import Judge, judge
     from taleward.moderation.policy import load_policy, policy_names
+    from taleward.stores.answers import AnswerCache
+    from taleward.stores.chat_cache import CachedChat
+    from taleward.stores.chroma_store import ChromaStore
+    from taleward.stores.convert import convert_langchain_faiss
+    from taleward.stores.embedding_cache import CachedEmbeddings
+    from taleward.stores.examples import ExampleRetriever
+    from taleward.stores.faiss_store import FaissStore
+    from taleward.stores.memory import TaleMemory
+    from taleward.stores.semantic import SemanticAnswerCache
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AnswerCache",
     "Attempt",
     "BackendError",
     "Band",
+    "CachedChat",
+    "CachedEmbeddings",
     "Category",
+    "ChromaStore",
     "ConfigurationError",
+    "ExampleRetriever",
+    "FaissStore",
     "Finding",
     "Guard",
     "IntegrityError",
@@ -57,13 +72,16 @@ __all__ = [
     "Policy",
     "Refusal",
     "Refused",
+    "SemanticAnswerCache",
     "StoryChain",
     "Tale",
+    "TaleMemory",
     "TalewardError",
     "Template",
     "UnknownName",
     "Verdict",
     "chat_model",
+    "convert_langchain_faiss",
     "embeddings",
     "judge",
     "load_policy",
@@ -96,6 +114,15 @@ _HOMES = {
     "moderation.guard": ("Guard",),
     "moderation.judges": ("Judge", "judge"),
     "moderation.policy": ("load_policy", "policy_names"),
+    "stores.answers": ("AnswerCache",),
+    "stores.chat_cache": ("CachedChat",),
+    "stores.chroma_store": ("ChromaStore",),
+    "stores.convert": ("convert_langchain_faiss",),
+    "stores.embedding_cache": ("CachedEmbeddings",),
+    "stores.examples": ("ExampleRetriever",),
+    "stores.faiss_store": ("FaissStore",),
+    "stores.memory": ("TaleMemory",),
+    "stores.semantic": ("SemanticAnswerCache",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
