@@ -25,12 +25,14 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from benchmarks.questions import pairs
 from benchmarks.table import Row
 from benchmarks.table import run as show
 from taleward.stores.chroma_store import ChromaStore
 from taleward.stores.embedding_cache import CachedEmbeddings
 from taleward.stores.faiss_index import Kind, VectorIndex
 from taleward.stores.faiss_store import FaissStore
+from taleward.stores.semantic import SemanticAnswerCache
 from taleward.testing.kills import kill_store
 
 DIMENSIONS = 384
@@ -369,6 +371,20 @@ def chroma_rows(place: Path, count: int, repeats: int) -> Iterator[Row]:
     yield row("chroma: search, batch 200", "queries/s", many, slow, f"{name}, which has no batch search")
 
 
+def semantic_rows(place: Path) -> Iterator[Row]:
+    """Questions taken for others, by cosine alone and with the check of words; the encoder is all-MiniLM-L6-v2."""
+    cache = SemanticAnswerCache(place / "semantic", "embedded:minilm", policy="none@1", band="none")
+    scored = [(one, other, same, cache.cosine(one, other) >= cache.threshold) for one, other, same in pairs()]
+    by_cosine = [hit for _, _, same, hit in scored if not same]
+    found = cache.false_hits(pairs())
+    name = f"cosine of {cache.threshold:g} alone, {found.pairs} pairs"
+    right, wrong = 1 - found.false_hit_rate, 1 - sum(by_cosine) / len(by_cosine)
+    yield row("semantic cache: different questions told apart", "share", right, wrong, name, 1)
+    same = [hit for _, _, is_same, hit in scored if is_same]
+    name = f"cosine of {cache.threshold:g} alone, {found.same} pairs"
+    yield row("semantic cache: same questions found", "share", found.hits / found.same, sum(same) / len(same), name)
+
+
 def measure(quick: bool) -> Iterator[Row]:
     """All rows."""
     warnings.simplefilter("ignore")
@@ -379,6 +395,7 @@ def measure(quick: bool) -> Iterator[Row]:
         yield from faiss_add_rows(place, 100_000, 1 if quick else 3)
         yield from faiss_search_rows(place, 40_000 if quick else 100_000, 1 if quick else 3)
         yield from chroma_rows(place, 1000 if quick else 10_000, 1 if quick else 2)
+        yield from semantic_rows(place)
         yield from kill_rows(place, 6 if quick else 200)
     finally:
         shutil.rmtree(place)
