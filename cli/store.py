@@ -28,7 +28,7 @@ Collection = Annotated[str, typer.Option(help="Chroma's collection.")]
 def stats(place: Place, collection: Collection = "taleward") -> None:
     """What a store holds, as JSON."""
     if _is_cache(place):
-        from taleward.stores.embedding_cache import open_cache, read_stats
+        from taleward.stores.cache_file import open_cache, read_stats
 
         held = read_stats(open_cache(Path(place))).model_dump(exclude={"hits", "repeats", "misses", "failures"})
         return _print({"kind": "embedding cache", **held})
@@ -68,7 +68,7 @@ def delete(
 ) -> None:
     """Delete by id; what is deleted is overwritten."""
     if _is_cache(place):
-        from taleward.stores.embedding_cache import delete_entries, open_cache
+        from taleward.stores.cache_file import delete_entries, open_cache
 
         return _print({"deleted": delete_entries(open_cache(Path(place)), ids)})
     store = _open(place, collection)
@@ -88,7 +88,7 @@ def export_(
     from taleward.stores.exchange import export_cache, export_store
 
     if _is_cache(place):
-        from taleward.stores.embedding_cache import open_cache
+        from taleward.stores.cache_file import open_cache
 
         return _print({"exported": export_cache(open_cache(Path(place)), file)})
     store = _open(place, collection)
@@ -106,7 +106,7 @@ def import_(
     from taleward.stores.exchange import held_model, import_cache, import_store
 
     if _is_cache(place) or place.endswith(".db"):
-        from taleward.stores.embedding_cache import open_cache
+        from taleward.stores.cache_file import open_cache
 
         return _print({"imported": import_cache(open_cache(Path(place)), file)})
     from taleward.stores.opening import open_store

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import InvalidFile, MissingExtra
-from taleward.stores.base import Rows, TalewardStore, check_model
-from taleward.stores.embedding_cache import model_row
+from taleward.stores.base import TalewardStore
+from taleward.stores.cache_file import model_row
+from taleward.stores.rows import Rows, check_model
 
 if TYPE_CHECKING:
     from taleward.stores.database import Database

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Self, get_args
 from langchain_core.embeddings import Embeddings
 
 from taleward.core.errors import UnknownName
-from taleward.stores.base import Hit, Row, Rows, TalewardStore, check_model, lost, score
+from taleward.stores.base import TalewardStore
 from taleward.stores.documents import Documents, State
 from taleward.stores.faiss_index import Kind, VectorIndex, kind_for, load_faiss
 from taleward.stores.filters import Filter
+from taleward.stores.rows import Hit, Row, Rows, check_model, lost, score
 
 if TYPE_CHECKING:
     from taleward.stores.documents import Slots

@@ -8,9 +8,10 @@ from typing import NoReturn
 from langchain_core.embeddings import Embeddings
 
 from taleward.core.errors import ConfigurationError
-from taleward.stores.base import ANY_MODEL, TalewardStore
+from taleward.stores.base import TalewardStore
 from taleward.stores.chroma_store import ChromaStore
 from taleward.stores.faiss_store import FaissStore
+from taleward.stores.rows import ANY_MODEL
 
 
 class NoEmbeddings(Embeddings):

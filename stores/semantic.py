@@ -16,8 +16,8 @@ from langchain_core.outputs import Generation
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import Frozen
 from taleward.stores.answers import AnswerCache
-from taleward.stores.base import score
 from taleward.stores.faiss_store import FaissStore
+from taleward.stores.rows import score
 
 _log = logging.getLogger(__name__)
 _ARTICLES = frozenset({"a", "an", "the"})
