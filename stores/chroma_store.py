@@ -166,8 +166,9 @@ class ChromaStore(TalewardStore):
             some = list(ids[first : first + self._batch])
             self._call(partial(self._collection.delete, ids=some))
 
-    def _delete_expired(self, now: float) -> None:
-        self._call(lambda: self._collection.delete(where={_EXPIRES: {"$lte": now}}))
+    def _delete_expired(self, *, wait: bool) -> None:
+        over = {_EXPIRES: {"$lte": self._clock()}}
+        self._call(lambda: self._collection.delete(where=over))
 
     def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[Hit]]:
         include = ["documents", "metadatas", "distances", *(["embeddings"] if with_vectors else [])]

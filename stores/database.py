@@ -149,6 +149,22 @@ class Database:
             if not connection.in_transaction:
                 connection.execute("BEGIN IMMEDIATE")
 
+    def try_begin(self) -> bool:
+        """As `begin`, without waiting: `False` where another process writes just now."""
+        with self.reading() as connection:
+            if connection.in_transaction:
+                return True
+            connection.execute("PRAGMA busy_timeout=0")
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                return False
+            finally:
+                connection.execute(f"PRAGMA busy_timeout={int(1000 * self._wait_s)}")
+            return True
+
     def commit(self) -> None:
         """Keep what the open transaction did."""
         with self.reading() as connection:

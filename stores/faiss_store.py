@@ -36,6 +36,9 @@ class FaissStore(TalewardStore):
     documents together with that name. A kill at any moment leaves the last save. By default every change is saved when
     the call returns; to load much in many calls, set `autosave=False` and call `save`, or leave a `with` block.
 
+    A save writes the whole index. It overwrites deleted documents and leaves their vectors out of a flat index; the
+    other kinds keep a deleted vector until a fifth of them is dead, or `compact` is called.
+
     The index file is mapped into memory, so a store opens at once. Any number of processes may read; one at a time has
     unsaved changes. Readers see another process's save with their next call.
 
@@ -75,7 +78,7 @@ class FaissStore(TalewardStore):
         self.path = None if path is None else Path(path)
         self._wanted, self._autosave, self._verify = index, autosave, verify
         self._lock = threading.RLock()
-        self._documents = Documents(None if self.path is None else self.path / "documents.db")
+        self._documents = Documents(None if self.path is None else self.path / "documents.db", clock)
         self._dirty = False
         self._version = -1
         self._state: State | None = None
@@ -83,8 +86,8 @@ class FaissStore(TalewardStore):
         self._slots: Slots
         with self._lock:
             self._load()
-        if self.ttl_s is None and self._documents.expired(self._clock()):
-            self.delete_expired()
+        self._delete_expired(wait=False)
+        self._flush()
 
     @property
     def dimensions(self) -> int | None:
@@ -177,12 +180,12 @@ class FaissStore(TalewardStore):
                 with self._changing():
                     self._drop(self._documents.slots_of(ids))
 
-    def _delete_expired(self, now: float) -> None:
+    def _delete_expired(self, *, wait: bool) -> None:
         with self._lock:
             self._refresh()
-            if self._documents.expired(now):
+            if self._documents.expired() and (wait or self._documents.database.try_begin()):
                 with self._changing():
-                    self._drop(self._documents.expired(now))
+                    self._drop(self._documents.expired())
 
     def scan(self, size: int = 1000) -> Iterator[tuple[Rows, Floats]]:
         """Every document with its vector, in pieces of at most `size`."""

@@ -77,8 +77,8 @@ class WritableStore(VectorStore):
         """Remove those that are there."""
 
     @abstractmethod
-    def _delete_expired(self, now: float) -> None:
-        """Remove documents whose time is over."""
+    def _delete_expired(self, *, wait: bool) -> None:
+        """Remove documents whose time is over; without `wait`, a store that is busy may do so later."""
 
     @abstractmethod
     def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[Hit]]:
@@ -207,7 +207,7 @@ class WritableStore(VectorStore):
 
     def delete_expired(self) -> None:
         """Remove documents whose time is over, now; every answer does so by itself where the store has a `ttl_s`."""
-        self._delete_expired(self._clock())
+        self._delete_expired(wait=True)
         self._flush()
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
@@ -239,7 +239,8 @@ class WritableStore(VectorStore):
         """Remove what is past its time, at most once a second."""
         if self.ttl_s is not None and self._clock() >= self._swept + 1.0:
             self._swept = self._clock()
-            self.delete_expired()
+            self._delete_expired(wait=False)
+            self._flush()
 
     def _units(self, rows: Floats) -> Floats:
         """The vectors at length 1; a vector of zeros stays, and is like nothing."""

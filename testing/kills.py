@@ -11,10 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from taleward.core.errors import TalewardError
 from taleward.core.frozen import Frozen
+from taleward.stores.base import TalewardStore
 from taleward.testing.embeddings import WordEmbeddings
 
 
@@ -38,7 +40,7 @@ def kill_store(kind: str, folder: Path, *, kills: int, seed: int = 0, longest_s:
     """Kill children that write to one store, one after the other.
 
     Args:
-        kind: `cache` or `faiss`.
+        kind: `cache`, `chroma` or `faiss`.
         folder: Where the store is; kept between kills.
         kills: Children to kill.
         seed: Of the moments.
@@ -88,11 +90,21 @@ def _cache_left(folder: Path, done: set[str]) -> set[str]:
     return {text for text, is_right in zip(texts, right.tolist(), strict=True) if is_right} - set(model.asked)
 
 
-def _faiss_texts(folder: Path, number: int) -> Iterator[str]:
-    """Adds, replacements and deletions, each saved: an entry is a document that stays."""
+def _faiss(folder: Path) -> TalewardStore:
     from taleward.stores.faiss_store import FaissStore
 
-    store = FaissStore(WordEmbeddings(), folder / "faiss")
+    return FaissStore(WordEmbeddings(), folder / "faiss")
+
+
+def _chroma(folder: Path) -> TalewardStore:
+    from taleward.stores.chroma_store import ChromaStore
+
+    return ChromaStore(WordEmbeddings(), folder / "chroma")
+
+
+def _store_texts(open_store: Callable[[Path], TalewardStore], folder: Path, number: int) -> Iterator[str]:
+    """Adds, replacements and deletions, each saved: an entry is a document that stays."""
+    store = open_store(folder)
     for i in range(1_000_000):
         store.add_texts([f"{number} {i}", "passing"], ids=[f"{number} {i}", "passing"])
         yield f"{number} {i}"
@@ -100,19 +112,26 @@ def _faiss_texts(folder: Path, number: int) -> Iterator[str]:
             store.delete(["passing"])
 
 
-def _faiss_left(folder: Path, done: set[str]) -> set[str]:
-    from taleward.stores.faiss_store import FaissStore
-
-    store = FaissStore(WordEmbeddings(), folder / "faiss")
+def _store_left(open_store: Callable[[Path], TalewardStore], folder: Path, done: set[str]) -> set[str]:
+    store = open_store(folder)
     texts = sorted(done)
     left = {d.page_content for d in store.get_by_ids(texts) if d.page_content == d.id}
     found = store.search_vectors(WordEmbeddings().embed_documents(texts), k=1)
     whole = {text for text, hits in zip(texts, found, strict=True) if hits and hits[0][1] > 0.999}
+    store.close()
     return left & whole
 
 
-_TEXTS: dict[str, Callable[[Path, int], Iterator[str]]] = {"cache": _cache_texts, "faiss": _faiss_texts}
-_CHECKS: dict[str, Callable[[Path, set[str]], set[str]]] = {"cache": _cache_left, "faiss": _faiss_left}
+_TEXTS: dict[str, Callable[[Path, int], Iterator[str]]] = {
+    "cache": _cache_texts,
+    "chroma": partial(_store_texts, _chroma),
+    "faiss": partial(_store_texts, _faiss),
+}
+_CHECKS: dict[str, Callable[[Path, set[str]], set[str]]] = {
+    "cache": _cache_left,
+    "chroma": partial(_store_left, _chroma),
+    "faiss": partial(_store_left, _faiss),
+}
 
 
 if __name__ == "__main__":

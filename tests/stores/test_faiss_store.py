@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,25 @@ def test_unsaved_changes_are_seen_by_their_owner_alone(tmp_path: Path, model: Wo
     with FaissStore(model, tmp_path, autosave=False) as writer:
         writer.add_texts(["a hen"], ids=["hen"])
     assert {d.id for d in reader.similarity_search("a hen", k=9)} == {"fox", "hen"}
+
+
+def test_a_reader_does_not_wait_for_a_writer_and_sees_nothing_past_its_time(
+    tmp_path: Path, model: WordEmbeddings
+) -> None:
+    now = [1000.0]
+    FaissStore(model, tmp_path, ttl_s=10, clock=lambda: now[0]).add_texts(["a fox"], ids=["fox"])
+    writer = FaissStore(model, tmp_path, autosave=False, clock=lambda: now[0])
+    writer.add_texts(["a hen"], ids=["hen"])
+    now[0] += 20
+    begun = time.monotonic()
+    reader = FaissStore(model, tmp_path, ttl_s=10, clock=lambda: now[0])
+    assert reader.similarity_search("a fox") == reader.get_by_ids(["fox"]) == []
+    assert len(reader) == 0
+    assert time.monotonic() - begun < 10
+    writer.close()
+    now[0] += 2
+    assert [d.id for d in reader.similarity_search("a fox")] == ["hen"]
+    assert b"a fox" not in (tmp_path / "documents.db").read_bytes()
 
 
 def test_two_writers_take_turns(tmp_path: Path, model: WordEmbeddings) -> None:
