@@ -138,15 +138,15 @@ class CachedChat(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         key = self._question(messages, stop, kwargs)
-        if found := await asyncio.to_thread(self._held, key):
+        kind = type(self.model)
+        found = await asyncio.to_thread(self._held, key)
+        if not found and kind._astream is BaseChatModel._astream and kind._stream is BaseChatModel._stream:
+            found = await self._agenerate(messages, stop, run_manager, **kwargs)
+        if found:
             chunk = _as_chunk(found, None)
             if run_manager:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
-            return
-        kind = type(self.model)
-        if kind._astream is BaseChatModel._astream and kind._stream is BaseChatModel._stream:
-            yield _as_chunk(await self._agenerate(messages, stop, run_manager, **kwargs), None)
             return
         parts: list[str] = []
         plain = True

@@ -203,9 +203,10 @@ async def test_streams_fill_and_read(cache: AnswerCache) -> None:
     assert (await chat.ainvoke("another")).text == "a good tale 3 "
 
 
-def test_a_model_that_cannot_stream_is_cached_too(cache: AnswerCache) -> None:
+async def test_a_model_that_cannot_stream_is_cached_too(cache: AnswerCache) -> None:
     chat = CachedChat(model=Model(), answers=cache)
     assert ["".join(c.text for c in chat.stream("x")) for _ in range(2)] == ["a good tale 1"] * 2
+    assert ["".join([c.text async for c in chat.astream("y")]) for _ in range(2)] == ["a good tale 2"] * 2
 
 
 def test_identical_calls_at_one_moment_are_one_call(cache: AnswerCache) -> None:
