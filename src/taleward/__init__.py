@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taleward.agents.middleware import GuardMiddleware
     from taleward.backends.chat import chat_model
     from taleward.backends.embeddings import embeddings
     from taleward.chains.story import StoryChain
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from taleward.core.verdict import Finding, Passage, Verdict
     from taleward.evaluation.recorder import MlflowRecorder
     from taleward.moderation.guard import Guard
+    from taleward.moderation.guarded_chat import GuardedChat
     from taleward.moderation.judges import Judge, judge
     from taleward.moderation.policy import load_policy, policy_names
 
@@ -56,6 +58,8 @@ __all__ = [
     "Event",
     "Finding",
     "Guard",
+    "GuardMiddleware",
+    "GuardedChat",
     "IntegrityError",
     "InvalidFile",
     "InvalidInputs",
@@ -90,6 +94,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "agents.middleware": ("GuardMiddleware",),
     "backends.chat": ("chat_model",),
     "backends.embeddings": ("embeddings",),
     "chains.story": ("StoryChain",),
@@ -120,6 +125,7 @@ _HOMES = {
     "core.verdict": ("Finding", "Passage", "Verdict"),
     "evaluation.recorder": ("MlflowRecorder",),
     "moderation.guard": ("Guard",),
+    "moderation.guarded_chat": ("GuardedChat",),
     "moderation.judges": ("Judge", "judge"),
     "moderation.policy": ("load_policy", "policy_names"),
 }
