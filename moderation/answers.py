@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_message
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.utils.json import parse_json_markdown
 
 from taleward.core.tale import RefusalReason
@@ -121,7 +122,7 @@ def released(message: AIMessage, text: str, verdict: Verdict | None) -> AIMessag
         content=text,
         tool_calls=message.tool_calls,
         invalid_tool_calls=message.invalid_tool_calls,
-        usage_metadata=message.usage_metadata,
+        usage_metadata=_usage(message),
         response_metadata={**_metadata(message), MARK: _mark(verdict, released=True)},
         chunk_position="last",
     )
@@ -147,7 +148,7 @@ def refused(
     return AIMessageChunk(
         content=gap + words,
         additional_kwargs={"refusal": words},
-        usage_metadata=message.usage_metadata if message else None,
+        usage_metadata=_usage(message) if message else None,
         response_metadata={**metadata, "finish_reason": "content_filter", MARK: mark},
         chunk_position="last",
     )
@@ -172,6 +173,12 @@ def _mark(verdict: Verdict | None, *, released: bool) -> dict[str, Any]:
         mark |= {"outcome": verdict.outcome, "categories": list(verdict.categories)}
         mark |= {"judge": verdict.judge, "policy": verdict.policy, "band": verdict.band}
     return mark
+
+
+def _usage(message: AIMessage) -> UsageMetadata | None:
+    """The tokens of an answer; LangChain's cache gives answers with a cost and no counts, which says nothing here."""
+    usage = message.usage_metadata
+    return usage if usage and {"input_tokens", "output_tokens", "total_tokens"} <= usage.keys() else None
 
 
 def _metadata(message: AIMessage) -> dict[str, Any]:
