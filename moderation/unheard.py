@@ -9,9 +9,10 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager, CallbackManager
 from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.runnables import RunnableConfig, ensure_config
+from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import _configure_hooks
 
-from taleward.moderation.callbacks import _TRACERS, without_listeners
+from taleward.moderation.callbacks import _TRACERS, _may_see
 
 
 def unheard(run: BaseRunManager | None) -> tuple[RunnableConfig, contextvars.Context]:
@@ -40,11 +41,11 @@ def unheard(run: BaseRunManager | None) -> tuple[RunnableConfig, contextvars.Con
 
 
 def _tracers(handlers: Iterable[BaseCallbackHandler]) -> list[BaseCallbackHandler]:
-    kept = without_listeners({"callbacks": list(handlers)})["callbacks"]
-    return [h for h in kept if type(h).__module__.startswith(_TRACERS)] if isinstance(kept, list) else []
+    return [h for h in handlers if _may_see(h) and type(h).__module__.startswith(_TRACERS)]
 
 
 def _mute() -> None:
+    var_child_runnable_config.set(None)  # a bound model adds the surrounding run's callbacks to those that it is given
     for variable, *_ in _configure_hooks:
         handler = variable.get()
         if handler is not None and not _tracers([handler]):

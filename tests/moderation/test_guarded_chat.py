@@ -178,6 +178,7 @@ def test_harm_that_builds_up_is_withdrawn() -> None:
     # Asked by `invoke` under listeners that make it stream: what was withdrawn is not in the message.
     witness = _StreamedTo()
     message = GuardedChat(says(FINE + END), FakeJudge(together)).invoke("hi", {"callbacks": [witness]})
+    assert "fox" in repr(witness.heard)
     assert "fox" not in message.content
     assert message.content == message.additional_kwargs["refusal"]
 
