@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, BaseCallbackManager, Callbacks
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
 
 _WORDS = ("on_llm_new_token", "on_stream_event")
@@ -16,8 +17,13 @@ def without_listeners(config: RunnableConfig) -> RunnableConfig:
 
     Left out are LangChain's and LangGraph's own streaming handlers (`astream_events`, stream mode `messages`) and every
     handler of the user that listens to new tokens and is no tracer: through each of them a text would leave unjudged.
+
+    It becomes the surrounding config too, for a bound Runnable (`bind`, `with_config`, `with_retry`) adds the
+    surrounding run's callbacks to those that it is given. Call it inside the run, whose context ends with it.
     """
-    return {**config, "callbacks": _kept(config.get("callbacks"))}
+    silent: RunnableConfig = {**config, "callbacks": _kept(config.get("callbacks"))}
+    var_child_runnable_config.set(silent)
+    return silent
 
 
 def _kept(callbacks: Callbacks) -> Callbacks:
