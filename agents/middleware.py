@@ -37,7 +37,8 @@ class GuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     false. Structured output is judged too; a run that is refused has no `structured_response`.
 
     Put it last in the list of middleware: one that comes after it could change the model behind its back, which raises
-    `ConfigurationError`. What other middleware asks of models of its own, as for a summary, does not pass here.
+    `ConfigurationError`. What tools and other middleware ask of models of their own, as a sub-agent or a summary does,
+    does not pass here: give those a `GuardedChat`.
 
     Args:
         judge: A judge.
@@ -57,7 +58,7 @@ class GuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         cls, judge: Judge, *, seconds: float | None = 120.0, judge_inputs: bool = True, judge_tool_results: bool = False
     ) -> GuardMiddleware:
         """Make the kind that also has a hook for tools only on request: its presence alone changes an agent."""
-        return super().__new__(_WithToolResults if judge_tool_results else cls)
+        return super().__new__(type(cls.__name__, (_WithToolResults, cls), {}) if judge_tool_results else cls)
 
     def __init__(
         self,
@@ -76,11 +77,6 @@ class GuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         if seconds is not None and seconds <= 0:
             raise ConfigurationError(f"seconds must be above 0, or None for no limit; got {seconds}.")
         self.judge, self.seconds, self.judge_inputs = judge, seconds, judge_inputs
-
-    @property
-    def name(self) -> str:
-        """The name in the agent's graph."""
-        return "GuardMiddleware"
 
     @hook_config(can_jump_to=["end"])
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
@@ -137,7 +133,7 @@ class GuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
 
 class _WithToolResults(GuardMiddleware):
-    """The middleware that judges tool results as well."""
+    """The hooks that judge tool results as well."""
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], _Result]) -> _Result:
         """Judge what the tool gave."""

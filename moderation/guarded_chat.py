@@ -224,6 +224,11 @@ class GuardedChat(BaseChatModel):
         names = (getattr(self.inner, field, None) for field in ("model_name", "model", "model_id"))
         return next((name for name in names if isinstance(name, str)), None)
 
+    @property
+    def completion_only(self) -> bool:
+        """Whether the wrapped model continues text instead of following instructions."""
+        return bool(getattr(self.inner, "completion_only", False))
+
     def _resolve_model_profile(self) -> ModelProfile | None:
         return self.inner.profile
 

@@ -33,7 +33,6 @@ from taleward.moderation.judges.base import Assessment
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),
-    pytest.mark.filterwarnings("ignore:.*is experimental"),
 ]
 
 MODES: tuple[StreamMode, ...] = get_args(StreamMode)
@@ -415,3 +414,14 @@ def test_wrong_arguments() -> None:
         GuardMiddleware("lexicon")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"seconds must be above 0.*got -1"):
         GuardMiddleware(FakeJudge(), seconds=-1)
+
+
+def test_a_subclass_keeps_its_kind() -> None:
+    class Mine(GuardMiddleware):
+        pass
+
+    for judge_tool_results in (False, True):
+        mine = Mine(FakeJudge(), judge_tool_results=judge_tool_results)
+        assert isinstance(mine, Mine)
+        assert mine.name == "Mine"
+        assert (type(mine).wrap_tool_call is not AgentMiddleware.wrap_tool_call) is judge_tool_results
