@@ -90,7 +90,7 @@ class Answering:
                 except TimeoutError:
                     if not self._course.over():
                         raise  # the model's own time limit, not ours
-                    reason = "timeout"
+                    reason, verdict = "timeout", None
                     break
                 if piece is None:
                     break

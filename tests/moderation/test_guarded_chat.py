@@ -282,7 +282,8 @@ class Stuck(ScriptedChat):
 def test_a_model_that_hangs_ends_in_a_refusal(path: Path) -> None:
     end = path(GuardedChat(Stuck(answers=[]), FakeJudge(), seconds=0.3), {})[-1]
     assert "home" not in repr(end)
-    assert end.response_metadata["taleward"]["reason"] == "timeout"
+    mark = end.response_metadata["taleward"]
+    assert (mark["released"], mark["reason"], mark.get("outcome")) == (False, "timeout", None)
 
 
 class Broken(ScriptedChat):
@@ -326,6 +327,18 @@ async def test_cancellation_releases_nothing_and_stops_the_model() -> None:
         await task
     await asyncio.wait_for(stopped.wait(), 5)
     assert "".join(seen) in FINE
+
+
+async def test_streams_side_by_side_do_not_cross() -> None:
+    async def read(number: int) -> str:
+        text = f"Fox {number} ran. " + (SECRET if number % 3 == 0 else f"Owl {number} slept. ")
+        chat = GuardedChat(says(text), FakeJudge())
+        return "".join([chunk.text async for chunk in chat.astream("hi")])
+
+    for number, said in enumerate(await asyncio.gather(*map(read, range(100)))):
+        assert said.startswith(f"Fox {number} ran. ")
+        assert said.endswith("something else?" if number % 3 == 0 else f"Owl {number} slept. ")
+        assert leaked(said) == ""
 
 
 def test_a_caller_that_leaves_stops_the_model() -> None:
