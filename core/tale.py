@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import Refused
 from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.policy import Probability
 from taleward.core.verdict import Outcome, Verdict
 
 RefusalReason = Literal["failed", "unjudged", "timeout", "input"]
@@ -67,6 +68,7 @@ class Decision(Frozen):
         outcome: The verdict's outcome.
         categories: Categories of the verdict's findings.
         held_s: Seconds from the stretch's last character to the verdict.
+        at_s: Seconds from the attempt's beginning to the decision.
     """
 
     start: int = Field(ge=0)
@@ -74,6 +76,7 @@ class Decision(Frozen):
     outcome: Outcome
     categories: tuple[str, ...] = ()
     held_s: float = Field(ge=0.0)
+    at_s: float = Field(default=0.0, ge=0.0)
 
 
 class Attempt(Frozen):
@@ -89,6 +92,7 @@ class Attempt(Frozen):
         calls: The model calls that wrote it; empty where an earlier draft was judged again.
         writing_s: Seconds spent writing; while streaming, the judging of its stretches is within them.
         decisions: Its stretches, where it was judged while it was being written.
+        ranks: Where drafts competed: `safety`, `relevance`, `variety` and `total`, each in 0..1.
     """
 
     number: int = Field(ge=1)
@@ -99,6 +103,7 @@ class Attempt(Frozen):
     calls: tuple[ModelCall, ...] = ()
     writing_s: float = Field(default=0.0, ge=0.0)
     decisions: tuple[Decision, ...] = ()
+    ranks: FrozenDict[str, Probability] = FrozenDict()
 
 
 class Lineage(Frozen):

@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from taleward.core.redact import redact
-from taleward.core.tale import Attempt, Lineage, Refusal, RefusalReason, Tale
+from taleward.core.tale import Attempt, Decision, Lineage, Refusal, RefusalReason, Tale, digest
 from taleward.core.verdict import Outcome, Verdict
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.observe import WritingObserver
@@ -96,6 +96,28 @@ class Course:
     def failed(self, error: Exception) -> Verdict:
         """The verdict `error` for an exception of the judge."""
         return self.verdict("error", redact(f"{type(error).__name__}: {error}"))
+
+    def attempt(
+        self,
+        number: int,
+        draft: str,
+        verdict: Verdict,
+        *,
+        calls_before: int,
+        writing_s: float,
+        decisions: Sequence[Decision] = (),
+    ) -> Attempt:
+        """A draft with its verdict and the model calls made since there were `calls_before`."""
+        return Attempt(
+            number=number,
+            draft_sha256=digest(draft),
+            draft=draft,
+            characters=len(draft),
+            verdict=verdict,
+            calls=tuple(self.observer.calls[calls_before:]),
+            writing_s=writing_s,
+            decisions=tuple(decisions),
+        )
 
     def released(self, text: str, attempts: Sequence[Attempt], *, closed: bool = False) -> Tale:
         """The tale with its text; the last attempt's verdict must be a pass on that very text."""

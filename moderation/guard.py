@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
-from taleward.core.tale import Attempt, RefusalReason, Tale, digest
+from taleward.core.tale import Attempt, RefusalReason, Tale
 from taleward.core.verdict import Finding, Passage, Verdict
 from taleward.moderation.bridge import iterate
 from taleward.moderation.callbacks import without_listeners
@@ -40,8 +41,17 @@ class _Ask:
     text: str
 
 
-_Step: TypeAlias = _Write | _Ask
-_Plan: TypeAlias = Generator[_Step, Any, Tale]
+@dataclass
+class Embed:
+    """A step: vectors of texts."""
+
+    texts: list[str]
+    by: Embeddings
+
+
+_Step: TypeAlias = _Write | _Ask | Embed
+Plan: TypeAlias = Generator[_Step, Any, Tale]
+"""A tale's course as steps that either shell carries out: it is sent a step's answer, or thrown its exception."""
 
 
 class Guard(Runnable[Mapping[str, Any], Tale]):
@@ -125,9 +135,10 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         async def one() -> AsyncIterator[Mapping[str, Any]]:
             yield input
 
-        events: AsyncIterator[Any] = self._atransform_stream_with_config(one(), self._astream, config, run_type="chain")
-        async for event in events:
-            yield event
+        run: Any = self._atransform_stream_with_config(one(), self._astream, config, run_type="chain")
+        async with aclosing(run) as events:
+            async for event in events:
+                yield event
 
     def transform(
         self, input: Iterator[Mapping[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
@@ -204,54 +215,43 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
     def _take(self, step: _Step, course: Course, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
         if isinstance(step, _Write):
             return self.writer.invoke(inputs, course.writing(config, Revision(**vars(step))))
-        return self.judge.invoke(Passage(text=step.text), config)
+        if isinstance(step, _Ask):
+            return self.judge.invoke(Passage(text=step.text), config)
+        return step.by.embed_documents(step.texts)
 
     async def _atake(self, step: _Step, course: Course, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
         if isinstance(step, _Write):
             return await self.writer.ainvoke(inputs, course.writing(config, Revision(**vars(step))))
-        return await self.judge.ainvoke(Passage(text=step.text), config)
+        if isinstance(step, _Ask):
+            return await self.judge.ainvoke(Passage(text=step.text), config)
+        return await step.by.aembed_documents(step.texts)
 
-    def _plan(self, course: Course, inputs: Mapping[str, Any]) -> _Plan:
-        """The whole course of a tale that is told at once, as steps that either shell carries out.
-
-        Yields a step; is sent the step's answer, or thrown its exception.
-        """
+    def _plan(self, course: Course, inputs: Mapping[str, Any]) -> Plan:
+        """The whole course of a tale that is told at once."""
         if question := self._about(inputs):
             for _ in range(self.attempts):
-                verdict = yield from _judged(course, question)
+                verdict = yield from judged(course, question)
                 if verdict.outcome not in ("unparsable", "error"):
                     break
             if not verdict.passed:
                 unjudged: RefusalReason = "timeout" if course.over() else "unjudged"
                 return course.refused("input" if verdict.outcome == "fail" else unjudged, (), verdict)
+        return (yield from self._drafts(course, inputs))
+
+    def _drafts(self, course: Course, inputs: Mapping[str, Any]) -> Plan:
+        """Drafts and verdicts until one passes or a budget is spent."""
         done: list[Attempt] = []
         draft: str | None = None
         reason: RefusalReason = "failed"
         for number in range(1, self.attempts + 1):
-            if course.over():
-                break
             calls_before, since = len(course.observer.calls), time.monotonic()
             if draft is None:
-                try:
-                    draft = yield _Write(number, done[-1].verdict.findings if done else ())
-                except TimeoutError:
-                    if not course.over():
-                        raise  # the writer's own time limit, not ours
-                    break
-                _check_text(draft, self.writer)
+                draft = yield from written(course, number, done[-1].verdict.findings if done else ())
+            if draft is None:
+                break
             writing_s = time.monotonic() - since
-            verdict = yield from _judged(course, draft)
-            done.append(
-                Attempt(
-                    number=number,
-                    draft_sha256=digest(draft),
-                    draft=draft,
-                    characters=len(draft),
-                    verdict=verdict,
-                    calls=tuple(course.observer.calls[calls_before:]),
-                    writing_s=writing_s,
-                )
-            )
+            verdict = yield from judged(course, draft)
+            done.append(course.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s))
             if verdict.passed:
                 return course.released(draft, done)
             if verdict.outcome in ("fail", "abstain"):
@@ -260,14 +260,23 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         return course.refused("timeout" if course.over() else reason, done, done[-1].verdict if done else None)
 
 
-def _check_text(draft: object, writer: Runnable[Any, str]) -> None:
-    if not isinstance(draft, str):
-        msg = f"a writer must return text (str); {type(writer).__name__} returned {type(draft).__name__}"
-        raise TypeError(msg)
+def written(course: Course, attempt: int, findings: tuple[Finding, ...]) -> Generator[_Step, Any, str | None]:
+    """A draft; `None` when the time is over."""
+    if course.over():
+        return None
+    try:
+        draft: object = yield _Write(attempt, findings)
+    except TimeoutError:
+        if course.over():
+            return None
+        raise  # the writer's own time limit, not ours
+    if isinstance(draft, str):
+        return draft
+    raise TypeError(f"a writer must return text (str); it returned {type(draft).__name__}")
 
 
-def _judged(course: Course, text: str) -> Generator[_Step, Any, Verdict]:
-    """Ask the judge; whatever is not a verdict becomes outcome `error`."""
+def judged(course: Course, text: str) -> Generator[_Step, Any, Verdict]:
+    """The judge's answer; whatever is not a verdict becomes outcome `error`."""
     try:
         answer = yield _Ask(text)
     except Exception as error:  # noqa: BLE001  a judge in trouble lets nothing pass
@@ -275,7 +284,7 @@ def _judged(course: Course, text: str) -> Generator[_Step, Any, Verdict]:
     return course.checked(answer)
 
 
-def _advance(plan: _Plan, answer: object = None, error: Exception | None = None) -> _Step | Tale:
+def _advance(plan: Plan, answer: object = None, error: Exception | None = None) -> _Step | Tale:
     try:
         if error is not None:
             return plan.throw(error)

@@ -20,7 +20,7 @@ from taleward.core.events import (
     TextEvent,
     VerdictEvent,
 )
-from taleward.core.tale import Attempt, Decision, RefusalReason, digest
+from taleward.core.tale import Attempt, Decision, RefusalReason
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.callbacks import without_listeners
 from taleward.moderation.course import Course
@@ -141,7 +141,7 @@ class Telling:
                         update={"outcome": "fail", "detail": "the writer goes round in circles"}
                     )
                 piece = Piece(piece.text, piece.start, verdict, piece.held_s)
-                run.decisions.append(_decision(piece))
+                run.decisions.append(_decision(piece, time.monotonic() - run.began))
                 yield self._said(piece, run.revision.attempt)
                 if not verdict.passed:
                     run.turned_down = piece
@@ -207,15 +207,13 @@ class Telling:
             self._reason = "unjudged"
 
     def _attempt(self, run: _Run, draft: str, verdict: Verdict) -> Attempt:
-        return Attempt(
-            number=run.revision.attempt,
-            draft_sha256=digest(draft),
-            draft=draft,
-            characters=len(draft),
-            verdict=verdict,
-            calls=tuple(self._course.observer.calls[run.calls_before :]),
+        return self._course.attempt(
+            run.revision.attempt,
+            draft,
+            verdict,
+            calls_before=run.calls_before,
             writing_s=time.monotonic() - run.began,
-            decisions=tuple(run.decisions),
+            decisions=run.decisions,
         )
 
     async def _answer(self, passage: Passage) -> Verdict:
@@ -256,11 +254,12 @@ class Telling:
         return self._last.categories if self._last else ()
 
 
-def _decision(piece: Piece) -> Decision:
+def _decision(piece: Piece, at_s: float) -> Decision:
     return Decision(
         start=piece.start,
         end=piece.end,
         outcome=piece.verdict.outcome,
         categories=piece.verdict.categories,
         held_s=piece.held_s,
+        at_s=at_s,
     )

@@ -40,9 +40,13 @@ if TYPE_CHECKING:
     from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
     from taleward.evaluation.recorder import MlflowRecorder
+    from taleward.moderation.best import BestOf
+    from taleward.moderation.evidence import evidence
     from taleward.moderation.guard import Guard
     from taleward.moderation.guarded_chat import GuardedChat
     from taleward.moderation.judges import Judge, judge
+    from taleward.moderation.judges.cascade import Cascade, Zone, fit_zone
+    from taleward.moderation.judges.ensemble import Ensemble
     from taleward.moderation.policy import load_policy, policy_names
 
 __version__ = "0.1.0.dev0"
@@ -51,10 +55,13 @@ __all__ = [
     "Attempt",
     "BackendError",
     "Band",
+    "BestOf",
+    "Cascade",
     "Category",
     "ConfigurationError",
     "Decision",
     "DoneEvent",
+    "Ensemble",
     "Event",
     "Finding",
     "Guard",
@@ -84,8 +91,11 @@ __all__ = [
     "UnknownName",
     "Verdict",
     "VerdictEvent",
+    "Zone",
     "chat_model",
     "embeddings",
+    "evidence",
+    "fit_zone",
     "judge",
     "load_policy",
     "load_template",
@@ -124,9 +134,13 @@ _HOMES = {
     "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
     "evaluation.recorder": ("MlflowRecorder",),
+    "moderation.best": ("BestOf",),
+    "moderation.evidence": ("evidence",),
     "moderation.guard": ("Guard",),
     "moderation.guarded_chat": ("GuardedChat",),
     "moderation.judges": ("Judge", "judge"),
+    "moderation.judges.cascade": ("Cascade", "Zone", "fit_zone"),
+    "moderation.judges.ensemble": ("Ensemble",),
     "moderation.policy": ("load_policy", "policy_names"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
