@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 from langchain_core.callbacks.manager import BaseRunManager
@@ -14,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from taleward.core.tale import RefusalReason
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.answers import further_words, joined, looks_structured, refused, released, text_of
-from taleward.moderation.bridge import iterate
+from taleward.moderation.blocking import in_thread
 from taleward.moderation.course import Course
 from taleward.moderation.holdback import Piece, hold_back
 from taleward.moderation.judges.base import Judge
@@ -152,7 +153,7 @@ class Answering:
         judge = self._course.judge
         try:
             if self._blocking:
-                return self._course.checked(await asyncio.to_thread(judge.invoke, passage, self._config))
+                return self._course.checked(await in_thread(partial(judge.invoke, passage, self._config)))
             return self._course.checked(await judge.ainvoke(passage, self._config))
         except Exception as error:  # noqa: BLE001  a verdict of its own
             return self._course.failed(error)
@@ -167,40 +168,5 @@ class Answering:
         return "timeout" if self._course.over() else "unjudged"
 
 
-async def in_threads(items: Iterator[T]) -> AsyncGenerator[T, None]:
-    """The items of an iterator that blocks, each waited for in a thread.
-
-    Closing it closes the iterator; one that blocks just then is left behind, and ends when it gives its next item.
-    """
-    end, waiting = object(), True
-    try:
-        while True:
-            waiting = True
-            item: Any = await asyncio.to_thread(next, items, end)
-            waiting = False
-            if item is end:
-                return
-            yield item
-    finally:
-        close = getattr(items, "close", None)
-        if close is not None and not waiting:
-            await asyncio.to_thread(close)
-
-
 async def _following(pieces: AsyncGenerator[Piece, None]) -> Piece | None:
     return await anext(pieces, None)
-
-
-def in_sync(make: Callable[[], Awaitable[T]]) -> T:
-    """What an asynchronous call gives, for a caller that is not asynchronous.
-
-    Args:
-        make: Makes the call; called where its event loop runs.
-    """
-
-    async def one() -> AsyncGenerator[T, None]:
-        yield await make()
-
-    answers: Iterator[T] = iterate(one)
-    [answer] = answers
-    return answer

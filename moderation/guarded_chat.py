@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -19,8 +18,9 @@ from langchain_core.tools import BaseTool
 from pydantic import Field
 
 from taleward.core.errors import ConfigurationError, Refused
-from taleward.moderation.answering import Answering, in_sync, in_threads
+from taleward.moderation.answering import Answering
 from taleward.moderation.answers import MARK, is_refusal, names_in, without_retracted
+from taleward.moderation.blocking import in_sync, in_thread, in_threads
 from taleward.moderation.bridge import iterate
 from taleward.moderation.judges.base import Judge
 
@@ -138,7 +138,7 @@ class GuardedChat(BaseChatModel):
         found: dict[str, Any] = {}
 
         async def ask(config: RunnableConfig) -> AIMessage:
-            found.update(await asyncio.to_thread(structured.invoke, input, config))
+            found.update(await in_thread(partial(structured.invoke, input, config)))
             raw: AIMessage = found["raw"]
             return raw
 
@@ -166,7 +166,7 @@ class GuardedChat(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         def ask(config: RunnableConfig) -> Awaitable[AIMessage]:
-            return asyncio.to_thread(self._model.invoke, messages, config, **_options(stop, kwargs))
+            return in_thread(partial(self._model.invoke, messages, config, **_options(stop, kwargs)))
 
         answering = self._answering(run_manager, blocking=True)
         return _result(in_sync(lambda: answering.whole(ask)))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import UsageMetadataCallbackHandler, get_usage_metadata_callback
 from langchain_core.globals import set_llm_cache
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.tracers.context import _configure_hooks, register_configure_hook
@@ -286,6 +287,21 @@ def test_a_model_that_hangs_ends_in_a_refusal(path: Path) -> None:
     assert (mark["released"], mark["reason"], mark.get("outcome")) == (False, "timeout", None)
 
 
+def test_calls_that_hang_hold_up_no_others() -> None:
+    free = threading.Event()
+
+    class Hangs(ScriptedChat):
+        def _chunks(self, messages: Any, **kwargs: Any) -> Any:
+            free.wait(20)
+            yield AIMessageChunk(content=END)
+
+    hanging = GuardedChat(Hangs(answers=[]), FakeJudge(), seconds=0.2)
+    refused = hanging.batch(["hi"] * 40, {"max_concurrency": 40})
+    assert {m.response_metadata["taleward"]["reason"] for m in refused} == {"timeout"}
+    assert GuardedChat(says(FINE), FakeJudge(), seconds=5).invoke("hi").text == FINE
+    free.set()
+
+
 class Broken(ScriptedChat):
     def _chunks(self, messages: Any, **kwargs: Any) -> Any:
         yield AIMessageChunk(content=SECRET.strip())
@@ -298,6 +314,12 @@ def test_a_models_error_reaches_the_caller(path: Path) -> None:
     with pytest.raises(ConnectionError, match="no model there"):
         path(GuardedChat(Broken(answers=[]), FakeJudge()), {"callbacks": [witness]})
     assert leaked(witness.heard) == ""
+
+
+def test_a_model_that_has_run_out_is_an_error() -> None:
+    chat = GuardedChat(GenericFakeChatModel(messages=iter([])), FakeJudge(), seconds=5)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        chat.invoke("hi")
 
 
 async def test_cancellation_releases_nothing_and_stops_the_model() -> None:
