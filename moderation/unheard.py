@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Iterable
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager, CallbackManager
+from langchain_core.callbacks import BaseCallbackManager, CallbackManager
 from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import _configure_hooks
 
-from taleward.moderation.callbacks import _TRACERS, _may_see
+from taleward.moderation.callbacks import may_see
 
 
 def unheard(run: BaseRunManager | None) -> tuple[RunnableConfig, contextvars.Context]:
@@ -33,20 +32,16 @@ def unheard(run: BaseRunManager | None) -> tuple[RunnableConfig, contextvars.Con
         handlers, parent = around.inheritable_handlers, around.parent_run_id
     else:
         handlers = list(around or [])
-    tracers = _tracers(handlers)
+    tracers = [handler for handler in handlers if may_see(handler)]
     config["callbacks"] = CallbackManager(tracers, inheritable_handlers=list(tracers), parent_run_id=parent)
     context = contextvars.copy_context()
     context.run(_mute)
     return config, context
 
 
-def _tracers(handlers: Iterable[BaseCallbackHandler]) -> list[BaseCallbackHandler]:
-    return [h for h in handlers if _may_see(h) and type(h).__module__.startswith(_TRACERS)]
-
-
 def _mute() -> None:
     var_child_runnable_config.set(None)  # a bound model adds the surrounding run's callbacks to those that it is given
     for variable, *_ in _configure_hooks:
         handler = variable.get()
-        if handler is not None and not _tracers([handler]):
+        if handler is not None and not may_see(handler):
             variable.set(None)

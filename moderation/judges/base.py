@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -14,6 +14,7 @@ from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import Policy, Probability, exceeds
 from taleward.core.redact import redact
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
+from taleward.moderation.blocking import in_thread
 from taleward.moderation.language import seems_foreign
 from taleward.moderation.policy import load_policy
 from taleward.moderation.windows import Window
@@ -62,7 +63,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Judge without blocking the event loop; by default `assess` in a thread."""
-        return await asyncio.to_thread(self.assess, passage)
+        return await in_thread(partial(self.assess, passage))
 
     def invoke(self, input: str | Passage, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
         """The verdict on a text; exceptions become outcome `error`."""
