@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
-from taleward.backends.sampling import Sampling, choose, generator
+from taleward.backends.sampling import Sampler, Sampling
 from taleward.core.errors import BackendError, MissingExtra
 
 _SMALL = 100_000_000
@@ -79,12 +80,28 @@ class HuggingFace:
         start = self._tokenizer.bos_token_id
         return ids if start is None else [start, *ids]
 
+    def write(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
+        """All tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
+        return list(self.tokens(prompt, sampling, seed, most))
+
+    async def awrite(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
+        """As `write`, without blocking the event loop."""
+        return [token async for token in self.atokens(prompt, sampling, seed, most)]
+
+    async def atokens(
+        self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int
+    ) -> AsyncIterator[int]:
+        """As `tokens`, without blocking the event loop."""
+        running = self.tokens(prompt, sampling, seed, most)
+        while (token := await asyncio.to_thread(next, running, None)) is not None:
+            yield token
+
     def tokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> Iterator[int]:
-        """Tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
+        """As `write`, token by token."""
         import torch
         from transformers import DynamicCache
 
-        random, seen, fresh = generator(seed), list(prompt), list(prompt)
+        sampler, fresh = Sampler(sampling, seed, prompt), list(prompt)
         cache = DynamicCache(config=self._model.config)
         for _ in range(most):
             with torch.inference_mode(), self._threads():
@@ -95,11 +112,10 @@ class HuggingFace:
                     logits_to_keep=1,
                 )
                 logits = out.logits[0, -1].float().cpu().numpy()
-            token = choose(logits, seen, sampling, random)
+            token = sampler.choose(logits)
             if token in self._ends:
                 return
             yield token
-            seen.append(token)
             fresh = [token]
 
     @contextlib.contextmanager

@@ -50,6 +50,7 @@ def tell(
     attempts: Annotated[int, typer.Option(min=1, help="Verdicts asked for at most.")] = 3,
     seconds: Annotated[float, typer.Option(min=1.0, help="Budget of time for all attempts.")] = 120.0,
     seed: Annotated[int | None, typer.Option(help="The same seed tells the same tale.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print each sentence as soon as it is judged.")] = False,
     as_json: AsJson = False,
     record: Annotated[bool, typer.Option(help="Record the tale in MLflow.")] = True,
     folder: Folder = _FOLDER,
@@ -61,7 +62,7 @@ def tell(
     """
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
-    from taleward.cli.show import show_tale, working
+    from taleward.cli.show import show_stream, show_tale, working
     from taleward.moderation.guard import Guard
     from taleward.moderation.judges import judge as make_judge
 
@@ -70,14 +71,18 @@ def tell(
     values = values or {name: variable.example for name, variable in chosen.variables.items()}
     chosen.render(values)  # wrong values end here, before any model is loaded
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
-    with working("writing and judging"):
+    with working("loading the models"):
         writer = StoryChain(model, chosen, policy=policy, band=band, seed=seed, **options)
         checker = make_judge(judge, policy=policy, band=band)
         guard = Guard(writer, checker, attempts=attempts, seconds=seconds, keep_drafts=True)
-        tale = guard.invoke(values)
+    if stream and not as_json:
+        tale = show_stream(guard.stream(values))
+    else:
+        with working("writing and judging"):
+            tale = guard.invoke(values)
     if as_json:
         sys.stdout.write(tale.model_dump_json(indent=2, exclude={"attempts": {"__all__": {"draft"}}}) + "\n")
-    else:
+    elif not stream:
         show_tale(tale)
     if record:
         _record(tale, values, folder)

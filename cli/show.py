@@ -13,8 +13,9 @@ from rich.text import Text
 from taleward.backends.discovery import Found
 from taleward.chains.template import Template
 from taleward.core.errors import TalewardError
+from taleward.core.events import DoneEvent, Event, RetractionEvent, RevisionEvent, TextEvent
 from taleward.core.redact import redact
-from taleward.core.tale import Tale
+from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Finding, Verdict
 
 _out = Console(highlight=False)
@@ -49,17 +50,37 @@ def working(what: str) -> AbstractContextManager[object]:
     return _err.status(f"{what} ...")
 
 
+def show_stream(events: Iterable[Event]) -> Tale:
+    """Each sentence as it is released, then the verdict and where the tale comes from; the tale."""
+    tale: Tale | None = None
+    for event in events:
+        if isinstance(event, TextEvent):
+            _out.out(_plain(event.text), end="", highlight=False)
+        elif isinstance(event, RevisionEvent):
+            why = ", ".join(event.categories) or "no plain verdict"
+            say(f"[a sentence was held back: {why}; the writer {'closes' if event.closing else 'goes on from here'}]")
+        elif isinstance(event, RetractionEvent):
+            _out.print("\n")
+            warn("please forget the text above: as a whole it was not released")
+        elif isinstance(event, DoneEvent):
+            tale = event.tale
+    if tale is None:
+        msg = "the stream ended without its last event"
+        raise RuntimeError(msg)
+    _out.print("\n")
+    if tale.refusal:
+        _refusal(tale.refusal)
+    _end(tale)
+    return tale
+
+
 def show_tale(tale: Tale) -> None:
     """The released text or the refusal, then the verdict and where the tale comes from."""
     if tale.refusal:
-        _out.print(Panel(tale.refusal.child_message, title="refused", border_style="red"))
-        _out.print(Text(_plain(tale.refusal.message)))
+        _refusal(tale.refusal)
     else:
         _out.print(Panel(Text(_plain(tale.text)), title="a tale", border_style="green", padding=(1, 2)))
-    if tale.verdict:
-        _out.print(_line(tale.verdict))
-        _findings(tale.verdict.findings)
-    _out.print(Text(_origin(tale), style="dim"))
+    _end(tale)
 
 
 def show_verdict(verdict: Verdict, text: str) -> None:
@@ -91,6 +112,18 @@ def show_templates(templates: Iterable[Template]) -> None:
         _out.print(table, Text(template.text, style="italic"), "")
 
 
+def _refusal(refusal: Refusal) -> None:
+    _out.print(Panel(refusal.child_message, title="refused", border_style="red"))
+    _out.print(Text(_plain(refusal.message)))
+
+
+def _end(tale: Tale) -> None:
+    if tale.verdict:
+        _out.print(_line(tale.verdict))
+        _findings(tale.verdict.findings)
+    _out.print(Text(_origin(tale), style="dim"))
+
+
 def _line(verdict: Verdict) -> Text:
     where = f" by {verdict.judge} under {verdict.policy} for ages {verdict.band} in {verdict.latency_s:.2f} s"
     detail = f" ({_plain(verdict.detail)})" if verdict.detail else ""
@@ -110,7 +143,7 @@ def _findings(findings: tuple[Finding, ...]) -> None:
 
 def _origin(tale: Tale) -> str:
     line, calls = tale.lineage, [call for attempt in tale.attempts for call in attempt.calls]
-    parts = [f"attempt {len(tale.attempts)}", f"{line.duration_s:.1f} s"]
+    parts = [f"attempt {len(tale.attempts)}" if tale.attempts else "nothing written", f"{line.duration_s:.1f} s"]
     if line.prompt:
         parts.insert(0, f"template {line.prompt.name}@{line.prompt.version}")
     if calls:

@@ -44,6 +44,7 @@ class Band(Frozen):
     Attributes:
         ages: Youngest and oldest age in years, both included.
         writing: How to write for this age, as a writer is told.
+        closing: Words that can end any text for this age; judged like all others. Empty where there are none.
         tolerance: The strongest severity allowed in each category; `none` where a category is not named.
         thresholds: The score in 0..1 from which a classifier's answer fails, one for each category that
             differs from `threshold`.
@@ -52,6 +53,7 @@ class Band(Frozen):
 
     ages: tuple[int, int]
     writing: str = Field(min_length=1)
+    closing: str = ""
     tolerance: FrozenDict[str, Severity] = FrozenDict()
     thresholds: FrozenDict[str, Probability] = FrozenDict()
     threshold: Probability = 0.5
@@ -74,6 +76,8 @@ class Policy(Frozen):
         severities: What `mild`, `moderate` and `severe` mean, as a judge is told.
         categories: Category names to categories.
         bands: Band names, for example `6-8`, to bands.
+        ending: What becomes of a text that streams when the attempts are spent: `close` has it brought to an end that
+            is judged like the rest, `refuse` withdraws it.
     """
 
     name: str = Field(min_length=1)
@@ -82,6 +86,7 @@ class Policy(Frozen):
     severities: FrozenDict[Severity, str]
     categories: FrozenDict[str, Category]
     bands: FrozenDict[str, Band]
+    ending: Literal["close", "refuse"] = "refuse"
 
     @model_validator(mode="after")
     def _is_whole(self) -> Policy:

@@ -9,14 +9,16 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import Refused
 from taleward.core.frozen import Frozen, FrozenDict
-from taleward.core.verdict import Verdict
+from taleward.core.policy import Probability
+from taleward.core.verdict import Outcome, Verdict
 
-RefusalReason = Literal["failed", "unjudged", "timeout"]
+RefusalReason = Literal["failed", "unjudged", "timeout", "input"]
 """Why nothing was released.
 
 * `failed`: every draft was judged and none passed.
 * `unjudged`: the last draft got no plain answer from the judge (abstained, unparsable, error).
 * `timeout`: the budget of seconds ran out.
+* `input`: what the writer was to write about did not pass.
 """
 
 
@@ -57,6 +59,26 @@ class ModelCall(Frozen):
     duration_s: float = Field(ge=0.0)
 
 
+class Decision(Frozen):
+    """What became of one stretch of a draft that was judged while it was being written.
+
+    Attributes:
+        start: Offset of its first character in the draft.
+        end: Offset behind its last character.
+        outcome: The verdict's outcome.
+        categories: Categories of the verdict's findings.
+        held_s: Seconds from the stretch's last character to the verdict.
+        at_s: Seconds from the attempt's beginning to the decision.
+    """
+
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    outcome: Outcome
+    categories: tuple[str, ...] = ()
+    held_s: float = Field(ge=0.0)
+    at_s: float = Field(default=0.0, ge=0.0)
+
+
 class Attempt(Frozen):
     """One draft and what the judge said of it.
 
@@ -68,7 +90,9 @@ class Attempt(Frozen):
         characters: The draft's length.
         verdict: The judge's answer.
         calls: The model calls that wrote it; empty where an earlier draft was judged again.
-        writing_s: Seconds spent writing.
+        writing_s: Seconds spent writing; while streaming, the judging of its stretches is within them.
+        decisions: Its stretches, where it was judged while it was being written.
+        ranks: Where drafts competed: `safety`, `relevance`, `variety` and `total`, each in 0..1.
     """
 
     number: int = Field(ge=1)
@@ -78,6 +102,8 @@ class Attempt(Frozen):
     verdict: Verdict
     calls: tuple[ModelCall, ...] = ()
     writing_s: float = Field(default=0.0, ge=0.0)
+    decisions: tuple[Decision, ...] = ()
+    ranks: FrozenDict[str, Probability] = FrozenDict()
 
 
 class Lineage(Frozen):
@@ -91,6 +117,7 @@ class Lineage(Frozen):
         band: The age band.
         started_at: When the guard began.
         duration_s: Seconds from then to the end.
+        closed: Whether the guard had the text brought to its end because the attempts were spent.
     """
 
     taleward: str
@@ -100,6 +127,7 @@ class Lineage(Frozen):
     band: str
     started_at: AwareDatetime
     duration_s: float = Field(ge=0.0)
+    closed: bool = False
 
 
 class Refusal(Frozen):
@@ -109,7 +137,7 @@ class Refusal(Frozen):
         reason: See `RefusalReason`.
         message: For the people who run the app.
         child_message: For the child who waits; says nothing of what was written.
-        categories: Categories of the last draft's findings.
+        categories: Categories of the findings on the last draft, or on the inputs.
     """
 
     reason: RefusalReason

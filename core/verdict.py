@@ -31,6 +31,18 @@ class Passage(Frozen):
     text: str
     context: str = ""
 
+    def with_context(self, most: int) -> tuple[str, int]:
+        """The text behind the last words of its context, and the offset at which it begins.
+
+        Args:
+            most: Characters of the context, at most; a word is not cut.
+        """
+        before = self.context
+        if len(before) > most:
+            cut = before[-most:]
+            before = cut[len(cut.split(maxsplit=1)[0]) :] if cut.split() and not before[-most - 1].isspace() else cut
+        return before + self.text, len(before)
+
 
 class Finding(Frozen):
     """One place where a text shows a hazard.
@@ -65,6 +77,17 @@ class Finding(Frozen):
             msg = f"start {self.start} and end {self.end} do not span a quote of {len(self.quote)} characters"
             raise ValueError(msg)
         return self
+
+    def shifted(self, by: int) -> Finding:
+        """The same finding in a text that begins `by` characters earlier, or later where `by` is negative.
+
+        Of a quote that would begin before the text, what lies within it is kept.
+        """
+        if self.quote is None or self.start is None or self.end is None:
+            return self
+        start = max(0, self.start + by)
+        end = self.end + by
+        return self.model_copy(update={"start": start, "end": end, "quote": self.quote[-(end - start) :]})
 
 
 class Verdict(Frozen):

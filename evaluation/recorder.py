@@ -13,6 +13,7 @@ from typing import Any
 
 from taleward.core.errors import MissingExtra
 from taleward.core.tale import Attempt, Tale
+from taleward.evaluation.counters import Counters
 
 DEFAULT_EXPERIMENT = "taleward"
 _QUEUE = "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"
@@ -28,8 +29,10 @@ def store_uri(folder: Path) -> str:
 class MlflowRecorder:
     """Records finished tales in an MLflow tracking store.
 
-    A trace holds the inputs, every draft with its verdict, and the lineage; its tag `tale_id` is the tale's id. Texts
-    that were refused are in it: the store is for the people who run the app.
+    A trace holds the inputs, every draft with its verdict, and the lineage; its tag `tale_id` is the tale's id. Of a
+    tale that was streamed it also holds each sentence's decision, and how long the sentence was held. Texts that were
+    refused are in it: the store is for the people who run the app. A run named `guard` has the counts of this
+    recorder's tales as metrics, see `Counters`.
 
     Args:
         uri: An MLflow tracking URI, see `store_uri`.
@@ -38,6 +41,8 @@ class MlflowRecorder:
 
     def __init__(self, uri: str, experiment: str = DEFAULT_EXPERIMENT) -> None:
         self.uri, self.experiment = uri, experiment
+        self._counters = Counters()
+        self._run_id: str | None = None
 
     def record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
         """Write one trace and wait until it is stored.
@@ -63,6 +68,16 @@ class MlflowRecorder:
                 self._write(mlflow, where, tale, inputs)
             finally:
                 mlflow.set_tracking_uri(before)
+            self._count(mlflow, client, where, tale)
+
+    def _count(self, mlflow: Any, client: Any, experiment_id: str, tale: Tale) -> None:
+        if self._run_id is None:
+            run = client.create_run(experiment_id, run_name="guard", tags={"taleward": tale.lineage.taleward})
+            self._run_id = run.info.run_id
+        counts, now = self._counters.add(tale), _ns(tale.lineage.started_at) // 1_000_000
+        step = int(counts["tales"])
+        metrics = [mlflow.entities.Metric(name, count, now, step) for name, count in counts.items()]
+        client.log_batch(self._run_id, metrics)
 
     def _artifacts(self) -> str | None:
         """Beside a SQLite store, not in whatever folder the process runs in."""
@@ -100,18 +115,29 @@ class MlflowRecorder:
         root.end(outputs=outputs, end_time_ns=_ns(start + timedelta(seconds=tale.lineage.duration_s)))
 
 
-def _attempt(mlflow: Any, parent: Any, attempt: Attempt, clock: Any) -> None:
+def _attempt(mlflow: Any, parent: Any, attempt: Attempt, begun: Any) -> None:
+    clock = begun
     if attempt.calls:
-        written = clock + timedelta(seconds=attempt.writing_s)
+        written = begun + timedelta(seconds=attempt.writing_s)
         span = mlflow.start_span_no_context(
             name="write",
             span_type="LLM",
             parent_span=parent,
             attributes={"calls": [c.model_dump(mode="json") for c in attempt.calls]},
-            start_time_ns=_ns(clock),
+            start_time_ns=_ns(begun),
         )
         span.end(outputs=attempt.draft, end_time_ns=_ns(written))
         clock = written
+    for number, decision in enumerate(attempt.decisions, 1):
+        decided = begun + timedelta(seconds=decision.at_s)
+        held = mlflow.start_span_no_context(
+            name=f"hold sentence {number}",
+            span_type="GUARDRAIL",
+            parent_span=parent,
+            inputs=None if attempt.draft is None else attempt.draft[decision.start : decision.end],
+            start_time_ns=_ns(decided - timedelta(seconds=decision.held_s)),
+        )
+        held.end(outputs=decision.model_dump(mode="json"), end_time_ns=_ns(decided))
     span = mlflow.start_span_no_context(
         name="judge", span_type="EVALUATOR", parent_span=parent, inputs=attempt.draft, start_time_ns=_ns(clock)
     )

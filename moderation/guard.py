@@ -3,50 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import merge_configs
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.redact import redact
-from taleward.core.tale import Attempt, Lineage, Refusal, RefusalReason, Tale, digest
-from taleward.core.verdict import Finding, Verdict
+from taleward.core.events import Event
+from taleward.core.tale import Attempt, RefusalReason, Tale
+from taleward.core.verdict import Finding, Passage, Verdict
+from taleward.moderation.bridge import iterate
+from taleward.moderation.callbacks import without_listeners
+from taleward.moderation.course import Course, Recorder
 from taleward.moderation.deadline import call_until
+from taleward.moderation.inputs import about, masked
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.observe import WritingObserver
-from taleward.moderation.revision import Revision, with_revision
+from taleward.moderation.revision import Revision
+from taleward.moderation.telling import Telling
 
-_log = logging.getLogger(__name__)
-
-_CHILD_MESSAGES: dict[RefusalReason, str] = {
-    "failed": "I could not find a good story for you this time. Shall we try another idea?",
-    "unjudged": "My story checker is taking a rest. Please ask again in a little while.",
-    "timeout": "My story is taking too long today. Please ask again in a little while.",
-}
-
-
-class Recorder(Protocol):
-    """Keeps finished tales, for example in MLflow."""
-
-    def record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
-        """Keep one tale; its attempts hold their drafts."""
+__all__ = ["Guard", "Recorder"]
 
 
 @dataclass
 class _Write:
     attempt: int
     findings: tuple[Finding, ...]
-    observer: WritingObserver
 
 
 @dataclass
@@ -54,9 +41,17 @@ class _Ask:
     text: str
 
 
-_Step: TypeAlias = _Write | _Ask
-_Plan: TypeAlias = Generator[tuple[_Step, float | None], Any, Tale]
-_Next: TypeAlias = tuple[_Step, float | None] | Tale
+@dataclass
+class Embed:
+    """A step: vectors of texts."""
+
+    texts: list[str]
+    by: Embeddings
+
+
+_Step: TypeAlias = _Write | _Ask | Embed
+Plan: TypeAlias = Generator[_Step, Any, Tale]
+"""A tale's course as steps that either shell carries out: it is sent a step's answer, or thrown its exception."""
 
 
 class Guard(Runnable[Mapping[str, Any], Tale]):
@@ -66,13 +61,23 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
     instruction; a draft without a plain answer (unparsable, error) is judged again. An exception of the writer reaches
     the caller; one of the judge is a verdict with outcome `error`.
 
+    `invoke`, `ainvoke` and `batch` give tales. `stream` and `astream` give events while the tale is written: each
+    sentence leaves behind its own verdict, a sentence that fails is dropped and the writer goes on from what was told,
+    and the whole is judged once more before the end; see `taleward.core.events`. As a step of a longer chain a guard
+    hands on the tale.
+
     Args:
-        writer: A Runnable from inputs to a text.
+        writer: A Runnable from inputs to a text. One with an attribute `continues = True` looks at its `Revision` and
+            goes on from the told text; any other is only asked again while nothing is told.
         judge: A judge.
-        attempts: Verdicts asked for at most, 1 or more.
-        seconds: Wall-clock budget for all of it; what is not judged by then is refused. `None` for none.
-        keep_drafts: Whether the tale's attempts hold their drafts. Drafts may be texts that were refused: keep them
-            away from children.
+        attempts: Drafts at most, 1 or more; a draft that is judged again counts as one too.
+        seconds: Wall-clock budget for all of it; what is not judged by then is refused. `None` for none. A text that
+            was told in part is given up to five more to be closed and checked.
+        judge_inputs: Whether the inputs' texts are judged before any model is called.
+        mask_personal_data: Whether personal data in the inputs (addresses, telephone and card numbers by their form)
+            is replaced by its kind before anything reads it.
+        keep_drafts: Whether the tale's attempts hold their drafts, and verdict events the words that failed. Those may
+            be texts that were refused: keep them away from children.
         recorder: Where finished tales are recorded; one that fails is logged and does not stop the tale.
 
     Raises:
@@ -86,6 +91,8 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         *,
         attempts: int = 3,
         seconds: float | None = 120.0,
+        judge_inputs: bool = True,
+        mask_personal_data: bool = False,
         keep_drafts: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
@@ -100,6 +107,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             raise ConfigurationError(f"seconds must be above 0, or None for no limit; got {seconds}.")
         self.writer, self.judge = writer, judge
         self.attempts, self.seconds = attempts, seconds
+        self.judge_inputs, self.mask_personal_data = judge_inputs, mask_personal_data
         self.keep_drafts, self.recorder = keep_drafts, recorder
 
     def invoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
@@ -110,143 +118,173 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         """As `invoke`, without blocking the event loop."""
         return await self._acall_with_config(self._arun, input, config, run_type="chain")
 
+    def stream(  # type: ignore[override]
+        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Event]:
+        """Tell one tale sentence by sentence; the last event is `done` with the tale."""
+        events: Iterator[Any] = self._transform_stream_with_config(
+            iter([input]), self._stream, config, run_type="chain"
+        )
+        yield from events
+
+    async def astream(  # type: ignore[override]
+        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Event]:
+        """As `stream`, without blocking the event loop."""
+
+        async def one() -> AsyncIterator[Mapping[str, Any]]:
+            yield input
+
+        run: Any = self._atransform_stream_with_config(one(), self._astream, config, run_type="chain")
+        async with aclosing(run) as events:
+            async for event in events:
+                yield event
+
+    def transform(
+        self, input: Iterator[Mapping[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Tale]:
+        """As a step of a chain that streams: the tale, when it is told."""
+        for inputs in input:
+            yield self.invoke(inputs, config)
+
+    async def atransform(
+        self, input: AsyncIterator[Mapping[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Tale]:
+        """As `transform`, without blocking the event loop."""
+        async for inputs in input:
+            yield await self.ainvoke(inputs, config)
+
+    def _course(self) -> Course:
+        return Course(self.judge, self.attempts, self.seconds, self.keep_drafts, self.recorder)
+
+    def _prepared(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        return masked(inputs) if self.mask_personal_data and isinstance(inputs, Mapping) else inputs
+
+    def _about(self, inputs: Mapping[str, Any]) -> str:
+        return about(inputs) if self.judge_inputs else ""
+
+    def _stream(
+        self, inputs: Iterator[Mapping[str, Any]], run_manager: CallbackManagerForChainRun, config: RunnableConfig
+    ) -> Iterator[Any]:
+        telling, prepared = self._telling(config), self._prepared(next(inputs))
+        yield from iterate(lambda: telling.events(prepared, self._about(prepared)))
+
+    async def _astream(
+        self,
+        inputs: AsyncIterator[Mapping[str, Any]],
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+    ) -> AsyncIterator[Any]:
+        prepared = self._prepared(await anext(inputs))
+        async with aclosing(self._telling(config).events(prepared, self._about(prepared))) as events:
+            async for event in events:
+                yield event
+
+    def _telling(self, config: RunnableConfig) -> Telling:
+        continues = bool(getattr(self.writer, "continues", False))
+        return Telling(self._course(), self.writer, continues=continues, config=config)
+
     def _run(self, inputs: Mapping[str, Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Tale:
-        plan = self._plan()
-        at: _Next = next(plan)
+        inputs, config, course = self._prepared(inputs), without_listeners(config), self._course()
+        plan = self._plan(course, inputs)
+        at: _Step | Tale = next(plan)
         while not isinstance(at, Tale):
-            step, left = at
             try:
-                answer = call_until(left, partial(self._take, step, inputs, config))
+                answer = call_until(course.left(), partial(self._take, at, course, inputs, config))
             except Exception as error:  # noqa: BLE001  the plan decides what it means
                 at = _advance(plan, error=error)
             else:
                 at = _advance(plan, answer)
-        return self._finish(at, inputs)
+        return course.finish(at, inputs)
 
     async def _arun(
         self, inputs: Mapping[str, Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> Tale:
-        plan = self._plan()
-        at: _Next = next(plan)
+        inputs, config, course = self._prepared(inputs), without_listeners(config), self._course()
+        plan = self._plan(course, inputs)
+        at: _Step | Tale = next(plan)
         while not isinstance(at, Tale):
-            step, left = at
             try:
-                answer = await asyncio.wait_for(self._atake(step, inputs, config), left)
+                answer = await asyncio.wait_for(self._atake(at, course, inputs, config), course.left())
             except Exception as error:  # noqa: BLE001  the plan decides what it means
                 at = _advance(plan, error=error)
             else:
                 at = _advance(plan, answer)
-        return await asyncio.to_thread(self._finish, at, inputs)
+        return await asyncio.to_thread(course.finish, at, inputs)
 
-    def _take(self, step: _Step, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+    def _take(self, step: _Step, course: Course, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
         if isinstance(step, _Write):
-            return self.writer.invoke(inputs, _told(config, step))
-        return self.judge.invoke(step.text, config)
+            return self.writer.invoke(inputs, course.writing(config, Revision(**vars(step))))
+        if isinstance(step, _Ask):
+            return self.judge.invoke(Passage(text=step.text), config)
+        return step.by.embed_documents(step.texts)
 
-    async def _atake(self, step: _Step, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+    async def _atake(self, step: _Step, course: Course, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
         if isinstance(step, _Write):
-            return await self.writer.ainvoke(inputs, _told(config, step))
-        return await self.judge.ainvoke(step.text, config)
+            return await self.writer.ainvoke(inputs, course.writing(config, Revision(**vars(step))))
+        if isinstance(step, _Ask):
+            return await self.judge.ainvoke(Passage(text=step.text), config)
+        return await step.by.aembed_documents(step.texts)
 
-    def _plan(self) -> _Plan:
-        """The whole course of a tale, as steps that either shell carries out.
-
-        Yields a step and the seconds left for it; is sent the step's answer, or thrown its exception.
-        """
-        started, begun = datetime.now(UTC), time.monotonic()
-        done: list[Attempt] = []
-        observer = WritingObserver()
-        draft: str | None = None
-        writing_s = 0.0
-        reason: RefusalReason = "failed"
-
-        def left() -> float | None:
-            return None if self.seconds is None else self.seconds - (time.monotonic() - begun)
-
-        def lineage() -> Lineage:
-            return Lineage(
-                taleward=version("taleward"),
-                prompt=observer.prompt,
-                judge=self.judge.spec,
-                policy=self.judge.policy.id,
-                band=self.judge.band,
-                started_at=started,
-                duration_s=time.monotonic() - begun,
-            )
-
-        for number in range(1, self.attempts + 1):
-            if (remaining := left()) is not None and remaining <= 0:
-                reason = "timeout"
-                break
-            calls_before = len(observer.calls)
-            since = time.monotonic()
-            if draft is None:
-                findings = done[-1].verdict.findings if done else ()
-                try:
-                    draft = yield _Write(number, findings, observer), left()
-                except TimeoutError:
-                    if (remaining := left()) is None or remaining > 0:
-                        raise  # the writer's own time limit, not ours
-                    reason = "timeout"
+    def _plan(self, course: Course, inputs: Mapping[str, Any]) -> Plan:
+        """The whole course of a tale that is told at once."""
+        if question := self._about(inputs):
+            for _ in range(self.attempts):
+                verdict = yield from judged(course, question)
+                if verdict.outcome not in ("unparsable", "error"):
                     break
-                if not isinstance(draft, str):
-                    msg = (
-                        f"a writer must return text (str); {type(self.writer).__name__} returned {type(draft).__name__}"
-                    )
-                    raise TypeError(msg)
-                writing_s = time.monotonic() - since
-            else:
-                writing_s = 0.0
-            verdict = yield from self._judged(draft, left)
-            done.append(
-                Attempt(
-                    number=number,
-                    draft_sha256=digest(draft),
-                    draft=draft,
-                    characters=len(draft),
-                    verdict=verdict,
-                    calls=tuple(observer.calls[calls_before:]),
-                    writing_s=writing_s,
-                )
-            )
+            if not verdict.passed:
+                unjudged: RefusalReason = "timeout" if course.over() else "unjudged"
+                return course.refused("input" if verdict.outcome == "fail" else unjudged, (), verdict)
+        return (yield from self._drafts(course, inputs))
+
+    def _drafts(self, course: Course, inputs: Mapping[str, Any]) -> Plan:
+        """Drafts and verdicts until one passes or a budget is spent."""
+        done: list[Attempt] = []
+        draft: str | None = None
+        reason: RefusalReason = "failed"
+        for number in range(1, self.attempts + 1):
+            calls_before, since = len(course.observer.calls), time.monotonic()
+            if draft is None:
+                draft = yield from written(course, number, done[-1].verdict.findings if done else ())
+            if draft is None:
+                break
+            writing_s = time.monotonic() - since
+            verdict = yield from judged(course, draft)
+            done.append(course.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s))
             if verdict.passed:
-                return Tale(id=uuid.uuid4().hex, released_text=draft, attempts=tuple(done), lineage=lineage())
+                return course.released(draft, done)
             if verdict.outcome in ("fail", "abstain"):
                 draft = None
             reason = "failed" if verdict.outcome == "fail" else "unjudged"
-        if (remaining := left()) is not None and remaining <= 0:
-            reason = "timeout"
-        return Tale(id=uuid.uuid4().hex, refusal=_refusal(reason, done, self), attempts=tuple(done), lineage=lineage())
-
-    def _judged(
-        self, draft: str, left: Callable[[], float | None]
-    ) -> Generator[tuple[_Step, float | None], Any, Verdict]:
-        """Ask the judge; whatever is not a verdict of this judge's policy and band becomes outcome `error`."""
-        try:
-            verdict = yield _Ask(draft), left()
-        except Exception as error:  # noqa: BLE001  a judge in trouble lets nothing pass
-            return self._no_verdict(redact(f"{type(error).__name__}: {error}"))
-        if not isinstance(verdict, Verdict):
-            return self._no_verdict(f"the judge returned a {type(verdict).__name__}, not a verdict")
-        return verdict
-
-    def _no_verdict(self, detail: str) -> Verdict:
-        judge = self.judge
-        return Verdict(outcome="error", judge=judge.spec, policy=judge.policy.id, band=judge.band, detail=detail)
-
-    def _finish(self, tale: Tale, inputs: Mapping[str, Any]) -> Tale:
-        if self.recorder is not None:
-            try:
-                self.recorder.record(tale, inputs)
-            except Exception as error:  # noqa: BLE001  a store in trouble does not take the tale away
-                _log.warning("the tale %s was not recorded: %s: %s", tale.id, type(error).__name__, redact(str(error)))
-        if self.keep_drafts:
-            return tale
-        bare = tuple(a.model_copy(update={"draft": None}) for a in tale.attempts)
-        return tale.model_copy(update={"attempts": bare})
+        return course.refused("timeout" if course.over() else reason, done, done[-1].verdict if done else None)
 
 
-def _advance(plan: _Plan, answer: object = None, error: Exception | None = None) -> _Next:
+def written(course: Course, attempt: int, findings: tuple[Finding, ...]) -> Generator[_Step, Any, str | None]:
+    """A draft; `None` when the time is over."""
+    if course.over():
+        return None
+    try:
+        draft: object = yield _Write(attempt, findings)
+    except TimeoutError:
+        if course.over():
+            return None
+        raise  # the writer's own time limit, not ours
+    if isinstance(draft, str):
+        return draft
+    raise TypeError(f"a writer must return text (str); it returned {type(draft).__name__}")
+
+
+def judged(course: Course, text: str) -> Generator[_Step, Any, Verdict]:
+    """The judge's answer; whatever is not a verdict becomes outcome `error`."""
+    try:
+        answer = yield _Ask(text)
+    except Exception as error:  # noqa: BLE001  a judge in trouble lets nothing pass
+        return course.failed(error)
+    return course.checked(answer)
+
+
+def _advance(plan: Plan, answer: object = None, error: Exception | None = None) -> _Step | Tale:
     try:
         if error is not None:
             return plan.throw(error)
@@ -254,26 +292,3 @@ def _advance(plan: _Plan, answer: object = None, error: Exception | None = None)
     except StopIteration as end:
         tale: Tale = end.value
         return tale
-
-
-def _told(config: RunnableConfig, step: _Write) -> RunnableConfig:
-    watched = merge_configs(config, {"callbacks": [step.observer]})
-    return with_revision(watched, Revision(attempt=step.attempt, findings=step.findings))
-
-
-def _refusal(reason: RefusalReason, done: list[Attempt], guard: Guard) -> Refusal:
-    last = done[-1].verdict if done else None
-    if reason == "timeout":
-        message = f"the budget of {guard.seconds:g} s ran out after {len(done)} verdicts"
-    elif reason == "failed":
-        named = ", ".join(last.categories if last else ()) or "no category named"
-        message = f"none of {len(done)} drafts passed the judge; the last one failed for: {named}"
-    else:
-        said = f"{last.outcome}: {last.detail}" if last else "nothing"
-        message = f"the judge gave no plain answer in {len(done)} attempts; last: {said}"
-    return Refusal(
-        reason=reason,
-        message=message,
-        child_message=_CHILD_MESSAGES[reason],
-        categories=last.categories if last else (),
-    )

@@ -20,10 +20,14 @@ class Revision(Frozen):
     Attributes:
         attempt: Number of the attempt that is to be written now; 1 for the first.
         findings: What the judge found in the last draft.
+        released: The beginning that is told already; the writer gives what comes behind it, and no word of it again.
+        closing: Whether it is to bring the text to its end now, in a sentence or two.
     """
 
     attempt: int
     findings: tuple[Finding, ...] = ()
+    released: str = ""
+    closing: bool = False
 
 
 def with_revision(config: RunnableConfig, revision: Revision) -> RunnableConfig:

@@ -6,11 +6,9 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-_TITLE = r"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)"
-_BORDER = re.compile(rf"{_TITLE}(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[!?…\"”])\s+(?=[A-Z])|\n+\s*|[。！？]+\s*")
+from taleward.moderation.sentences import sentences
+
 _WORD = re.compile(r"\S+")
-_LONGEST_WORD = 400
-"""Characters from which a run without white space is cut, since the encoder reads 256 word pieces at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +28,20 @@ class Window:
         return text[self.start : self.end]
 
 
-def sentences(text: str, *, max_words: int = 60) -> list[Window]:
-    """Sentences, with runs that lack full stops cut after `max_words` words.
+def sentence_windows(text: str, *, max_words: int = 60) -> list[Window]:
+    """Sentences as `taleward.moderation.sentences` cuts them, those of more than `max_words` words cut again.
 
     Together they hold every character of the text exactly once; white space belongs to the sentence before.
     """
     if max_words < 1:
         msg = f"max_words must be 1 or more; got {max_words}"
         raise ValueError(msg)
-    cuts = {0, len(text), *(m.end() for m in _BORDER.finditer(text))}
     pieces: list[Window] = []
-    for start, end in pairwise(sorted(cuts)):
-        inner = [start]
-        for count, word in enumerate(_WORD.finditer(text, start, end)):
-            if count and count % max_words == 0:
-                inner.append(word.start())
-            inner.extend(range(word.start() + _LONGEST_WORD, word.end(), _LONGEST_WORD))
-        pieces.extend(Window(a, b) for a, b in pairwise([*inner, end]) if b > a)
+    end = 0
+    for sentence in sentences(text):
+        start, end = end, end + len(sentence)
+        words = [word.start() for word in _WORD.finditer(text, start, end)]
+        pieces.extend(Window(a, b) for a, b in pairwise([start, *words[max_words::max_words], end]))
     return pieces
 
 
@@ -66,7 +61,7 @@ def windows(text: str, *, size: int = 3, max_words: int = 100, overlap: int = 1)
     if not 0 <= overlap < size:
         msg = f"overlap must be from 0 to below size; got overlap {overlap} and size {size}"
         raise ValueError(msg)
-    parts = sentences(text, max_words=min(60, max_words))
+    parts = sentence_windows(text, max_words=min(60, max_words))
     words = [len(p.of(text).split()) for p in parts]
     found: list[Window] = []
     first = 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
+from taleward.moderation.revision import Revision, revision_of
 
 
 class FakeJudge(Judge):
@@ -43,3 +45,38 @@ class Writer:
             return self.texts[min(len(self.configs), len(self.texts)) - 1]
 
         return RunnableLambda(write)
+
+
+class Teller(Runnable[Any, str]):
+    """A writer that streams; each script is one run's pieces, the last one is used again and again.
+
+    Attributes:
+        continues: Whether it says that it goes on from the told text.
+        asked: The revisions that the runs were told.
+        given: How many pieces it gave, in all.
+        stopped: How many of its runs were ended before their time.
+    """
+
+    def __init__(self, *scripts: Sequence[str], continues: bool = True, pause: float = 0.0) -> None:
+        self.scripts, self.continues, self.pause = list(scripts), continues, pause
+        self.asked: list[Revision] = []
+        self.given = self.stopped = 0
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> str:
+        return "".join(self._next(config))
+
+    def _next(self, config: RunnableConfig | None) -> Sequence[str]:
+        revision = revision_of(config or {})
+        assert revision is not None
+        self.asked.append(revision)
+        return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[str]:
+        try:
+            for piece in self._next(config):
+                await asyncio.sleep(self.pause)
+                self.given += 1
+                yield piece
+        except (GeneratorExit, asyncio.CancelledError):
+            self.stopped += 1
+            raise

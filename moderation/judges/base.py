@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -13,7 +14,10 @@ from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import Policy, Probability, exceeds
 from taleward.core.redact import redact
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
+from taleward.moderation.blocking import in_thread
+from taleward.moderation.language import seems_foreign
 from taleward.moderation.policy import load_policy
+from taleward.moderation.windows import Window
 
 
 class Assessment(Frozen):
@@ -59,7 +63,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Judge without blocking the event loop; by default `assess` in a thread."""
-        return await asyncio.to_thread(self.assess, passage)
+        return await in_thread(partial(self.assess, passage))
 
     def invoke(self, input: str | Passage, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
         """The verdict on a text; exceptions become outcome `error`."""
@@ -97,6 +101,19 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             latency_s=time.perf_counter() - begun,
             cost_usd=found.cost_usd,
         )
+
+    def english_only(self, found: Assessment, text: str, windows: Iterable[Window], begin: int) -> Assessment:
+        """For a judge that reads English alone: abstain where a window is in another language, unless it fails.
+
+        Args:
+            found: What it found.
+            text: What it read.
+            windows: Places in it; those that end before `begin` are left out.
+            begin: Where the judged passage begins.
+        """
+        if self._decide(found) == "fail" or not any(seems_foreign(w.of(text)) for w in windows if w.end > begin):
+            return found
+        return found.model_copy(update={"outcome": "abstain", "detail": "a part of the text is not in English"})
 
     def _decide(self, found: Assessment) -> Outcome:
         over = any(score >= self.policy.threshold(c, self.band) for c, score in found.scores.items())

@@ -11,9 +11,9 @@ from taleward.core.policy import SEVERITIES, Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.head import LEVELS, shipped_head
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.lexicon import finding, known_categories, severity_score, unjudged
+from taleward.moderation.judges.lexicon import CONTEXT, finding, known_categories, severity_score, unjudged
 from taleward.moderation.lexicon import find_hits, lexicon_categories
-from taleward.moderation.windows import Window, sentences, windows
+from taleward.moderation.windows import Window, sentence_windows, windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,8 @@ class EmbeddedJudge(Judge):
     A category's score is the head's probability that some window is worse than the band tolerates, or the
     lexicon's score where that is higher. Findings are the lexicon's hits, with their exact places, and, in each
     category that fails by the head alone, the worst sentence or window.
+
+    It reads English alone, and abstains where a text is not.
 
     Args:
         policy: A policy, or the name or path of one.
@@ -56,8 +58,8 @@ class EmbeddedJudge(Judge):
 
     def assess(self, passage: Passage) -> Assessment:
         """Score all windows and look up all words."""
-        text = passage.text
-        hits = [h for h in find_hits(text) if h.category in self.known]
+        text, begin = passage.with_context(CONTEXT)
+        hits = [h for h in find_hits(text) if h.category in self.known and h.end > begin]
         findings = [finding(hit, text) for hit in hits]
         scores = dict.fromkeys(self.known, 0.0)
         for hit in hits:
@@ -71,6 +73,7 @@ class EmbeddedJudge(Judge):
             max_words=settings.window_words,
             overlap=settings.window_overlap,
         )
+        places = [w for w in places if w.end > begin]
         chances = self._chances([w.of(text) for w in places])
         for category, column in self._columns.items():
             level = SEVERITIES.index(self.policy.tolerance(category, self.band))
@@ -80,25 +83,26 @@ class EmbeddedJudge(Judge):
             chance = float(chances[worst, column, level])
             scores[category] = max(scores[category], chance)
             if chance >= self.policy.threshold(category, self.band) and category not in by_words:
-                findings.append(self._place(text, places[worst], category, level, chances[worst, column]))
+                findings.append(self._place(text, begin, places[worst], category, level, chances[worst, column]))
         findings.sort(key=lambda f: (f.start or 0, f.end or 0, f.category))
-        return Assessment(
+        found = Assessment(
             scores=FrozenDict(scores),
-            findings=tuple(findings),
+            findings=tuple(f.shifted(-begin) for f in findings),
             detail=unjudged(self.policy, self.known),
         )
+        return self.english_only(found, text, [*places, *sentence_windows(text)], begin)
 
     def _chances(self, texts: list[str]) -> Floats:
         return self._head.probabilities(self._encoder.encode(texts))
 
-    def _place(self, text: str, window: Window, category: str, level: int, chances: Floats) -> Finding:
-        """The worst sentence of a window; the whole window where no sentence alone accounts for it."""
+    def _place(self, text: str, begin: int, window: Window, category: str, level: int, chances: Floats) -> Finding:
+        """The worst sentence of a window, from `begin` on; all of it where no sentence alone accounts for it."""
         parts = [
             Window(window.start + s.start, window.start + s.end)
-            for s in sentences(window.of(text))
-            if s.of(window.of(text)).strip()
+            for s in sentence_windows(window.of(text))
+            if s.of(window.of(text)).strip() and window.start + s.end > begin
         ]
-        place = window
+        place = Window(max(begin, window.start), window.end)
         if len(parts) > 1:
             alone = self._chances([p.of(text) for p in parts])[:, self._columns[category], level]
             worst = int(alone.argmax())

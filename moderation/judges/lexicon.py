@@ -8,13 +8,18 @@ from taleward.core.policy import Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.lexicon import Hit, find_hits, lexicon_categories
+from taleward.moderation.windows import sentence_windows, windows
 
 _WITHIN: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.9}
 _BEYOND: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.95}
+CONTEXT = 200
+"""Characters of what came before that are read with a passage: a phrase may begin there."""
 
 
 class LexiconJudge(Judge):
     """Fails a text for its words; each finding has its exact place.
+
+    It reads English alone, and abstains where a text is not.
 
     Args:
         policy: A policy, or the name or path of one.
@@ -29,17 +34,19 @@ class LexiconJudge(Judge):
         self.known = known_categories(self.policy, lexicon_categories(), self.spec)
 
     def assess(self, passage: Passage) -> Assessment:
-        """Findings for all hits, and a score for each category that the lexicon knows."""
-        hits = [h for h in find_hits(passage.text) if h.category in self.known]
+        """Findings for all hits that end in the passage, and a score for each category that the lexicon knows."""
+        text, start = passage.with_context(CONTEXT)
+        hits = [h for h in find_hits(text) if h.category in self.known and h.end > start]
         scores = dict.fromkeys(self.known, 0.0)
         for hit in hits:
             score = severity_score(self.policy, self.band, hit.category, hit.severity)
             scores[hit.category] = max(scores[hit.category], score)
-        return Assessment(
+        found = Assessment(
             scores=FrozenDict(scores),
-            findings=tuple(finding(hit, passage.text) for hit in hits),
+            findings=tuple(finding(hit, text).shifted(-start) for hit in hits),
             detail=unjudged(self.policy, self.known),
         )
+        return self.english_only(found, text, [*windows(text), *sentence_windows(text)], start)
 
 
 def known_categories(policy: Policy, trained: frozenset[str], spec: str) -> tuple[str, ...]:

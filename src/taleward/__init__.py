@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taleward.agents.middleware import GuardMiddleware
     from taleward.backends.chat import chat_model
     from taleward.backends.embeddings import embeddings
     from taleward.chains.story import StoryChain
@@ -26,12 +27,26 @@ if TYPE_CHECKING:
         TalewardError,
         UnknownName,
     )
+    from taleward.core.events import (
+        DoneEvent,
+        Event,
+        RefusalEvent,
+        RetractionEvent,
+        RevisionEvent,
+        TextEvent,
+        VerdictEvent,
+    )
     from taleward.core.policy import Band, Category, Policy
-    from taleward.core.tale import Attempt, Lineage, ModelCall, Refusal, Tale
+    from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
     from taleward.evaluation.recorder import MlflowRecorder
+    from taleward.moderation.best import BestOf
+    from taleward.moderation.evidence import evidence
     from taleward.moderation.guard import Guard
+    from taleward.moderation.guarded_chat import GuardedChat
     from taleward.moderation.judges import Judge, judge
+    from taleward.moderation.judges.cascade import Cascade, Zone, fit_zone
+    from taleward.moderation.judges.ensemble import Ensemble
     from taleward.moderation.policy import load_policy, policy_names
     from taleward.stores.answers import AnswerCache
     from taleward.stores.chat_cache import CachedChat
@@ -50,15 +65,23 @@ __all__ = [
     "Attempt",
     "BackendError",
     "Band",
+    "BestOf",
     "CachedChat",
     "CachedEmbeddings",
+    "Cascade",
     "Category",
     "ChromaStore",
     "ConfigurationError",
+    "Decision",
+    "DoneEvent",
+    "Ensemble",
+    "Event",
     "ExampleRetriever",
     "FaissStore",
     "Finding",
     "Guard",
+    "GuardMiddleware",
+    "GuardedChat",
     "IntegrityError",
     "InvalidFile",
     "InvalidInputs",
@@ -71,18 +94,26 @@ __all__ = [
     "Passage",
     "Policy",
     "Refusal",
+    "RefusalEvent",
     "Refused",
+    "RetractionEvent",
+    "RevisionEvent",
     "SemanticAnswerCache",
     "StoryChain",
     "Tale",
     "TaleMemory",
     "TalewardError",
     "Template",
+    "TextEvent",
     "UnknownName",
     "Verdict",
+    "VerdictEvent",
+    "Zone",
     "chat_model",
     "convert_langchain_faiss",
     "embeddings",
+    "evidence",
+    "fit_zone",
     "judge",
     "load_policy",
     "load_template",
@@ -91,6 +122,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "agents.middleware": ("GuardMiddleware",),
     "backends.chat": ("chat_model",),
     "backends.embeddings": ("embeddings",),
     "chains.story": ("StoryChain",),
@@ -107,12 +139,26 @@ _HOMES = {
         "TalewardError",
         "UnknownName",
     ),
+    "core.events": (
+        "DoneEvent",
+        "Event",
+        "RefusalEvent",
+        "RetractionEvent",
+        "RevisionEvent",
+        "TextEvent",
+        "VerdictEvent",
+    ),
     "core.policy": ("Band", "Category", "Policy"),
-    "core.tale": ("Attempt", "Lineage", "ModelCall", "Refusal", "Tale"),
+    "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
     "evaluation.recorder": ("MlflowRecorder",),
+    "moderation.best": ("BestOf",),
+    "moderation.evidence": ("evidence",),
     "moderation.guard": ("Guard",),
+    "moderation.guarded_chat": ("GuardedChat",),
     "moderation.judges": ("Judge", "judge"),
+    "moderation.judges.cascade": ("Cascade", "Zone", "fit_zone"),
+    "moderation.judges.ensemble": ("Ensemble",),
     "moderation.policy": ("load_policy", "policy_names"),
     "stores.answers": ("AnswerCache",),
     "stores.chat_cache": ("CachedChat",),

@@ -9,14 +9,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fakes import FakeJudge
 from taleward.backends.embedded import embedded_path
 from taleward.chains.story import StoryChain
+from taleward.moderation.bridge import iterate
 from taleward.moderation.guard import Guard
 
 pytestmark = pytest.mark.server
@@ -74,3 +76,21 @@ def test_a_tale_through_a_real_server(base_url: str, model: Path, values: dict[s
     assert call.output_tokens is not None
     assert 0 < call.output_tokens <= 40
     assert call.model.startswith("openai:")
+
+
+async def close(model: Any) -> AsyncGenerator[None, None]:
+    """End the connections that LangChain's client keeps open for the next call."""
+    await model.root_async_client.close()
+    yield
+
+
+def test_a_tale_streams_from_a_real_server(base_url: str, model: Path, values: dict[str, str]) -> None:
+    chain = StoryChain(f"openai:{model}", base_url=base_url, max_tokens=60, temperature=0.7)
+    events = list(Guard(chain, FakeJudge()).stream(values))
+    told = [e.text for e in events if e.type == "text"]
+    assert len(told) > 1
+    assert events[-1].type == "done"
+    assert events[-1].tale.text == "".join(told)
+    [call] = events[-1].tale.attempts[0].calls
+    assert call.output_tokens is not None
+    list(iterate(lambda: close(chain.model)))

@@ -14,9 +14,9 @@ from taleward.core.errors import InvalidFile, InvalidInputs, UnknownName
 
 def test_the_first_template(values: dict[str, str]) -> None:
     assert load_template("adventure").render(values) == (
-        "Once upon a time, in an enchanted forest, there lived a brave adventurer. One day, brave adventurer discovered "
-        "a glowing map that had the power to show hidden places. Excited and curious, brave adventurer decided to "
-        "follow the map. The outcome was a new friendship."
+        "Once upon a time, in an enchanted forest, there lived a brave adventurer. One day, brave adventurer "
+        "discovered a glowing map that had the power to show hidden places. Excited and curious, brave adventurer "
+        "decided to follow the map. The outcome was a new friendship."
     )
 
 

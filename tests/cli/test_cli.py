@@ -42,6 +42,23 @@ def test_the_same_seed_tells_the_same_tale(place: Path) -> None:
     assert first["attempts"][0]["calls"][0]["seed"] == 7
 
 
+def test_a_streamed_tale_is_the_same_tale(place: Path) -> None:
+    args = ("tell", "--seed", "7", "--judge", "lexicon", "--no-record")
+    told = json.loads(taleward(*args, "--json", cwd=place).stdout)["released_text"]
+    done = taleward(*args, "--stream", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(told)
+    assert "verdict: pass" in done.stdout
+
+
+def test_inputs_that_do_not_pass_are_refused(place: Path) -> None:
+    given = [f"--{name}=x" for name in ("setting", "mysterious_object", "magical_properties", "action", "outcome")]
+    done = taleward("tell", *given, "--character", "a bloody murderer", "--stream", "--no-record", cwd=place)
+    assert done.returncode == 3
+    assert "Shall we think of something" in done.stdout
+    assert "the inputs did not pass the judge" in done.stdout
+
+
 def test_values_come_from_options_and_file(place: Path) -> None:
     values = {
         "setting": "quiet harbour",
@@ -75,7 +92,7 @@ def test_a_refusal_shows_no_story(place: Path) -> None:
     )
     shown = taleward("tell", *args, "--no-record", cwd=place)
     assert shown.returncode == 3, shown.stdout + shown.stderr
-    assert "I could not find a good story for you this time" in shown.stdout
+    assert "I would rather not tell a story about that" in shown.stdout
     assert "Once upon a time" not in shown.stdout
     machine = taleward("tell", *args, "--no-record", "--json", cwd=place)
     assert machine.returncode == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes import FakeJudge, Writer
+from fakes import FakeJudge, Teller, Writer
 from taleward.core.tale import Tale
 from taleward.evaluation.recorder import MlflowRecorder, store_uri
 from taleward.moderation.guard import Guard
@@ -71,3 +71,44 @@ def test_a_store_that_cannot_be_reached_does_not_take_the_tale(
     assert "was not recorded" in caplog.text
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(broken).execute("select 1 from sqlite_master")
+
+
+def test_a_streamed_tale_shows_what_was_held_and_why(uri: str) -> None:
+    import mlflow
+
+    teller = Teller(["A fox ran. It was bad. "], ["It slept."])
+    guard = Guard(teller, FakeJudge(), recorder=MlflowRecorder(uri))
+    *_, done = guard.stream({})
+    client = mlflow.MlflowClient(uri)
+    where = client.get_experiment_by_name("taleward").experiment_id
+    [trace] = client.search_traces(locations=[where], filter_string=f"tags.tale_id = '{done.tale.id}'")
+    by_id = {span.span_id: span for span in trace.data.spans}
+    held = [span for span in trace.data.spans if span.name.startswith("hold")]
+    assert [(by_id[s.parent_id].name, s.inputs, s.outputs["outcome"], s.outputs["categories"]) for s in held] == [
+        ("attempt 1", "A fox ran. ", "pass", []),
+        ("attempt 1", "It was bad. ", "fail", ["violence"]),
+        ("attempt 2", "It slept.", "pass", []),
+    ]
+    assert all(span.outputs["held_s"] >= 0 for span in held)
+
+
+def test_a_recorder_counts_its_tales(uri: str) -> None:
+    import mlflow
+
+    recorder = MlflowRecorder(uri)
+    for drafts in (["good"], ["bad", "good"], ["bad"]):
+        Guard(Writer(*drafts).runnable(), FakeJudge(), attempts=2, recorder=recorder).invoke({})
+    client = mlflow.MlflowClient(uri)
+    where = client.get_experiment_by_name("taleward").experiment_id
+    run = client.search_runs([where], order_by=["start_time DESC"])[0]
+    assert run.info.run_name == "guard"
+    assert run.data.metrics == {
+        "tales": 3,
+        "released": 2,
+        "closed": 0,
+        "revised": 1,
+        "refused": 1,
+        "refused/failed": 1,
+        "turned_down": 3,
+        "turned_down/violence": 3,
+    }

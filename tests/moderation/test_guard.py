@@ -208,11 +208,6 @@ def test_batch_keeps_the_order() -> None:
     assert [t.text for t in guard.batch([{"n": n} for n in range(5)])] == [f"tale {n}" for n in range(5)]
 
 
-def test_streaming_gives_the_judged_tale_alone() -> None:
-    chunks = list(Guard(Writer("bad secret").runnable(), FakeJudge()).stream({}))
-    assert [c.released for c in chunks] == [False]
-
-
 def test_wrong_budgets() -> None:
     writer = Writer("x").runnable()
     with pytest.raises(ConfigurationError, match="attempts must be 1 or more; got 0"):

@@ -2,14 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taleward.moderation.windows import sentences, windows
+from taleward.moderation.windows import sentence_windows, windows
 
 texts = st.text(st.sampled_from("ab .!?\n\"'”Aé龍。"), max_size=400)
 
 
 @given(texts)
 def test_sentences_hold_every_character_once(text: str) -> None:
-    assert "".join(s.of(text) for s in sentences(text, max_words=3)) == text
+    assert "".join(s.of(text) for s in sentence_windows(text, max_words=3)) == text
 
 
 @given(texts, st.integers(1, 5), st.integers(1, 12))
@@ -33,7 +33,7 @@ def test_neighbours_share_a_sentence() -> None:
 
 def test_a_title_ends_no_sentence() -> None:
     text = 'Mr. Fox ran to Dr. Owl. "Help!" he said.'
-    assert next(s.of(text) for s in sentences(text)) == "Mr. Fox ran to Dr. Owl. "
+    assert next(s.of(text) for s in sentence_windows(text)) == "Mr. Fox ran to Dr. Owl. "
 
 
 def test_unpunctuated_runs_are_bounded() -> None:
