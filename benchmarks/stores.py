@@ -393,7 +393,7 @@ def measure(quick: bool) -> Iterator[Row]:
         yield from cache_rows(place, 2000 if quick else 10_000, 3)
         yield from writer_rows(place, 500 if quick else 5000)
         yield from faiss_add_rows(place, 100_000, 1 if quick else 3)
-        yield from faiss_search_rows(place, 40_000 if quick else 100_000, 1 if quick else 3)
+        yield from faiss_search_rows(place, 25_000 if quick else 100_000, 1 if quick else 3)
         yield from chroma_rows(place, 1000 if quick else 10_000, 1 if quick else 3)
         yield from semantic_rows(place)
         yield from kill_rows(place, 6 if quick else 200)

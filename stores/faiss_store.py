@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -164,11 +165,15 @@ class FaissStore(TalewardStore):
         with self._changing():
             old = [] if fresh else self._documents.slots_of(rows.ids)
             self._documents.delete(old)
-            first = self._documents.insert(rows)
-            self._remove(old)
             if self._index is None:
-                self._index = VectorIndex.build(kind_for(len(rows.ids), self._wanted), vectors)
+                # faiss copies vectors while SQLite writes documents: both leave Python alone.
+                with ThreadPoolExecutor(1) as pool:
+                    built = pool.submit(VectorIndex.build, kind_for(len(rows.ids), self._wanted), vectors)
+                    first = self._documents.insert(rows)
+                self._index = built.result()
             else:
+                first = self._documents.insert(rows)
+                self._remove(old)
                 self._index.add(vectors)
             added = numpy.arange(first, first + len(rows.ids), dtype=numpy.int64)
             self._slots = numpy.concatenate([self._slots, added])
