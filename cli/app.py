@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from taleward.cli.policy import policy as policy_app
 from taleward.core.errors import InvalidFile, UnknownName
 from taleward.core.redact import redact
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(policy_app, name="policy")
 
 Band = Annotated[str, typer.Option(help="Age band of the policy.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]
