@@ -84,7 +84,7 @@ def read_labelled(
     columns = columns or Columns()
     content = _content(path)
     rows: list[Labelled] = []
-    problems: list[str] = []
+    wrong: dict[str, list[int]] = {}
     seen: set[str] = set()
     names: set[str] = set()
     for line, record in _records(path, content):
@@ -93,7 +93,8 @@ def read_labelled(
             seen.add(str(record[columns.label]))
             names.update(record)
         except ValueError as error:
-            problems.append(f"line {line}: {error}")
+            wrong.setdefault(str(error), []).append(line)
+    problems = [f"{_lines(lines)}: {said}" for said, lines in wrong.items()]
     missing = [word for word in columns.harmful if word not in seen]
     if missing and not problems:
         few = ", ".join(repr(s) for s in sorted(seen)[:_TOLD])
@@ -109,6 +110,11 @@ def read_labelled(
         told = "".join(f"\n  - {p}" for p in problems[:_TOLD])
         raise InvalidFile(f"the labelled file {path} has problems:{told}{more}")
     return LabelledData(path.name, hashlib.sha256(content).hexdigest(), tuple(rows))
+
+
+def _lines(numbers: list[int]) -> str:
+    more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+    return f"line {numbers[0]}{more}"
 
 
 def _content(path: Path) -> bytes:
