@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from taleward.cli.judge_bench import calibrate, judge_bench
+from taleward.cli.policy import policy as policy_app
 from taleward.cli.store import store_app
 from taleward.core.errors import InvalidFile, UnknownName
 from taleward.core.redact import redact
@@ -25,6 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(store_app)
+app.add_typer(policy_app, name="policy")
+app.command("judge-bench")(judge_bench)
+app.command()(calibrate)
 
 Band = Annotated[str, typer.Option(help="Age band of the policy.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
 from taleward.core.errors import UnknownName
 from taleward.core.policy import Policy
+from taleward.moderation.calibration import Calibration
 from taleward.moderation.judges.base import Assessment, Judge
 
 __all__ = ["JUDGES", "Assessment", "Judge", "judge"]
@@ -36,6 +38,7 @@ def judge(
     policy: Policy | str = "kids",
     band: str = "6-8",
     combine: str = "any",
+    calibration: Calibration | str | Path | None = None,
     **options: Any,
 ) -> Judge:
     """A judge: a Runnable from a text to a verdict.
@@ -47,11 +50,14 @@ def judge(
         band: A band of the policy.
         combine: How several are combined: `cascade` asks from the first on until one is sure, see `Cascade`; `any`,
             `all`, `majority` and `weighted` ask all at once, see `Ensemble`.
+        calibration: Fitted scores and thresholds, or the path of their file; see `fit_calibration`.
         options: For the judge; those of a chat model go to `chat_model`, those of several to `Cascade` or `Ensemble`.
 
     Raises:
-        ConfigurationError: Spec, policy or band cannot be used.
+        ConfigurationError: Spec, policy or band cannot be used, or the calibration was fitted for others.
     """
+    if calibration is not None:
+        return judge(spec, policy=policy, band=band, combine=combine, **options).calibrated(calibration)
     if isinstance(spec, Sequence) and not isinstance(spec, str):
         made = [part if isinstance(part, Judge) else judge(part, policy=policy, band=band) for part in spec]
         return _combined(made, combine, **options)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import Frozen, FrozenDict
-from taleward.core.policy import Policy, Probability, exceeds
+from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
 from taleward.core.redact import redact
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 from taleward.moderation.blocking import in_thread
+from taleward.moderation.calibration import Calibration, load_calibration
 from taleward.moderation.language import seems_foreign
 from taleward.moderation.policy import load_policy
 from taleward.moderation.windows import Window
@@ -49,13 +53,47 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         spec: What the judge calls itself in verdicts.
         policy: A policy, or the name or path of one.
         band: A band of the policy.
+
+    Attributes:
+        policy: The policy; what `assess` goes by.
+        rules: The policy with the fitted thresholds of a calibration, by which verdicts and their scores are read; the
+            policy itself where there is none.
+        calibration: The fitted scores and thresholds, if any.
+        calibratable: Whether the verdict follows from scores, so that a calibration means something.
     """
+
+    calibratable: ClassVar[bool] = True
 
     def __init__(self, spec: str, *, policy: Policy | str, band: str) -> None:
         self.spec = spec
         self.policy = load_policy(policy) if isinstance(policy, str) else policy
         self.policy.band(band)
         self.band = band
+        self.rules = self.policy
+        self.calibration: Calibration | None = None
+
+    def calibrated(self, calibration: Calibration | str | Path) -> Self:
+        """A copy of this judge that decides by fitted scores and thresholds.
+
+        In a fitted category the score alone decides; findings there inform. In all others nothing changes.
+
+        Args:
+            calibration: A calibration, or the path of one.
+
+        Raises:
+            ConfigurationError: It was fitted for another judge, policy or band, or this judge combines others.
+            InvalidFile: The file is none.
+        """
+        if not self.calibratable:
+            raise ConfigurationError(
+                f"judge {self.spec!r} combines the verdicts of others and has no scores of its own to calibrate.",
+                hint="Calibrate the judges that it combines.",
+            )
+        fitted = calibration if isinstance(calibration, Calibration) else load_calibration(calibration)
+        fitted.check(self.spec, self.policy, self.band)
+        made = copy.copy(self)
+        made.calibration, made.rules = fitted, fitted.rules(self.policy)
+        return made
 
     @abstractmethod
     def assess(self, passage: Passage) -> Assessment:
@@ -95,8 +133,8 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             judge=self.spec,
             policy=self.policy.id,
             band=self.band,
-            scores=found.scores,
-            findings=found.findings,
+            scores=FrozenDict(self._scores_of(found)),
+            findings=(*found.findings, *self._unnamed(found)),
             detail=found.detail,
             latency_s=time.perf_counter() - begun,
             cost_usd=found.cost_usd,
@@ -116,9 +154,33 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         return found.model_copy(update={"outcome": "abstain", "detail": "a part of the text is not in English"})
 
     def _decide(self, found: Assessment) -> Outcome:
-        over = any(score >= self.policy.threshold(c, self.band) for c, score in found.scores.items())
-        worse = any(exceeds(f.severity, self.policy.tolerance(f.category, self.band)) for f in found.findings)
+        scores = self._scores_of(found)
+        fitted = {c for c in scores if self.calibration and c in self.calibration.categories}
+        over = any(self._over(c, score) for c, score in scores.items())
+        worse = any(
+            exceeds(f.severity, self.policy.tolerance(f.category, self.band))
+            for f in found.findings
+            if f.category not in fitted
+        )
         return "fail" if over or worse else "pass"
+
+    def _scores_of(self, found: Assessment) -> dict[str, float]:
+        return self.calibration.mapped(found.scores) if self.calibration else dict(found.scores)
+
+    def _over(self, category: str, score: float) -> bool:
+        return score >= self.rules.threshold(category, self.band)
+
+    def _unnamed(self, found: Assessment) -> Iterable[Finding]:
+        """A finding without a place for each category that fails by its fitted score and that no finding names."""
+        named = {f.category for f in found.findings}
+        for category, score in self._scores_of(found).items():
+            fitted = self.calibration is not None and category in self.calibration.categories
+            level = SEVERITIES.index(self.policy.tolerance(category, self.band)) + 1
+            if fitted and category not in named and self._over(category, score):
+                at = self.rules.threshold(category, self.band)
+                why = f"the fitted score {score:.2f} is at least {at:.2f}"
+                severity = SEVERITIES[min(level, len(SEVERITIES) - 1)]
+                yield Finding(category=category, severity=severity, rationale=why)
 
 
 _BLANK = Assessment(outcome="abstain", detail="the text is blank: there is nothing to judge")

@@ -105,6 +105,8 @@ class Cascade(Judge):
         ConfigurationError: The judges do not fit together, or there are not as many zones as needed.
     """
 
+    calibratable = False
+
     def __init__(self, judges: Sequence[Judge], zones: Sequence[Zone] | None = None) -> None:
         check_judges(judges)
         zones = [_usual(judge) for judge in judges[:-1]] if zones is None else zones
@@ -150,7 +152,7 @@ class Cascade(Judge):
             asked.append(verdict)
             with self._lock:
                 self._shares[number] = self._shares[number].and_(verdict)
-            if number < len(self.zones) and self.zones[number].ends(verdict, self.policy, self.band):
+            if number < len(self.zones) and self.zones[number].ends(verdict, judge.rules, self.band):
                 break
         return asked
 
