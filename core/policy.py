@@ -66,6 +66,18 @@ class Band(Frozen):
         return self
 
 
+class Code(Frozen):
+    """What a guard model's own code means under a policy.
+
+    Attributes:
+        category: A category of the policy.
+        severity: How strong what the model flags is taken to be; guard models do not say.
+    """
+
+    category: str
+    severity: Literal["mild", "moderate", "severe"]
+
+
 class Policy(Frozen):
     """Hazard categories, and what each age band allows of them.
 
@@ -78,6 +90,8 @@ class Policy(Frozen):
         bands: Band names, for example `6-8`, to bands.
         ending: What becomes of a text that streams when the attempts are spent: `close` has it brought to an end that
             is judged like the rest, `refuse` withdraws it.
+        codes: Taxonomy of a guard model (`llama-guard`, `openai-moderation`, ...) to its codes to what they mean here.
+            A code that is missing here still fails a text when a model flags it.
     """
 
     name: str = Field(min_length=1)
@@ -87,6 +101,7 @@ class Policy(Frozen):
     categories: FrozenDict[str, Category]
     bands: FrozenDict[str, Band]
     ending: Literal["close", "refuse"] = "refuse"
+    codes: FrozenDict[str, FrozenDict[str, Code]] = FrozenDict()
 
     @model_validator(mode="after")
     def _is_whole(self) -> Policy:
@@ -103,6 +118,12 @@ class Policy(Frozen):
                     known = ", ".join(self.categories)
                     msg = f"bands.{name}.{field} names {unknown}, which are no categories here; known: {known}"
                     raise ValueError(msg)
+        for taxonomy, codes in self.codes.items():
+            astray = sorted(name for name, code in codes.items() if code.category not in self.categories)
+            if astray:
+                known = ", ".join(self.categories)
+                msg = f"codes.{taxonomy} maps {astray} to no category here; known: {known}"
+                raise ValueError(msg)
         return self
 
     @property
