@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 
-class Unparsable(ValueError):  # noqa: N818  named for what it is
+class Unparsable(ValueError):
     """An answer that the grammar does not accept."""
 
 

@@ -28,8 +28,8 @@ class LlamaGuard(GuardModel):
     """Judges with Llama Guard, for example `llama-guard:hf:meta-llama/Llama-Guard-3-1B`.
 
     Run here, the score is P(unsafe) in {safe, unsafe} where the answer begins, for every category: none can be
-    likelier. Where it reaches a threshold the model writes on, for the codes. Behind an API the answer is read: `safe`, or
-    `unsafe` and on a second line its codes.
+    likelier. Where it reaches a threshold the model writes, for the codes. Behind an API the answer is read: `safe`,
+    or `unsafe` and on a second line its codes.
     """
 
     family = "llama-guard"

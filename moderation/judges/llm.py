@@ -97,11 +97,11 @@ class LLMJudge(Judge):
             'none. verdict is "fail" when any finding is more severe than its category tolerates.'
         )
         fence = f"text-{number}"
-        before = f"What came before it, not to be judged:\n<before-{number}>\n{inert(passage.context)}\n</before-{number}>\n\n"
+        text, told = inert(passage.text), inert(passage.context)
+        before = f"What came before it, not to be judged:\n<before-{number}>\n{told}\n</before-{number}>\n\n"
         request = (
-            (before if passage.context else "")
-            + f"The text to judge:\n<{fence}>\n{inert(passage.text)}\n</{fence}>\n\nGive the JSON object with id {number} now."
-        )
+            before if told else ""
+        ) + f"The text to judge:\n<{fence}>\n{text}\n</{fence}>\n\nGive the JSON object with id {number} now."
         return [SystemMessage(system), HumanMessage(request)]
 
     def _read(self, message: BaseMessage, passage: Passage, number: str) -> Assessment:

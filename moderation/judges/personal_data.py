@@ -1,4 +1,4 @@
-"""Personal data by its form: what `taleward.moderation.private` finds, a child's school, and a name given as one's own."""
+"""Personal data by its form: what `taleward.moderation.private` finds, a school, and a name given as one's own."""
 
 from __future__ import annotations
 

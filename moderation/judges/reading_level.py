@@ -1,7 +1,7 @@
 """How hard a text is to read: the Automated Readability Index (Smith and Senter 1967), counted by textstat.
 
-An index of 1 is read at 5 to 6 years, and each further point a year later. Of textstat's formulas this is one that needs
-no pronouncing dictionary, which textstat would fetch from the network.
+An index of 1 is read at 5 to 6 years, and each further point a year later. Of textstat's formulas this is one that
+needs no pronouncing dictionary, which textstat would fetch from the network.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _AGE_AT_0 = 4
 class ReadingLevel(Judge):
     """Fails a text that is too hard to read for the band.
 
-    The limit is the index that is read a year above the band's oldest age. A passage is measured behind its context, for
-    the index of one sentence says little. English alone; it abstains where a text is not.
+    The limit is the index that is read a year above the band's oldest age. A passage is measured behind its context,
+    for the index of one sentence says little. English alone; it abstains where a text is not.
 
     Args:
         policy: A policy, or the name or path of one.
