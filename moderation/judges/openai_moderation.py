@@ -16,6 +16,7 @@ from taleward.core.policy import Policy, Probability
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.codes import assessed, highest
+from taleward.moderation.judges.grammar import Unparsable, strict_json
 
 _TAXONOMY = "openai-moderation"
 _TIMEOUT_S = 30.0
@@ -89,7 +90,9 @@ class OpenAIModeration(Judge):
     def read(self, answer: str) -> Assessment:
         """The assessment from the endpoint's JSON; `unparsable` where that is not whole or contradicts itself."""
         try:
-            [result] = _Response.model_validate_json(answer).results
+            [result] = _Response.model_validate(strict_json(answer)).results
+        except Unparsable as error:
+            return _unparsable(str(error))
         except ValidationError as error:
             first = error.errors()[0]
             return _unparsable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
