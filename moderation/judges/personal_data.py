@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import FrozenDict
@@ -54,7 +54,7 @@ class PersonalData(Judge):
             Finding(
                 category=_CATEGORY, severity="moderate", quote=text[start:end], start=start, end=end, rationale=kind
             ).shifted(-begin)
-            for kind, start, end in sorted(_find(text), key=lambda place: place[1:])
+            for kind, start, end in _outermost(_find(text))
             if end > begin
         ]
         score = severity_score(self.policy, self.band, _CATEGORY, "moderate") if findings else 0.0
@@ -70,3 +70,12 @@ def _find(text: str) -> Iterator[tuple[str, int, int]]:
     for kind, form in _FORMS.items():
         for match in form.finditer(text):
             yield kind, match.start(), match.end()
+
+
+def _outermost(places: Iterable[tuple[str, int, int]]) -> Iterator[tuple[str, int, int]]:
+    """The places in the text's order, without those within another: a web address in an e-mail address."""
+    reached = -1
+    for kind, start, end in sorted(places, key=lambda place: (place[1], -place[2])):
+        if end > reached:
+            yield kind, start, end
+            reached = end

@@ -10,7 +10,7 @@ from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.windows import sentence_windows
+from taleward.moderation.windows import sentence_windows, windows
 
 _CONTEXT = 2000
 _AGE_AT_0 = 4
@@ -51,4 +51,4 @@ class ReadingLevel(Judge):
         found = Assessment(outcome="fail" if index > self.limit else None, detail=said)
         if found.outcome == "fail":
             return found
-        return self.english_only(found, text, sentence_windows(text), begin)
+        return self.english_only(found, text, [*windows(text), *sentence_windows(text)], begin)
