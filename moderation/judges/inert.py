@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 
 _SIGNS = str.maketrans({"<": "‹", ">": "›"})
-_TAG = re.compile(r"<[^\s<>]|[^\s<>]>")
+_TAG = re.compile(r"<+(?=[^\s<])|(?<=[^\s>])>+")
+_LINE = r"(?:^|(?<=[\r\v\f\x1c-\x1e\x85\u2028\u2029]))[^\S\n]*"
 _BRACKET = re.compile(r"\[(?=/?[A-Z_]{2,}\])")
-_HEADING = re.compile(r"^[^\S\n]*#+", re.MULTILINE)
-_RULE = re.compile(r"^[^\S\n]*-{3,}[^\S\n]*$", re.MULTILINE)
+_HEADING = re.compile(rf"{_LINE}#+", re.MULTILINE)
+_RULE = re.compile(rf"{_LINE}-{{3,}}[^\S\n]*$", re.MULTILINE)
 _SPEAKER = re.compile(
-    r"^([^\S\n]*(?:response: )?"
+    rf"({_LINE}(?:response: )?"
     r"(?:(?:AI )?(?:user|human|agent|assistant|system|chatbot|model|developer|tool)"
     r"(?: (?:user|question|response|message|safety))?|answers?|safety(?: categories)?|categories|refusal"
     r"|response safety|harmful (?:request|response)|response refusal))(\s*):",
