@@ -62,11 +62,11 @@ class LlamaGuard(GuardModel):
         if unsafe < min(limits):
             return assessed(self.policy, self.family, {}, scores=dict.fromkeys(categories, unsafe))
         written = self.conclude(questions, [self.written(local, questions[0])])
-        if written.outcome is None and written.findings:
+        if written.findings or written.outcome == "fail":
             named = FrozenDict(dict.fromkeys((f.category for f in written.findings), unsafe))
             return written.model_copy(update={"scores": named, "outcome": "fail"})
         return Assessment(
             outcome="fail",
             scores=FrozenDict(dict.fromkeys(categories, unsafe)),
-            detail=f"P(unsafe) is {unsafe:.2f}; {written.detail or 'the model names no code'}",
+            detail=f"P(unsafe) is {unsafe:.2f}, and the model names no code",
         )

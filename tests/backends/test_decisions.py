@@ -24,16 +24,23 @@ TEMPLATE = (
 
 
 def configs() -> dict[str, Any]:
-    from transformers import Gemma2Config, GptOssConfig, LlamaConfig
+    from transformers import Gemma2Config, GptOssConfig, GraniteMoeHybridConfig, LlamaConfig
 
     return {
         "llama": LlamaConfig(**SMALL),
         "gemma2": Gemma2Config(**SMALL, sliding_window=16),
+        "granitemoehybrid": GraniteMoeHybridConfig(
+            **{**SMALL, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1},
+            layer_types=["mamba", "attention"],
+            num_local_experts=2,
+            num_experts_per_tok=1,
+            shared_intermediate_size=32,
+        ),
         "gpt_oss": GptOssConfig(**SMALL, sliding_window=16, num_local_experts=2, num_experts_per_tok=1),
     }
 
 
-@pytest.fixture(scope="module", params=["llama", "gemma2", "gpt_oss"])
+@pytest.fixture(scope="module", params=["llama", "gemma2", "granitemoehybrid", "gpt_oss"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> HuggingFace:
     folder = tmp_path_factory.mktemp(request.param)
     save_causal(folder, configs()[request.param], tiny_tokenizer(CONTROL, chat_template=TEMPLATE))

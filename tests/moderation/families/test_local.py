@@ -137,6 +137,10 @@ def test_llama_guard_names_the_codes_of_what_it_flags(folders: dict[str, str], m
     assert verdict.outcome == "fail"
     assert verdict.categories == ("crime", "self_harm")
     assert verdict.scores["crime"] == verdict.scores["self_harm"] > 0
+    monkeypatch.setattr(asked, "written", lambda *_: Answer("\n\nunsafe\nS1,S8"))
+    verdict = asked.invoke(STORY)
+    assert verdict.categories == ("violence",)
+    assert verdict.detail == "llama-guard flags S8, which kids@1 maps to no category"
     monkeypatch.setattr(asked, "written", lambda *_: Answer("\n\nsafe"))
     assert asked.invoke(STORY).outcome == "fail"
 
