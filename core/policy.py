@@ -72,6 +72,18 @@ class Band(Frozen):
         return self
 
 
+class Code(Frozen):
+    """What a guard model's own code means under a policy.
+
+    Attributes:
+        category: A category of the policy.
+        severity: How strong what the model flags is taken to be; guard models do not say.
+    """
+
+    category: str
+    severity: Literal["mild", "moderate", "severe"]
+
+
 class Policy(Frozen):
     """Hazard categories, and what each age band allows of them.
 
@@ -85,6 +97,8 @@ class Policy(Frozen):
         ending: What becomes of a text that streams when the attempts are spent: `close` has it brought to an end that
             is judged like the rest, `refuse` withdraws it.
         parent: The id of the policy that this one extends, for lineage; `None` where it stands alone.
+        codes: Taxonomy of a guard model (`llama-guard`, `openai-moderation`, ...) to its codes to what they mean here.
+            A code that is missing here still fails a text when a model flags it.
     """
 
     name: str = Field(min_length=1)
@@ -95,6 +109,7 @@ class Policy(Frozen):
     bands: FrozenDict[str, Band]
     ending: Literal["close", "refuse"] = "refuse"
     parent: str | None = None
+    codes: FrozenDict[str, FrozenDict[str, Code]] = FrozenDict()
 
     @model_validator(mode="after")
     def _is_whole(self) -> Policy:
@@ -110,6 +125,12 @@ class Policy(Frozen):
             for field in ("tolerance", "thresholds")
             for category in getattr(band, field)
             if category not in self.categories
+        ]
+        unknown += [
+            self._no_category(("codes", taxonomy, name, "category"), code.category)
+            for taxonomy, codes in self.codes.items()
+            for name, code in codes.items()
+            if code.category not in self.categories
         ]
         if unknown:
             raise ValidationError.from_exception_data("Policy", unknown)

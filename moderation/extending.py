@@ -50,12 +50,19 @@ def lost_removals(
 
 
 def without_categories(policy: Mapping[str, Any], removed: Collection[str]) -> dict[str, Any]:
-    """A policy's data without the bands' words on categories that are to be taken away."""
+    """A policy's data without the bands' and codes' words on categories that are to be taken away.
+
+    A guard model's code that is taken away still fails a text that the model flags with it, unless it is mapped anew.
+    """
     bands = {
         name: {k: _without(v, removed) if k in _MENTIONS else v for k, v in band.items()}
         for name, band in policy["bands"].items()
     }
-    return {**policy, "bands": bands}
+    codes = {
+        taxonomy: {name: code for name, code in known.items() if code["category"] not in removed}
+        for taxonomy, known in policy.get("codes", {}).items()
+    }
+    return {**policy, "bands": bands, "codes": codes}
 
 
 def _without(rules: Mapping[str, Any], removed: Collection[str]) -> dict[str, Any]:
