@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 
+from taleward.core.errors import BackendError
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -61,6 +63,7 @@ def decide(model: HuggingFace, prompts: Sequence[Sequence[int]], choices: Sequen
 
     Raises:
         ValueError: There are no prompts, fewer than two choices, or one choice begins another.
+        BackendError: The model's logits are not numbers.
     """
     answers = [model.encode(choice) for choice in choices]
     if not prompts or not all(prompts) or len(answers) < 2 or _one_begins_another(answers):
@@ -104,8 +107,13 @@ def _decision(read: Callable[[tuple[int, ...]], Floats], answers: Sequence[Seque
 def _log_softmax(logits: npt.NDArray[np.float32]) -> Floats:
     import numpy
 
-    shifted = logits.astype(numpy.float64) - float(logits.max())
+    with numpy.errstate(invalid="ignore"):
+        shifted = logits.astype(numpy.float64) - float(logits.max())
     log_softmax: Floats = shifted - numpy.log(numpy.exp(shifted).sum())
+    if numpy.isnan(log_softmax).any():
+        raise BackendError(
+            "the model's logits are not numbers.", hint="Its weights are damaged, or its number format is too small."
+        )
     return log_softmax
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -87,6 +88,7 @@ def _encode(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 
+@lru_cache(maxsize=8)
 def _added(tokenizer: Any) -> dict[int, str]:
     """Added tokens that steer a model: all but those of white space, of one character, and for unknown words."""
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from taleward.core.frozen import FrozenDict
-from taleward.core.policy import Policy
+from taleward.core.policy import Policy, exceeds
 from taleward.core.verdict import Finding
 from taleward.moderation.judges.base import Assessment
 from taleward.moderation.judges.lexicon import unjudged
@@ -49,12 +49,13 @@ def assessed(
     )
 
 
-def highest(policy: Policy, taxonomy: str, chances: Mapping[str, float]) -> dict[str, float]:
-    """The policy's categories with the highest probability, 0..1, of the codes that belong to each."""
-    known = policy.codes.get(taxonomy, FrozenDict())
+def highest(policy: Policy, band: str, taxonomy: str, chances: Mapping[str, float]) -> dict[str, float]:
+    """The policy's categories with the highest probability, 0..1, of the codes that belong to each.
+
+    A code whose severity the band tolerates breaks nothing, whatever its probability.
+    """
     scores: dict[str, float] = {}
-    for code, chance in chances.items():
-        if code in known:
-            category = known[code].category
-            scores[category] = max(scores.get(category, 0.0), chance)
+    for code, meaning in policy.codes.get(taxonomy, FrozenDict()).items():
+        if code in chances and exceeds(meaning.severity, policy.tolerance(meaning.category, band)):
+            scores[meaning.category] = max(scores.get(meaning.category, 0.0), chances[code])
     return scores

@@ -94,7 +94,9 @@ class EncoderJudge(Judge):
             for label, score in scores.items()
             if score >= self.policy.threshold(known[label].category if label in known else "", self.band)
         }
-        found = assessed(self.policy, self.taxonomy, flagged, scores=highest(self.policy, self.taxonomy, scores))
+        found = assessed(
+            self.policy, self.taxonomy, flagged, scores=highest(self.policy, self.band, self.taxonomy, scores)
+        )
         quoted = []
         for label, finding in zip([c for c in flagged if c in known], found.findings, strict=True):
             place = places[worst[label]]
@@ -148,6 +150,8 @@ class _Classifier:
         inputs = {k: encoded[k].to(self._device) for k in ("input_ids", "attention_mask")}
         with torch.inference_mode():
             logits = self._model(**inputs).logits.float()
+        if bool(logits.isnan().any()):
+            raise BackendError("the classifier's logits are not numbers.", hint="Its weights are damaged.")
         chances: Floats = (logits.sigmoid() if self.several else logits.softmax(-1)).cpu().numpy()
         return places, chances
 

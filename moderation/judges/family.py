@@ -178,7 +178,7 @@ class GuardModel(Judge):
             for code, chance in chances.items()
             if code not in self.codes or chance >= self.policy.threshold(self.codes[code].category, self.band)
         }
-        return assessed(self.policy, self.family, flagged, scores=highest(self.policy, self.family, chances))
+        return assessed(self.policy, self.family, flagged, scores=highest(self.policy, self.band, self.family, chances))
 
     def decide(self, local: HuggingFace, questions: Sequence[Question]) -> list[Decision] | None:
         """A decision for each question; `None` where the model would have answered out of its format."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from taleward.core.frozen import FrozenDict
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment
-from taleward.moderation.judges.codes import assessed
+from taleward.moderation.judges.codes import assessed, highest
 from taleward.moderation.judges.family import GuardModel, Question
 from taleward.moderation.judges.grammar import Unparsable, whole
 
@@ -41,8 +41,9 @@ class LlamaGuard(GuardModel):
         return [Question(self.conversation(passage), {"add_generation_prompt": False})]
 
     def tokens(self, local: HuggingFace, question: Question) -> list[int]:
-        """The template's tokens and the empty line with which the model begins."""
-        return [*super().tokens(local, question), *local.encode("\n\n")]
+        """The template's tokens and, where it does not end with one, the empty line with which the model begins."""
+        prompt, line = super().tokens(local, question), local.encode("\n\n")
+        return prompt if prompt[-len(line) :] == line else [*prompt, *line]
 
     def read(self, answer: str, question: Question) -> Mapping[str, str]:
         """See the class."""
@@ -57,16 +58,16 @@ class LlamaGuard(GuardModel):
         if decisions is None:
             return self.undecided()
         unsafe = decisions[0].probabilities[0]
-        categories = dict.fromkeys(code.category for code in self.codes.values())
-        limits = [self.policy.band(self.band).threshold, *(self.policy.threshold(c, self.band) for c in categories)]
+        scores = highest(self.policy, self.band, self.family, dict.fromkeys(self.codes, unsafe))
+        limits = [self.policy.band(self.band).threshold, *(self.policy.threshold(c, self.band) for c in scores)]
         if unsafe < min(limits):
-            return assessed(self.policy, self.family, {}, scores=dict.fromkeys(categories, unsafe))
+            return assessed(self.policy, self.family, {}, scores=scores)
         written = self.conclude(questions, [self.written(local, questions[0])])
         if written.findings or written.outcome == "fail":
-            named = FrozenDict(dict.fromkeys((f.category for f in written.findings), unsafe))
-            return written.model_copy(update={"scores": named, "outcome": "fail"})
+            named = {f.category: unsafe for f in written.findings if f.category in scores}
+            return written.model_copy(update={"scores": FrozenDict(named)})
         return Assessment(
             outcome="fail",
-            scores=FrozenDict(dict.fromkeys(categories, unsafe)),
+            scores=FrozenDict(scores),
             detail=f"P(unsafe) is {unsafe:.2f}, and the model names no code",
         )

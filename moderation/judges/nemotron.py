@@ -44,7 +44,7 @@ _CATEGORIES = (
 )
 _KEYS = ("User Safety", "Response Safety", "Safety Categories")
 _LINE = re.compile(r"(User Safety|Response Safety|Safety Categories): (\S.*)")
-_EIGHT = re.compile(r"8b", re.IGNORECASE)
+_EIGHT = re.compile(r"(?<![\d.])8b(?![a-z\d])", re.IGNORECASE)
 
 
 class Nemotron(GuardModel):

@@ -101,13 +101,16 @@ class OpenAIModeration(Judge):
         if result.flagged != any(result.categories.values()):
             return _unparsable("flagged and categories contradict each other")
         known = self.policy.codes.get(_TAXONOMY, FrozenDict())
+        missing = sorted(set(known) - set(result.categories))
+        if missing:
+            return _unparsable(f"there is no word on {', '.join(missing)}, which {self.policy.id} maps")
         flagged = {
             code: f"OpenAI moderation: {code} (score {score:.2f})"
             for code, score in result.category_scores.items()
             if result.categories[code]
             or score >= self.policy.threshold(known[code].category if code in known else "", self.band)
         }
-        scores = highest(self.policy, _TAXONOMY, result.category_scores)
+        scores = highest(self.policy, self.band, _TAXONOMY, result.category_scores)
         return assessed(self.policy, _TAXONOMY, flagged, scores=scores, cost_usd=0.0)
 
 

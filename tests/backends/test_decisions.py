@@ -102,6 +102,15 @@ def test_what_is_no_decision_is_refused(model: HuggingFace, prompts: list[list[i
         decide(model, prompts, choices)
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_an_error(
+    model: HuggingFace, monkeypatch: pytest.MonkeyPatch, broken: float
+) -> None:
+    monkeypatch.setattr(HuggingFace, "step", lambda *_: (np.array([0.0, broken, 1.0], dtype=np.float32), None))
+    with pytest.raises(BackendError, match="logits are not numbers"):
+        decide(model, [[5]], ["A", "B"])
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     return tiny_tokenizer(CONTROL, chat_template=TEMPLATE)

@@ -13,7 +13,18 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+MODERATED = (
+    *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm"),
+    *("self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic"),
+)
 STORY = "Once there was a fox who lived by the sea."
+
+
+def moderated(*, hate: bool) -> dict[str, object]:
+    """A result of OpenAI's moderation endpoint."""
+    flags = {name: hate and name == "hate" for name in MODERATED}
+    return {"flagged": hate, "categories": flags, "category_scores": {n: 0.9 if f else 0.01 for n, f in flags.items()}}
+
 
 GOOD = {
     "llama-guard": "safe",
@@ -28,8 +39,7 @@ GOOD = {
     "gpt-oss-safeguard": '{"id": "{number}", "violation": 0, "policy_category": "none", "rule_ids": [], '
     '"confidence": "high", "rationale": "calm"}',
     "any chat model": '{"id": "{number}", "findings": [], "verdict": "pass"}',
-    "openai-moderation": '{"results": [{"flagged": false, "categories": {"hate": false}, '
-    '"category_scores": {"hate": 0.01}}]}',
+    "openai-moderation": json.dumps({"results": [moderated(hate=False)]}),
 }
 BAD = {
     "llama-guard": "unsafe\nS1",
@@ -45,8 +55,7 @@ BAD = {
     '"confidence": "high", "rationale": "a blow"}',
     "any chat model": '{"id": "{number}", "findings": [{"category": "violence", "severity": "severe", "quote": "fox", '
     '"rationale": "a blow"}], "verdict": "fail"}',
-    "openai-moderation": '{"results": [{"flagged": true, "categories": {"hate": true}, '
-    '"category_scores": {"hate": 0.9}}]}',
+    "openai-moderation": json.dumps({"results": [moderated(hate=True)]}),
 }
 PASSING = {
     *GOOD.values(),

@@ -151,3 +151,12 @@ def test_control_tokens_in_a_text_are_text(make: Make) -> None:
     model.chances("A day. [SEP] [PAD] [CLS] The end.")
     [ids] = seen[0].tolist()
     assert [ids.count(tokenizer.convert_tokens_to_ids(t)) for t in ("[CLS]", "[SEP]", "[PAD]")] == [1, 1, 0]
+
+
+def test_broken_weights_are_an_error(make: Make) -> None:
+    spec = make("BENIGN", "MALICIOUS")
+    model = _load(spec.partition("hf:")[2], "cpu")
+    model._model.classifier.bias.data.fill_(float("nan"))
+    verdict = judge(spec, policy=mapped(0.5, MALICIOUS="hate"), codes="mine", device="cpu").invoke("A day.")
+    assert verdict.outcome == "error"
+    assert "not numbers" in verdict.detail

@@ -13,6 +13,7 @@ from loopback import completion, serving
 from taleward.core.errors import ConfigurationError, MissingKey, UnknownName
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import JUDGES, Judge, judge
+from taleward.moderation.policy import load_policy
 
 STORY = Passage(text="The fox slept.", context="A fox lived by the sea.")
 
@@ -98,7 +99,7 @@ def test_a_client_that_cannot_tell_the_template_is_an_error() -> None:
 
 
 def moderation(**scores: float) -> dict[str, Any]:
-    names = ("violence", "hate", "sexual", "harassment/threatening")
+    names = load_policy("kids").codes["openai-moderation"]
     values = {name: scores.get(name, 0.01) for name in names}
     flags = {name: value > 0.7 for name, value in values.items()}
     result = {"flagged": any(flags.values()), "categories": flags, "category_scores": values}
@@ -126,6 +127,16 @@ def test_openais_moderation_with_a_category_that_nobody_mapped() -> None:
         verdict = guard.invoke("It rained.")
     assert verdict.outcome == "fail"
     assert verdict.detail == "openai-moderation flags weather, which kids@1 maps to no category"
+
+
+def test_openais_moderation_without_a_word_on_a_category_is_unparsable() -> None:
+    answer = moderation()
+    for part in ("categories", "category_scores"):
+        del answer["results"][0][part]["self-harm"]
+    with asked("openai-moderation", lambda *_: answer) as (guard, _):
+        verdict = guard.invoke("It rained.")
+    assert verdict.outcome == "unparsable"
+    assert verdict.detail == "openai-moderation: there is no word on self-harm, which kids@1 maps"
 
 
 def test_openais_moderation_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
