@@ -37,13 +37,18 @@ class Decision(NamedTuple):
     mass: float
 
 
-def local_model(model: BaseChatModel) -> HuggingFace | None:
-    """The model behind an `hf:` chat model, loaded; `None` for every other chat model."""
+def runs_here(model: BaseChatModel) -> bool:
+    """Whether it is an `hf:` chat model, so that its logits can be had."""
     from taleward.backends.local import LocalChat
 
-    if not isinstance(model, LocalChat) or model.engine != "transformers":
+    return isinstance(model, LocalChat) and model.engine == "transformers"
+
+
+def local_model(model: BaseChatModel) -> HuggingFace | None:
+    """The model behind an `hf:` chat model, loaded; `None` for every other chat model."""
+    if not runs_here(model):
         return None
-    loaded: Any = model._loaded
+    loaded: Any = model._loaded  # type: ignore[attr-defined]
     return loaded  # type: ignore[no-any-return]
 
 

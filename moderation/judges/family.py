@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from taleward.backends.chat import chat_model
-from taleward.backends.decisions import Decision, decide, local_model
+from taleward.backends.decisions import Decision, decide, local_model, runs_here
 from taleward.backends.sampling import Sampling
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.core.frozen import FrozenDict
@@ -63,7 +64,7 @@ class GuardModel(Judge):
         policy: A policy, or the name or path of one; its `codes` say what the model's codes mean.
         band: A band of the policy.
         role: Whether the text is judged as a model's `response` or as a user's `prompt`.
-        price_usd: US dollars for a million tokens read and a million written, for the verdicts' cost.
+        price_usd: US dollars for a million tokens read and a million written, for the cost of written answers.
         least_mass: With logits, the probability in 0..1 that the format's answers must have together; below it the
             model would have said something else, and the verdict is `unparsable`.
         options: For the model, see `chat_model`.
@@ -133,17 +134,21 @@ class GuardModel(Judge):
         return local.prompt(question.turns, **question.template)
 
     def assess(self, passage: Passage) -> Assessment:
-        """Decide by logits where the model runs here and its format has a score; else read what it writes."""
+        """Decide by logits where the model runs here and its format has a score; else read what it writes.
+
+        Several questions to an API are asked at the same time.
+        """
         questions, local = self.questions(passage), local_model(self.model)
         if local is None:
-            return self.conclude(questions, [self._said(self._ask(q)) for q in questions])
+            with ContextThreadPoolExecutor(max_workers=len(questions)) as pool:
+                return self.conclude(questions, [self._said(message) for message in pool.map(self._ask, questions)])
         if self.choices:
             return self.decided(local, questions)
         return self.conclude(questions, [self.written(local, q) for q in questions])
 
     async def aassess(self, passage: Passage) -> Assessment:
-        """As `assess`; questions to an API are asked at the same time."""
-        if local_model(self.model) is not None:
+        """As `assess`, without blocking the event loop."""
+        if runs_here(self.model):
             return await asyncio.to_thread(self.assess, passage)
         questions = self.questions(passage)
         calls = (self.model.ainvoke(_messages(q), **self._extra(q)) for q in questions)
@@ -176,7 +181,7 @@ class GuardModel(Judge):
         flagged = {
             code: f"{self.family}: {code} (score {chance:.2f})"
             for code, chance in chances.items()
-            if code not in self.codes or chance >= self.policy.threshold(self.codes[code].category, self.band)
+            if chance >= self.policy.threshold(self.codes[code].category if code in self.codes else "", self.band)
         }
         return assessed(self.policy, self.family, flagged, scores=highest(self.policy, self.band, self.family, chances))
 

@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from guards import VARIANTS, reader
+from taleward.moderation.judges import Judge
+from taleward.moderation.judges.llama_guard import LlamaGuard
+from taleward.moderation.judges.llm import LLMJudge
+from taleward.moderation.judges.nemotron import Nemotron
+from taleward.moderation.judges.qwen3guard import Qwen3Guard
+from taleward.moderation.judges.safeguard import Safeguard
+from taleward.moderation.judges.wildguard import WildGuard
 
 CORPUS = [json.loads(line) for line in Path(__file__).with_name("malformed.jsonl").read_text("utf-8").splitlines()]
 READERS = {variant: reader(variant) for variant in VARIANTS}
@@ -105,7 +113,15 @@ def test_no_malformed_answer_passes(variant: str, record_property: pytest.Record
     assert not passed
 
 
-JSON = r'\{"id": "\{number\}", %s\}'
+@pytest.mark.parametrize("kind", [LlamaGuard, Qwen3Guard, WildGuard, Nemotron, Safeguard, LLMJudge])
+def test_none_passes_through_the_whole_judge(kind: type[Judge]) -> None:
+    answers = [row["answer"] for row in CORPUS[::20]]
+    asked = kind(FakeListChatModel(responses=answers))  # type: ignore[call-arg, arg-type]
+    verdicts = [asked.invoke("A calm day by the sea.") for _ in answers]
+    assert {verdict.outcome for verdict in verdicts} == {"unparsable"}
+    assert all(verdict.detail for verdict in verdicts)
+
+
 PASSING = {
     "llama-guard": r"safe",
     "shieldgemma": r"No",

@@ -121,6 +121,14 @@ def test_the_threshold_decides(folders: dict[str, str], name: str) -> None:
     assert failed.findings or failed.detail.startswith("P(unsafe) is ")
 
 
+def test_a_guideline_that_nobody_mapped_is_judged_by_the_bands_threshold(folders: dict[str, str]) -> None:
+    for threshold, outcome in ((1.0, "pass"), (0.0, "fail")):
+        policy = lenient(threshold).model_copy(update={"codes": {}})
+        verdict = guard(folders, "shieldgemma", least_mass=0.0, policy=policy).invoke(STORY)
+        assert verdict.outcome == outcome
+        assert ("flags dangerous, harassment, hate, sexual" in verdict.detail) == (outcome == "fail")
+
+
 @pytest.mark.parametrize("name", BY_LOGITS)
 def test_a_model_that_would_answer_otherwise_is_unparsable(folders: dict[str, str], name: str) -> None:
     verdict = guard(folders, name).invoke(STORY)
