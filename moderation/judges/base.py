@@ -111,7 +111,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         return await self._acall_with_config(self._aanswer, input, config, run_type="chain")
 
     def _answer(self, input: str | Passage) -> Verdict:
-        passage, begun = _passage(input), time.perf_counter()
+        passage, begun = as_passage(input), time.perf_counter()
         try:
             found = self.assess(passage) if passage.text.strip() else _BLANK
         except Exception as error:  # noqa: BLE001  whatever went wrong, nothing passes
@@ -119,7 +119,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         return self._verdict(found, begun)
 
     async def _aanswer(self, input: str | Passage) -> Verdict:
-        passage, begun = _passage(input), time.perf_counter()
+        passage, begun = as_passage(input), time.perf_counter()
         try:
             found = await self.aassess(passage) if passage.text.strip() else _BLANK
         except Exception as error:  # noqa: BLE001  whatever went wrong, nothing passes
@@ -185,7 +185,8 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
 _BLANK = Assessment(outcome="abstain", detail="the text is blank: there is nothing to judge")
 
 
-def _passage(input: str | Passage) -> Passage:
+def as_passage(input: str | Passage) -> Passage:
+    """What a judge was given, as a passage."""
     if isinstance(input, Passage):
         return input
     if isinstance(input, str):
