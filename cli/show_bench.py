@@ -45,6 +45,9 @@ def show_bench(report: BenchReport) -> None:
         if without:
             said = f"{judge.judge} had no plain answer on {without} texts; they count as not released."
             _out.print(Text(said, style="yellow"))
+        if judge.cached:
+            said = f"{judge.judge}: {judge.cached} answers came from the cache; latency and cost are the cache's."
+            _out.print(Text(said, style="yellow"))
     _by_category(report.judges)
     if report.comparisons:
         _comparisons(report)

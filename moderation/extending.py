@@ -11,8 +11,6 @@ from typing import Any
 
 from taleward.core.files import Location, guess
 
-_MENTIONS = ("tolerance", "thresholds")
-
 
 def merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """The patch laid over the base; neither is changed.
@@ -50,13 +48,18 @@ def lost_removals(
 
 
 def without_categories(policy: Mapping[str, Any], removed: Collection[str]) -> dict[str, Any]:
-    """A policy's data without the bands' words on categories that are to be taken away."""
-    bands = {
-        name: {k: _without(v, removed) if k in _MENTIONS else v for k, v in band.items()}
-        for name, band in policy["bands"].items()
-    }
-    return {**policy, "bands": bands}
+    """A policy's data where nothing but `categories` names the categories that are to be taken away."""
+    return {part: said if part == "categories" else _unnamed(said, removed) for part, said in policy.items()}
 
 
-def _without(rules: Mapping[str, Any], removed: Collection[str]) -> dict[str, Any]:
-    return {category: value for category, value in rules.items() if category not in removed}
+def _unnamed(said: Any, removed: Collection[str]) -> Any:
+    if isinstance(said, Mapping):
+        kept = {key: value for key, value in said.items() if key not in removed and not _names(value, removed)}
+        return {key: _unnamed(value, removed) for key, value in kept.items()}
+    if isinstance(said, list):
+        return [_unnamed(value, removed) for value in said if not _names(value, removed)]
+    return said
+
+
+def _names(value: Any, removed: Collection[str]) -> bool:
+    return isinstance(value, str) and value in removed

@@ -52,6 +52,7 @@ class Entry(Frozen):
     """A verdict without the words of its text."""
 
     outcome: Outcome
+    calibration: str | None
     scores: FrozenDict[str, Probability]
     findings: tuple[_Found, ...]
     detail: Words
@@ -74,7 +75,11 @@ class Entry(Frozen):
             for f in verdict.findings
         )
         return cls(
-            outcome=verdict.outcome, scores=verdict.scores, findings=findings, detail=_hidden(verdict.detail, passage)
+            outcome=verdict.outcome,
+            calibration=verdict.calibration,
+            scores=verdict.scores,
+            findings=findings,
+            detail=_hidden(verdict.detail, passage),
         )
 
     def verdict(self, passage: Passage, judge: str, policy: str, band: str) -> Verdict:
@@ -99,6 +104,7 @@ class Entry(Frozen):
             findings=findings,
             detail=_shown(self.detail, passage),
             cached=True,
+            calibration=self.calibration,
         )
 
 

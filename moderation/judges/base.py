@@ -22,6 +22,8 @@ from taleward.moderation.language import seems_foreign
 from taleward.moderation.policy import load_policy
 from taleward.moderation.windows import Window
 
+_SHOWN = 12
+
 
 class Assessment(Frozen):
     """What a judge found, before the policy's word on it.
@@ -70,6 +72,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         self.band = band
         self.rules = self.policy
         self.calibration: Calibration | None = None
+        self._calibration_id: str | None = None
 
     def calibrated(self, calibration: Calibration | str | Path) -> Self:
         """A copy of this judge that decides by fitted scores and thresholds.
@@ -92,6 +95,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         fitted.check(self.spec, self.policy, self.band)
         made = copy.copy(self)
         made.calibration, made.rules = fitted, fitted.rules(self.policy)
+        made._calibration_id = fitted.sha256[:_SHOWN]
         return made
 
     @abstractmethod
@@ -137,6 +141,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             detail=found.detail,
             latency_s=time.perf_counter() - begun,
             cost_usd=found.cost_usd,
+            calibration=self._calibration_id,
         )
 
     def english_only(self, found: Assessment, text: str, windows: Iterable[Window], begin: int) -> Assessment:

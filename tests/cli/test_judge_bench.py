@@ -44,6 +44,13 @@ def test_bench_as_table_json_and_plots(data: str, in_tmp: Path) -> None:
     assert not (in_tmp / ".taleward").exists()
 
 
+def test_with_a_cache_no_text_is_judged_twice(data: str) -> None:
+    options = ("--judge", "lexicon", "--cache", "kept.db", "--no-mlflow", "--resamples", "0")
+    first, second = (run("judge-bench", data, *options, *COLUMNS)[1] for _ in range(2))
+    assert "from the cache" not in first
+    assert "lexicon: 85 answers came from the cache; latency and cost are the cache's." in second
+
+
 def test_calibrate_then_judge_by_it(data: str, in_tmp: Path) -> None:
     (in_tmp / "own").mkdir()
     (in_tmp / "own/own.yaml").write_text("extends: kids\nname: own\nversion: '1'\n")

@@ -18,6 +18,7 @@ from taleward.core.verdict import Finding
 from taleward.moderation.calibration import Calibration, Isotonic, Platt, Target, load_calibration
 from taleward.moderation.fitting import Unfit, fit_calibration, fit_category, fit_curve, pick_threshold
 from taleward.moderation.judges import Assessment, judge
+from taleward.moderation.judges.cached import CachedJudge
 from taleward.moderation.judges.cascade import Cascade, risk
 from taleward.moderation.labelled import Labelled, LabelledData
 
@@ -171,6 +172,8 @@ def test_a_judge_decides_by_fitted_scores_and_thresholds() -> None:
     assert strict.categories == ("violence",)
     assert "the fitted score 0.40 is at least 0.30" in strict.findings[0].rationale
     assert plain.calibration is None
+    assert plain.invoke("0.8").calibration is None
+    assert strict.calibration == by_hand(0.3).sha256[:12]
 
 
 def test_in_a_fitted_category_the_score_rules_and_elsewhere_findings_still_fail() -> None:
@@ -182,6 +185,15 @@ def test_in_a_fitted_category_the_score_rules_and_elsewhere_findings_still_fail(
     assert Scorer(found("hate")).calibrated(by_hand(0.7)).invoke("0.3").outcome == "fail"
     assert Scorer(outcome="fail").calibrated(by_hand(0.7)).invoke("0.3").outcome == "fail"
     assert Scorer().calibrated(by_hand(0.7)).invoke("words").outcome == "unparsable"
+
+
+def test_a_cache_keeps_calibrations_apart(tmp_path: Path) -> None:
+    plain = CachedJudge(Scorer(), tmp_path / "v.db")
+    strict = plain.calibrated(by_hand(0.3))
+    assert [plain.invoke("0.3").outcome, strict.invoke("0.3").outcome] == ["pass", "fail"]
+    assert strict.invoke("0.3").cached
+    assert strict.invoke("0.3").calibration == by_hand(0.3).sha256[:12]
+    assert (strict.rules.threshold("violence", "6-8"), plain.rules.threshold("violence", "6-8")) == (0.3, 0.5)
 
 
 def test_scores_are_read_by_the_rules_that_they_were_decided_by() -> None:
