@@ -12,6 +12,7 @@ import typer
 
 from taleward.cli.judge_bench import calibrate, judge_bench
 from taleward.cli.policy import policy as policy_app
+from taleward.cli.store import store_app
 from taleward.core.errors import InvalidFile, UnknownName
 from taleward.core.redact import redact
 
@@ -25,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(store_app)
 app.add_typer(policy_app, name="policy")
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,6 +17,7 @@ from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
 from taleward.core.redact import redact
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
+from taleward.moderation.blocking import in_thread
 from taleward.moderation.calibration import Calibration, load_calibration
 from taleward.moderation.language import seems_foreign
 from taleward.moderation.policy import load_policy
@@ -104,7 +105,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Judge without blocking the event loop; by default `assess` in a thread."""
-        return await asyncio.to_thread(self.assess, passage)
+        return await in_thread(partial(self.assess, passage))
 
     def invoke(self, input: str | Passage, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
         """The verdict on a text; exceptions become outcome `error`."""

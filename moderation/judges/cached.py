@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from taleward.core.redact import redact
 from taleward.core.tale import digest
 from taleward.core.verdict import Passage, Verdict
+from taleward.moderation.blocking import in_thread
 from taleward.moderation.calibration import Calibration
 from taleward.moderation.identity import identity
 from taleward.moderation.judges.base import Assessment, Judge, as_passage
@@ -62,11 +63,11 @@ class CachedJudge(Judge):
 
     async def _aanswer(self, input: str | Passage) -> Verdict:
         passage = as_passage(input)
-        found = await asyncio.to_thread(self._look_up, passage)
+        found = await in_thread(partial(self._look_up, passage))
         if found is not None:
             return found
         verdict = await self.judge.ainvoke(passage)
-        await asyncio.to_thread(self._keep, verdict, passage)
+        await in_thread(partial(self._keep, verdict, passage))
         return verdict
 
     def _look_up(self, passage: Passage) -> Verdict | None:
