@@ -34,6 +34,7 @@ app.command()(calibrate)
 Band = Annotated[str, typer.Option(help="Age band of the policy.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]
 JudgeSpec = Annotated[str, typer.Option("--judge", help="embedded:judge, lexicon, or a chat model's spec.")]
+CalibrationFile = Annotated[Path | None, typer.Option(help="Fitted scores and thresholds; see `taleward calibrate`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a page.")]
 Templates = Annotated[Path | None, typer.Option(help="A folder with templates of your own.")]
 Folder = Annotated[Path, typer.Option("--folder", help="Where the record is kept.")]
@@ -52,6 +53,7 @@ def tell(
     judge: JudgeSpec = "embedded:judge",
     policy: PolicyName = "kids",
     band: Band = "6-8",
+    calibration: CalibrationFile = None,
     attempts: Annotated[int, typer.Option(min=1, help="Verdicts asked for at most.")] = 3,
     seconds: Annotated[float, typer.Option(min=1.0, help="Budget of time for all attempts.")] = 120.0,
     seed: Annotated[int | None, typer.Option(help="The same seed tells the same tale.")] = None,
@@ -78,7 +80,7 @@ def tell(
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
     with working("loading the models"):
         writer = StoryChain(model, chosen, policy=policy, band=band, seed=seed, **options)
-        checker = make_judge(judge, policy=policy, band=band)
+        checker = make_judge(judge, policy=policy, band=band, calibration=calibration)
         guard = Guard(writer, checker, attempts=attempts, seconds=seconds, keep_drafts=True)
     if stream and not as_json:
         tale = show_stream(guard.stream(values))
@@ -100,6 +102,7 @@ def judge(
     judge: JudgeSpec = "embedded:judge",
     policy: PolicyName = "kids",
     band: Band = "6-8",
+    calibration: CalibrationFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a text and mark what speaks against it. Exit code 0: it passed, 3: it did not."""
@@ -108,7 +111,7 @@ def judge(
 
     text = _read_text(file)
     with working("judging"):
-        verdict = make_judge(judge, policy=policy, band=band).invoke(text)
+        verdict = make_judge(judge, policy=policy, band=band, calibration=calibration).invoke(text)
     if as_json:
         sys.stdout.write(verdict.model_dump_json(indent=2) + "\n")
     else:

@@ -29,6 +29,8 @@ HarmfulLabel = Annotated[list[str] | None, typer.Option(help="A label that means
 OneCategory = Annotated[str | None, typer.Option("--category", help="What all harmful texts are harmful for.")]
 Resamples = Annotated[int, typer.Option(min=0, help="Bootstrap resamples.")]
 Seed = Annotated[int, typer.Option(help="Of the resamples.")]
+BaseUrl = Annotated[str | None, typer.Option(help="Server of an openai: judge.")]
+Cache = Annotated[Path | None, typer.Option(help="A file that keeps verdicts, so that no text is judged twice.")]
 Plots = Annotated[Path | None, typer.Option(help="A folder for the plots.")]
 
 
@@ -37,6 +39,8 @@ def judge_bench(
     judge: Spec,
     policy: PolicyName = "kids",
     band: BandName = "6-8",
+    base_url: BaseUrl = None,
+    cache: Cache = None,
     calibration: Annotated[list[Path] | None, typer.Option(help="A calibration to measure as a further judge.")] = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
@@ -68,17 +72,16 @@ def judge_bench(
     from taleward.evaluation.judge_run import record_bench
     from taleward.evaluation.recorder import store_uri
     from taleward.moderation.calibration import load_calibration
-    from taleward.moderation.judges import judge as make
 
     rules, texts = _texts(data, policy, band, (text_column, label_column, category_column), harmful_label, category)
     judges: dict[str, Judge] = {}
     for spec in judge:
-        judges[_new(spec, judges)] = make(spec, policy=rules, band=band)
+        judges[_new(spec, judges)] = _judge(spec, rules, band, base_url, cache)
     for path in calibration or ():
         fitted = load_calibration(path)
-        judges[_new(f"{fitted.judge} + {path.name}", judges)] = make(
-            fitted.judge, policy=rules, band=band, calibration=fitted
-        )
+        judges[_new(f"{fitted.judge} + {path.name}", judges)] = _judge(
+            fitted.judge, rules, band, base_url, cache
+        ).calibrated(fitted)
     with _progress(len(texts.rows) * len(judges)) as step:
         report = measure(
             judges,
@@ -107,6 +110,8 @@ def calibrate(
     judge: Annotated[str, typer.Option(help="The judge's spec.")],
     policy: PolicyName = "kids",
     band: BandName = "6-8",
+    base_url: BaseUrl = None,
+    cache: Cache = None,
     recall: Annotated[float | None, typer.Option(help="Reach at least this recall, 0..1.")] = None,
     false_alarms: Annotated[float | None, typer.Option(help="Or at most this share of false alarms, 0..1.")] = None,
     method: Annotated[str, typer.Option(help="platt, or isotonic for a thousand texts and more.")] = "platt",
@@ -130,7 +135,6 @@ def calibrate(
     from taleward.evaluation.judge_plots import calibration_plots, save_plots
     from taleward.moderation.calibration import Target
     from taleward.moderation.fitting import fit_calibration
-    from taleward.moderation.judges import judge as make
 
     if method not in ("platt", "isotonic"):
         raise UnknownName("method", method, ("platt", "isotonic"))
@@ -139,7 +143,7 @@ def calibrate(
     if len(named) != 1 or not 0 < named[0][1] < 1:
         raise typer.BadParameter("give --recall or --false-alarms, one of them, above 0 and below 1")
     rules, texts = _texts(data, policy, band, (text_column, label_column, category_column), harmful_label, category)
-    made = make(judge, policy=rules, band=band)
+    made = _judge(judge, rules, band, base_url, cache)
     with _progress(len(texts.rows)) as step:
         verdicts = []
         for row in texts.rows:
@@ -185,6 +189,15 @@ def _texts(
         raise UnknownName(f"category of policy {rules.id!r}", category, rules.categories)
     named = Columns(*columns, harmful=tuple(harmful or ()))
     return rules, read_labelled(data, named, known=tuple(rules.categories), category=category)
+
+
+def _judge(spec: str, rules: Policy, band: str, base_url: str | None, cache: Path | None) -> Judge:
+    from taleward.moderation.judges import judge as make
+    from taleward.moderation.judges.cached import CachedJudge
+
+    options = {"base_url": base_url} if base_url is not None and spec.startswith("openai:") else {}
+    made = make(spec, policy=rules, band=band, **options)
+    return made if cache is None else CachedJudge(made, cache)
 
 
 def _new(name: str, judges: dict[str, Judge]) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from taleward.evaluation.judge_bench import BenchReport, JudgeFigures
@@ -46,6 +45,9 @@ def show_bench(report: BenchReport) -> None:
         if without:
             said = f"{judge.judge} had no plain answer on {without} texts; they count as not released."
             _out.print(Text(said, style="yellow"))
+        if judge.cached:
+            said = f"{judge.judge}: {judge.cached} answers came from the cache; latency and cost are the cache's."
+            _out.print(Text(said, style="yellow"))
     _by_category(report.judges)
     if report.comparisons:
         _comparisons(report)
@@ -73,16 +75,15 @@ def show_calibration(fitted: Calibration) -> None:
 
 
 def _by_category(judges: Iterable[JudgeFigures]) -> None:
-    rows = [(name, j.judge, c) for j in judges for name, c in j.categories.items()]
-    if not rows:
-        return
-    head = ("F1", "recall", "alarms", "AUC", "AP", "ECE")
-    names = (Column("category", overflow="fold"), Column("judge", overflow="fold"), "harmful")
-    table = Table(*names, *head, title="by category, at its threshold", box=SIMPLE_HEAD)
-    for name, judge, c in sorted(rows, key=lambda r: r[0]):
-        figures = (c.f1, c.recall, c.false_alarms, c.auc, c.average_precision, c.ece)
-        table.add_row(Text(name), Text(judge), f"{c.harmful} of {c.texts}", *(f"{f:.3f}" for f in figures))
-    _out.print(table)
+    for judge in judges:
+        if not judge.categories:
+            continue
+        table = Table("category", "harmful", "F1", "recall", "false alarms", "AUC", "AP", "ECE")
+        table.title = f"{escape(judge.judge)} by category, at its threshold"
+        for name, c in judge.categories.items():
+            figures = (c.f1, c.recall, c.false_alarms, c.auc, c.average_precision, c.ece)
+            table.add_row(Text(name), f"{c.harmful} of {c.texts}", *(f"{f:.3f}" for f in figures))
+        _out.print(table)
 
 
 def _comparisons(report: BenchReport) -> None:

@@ -104,6 +104,9 @@ class Verdict(Frozen):
         detail: Why there is no plain answer (`abstain`, `unparsable`, `error`), or a remark.
         latency_s: Seconds from question to answer.
         cost_usd: What the answer cost, `None` where that is not known.
+        cached: Whether the answer was there already and no judge was asked.
+        calibration: The beginning of the SHA-256 of the fitted scores and thresholds that it was decided by; `None`
+            where the policy's own held.
     """
 
     outcome: Outcome
@@ -115,6 +118,8 @@ class Verdict(Frozen):
     detail: str = ""
     latency_s: float = Field(default=0.0, ge=0.0)
     cost_usd: float | None = Field(default=None, ge=0.0)
+    cached: bool = False
+    calibration: str | None = None
 
     @property
     def passed(self) -> bool:

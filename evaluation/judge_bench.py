@@ -80,6 +80,7 @@ class JudgeFigures(Frozen):
         latency_p95_s: 95th percentile of them.
         cost_usd: What all answers cost; `None` where the judge does not say.
         costs_known: How many answers said what they cost.
+        cached: How many answers came from a cache; of those, latency and cost are the cache's.
         precision_recall: Points of the curve, recall then precision, at most 200 of them.
         reliability: The reliability diagram behind `ece`.
         categories: Figures by category, where the data names categories.
@@ -103,6 +104,7 @@ class JudgeFigures(Frozen):
     latency_p95_s: float
     cost_usd: float | None
     costs_known: int
+    cached: int
     precision_recall: tuple[tuple[float, float], ...]
     reliability: tuple[Bin, ...]
     categories: FrozenDict[str, CategoryFigures]
@@ -314,6 +316,7 @@ def _figures(
         latency_p95_s=float(np.quantile(latencies, 0.95)),
         cost_usd=sum(costs) if costs else None,
         costs_known=len(costs),
+        cached=sum(v.cached for v in verdicts),
         precision_recall=tuple((float(recall[k]), float(precision[k])) for k in kept),
         reliability=diagram,
         categories=FrozenDict(_by_category(judge, data, verdicts)),

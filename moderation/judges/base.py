@@ -23,6 +23,8 @@ from taleward.moderation.language import seems_foreign
 from taleward.moderation.policy import load_policy
 from taleward.moderation.windows import Window
 
+_SHOWN = 12
+
 
 class Assessment(Frozen):
     """What a judge found, before the policy's word on it.
@@ -71,6 +73,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         self.band = band
         self.rules = self.policy
         self.calibration: Calibration | None = None
+        self._calibration_id: str | None = None
 
     def calibrated(self, calibration: Calibration | str | Path) -> Self:
         """A copy of this judge that decides by fitted scores and thresholds.
@@ -93,6 +96,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         fitted.check(self.spec, self.policy, self.band)
         made = copy.copy(self)
         made.calibration, made.rules = fitted, fitted.rules(self.policy)
+        made._calibration_id = fitted.sha256[:_SHOWN]
         return made
 
     @abstractmethod
@@ -112,7 +116,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         return await self._acall_with_config(self._aanswer, input, config, run_type="chain")
 
     def _answer(self, input: str | Passage) -> Verdict:
-        passage, begun = _passage(input), time.perf_counter()
+        passage, begun = as_passage(input), time.perf_counter()
         try:
             found = self.assess(passage) if passage.text.strip() else _BLANK
         except Exception as error:  # noqa: BLE001  whatever went wrong, nothing passes
@@ -120,7 +124,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         return self._verdict(found, begun)
 
     async def _aanswer(self, input: str | Passage) -> Verdict:
-        passage, begun = _passage(input), time.perf_counter()
+        passage, begun = as_passage(input), time.perf_counter()
         try:
             found = await self.aassess(passage) if passage.text.strip() else _BLANK
         except Exception as error:  # noqa: BLE001  whatever went wrong, nothing passes
@@ -138,6 +142,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             detail=found.detail,
             latency_s=time.perf_counter() - begun,
             cost_usd=found.cost_usd,
+            calibration=self._calibration_id,
         )
 
     def english_only(self, found: Assessment, text: str, windows: Iterable[Window], begin: int) -> Assessment:
@@ -186,7 +191,8 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
 _BLANK = Assessment(outcome="abstain", detail="the text is blank: there is nothing to judge")
 
 
-def _passage(input: str | Passage) -> Passage:
+def as_passage(input: str | Passage) -> Passage:
+    """What a judge was given, as a passage."""
     if isinstance(input, Passage):
         return input
     if isinstance(input, str):

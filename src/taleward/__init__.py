@@ -39,15 +39,21 @@ if TYPE_CHECKING:
     from taleward.core.policy import Band, Category, Policy
     from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
+    from taleward.evaluation.judge_bench import judge_bench
     from taleward.evaluation.recorder import MlflowRecorder
     from taleward.moderation.best import BestOf
+    from taleward.moderation.calibration import Calibration, Target, load_calibration
     from taleward.moderation.evidence import evidence
+    from taleward.moderation.fitting import fit_calibration
     from taleward.moderation.guard import Guard
     from taleward.moderation.guarded_chat import GuardedChat
     from taleward.moderation.judges import Judge, judge
+    from taleward.moderation.judges.cached import CachedJudge
     from taleward.moderation.judges.cascade import Cascade, Zone, fit_zone
     from taleward.moderation.judges.ensemble import Ensemble
+    from taleward.moderation.labelled import Columns, read_labelled
     from taleward.moderation.policy import load_policy, policy_names
+    from taleward.moderation.verdict_cache import VerdictCache
     from taleward.stores.answers import AnswerCache
     from taleward.stores.chat_cache import CachedChat
     from taleward.stores.chroma_store import ChromaStore
@@ -68,9 +74,12 @@ __all__ = [
     "BestOf",
     "CachedChat",
     "CachedEmbeddings",
+    "CachedJudge",
+    "Calibration",
     "Cascade",
     "Category",
     "ChromaStore",
+    "Columns",
     "ConfigurationError",
     "Decision",
     "DoneEvent",
@@ -103,21 +112,27 @@ __all__ = [
     "Tale",
     "TaleMemory",
     "TalewardError",
+    "Target",
     "Template",
     "TextEvent",
     "UnknownName",
     "Verdict",
+    "VerdictCache",
     "VerdictEvent",
     "Zone",
     "chat_model",
     "convert_langchain_faiss",
     "embeddings",
     "evidence",
+    "fit_calibration",
     "fit_zone",
     "judge",
+    "judge_bench",
+    "load_calibration",
     "load_policy",
     "load_template",
     "policy_names",
+    "read_labelled",
     "template_names",
 ]
 
@@ -151,15 +166,21 @@ _HOMES = {
     "core.policy": ("Band", "Category", "Policy"),
     "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
+    "evaluation.judge_bench": ("judge_bench",),
     "evaluation.recorder": ("MlflowRecorder",),
     "moderation.best": ("BestOf",),
+    "moderation.calibration": ("Calibration", "Target", "load_calibration"),
     "moderation.evidence": ("evidence",),
+    "moderation.fitting": ("fit_calibration",),
     "moderation.guard": ("Guard",),
     "moderation.guarded_chat": ("GuardedChat",),
     "moderation.judges": ("Judge", "judge"),
+    "moderation.judges.cached": ("CachedJudge",),
     "moderation.judges.cascade": ("Cascade", "Zone", "fit_zone"),
     "moderation.judges.ensemble": ("Ensemble",),
+    "moderation.labelled": ("Columns", "read_labelled"),
     "moderation.policy": ("load_policy", "policy_names"),
+    "moderation.verdict_cache": ("VerdictCache",),
     "stores.answers": ("AnswerCache",),
     "stores.chat_cache": ("CachedChat",),
     "stores.chroma_store": ("ChromaStore",),
