@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from taleward.core.errors import ConfigurationError, UnknownName
+from taleward.core.redact import redact
 
 if TYPE_CHECKING:
     from taleward.core.policy import Policy
+    from taleward.evaluation.judge_bench import BenchReport
     from taleward.moderation.judges import Judge
     from taleward.moderation.labelled import LabelledData
 
@@ -68,12 +70,14 @@ def judge_bench(
     from taleward.cli.show import say
     from taleward.cli.show_bench import show_bench
     from taleward.evaluation.judge_bench import judge_bench as measure
-    from taleward.evaluation.judge_plots import bench_plots, save_plots
-    from taleward.evaluation.judge_run import record_bench
-    from taleward.evaluation.recorder import store_uri
+    from taleward.evaluation.judge_plots import bench_plots, check_plots, save_plots
     from taleward.moderation.calibration import load_calibration
 
     rules, texts = _texts(data, policy, band, (text_column, label_column, category_column), harmful_label, category)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+    if plots is not None:
+        check_plots()
     judges: dict[str, Judge] = {}
     for spec in judge:
         judges[_new(spec, judges)] = _judge(spec, rules, band, base_url, cache)
@@ -96,13 +100,11 @@ def judge_bench(
     show_bench(report)
     if json_file is not None:
         json_file.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    drawn = bench_plots(report) if plots is not None or mlflow else {}
     if plots is not None:
-        save_plots(drawn, plots)
-        say(f"plots in {plots}: {', '.join(drawn)}")
+        save_plots(bench_plots(report), plots)
+        say(f"plots in {plots}")
     if mlflow:
-        run = record_bench(report, store_uri(folder), drawn)
-        say(f"recorded in {folder / 'mlflow.db'} as run {run}; see it with: taleward ui")
+        _record(report, folder)
 
 
 def calibrate(
@@ -122,7 +124,7 @@ def calibrate(
     category: OneCategory = None,
     harmful_label: HarmfulLabel = None,
     least: Annotated[int, typer.Option(min=5, help="Harmful and harmless texts that a category needs.")] = 20,
-    resamples: Resamples = 200,
+    resamples: Annotated[int, typer.Option(min=10, help="Bootstrap resamples.")] = 200,
     seed: Seed = 0,
     plots: Plots = None,
 ) -> None:
@@ -132,7 +134,7 @@ def calibrate(
     """
     from taleward.cli.show import say
     from taleward.cli.show_bench import show_calibration
-    from taleward.evaluation.judge_plots import calibration_plots, save_plots
+    from taleward.evaluation.judge_plots import calibration_plots, check_plots, save_plots
     from taleward.moderation.calibration import Target
     from taleward.moderation.fitting import fit_calibration
 
@@ -143,6 +145,8 @@ def calibrate(
     if len(named) != 1 or not 0 < named[0][1] < 1:
         raise typer.BadParameter("give --recall or --false-alarms, one of them, above 0 and below 1")
     rules, texts = _texts(data, policy, band, (text_column, label_column, category_column), harmful_label, category)
+    if plots is not None:
+        check_plots()
     made = _judge(judge, rules, band, base_url, cache)
     with _progress(len(texts.rows)) as step:
         verdicts = []
@@ -198,6 +202,20 @@ def _judge(spec: str, rules: Policy, band: str, base_url: str | None, cache: Pat
     options = {"base_url": base_url} if base_url is not None and spec.startswith("openai:") else {}
     made = make(spec, policy=rules, band=band, **options)
     return made if cache is None else CachedJudge(made, cache)
+
+
+def _record(report: BenchReport, folder: Path) -> None:
+    from taleward.cli.show import say, warn
+    from taleward.evaluation.judge_plots import bench_plots
+    from taleward.evaluation.judge_run import record_bench
+    from taleward.evaluation.recorder import store_uri
+
+    try:
+        run = record_bench(report, store_uri(folder), bench_plots(report))
+    except Exception as error:  # noqa: BLE001  the bench is shown; only its record is lost
+        warn(f"the bench was not recorded: {type(error).__name__}: {redact(str(error))}")
+    else:
+        say(f"recorded in {folder / 'mlflow.db'} as run {run}; see it with: taleward ui")
 
 
 def _new(name: str, judges: dict[str, Judge]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from taleward.evaluation.judge_bench import BenchReport, JudgeFigures
@@ -21,7 +21,11 @@ _PLAIN = ("pass", "fail")
 def show_bench(report: BenchReport) -> None:
     """A column a judge, then the categories, then each two judges against each other."""
     _out.print(Text(f"{report.data}: {report.texts} texts, {report.harmful} of them harmful\n"))
-    table = Table("", *(escape(j.judge) for j in report.judges), title="95 % bootstrap intervals in brackets")
+    table = Table(
+        "",
+        *(Column(escape(j.judge), overflow="fold") for j in report.judges),
+        title="95 % bootstrap intervals in brackets",
+    )
     rows = {
         "F1": "f1",
         "precision": "precision",
@@ -58,12 +62,12 @@ def show_calibration(fitted: Calibration) -> None:
     data = f"{fitted.data.name}: {fitted.data.texts} texts, {fitted.data.harmful} of them harmful"
     _out.print(Text(f"{fitted.judge} under {fitted.policy} for ages {fitted.band}, {fitted.target}, by {data}\n"))
     if fitted.categories:
-        head = ("category", "texts (harmful)", "fails from", "recall", "false alarms", "AUC", "ECE before", "after")
+        head = ("category", "harmful", "fails from", "recall", "false alarms", "AUC", "ECE before", "after")
         table = Table(*head, title="on unseen texts; 95 % bootstrap intervals in brackets")
         for name, c in fitted.categories.items():
             rates = (_range(c.threshold), _range(c.recall), _range(c.false_alarms))
             errors = (f"{c.auc:.3f}", f"{c.ece_before:.3f}", f"{c.ece_after:.3f}")
-            table.add_row(Text(name), f"{c.texts} ({c.harmful})", *rates, *errors)
+            table.add_row(Text(name), f"{c.harmful} of {c.texts}", *rates, *errors)
         _out.print(table)
     reasons: dict[str, list[str]] = {}
     for name, why in fitted.left_alone.items():

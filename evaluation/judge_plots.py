@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 _INCH = 6.0
 
 
+def check_plots() -> None:
+    """Tell before hours of judging that nothing can be drawn.
+
+    Raises:
+        MissingExtra: The extra `calibration` is not installed.
+    """
+    _square("", "", "")
+
+
 def bench_plots(report: BenchReport) -> dict[str, Figure]:
     """The precision-recall curves and the reliability diagram of all judges, by file name.
 

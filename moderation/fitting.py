@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Method = Literal["platt", "isotonic"]
 _FOLDS = 5
+_FEWEST = 10
 
 
 class Unfit(Exception):
@@ -47,24 +48,29 @@ def fit_calibration(
     that are harmful for something else say nothing about it and are left out of it. A category with too few labels, or
     where the target cannot be reached, is left alone, and the result says why.
 
+    Fit on texts like those that will be judged, in length too: a guard that streams asks about single sentences.
+
     Args:
         judge: A judge that gives scores, without a calibration.
         data: Labelled texts with categories.
         target: What each threshold has to reach.
         method: `platt` for few texts; `isotonic` where there are a thousand or more (Niculescu-Mizil, Caruana 2005).
         least: How many harmful, and how many harmless, texts a category needs.
-        resamples: Bootstrap resamples for the ranges.
+        resamples: Bootstrap resamples for the ranges, at least 10.
         seed: Of the resamples and folds.
         verdicts: The judge's verdicts on the texts, where it has been asked already.
 
     Raises:
-        ConfigurationError: The judge has a calibration or cannot have one, or no text names a category.
+        ConfigurationError: The judge has a calibration or cannot have one, no text names a category, or a number is out
+            of its range.
         MissingExtra: The extra `calibration` is not installed.
     """
     try:
         import sklearn  # noqa: F401
     except ImportError as error:
         raise MissingExtra("fitting a calibration", "calibration") from error
+    if resamples < _FEWEST:
+        raise ConfigurationError(f"resamples must be at least {_FEWEST}; got {resamples}.")
     if not judge.calibratable or judge.calibration is not None:
         raise ConfigurationError(
             f"judge {judge.spec!r} {'has a calibration already' if judge.calibration else 'combines others'}.",

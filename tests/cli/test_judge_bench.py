@@ -44,6 +44,17 @@ def test_bench_as_table_json_and_plots(data: str, in_tmp: Path) -> None:
     assert not (in_tmp / ".taleward").exists()
 
 
+@pytest.mark.filterwarnings("default")  # MLflow's own code warns
+def test_bench_is_recorded_and_a_store_that_fails_only_warns(data: str, in_tmp: Path) -> None:
+    options = ("--judge", "lexicon", "--resamples", "0")
+    run("judge-bench", data, *options, "--folder", "kept", *COLUMNS)
+    assert (in_tmp / "kept/mlflow.db").stat().st_size > 0
+    (in_tmp / "a file").write_text("")
+    done = CliRunner().invoke(app, ["judge-bench", data, *options, "--folder", "a file", *COLUMNS])
+    assert done.exit_code == 0
+    assert "the bench was not recorded: FileExistsError" in done.output
+
+
 def test_with_a_cache_no_text_is_judged_twice(data: str) -> None:
     options = ("--judge", "lexicon", "--cache", "kept.db", "--no-mlflow", "--resamples", "0")
     first, second = (run("judge-bench", data, *options, *COLUMNS)[1] for _ in range(2))
@@ -59,7 +70,7 @@ def test_calibrate_then_judge_by_it(data: str, in_tmp: Path) -> None:
         "calibrate", data, *options, "--false-alarms", "0.1", *COLUMNS, "--category", "violence", "--plots", "plots"
     )
     assert code == 0, page
-    assert "violence │ 85 (40)" in page
+    assert "violence │ 40 of 85" in page
     assert "left alone, 0 harmful and 45 harmless texts; 20 of each are needed: frightening, sexual" in " ".join(
         page.split()
     )

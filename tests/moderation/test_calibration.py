@@ -232,6 +232,8 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     data = labelled()
     with pytest.raises(ConfigurationError, match="'fake' has a calibration already"):
         fit_calibration(Scorer().calibrated(by_hand(0.5)), data, RECALL)
+    with pytest.raises(ConfigurationError, match="resamples must be at least 10; got 0"):
+        fit_calibration(Scorer(), data, RECALL, resamples=0)
     with pytest.raises(ConfigurationError, match="combines others"):
         fit_calibration(Cascade([Scorer(), Scorer()]), data, RECALL)
     bare = LabelledData("bare.csv", "0", tuple(Labelled(r.text, r.harmful) for r in data.rows))
