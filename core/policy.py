@@ -52,8 +52,8 @@ class Band(Frozen):
         thresholds: The score in 0..1 from which a classifier's answer fails, one for each category that
             differs from `threshold`.
         threshold: The score from which every other category fails.
-        reading_level: The highest school grade that a text may ask for, after Flesch and Kincaid (Kincaid et al. 1975);
-            `None` where any will do.
+        reading_level: The highest school grade that a text may ask for, as the judge `reading-level` measures it;
+            `None` leaves it to the band's ages.
     """
 
     ages: tuple[int, int]

@@ -20,13 +20,14 @@ _AGE_AT_0 = 4
 class ReadingLevel(Judge):
     """Fails a text that is too hard to read for the band.
 
-    The limit is the index that is read a year above the band's oldest age. A passage is measured behind its context,
+    The limit is the band's `reading_level`, or, where the policy sets none, the index that is read a year above the
+    band's oldest age. A passage is measured behind its context,
     for the index of one sentence says little. English alone; it abstains where a text is not.
 
     Args:
         policy: A policy, or the name or path of one.
         band: A band of the policy.
-        limit: The highest index that passes, where it is not to follow from the band's ages.
+        limit: The highest index that passes, where it is not to follow from the band.
 
     Raises:
         MissingExtra: The extra `reading` is not installed.
@@ -41,7 +42,9 @@ class ReadingLevel(Judge):
         if limit is not None and not 0 <= limit <= 20:
             raise ConfigurationError(f"limit is an index from 0 to 20; got {limit}.")
         self._index = textstat.textstat.automated_readability_index
-        self.limit = limit if limit is not None else self.policy.band(band).ages[1] + 1 - _AGE_AT_0
+        rules = self.policy.band(band)
+        usual = rules.ages[1] + 1 - _AGE_AT_0 if rules.reading_level is None else rules.reading_level
+        self.limit = usual if limit is None else limit
 
     def assess(self, passage: Passage) -> Assessment:
         """Measure the text behind its context."""
