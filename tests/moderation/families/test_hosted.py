@@ -79,10 +79,11 @@ def test_granite_4_1_is_asked_by_the_policys_own_definition() -> None:
         came,
     ):
         assert guard.invoke("A calm day.").outcome == "pass"
-    order = came[1]["messages"][-1]
-    assert order["role"] == "user"
-    assert "### Criteria: Hurting, killing or threatening people or animals" in order["content"]
-    assert "chat_template_kwargs" not in came[1]
+    orders = [body["messages"][-1] for body in came]
+    assert {order["role"] for order in orders} == {"user"}
+    # Questions go out at the same time, so they may come in any order.
+    assert any("### Criteria: Hurting, killing or threatening people or animals" in o["content"] for o in orders)
+    assert all("chat_template_kwargs" not in body for body in came)
 
 
 def test_an_answer_cut_at_the_limit_is_unparsable() -> None:
