@@ -16,7 +16,7 @@ from taleward.core.redact import redact
 
 if TYPE_CHECKING:
     from taleward.core.policy import Policy
-    from taleward.evaluation.judge_bench import BenchReport
+    from taleward.evaluation.judge_figures import BenchReport
     from taleward.moderation.judges import Judge
     from taleward.moderation.labelled import LabelledData
 

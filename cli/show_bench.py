@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from taleward.evaluation.judge_bench import BenchReport, JudgeFigures
+from taleward.evaluation.judge_figures import BenchReport, JudgeFigures
 from taleward.moderation.calibration import Calibration
 from taleward.moderation.metrics import Interval
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import BackendError, MissingExtra
-from taleward.evaluation.judge_bench import BenchReport, JudgeFigures
+from taleward.evaluation.judge_figures import BenchReport, JudgeFigures
 from taleward.evaluation.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet
 from taleward.moderation.metrics import Interval
 

@@ -17,7 +17,8 @@ from taleward.moderation.blocking import in_thread
 from taleward.moderation.calibration import Calibration
 from taleward.moderation.identity import identity
 from taleward.moderation.judges.base import Assessment, Judge, as_passage
-from taleward.moderation.verdict_cache import Entry, VerdictCache
+from taleward.moderation.verdict_cache import VerdictCache
+from taleward.moderation.verdict_entry import Entry
 
 _log = logging.getLogger(__name__)
 

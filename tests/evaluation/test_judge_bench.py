@@ -12,7 +12,8 @@ from sklearn import metrics as peer
 
 from fakes import FakeJudge
 from taleward.core.errors import ConfigurationError
-from taleward.evaluation.judge_bench import BenchReport, judge_bench, ranking
+from taleward.evaluation.judge_bench import judge_bench, ranking
+from taleward.evaluation.judge_figures import BenchReport
 from taleward.evaluation.judge_plots import bench_plots, save_plots
 from taleward.evaluation.judge_run import figures_of, record_bench
 from taleward.evaluation.recorder import store_uri

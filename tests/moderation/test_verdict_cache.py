@@ -24,7 +24,8 @@ from taleward.moderation.judges.cached import CachedJudge
 from taleward.moderation.judges.cascade import Cascade, Zone
 from taleward.moderation.judges.llm import LLMJudge
 from taleward.moderation.policy import load_policy
-from taleward.moderation.verdict_cache import Entry, VerdictCache
+from taleward.moderation.verdict_cache import VerdictCache
+from taleward.moderation.verdict_entry import Entry
 
 SECRET = "Zacharias Quill lives behind the bad mill."
 
