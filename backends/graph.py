@@ -124,3 +124,15 @@ class Session:
         """The outputs as numpy arrays, in the order in which they were declared."""
         found: list[Any] = self._session.run(None, dict(inputs))
         return found
+
+    def run_into(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """Read the inputs and write the outputs where they lie: all are contiguous numpy arrays.
+
+        An array may be both, as a cache is that grows in place.
+        """
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        for name, array in outputs.items():
+            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        self._session.run_with_iobinding(binding)

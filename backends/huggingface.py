@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from taleward.backends.sampling import Sampling, choose, generator
+from taleward.backends.frames import Instruction, Render, encode_text, frame
+from taleward.backends.sampling import Sampler, Sampling
 from taleward.core.errors import BackendError, MissingExtra
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _SMALL = 100_000_000
 """Parameters below which a model on a CPU runs on one thread."""
@@ -64,42 +70,109 @@ class HuggingFace:
 
     def encode(self, text: str) -> list[int]:
         """A text's tokens; what looks like a control token is text."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+        return encode_text(self._tokenizer, text)
 
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of some tokens; bytes that are no whole character become U+FFFD."""
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
+    def decode(self, tokens: Sequence[int], *, control: bool = False) -> str:
+        """The text of some tokens; bytes that are no whole character become U+FFFD.
 
-    def prompt(self, turns: Sequence[Mapping[str, Any]]) -> list[int]:
-        """The chat template's tokens; without a template, the texts joined by empty lines."""
+        Args:
+            tokens: Numbers of tokens.
+            control: Whether control tokens are spelled out; else they are left out.
+        """
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=not control))
+
+    def prompt(self, turns: Sequence[Mapping[str, Any]], **template: Any) -> list[int]:
+        """The chat template's tokens; without a template, the texts joined by empty lines.
+
+        What the turns say never becomes a control token.
+
+        Args:
+            turns: The conversation, with `role` and `content` each.
+            template: What the model's own template takes beside the turns, for example `guideline`.
+
+        Raises:
+            BackendError: The template cannot be filled with these turns.
+        """
         if self.chat_template:
-            encoded = self._tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, return_dict=True)
-            return list(encoded["input_ids"])
+            return self._templated(turns, {"add_generation_prompt": True, **template})
         ids = self.encode("\n\n".join(str(turn["content"]) for turn in turns))
         start = self._tokenizer.bos_token_id
         return ids if start is None else [start, *ids]
 
-    def tokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> Iterator[int]:
-        """Tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
+    def framed(self, render: Render, contents: Sequence[str]) -> list[int]:
+        """The tokens of a prompt in a format of one's own, for a model that brings no chat template; see `frame`."""
+        return frame(self._tokenizer, render, contents)
+
+    def _templated(self, turns: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> list[int]:
+        from jinja2 import TemplateError
+
+        said = [str(turn["content"]) for turn in turns if not isinstance(turn["content"], Instruction)]
+
+        def render(contents: Sequence[str], *, parts: bool) -> str:
+            rest = iter(contents)
+            filled: list[dict[str, Any]] = []
+            for turn in turns:
+                content = turn["content"] if isinstance(turn["content"], Instruction) else next(rest)
+                filled.append({**turn, "content": [{"type": "text", "text": content}] if parts else content})
+            return str(self._tokenizer.apply_chat_template(filled, tokenize=False, **options))
+
+        try:
+            return frame(self._tokenizer, lambda c: render(c, parts=False), said)
+        except (BackendError, TemplateError, TypeError) as error:
+            # Some templates (Llama Guard 3 1B, Llama Guard 4) take contents as lists of parts alone.
+            try:
+                return frame(self._tokenizer, lambda c: render(c, parts=True), said)
+            except (BackendError, TemplateError, TypeError):
+                raise BackendError(f"the chat template cannot be filled: {error}") from error
+
+    def step(self, tokens: Sequence[int], cache: Any = None) -> tuple[npt.NDArray[np.float32], Any]:
+        """What the model expects behind some tokens.
+
+        Args:
+            tokens: One or more tokens that follow those in the cache.
+            cache: What an earlier step gave back; it is changed. `None` begins anew.
+
+        Returns:
+            The logits of the next token, shape (vocabulary,), and the cache of all tokens so far.
+        """
         import torch
         from transformers import DynamicCache
 
-        random, seen, fresh = generator(seed), list(prompt), list(prompt)
-        cache = DynamicCache(config=self._model.config)
+        cache = DynamicCache(config=self._model.config) if cache is None else cache
+        with torch.inference_mode(), self._threads():
+            out = self._model(
+                input_ids=torch.tensor([list(tokens)], device=self._device),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            return out.logits[0, -1].float().cpu().numpy(), cache
+
+    def write(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
+        """All tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
+        return list(self.tokens(prompt, sampling, seed, most))
+
+    async def awrite(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
+        """As `write`, without blocking the event loop."""
+        return [token async for token in self.atokens(prompt, sampling, seed, most)]
+
+    async def atokens(
+        self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int
+    ) -> AsyncIterator[int]:
+        """As `tokens`, without blocking the event loop."""
+        running = self.tokens(prompt, sampling, seed, most)
+        while (token := await asyncio.to_thread(next, running, None)) is not None:
+            yield token
+
+    def tokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> Iterator[int]:
+        """As `write`, token by token."""
+        sampler, fresh, cache = Sampler(sampling, seed, prompt), list(prompt), None
         for _ in range(most):
-            with torch.inference_mode(), self._threads():
-                out = self._model(
-                    input_ids=torch.tensor([fresh], device=self._device),
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-                logits = out.logits[0, -1].float().cpu().numpy()
-            token = choose(logits, seen, sampling, random)
+            logits, cache = self.step(fresh, cache)
+            token = sampler.choose(logits)
             if token in self._ends:
                 return
             yield token
-            seen.append(token)
             fresh = [token]
 
     @contextlib.contextmanager

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from taleward.backends.engine import Engine
 from taleward.backends.graph import Graph, Session
-from taleward.backends.sampling import Sampling, choose, generator
+from taleward.backends.sampling import Sampling
 from taleward.core.errors import BackendError, MissingExtra
 
 
 class Llama:
-    """A small Llama in Hugging Face layout, in float32 on one thread of a CPU.
+    """A small Llama in Hugging Face layout, in float32 on CPUs; callers at the same time share its batches.
 
     Args:
         folder: Holds `config.json`, `generation_config.json`, `model.safetensors` and `tokenizer.json`.
+        replicas: Copies at work at once, one thread each; `None` takes one a core, up to four.
+        rows: Texts in a batch of a replica, at most.
 
     Raises:
         BackendError: The folder lacks a file, or its architecture is another one.
@@ -25,7 +29,7 @@ class Llama:
 
     chat_template = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, replicas: int | None = None, rows: int = 32) -> None:
         try:
             from safetensors.numpy import load_file
             from tokenizers import Tokenizer
@@ -41,7 +45,7 @@ class Llama:
         _check(config, folder)
         # Text from people must never be read as a control token.
         self._tokenizer.encode_special_tokens = True
-        self._start, self._end = int(config["bos_token_id"]), int(config["eos_token_id"])
+        self._start = int(config["bos_token_id"])
         self.context_length = int(config["max_position_embeddings"])
         self.defaults = Sampling(
             temperature=generation["temperature"],
@@ -49,9 +53,9 @@ class Llama:
             repetition_penalty=generation["repetition_penalty"],
             max_tokens=generation["max_new_tokens"],
         )
-        self._layers = int(config["num_hidden_layers"])
-        self._empty = (1, int(config["num_key_value_heads"]), 0, int(config["head_dim"]))
-        self._session = llama_session(config, weights)
+        session = llama_session(config, weights)
+        copies = [LlamaRows(session, config, rows) for _ in range(replicas or min(4, os.cpu_count() or 1))]
+        self._engine = Engine(copies, end=int(config["eos_token_id"]))
 
     def encode(self, text: str) -> list[int]:
         """A text's tokens."""
@@ -67,29 +71,89 @@ class Llama:
         """The texts of all turns, joined by empty lines, behind the token that begins a text."""
         return [self._start, *self.encode("\n\n".join(str(turn["content"]) for turn in turns))]
 
+    def write(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
+        """All tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
+        return self._engine.write(prompt, sampling, seed, most)
+
+    async def awrite(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
+        """As `write`, without blocking the event loop."""
+        return await self._engine.awrite(prompt, sampling, seed, most)
+
     def tokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> Iterator[int]:
-        """Tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
+        """As `write`, token by token."""
+        return self._engine.tokens(prompt, sampling, seed, most)
+
+    def atokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> AsyncIterator[int]:
+        """As `tokens`, without blocking the event loop."""
+        return self._engine.atokens(prompt, sampling, seed, most)
+
+
+class LlamaRows:
+    """Texts under way in one replica: row after row of the key and value caches, which the network writes in place.
+
+    Args:
+        session: The network; replicas share it.
+        config: The model's `config.json`.
+        most: Rows at most.
+    """
+
+    def __init__(self, session: Session, config: Mapping[str, Any], most: int) -> None:
+        self.most = most
+        self.context_length = int(config["max_position_embeddings"])
+        self._session, self._vocabulary = session, int(config["vocab_size"])
+        self._heads, self._size = int(config["num_key_value_heads"]), int(config["head_dim"])
+        layers = range(int(config["num_hidden_layers"]))
+        self._names = [f"{part}{layer}" for layer in layers for part in ("key", "value")]
+        self._cache: dict[str, Any] = {}
+        self._room = 0
+
+    def advance(self, first: int, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
+        """Read new tokens into the rows from `first` on.
+
+        Args:
+            first: The first of the rows.
+            tokens: Each row's new tokens, at least one; more than one only for a row that begins.
+            lengths: Each row's tokens in all, the new ones included.
+
+        Returns:
+            The logits behind each row's last token, float32, shape (rows, vocabulary).
+        """
         import numpy
 
-        random, seen, fresh = generator(seed), list(prompt), list(prompt)
-        names = [f"{part}{layer}" for layer in range(self._layers) for part in ("key", "value")]
-        cache = {f"past_{name}": numpy.zeros(self._empty, dtype=numpy.float32) for name in names}
-        for _ in range(most):
-            logits, *present = self._session.run(
-                {
-                    "tokens": numpy.array([fresh], dtype=numpy.int64),
-                    "last": numpy.array([len(seen) - 1], dtype=numpy.int32),
-                    "length": numpy.array(len(seen), dtype=numpy.int32),
-                    **cache,
-                }
-            )
-            cache = {f"past_{name}": value for name, value in zip(names, present, strict=True)}
-            token = choose(logits[0, -1], seen, sampling, random)
-            if token == self._end:
-                return
-            yield token
-            seen.append(token)
-            fresh = [token]
+        self._fit(max(lengths))
+        count, new = len(tokens), max(map(len, tokens))
+        padded = numpy.zeros((count, new), dtype=numpy.int64)
+        for row, ids in enumerate(tokens):
+            padded[row, : len(ids)] = ids
+        logits = numpy.empty((count, self._vocabulary), dtype=numpy.float32)
+        rows = {name: cache[first : first + count] for name, cache in self._cache.items()}
+        inputs = {
+            "tokens": padded,
+            "last": numpy.asarray(lengths, dtype=numpy.int32) - numpy.int32(1),
+            "length": numpy.asarray(max(lengths), dtype=numpy.int32),
+            "picked": numpy.array([[len(ids) - 1] for ids in tokens], dtype=numpy.int64),
+            **{f"past_{name}": cache for name, cache in rows.items()},
+        }
+        self._session.run_into(inputs, {"logits": logits, **rows})
+        return logits
+
+    def move(self, row: int, to: int, length: int) -> None:
+        """Put a row of so many tokens in the place of another."""
+        for cache in self._cache.values():
+            cache[to, :, :length] = cache[row, :, :length]
+
+    def _fit(self, length: int) -> None:
+        """Make room for texts of so many tokens; it doubles, up to the context length."""
+        import numpy
+
+        if length <= self._room:
+            return
+        before, self._room = self._room, min(self.context_length, max(length, 2 * self._room, 128))
+        for name in self._names:
+            grown = numpy.zeros((self.most, self._heads, self._room, self._size), dtype=numpy.float32)
+            if before:
+                grown[:, :, :before] = self._cache[name]
+            self._cache[name] = grown
 
 
 def _check(config: Mapping[str, Any], folder: Path) -> None:
@@ -111,10 +175,11 @@ def _check(config: Mapping[str, Any], folder: Path) -> None:
 
 
 def llama_session(config: Mapping[str, Any], weights: Mapping[str, Any]) -> Session:
-    """The network: tokens (texts, new) and the cache of earlier ones to logits (texts, new, vocabulary).
+    """The network: tokens (texts, new) and the cache of earlier ones to logits (texts, vocabulary).
 
-    `last` holds each text's last position from 0, `length` the longest text's tokens; `past_key0` and the like have
-    shape (texts, key heads, earlier, head size) and come back longer by the new tokens.
+    `last` holds each text's last position from 0, `length` the longest text's tokens, `picked` (texts, 1) which of the
+    new tokens the logits are for. `past_key0` and the like have shape (texts, key heads, room, head size); given out
+    where they came in, they grow in place.
     """
     import numpy
 
@@ -123,7 +188,7 @@ def llama_session(config: Mapping[str, Any], weights: Mapping[str, Any]) -> Sess
     inverse = config["rope_parameters"]["rope_theta"] ** -(numpy.arange(0, size, 2) / size)
     angles = numpy.outer(numpy.arange(config["max_position_embeddings"]), inverse)
     rotary = graph.constant(numpy.cos(angles)), graph.constant(numpy.sin(angles))
-    graph.output("logits", "float32", ("texts", "new", config["vocab_size"]))
+    graph.output("logits", "float32", ("texts", config["vocab_size"]))
     tokens = graph.input("tokens", "int64", ("texts", "new"))
     where = graph.input("last", "int32", ("texts",)), graph.input("length", "int32", ())
     embeddings = weights["model.embed_tokens.weight"].astype(numpy.float32)
@@ -166,5 +231,6 @@ def llama_session(config: Mapping[str, Any], weights: Mapping[str, Any]) -> Sess
         last = layer + 1 == config["num_hidden_layers"]
         after = "model.norm.weight" if last else f"model.layers.{layer + 1}.input_layernorm.weight"
         stream, x = add_and_norm(stream, narrow, after)
+    x = graph.node("GatherND", x, graph.input("picked", "int64", ("texts", 1)), batch_dims=1)
     graph.node("MatMul", x, graph.constant(embeddings.T), to=("logits",))
     return graph.session(threads=1)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list
 from pydantic import Field
 
 from taleward.backends.sampling import Sampling
 from taleward.core.errors import BackendError, ConfigurationError
 
+_AT_ONCE = 256
 _OPTIONS = frozenset({"temperature", "top_p", "repetition_penalty", "max_tokens", "seed"})
 
 
@@ -47,8 +52,17 @@ class LanguageModel(Protocol):
     def prompt(self, turns: Sequence[Mapping[str, Any]]) -> list[int]:
         """A conversation's tokens, in the chat template where there is one."""
 
+    def write(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
+        """All tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
+
+    async def awrite(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
+        """As `write`, without blocking the event loop."""
+
     def tokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> Iterator[int]:
-        """Tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
+        """As `write`, token by token."""
+
+    def atokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> AsyncIterator[int]:
+        """As `tokens`, without blocking the event loop."""
 
 
 @lru_cache(maxsize=4)
@@ -129,6 +143,20 @@ class LocalChat(BaseChatModel):
         with _lock:
             return _load(self.engine, self.path, self.device)
 
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answers to all of them, written together; `max_concurrency` bounds how many at once, 256 by default."""
+        configs: list[RunnableConfig] = get_config_list(config, len(inputs))
+        for each in configs:
+            each.setdefault("max_concurrency", _AT_ONCE)
+        return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -136,16 +164,10 @@ class LocalChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        pieces = list(self._stream(messages, stop, run_manager, **kwargs))
-        whole = pieces[0].message
-        for piece in pieces[1:]:
-            whole = whole + piece.message
-        message = AIMessage(
-            content=whole.text,
-            usage_metadata=getattr(whole, "usage_metadata", None),
-            response_metadata=whole.response_metadata,
-        )
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        if stop:
+            return _joined(list(self._stream(messages, stop, **kwargs)))
+        job = self._job(messages, stop, kwargs)
+        return job.result(self._loaded.write(*job.order))
 
     def _stream(
         self,
@@ -154,11 +176,60 @@ class LocalChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        unknown = sorted(set(kwargs) - _OPTIONS)
+        job = self._job(messages, stop, kwargs)
+        for token in self._loaded.tokens(*job.order):
+            if chunk := job.push(token):
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+            if job.stopped:
+                break
+        for chunk in job.finish():
+            if run_manager and chunk.text:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        if stop:
+            return _joined([chunk async for chunk in self._astream(messages, stop, **kwargs)])
+        model = await asyncio.to_thread(lambda: self._loaded)
+        job = self._job(messages, stop, kwargs)
+        return job.result(await model.awrite(*job.order))
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        model = await asyncio.to_thread(lambda: self._loaded)
+        job = self._job(messages, stop, kwargs)
+        running: Any = model.atokens(*job.order)
+        async with aclosing(running) as tokens:
+            async for token in tokens:
+                if chunk := job.push(token):
+                    if run_manager:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+                if job.stopped:
+                    break
+        for chunk in job.finish():
+            if run_manager and chunk.text:
+                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    def _job(self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]) -> _Job:
+        unknown = sorted(set(given) - _OPTIONS)
         if unknown:
             taken = ", ".join(sorted(_OPTIONS))
             raise ConfigurationError(f"{self.spec} does not take {unknown}; it takes {taken} and stop.")
-        sampling, seed = self._sampling(kwargs), kwargs.get("seed", self.seed)
         prompt = self._loaded.prompt(convert_to_openai_messages(messages, text_format="string"))
         room = self.context_length - len(prompt)
         if room < 1:
@@ -166,37 +237,11 @@ class LocalChat(BaseChatModel):
                 f"the prompt has {len(prompt)} tokens; {self.spec} holds {self.context_length} in all.",
                 hint="Shorten the prompt, or take a model with a longer context.",
             )
-        written = 0
-        reason = "length"
-        text = _StopText(stop or ())
-        decoder = _Decoder(self._loaded.decode)
-        for token in self._loaded.tokens(prompt, sampling, seed, min(room, sampling.max_tokens)):
-            written += 1
-            piece = text.push(decoder.push(token))
-            if text.stopped:
-                reason = "stop"
-            if piece:
-                yield self._piece(piece, run_manager)
-            if text.stopped:
-                break
-        else:
-            if written < min(room, sampling.max_tokens):
-                reason = "stop"
-            rest = text.push(decoder.finish()) + text.finish()
-            if rest:
-                yield self._piece(rest, run_manager)
-        usage = UsageMetadata(input_tokens=len(prompt), output_tokens=written, total_tokens=len(prompt) + written)
-        metadata = {"finish_reason": reason, "model_name": self.spec}
-        yield ChatGenerationChunk(
-            message=AIMessageChunk(content="", usage_metadata=usage, response_metadata=metadata, chunk_position="last")
-        )
-
-    @staticmethod
-    def _piece(text: str, run_manager: CallbackManagerForLLMRun | None) -> ChatGenerationChunk:
-        chunk = ChatGenerationChunk(message=AIMessageChunk(content=text))
-        if run_manager:
-            run_manager.on_llm_new_token(text, chunk=chunk)
-        return chunk
+        sampling = self._sampling(given)
+        seed = given["seed"] if given.get("seed") is not None else self.seed
+        if seed is not None and seed < 0:
+            raise ConfigurationError(f"seed must be 0 or more; got {seed}.")
+        return _Job(self.spec, prompt, sampling, seed, min(room, sampling.max_tokens), stop or (), self._loaded.decode)
 
     def _sampling(self, given: dict[str, Any]) -> Sampling:
         defaults = self._loaded.defaults
@@ -205,6 +250,75 @@ class LocalChat(BaseChatModel):
             for name in ("temperature", "top_p", "repetition_penalty", "max_tokens")
         }
         return Sampling(**{k: v if v is not None else getattr(defaults, k) for k, v in chosen.items()})
+
+
+class _Job:
+    """One answer under way: tokens become text, up to a stop sequence.
+
+    Attributes:
+        order: What the model is asked for: prompt, sampling, seed, tokens at most.
+        stopped: Whether a stop sequence has come.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        prompt: list[int],
+        sampling: Sampling,
+        seed: int | None,
+        most: int,
+        stops: Sequence[str],
+        decode: Callable[[Sequence[int]], str],
+    ) -> None:
+        self.order = (prompt, sampling, seed, most)
+        self._spec, self._decode, self._written = spec, decode, 0
+        self._decoder, self._text = _Decoder(decode), _StopText(stops)
+
+    @property
+    def stopped(self) -> bool:
+        return self._text.stopped
+
+    def push(self, token: int) -> ChatGenerationChunk | None:
+        """The text that a token lets out; `None` where it is held, or is none."""
+        self._written += 1
+        return _chunk(self._text.push(self._decoder.push(token)))
+
+    def finish(self) -> Iterator[ChatGenerationChunk]:
+        """What was held, then the last chunk with the usage."""
+        if not self.stopped and (chunk := _chunk(self._text.push(self._decoder.finish()) + self._text.finish())):
+            yield chunk
+        usage, metadata = self._end()
+        message = AIMessageChunk(content="", usage_metadata=usage, response_metadata=metadata, chunk_position="last")
+        yield ChatGenerationChunk(message=message)
+
+    def result(self, tokens: Sequence[int]) -> ChatResult:
+        """The answer whose tokens came all at once; for a job without stop sequences."""
+        self._written = len(tokens)
+        usage, metadata = self._end()
+        message = AIMessage(content=self._decode(tokens), usage_metadata=usage, response_metadata=metadata)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _end(self) -> tuple[UsageMetadata, dict[str, Any]]:
+        prompt, _, _, most = self.order
+        read, written = len(prompt), self._written
+        usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
+        reason = "stop" if self.stopped or written < most else "length"
+        return usage, {"finish_reason": reason, "model_name": self._spec}
+
+
+def _joined(chunks: Sequence[ChatGenerationChunk]) -> ChatResult:
+    """The chunks of a stream as one answer; the last one has the usage."""
+    last = chunks[-1].message
+    message = AIMessage(
+        content="".join(chunk.text for chunk in chunks),
+        usage_metadata=getattr(last, "usage_metadata", None),
+        response_metadata=last.response_metadata,
+    )
+    return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _chunk(text: str) -> ChatGenerationChunk | None:
+    return ChatGenerationChunk(message=AIMessageChunk(content=text)) if text else None
 
 
 class _Decoder:

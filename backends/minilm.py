@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ _WHAT = "the encoder all-MiniLM-L6-v2"
 _HEADS = 12
 _LAYERS = 6
 _lock = threading.Lock()
+_turn = threading.Semaphore(max(2, os.cpu_count() or 1))
+"""Runs at once: more of them take memory, and no less time."""
 _loaded: tuple[Tokenizer, Session] | None = None
 
 
@@ -131,7 +134,8 @@ class MiniLM:
                 ids[row, : len(pieces[i])] = pieces[i]
                 mask[row, : len(pieces[i])] = 1.0
             lengths = mask.sum(1)
-            [states] = session.run({"pieces": ids, "lengths": lengths.astype(numpy.int32)})
+            with _turn:
+                [states] = session.run({"pieces": ids, "lengths": lengths.astype(numpy.int32)})
             mean = (mask[:, None, :] @ states)[:, 0] / lengths[:, None]
             vectors[rows] = mean / numpy.linalg.norm(mean, axis=1, keepdims=True)
         return vectors

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+_FEW = 256
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How tokens are drawn.
@@ -30,38 +33,66 @@ class Sampling:
     max_tokens: int = 400
 
 
-def generator(seed: int | None) -> np.random.Generator:
-    """Where randomness comes from: the same for the same seed; `None` draws a seed."""
-    import numpy
-
-    return numpy.random.Generator(numpy.random.PCG64(seed))
-
-
-def choose(
-    logits: npt.NDArray[np.float32], seen: Sequence[int], sampling: Sampling, random: np.random.Generator
-) -> int:
-    """The next token's number.
+class Sampler:
+    """Chooses the tokens of one text.
 
     Args:
-        logits: One number a token of the vocabulary, shape (vocabulary,).
-        seen: Tokens so far, prompt included.
         sampling: How to draw.
-        random: Where randomness comes from; not used at temperature 0.
+        seed: The same seed draws the same from the same logits; `None` draws a seed.
+        prompt: Tokens that are there already.
     """
+
+    def __init__(self, sampling: Sampling, seed: int | None, prompt: Sequence[int]) -> None:
+        import numpy
+
+        self._sampling = sampling
+        self._random = numpy.random.Generator(numpy.random.PCG64(seed))
+        self._seen = set(prompt)
+        self._penalised = numpy.array(sorted(self._seen), dtype=numpy.int64)
+
+    def choose(self, logits: npt.NDArray[np.float32]) -> int:
+        """The next token's number, by one number for each token of the vocabulary, shape (vocabulary,)."""
+        import numpy
+
+        token = int(self._scores(logits).argmax()) if self._sampling.temperature == 0 else self._drawn(logits)
+        if token not in self._seen:
+            self._seen.add(token)
+            if self._sampling.repetition_penalty != 1.0:
+                self._penalised = numpy.append(self._penalised, token)
+        return token
+
+    def _scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        import numpy
+
+        scores = logits.astype(numpy.float64)
+        penalty = self._sampling.repetition_penalty
+        if penalty != 1.0:
+            old = scores[self._penalised]
+            scores[self._penalised] = numpy.where(old > 0, old / penalty, old * penalty)
+        return scores
+
+    def _drawn(self, logits: npt.NDArray[np.float32]) -> int:
+        import numpy
+
+        scores = self._scores(logits)
+        chances = numpy.exp((scores - scores.max()) / self._sampling.temperature)
+        drawn, top_p, total = self._random.random(), self._sampling.top_p, float(chances.sum())
+        if top_p >= 1.0:
+            return _at(chances.cumsum(), drawn * total)
+        few = min(_FEW, len(chances))
+        for count in (few, len(chances)):
+            # The likeliest ones in order; the nucleus hardly ever needs more than a few.
+            likeliest = numpy.argpartition(-chances, count - 1)[:count]
+            likeliest = likeliest[numpy.lexsort((likeliest, -chances[likeliest]))]
+            cumulated = chances[likeliest].cumsum()
+            if cumulated[-1] >= top_p * total or count == len(chances):
+                break
+        # The nucleus ends with the first token at which it holds top_p.
+        end = min(int(numpy.searchsorted(cumulated, top_p * total)), len(likeliest) - 1)
+        return int(likeliest[_at(cumulated[: end + 1], drawn * cumulated[end])])
+
+
+def _at(cumulated: npt.NDArray[np.float64], place: float) -> int:
     import numpy
 
-    scores = logits.astype(numpy.float64)
-    if sampling.repetition_penalty != 1.0 and seen:
-        index = numpy.unique(numpy.asarray(seen))
-        old = scores[index]
-        scores[index] = numpy.where(old > 0, old / sampling.repetition_penalty, old * sampling.repetition_penalty)
-    if sampling.temperature == 0:
-        return int(scores.argmax())
-    scores = (scores - scores.max()) / sampling.temperature
-    order = numpy.argsort(-scores, kind="stable")
-    cumulated = numpy.exp(scores[order]).cumsum()
-    cumulated /= cumulated[-1]
-    # The nucleus ends with the first token at which it holds top_p.
-    size = int(numpy.searchsorted(cumulated, sampling.top_p)) + 1 if sampling.top_p < 1.0 else len(order)
-    drawn = random.random() * cumulated[size - 1]
-    return int(order[min(int(numpy.searchsorted(cumulated, drawn, side="right")), size - 1)])
+    return min(int(numpy.searchsorted(cumulated, place, side="right")), len(cumulated) - 1)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from taleward.core.errors import InvalidFile, UnknownName
+from taleward.cli.judge_bench import calibrate, judge_bench
+from taleward.cli.policy import policy as policy_app
+from taleward.cli.store import store_app
+from taleward.core.errors import InvalidFile, MissingExtra, UnknownName
 from taleward.core.redact import redact
 
 REFUSED = 3
@@ -23,10 +27,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(store_app)
+app.add_typer(policy_app, name="policy")
+app.command("judge-bench")(judge_bench)
+app.command()(calibrate)
 
 Band = Annotated[str, typer.Option(help="Age band of the policy.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]
 JudgeSpec = Annotated[str, typer.Option("--judge", help="embedded:judge, lexicon, or a chat model's spec.")]
+CalibrationFile = Annotated[Path | None, typer.Option(help="Fitted scores and thresholds; see `taleward calibrate`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a page.")]
 Templates = Annotated[Path | None, typer.Option(help="A folder with templates of your own.")]
 Folder = Annotated[Path, typer.Option("--folder", help="Where the record is kept.")]
@@ -45,6 +54,7 @@ def tell(
     judge: JudgeSpec = "embedded:judge",
     policy: PolicyName = "kids",
     band: Band = "6-8",
+    calibration: CalibrationFile = None,
     attempts: Annotated[int, typer.Option(min=1, help="Verdicts asked for at most.")] = 3,
     seconds: Annotated[float, typer.Option(min=1.0, help="Budget of time for all attempts.")] = 120.0,
     seed: Annotated[int | None, typer.Option(help="The same seed tells the same tale.")] = None,
@@ -71,7 +81,7 @@ def tell(
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
     with working("loading the models"):
         writer = StoryChain(model, chosen, policy=policy, band=band, seed=seed, **options)
-        checker = make_judge(judge, policy=policy, band=band)
+        checker = make_judge(judge, policy=policy, band=band, calibration=calibration)
         guard = Guard(writer, checker, attempts=attempts, seconds=seconds, keep_drafts=True)
     if stream and not as_json:
         tale = show_stream(guard.stream(values))
@@ -93,6 +103,7 @@ def judge(
     judge: JudgeSpec = "embedded:judge",
     policy: PolicyName = "kids",
     band: Band = "6-8",
+    calibration: CalibrationFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a text and mark what speaks against it. Exit code 0: it passed, 3: it did not."""
@@ -101,7 +112,7 @@ def judge(
 
     text = _read_text(file)
     with working("judging"):
-        verdict = make_judge(judge, policy=policy, band=band).invoke(text)
+        verdict = make_judge(judge, policy=policy, band=band, calibration=calibration).invoke(text)
     if as_json:
         sys.stdout.write(verdict.model_dump_json(indent=2) + "\n")
     else:
@@ -133,6 +144,8 @@ def ui(folder: Folder = _FOLDER, port: Annotated[int, typer.Option(help="Port on
     from taleward.cli.show import say
     from taleward.evaluation.recorder import store_uri
 
+    if find_spec("mlflow") is None:
+        raise MissingExtra("the page with the recorded tales", "mlflow")
     say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it); the tales are under 'Traces' of experiment 'taleward'.")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store_uri(folder), "--port", str(port)]
     try:

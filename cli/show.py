@@ -126,6 +126,7 @@ def _end(tale: Tale) -> None:
 
 def _line(verdict: Verdict) -> Text:
     where = f" by {verdict.judge} under {verdict.policy} for ages {verdict.band} in {verdict.latency_s:.2f} s"
+    where += ", from the cache" if verdict.cached else ""
     detail = f" ({_plain(verdict.detail)})" if verdict.detail else ""
     return Text.assemble("verdict: ", (verdict.outcome, f"bold {_COLOURS[verdict.outcome]}"), where, detail)
 

@@ -57,5 +57,10 @@ class FrozenDict(Mapping[K, V]):
             lambda v: dict(v) if isinstance(v, FrozenDict) else v, plain
         )
         return core_schema.no_info_after_validator_function(
-            cls, from_mapping, serialization=core_schema.plain_serializer_function_ser_schema(dict)
+            cls, from_mapping, serialization=core_schema.plain_serializer_function_ser_schema(_plain)
         )
+
+
+def _plain(value: Any) -> Any:
+    """A FrozenDict as a dict, and so those within it."""
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, FrozenDict) else value

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from taleward.core.errors import UnknownName
 from taleward.core.frozen import Frozen, FrozenDict
@@ -49,6 +52,8 @@ class Band(Frozen):
         thresholds: The score in 0..1 from which a classifier's answer fails, one for each category that
             differs from `threshold`.
         threshold: The score from which every other category fails.
+        reading_level: The highest school grade that a text may ask for, as the judge `reading-level` measures it;
+            `None` leaves it to the band's ages.
     """
 
     ages: tuple[int, int]
@@ -57,6 +62,7 @@ class Band(Frozen):
     tolerance: FrozenDict[str, Severity] = FrozenDict()
     thresholds: FrozenDict[str, Probability] = FrozenDict()
     threshold: Probability = 0.5
+    reading_level: float | None = Field(default=None, ge=0.0, le=20.0)
 
     @model_validator(mode="after")
     def _ages_rise(self) -> Band:
@@ -64,6 +70,18 @@ class Band(Frozen):
             msg = f"ages must be youngest then oldest, both from 0 up; got {list(self.ages)}"
             raise ValueError(msg)
         return self
+
+
+class Code(Frozen):
+    """What a guard model's own code means under a policy.
+
+    Attributes:
+        category: A category of the policy.
+        severity: How strong what the model flags is taken to be; guard models do not say.
+    """
+
+    category: str
+    severity: Literal["mild", "moderate", "severe"]
 
 
 class Policy(Frozen):
@@ -78,6 +96,9 @@ class Policy(Frozen):
         bands: Band names, for example `6-8`, to bands.
         ending: What becomes of a text that streams when the attempts are spent: `close` has it brought to an end that
             is judged like the rest, `refuse` withdraws it.
+        parent: The id of the policy that this one extends, for lineage; `None` where it stands alone.
+        codes: Taxonomy of a guard model (`llama-guard`, `openai-moderation`, ...) to its codes to what they mean here.
+            A code that is missing here still fails a text when a model flags it.
     """
 
     name: str = Field(min_length=1)
@@ -87,6 +108,8 @@ class Policy(Frozen):
     categories: FrozenDict[str, Category]
     bands: FrozenDict[str, Band]
     ending: Literal["close", "refuse"] = "refuse"
+    parent: str | None = None
+    codes: FrozenDict[str, FrozenDict[str, Code]] = FrozenDict()
 
     @model_validator(mode="after")
     def _is_whole(self) -> Policy:
@@ -96,19 +119,38 @@ class Policy(Frozen):
         if set(self.severities) != set(SEVERITIES[1:]):
             msg = f"severities must define exactly {list(SEVERITIES[1:])}; got {sorted(self.severities)}"
             raise ValueError(msg)
-        for name, band in self.bands.items():
-            for field in ("tolerance", "thresholds"):
-                unknown = sorted(set(getattr(band, field)) - set(self.categories))
-                if unknown:
-                    known = ", ".join(self.categories)
-                    msg = f"bands.{name}.{field} names {unknown}, which are no categories here; known: {known}"
-                    raise ValueError(msg)
+        unknown = [
+            self._no_category(("bands", name, field, category), category)
+            for name, band in self.bands.items()
+            for field in ("tolerance", "thresholds")
+            for category in getattr(band, field)
+            if category not in self.categories
+        ]
+        unknown += [
+            self._no_category(("codes", taxonomy, name, "category"), code.category)
+            for taxonomy, codes in self.codes.items()
+            for name, code in codes.items()
+            if code.category not in self.categories
+        ]
+        if unknown:
+            raise ValidationError.from_exception_data("Policy", unknown)
         return self
+
+    def _no_category(self, place: tuple[str, ...], name: str) -> InitErrorDetails:
+        said = "is no category here; known: {known}"
+        kind = PydanticCustomError("unknown_category", said, {"known": ", ".join(self.categories)})
+        return InitErrorDetails(type=kind, loc=place, input=name)
 
     @property
     def id(self) -> str:
         """Name and version, for example `kids@1`."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 in hexadecimal of all that the policy says: changes with every word, whatever its version."""
+        said = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()
 
     def band(self, name: str) -> Band:
         """The band of that name.

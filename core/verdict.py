@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from taleward.core.display import Marked, verdict_html
 from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import Probability, Severity
 
@@ -104,6 +105,9 @@ class Verdict(Frozen):
         detail: Why there is no plain answer (`abstain`, `unparsable`, `error`), or a remark.
         latency_s: Seconds from question to answer.
         cost_usd: What the answer cost, `None` where that is not known.
+        cached: Whether the answer was there already and no judge was asked.
+        calibration: The beginning of the SHA-256 of the fitted scores and thresholds that it was decided by; `None`
+            where the policy's own held.
     """
 
     outcome: Outcome
@@ -115,6 +119,15 @@ class Verdict(Frozen):
     detail: str = ""
     latency_s: float = Field(default=0.0, ge=0.0)
     cost_usd: float | None = Field(default=None, ge=0.0)
+    cached: bool = False
+    calibration: str | None = None
+
+    def marked(self, text: str) -> Marked:
+        """The judged text with this verdict; a notebook shows it with the findings marked."""
+        return Marked(text, self)
+
+    def _repr_html_(self) -> str:
+        return verdict_html(self)
 
     @property
     def passed(self) -> bool:

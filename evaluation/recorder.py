@@ -26,6 +26,18 @@ def store_uri(folder: Path) -> str:
     return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
 
 
+def experiment_id(client: Any, uri: str, name: str) -> str:
+    """The experiment of that name, made when it is missing.
+
+    Its artifacts lie beside a SQLite store, not in whatever folder the process runs in.
+    """
+    found = client.get_experiment_by_name(name)
+    if found:
+        return str(found.experiment_id)
+    _, sqlite, file = uri.partition("sqlite:///")
+    return str(client.create_experiment(name, (Path(file).resolve().parent / "artifacts").as_uri() if sqlite else None))
+
+
 class MlflowRecorder:
     """Records finished tales in an MLflow tracking store.
 
@@ -54,13 +66,12 @@ class MlflowRecorder:
             import mlflow
         except ImportError as error:
             raise MissingExtra("recording tales", "mlflow") from error
-        with _quiet():
+        with quiet():
             self._record(mlflow, tale, inputs)
 
     def _record(self, mlflow: Any, tale: Tale, inputs: Mapping[str, Any]) -> None:
         client = mlflow.MlflowClient(tracking_uri=self.uri)
-        found = client.get_experiment_by_name(self.experiment)
-        where = found.experiment_id if found else client.create_experiment(self.experiment, self._artifacts())
+        where = experiment_id(client, self.uri, self.experiment)
         before = mlflow.get_tracking_uri()
         with _lock, _synchronous():
             mlflow.set_tracking_uri(self.uri)
@@ -78,11 +89,6 @@ class MlflowRecorder:
         step = int(counts["tales"])
         metrics = [mlflow.entities.Metric(name, count, now, step) for name, count in counts.items()]
         client.log_batch(self._run_id, metrics)
-
-    def _artifacts(self) -> str | None:
-        """Beside a SQLite store, not in whatever folder the process runs in."""
-        _, sqlite, file = self.uri.partition("sqlite:///")
-        return (Path(file).resolve().parent / "artifacts").as_uri() if sqlite else None
 
     @staticmethod
     def _write(mlflow: Any, experiment_id: str, tale: Tale, inputs: Mapping[str, Any]) -> None:
@@ -164,7 +170,7 @@ def _ns(moment: Any) -> int:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """MLflow and Alembic tell of every table they make; nobody here asked."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [logger.level for logger in loggers]

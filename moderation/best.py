@@ -132,7 +132,7 @@ class BestOf(Guard):
         self._earlier.extend(vectors[2:])
         self._unread = []
         nearest = max((float(own @ other) for other in self._earlier), default=0.0)
-        policy, band = self.judge.policy, self.judge.band
+        policy, band = self.judge.rules, self.judge.band
         highest = max((s / max(policy.threshold(c, band), 1e-9) for c, s in verdict.scores.items()), default=0.0)
         ranks = {
             "safety": min(1.0, max(0.0, 1.0 - highest)),

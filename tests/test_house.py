@@ -13,7 +13,7 @@ import taleward
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-FLOORS = ("backends", "chains", "cli", "core", "evaluation", "moderation", "training")
+FLOORS = ("agents", "backends", "chains", "cli", "core", "evaluation", "moderation", "stores", "testing", "training")
 
 
 def run(code: str, *, cwd: Path) -> str:

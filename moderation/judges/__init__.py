@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from taleward.core.errors import UnknownName
+from taleward.backends.chat import PROVIDERS
+from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.policy import Policy
+from taleward.moderation.calibration import Calibration
 from taleward.moderation.judges.base import Assessment, Judge
 
 __all__ = ["JUDGES", "Assessment", "Judge", "judge"]
 
+JUDGES = {
+    "lexicon": "lexicon.LexiconJudge",
+    "embedded:judge": "embedded.EmbeddedJudge",
+    "reading-level": "reading_level.ReadingLevel",
+    "personal-data": "personal_data.PersonalData",
+    "openai-moderation": "openai_moderation.OpenAIModeration",
+    "encoder": "encoder.EncoderJudge",
+    "llama-guard": "llama_guard.LlamaGuard",
+    "shieldgemma": "shieldgemma.ShieldGemma",
+    "granite-guardian": "granite_guardian.GraniteGuardian",
+    "qwen3guard": "qwen3guard.Qwen3Guard",
+    "wildguard": "wildguard.WildGuard",
+    "gpt-oss-safeguard": "safeguard.Safeguard",
+    "nemotron": "nemotron.Nemotron",
+}
+"""Judges by name, with file and class; every other spec is a chat model that judges by the policy's words.
 
-def _lexicon(**options: Any) -> Judge:
-    from taleward.moderation.judges.lexicon import LexiconJudge
+A family of guard models goes before the model's own spec: `llama-guard:hf:meta-llama/Llama-Guard-3-1B`.
+"""
 
-    return LexiconJudge(**options)
-
-
-def _embedded(**options: Any) -> Judge:
-    from taleward.moderation.judges.embedded import EmbeddedJudge
-
-    return EmbeddedJudge(**options)
-
-
-JUDGES: dict[str, Callable[..., Judge]] = {"lexicon": _lexicon, "embedded:judge": _embedded}
-"""Judges by name; every other spec is a chat model that judges by the policy's words."""
+_WITHOUT_MODEL = frozenset({"lexicon", "embedded:judge", "reading-level", "personal-data"})
+_ALONE = _WITHOUT_MODEL | {"openai-moderation"}
 
 
 def judge(
@@ -36,30 +47,60 @@ def judge(
     policy: Policy | str = "kids",
     band: str = "6-8",
     combine: str = "any",
+    calibration: Calibration | str | Path | None = None,
     **options: Any,
 ) -> Judge:
     """A judge: a Runnable from a text to a verdict.
 
     Args:
-        spec: `embedded:judge`, `lexicon`, the spec of a chat model such as `openai:gpt-5-mini`, or a LangChain
-            chat model; or several of them, or of judges, that are to be combined.
+        spec: A name such as `embedded:judge`, `lexicon` or `reading-level`; a guard model's family before its spec,
+            such as `qwen3guard:hf:Qwen/Qwen3Guard-Gen-0.6B`; the spec of any chat model, such as `openai:gpt-5-mini`;
+            or a LangChain chat model; or several of them, or of judges, that are to be combined. `JUDGES` lists the
+            names and families.
         policy: A policy, or the name or path of one.
         band: A band of the policy.
         combine: How several are combined: `cascade` asks from the first on until one is sure, see `Cascade`; `any`,
             `all`, `majority` and `weighted` ask all at once, see `Ensemble`.
+        calibration: Fitted scores and thresholds, or the path of their file; see `fit_calibration`.
         options: For the judge; those of a chat model go to `chat_model`, those of several to `Cascade` or `Ensemble`.
 
     Raises:
-        ConfigurationError: Spec, policy or band cannot be used.
+        ConfigurationError: Spec, policy or band cannot be used, or the calibration was fitted for others.
     """
+    if calibration is not None:
+        return judge(spec, policy=policy, band=band, combine=combine, **options).calibrated(calibration)
     if isinstance(spec, Sequence) and not isinstance(spec, str):
         made = [part if isinstance(part, Judge) else judge(part, policy=policy, band=band) for part in spec]
         return _combined(made, combine, **options)
-    if isinstance(spec, str) and spec in JUDGES:
-        return JUDGES[spec](policy=policy, band=band, **options)
+    if isinstance(spec, str):
+        name, _, model = (spec, "", "") if spec in JUDGES else spec.partition(":")
+        if name in JUDGES:
+            return _made(name, model, policy=policy, band=band, **options)
+        if not model:
+            raise UnknownName("judge", spec, JUDGES, hint="A chat model as judge is 'provider:model'.")
     from taleward.moderation.judges.llm import LLMJudge
 
-    return LLMJudge(spec, policy=policy, band=band, **options)
+    try:
+        return LLMJudge(spec, policy=policy, band=band, **options)
+    except UnknownName as error:
+        if isinstance(spec, str) and str(error).startswith("unknown provider"):
+            hint = "Or any provider of LangChain's init_chat_model, with its package."
+            raise UnknownName("judge", spec.partition(":")[0], [*JUDGES, *PROVIDERS], hint=hint) from error
+        raise
+
+
+def _made(name: str, model: str, **options: Any) -> Judge:
+    if model and name in _WITHOUT_MODEL:
+        raise ConfigurationError(f"the judge {name!r} takes no model; got {model!r}.", hint=f"Write {name!r}.")
+    if not model and name not in _ALONE:
+        raise ConfigurationError(
+            f"the judge {name!r} needs a model behind its name.",
+            hint=f"For example '{name}:hf:REPOSITORY or FOLDER', or '{name}:openai:NAME' with base_url=.",
+        )
+    file, _, kind = JUDGES[name].partition(".")
+    make = getattr(import_module(f"taleward.moderation.judges.{file}"), kind)
+    made: Judge = make(model, **options) if model else make(**options)
+    return made
 
 
 def _combined(judges: Sequence[Judge], how: str, **options: Any) -> Judge:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
+import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import Frozen, FrozenDict
-from taleward.core.policy import Policy, Probability, exceeds
+from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
 from taleward.core.redact import redact
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
+from taleward.moderation.blocking import in_thread
+from taleward.moderation.calibration import Calibration, load_calibration
 from taleward.moderation.language import seems_foreign
 from taleward.moderation.policy import load_policy
 from taleward.moderation.windows import Window
+
+_SHOWN = 12
 
 
 class Assessment(Frozen):
@@ -48,13 +55,49 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         spec: What the judge calls itself in verdicts.
         policy: A policy, or the name or path of one.
         band: A band of the policy.
+
+    Attributes:
+        policy: The policy; what `assess` goes by.
+        rules: The policy with the fitted thresholds of a calibration, by which verdicts and their scores are read; the
+            policy itself where there is none.
+        calibration: The fitted scores and thresholds, if any.
+        calibratable: Whether the verdict follows from scores, so that a calibration means something.
     """
+
+    calibratable: ClassVar[bool] = True
 
     def __init__(self, spec: str, *, policy: Policy | str, band: str) -> None:
         self.spec = spec
         self.policy = load_policy(policy) if isinstance(policy, str) else policy
         self.policy.band(band)
         self.band = band
+        self.rules = self.policy
+        self.calibration: Calibration | None = None
+        self._calibration_id: str | None = None
+
+    def calibrated(self, calibration: Calibration | str | Path) -> Self:
+        """A copy of this judge that decides by fitted scores and thresholds.
+
+        In a fitted category the score alone decides; findings there inform. In all others nothing changes.
+
+        Args:
+            calibration: A calibration, or the path of one.
+
+        Raises:
+            ConfigurationError: It was fitted for another judge, policy or band, or this judge combines others.
+            InvalidFile: The file is none.
+        """
+        if not self.calibratable:
+            raise ConfigurationError(
+                f"judge {self.spec!r} combines the verdicts of others and has no scores of its own to calibrate.",
+                hint="Calibrate the judges that it combines.",
+            )
+        fitted = calibration if isinstance(calibration, Calibration) else load_calibration(calibration)
+        fitted.check(self.spec, self.policy, self.band)
+        made = copy.copy(self)
+        made.calibration, made.rules = fitted, fitted.rules(self.policy)
+        made._calibration_id = fitted.sha256[:_SHOWN]
+        return made
 
     @abstractmethod
     def assess(self, passage: Passage) -> Assessment:
@@ -62,7 +105,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Judge without blocking the event loop; by default `assess` in a thread."""
-        return await asyncio.to_thread(self.assess, passage)
+        return await in_thread(partial(self.assess, passage))
 
     def invoke(self, input: str | Passage, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
         """The verdict on a text; exceptions become outcome `error`."""
@@ -73,7 +116,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         return await self._acall_with_config(self._aanswer, input, config, run_type="chain")
 
     def _answer(self, input: str | Passage) -> Verdict:
-        passage, begun = _passage(input), time.perf_counter()
+        passage, begun = as_passage(input), time.perf_counter()
         try:
             found = self.assess(passage) if passage.text.strip() else _BLANK
         except Exception as error:  # noqa: BLE001  whatever went wrong, nothing passes
@@ -81,7 +124,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         return self._verdict(found, begun)
 
     async def _aanswer(self, input: str | Passage) -> Verdict:
-        passage, begun = _passage(input), time.perf_counter()
+        passage, begun = as_passage(input), time.perf_counter()
         try:
             found = await self.aassess(passage) if passage.text.strip() else _BLANK
         except Exception as error:  # noqa: BLE001  whatever went wrong, nothing passes
@@ -94,11 +137,12 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             judge=self.spec,
             policy=self.policy.id,
             band=self.band,
-            scores=found.scores,
-            findings=found.findings,
+            scores=FrozenDict(self._scores_of(found)),
+            findings=(*found.findings, *self._unnamed(found)),
             detail=found.detail,
             latency_s=time.perf_counter() - begun,
             cost_usd=found.cost_usd,
+            calibration=self._calibration_id,
         )
 
     def english_only(self, found: Assessment, text: str, windows: Iterable[Window], begin: int) -> Assessment:
@@ -115,15 +159,40 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         return found.model_copy(update={"outcome": "abstain", "detail": "a part of the text is not in English"})
 
     def _decide(self, found: Assessment) -> Outcome:
-        over = any(score >= self.policy.threshold(c, self.band) for c, score in found.scores.items())
-        worse = any(exceeds(f.severity, self.policy.tolerance(f.category, self.band)) for f in found.findings)
+        scores = self._scores_of(found)
+        fitted = {c for c in scores if self.calibration and c in self.calibration.categories}
+        over = any(self._over(c, score) for c, score in scores.items())
+        worse = any(
+            exceeds(f.severity, self.policy.tolerance(f.category, self.band))
+            for f in found.findings
+            if f.category not in fitted
+        )
         return "fail" if over or worse else "pass"
+
+    def _scores_of(self, found: Assessment) -> dict[str, float]:
+        return self.calibration.mapped(found.scores) if self.calibration else dict(found.scores)
+
+    def _over(self, category: str, score: float) -> bool:
+        return score >= self.rules.threshold(category, self.band)
+
+    def _unnamed(self, found: Assessment) -> Iterable[Finding]:
+        """A finding without a place for each category that fails by its fitted score and that no finding names."""
+        named = {f.category for f in found.findings}
+        for category, score in self._scores_of(found).items():
+            fitted = self.calibration is not None and category in self.calibration.categories
+            level = SEVERITIES.index(self.policy.tolerance(category, self.band)) + 1
+            if fitted and category not in named and self._over(category, score):
+                at = self.rules.threshold(category, self.band)
+                why = f"the fitted score {score:.2f} is at least {at:.2f}"
+                severity = SEVERITIES[min(level, len(SEVERITIES) - 1)]
+                yield Finding(category=category, severity=severity, rationale=why)
 
 
 _BLANK = Assessment(outcome="abstain", detail="the text is blank: there is nothing to judge")
 
 
-def _passage(input: str | Passage) -> Passage:
+def as_passage(input: str | Passage) -> Passage:
+    """What a judge was given, as a passage."""
     if isinstance(input, Passage):
         return input
     if isinstance(input, str):

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import Frozen
@@ -13,6 +14,10 @@ from taleward.core.policy import Policy
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.ensemble import check_judges, plain, total_cost
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 def risk(verdict: Verdict, policy: Policy, band: str) -> float:
@@ -100,6 +105,8 @@ class Cascade(Judge):
         ConfigurationError: The judges do not fit together, or there are not as many zones as needed.
     """
 
+    calibratable = False
+
     def __init__(self, judges: Sequence[Judge], zones: Sequence[Zone] | None = None) -> None:
         check_judges(judges)
         zones = [_usual(judge) for judge in judges[:-1]] if zones is None else zones
@@ -145,7 +152,7 @@ class Cascade(Judge):
             asked.append(verdict)
             with self._lock:
                 self._shares[number] = self._shares[number].and_(verdict)
-            if number < len(self.zones) and self.zones[number].ends(verdict, self.policy, self.band):
+            if number < len(self.zones) and self.zones[number].ends(verdict, judge.rules, self.band):
                 break
         return asked
 
@@ -161,14 +168,26 @@ class Cascade(Judge):
         )
 
 
-def fit_zone(risks: Sequence[float], truth: Sequence[bool], dear: Sequence[bool], *, most_lost: float = 0.01) -> Zone:
-    """The widest zone, and so the fewest texts handed on, at which the cascade's F1 stays near the dear judge's.
+def fit_zone(
+    risks: Sequence[float],
+    truth: Sequence[bool],
+    dear: Sequence[bool],
+    *,
+    most_lost: float = 0.01,
+    sureness: float = 0.8,
+    seed: int = 0,
+) -> Zone:
+    """The zone that hands the fewest texts on while the cascade's F1 stays near the dear judge's.
+
+    The loss is looked at on 200 bootstrap resamples (Efron 1979), so that few texts do not promise too much.
 
     Args:
         risks: The cheap judge's `risk` for every text, 0..1.
         truth: Whether the text is harmful.
         dear: Whether the dear judge fails it.
         most_lost: How much F1 may be lost against asking the dear judge about every text, 0..1.
+        sureness: The share of the resamples in which no more may be lost, 0..1.
+        seed: Of the resampling.
 
     Raises:
         ConfigurationError: The lists differ in length, or lack one of the two labels.
@@ -179,29 +198,28 @@ def fit_zone(risks: Sequence[float], truth: Sequence[bool], dear: Sequence[bool]
         raise ConfigurationError(
             f"risks, truth and dear must be of one length; got {len(risks)}, {len(truth)} and {len(dear)}."
         )
-    labels, given, at = numpy.asarray(truth, bool), numpy.asarray(dear, bool), numpy.asarray(risks, float)
-    if labels.all() or not labels.any():
+    at, harmful, given = numpy.asarray(risks, float), numpy.asarray(truth, bool), numpy.asarray(dear, bool)
+    if harmful.all() or not harmful.any():
         raise ConfigurationError("a zone is fitted on harmful and harmless texts; got only one of the two.")
-    floor = _f1(labels, given) - most_lost
-    steps = numpy.linspace(0.0, 1.0, 41)
+    times = numpy.random.default_rng(seed).multinomial(len(at), [1 / len(at)] * len(at), size=200).astype(numpy.float32)
+
+    def f1(failed: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        marked: npt.NDArray[np.float32] = times @ (failed.astype(numpy.float32) + harmful)
+        found: npt.NDArray[np.float32] = 2 * (times @ (failed & harmful)) / numpy.maximum(marked, 1)
+        return found
+
+    floor = f1(given) - most_lost
+    steps = numpy.linspace(0.0, 1.0, 21)
     lows = [0.0, *(numpy.quantile(at[at < 0.5], steps) if (at < 0.5).any() else ()), 0.5]
     highs = [0.5, *(numpy.quantile(at[at >= 0.5], steps) if (at >= 0.5).any() else ()), math.inf]
     best, fewest = Zone(0.0, math.inf), len(at) + 1
     for low in lows:
         for high in highs:
             up = (at >= low) & (at < high)
-            if up.sum() < fewest and _f1(labels, numpy.where(up, given, at >= 0.5)) >= floor:
+            if up.sum() < fewest and (f1(numpy.where(up, given, at >= 0.5)) >= floor).mean() >= sureness:
                 best, fewest = Zone(float(low), float(high)), int(up.sum())
     return best
 
 
 def _usual(judge: Judge) -> Zone:
     return Zone(pass_below=0.0, fail_from=0.5) if judge.spec == "lexicon" else Zone()
-
-
-def _f1(truth: object, failed: object) -> float:
-    import numpy
-
-    t, f = numpy.asarray(truth, bool), numpy.asarray(failed, bool)
-    both = int((t & f).sum())
-    return 2 * both / max(1, int(t.sum()) + int(f.sum()))

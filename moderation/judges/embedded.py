@@ -51,6 +51,7 @@ class EmbeddedJudge(Judge):
                 f"the judge's head was trained on an encoder with the SHA-256 "
                 f"{self._head.config.encoder_sha256}; the one here has {minilm.SHA256}."
             )
+        self.weights_sha256 = self._head.config.weights_sha256
         trained = frozenset(self._head.config.categories)
         self.known = known_categories(self.policy, trained | lexicon_categories(), self.spec)
         self._columns = {c: i for i, c in enumerate(self._head.config.categories) if c in self.known}

@@ -39,6 +39,8 @@ class Ensemble(Judge):
         ConfigurationError: The judges do not fit together, or a number is out of its range.
     """
 
+    calibratable = False
+
     def __init__(
         self,
         judges: Sequence[Judge],

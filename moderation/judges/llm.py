@@ -7,7 +7,6 @@ text, or that the text wrote for the model, is unparsable.
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any, Literal
 
@@ -19,6 +18,8 @@ from taleward.backends.chat import chat_model
 from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
+from taleward.moderation.judges.grammar import Unparsable, strict_json
+from taleward.moderation.judges.inert import inert
 
 
 class _Found(BaseModel):
@@ -59,12 +60,12 @@ class LLMJudge(Judge):
 
     def assess(self, passage: Passage) -> Assessment:
         """Ask the model once."""
-        number = _fresh_number(passage)
+        number = fresh_number(passage)
         return self._read(self.model.invoke(self._messages(passage, number), **self._form()), passage, number)
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Ask the model once, without blocking the event loop."""
-        number = _fresh_number(passage)
+        number = fresh_number(passage)
         answer = await self.model.ainvoke(self._messages(passage, number), **self._form())
         return self._read(answer, passage, number)
 
@@ -96,22 +97,23 @@ class LLMJudge(Judge):
             'none. verdict is "fail" when any finding is more severe than its category tolerates.'
         )
         fence = f"text-{number}"
-        before = f"What came before it, not to be judged:\n<before-{number}>\n{passage.context}\n</before-{number}>\n\n"
+        text, told = inert(passage.text), inert(passage.context)
+        before = f"What came before it, not to be judged:\n<before-{number}>\n{told}\n</before-{number}>\n\n"
         request = (
-            before if passage.context else ""
-        ) + f"The text to judge:\n<{fence}>\n{passage.text}\n</{fence}>\n\nGive the JSON object with id {number} now."
+            before if told else ""
+        ) + f"The text to judge:\n<{fence}>\n{text}\n</{fence}>\n\nGive the JSON object with id {number} now."
         return [SystemMessage(system), HumanMessage(request)]
 
     def _read(self, message: BaseMessage, passage: Passage, number: str) -> Assessment:
         if isinstance(message, AIMessage) and message.response_metadata.get("finish_reason") == "length":
             return _unparsable("the answer was cut off at the token limit")
         try:
-            answer = _Answer.model_validate(json.loads(message.text, object_pairs_hook=_no_doubles))
+            answer = _Answer.model_validate(strict_json(message.text))
         except ValidationError as error:
             first = error.errors()[0]
             return _unparsable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-        except ValueError as error:
-            return _unparsable(f"not one JSON object: {error}")
+        except Unparsable as error:
+            return _unparsable(str(error))
         if answer.id != number:
             return _unparsable("the answer does not repeat this question's number")
         unknown = sorted({f.category for f in answer.findings} - set(self.policy.categories))
@@ -127,7 +129,8 @@ class LLMJudge(Judge):
         )
 
 
-def _fresh_number(passage: Passage) -> str:
+def fresh_number(passage: Passage) -> str:
+    """A random number, 16 hexadecimal digits, that is in neither the text nor its context."""
     while True:
         number = secrets.token_hex(8)
         if number not in passage.text and number not in passage.context:
@@ -138,22 +141,15 @@ def _unparsable(why: str) -> Assessment:
     return Assessment(outcome="unparsable", detail=why)
 
 
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) != len(keys):
-        msg = "a key stands twice"
-        raise ValueError(msg)
-    return dict(pairs)
-
-
 def _place(found: _Found, text: str) -> Finding:
-    start = text.find(found.quote) if found.quote else -1
+    # The model may quote the text as it is, or as its prompt spelled it: of the same length.
+    start = max(text.find(found.quote), inert(text).find(found.quote)) if found.quote else -1
     if start < 0:
         return Finding(category=found.category, severity=found.severity, rationale=found.rationale)
     return Finding(
         category=found.category,
         severity=found.severity,
-        quote=found.quote,
+        quote=text[start : start + len(found.quote)],
         start=start,
         end=start + len(found.quote),
         rationale=found.rationale,

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taleward.agents.middleware import GuardMiddleware
     from taleward.backends.chat import chat_model
     from taleward.backends.embeddings import embeddings
     from taleward.chains.story import StoryChain
@@ -38,31 +39,58 @@ if TYPE_CHECKING:
     from taleward.core.policy import Band, Category, Policy
     from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
+    from taleward.evaluation.judge_bench import judge_bench
     from taleward.evaluation.recorder import MlflowRecorder
     from taleward.moderation.best import BestOf
+    from taleward.moderation.calibration import Calibration, Target, load_calibration
     from taleward.moderation.evidence import evidence
+    from taleward.moderation.fitting import fit_calibration
     from taleward.moderation.guard import Guard
+    from taleward.moderation.guarded_chat import GuardedChat
     from taleward.moderation.judges import Judge, judge
+    from taleward.moderation.judges.cached import CachedJudge
     from taleward.moderation.judges.cascade import Cascade, Zone, fit_zone
     from taleward.moderation.judges.ensemble import Ensemble
+    from taleward.moderation.labelled import Columns, read_labelled
     from taleward.moderation.policy import load_policy, policy_names
+    from taleward.moderation.verdict_cache import VerdictCache
+    from taleward.stores.answers import AnswerCache
+    from taleward.stores.chat_cache import CachedChat
+    from taleward.stores.chroma_store import ChromaStore
+    from taleward.stores.convert import convert_langchain_faiss
+    from taleward.stores.embedding_cache import CachedEmbeddings
+    from taleward.stores.examples import ExampleRetriever
+    from taleward.stores.faiss_store import FaissStore
+    from taleward.stores.memory import TaleMemory
+    from taleward.stores.semantic import SemanticAnswerCache
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AnswerCache",
     "Attempt",
     "BackendError",
     "Band",
     "BestOf",
+    "CachedChat",
+    "CachedEmbeddings",
+    "CachedJudge",
+    "Calibration",
     "Cascade",
     "Category",
+    "ChromaStore",
+    "Columns",
     "ConfigurationError",
     "Decision",
     "DoneEvent",
     "Ensemble",
     "Event",
+    "ExampleRetriever",
+    "FaissStore",
     "Finding",
     "Guard",
+    "GuardMiddleware",
+    "GuardedChat",
     "IntegrityError",
     "InvalidFile",
     "InvalidInputs",
@@ -79,27 +107,37 @@ __all__ = [
     "Refused",
     "RetractionEvent",
     "RevisionEvent",
+    "SemanticAnswerCache",
     "StoryChain",
     "Tale",
+    "TaleMemory",
     "TalewardError",
+    "Target",
     "Template",
     "TextEvent",
     "UnknownName",
     "Verdict",
+    "VerdictCache",
     "VerdictEvent",
     "Zone",
     "chat_model",
+    "convert_langchain_faiss",
     "embeddings",
     "evidence",
+    "fit_calibration",
     "fit_zone",
     "judge",
+    "judge_bench",
+    "load_calibration",
     "load_policy",
     "load_template",
     "policy_names",
+    "read_labelled",
     "template_names",
 ]
 
 _HOMES = {
+    "agents.middleware": ("GuardMiddleware",),
     "backends.chat": ("chat_model",),
     "backends.embeddings": ("embeddings",),
     "chains.story": ("StoryChain",),
@@ -128,14 +166,30 @@ _HOMES = {
     "core.policy": ("Band", "Category", "Policy"),
     "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
+    "evaluation.judge_bench": ("judge_bench",),
     "evaluation.recorder": ("MlflowRecorder",),
     "moderation.best": ("BestOf",),
+    "moderation.calibration": ("Calibration", "Target", "load_calibration"),
     "moderation.evidence": ("evidence",),
+    "moderation.fitting": ("fit_calibration",),
     "moderation.guard": ("Guard",),
+    "moderation.guarded_chat": ("GuardedChat",),
     "moderation.judges": ("Judge", "judge"),
+    "moderation.judges.cached": ("CachedJudge",),
     "moderation.judges.cascade": ("Cascade", "Zone", "fit_zone"),
     "moderation.judges.ensemble": ("Ensemble",),
+    "moderation.labelled": ("Columns", "read_labelled"),
     "moderation.policy": ("load_policy", "policy_names"),
+    "moderation.verdict_cache": ("VerdictCache",),
+    "stores.answers": ("AnswerCache",),
+    "stores.chat_cache": ("CachedChat",),
+    "stores.chroma_store": ("ChromaStore",),
+    "stores.convert": ("convert_langchain_faiss",),
+    "stores.embedding_cache": ("CachedEmbeddings",),
+    "stores.examples": ("ExampleRetriever",),
+    "stores.faiss_store": ("FaissStore",),
+    "stores.memory": ("TaleMemory",),
+    "stores.semantic": ("SemanticAnswerCache",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

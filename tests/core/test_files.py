@@ -23,9 +23,16 @@ def test_a_policy_file_of_ones_own(tmp_path: Path) -> None:
     [
         ("threshold: 0.5", "threshold: 1.5", r"line \d+: bands.3-5.threshold: .*less than or equal to 1"),
         ("ages: [3, 5]", "ages: [5, 3]", r"line \d+: bands.3-5: .*youngest then oldest"),
-        ("frightening: 0.6", "frigtening: 0.6", r"\['frigtening'\], which are no categories here"),
-        ("version:", "versoin:", r"line 2: versoin"),
+        (
+            "frightening: 0.6",
+            "frigtening: 0.6",
+            r"line \d+: bands.6-8.thresholds.frigtening: is no category here; known: violence, fright",
+        ),
+        ("version:", "versoin:", r"line 2: versoin: is no field here; did you mean 'version'\? taken: name, version"),
         ("    title: Crime\n", "    title: Crime\n    title: Two\n", "stands here twice"),
+        ("violence: mild", "violence: soft", r"line \d+: .*'none', 'mild', 'moderate' or 'severe'; got 'soft'"),
+        ("    ages: [3, 5]", "    agse: [3, 5]", r"did you mean 'ages'\? taken: ages, writing"),
+        ("    writing: >-", "    x-writing: >-", r"line \d+: bands.3-5.writing: is missing"),
         ("categories:", "categories: [", "is no YAML"),
     ],
 )

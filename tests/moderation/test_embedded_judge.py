@@ -82,6 +82,7 @@ async def test_async_answers_alike() -> None:
 
 def test_a_policy_without_a_known_category_is_refused() -> None:
     data = load_policy("kids").model_dump()
+    data["codes"] = {}
     data["categories"] = {"astrology": data["categories"]["violence"]}
     data["bands"] = {"all": {"ages": (3, 12), "writing": "Gently."}}
     with pytest.raises(ConfigurationError, match="knows none of the categories"):
@@ -90,6 +91,7 @@ def test_a_policy_without_a_known_category_is_refused() -> None:
 
 def test_unknown_categories_are_named_and_the_rest_is_judged() -> None:
     data = load_policy("kids").model_dump()
+    data["codes"] = {}
     data["categories"] = dict.fromkeys(("astrology", "violence"), data["categories"]["violence"])
     data["bands"] = {"all": {"ages": (3, 12), "writing": "Gently."}}
     judge = EmbeddedJudge(policy=Policy.model_validate(data), band="all")

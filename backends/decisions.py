@@ -1,0 +1,126 @@
+"""Decisions: which of several answers a model would give, read from its logits without writing any.
+
+Guard models answer with one of a few words, and their cards define the score as the softmax over those words at the
+position where the answer begins (ShieldGemma, arXiv 2407.21772; Llama Guard 3, arXiv 2407.21783).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_core.language_models import BaseChatModel
+
+from taleward.core.errors import BackendError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from taleward.backends.huggingface import HuggingFace
+
+    Floats = npt.NDArray[np.float64]
+
+
+class Decision(NamedTuple):
+    """A model's choice among several answers.
+
+    Attributes:
+        probabilities: One number for each answer, in their order; together 1.
+        mass: What the answers have together of the probability of all texts, 0..1. Near 0 the model would have
+            said something else.
+    """
+
+    probabilities: tuple[float, ...]
+    mass: float
+
+
+def runs_here(model: BaseChatModel) -> bool:
+    """Whether it is an `hf:` chat model, so that its logits can be had."""
+    from taleward.backends.local import LocalChat
+
+    return isinstance(model, LocalChat) and model.engine == "transformers"
+
+
+def local_model(model: BaseChatModel) -> HuggingFace | None:
+    """The model behind an `hf:` chat model, loaded; `None` for every other chat model."""
+    if not runs_here(model):
+        return None
+    loaded: Any = model._loaded  # type: ignore[attr-defined]
+    return loaded  # type: ignore[no-any-return]
+
+
+def decide(model: HuggingFace, prompts: Sequence[Sequence[int]], choices: Sequence[str]) -> list[Decision]:
+    """A decision for each prompt; the tokens that all prompts begin with are read once.
+
+    An answer of several tokens has the product of their probabilities. The text to judge, which the prompts of one
+    judgement share, so costs one forward pass, and each question about it a short one.
+
+    Args:
+        model: A causal language model.
+        prompts: Tokens of one prompt or more, none empty.
+        choices: Two answers or more, none of which begins another.
+
+    Returns:
+        One decision a prompt, in their order.
+
+    Raises:
+        ValueError: There are no prompts, fewer than two choices, or one choice begins another.
+        BackendError: The model's logits are not numbers.
+    """
+    answers = [model.encode(choice) for choice in choices]
+    if not prompts or not all(prompts) or len(answers) < 2 or _one_begins_another(answers):
+        msg = (
+            f"a decision needs prompts and two choices or more of which none begins another; got {len(prompts)} "
+            f"prompts with {[len(p) for p in prompts]} tokens and the choices {list(choices)}"
+        )
+        raise ValueError(msg)
+    columns = zip(*prompts, strict=False)
+    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+    if any(len(prompt) == shared for prompt in prompts):
+        shared -= 1  # each prompt ends with a step of its own, which brings its logits
+    cache = model.step(prompts[0][:shared])[1] if shared else None
+    return [_decision(_reader(model, prompt[shared:], cache), answers) for prompt in prompts]
+
+
+def _reader(model: HuggingFace, question: Sequence[int], shared: Any) -> Callable[[tuple[int, ...]], Floats]:
+    """A function from the first tokens of an answer to the log-probabilities of its next token, shape (vocabulary,)."""
+    logits, cache = model.step(question, copy.deepcopy(shared))
+    known: dict[tuple[int, ...], Floats] = {(): _log_softmax(logits)}
+
+    def read(begun: tuple[int, ...]) -> Floats:
+        if begun not in known:
+            known[begun] = _log_softmax(model.step(begun, copy.deepcopy(cache))[0])
+        return known[begun]
+
+    return read
+
+
+def _decision(read: Callable[[tuple[int, ...]], Floats], answers: Sequence[Sequence[int]]) -> Decision:
+    import numpy
+
+    logs = numpy.array(
+        [sum(float(read(tuple(answer[:i]))[token]) for i, token in enumerate(answer)) for answer in answers]
+    )
+    chances = numpy.exp(logs - logs.max())
+    chances /= chances.sum()
+    return Decision(tuple(float(c) for c in chances), min(1.0, float(numpy.exp(logs).sum())))
+
+
+def _log_softmax(logits: npt.NDArray[np.float32]) -> Floats:
+    import numpy
+
+    with numpy.errstate(invalid="ignore"):
+        shifted = logits.astype(numpy.float64) - float(logits.max())
+    log_softmax: Floats = shifted - numpy.log(numpy.exp(shifted).sum())
+    if numpy.isnan(log_softmax).any():
+        raise BackendError(
+            "the model's logits are not numbers.", hint="Its weights are damaged, or its number format is too small."
+        )
+    return log_softmax
+
+
+def _one_begins_another(answers: Sequence[Sequence[int]]) -> bool:
+    return any(i != j and list(b[: len(a)]) == list(a) for i, a in enumerate(answers) for j, b in enumerate(answers))

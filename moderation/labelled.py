@@ -1,0 +1,201 @@
+"""Texts that people have labelled, from CSV, TSV or JSON lines, gzipped or not."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from taleward.core.errors import InvalidFile
+
+_WORDS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+_TOLD = 8
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns are called.
+
+    Attributes:
+        text: The text.
+        label: Whether it is harmful: true or false, 1 or 0, yes or no; or words, see `harmful`.
+        category: The categories of a harmful text, as a list or parted by `,` `;` or `|`; `None` where there is none.
+        harmful: The labels that mean harmful; every other one then means harmless.
+    """
+
+    text: str = "text"
+    label: str = "label"
+    category: str | None = None
+    harmful: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One text.
+
+    Attributes:
+        text: The text.
+        harmful: Whether it may not be released.
+        categories: What it is harmful for; empty where it is harmless, or nobody said.
+    """
+
+    text: str
+    harmful: bool
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """The texts of a file.
+
+    Attributes:
+        name: The file's name, without its folder.
+        sha256: SHA-256 of what it holds, unzipped, in hexadecimal.
+        rows: The texts, in order.
+    """
+
+    name: str
+    sha256: str
+    rows: tuple[Labelled, ...]
+
+
+def read_labelled(
+    path: Path, columns: Columns | None = None, *, known: Collection[str] = (), category: str | None = None
+) -> LabelledData:
+    """Read labelled texts.
+
+    Args:
+        path: Ends in `.csv`, `.tsv`, `.jsonl` or `.ndjson`, with or without `.gz`.
+        columns: What the columns are called.
+        known: The categories that are taken, those of a policy; any where it is empty.
+        category: What every harmful text is harmful for, where no column says it.
+
+    Raises:
+        InvalidFile: The file cannot be read, has no rows, or rows that are wrong; each with its line, what came and
+            what is taken.
+    """
+    columns = columns or Columns()
+    content = _content(path)
+    rows: list[Labelled] = []
+    wrong: dict[str, list[int]] = {}
+    seen: set[str] = set()
+    names: set[str] = set()
+    for line, record in _records(path, content):
+        try:
+            rows.append(_row(record, columns, known, category))
+            seen.add(str(record[columns.label]))
+            names.update(record)
+        except ValueError as error:
+            wrong.setdefault(str(error), []).append(line)
+    problems = [f"{_lines(lines)}: {said}" for said, lines in wrong.items()]
+    missing = [word for word in columns.harmful if word not in seen]
+    if missing and not problems:
+        few = ", ".join(repr(s) for s in sorted(seen)[:_TOLD])
+        problems.append(f"no row has the harmful label {missing[0]!r}; labels here: {few}")
+    if rows and columns.category is not None and columns.category not in names:
+        problems.append(
+            f"no row has the category column {columns.category!r}; columns here: {', '.join(sorted(names))}"
+        )
+    if not rows and not problems:
+        problems.append("it has no rows")
+    if problems:
+        more = f"\n  - and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+        told = "".join(f"\n  - {p}" for p in problems[:_TOLD])
+        raise InvalidFile(f"the labelled file {path} has problems:{told}{more}")
+    return LabelledData(path.name, hashlib.sha256(content).hexdigest(), tuple(rows))
+
+
+def _lines(numbers: list[int]) -> str:
+    more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+    return f"line {numbers[0]}{more}"
+
+
+def _content(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError) as error:
+        raise InvalidFile(f"the labelled file {path} cannot be read: {error}") from error
+
+
+def _records(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
+    """Each record with the line that it begins in."""
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if kind not in (".csv", ".tsv", ".jsonl", ".ndjson"):
+        raise InvalidFile(f"the labelled file {path} ends in {kind!r}; taken: .csv, .tsv, .jsonl, .ndjson, and .gz.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidFile(f"the labelled file {path} is no UTF-8: {error}") from error
+    if kind in (".csv", ".tsv"):
+        csv.field_size_limit(2**31 - 1)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if kind == ".tsv" else ",")
+        before = 1
+        try:
+            for record in reader:
+                yield before + 1, record
+                before = reader.line_num
+        except csv.Error as error:
+            raise InvalidFile(f"the labelled file {path} is no CSV in line {reader.line_num}: {error}") from error
+    else:
+        for line, written in enumerate(text.split("\n"), 1):
+            if written.strip():
+                yield line, _json(written)
+
+
+def _json(written: str) -> Any:
+    try:
+        return json.loads(written)
+    except ValueError as error:
+        return error
+
+
+def _row(record: Any, columns: Columns, known: Collection[str], category: str | None) -> Labelled:
+    if not isinstance(record, Mapping):
+        came = f"is no JSON: {record}" if isinstance(record, ValueError) else f"holds a {type(record).__name__}"
+        msg = f"{came}; taken: a JSON object"
+        raise ValueError(msg)
+    for column in (columns.text, columns.label):
+        if column not in record:
+            msg = f"there is no column {column!r}; columns here: {', '.join(str(k) for k in record)}"
+            raise ValueError(msg)
+    text = record[columns.text]
+    if not isinstance(text, str) or not text.strip():
+        msg = f"{columns.text}: got {text!r}; taken: a text that is not blank"
+        raise ValueError(msg)
+    harmful = _harmful(record[columns.label], columns)
+    named = _categories(record.get(columns.category)) if columns.category else ()
+    unknown = [c for c in named if known and c not in known]
+    if unknown:
+        msg = f"{columns.category}: got {unknown[0]!r}; taken: {', '.join(known)}"
+        raise ValueError(msg)
+    if category is not None and not named:
+        named = (category,)
+    return Labelled(text, harmful, named if harmful else ())
+
+
+def _harmful(value: Any, columns: Columns) -> bool:
+    if columns.harmful:
+        return str(value) in columns.harmful
+    found = _WORDS.get(value.strip().lower()) if isinstance(value, str) else None
+    if isinstance(value, (bool, int, float)) and value in (0, 1):
+        found = bool(value)
+    if found is None:
+        msg = (
+            f"{columns.label}: got {value!r}; taken: true or false, 1 or 0, yes or no, or name the labels "
+            "that mean harmful (--harmful-label)"
+        )
+        raise ValueError(msg)
+    return found
+
+
+def _categories(value: Any) -> tuple[str, ...]:
+    parts = value if isinstance(value, list) else re.split(r"[,;|]", str(value or ""))
+    return tuple(dict.fromkeys(str(p).strip() for p in parts if str(p).strip()))

@@ -1,0 +1,167 @@
+"""Callers share a model: each gets its own text, whoever else is there."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from taleward.backends.chat import chat_model
+from taleward.backends.embedded import embedded_path
+from taleward.backends.engine import Engine
+from taleward.backends.llama import Llama
+from taleward.backends.sampling import Sampler, Sampling
+
+GREEDY = Sampling(temperature=0)
+
+
+class Counting:
+    """A network whose next token is the sum of a row's tokens, modulo 97; it keeps each row's tokens."""
+
+    def __init__(self, most: int = 4, pause: float = 0.0) -> None:
+        self.most, self.pause = most, pause
+        self.rows: list[list[int]] = [[] for _ in range(most)]
+        self.batches: list[int] = []
+
+    def advance(self, first: int, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
+        time.sleep(self.pause)
+        self.batches.append(len(tokens))
+        logits = np.zeros((len(tokens), 100), dtype=np.float32)
+        for number, (new, length) in enumerate(zip(tokens, lengths, strict=True)):
+            row = self.rows[first + number]
+            row[:] = [*row[: length - len(new)], *new]
+            assert len(row) == length
+            if 13 in row:
+                raise RuntimeError("the network broke")
+            logits[number, sum(row) % 97] = 1.0
+        return logits
+
+    def move(self, row: int, to: int, length: int) -> None:
+        self.rows[to][:] = self.rows[row][:length]
+
+
+def alone(prompt: list[int], most: int) -> list[int]:
+    row = list(prompt)
+    while len(row) < len(prompt) + most and (token := sum(row) % 97) != 0:
+        row.append(token)
+    return row[len(prompt) :]
+
+
+def prompts(count: int) -> list[list[int]]:
+    return [[n % 7 + 20] * (n % 9 + 1) + [n] for n in range(20, 20 + count)]
+
+
+def test_everyone_gets_their_own_text() -> None:
+    networks = [Counting(), Counting()]
+    engine = Engine(networks, end=0)
+    asked = [(p, 5 + n % 11) for n, p in enumerate(prompts(60)) if 13 not in alone(p, 20)]
+    with ThreadPoolExecutor(30) as pool:
+        found = list(pool.map(lambda a: engine.write(a[0], GREEDY, 0, a[1]), asked))
+    assert found == [alone(p, most) for p, most in asked]
+    assert max(max(n.batches) for n in networks) > 1
+    assert all(len(n.batches) > 5 for n in networks)
+
+
+async def test_async_and_streams_are_the_same() -> None:
+    engine = Engine([Counting()], end=0)
+    asked = [p for p in prompts(20) if 13 not in alone(p, 9)]
+
+    async def stream(prompt: list[int]) -> list[int]:
+        return [token async for token in engine.atokens(prompt, GREEDY, 0, 9)]
+
+    expected = [alone(p, 9) for p in asked]
+    assert await asyncio.gather(*(engine.awrite(p, GREEDY, 0, 9) for p in asked)) == expected
+    assert await asyncio.gather(*(stream(p) for p in asked)) == expected
+    assert [list(engine.tokens(p, GREEDY, 0, 9)) for p in asked] == expected
+
+
+def test_whoever_leaves_frees_the_place() -> None:
+    network = Counting(most=1, pause=0.005)
+    engine = Engine([network], end=99)
+    endless = engine.tokens([1], GREEDY, 0, 10**6)
+    assert next(endless) == 1
+    endless.close()  # type: ignore[attr-defined]
+    assert engine.write([5], GREEDY, 0, 2) == alone([5], 2)
+
+
+async def test_a_cancelled_caller_frees_the_place() -> None:
+    engine = Engine([Counting(most=1, pause=0.005)], end=99)
+    task = asyncio.create_task(engine.awrite([1], GREEDY, 0, 10**6))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.wait_for(engine.awrite([5], GREEDY, 0, 2), 5) == alone([5], 2)
+
+
+def test_a_network_that_breaks_tells_its_callers_and_goes_on() -> None:
+    engine = Engine([Counting()], end=0)
+    with pytest.raises(RuntimeError, match="the network broke"):
+        engine.write([13], GREEDY, 0, 5)
+    assert engine.write([5], GREEDY, 0, 2) == alone([5], 2)
+
+
+def test_a_late_caller_joins_the_batch_at_work() -> None:
+    network = Counting(pause=0.01)
+    engine = Engine([network], end=99)
+    first = threading.Thread(target=lambda: engine.write([1], GREEDY, 0, 40))
+    first.start()
+    time.sleep(0.1)
+    begun = time.monotonic()
+    engine.write([2], GREEDY, 0, 5)
+    assert time.monotonic() - begun < 0.25
+    first.join()
+    assert 2 in network.batches
+
+
+@pytest.fixture(scope="module")
+def llama() -> Llama:
+    return Llama(embedded_path("storyteller"), replicas=2, rows=5)
+
+
+def test_a_text_does_not_depend_on_its_neighbours(llama: Llama) -> None:
+    starts = ["Once", "There was a fox who lived near the sea and", "Tom ran. " * 30, "One day, a very small bird"]
+    asked = [llama.prompt([{"content": starts[n % 4]}]) for n in range(24)]
+    drawn = Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.1)
+    by_itself = [llama.write(p, drawn, n, 20 + n) for n, p in enumerate(asked)]
+    with ThreadPoolExecutor(24) as pool:
+        together = list(pool.map(lambda n: llama.write(asked[n], drawn, n, 20 + n), range(24)))
+    assert together == by_itself
+
+
+def test_many_answers_at_once(tmp_path: Path) -> None:
+    model = chat_model("embedded:storyteller", max_tokens=20, seed=3)
+    answers = model.batch(["Once upon a time"] * 12)
+    assert len({a.text for a in answers}) == 1
+    assert all(a.usage_metadata["output_tokens"] == 20 for a in answers)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("top_p", [0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("temperature", [0.5, 1.5])
+def test_tokens_are_drawn_as_often_as_they_are_likely(top_p: float, temperature: float) -> None:
+    logits = np.random.default_rng(0).normal(size=1000).astype(np.float32) * 3
+    chances = np.exp(logits.astype(float) / temperature)
+    chances /= chances.sum()
+    order = np.argsort(-chances)
+    kept = order[: int(np.searchsorted(chances[order].cumsum(), top_p)) + 1]
+    expected = np.zeros(1000)
+    expected[kept] = chances[kept] / chances[kept].sum()
+    sampler = Sampler(Sampling(temperature=temperature, top_p=top_p), 0, [])
+    drawn = np.bincount([sampler.choose(logits) for _ in range(4000)], minlength=1000) / 4000
+    assert set(np.flatnonzero(drawn)) <= set(kept)
+    assert np.abs(drawn - expected).max() < 0.04
+
+
+def test_repetition_is_penalised() -> None:
+    logits = np.array([2.0, 1.9, -1.0], dtype=np.float32)
+    assert Sampler(GREEDY, 0, [0]).choose(logits) == 0
+    assert Sampler(Sampling(temperature=0, repetition_penalty=1.2), 0, [0]).choose(logits) == 1
+    twice = Sampler(Sampling(temperature=0, repetition_penalty=1.2), 0, [])
+    assert [twice.choose(logits), twice.choose(logits)] == [0, 1]

@@ -1,0 +1,65 @@
+"""Labelled files: every usual form is read, every wrong row is named."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from taleward.core.errors import InvalidFile
+from taleward.moderation.labelled import Columns, Labelled, read_labelled
+
+ROWS = (Labelled("bad\nday", True, ("violence", "hate")), Labelled("good day", False))
+
+
+def test_csv_and_json_lines_zipped_or_not_are_the_same(tmp_path: Path) -> None:
+    table = 'label,text,kind\n1,"bad\nday",violence;hate\nfalse,good day,\n'
+    lines = [
+        {"text": "bad\nday", "label": True, "kind": ["violence", "hate"]},
+        {"text": "good day", "label": 0},
+    ]
+    (tmp_path / "a.csv").write_text(table)
+    (tmp_path / "a.tsv").write_text(table.replace(",", "\t"))
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(line) for line in lines) + "\n")
+    for name in ("a.csv", "a.jsonl"):
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+    columns = Columns(category="kind")
+    for name in ("a.csv", "a.tsv", "a.jsonl", "a.csv.gz", "a.jsonl.gz"):
+        assert read_labelled(tmp_path / name, columns).rows == ROWS, name
+    zipped, plain = (read_labelled(tmp_path / n, columns).sha256 for n in ("a.csv.gz", "a.csv"))
+    assert zipped == plain
+
+
+def test_words_as_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("t,is\nx,Toxic\ny,Not Toxic\n")
+    data = read_labelled(tmp_path / "a.csv", Columns("t", "is", harmful=("Toxic",)), category="hate")
+    assert data.rows == (Labelled("x", True, ("hate",)), Labelled("y", False))
+    with pytest.raises(InvalidFile, match="no row has the harmful label 'toxic'; labels here: 'Not Toxic', 'Toxic'"):
+        read_labelled(tmp_path / "a.csv", Columns("t", "is", harmful=("toxic",)))
+    with pytest.raises(InvalidFile, match="no row has the category column 'kind'; columns here: is, t"):
+        read_labelled(tmp_path / "a.csv", Columns("t", "is", "kind", ("Toxic",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", 'text,label\n"two\nlines",1\nx,maybe\n', "line 4: label: got 'maybe'; taken: true or false, 1 or 0"),
+        ("a.csv", "words,label\nx,1\n", "line 2: there is no column 'text'; columns here: words, label"),
+        ("a.jsonl", '{"text": "x", "label": 1}\n\n{"text": " ", "label": 1}', "line 3: text: got ' '; taken: a text"),
+        ("a.jsonl", '{"text": "x", "label": 2}', "line 1: label: got 2; taken: true or false"),
+        ("a.jsonl", '{"text": "x"', "line 1: is no JSON: .*; taken: a JSON object"),
+        ("a.jsonl", "[1]", "line 1: holds a list; taken: a JSON object"),
+        ("a.jsonl", '{"text": "x", "label": 1, "kind": "odd"}', "line 1: kind: got 'odd'; taken: violence, hate"),
+        ("a.jsonl", "", "it has no rows"),
+        ("a.jsonl", '{"text": "", "label": 1}\n' * 20, "line 1 and 19 more: text: got ''"),
+        ("a.jsonl", "".join(f'{{"text": "x", "label": {n}}}\n' for n in range(2, 20)), "line 8: .*\n  - and 10 more"),
+        ("a.txt", "x", r"ends in '.txt'; taken: .csv, .tsv, .jsonl"),
+        ("a.csv.gz", "no gzip", "cannot be read: Not a gzipped file"),
+    ],
+)
+def test_a_wrong_file_names_the_line(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidFile, match=said):
+        read_labelled(tmp_path / name, Columns(category="kind"), known=("violence", "hate"))

@@ -1,0 +1,72 @@
+"""Figures against scikit-learn's, and against what a hand computes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as peer
+
+from taleward.core.errors import ConfigurationError
+from taleward.moderation import metrics
+
+rows = st.lists(
+    st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5000001, 0.9, 1.0])), min_size=2, max_size=40
+).filter(lambda r: 0 < sum(t for t, _ in r) < len(r))
+
+
+@given(rows)
+def test_curves_are_those_of_scikit_learn(drawn: list[tuple[bool, float]]) -> None:
+    truth, scores = [t for t, _ in drawn], [s for _, s in drawn]
+    flagged = [s >= 0.5 for s in scores]
+    assert math.isclose(metrics.auc(truth, scores), peer.roc_auc_score(truth, scores), abs_tol=1e-12)
+    ours, theirs = metrics.average_precision(truth, scores), peer.average_precision_score(truth, scores)
+    assert math.isclose(ours, theirs, abs_tol=1e-12)
+    assert math.isclose(metrics.f1(truth, flagged), peer.f1_score(truth, flagged, zero_division=0), abs_tol=1e-12)
+    alarms, recalls, _ = peer.roc_curve(truth, scores, drop_intermediate=False)
+    assert metrics.false_alarms_at(truth, scores, 0.9) == min(alarms[recalls >= 0.9 - 1e-12])
+    assert metrics.recall_at(truth, scores, 0.2) == max(recalls[alarms <= 0.2 + 1e-12])
+
+
+def test_rates_by_hand() -> None:
+    truth, scores = [True, True, False, False], [0.9, 0.4, 0.6, 0.1]
+    assert metrics.auc(truth, scores) == 0.75
+    assert metrics.false_alarms_at(truth, scores, 0.5) == 0.0
+    assert metrics.false_alarms_at(truth, scores, 0.51) == 0.5
+    assert metrics.recall_at(truth, scores, 0.0) == 0.5
+    assert metrics.share([True, False, True], [True, True, False]) == 0.5
+
+
+def test_a_reliability_diagram_by_hand() -> None:
+    diagram = metrics.reliability([True, False, True, True], [0.05, 0.15, 0.12, 1.0])
+    assert [(b.texts, b.harmful) for b in diagram] == [(1, 1.0), (2, 0.5), (1, 1.0)]
+    expected = (1 * (1 - 0.05) + 2 * (0.5 - 0.135) + 1 * 0.0) / 4
+    assert math.isclose(metrics.ece(diagram), expected)
+    assert metrics.ece(()) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"),
+    [(0, 0, 1.0), (5, 5, 1.0), (1, 9, 22 / 1024), (0, 10, 2 / 1024), (10, 0, 2 / 1024), (3000, 3000, 1.0)],
+)
+def test_mcnemar_by_hand(first: int, second: int, p: float) -> None:
+    assert math.isclose(metrics.mcnemar(first, second), p)
+
+
+def test_one_label_or_two_lengths_have_a_written_answer() -> None:
+    with pytest.raises(ConfigurationError, match="2 texts of one label"):
+        metrics.auc([True, True], [0.1, 0.2])
+    with pytest.raises(ConfigurationError, match="got 1 and 2"):
+        metrics.auc([True], [0.1, 0.2])
+
+
+def test_resamples_keep_the_labels_and_the_seed() -> None:
+    truth = [True] * 3 + [False] * 7
+    drawn = list(metrics.resamples(truth, 5, seed=0))
+    assert all(np.asarray(truth)[d].sum() == 3 and len(d) == 10 for d in drawn)
+    assert all((a == b).all() for a, b in zip(drawn, metrics.resamples(truth, 5, seed=0), strict=True))
+    assert math.isclose(metrics.interval(0.5, list(range(101))).low, 2.5)
+    assert metrics.interval(0.5, []).high == 0.5

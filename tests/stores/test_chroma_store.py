@@ -1,0 +1,91 @@
+"""The Chroma store keeps the contract, in a folder and on a real server."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taleward.core.errors import BackendError, ConfigurationError
+from taleward.stores.chroma_store import ChromaStore
+from taleward.stores.embedding_cache import CachedEmbeddings
+from taleward.stores.faiss_store import FaissStore
+from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.stores import StoreConformance
+
+
+class TestFolder(StoreConformance):
+    def open(self, place: Path, embeddings: Any, **options: Any) -> ChromaStore:
+        return ChromaStore(embeddings, place / "store", **options)
+
+    def test_more_texts_than_one_request_takes(self, place: Path, model: WordEmbeddings) -> None:
+        store = self.open(place, model)
+        assert len(store.add_texts(["one text"] * 6000)) == 6000
+        assert len(store) == 6000
+
+    def test_a_collection_of_another_program_is_refused(self, place: Path, model: WordEmbeddings) -> None:
+        import chromadb
+
+        client = chromadb.EphemeralClient()
+        client.get_or_create_collection("theirs")
+        with pytest.raises(ConfigurationError, match="made by another program"):
+            ChromaStore(model, client, collection="theirs")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("chroma")
+    chroma = Path(sys.executable).with_name("chroma")
+    command = [str(chroma), "run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            for _ in range(200):
+                try:
+                    urllib.request.urlopen(f"{url}/api/v2/heartbeat", timeout=1).close()  # noqa: S310
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+
+
+@pytest.mark.server
+class TestServer(StoreConformance):
+    @pytest.fixture(autouse=True)
+    def _server(self, server: str) -> None:
+        self.url, self.names = server, dict[Path, str]()
+
+    def open(self, place: Path, embeddings: Any, **options: Any) -> ChromaStore:
+        name = self.names.setdefault(place, f"test-{uuid.uuid4().hex}")
+        return ChromaStore(embeddings, self.url, collection=name, **options)
+
+
+def test_a_server_that_is_not_there_is_asked_again_and_then_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("taleward.stores.chroma_store.time.sleep", waits.append)
+    with pytest.raises(BackendError, match="did not answer in 3 tries") as caught:
+        ChromaStore(WordEmbeddings(), "http://127.0.0.1:1", retries=2)
+    assert caught.value.retryable
+    assert waits == [0.2, 0.4]
+
+
+def test_a_text_of_one_store_costs_nothing_in_the_other(tmp_path: Path) -> None:
+    model = WordEmbeddings()
+    cached = CachedEmbeddings(model, tmp_path / "cache.db")
+    texts = ["a fox", "a hen", "a fox"]
+    FaissStore(cached, tmp_path / "faiss").add_texts(texts)
+    ChromaStore(cached, tmp_path / "chroma").add_texts(texts)
+    assert model.asked == ["a fox", "a hen"]

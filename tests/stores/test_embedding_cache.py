@@ -1,0 +1,296 @@
+"""The embedding cache: what is asked twice is computed once, and models never mix."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+
+from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
+from taleward.core.tale import digest
+from taleward.stores.embedding_cache import CachedEmbeddings
+from taleward.stores.faiss_store import FaissStore
+from taleward.stores.fingerprint import fingerprint
+from taleward.testing.embeddings import WordEmbeddings
+
+
+@pytest.fixture
+def model() -> WordEmbeddings:
+    return WordEmbeddings()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "cache.db"
+
+
+def as_float32(rows: list[list[float]]) -> list[list[float]]:
+    import numpy
+
+    exact: list[list[float]] = numpy.asarray(rows, dtype=numpy.float32).tolist()
+    return exact
+
+
+def test_a_text_is_embedded_once(file: Path, model: WordEmbeddings) -> None:
+    cached = CachedEmbeddings(model, file)
+    texts = ["a fox", "a hen", "a fox", ""]
+    first = cached.embed_documents(texts)
+    assert first == as_float32(WordEmbeddings().embed_documents(texts))
+    assert model.asked == ["a fox", "a hen", ""]
+    again = CachedEmbeddings(model, file)
+    assert again.embed_documents(texts) == first
+    assert again.embed_query("a hen") == first[1]
+    assert again.embed_array(texts).tolist() == first
+    assert len(model.asked) == 3
+    stats = again.stats()
+    assert (stats.entries, stats.hits, stats.misses, stats.repeats) == (3, 7, 0, 2)
+    assert stats.models[0].fingerprint == "test:words"
+
+
+async def test_async_gives_the_same_and_leaves_the_loop_free(file: Path) -> None:
+    class Slow(WordEmbeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            time.sleep(0.2)
+            return super().embed_documents(texts)
+
+    cached = CachedEmbeddings(Slow(), file)
+    asked = asyncio.create_task(cached.aembed_documents(["a fox", "a hen"]))
+    turns = 0
+    while not asked.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+    assert turns > 5
+    assert await asked == cached.embed_documents(["a fox", "a hen"])
+    assert await cached.aembed_query("a fox") == (await asked)[0]
+    assert (await cached.aembed_array(["a hen"])).tolist() == [(await asked)[1]]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(texts=st.lists(st.text(max_size=6), max_size=8))
+def test_any_texts_come_back_in_their_order(tmp_path: Path, texts: list[str]) -> None:
+    class Spelling(Embeddings):
+        fingerprint = "test:spelling"
+
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [[float(ord(c)) for c in text.ljust(6, "\1")] for text in texts]
+
+        def embed_query(self, text: str) -> list[float]:
+            return self.embed_documents([text])[0]
+
+    cached = CachedEmbeddings(Spelling(), tmp_path / "cache.db", symmetric=True)
+    assert cached.embed_documents(texts) == Spelling().embed_documents(texts)
+
+
+def test_models_normalisations_types_and_roles_never_mix(file: Path) -> None:
+    class Twice(WordEmbeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [[2 * x for x in row] for row in super().embed_documents(texts)]
+
+    def lengths(**options: Any) -> tuple[float, int]:
+        model = Twice(name=options.pop("name", "test:twice"))
+        [row] = CachedEmbeddings(model, file, **options).embed_documents(["a fox"])
+        return round(sum(x * x for x in row) ** 0.5, 3), len(model.asked)
+
+    for _ in range(2):
+        asked = 1 if _ == 0 else 0
+        assert lengths() == (2.0, asked)
+        assert lengths(normalize=True) == (1.0, asked)
+        assert lengths(dtype="float16") == (2.0, asked)
+        assert lengths(name="test:other") == (2.0, asked)
+        assert lengths(symmetric=False) == (2.0, asked)
+    model = WordEmbeddings()
+    apart = CachedEmbeddings(model, file, model="test:apart", symmetric=False)
+    apart.embed_query("a fox")
+    apart.embed_documents(["a fox"])
+    assert len(model.asked) == 2
+
+
+def test_one_name_for_two_models_is_refused(file: Path) -> None:
+    CachedEmbeddings(WordEmbeddings(8), file).embed_query("a fox")
+    with pytest.raises(ConfigurationError, match="gave 9 dimensions; the cache holds 8"):
+        CachedEmbeddings(WordEmbeddings(9), file).embed_query("a hen")
+
+
+def test_float16_takes_half_the_space_and_gives_the_same_first_and_later(file: Path, model: WordEmbeddings) -> None:
+    cached = CachedEmbeddings(model, file, dtype="float16")
+    first = cached.embed_documents(["a brave fox"])
+    assert cached.embed_documents(["a brave fox"]) == first
+    assert first[0] == pytest.approx(model.embed_query("a brave fox"), abs=1e-3)
+    with pytest.raises(ConfigurationError, match="beyond float16"):
+        CachedEmbeddings(DeterministicFakeEmbedding(size=3), file, dtype="float16")._keep(
+            cached._find(["x"], "document"), 1e6 * cached.embed_array(["y"]), "document"
+        )
+
+
+def test_entries_past_their_time_are_embedded_anew_and_deleted(file: Path, model: WordEmbeddings) -> None:
+    now = [0.0]
+    cached = CachedEmbeddings(model, file, ttl_s=10, clock=lambda: now[0])
+    cached.embed_query("a fox")
+    now[0] = 9.0
+    cached.embed_query("a fox")
+    assert model.asked == ["a fox"]
+    now[0] = 10.0
+    cached.embed_query("a fox")
+    assert model.asked == ["a fox", "a fox"]
+    now[0] = 30.0
+    cached.embed_query("a hen")
+    assert cached.stats().entries == 1
+
+
+def test_the_size_bound_lets_go_what_was_used_longest_ago(file: Path, model: WordEmbeddings) -> None:
+    now = [0.0]
+    cached = CachedEmbeddings(model, file, max_entries=3, clock=lambda: now[0])
+    for minute, text in enumerate(["a", "b", "c", "a", "d"]):
+        now[0] = minute * 100.0
+        cached.embed_query(text)
+    assert cached.stats().entries == 3
+    model.asked.clear()
+    cached.embed_documents(["a", "c", "d"])
+    assert model.asked == []
+    cached.embed_query("b")
+    assert model.asked == ["b"]
+
+
+def test_a_deleted_text_leaves_no_vector_in_any_file(file: Path, model: WordEmbeddings) -> None:
+    cached = CachedEmbeddings(model, file)
+    other = CachedEmbeddings(WordEmbeddings(name="test:other"), file)
+    [vector] = cached.embed_array(["the child's secret"])
+    other.embed_query("the child's secret")
+    cached.embed_documents([f"text {i}" for i in range(50)])
+    assert any(vector.tobytes() in path.read_bytes() for path in file.parent.iterdir())
+    assert cached.delete(ids=[digest("the child's secret")]) == 2
+    assert not any(vector.tobytes() in path.read_bytes() for path in file.parent.iterdir())
+    assert cached.delete(["text 1", "never seen"]) == 1
+    with pytest.raises(ConfigurationError, match="SHA-256"):
+        cached.delete(ids=["text 1"])
+
+
+def test_a_cache_that_cannot_write_does_not_fail_the_caller(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cached = CachedEmbeddings(WordEmbeddings(), file)
+    cached._database._wait_s = 0.05
+    cached.close()
+    with sqlite3.connect(file) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert len(cached.embed_documents(["a fox"])[0]) == 64
+        other.execute("ROLLBACK")
+    other.close()
+    assert "not written" in caplog.text
+    assert cached.stats().failures == 1
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_file_that_is_no_cache_is_refused(file: Path, model: WordEmbeddings, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(IntegrityError, match="embedding cache"):
+        CachedEmbeddings(model, file)
+    assert file.read_bytes() == content
+
+
+def test_a_database_of_another_program_is_refused(file: Path, model: WordEmbeddings) -> None:
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(IntegrityError, match="another program"):
+        CachedEmbeddings(model, file)
+
+
+@pytest.mark.parametrize("vector", [[float("nan")], [float("inf")], [[1.0]], []])
+def test_what_is_no_vector_is_not_kept(file: Path, vector: Any) -> None:
+    class Broken(WordEmbeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [vector for _ in texts]
+
+    with pytest.raises(BackendError, match="the embeddings gave"):
+        CachedEmbeddings(Broken(), file).embed_documents(["a fox"])
+    with pytest.raises(BackendError):
+        FaissStore(Broken()).add_texts(["a fox"])
+    assert CachedEmbeddings(Broken(), file).stats().entries == 0
+
+
+@pytest.mark.parametrize("options", [{"ttl_s": 0}, {"max_entries": 0}, {"dtype": "int8"}])
+def test_options_out_of_range(file: Path, model: WordEmbeddings, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=f"{next(iter(options))} must be"):
+        CachedEmbeddings(model, file, **options)
+
+
+def test_a_model_without_a_name_is_refused_with_the_remedy() -> None:
+    class Nameless(Embeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [[1.0]] * len(texts)
+
+        def embed_query(self, text: str) -> list[float]:
+            return [1.0]
+
+    with pytest.raises(ConfigurationError) as caught:
+        fingerprint(Nameless())
+    assert "model='provider:name'" in str(caught.value.hint)
+
+
+def test_langchain_embeddings_are_named_by_their_settings() -> None:
+    from langchain_openai import OpenAIEmbeddings
+
+    key = "not-a-key-at-all"
+    small = fingerprint(OpenAIEmbeddings(model="text-embedding-3-small", api_key=key))
+    assert small.startswith("OpenAIEmbeddings(text-embedding-3-small)#")
+    assert small == fingerprint(OpenAIEmbeddings(model="text-embedding-3-small", api_key="other", max_retries=9))
+    assert small != fingerprint(OpenAIEmbeddings(model="text-embedding-3-small", api_key=key, dimensions=256))
+    assert small != fingerprint(OpenAIEmbeddings(model="text-embedding-3-large", api_key=key))
+    assert fingerprint(DeterministicFakeEmbedding(size=3)) != fingerprint(DeterministicFakeEmbedding(size=4))
+
+
+def test_the_embedded_encoder_by_its_spec(file: Path) -> None:
+    cached = CachedEmbeddings("embedded:minilm", file)
+    assert cached.fingerprint.startswith("embedded:minilm#53aa51172d14")
+    first = cached.embed_query("a fox")
+    assert cached.embed_documents(["a fox"]) == [first]
+    assert cached.stats().misses == 1
+
+
+_WRITE = """
+import sys
+from taleward.stores.embedding_cache import CachedEmbeddings
+from taleward.testing.embeddings import WordEmbeddings
+file, worker = sys.argv[1:]
+cached = CachedEmbeddings(WordEmbeddings(), file)
+for first in range(0, 500, 50):
+    cached.embed_documents([f"text {int(worker) % 2} {i}" for i in range(first, first + 50)])
+assert cached.stats().failures == 0
+"""
+
+
+def test_four_processes_write_one_cache(file: Path) -> None:
+    workers = [subprocess.Popen([sys.executable, "-c", _WRITE, str(file), str(worker)]) for worker in range(4)]
+    assert [worker.wait() for worker in workers] == [0, 0, 0, 0]
+    model = WordEmbeddings()
+    cached = CachedEmbeddings(model, file)
+    texts = [f"text {worker} {i}" for worker in range(2) for i in range(500)]
+    assert cached.embed_documents(texts) == as_float32(WordEmbeddings().embed_documents(texts))
+    assert model.asked == []
+    assert cached.stats().entries == 1000
+
+
+def test_threads_share_one_object_and_a_forked_child_opens_its_own(file: Path) -> None:
+    cached = CachedEmbeddings(WordEmbeddings(), file)
+    threads = [
+        threading.Thread(target=lambda n=n: cached.embed_documents([f"{n} {i}" for i in range(50)])) for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    child = multiprocessing.get_context("fork").Process(target=cached.embed_documents, args=(["from the child"],))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert cached.stats().entries == 201
