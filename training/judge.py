@@ -1,4 +1,4 @@
-"""Make the embedded judge's head: `python -m taleward.training.judge --data DIR --out DIR --seed 0`.
+"""Make the embedded judge: `python -m taleward.training.judge --data DIR --out DIR --seed 0`.
 
 `--data` is a folder with the following, gzip each; where to get public copies:
 
@@ -11,7 +11,7 @@
 * `judge/wikipedia_comments.csv.gz`: conversationai/unintended-ml-bias-analysis on GitHub, CC-BY-4.0.
 
 The sentences of `judge_templates.yaml` are added. The same data, seed and torch version give the same weights on
-the same kind of processor. Vectors are kept in `--cache` between runs when it is given; nothing else is left behind.
+the same kind of processor.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 
 from taleward.backends.minilm import SHA256, MiniLM
 from taleward.core.policy import SEVERITIES
 from taleward.moderation.policy import load_policy
 from taleward.training.judge_data import CATEGORIES, WINDOW, Example, Split, calm_documents, examples
+from taleward.training.judge_encoder import tuned
 
 Floats = npt.NDArray[np.float32]
 OUTPUTS = len(CATEGORIES) * 3
 _HIDDEN = 128
 _EPOCHS = 12
+_TUNED_EPOCHS = 3
 _BAND = "6-8"
 _GENTLE_DOCUMENTS = 0.06
 _CALM = 800
@@ -52,24 +54,6 @@ class Table:
     labels: Floats
     weights: Floats
     sources: npt.NDArray[Any]
-
-
-def encode(texts: Sequence[str], cache: Path | None) -> Floats:
-    """Vectors of texts; with a cache, only of those that it does not hold yet."""
-    known: dict[str, Floats] = {}
-    store = None if cache is None else cache / "vectors.npz"
-    if store is not None and store.is_file():
-        with np.load(store, allow_pickle=False) as held:
-            known = dict(zip(held["keys"].tolist(), held["rows"], strict=True))
-    keys = [hashlib.sha256(t.encode()).hexdigest() for t in texts]
-    missing = [(k, t) for k, t in zip(keys, texts, strict=True) if k not in known]
-    if missing:
-        rows = MiniLM().encode([t for _, t in missing])
-        known |= {k: row for (k, _), row in zip(missing, rows, strict=True)}
-        if store is not None:
-            store.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(store, keys=np.array(list(known)), rows=np.stack(list(known.values())))
-    return np.stack([known[k] for k in keys]).astype(np.float32)
 
 
 def table(found: Sequence[Example], vectors: Floats, split: Split) -> Table:
@@ -199,27 +183,40 @@ def _platt(logits: Floats, labels: Floats) -> tuple[float, float]:
     return max(a, 0.2), b
 
 
+def _top(found: Sequence[Example], path: Path | None, seed: int) -> dict[str, Any]:
+    if path is not None:
+        return dict(load_file(path))
+    no_vectors = np.zeros((len(found), 0), dtype=np.float32)
+    train, valid = (table(found, no_vectors, s) for s in ("train", "valid"))
+    places = tuple([i for i, e in enumerate(found) if e.split == s] for s in ("train", "valid"))
+    return tuned([e.text for e in found], train, valid, (places[0], places[1]), epochs=_TUNED_EPOCHS, seed=seed)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, calibrate and write `head.safetensors` and `config.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, default=None)
+    parser.add_argument("--top", type=Path, default=None, help="take the encoder's trained layers from this file")
     options = parser.parse_args(arguments)
     found = examples(options.data, options.seed)
-    print(f"{len(found)} windows")
-    vectors = encode([e.text for e in found], options.cache)
+    print(f"{len(found)} windows", flush=True)
+    top = _top(found, options.top, options.seed)
+    encoder = MiniLM(top)
+    vectors = encoder.encode([e.text for e in found])
     train, valid = (table(found, vectors, s) for s in ("train", "valid"))
     weights = stack([fit(train, valid, 100 * options.seed + member) for member in range(_MEMBERS)])
     calm = calm_documents(options.data, options.seed, _CALM)
-    rows = iter(encode([piece for pieces in calm for piece in pieces], options.cache))
+    rows = iter(encoder.encode([piece for pieces in calm for piece in pieces]))
     failed = calibrate(weights, valid, [np.stack([next(rows) for _ in pieces]) for pieces in calm])
     print(f"{failed:.1%} of {len(calm)} gentle documents of the validation part fail in the band {_BAND}")
+    layers = save(top)
     data = save({k: np.ascontiguousarray(v, dtype=np.float32) for k, v in weights.items()})
     config = {
         "categories": list(CATEGORIES),
         "encoder_sha256": SHA256,
+        "top_sha256": hashlib.sha256(layers).hexdigest(),
         "weights_sha256": hashlib.sha256(data).hexdigest(),
         "window_sentences": WINDOW["size"],
         "window_words": WINDOW["max_words"],
@@ -227,9 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "seed": options.seed,
     }
     options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "encoder.safetensors").write_bytes(layers)
     (options.out / "head.safetensors").write_bytes(data)
     (options.out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    print(f"wrote {len(data)} bytes to {options.out}")
+    print(f"wrote {len(layers) + len(data)} bytes to {options.out}")
 
 
 if __name__ == "__main__":
