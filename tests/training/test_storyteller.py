@@ -58,7 +58,10 @@ def data(tmp_path):
     pages = ["The cat sat in the sun and was happy all day long."] * 5
     write(folder / storyteller_text.STORYBOOKS, [{"title": "Cat", "license": "CC-BY", "pages": pages}])
     write(folder / storyteller_text.FAIRYTALES, [{"title": "Fox", "sections": ["A fox ran home and slept well."] * 9}])
-    told = "**The Little Boat**\n\nOnce upon a time, there was a *small* boat. " + "It sailed out to sea and came home. " * 5
+    told = (
+        "**The Little Boat**\n\nOnce upon a time, there was a *small* boat. "
+        + "It sailed out to sea and came home. " * 5
+    )
     rows = [
         {"kind": "child", "title": "The Little Boat", "story": told + "\n\nWould you like me to go on?"},
         {"kind": "bedtime", "title": "The Office", "story": told.replace("Once upon a time", "At nine sharp")},
