@@ -8,8 +8,8 @@
   CC-BY dumps of StoryWeaver (Pratham Books), African Storybook and Book Dash (for example `global-asp/pb-source`
   and `global-asp/asp-source` on GitHub); pages with other licences are left out.
 * `instruct_stories.jsonl.gz`: `{"kind": "child", "title": ..., "story": ...}`. From `erikhyrkas/snakes` on GitHub, MIT;
-  of its kinds `child` is read, and of `bedtime` what begins with "Once upon a time". Written with Llama 3.1: a model that
-  learned from it carries "Llama" at the start of its name.
+  of its kinds `child` is read, and of `bedtime` what begins with "Once upon a time". Written with Llama 3.1: a model
+  that learned from it carries "Llama" at the start of its name.
 * `fairytaleqa_train.jsonl.gz`: `{"title": ..., "sections": [text, ...]}`. From FairytaleQA (Xu et al. 2022, arXiv
   2203.13947), Apache-2.0. Read always, learned from when `--sources` names `fairytales`.
 

@@ -16,7 +16,8 @@ datasets: [roneneldan/TinyStories]
 ---
 # Llama-Taleward-Storyteller, v1
 
-**Built with Llama**: part of the stories it learned from were written by Llama 3.1.
+**Built with Llama**: some of the stories it learned from were written by Llama 3.1, whose licence asks for these words
+and for the name.
 
 A Llama of {parameters:,} parameters with its own byte-level BPE tokenizer of 4,096 tokens, in float16. It
 continues an opening in the manner of a story for children and then ends.
@@ -36,13 +37,14 @@ continues an opening in the manner of a story for children and then ends.
 |---|---|---|
 | TinyStories, 11,132 stories (Eldan and Li, arXiv 2305.07759) | training, tokenizer | CDLA-Sharing-1.0 |
 | Picture books of StoryWeaver (Pratham Books), African Storybook, Book Dash | the same | CC-BY, one public domain |
-| erikhyrkas/snakes: the stories for children, and those bedtime stories that begin with "Once upon a time" | the same | MIT; written with Llama 3.1, whose licence asks for "Built with Llama" and for the name |
+| erikhyrkas/snakes: stories for children, bedtime stories that begin "Once upon a time" | the same | MIT; Llama 3.1's |
 
 With thanks to StoryWeaver (Pratham Books), African Storybook (Saide) and Book Dash and to the authors and translators
 of every book, named in `CREDITS.md`. The texts were cleaned and cut into rows; the makers endorse nothing here. Left
 out: short and doubled texts, and any text with a word from a short list of subjects unfit for small children. About 3 %
-were held out by a hash of the title or first sentence. A third of the stories were put behind an opening of the template's
-shape, and an eighth behind a request, both built from their own phrases by rules (`training/storyteller_openings.py`).
+were held out by a hash of the title or first sentence. A third of the stories were put behind an opening of the
+template's shape, and an eighth behind a request, both built from their own phrases by rules
+(`training/storyteller_openings.py`).
 
 """
 
@@ -83,8 +85,8 @@ def _figures(figures: dict[str, Any]) -> str:
         ("speaks of all six, best of 4", f"{figures['all_mentioned_best']:.0%}"),
         ("passed by `embedded:judge`, ages 6-8", f"{figures['passed']:.0%}"),
         ("Automated Readability Index, median", f"{figures['reading_index']:.1f}"),
-        ("4-grams of words repeated within a text (training stories: "
-         f"{figures['repetition_of_stories']:.1%})", f"{figures['repetition']:.1%}"),
+        (f"4-grams repeated within a text (training stories: {figures['repetition_of_stories']:.1%})",
+         f"{figures['repetition']:.1%}"),
         (f"distinct 2-grams over all texts (as many training stories: {figures['distinct_of_stories']:.2f})",
          f"{figures['distinct']:.2f}"),
         ("longest run of words copied from the training text, most and median", f"{copy['max']}, {copy['median']:.0f}"),
@@ -93,10 +95,10 @@ def _figures(figures: dict[str, Any]) -> str:
     lines += [
         "",
         "The first 700 characters of each text are scored. stories260K (llama2.c) learned from TinyStories, so that",
-        "these stories may be among those it was trained on; this model saw none of them. The other figures are over 4",
-        "texts for each of 50 openings of the template's shape, with the defaults in `generation_config.json`; only the",
-        "words behind the opening count. A text speaks of a value where half of the value's words begin like one of its",
-        "own. Again with",
+        "these stories may be among those it was trained on; this model saw none of them. The other figures are over",
+        "4 texts for each of 50 openings of the template's shape, with the defaults in `generation_config.json`; only",
+        "the words behind the opening count. A text speaks of a value where half of the value's words begin like one of",
+        "its own. Again with",
         "",
         "```",
         "python -m taleward.training.storyteller_report --data DIR --model DIR --peer stories260K.bin \\",

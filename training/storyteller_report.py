@@ -44,8 +44,9 @@ _PARTS: dict[str, tuple[str, ...]] = {
 }
 SAMPLES, DRAFTS, SHOWN, CHARS = 50, 4, 10, 700
 SOURCES = ("tinystories", "child", "storybooks")
-_SMALL_WORDS = frozenset("a an and at for from had has her his in into it its of on one out that the their them they to "
-                         "was were where which who with everyone".split())  # fmt: skip
+_SMALL_WORDS = frozenset(
+    ("a", "an", "and", "everyone", "for", "had", "her", "his", "in", "it", "of", "on", "that", "the", "to", "with")
+)
 
 
 def values(seed: int) -> dict[str, str]:
