@@ -217,7 +217,7 @@ class _TiedLoss(torch.autograd.Function):
 
 def _loss(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     if torch.is_grad_enabled():
-        loss: Tensor = _TiedLoss.apply(x, weight, targets)
+        loss: Tensor = _TiedLoss.apply(x, weight, targets)  # type: ignore[no-untyped-call]
         return loss
     return functional.cross_entropy(x @ weight.T, targets)
 

@@ -191,7 +191,7 @@ def _of_drafts(folder: Path, corpus: storyteller_text.Corpus) -> dict[str, Any]:
         "passed": mean(verdict.passed for verdict in verdicts),
         "reading_index": median(map(textstat.textstat.automated_readability_index, texts)),
         "longest_copy": {"max": max(copies), "median": median(copies)},
-        "tokens_per_second": sum(answer.usage_metadata["output_tokens"] for answer in answers) / seconds,
+        "tokens_per_second": sum(map(model.get_num_tokens, texts)) / seconds,
         "samples": [(opening(n), texts[n * DRAFTS]) for n in range(SHOWN)],
     }
 
