@@ -38,6 +38,7 @@ class Tried(Frozen):
         way: Its name.
         found: `tool`, `none` (no tool is for this) or `unsure`, which leaves it to the next way.
         tool: The tool it would take, sure or not.
+        args: The tool's arguments, where the way gives them; `None` leaves it to the tool to find them.
         scores: Tools with their probabilities, 0..1, where the way has any.
         options: Where it is unsure, the tools it hesitates between.
         detail: Why it is unsure.
@@ -46,6 +47,7 @@ class Tried(Frozen):
     way: str
     found: Found
     tool: str | None = None
+    args: FrozenDict[str, Any] | None = None
     scores: FrozenDict[str, Probability] = FrozenDict()
     options: tuple[str, ...] = ()
     detail: str = ""
@@ -61,6 +63,7 @@ class Choice(Frozen):
         tried: What each way made of it, in order.
         request: The words that were routed.
         question: What to ask back, where it is not clear.
+        options: The tools that the question is about.
         said: What to answer where no tool is called and nothing is asked.
     """
 
@@ -70,6 +73,7 @@ class Choice(Frozen):
     tried: tuple[Tried, ...] = ()
     request: str = ""
     question: str | None = None
+    options: tuple[str, ...] = ()
     said: str | None = None
 
     @property

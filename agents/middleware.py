@@ -139,7 +139,7 @@ class _WithToolResults(GuardMiddleware):
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], _Result]) -> _Result:
         """Judge what the tool gave."""
         result = handler(request)
-        text = "\n".join(_words_of(result))
+        text = "\n".join(words_of(result))
         return _instead(result, request, self._asked(text)) if text.strip() else result
 
     async def awrap_tool_call(
@@ -147,7 +147,7 @@ class _WithToolResults(GuardMiddleware):
     ) -> _Result:
         """As `wrap_tool_call`, without blocking the event loop."""
         result = await handler(request)
-        text = "\n".join(_words_of(result))
+        text = "\n".join(words_of(result))
         return _instead(result, request, await self._aasked(text)) if text.strip() else result
 
 
@@ -185,19 +185,19 @@ def _refusal_of(error: StructuredOutputError) -> ModelResponse[Any]:
     return ModelResponse(result=[error.ai_message])
 
 
-def _words_of(value: object) -> Iterator[str]:
+def words_of(value: object) -> Iterator[str]:
     """The texts in what a tool gave, whether a message or a change of the state."""
     if isinstance(value, Command):
-        yield from _words_of(value.update)
+        yield from words_of(value.update)
     elif isinstance(value, BaseMessage):
         yield str(value.text)
         yield from strings(getattr(value, "artifact", None))
     elif isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        yield from (word for item in value.values() for word in _words_of(item))
+        yield from (word for item in value.values() for word in words_of(item))
     elif isinstance(value, list | tuple):
-        yield from (word for item in value for word in _words_of(item))
+        yield from (word for item in value for word in words_of(item))
 
 
 def _instead(result: _Result, request: ToolCallRequest, refusal: AIMessage | None) -> _Result:
