@@ -14,7 +14,7 @@ _NAMED = re.compile(
     r"|\b([A-Z][a-z]+) was (an? (?:[a-z]+ ){0,3}[a-z]+)\b"
 )
 _INSIDE = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b")
-_FIRST = re.compile(r"(?:^|[.!?][\"”]? )([A-Z][a-z]{2,}) (?:was|had|went|said|saw|wanted|loved|and|ran|felt|asked)\b")
+_FIRST = re.compile(r"(?:^|[.!?][\"”]? )([A-Z][a-z]{2,}) (?:was|had|went|said|saw|wanted|loved|ran|felt|asked)\b")
 _NO_NAMES = frozenset(
     "The They She Her His Then One But And When That This There Once Their What Who Why How Yes Not All You It He Its Our"
     " Everyone Everybody Mom Dad Mommy Daddy Monday Tuesday Wednesday Thursday Friday Saturday Sunday God Suddenly Let".split()
@@ -79,12 +79,13 @@ class CastSheet(Frozen):
         return " ".join([*known, *where, self.tail]).strip()
 
     @property
-    def hero(self) -> str:
-        """Who the story is about, as the beginning of a sentence has it."""
+    def lead(self) -> str:
+        """The sentence that another part begins with."""
+        place = f" in the {self.setting.removeprefix('the ')}" if self.setting else ""
         if not self.characters:
-            return "they"
+            return f"The next day they all met again{place}."
         name = self.characters[0].name
-        return name if name[0].isupper() else f"the {name}"
+        return f"The next day, {name if name[0].isupper() else f'the {name}'} was back{place}."
 
 
 def characters_in(text: str) -> tuple[Character, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from taleward.agents.tools.base import NeedsMore, TaleTool
 from taleward.core.frozen import FrozenDict
 
 _SURE = 0.8
+_FIRST = re.compile(r"^\W*(?:the )?(?:first|former|one|1)\b", re.IGNORECASE)
+_SECOND = re.compile(r"^\W*(?:the )?(?:second|latter|other|two|2)\b", re.IGNORECASE)
 _LEFT = {"way": "model", "found": "unsure", "detail": "left to the model with its tools"}
 
 
@@ -41,6 +44,8 @@ class Decider:
         """
         before, options = (asked.request, asked.options) if asked else ("", ())
         request, tried = Request(text=text, before=before, options=options, tale=tale), []
+        if picked := _picked(text, options):
+            return self._called(Tried(way="answer", found="tool", tool=picked), request, ())
         for way in self._ways:
             found = await way.ainvoke(request, config)
             tried.append(found)
@@ -66,9 +71,11 @@ class Decider:
         if not isinstance(tool, TaleTool):
             return Choice(**base, question=f"Please tell me more exactly what I shall do with {tool.name}.")
         try:
-            return Choice(**base, tool=tool.name, args=FrozenDict(tool.arguments(_completed(request))))
+            answers = tool.name in request.options
+            asked = _completed(request) if answers else request.model_copy(update={"before": ""})
+            return Choice(**base, tool=tool.name, args=FrozenDict(tool.arguments(asked)))
         except NeedsMore as needed:
-            if request.before:  # one question is enough
+            if answers:  # one question is enough
                 return Choice(**base, said=self._offer("I still do not know enough for that."))
             return Choice(**base, question=str(needed), options=(needed.tool or tool.name,))
 
@@ -89,10 +96,20 @@ class Decider:
 
 
 def _completed(request: Request) -> Request:
-    """The first request with the answer to the question as its text."""
-    if not request.before or len(request.options) != 1:
-        return request
-    return request.model_copy(update={"text": f"{request.before.rstrip(':')}\n{request.text}", "before": ""})
+    """The first request, with the answer to the question about it."""
+    before = request.before.rstrip(": ")
+    if _picked(request.text, request.options):
+        text = before
+    else:
+        text = f"{before}\n{request.text}" if len(request.options) == 1 else f"{before}. {request.text}"
+    return request.model_copy(update={"text": text, "before": ""})
+
+
+def _picked(text: str, options: Sequence[str]) -> str | None:
+    """The option that an answer such as "the second one" picks."""
+    if len(options) != 2 or len(text.split()) > 4:
+        return None
+    return options[0] if _FIRST.match(text) else options[1] if _SECOND.match(text) else None
 
 
 def _sure(found: Tried) -> bool:

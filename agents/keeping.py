@@ -188,7 +188,9 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         if tool is None:
             return _error(call, f"There is no tool {call['name']!r} here.")
         turn = this_turn(request.state["messages"])
-        if sum(_call_key(made) == _call_key(call) for made in _calls(turn)) > 1:
+        made = _calls(turn)
+        before = made[: next((at for at, one in enumerate(made) if one["id"] == call["id"]), 0)]
+        if _call_key(call) in map(_call_key, before):
             return _error(call, "This very call was made already; its answer is above. Use that, or do something else.")
         if problem := _wrong(tool, call["args"]):
             return _error(call, problem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from langchain_core.messages import ToolMessage
@@ -81,10 +81,23 @@ class TaleTool(BaseTool):
         """Do it; a text for the reader, or a change of the thread's state."""
         raise NotImplementedError
 
-    def _run(self, *, runtime: ToolRuntime, config: RunnableConfig, **arguments: Any) -> str | Command[Any]:
+    @property
+    def func(self) -> Callable[..., Any]:
+        """Where LangGraph looks for what it has to hand in: `runtime`, with the thread's state and the stream."""
+        return self._arun
+
+    def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
+        """The arguments as the schema has them; the runtime is none of them."""
+        if isinstance(tool_input, str):
+            return super()._parse_input(tool_input, tool_call_id)
+        asked = {name: value for name, value in tool_input.items() if name != "runtime"}
+        parsed: Any = super()._parse_input(asked, tool_call_id)
+        return {**parsed, "runtime": tool_input.get("runtime")}
+
+    def _run(self, *, config: RunnableConfig, runtime: Any = None, **arguments: Any) -> str | Command[Any]:
         return in_sync(lambda: self.work(runtime, **arguments))
 
-    async def _arun(self, *, runtime: ToolRuntime, config: RunnableConfig, **arguments: Any) -> str | Command[Any]:
+    async def _arun(self, *, config: RunnableConfig, runtime: Any = None, **arguments: Any) -> str | Command[Any]:
         return await self.work(runtime, **arguments)
 
 

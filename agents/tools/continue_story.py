@@ -49,7 +49,7 @@ class ContinueStory(TaleTool):
         box, judge = self.box, self.box.judge
         chain = StoryChain(box.model, policy=judge.policy, band=judge.band, seed=_seed(box.seed, sheet))
         before = f"{sheet.prose()} {wish}".strip() if box.follows_orders else sheet.prose()
-        writer = Sequel(chain, before, f"The next day, {sheet.hero}")
+        writer = Sequel(chain, before, sheet.lead)
         tale = await tell(box, writer, {"wish": wish}, runtime)
         if not tale.released:
             return words_of(tale)
@@ -68,7 +68,7 @@ class Sequel(Runnable[Mapping[str, Any], str]):
     Args:
         chain: Who writes.
         before: What came before, and who is in it.
-        lead: The words that the new part begins with.
+        lead: The sentence that the new part begins with.
     """
 
     continues = True

@@ -71,7 +71,7 @@ def _rule(policy: Policy, category: str, band: str) -> str:
 
 def _closest(policy: Policy, text: str) -> str:
     """The category that shares most word beginnings with a text, its name counted thrice; empty where none does."""
-    words = {word[:5] for word in re.findall(r"[a-z]{4,}", text.lower())}
+    words = {_MEANT.get(word[:5], word[:5]) for word in re.findall(r"[a-z]{4,}", text.lower())}
 
     def score(category: str) -> int:
         told = policy.categories[category]
@@ -85,6 +85,7 @@ def _closest(policy: Policy, text: str) -> str:
 
 _COMMON = frozenset(
     w[:5]
-    for w in "what does policy about says rules which apply ages children stories story allowed tales kids year years old "
-    "should with that they from text have them your show tell look this there where when than more scary".split()
-) - {"scary"}
+    for w in "what does policy about says rules which apply ages children child stories story allowed tales kids year "
+    "years old should with that they from text have them your show tell look this there where when than more".split()
+)
+_MEANT = {word: "frigh" for word in ("scary", "scare", "ghost", "monst", "creep", "spook", "fear")}
