@@ -10,9 +10,9 @@ from taleward.core.frozen import Frozen
 _MOST = 6
 _TAIL = 700
 _NAMED = re.compile(
-    r"\b(?:an?|the|his|her|their) ((?:[a-z]+ ){0,3}?[a-z]+)(?:,| was| who was)? (?:named|called|name was) ([A-Z][a-z]+)"
-    r"|\b([A-Z][a-z]+) was (an? (?:[a-z]+ ){0,3}[a-z]+)\b"
+    r"\b(?:an?|the|his|her|their) ((?:[a-z]+ ){0,3}?[a-z]+)(?:,| was| who was)? (?:named|called) ([A-Z][a-z]+)"
 )
+_WAS = re.compile(r"\b([A-Z][a-z]+) was an? ((?:[a-z]+ ){0,3}[a-z]+)\b")
 _INSIDE = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b")
 _FIRST = re.compile(r"(?:^|[.!?][\"”]? )([A-Z][a-z]{2,}) (?:was|had|went|said|saw|wanted|loved|ran|felt|asked)\b")
 _NO_NAMES = frozenset(
@@ -58,7 +58,8 @@ class CastSheet(Frozen):
             setting: Where it was asked to happen.
         """
         found = characters_in(text)
-        if hero and not any(hero.lower().endswith(c.name.lower()) for c in found):
+        kind = hero.lower().split()[-1] if hero else ""
+        if hero and not any(kind == c.name.lower() or kind in c.about.split() for c in found):
             found = (Character(name=hero), *found)
         known = {c.name.lower(): c for c in (*found, *self.characters)}
         kept = [
@@ -91,9 +92,8 @@ class CastSheet(Frozen):
 def characters_in(text: str) -> tuple[Character, ...]:
     """The characters that a text gives names to, the one named most first."""
     about: dict[str, str] = {}
-    for match in _NAMED.finditer(text):
-        kind, name = (f"a {match[1]}", match[2]) if match[2] else (match[4], match[3])
-        about.setdefault(name, kind if not kind.startswith("a a ") else kind[2:])
+    for kind, name in [*_NAMED.findall(text), *((kind, name) for name, kind in _WAS.findall(text))]:
+        about.setdefault(name, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}")
     names = Counter([*about, *_INSIDE.findall(text), *_FIRST.findall(text)])
     return tuple(
         Character(name=name, about=about.get(name, ""))

@@ -188,19 +188,17 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         if tool is None:
             return _error(call, f"There is no tool {call['name']!r} here.")
         turn = this_turn(request.state["messages"])
-        made = _calls(turn)
-        before = made[: next((at for at, one in enumerate(made) if one["id"] == call["id"]), 0)]
-        if _call_key(call) in map(_call_key, before):
+        if _call_key(call) in map(_call_key, _before(turn, call)):
             return _error(call, "This very call was made already; its answer is above. Use that, or do something else.")
         if problem := _wrong(tool, call["args"]):
             return _error(call, problem)
         if self._log is not None and ONCE in (tool.tags or ()):
-            return self._log.begin(_thread(request), dict(call))
+            return self._log.begin(*_noted_as(request), call["name"])
         return None
 
     def _noted(self, request: ToolCallRequest, result: _Result) -> _Result:
         if self._log is not None and request.tool is not None and ONCE in (request.tool.tags or ()):
-            self._log.end(_thread(request), dict(request.tool_call), result)
+            self._log.end(*_noted_as(request), result)
         return result
 
 
@@ -250,6 +248,13 @@ def _fenced(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
 
 def _calls(turn: Sequence[AnyMessage]) -> list[Any]:
     return [call for message in turn if isinstance(message, AIMessage) for call in message.tool_calls]
+
+
+def _before(turn: Sequence[AnyMessage], call: Any) -> list[Any]:
+    """The calls of a turn that came before one of its last answer's."""
+    *earlier, last = [message for message in turn if isinstance(message, AIMessage)]
+    at = next((at for at, one in enumerate(last.tool_calls) if one["id"] == call["id"]), 0)
+    return [*_calls(earlier), *last.tool_calls[:at]]
 
 
 def _call_key(call: Any) -> str:
@@ -302,5 +307,8 @@ def _instead(request: ToolCallRequest, result: _Result, refusal: AIMessage | Non
     return result if refusal is None else _error(request.tool_call, str(refusal.text))
 
 
-def _thread(request: ToolCallRequest) -> str:
-    return str((request.runtime.config.get("configurable") or {}).get("thread_id", ""))
+def _noted_as(request: ToolCallRequest) -> tuple[str, str, str]:
+    """Thread, message and id of a call; ids alone are a model's words, and may come again."""
+    last = next(m for m in reversed(request.state["messages"]) if isinstance(m, AIMessage))
+    thread = (request.runtime.config.get("configurable") or {}).get("thread_id", "")
+    return str(thread), str(last.id), str(request.tool_call["id"])

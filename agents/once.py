@@ -26,23 +26,31 @@ class CallLog:
     def __init__(self, threads: Threads) -> None:
         self._database, self._serde = threads.database, threads.serde
 
-    def begin(self, thread: str, call: dict[str, Any]) -> ToolMessage | Command[Any] | None:
-        """Note that a call begins; `None` where it may, else what came of it the first time."""
+    def begin(self, thread: str, message: str, call: str, tool: str) -> ToolMessage | Command[Any] | None:
+        """Note that a call begins; `None` where it may, else what came of it the first time.
+
+        Args:
+            thread: The thread's name.
+            message: The id of the message that makes the call.
+            call: The call's id.
+            tool: The tool's name.
+        """
+        key = (thread, f"{message} {call}")
         with self._database.writing() as connection:
             ask = "SELECT type, data FROM calls WHERE thread = ? AND id = ?"
-            found = connection.execute(ask, (thread, call["id"])).fetchone()
+            found = connection.execute(ask, key).fetchone()
             if found is None:
                 statement = "INSERT INTO calls (thread, id, begun) VALUES (?, ?, ?)"
-                connection.execute(statement, (thread, call["id"], time.time()))
+                connection.execute(statement, (*key, time.time()))
                 return None
         if found[0] is None:
-            return ToolMessage(_UNFINISHED, tool_call_id=call["id"], name=call["name"], status="error")
+            return ToolMessage(_UNFINISHED, tool_call_id=call, name=tool, status="error")
         kept = self._serde.loads_typed(found)
         return Command(update=kept) if isinstance(kept, dict) else kept
 
-    def end(self, thread: str, call: dict[str, Any], result: ToolMessage | Command[Any]) -> None:
+    def end(self, thread: str, message: str, call: str, result: ToolMessage | Command[Any]) -> None:
         """Note what came of it."""
         kept = self._serde.dumps_typed(result.update if isinstance(result, Command) else result)
         with self._database.writing() as connection:
             statement = "UPDATE calls SET type = ?, data = ? WHERE thread = ? AND id = ?"
-            connection.execute(statement, (*kept, thread, call["id"]))
+            connection.execute(statement, (*kept, thread, f"{message} {call}"))
