@@ -16,8 +16,55 @@ _WAS = re.compile(r"\b([A-Z][a-z]+) was an? ((?:[a-z]+ ){0,3}[a-z]+)\b")
 _INSIDE = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b")
 _FIRST = re.compile(r"(?:^|[.!?][\"”]? )([A-Z][a-z]{2,}) (?:was|had|went|said|saw|wanted|loved|ran|felt|asked)\b")
 _NO_NAMES = frozenset(
-    "The They She Her His Then One But And When That This There Once Their What Who Why How Yes Not All You It He Its Our"
-    " Everyone Everybody Mom Dad Mommy Daddy Monday Tuesday Wednesday Thursday Friday Saturday Sunday God Suddenly Let".split()
+    {
+        *(
+            "The",
+            "They",
+            "She",
+            "Her",
+            "His",
+            "Then",
+            "One",
+            "But",
+            "And",
+            "When",
+            "That",
+            "This",
+            "There",
+            "Once",
+            "Their",
+        ),
+        *(
+            "What",
+            "Who",
+            "Why",
+            "How",
+            "Yes",
+            "Not",
+            "All",
+            "You",
+            "Its",
+            "Our",
+            "Everyone",
+            "Everybody",
+            "Suddenly",
+            "Let",
+        ),
+        *(
+            "Mom",
+            "Dad",
+            "Mommy",
+            "Daddy",
+            "God",
+            "Monday",
+            "Tuesday",
+            "Wednesday",
+            "Thursday",
+            "Friday",
+            "Saturday",
+            "Sunday",
+        ),
+    }
 )
 _END = re.compile(r"\s*(?:the end|and they lived happily ever after)[.!]*\s*$", re.IGNORECASE)
 

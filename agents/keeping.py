@@ -178,7 +178,12 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         choice = await self._decider.choice(str(last.text), tale=tale, asked=asked, config=get_config())
         noted = {CHOICE: choice.model_dump(mode="json", exclude_defaults=True)}
         if choice.tool is not None:
-            call = {"name": choice.tool, "args": dict(choice.args), "id": f"call_{uuid.uuid4().hex}", "type": "tool_call"}
+            call = {
+                "name": choice.tool,
+                "args": dict(choice.args),
+                "id": f"call_{uuid.uuid4().hex}",
+                "type": "tool_call",
+            }
             return _fixed("", noted, [call])
         return _fixed(choice.question or choice.said or "", noted)
 

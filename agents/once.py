@@ -11,8 +11,8 @@ from langgraph.types import Command
 from taleward.agents.threads import Threads
 
 _UNFINISHED = (
-    "This call was begun before the program was stopped, and nobody knows how far it came. It is not run again; ask the "
-    "reader whether it was done."
+    "This call was begun before the program was stopped, and nobody knows how far it came. It is not run again; ask "
+    "the reader whether it was done."
 )
 
 

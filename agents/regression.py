@@ -45,4 +45,5 @@ def probabilities(coefficients: Floats, features: Floats) -> Floats:
 
     logits = features @ coefficients
     powers = numpy.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares

@@ -201,6 +201,7 @@ class Router(Runnable[str, Routed]):
             input: What somebody says.
             config: LangChain's config.
             thread: The thread's name; where threads are kept, `None` begins a new one.
+            kwargs: None are taken; LangChain's interface has them.
         """
         return _last(self.stream(input, config, thread=thread))
 
@@ -298,16 +299,18 @@ class Router(Runnable[str, Routed]):
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self, given: Any, name: str | None, config: RunnableConfig | None, shown: _Shown) -> None:
-        begun, state, waits = time.monotonic(), {}, False
+        begun, waits = time.monotonic(), False
+        state: Any = {}
         config = {**(config or {}), "recursion_limit": 6 * self.budget.steps + 10}
         config.setdefault("run_name", "Router")
-        more: dict[str, Any] = {"durability": "sync"} if name is not None else {}
+        more: dict[str, Any] = {"stream_mode": ["custom", "messages", "updates", "values"]}
         if name is not None:
+            more["durability"] = "sync"  # what a step did is kept before the next one begins
             config["configurable"] = {**(config.get("configurable") or {}), "thread_id": name}
         try:
             async with asyncio.timeout(self.budget.seconds):
-                modes = ["custom", "messages", "updates", "values"]
-                async for mode, part in self.agent.astream(given, config, stream_mode=modes, **more):
+                running: Any = self.agent.astream(given, config, **more)
+                async for mode, part in running:
                     if mode == "values":
                         state = part
                     elif mode == "updates":
@@ -409,7 +412,9 @@ def _routed(state: Mapping[str, Any], text: str, thread: str | None, *, waits: b
     turn = this_turn(state.get("messages") or ())
     answers = [m for m in turn if isinstance(m, AIMessage)]
     last = answers[-1] if answers else AIMessage("")
-    noted = next((m.response_metadata[CHOICE] for m in reversed(answers) if CHOICE in m.response_metadata), {})
+    noted: dict[str, Any] = next(
+        (m.response_metadata[CHOICE] for m in reversed(answers) if CHOICE in m.response_metadata), {}
+    )
     status = {m.tool_call_id: m.status for m in turn if isinstance(m, ToolMessage)}
     choice, detail = Choice.model_validate(noted), str(last.response_metadata.get(STOPPED, ""))
     outcome: Outcome = "answered"

@@ -75,7 +75,8 @@ class Routes(Frozen):
         """Tool and text, up to so many different ones of each tool, drawn evenly from its patterns."""
         drawn = []
         for tool, patterns in self.routes.items():
-            chance, texts = random.Random(f"{seed}{tool}"), {}  # noqa: S311  no secret
+            chance = random.Random(f"{seed}{tool}")  # noqa: S311  no secret
+            texts: dict[str, None] = {}
             for number in range(4 * each):
                 texts.setdefault(self._filled(patterns[number % len(patterns)], chance))
                 if len(texts) == each:

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ class SemanticWay(Way):
         grams = sorted(gram for gram, count in counts.items() if count >= _RARE)
         self._columns = {gram: column for column, gram in enumerate(grams)}
         self._rarity = [round(float(numpy.log(len(wishes) / counts[gram])), 4) for gram in grams]
-        self.labels = sorted({tool for tool, _ in [*drawn, *spoken]})
+        self.labels: list[str] = sorted({tool for tool, _ in [*drawn, *spoken]})
         features = self._features(wishes)
         classes = numpy.array([self.labels.index(tool) for tool, _ in [*drawn, *spoken]])
         weights = numpy.r_[numpy.ones(len(drawn)), numpy.full(len(spoken), _WEIGHT_OF_EXAMPLES)]
@@ -149,7 +150,7 @@ class SemanticWay(Way):
     def _read(self, state: dict[str, Any]) -> None:
         import numpy
 
-        self.labels: list[str] = state["labels"]
+        self.labels = state["labels"]
         self.threshold: float = state["threshold"]
         self._spelling = Spelling(state["words"], _vocabulary())
         self._columns = {gram: column for column, gram in enumerate(state["grams"])}
@@ -181,7 +182,7 @@ def _vocabulary() -> frozenset[str]:
 
 def _grams(wish: str) -> Iterable[str]:
     words = _TOKEN.findall(wish.lower())
-    return [*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))]
+    return [*words, *(f"{a} {b}" for a, b in pairwise(words))]
 
 
 if __name__ == "__main__":

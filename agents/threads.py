@@ -165,17 +165,18 @@ class Threads(BaseCheckpointSaver[str]):
         if before and (last := get_checkpoint_id(before)):
             conditions.append(("checkpoints.id < ?", last))
         where = " AND ".join(condition for condition, _ in conditions) or "1"
+        joined = "checkpoints JOIN threads ON threads.id = thread"
         statement = (
-            "SELECT threads.id, name, ns, checkpoints.id, metadata FROM checkpoints "
-            f"JOIN threads ON threads.id = thread WHERE {where} ORDER BY checkpoints.id DESC"  # noqa: S608  fixed words
+            f"SELECT name, ns, checkpoints.id, metadata FROM {joined} WHERE {where} ORDER BY checkpoints.id DESC"  # noqa: S608  fixed words
         )
         with self.database.reading() as connection:
             found = connection.execute(statement, [value for _, value in conditions]).fetchall()
         left = len(found) if limit is None else limit
-        for _, name, ns, id_, about in found:
+        for name, ns, id_, about in found:
             if left <= 0:
                 return
-            if filter and not filter.items() <= json.loads(about).items():
+            metadata = json.loads(about)
+            if any(metadata.get(key) != value for key, value in (filter or {}).items()):
                 continue
             if (held := self.get_tuple(_config(name, ns, id_))) is not None:
                 left -= 1

@@ -85,9 +85,7 @@ class Spelling:
         near = (
             (distance, -count, known)
             for known, count in self._words.items()
-            if len(known) > 2
-            and abs(len(known) - len(word)) <= most
-            and (distance := edits(word, known)) <= most
+            if len(known) > 2 and abs(len(known) - len(word)) <= most and (distance := edits(word, known)) <= most
         )
         return min(near, default=(0, 0, word))[2]
 

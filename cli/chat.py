@@ -25,7 +25,9 @@ _SHOWN = 6
 
 
 def chat(
-    model: Annotated[str | None, typer.Option(help="A model that calls tools, as openai:gpt-5-mini; none by itself.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A model that calls tools, as openai:gpt-5-mini; none by itself.")
+    ] = None,
     base_url: Annotated[str | None, typer.Option(help="Server of an openai: model.")] = None,
     thread: Annotated[str, typer.Option(help="The conversation to begin or go on with.")] = "chat",
     role: Annotated[str, typer.Option(help="Whose tools may be called: child, parent or staff.")] = "parent",
@@ -61,8 +63,8 @@ def _talk(talk: Chat) -> None:
     from taleward.cli.show import say, show_turn
 
     say(f"thread {talk.thread!r}, tools of a {talk.router.role}. {_HELP}")
-    for who, words in talk.history()[-_SHOWN:]:
-        say(f"{who}: {words if len(words) < 300 else words[:300].rsplit(' ', 1)[0] + ' ...'}")
+    for who, said in talk.history()[-_SHOWN:]:
+        say(f"{who}: {said if len(said) < 300 else said[:300].rsplit(' ', 1)[0] + ' ...'}")
     with asyncio.Runner() as runner:
         if talk.router.unfinished(talk.thread):
             say("[the last turn was cut off; going on with it]")

@@ -77,7 +77,7 @@ class TaleTool(BaseTool):
         """
         raise NotImplementedError
 
-    async def work(self, runtime: ToolRuntime, **arguments: Any) -> str | Command[Any]:
+    async def work(self, runtime: ToolRuntime, *args: Any, **arguments: Any) -> str | Command[Any]:
         """Do it; a text for the reader, or a change of the thread's state."""
         raise NotImplementedError
 

@@ -28,7 +28,7 @@ class ContinueStory(TaleTool):
 
     name: str = "continue_story"
     description: str = (
-        "Go on with the story that was told in this conversation, today or on an earlier day, with the same characters. "
+        "Go on with the story that was told in this conversation, today or earlier, with the same characters. "
         "Use it for 'and then what happened?'. The next part comes back judged; give it to the reader as it is."
     )
     args_schema: type[BaseModel] = _Arguments

@@ -23,7 +23,9 @@ class FeedbackStatistics(TaleTool):
     """Counts of told, released, revised and refused tales."""
 
     name: str = "feedback_statistics"
-    description: str = "How many tales were told, released, revised and refused, and for which reasons. It takes nothing."
+    description: str = (
+        "How many tales were told, released, revised and refused, and for which reasons. It takes nothing."
+    )
     args_schema: type[BaseModel] = _Arguments
     judged: ClassVar[bool] = False
     title: ClassVar[str] = "show the statistics"

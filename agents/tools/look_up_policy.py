@@ -15,7 +15,11 @@ from taleward.core.errors import UnknownName
 from taleward.core.policy import Policy
 
 _BAND = re.compile(r"\b(\d{1,2})\s*(?:-|to|and)\s*(\d{1,2})\b")
-_WORDS = {w: n for n, w in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)}
+_WORDS = dict(
+    zip(
+        ("three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"), range(3, 13), strict=True
+    )
+)
 _AGE = re.compile(rf"\b(\d{{1,2}}|{'|'.join(_WORDS)})[- ]?(?:year|yr)?s?\b", re.IGNORECASE)
 
 
@@ -84,8 +88,39 @@ def _closest(policy: Policy, text: str) -> str:
 
 
 _COMMON = frozenset(
-    w[:5]
-    for w in "what does policy about says rules which apply ages children child stories story allowed tales kids year "
-    "years old should with that they from text have them your show tell look this there where when than more".split()
+    {
+        *(
+            "what",
+            "does",
+            "polic",
+            "about",
+            "says",
+            "rules",
+            "which",
+            "apply",
+            "ages",
+            "child",
+            "stori",
+            "story",
+            "allow",
+        ),
+        *(
+            "tales",
+            "kids",
+            "year",
+            "years",
+            "old",
+            "shoul",
+            "with",
+            "that",
+            "they",
+            "from",
+            "text",
+            "have",
+            "them",
+            "your",
+        ),
+        *("show", "tell", "look", "this", "there", "where", "when", "than", "more"),
+    }
 )
-_MEANT = {word: "frigh" for word in ("scary", "scare", "ghost", "monst", "creep", "spook", "fear")}
+_MEANT = dict.fromkeys(("scary", "scare", "ghost", "monst", "creep", "spook", "fear"), "frigh")

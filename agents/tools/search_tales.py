@@ -29,7 +29,9 @@ class SearchTales(TaleTool):
     """Finds told tales in the tale memory; only released ones are in it."""
 
     name: str = "search_tales"
-    description: str = "Find tales that were told before. Give it a few words about the tale. It gives their beginnings."
+    description: str = (
+        "Find tales that were told before. Give it a few words about the tale. It gives their beginnings."
+    )
     args_schema: type[BaseModel] = _Arguments
     judged: ClassVar[bool] = False
     title: ClassVar[str] = "search the tales that were told"

@@ -22,10 +22,13 @@ from taleward.core.frozen import FrozenDict
 _ARTICLE = re.compile(r"^(?:an?|the|some|my|our)\s+", re.IGNORECASE)
 _ABOUT = re.compile(r"\b(?:about|with|of|where|in which|starring)\s+(.+)$", re.IGNORECASE)
 _WHERE = re.compile(
-    r"\b(?:set in|in|on|at|under|inside)\s+(?:the|an?)\s+((?:[a-z'-]+ ){0,2}[a-z'-]+)\s*(?=[,.!?]|$|\bwith\b|\bwho\b|\babout\b)",
+    r"\b(?:set in|in|on|at|under|inside)\s+(?:the|an?)\s+((?:[a-z'-]+ ){0,2}[a-z'-]+)\s*"
+    r"(?=[,.!?]|$|\bwith\b|\bwho\b|\babout\b)",
     re.IGNORECASE,
 )
-_HERO = re.compile(r"^(.+?)(?=\s+(?:who|that|and then|which|on|in|at|under|inside|wins?|gets?|is|finds?|learns?)\b|[,.!?]|$)")
+_HERO = re.compile(
+    r"^(.+?)(?=\s+(?:who|that|and then|which|on|in|at|under|inside|wins?|gets?|is|finds?|learns?)\b|[,.!?]|$)"
+)
 _FILLERS = re.compile(r"\b(?:please|pls|tonight|for (?:my|our|the) \w+|for me|before bed)\b", re.IGNORECASE)
 
 _REQUESTED = Template(
@@ -40,7 +43,9 @@ _REQUESTED = Template(
 class _Arguments(Arguments):
     about: str = Field(description="What the story is to be about, in the reader's words.", max_length=500)
     character: str = Field(default="", description="Who it is about, without an article: 'brave fox'.", max_length=60)
-    setting: str = Field(default="", description="Where it happens, without an article: 'quiet harbour'.", max_length=60)
+    setting: str = Field(
+        default="", description="Where it happens, without an article: 'quiet harbour'.", max_length=60
+    )
 
 
 class TellStory(TaleTool):
@@ -66,7 +71,9 @@ class TellStory(TaleTool):
             "setting": where[1].strip()[:60] if where else "",
         }
 
-    async def work(self, runtime: ToolRuntime, about: str, character: str = "", setting: str = "") -> str | Command[Any]:
+    async def work(
+        self, runtime: ToolRuntime, about: str, character: str = "", setting: str = ""
+    ) -> str | Command[Any]:
         """Tell it; what the request leaves open comes from the template's examples."""
         box = self.box
         wanted = {"character": character, "setting": setting}
@@ -79,5 +86,7 @@ class TellStory(TaleTool):
         tale = await tell(box, writer, values, runtime)
         if not tale.released:
             return words_of(tale)
-        sheet = CastSheet().after(tale.text, hero=values.get("character", character), setting=values.get("setting", setting))
+        sheet = CastSheet().after(
+            tale.text, hero=values.get("character", character), setting=values.get("setting", setting)
+        )
         return told(runtime, self.name, tale.text, tale=tale.text, cast=sheet.model_dump(mode="json"))

@@ -52,7 +52,9 @@ def shown(events: Any) -> str:
 
 
 def test_a_model_with_tools_works_in_steps() -> None:
-    routed = agent(ScriptedChat(answers=[calls("weather", {"place": "York"}), ["It is sunny. "]])).invoke("Sunny there?")
+    routed = agent(ScriptedChat(answers=[calls("weather", {"place": "York"}), ["It is sunny. "]])).invoke(
+        "Sunny there?"
+    )
     assert (routed.outcome, routed.by, routed.text, routed.steps) == ("answered", "model", "It is sunny.", 2)
     assert [(c.tool, c.status) for c in routed.calls] == [("weather", "success")]
 
@@ -153,7 +155,11 @@ def test_a_wrong_call_is_told_how_to_be_right() -> None:
     routed = agent(model, *tools(Toolbox(FakeJudge()))).invoke("Judge it")
     said = str(model.asked[1]["messages"][-1].content)
     assert routed.calls[0].status == "error"
-    for part in ("judge_text cannot be called like this: text: Field required", "It takes: text.", "The fox went home."):
+    for part in (
+        "judge_text cannot be called like this: text: Field required",
+        "It takes: text.",
+        "The fox went home.",
+    ):
         assert part in said
 
 

@@ -41,7 +41,7 @@ def test_each_tool_has_a_schema_words_for_models_and_an_example(tmp_path: Path) 
         schema: Any = tool.tool_call_schema
         assert schema.model_validate(dict(tool.example))
         assert "runtime" not in schema.model_fields
-    with pytest.raises(UnknownName, match="unknown tool 'tell_storey'. Did you mean 'tell_story'"):
+    with pytest.raises(UnknownName, match=r"unknown tool 'tell_storey'\. Did you mean 'tell_story'"):
         tools(box, ["tell_storey"])
 
 
