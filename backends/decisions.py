@@ -6,7 +6,6 @@ position where the answer begins (ShieldGemma, arXiv 2407.21772; Llama Guard 3, 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from taleward.backends.huggingface import HuggingFace
+    from taleward.backends.local import LanguageModel
 
     Floats = npt.NDArray[np.float64]
 
@@ -38,21 +37,21 @@ class Decision(NamedTuple):
 
 
 def runs_here(model: BaseChatModel) -> bool:
-    """Whether it is an `hf:` chat model, so that its logits can be had."""
+    """Whether it is an `hf:` or `embedded:` chat model, so that its logits can be had."""
     from taleward.backends.local import LocalChat
 
-    return isinstance(model, LocalChat) and model.engine == "transformers"
+    return isinstance(model, LocalChat)
 
 
-def local_model(model: BaseChatModel) -> HuggingFace | None:
-    """The model behind an `hf:` chat model, loaded; `None` for every other chat model."""
+def local_model(model: BaseChatModel) -> LanguageModel | None:
+    """The model behind an `hf:` or `embedded:` chat model, loaded; `None` for every other chat model."""
     if not runs_here(model):
         return None
     loaded: Any = model._loaded  # type: ignore[attr-defined]
     return loaded  # type: ignore[no-any-return]
 
 
-def decide(model: HuggingFace, prompts: Sequence[Sequence[int]], choices: Sequence[str]) -> list[Decision]:
+def decide(model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[str]) -> list[Decision]:
     """A decision for each prompt; the tokens that all prompts begin with are read once.
 
     An answer of several tokens has the product of their probabilities. The text to judge, which the prompts of one
@@ -85,14 +84,14 @@ def decide(model: HuggingFace, prompts: Sequence[Sequence[int]], choices: Sequen
     return [_decision(_reader(model, prompt[shared:], cache), answers) for prompt in prompts]
 
 
-def _reader(model: HuggingFace, question: Sequence[int], shared: Any) -> Callable[[tuple[int, ...]], Floats]:
+def _reader(model: LanguageModel, question: Sequence[int], shared: Any) -> Callable[[tuple[int, ...]], Floats]:
     """A function from the first tokens of an answer to the log-probabilities of its next token, shape (vocabulary,)."""
-    logits, cache = model.step(question, copy.deepcopy(shared))
+    logits, cache = model.step(question, shared)
     known: dict[tuple[int, ...], Floats] = {(): _log_softmax(logits)}
 
     def read(begun: tuple[int, ...]) -> Floats:
         if begun not in known:
-            known[begun] = _log_softmax(model.step(begun, copy.deepcopy(cache))[0])
+            known[begun] = _log_softmax(model.step(begun, cache)[0])
         return known[begun]
 
     return read

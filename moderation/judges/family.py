@@ -13,6 +13,7 @@ from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from taleward.backends.chat import chat_model
 from taleward.backends.decisions import Decision, decide, local_model, runs_here
+from taleward.backends.engine import Order
 from taleward.backends.sampling import Sampling
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.core.frozen import FrozenDict
@@ -205,7 +206,7 @@ class GuardModel(Judge):
         """What a model that runs here writes, control tokens spelled out."""
         prompt = self.tokens(local, question)
         self._fits(local, prompt)
-        said = list(local.tokens(prompt, Sampling(temperature=0.0), None, self.most))
+        said = local.engine.write(Order(prompt, Sampling(temperature=0.0), None, self.most)).written
         return Answer(local.decode(said, control=True), len(said) >= self.most, self._cost(len(prompt), len(said)))
 
     def _fits(self, local: HuggingFace, prompt: Sequence[int]) -> None:

@@ -16,7 +16,8 @@ from taleward.backends.discovery import discover
 from taleward.backends.embedded import embedded_path
 from taleward.backends.embeddings import embeddings
 from taleward.backends.llama import Llama
-from taleward.backends.local import LocalChat, _StopText
+from taleward.backends.answer import StopText
+from taleward.backends.local import LocalChat
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
 
 OPENING = "Once upon a time, there was a little girl named Lily."
@@ -78,7 +79,7 @@ def test_stop_cuts_before_the_words(teller: LocalChat) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 50])
 def test_a_stop_over_borders_of_pieces(size: int) -> None:
     def run(text: str, stops: list[str]) -> Iterator[str]:
-        cutter = _StopText(stops)
+        cutter = StopText(stops)
         for at in range(0, len(text), size):
             yield cutter.push(text[at : at + size])
             if cutter.stopped:
@@ -141,7 +142,7 @@ def test_too_long_a_prompt(teller: LocalChat) -> None:
 
 
 def test_unknown_options_are_named(teller: LocalChat) -> None:
-    with pytest.raises(ConfigurationError, match=r"does not take \['tempo'\]; it takes max_tokens"):
+    with pytest.raises(ConfigurationError, match=r"does not take \['tempo'\]; it takes grammar, instruction"):
         teller.invoke(OPENING, tempo=1)
 
 
