@@ -22,6 +22,9 @@ WAITING = 10_000
 _PROMPT_TOKENS = 1024
 """Prompt tokens, padding included, that join a batch at once: those at work wait meanwhile."""
 
+_MOMENT_S = 0.001
+"""How long an idle replica waits for a further caller."""
+
 Answer = int | None | Exception
 """A token; `None` at the end; or what went wrong."""
 
@@ -311,6 +314,8 @@ class _Line:
                 if self._ended:
                     return None
                 self._changed.wait()
+            if not running:
+                self._gather(rows.most)
             share = min(rows.most, -(-(self._running + len(self._waiting)) // self._replicas))
             arrived: list[Text] = []
             reach = max((_reach(t) for t in running), default=0)
@@ -329,6 +334,13 @@ class _Line:
                 arrived.append(self._waiting.popleft())
             self._running += len(arrived)
             return arrived
+
+    def _gather(self, most: int) -> None:
+        """Those who ask at the same time do so within moments of each other: one batch is faster than many joins."""
+        before = 0
+        while before < len(self._waiting) < most * self._replicas:
+            before = len(self._waiting)
+            self._changed.wait(_MOMENT_S)
 
     def _step(
         self, rows: Rows, running: list[Text], first: int, texts: Sequence[Text], new: Sequence[Sequence[int]]

@@ -11,7 +11,7 @@ from taleward.backends.engine import Engine
 from taleward.backends.hub import ERRORS, unavailable
 from taleward.backends.hub_tokens import HubTokens
 from taleward.backends.sampling import Sampling
-from taleward.backends.torch_rows import TorchRows
+from taleward.backends.torch_rows import TorchRows, cache_name
 from taleward.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class HuggingFace(HubTokens):
         with torch.inference_mode(), _threads(self._small and len(tokens) <= _FEW_TOKENS):
             out = self._model(
                 input_ids=torch.tensor([list(tokens)], device=self._device),
-                past_key_values=cache,
+                **{cache_name(self._model): cache},
                 use_cache=True,
                 logits_to_keep=1,
             )

@@ -26,7 +26,7 @@ def why_not(config: Mapping[str, Any]) -> str:
     }
     told = {**config, "rope_type": rope["rope_type"], "partial_rotary_factor": rope.get("partial_rotary_factor")}
     other = {name: told.get(name) for name, taken in wanted.items() if told.get(name) not in taken}
-    if not other and _size(config) % 8:
+    if not other and _size(config) % 16:
         other = {"head_dim": _size(config)}
     return f"its config.json has {other}" if other else ""
 

@@ -36,6 +36,7 @@ class TorchRows:
         self.most = most if known else 1
         # States of a fixed size would take in the padding: such texts are read one by one.
         self._one_by_one = not known or any(hasattr(layer, "recurrent_states") for layer in layers)
+        self._attends = any(hasattr(layer, "keys") for layer in layers)
         self.room = (room or _ROOM) // _bytes_a_token(model)
         self._takes = frozenset(inspect.signature(model.forward).parameters)
         self._cache: Any = None
@@ -95,8 +96,8 @@ class TorchRows:
         """Logits behind the last token of each row, shape (rows, vocabulary); the cache takes the tokens."""
         torch, device = self._torch, self._model.device
         new, many = len(ids[0]), torch.tensor(lengths, device=device)[:, None]
-        inputs = {"input_ids": torch.tensor([list(row) for row in ids], device=device), "past_key_values": cache}
-        if any(length < width for length in lengths):
+        inputs = {"input_ids": torch.tensor([list(row) for row in ids], device=device), cache_name(self._model): cache}
+        if self._attends and any(length < width for length in lengths):
             inputs["attention_mask"] = (torch.arange(width, device=device)[None] >= width - many).long()
         if "position_ids" in self._takes:
             inputs["position_ids"] = (torch.arange(new, device=device)[None] - new + many).clamp(min=0)
@@ -122,6 +123,11 @@ class TorchRows:
     def _change(self, change: Callable[[Any], Any]) -> None:
         for layer in self._cache.layers:
             _set(layer, [change(tensor) for tensor in _tensors(layer)])
+
+
+def cache_name(model: Any) -> str:
+    """What a model's `forward` calls its cache."""
+    return "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def _tensors(layer: Any) -> list[Any]:
@@ -173,6 +179,9 @@ def _narrow(layer: Any, width: int) -> None:
 
 def _bytes_a_token(model: Any) -> int:
     config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    queries = getattr(config, "num_attention_heads", 0)
+    if not queries:  # states of a fixed size alone
+        return 1
+    heads = getattr(config, "num_key_value_heads", None) or queries
+    size = getattr(config, "head_dim", None) or config.hidden_size // queries
     return int(config.num_hidden_layers * heads * size * 2 * model.dtype.itemsize)
