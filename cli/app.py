@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 from taleward.cli.judge_bench import calibrate, judge_bench
 from taleward.cli.policy import policy as policy_app
 from taleward.cli.store import store_app
-from taleward.core.errors import InvalidFile, UnknownName
+from taleward.core.errors import InvalidFile, MissingExtra, UnknownName
 from taleward.core.redact import redact
 
 REFUSED = 3
@@ -144,6 +145,8 @@ def ui(folder: Folder = _FOLDER, port: Annotated[int, typer.Option(help="Port on
     from taleward.cli.show import say
     from taleward.evaluation.recorder import store_uri
 
+    if find_spec("mlflow") is None:
+        raise MissingExtra("the page with the recorded tales", "mlflow")
     say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it); the tales are under 'Traces' of experiment 'taleward'.")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store_uri(folder), "--port", str(port)]
     try:
