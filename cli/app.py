@@ -125,10 +125,11 @@ def judge(
 @app.command()
 def models() -> None:
     """List the models that can be used here, and what the others lack."""
-    from taleward.backends.discovery import discover
+    from taleward.backends.discovery import devices, discover
+    from taleward.cli.models import judges
     from taleward.cli.show import show_models
 
-    show_models(discover())
+    show_models([*discover(), *judges()], devices())
 
 
 @app.command()

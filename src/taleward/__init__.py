@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from taleward.agents.middleware import GuardMiddleware
     from taleward.backends.chat import chat_model
+    from taleward.backends.classifier import Classifier, classifier
+    from taleward.backends.decision_model import decision_model
     from taleward.backends.embeddings import embeddings
+    from taleward.backends.questions import Answered, Choice, Scale, YesNo
+    from taleward.backends.text_model import TextModel, text_model
     from taleward.chains.story import StoryChain
     from taleward.chains.template import Template, load_template, template_names
     from taleward.core.errors import (
@@ -68,6 +72,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AnswerCache",
+    "Answered",
     "Attempt",
     "BackendError",
     "Band",
@@ -78,7 +83,9 @@ __all__ = [
     "Calibration",
     "Cascade",
     "Category",
+    "Choice",
     "ChromaStore",
+    "Classifier",
     "Columns",
     "ConfigurationError",
     "Decision",
@@ -107,6 +114,7 @@ __all__ = [
     "Refused",
     "RetractionEvent",
     "RevisionEvent",
+    "Scale",
     "SemanticAnswerCache",
     "StoryChain",
     "Tale",
@@ -115,13 +123,17 @@ __all__ = [
     "Target",
     "Template",
     "TextEvent",
+    "TextModel",
     "UnknownName",
     "Verdict",
     "VerdictCache",
     "VerdictEvent",
+    "YesNo",
     "Zone",
     "chat_model",
+    "classifier",
     "convert_langchain_faiss",
+    "decision_model",
     "embeddings",
     "evidence",
     "fit_calibration",
@@ -134,12 +146,17 @@ __all__ = [
     "policy_names",
     "read_labelled",
     "template_names",
+    "text_model",
 ]
 
 _HOMES = {
     "agents.middleware": ("GuardMiddleware",),
     "backends.chat": ("chat_model",),
+    "backends.classifier": ("Classifier", "classifier"),
+    "backends.decision_model": ("decision_model",),
     "backends.embeddings": ("embeddings",),
+    "backends.questions": ("Answered", "Choice", "Scale", "YesNo"),
+    "backends.text_model": ("TextModel", "text_model"),
     "chains.story": ("StoryChain",),
     "chains.template": ("Template", "load_template", "template_names"),
     "core.errors": (
