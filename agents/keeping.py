@@ -12,7 +12,8 @@ from typing import Annotated, Any, NotRequired
 from langchain.agents import AgentState
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import ToolCallRequest
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage, message_chunk_to_message
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
@@ -89,15 +90,18 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         decider: Chooses a tool before any model is asked.
         judge: Who judges what tools answer.
         budget: What one turn may take.
+        judge_inputs: Whether what the reader says is judged before anything else reads it.
         log: Where calls of tools tagged `runs-once` are noted; `None` where threads are not kept.
-        seconds: Wall-clock budget of each question to the judge.
     """
 
     state_schema = TaleState
 
-    def __init__(self, decider: Decider, judge: Judge, budget: Budget, log: CallLog | None) -> None:
+    def __init__(
+        self, decider: Decider, judge: Judge, budget: Budget, *, judge_inputs: bool, log: CallLog | None
+    ) -> None:
         super().__init__()
-        self._decider, self._judge, self._budget, self._log = decider, judge, budget, log
+        self._decider, self._judge, self._budget = decider, judge, budget
+        self._judge_inputs, self._log = judge_inputs, log
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -105,7 +109,8 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         """Answer without the model where that can be, else ask it with fences around what tools said."""
         answer = self._known(request)
         if answer is None and isinstance(request.messages[-1], HumanMessage):
-            answer = in_sync(lambda: self._routed(request))
+            config = get_config()
+            answer = in_sync(lambda: self._routed(request, config, blocking=True))
         if answer is not None and not _left(answer):
             return ModelResponse(result=[answer])
         return _with_choice(handler(request.override(messages=_fenced(request.messages))), answer)
@@ -116,7 +121,7 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         """As `wrap_model_call`, without blocking the event loop."""
         answer = self._known(request)
         if answer is None and isinstance(request.messages[-1], HumanMessage):
-            answer = await self._routed(request)
+            answer = await self._routed(request, get_config())
         if answer is not None and not _left(answer):
             return ModelResponse(result=[answer])
         return _with_choice(await handler(request.override(messages=_fenced(request.messages))), answer)
@@ -169,13 +174,17 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
             return _fixed("\n\n".join(answers), {CHOICE: asked[-1].response_metadata[CHOICE]})
         return None
 
-    async def _routed(self, request: ModelRequest[Any]) -> AIMessage:
-        """The call that a choice asks for, its words, or an empty answer that leaves it to the model."""
+    async def _routed(self, request: ModelRequest[Any], config: RunnableConfig, *, blocking: bool = False) -> AIMessage:
+        """A refusal, the call that a choice asks for, its words, or an empty answer that leaves it to the model."""
         *before, last = request.messages
+        if self._judge_inputs:
+            refusal = await Answering(self._judge, self._budget.seconds, blocking=blocking).asked(str(last.text))
+            if refusal is not None:
+                return AIMessage(**message_chunk_to_message(refusal).model_dump(exclude={"type"}))
         previous = before[-1].response_metadata.get(CHOICE) if before and isinstance(before[-1], AIMessage) else None
         asked = Choice.model_validate(previous) if previous and previous.get("question") else None
         tale = str(request.state.get("tale") or "")
-        choice = await self._decider.choice(str(last.text), tale=tale, asked=asked, config=get_config())
+        choice = await self._decider.choice(str(last.text), tale=tale, asked=asked, config=config)
         noted = {CHOICE: choice.model_dump(mode="json", exclude_defaults=True)}
         if choice.tool is not None:
             call = {

@@ -24,7 +24,7 @@ from taleward.agents.constrained import ConstrainedWay
 from taleward.agents.deciding import Decider
 from taleward.agents.fence import DATA_RULE
 from taleward.agents.keeping import CHOICE, STOPPED, Budget, Keeper, this_turn
-from taleward.agents.middleware import GuardMiddleware
+from taleward.agents.middleware import GuardedCalls
 from taleward.agents.once import CallLog
 from taleward.agents.semantic import SemanticWay
 from taleward.agents.threads import Threads
@@ -183,8 +183,8 @@ class Router(Runnable[str, Routed]):
             kind = type(self.threads).__name__
             raise ConfigurationError(f"{once} must run once, which {kind} cannot note.", hint="Give Threads(path).")
         log = CallLog(self.threads) if once and isinstance(self.threads, Threads) else None
-        guard = GuardMiddleware(self.judge, seconds=self.budget.seconds, judge_inputs=may.judge_inputs)
-        keeper = Keeper(self._decider, self.judge, self.budget, log)
+        guard = GuardedCalls(self.judge, seconds=self.budget.seconds)
+        keeper = Keeper(self._decider, self.judge, self.budget, judge_inputs=may.judge_inputs, log=log)
         stops = {name: {"allowed_decisions": ["approve", "reject"]} for name in wait}
         return [keeper, *([HumanInTheLoopMiddleware(interrupt_on=stops)] if stops else []), guard]  # type: ignore[arg-type]
 
