@@ -148,11 +148,11 @@ class SemanticWay(Way):
         }
 
     def _read(self, state: dict[str, Any]) -> None:
+        self._spelling = Spelling(state["words"], _vocabulary())  # first: it says what to install where that is missing
         import numpy
 
         self.labels = state["labels"]
         self.threshold: float = state["threshold"]
-        self._spelling = Spelling(state["words"], _vocabulary())
         self._columns = {gram: column for column, gram in enumerate(state["grams"])}
         self._rarity = state["rarity"]
         self._weights: Floats = numpy.asarray(state["weights"], dtype=numpy.float64)

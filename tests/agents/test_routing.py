@@ -159,3 +159,23 @@ def test_a_model_forced_to_one_call_is_a_way_too() -> None:
     assert forced.invoke("What time is it?").found == "unsure"
     assert model.asked[0]["tool_choice"] == "any"
     assert "May they play with matches?" in model.asked[0]["messages"][1].text
+
+
+def test_a_model_that_runs_here_is_asked_for_one_forced_call(tmp_path: Path) -> None:
+    from transformers import Qwen3Config
+
+    from tiny import SMALL, save_causal, tiny_tokenizer
+
+    template = (
+        "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}"
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}<|im_start|>assistant\n"
+    )
+    tokenizer = tiny_tokenizer(["<|im_start|>", "<|im_end|>"], chat_template=template)
+    spec = save_causal(tmp_path / "model", Qwen3Config(**{**SMALL, "head_dim": 16}), tokenizer)
+    judge = FakeJudge()
+    made = tools(Toolbox(judge), ["look_up_policy"])
+    router = Router(made, judge, model=spec, max_tokens=80, seed=1)
+    routed = router.invoke("hmm what about the bear")
+    assert [tried.way for tried in routed.choice.tried] == ["semantic", "constrained"]
+    assert routed.by == "constrained"
+    assert routed.outcome in {"answered", "unavailable"}
