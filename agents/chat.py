@@ -52,6 +52,7 @@ class Chat:
         band: Its age band.
         role: Whose tools may be called: `child`, `parent` or `staff`.
         folder: Where threads are kept; `None` keeps them in memory alone.
+        ttl_s: Seconds after which a kept thread that nobody used is deleted; `None` keeps all.
         thread: The thread's name.
         box: Further arguments of `Toolbox`, such as `seed`, `memory` and `statistics`.
         options: For the model, see `chat_model`.
@@ -66,6 +67,7 @@ class Chat:
         band: str = "6-8",
         role: str = "parent",
         folder: Path | str | None = None,
+        ttl_s: float | None = None,
         thread: str = "chat",
         box: Mapping[str, Any] | None = None,
         **options: Any,
@@ -74,7 +76,10 @@ class Chat:
         acting = None if getattr(made, "completion_only", False) else made
         judges = judge if isinstance(judge, Judge) else make_judge(judge, policy=policy, band=band)
         toolbox = Toolbox(judges, **{**({"writer": made} if made is not None else {}), **(box or {})})
-        self.thread, self.threads = thread, None if folder is None else Threads(Path(folder) / "threads.db")
+        self.thread, self.threads = (
+            thread,
+            None if folder is None else Threads(Path(folder) / "threads.db", ttl_s=ttl_s),
+        )
         self.router = Router(tools(toolbox), judges, model=acting, role=role, threads=self.threads or _memory())
 
     def __call__(self, words: str) -> Turn:

@@ -241,7 +241,7 @@ def _with_choice(response: ModelResponse[Any], answer: AIMessage | None) -> Mode
 
 def _fixed(text: str, noted: dict[str, Any], calls: Sequence[Any] = ()) -> AIMessage:
     """An answer in words of the program, or in those of a tool, which were judged when they came."""
-    metadata = {**noted, **({MARK: {"released": True}} if text or calls else {})}
+    metadata = {**noted, **({MARK: {"released": True, "fixed": True}} if text or calls else {})}
     return AIMessage(text, tool_calls=list(calls), response_metadata=metadata)
 
 

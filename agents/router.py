@@ -130,7 +130,8 @@ class Router(Runnable[str, Routed]):
         ways: Ways to ask before the model; `None` takes `SemanticWay`, and `ConstrainedWay` for a model that runs here.
         role: Whose tools may be called; `None` for all of them, with inputs judged.
         roles: What each role may do.
-        threads: Where threads are kept: `Threads(path)`, or another checkpointer of LangGraph.
+        threads: Where threads are kept: `Threads(path)`, or another checkpointer of LangGraph with an asynchronous side,
+            such as `AsyncPostgresSaver`.
         budget: What one turn may take.
         options: For the model, see `chat_model`.
 
@@ -200,7 +201,7 @@ class Router(Runnable[str, Routed]):
         Args:
             input: What somebody says.
             config: LangChain's config.
-            thread: The thread's name; where threads are kept, `None` begins a new one.
+            thread: The thread's name; where threads are kept, `None` takes that of the config, or begins a new one.
             kwargs: None are taken; LangChain's interface has them.
         """
         return _last(self.stream(input, config, thread=thread))
@@ -279,7 +280,8 @@ class Router(Runnable[str, Routed]):
         self, given: Any, thread: str | None, config: RunnableConfig | None
     ) -> AsyncGenerator[TurnEvent, None]:
         """One turn, run in a task of its own, so that whoever listens may do so from anywhere."""
-        name = (thread or uuid.uuid4().hex) if self.threads is not None else None
+        named = thread or ((config or {}).get("configurable") or {}).get("thread_id")
+        name = (named or uuid.uuid4().hex) if self.threads is not None else None
         ready: asyncio.Queue[TurnEvent | None] = asyncio.Queue()
         shown = _Shown(ready)
 
@@ -438,7 +440,7 @@ def _routed(state: Mapping[str, Any], text: str, thread: str | None, *, waits: b
             for call in answer.tool_calls
         ),
         thread=thread,
-        steps=sum(MARK in m.response_metadata and "judge" in m.response_metadata[MARK] for m in answers),
+        steps=sum(not (m.response_metadata.get(MARK) or {"fixed": True}).get("fixed") for m in answers),
         seconds=seconds,
         detail=detail,
     )

@@ -36,6 +36,7 @@ def chat(
     band: Annotated[str, typer.Option(help="Age band of the policy.")] = "6-8",
     seed: Annotated[int | None, typer.Option(help="The same seed tells the same tales.")] = None,
     folder: Annotated[Path, typer.Option(help="Where threads, tales and records are kept.")] = _FOLDER,
+    keep_days: Annotated[float | None, typer.Option(help="Delete threads that nobody used for so many days.")] = None,
     threads: Annotated[bool, typer.Option("--threads", help="List the threads that are kept, and end.")] = False,
     delete: Annotated[str | None, typer.Option(help="Delete a thread with all that was said in it, and end.")] = None,
 ) -> None:
@@ -53,7 +54,16 @@ def chat(
     with working("loading the models"):
         box = {"seed": seed, "memory": _memory(folder), "statistics": lambda: guard_counts(folder)}
         talk = Chat(
-            model, judge=judge, policy=policy, band=band, role=role, folder=folder, thread=thread, box=box, **options
+            model,
+            judge=judge,
+            policy=policy,
+            band=band,
+            role=role,
+            folder=folder,
+            ttl_s=None if keep_days is None else keep_days * 86400,
+            thread=thread,
+            box=box,
+            **options,
         )
     return _talk(talk)
 
