@@ -1,7 +1,7 @@
 """The local backend against langchain-huggingface and transformers, on the same weights, in turns.
 
-The model is a Llama of 15 million parameters with random weights (dim 288, 6 layers, vocabulary 32,000): it says nothing
-about quality, and all that is written has the same length. The peer is installed apart, without what it pulls in:
+The model is a Llama of 15 million parameters with random weights (dim 288, 6 layers, vocabulary 32,000): it says
+nothing about quality, and all that is written has the same length. The peer is installed apart, without what it pulls in:
 `pip install --no-deps langchain-huggingface==1.2.3`. Set OMP_NUM_THREADS=1 where cores are shared.
 """
 
@@ -74,15 +74,15 @@ def nli(folder: Path) -> str:
     return str(folder)
 
 
-def seconds(*works: Callable[[], object], repeats: int) -> list[float]:
+def seconds(*works: Callable[[], object], repeats: int, clock: Callable[[], float] = time.perf_counter) -> list[float]:
     """The median of several runs of each, in turns, after one that does not count."""
     taken: list[list[float]] = [[] for _ in works]
     for turn in range(repeats + 1):
         for work, times in zip(works, taken, strict=True):
-            begun = time.perf_counter()
+            begun = clock()
             work()
             if turn:
-                times.append(time.perf_counter() - begun)
+                times.append(clock() - begun)
     return [statistics.median(times) for times in taken]
 
 
@@ -136,6 +136,17 @@ def writing(folder: str, quick: bool) -> Iterator[Row]:
     yield Row("32 at once, int8", unit, batch8, theirs, name, batch8 / theirs, ">= 30 times", batch8 >= 30 * theirs)
     name, met = "ChatHuggingFace.batch", batch8 >= 30 * chats
     yield Row("32 at once, int8", unit, batch8, chats, name, batch8 / chats, ">= 30 times", met)
+    worked, worked8, theirs = seconds(
+        lambda: ours.batch(many),
+        lambda: rounded.batch(many),
+        lambda: pipeline.invoke(PROMPT),
+        repeats=1 if quick else 3,
+        clock=time.process_time,
+    )
+    worked, worked8, theirs = CALLERS * TOKENS / worked, CALLERS * TOKENS / worked8, TOKENS / theirs
+    name, work = "HuggingFacePipeline.invoke", "tokens/CPU second"
+    yield Row("32 at once, float32, a core", work, worked, theirs, name, worked / theirs)
+    yield Row("32 at once, int8, a core", work, worked8, theirs, name, worked8 / theirs)
     yield Row("32 callers of ainvoke", unit, gathered, batch, "our batch", share, ">= 0.85", share >= 0.85)
 
     mine, generated, batched = seconds(
@@ -154,7 +165,7 @@ def writing(folder: str, quick: bool) -> Iterator[Row]:
 
 def first_token(folder: str, quick: bool) -> Iterator[Row]:
     """How long a stream takes to its first token, and how long the engine alone does."""
-    from taleward.backends.engine import Order
+    from taleward.backends.texts import Order
 
     ours = local(folder)
     model: Any = ours._loaded

@@ -16,9 +16,10 @@ import pytest
 
 from taleward.backends.chat import chat_model
 from taleward.backends.embedded import embedded_path
-from taleward.backends.engine import Engine, Order
+from taleward.backends.engine import Engine
 from taleward.backends.llama import Llama
 from taleward.backends.sampling import Sampler, Sampling
+from taleward.backends.texts import Order
 from taleward.core.errors import BackendError
 
 GREEDY = Sampling(temperature=0)
