@@ -1,8 +1,8 @@
 """The local backend against langchain-huggingface and transformers, on the same weights, in turns.
 
 The model is a Llama of 15 million parameters with random weights (dim 288, 6 layers, vocabulary 32,000): it says
-nothing about quality, and all that is written has the same length. The peer is installed apart, without what it pulls in:
-`pip install --no-deps langchain-huggingface==1.2.3`. Set OMP_NUM_THREADS=1 where cores are shared.
+nothing about quality, and all that is written has the same length. The peer is installed apart, without what it pulls
+in: `pip install --no-deps langchain-huggingface==1.2.3`. Set OMP_NUM_THREADS=1 where cores are shared.
 """
 
 from __future__ import annotations
