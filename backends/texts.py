@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
@@ -169,7 +170,7 @@ def _async_queue() -> tuple[asyncio.Queue[Answer], Callable[[Answer], None]]:
     answers: asyncio.Queue[Answer] = asyncio.Queue()
 
     def give(answer: Answer) -> None:
-        if not loop.is_closed():  # its caller is gone
+        with contextlib.suppress(RuntimeError):  # the loop is closed: its caller is gone
             loop.call_soon_threadsafe(answers.put_nowait, answer)
 
     return answers, give
