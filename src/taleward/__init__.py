@@ -13,8 +13,16 @@ if TYPE_CHECKING:
     from taleward.agents.middleware import GuardMiddleware
     from taleward.backends.chat import chat_model
     from taleward.backends.embeddings import embeddings
+    from taleward.chains.classification import Classification
+    from taleward.chains.faithfulness import FaithfulnessCheck
+    from taleward.chains.few_shot import FewShotClassifier
     from taleward.chains.story import StoryChain
+    from taleward.chains.summarize import Summarizer
+    from taleward.chains.summary import Faithfulness, Summary
+    from taleward.chains.summary_guard import JudgedSummary, SummaryGuard
+    from taleward.chains.task import LabelTask, SummaryTask, load_task, task_names
     from taleward.chains.template import Template, load_template, template_names
+    from taleward.chains.zero_shot import ZeroShotClassifier
     from taleward.core.errors import (
         BackendError,
         ConfigurationError,
@@ -79,6 +87,7 @@ __all__ = [
     "Cascade",
     "Category",
     "ChromaStore",
+    "Classification",
     "Columns",
     "ConfigurationError",
     "Decision",
@@ -87,6 +96,9 @@ __all__ = [
     "Event",
     "ExampleRetriever",
     "FaissStore",
+    "Faithfulness",
+    "FaithfulnessCheck",
+    "FewShotClassifier",
     "Finding",
     "Guard",
     "GuardMiddleware",
@@ -95,6 +107,8 @@ __all__ = [
     "InvalidFile",
     "InvalidInputs",
     "Judge",
+    "JudgedSummary",
+    "LabelTask",
     "Lineage",
     "MissingExtra",
     "MissingKey",
@@ -109,6 +123,10 @@ __all__ = [
     "RevisionEvent",
     "SemanticAnswerCache",
     "StoryChain",
+    "Summarizer",
+    "Summary",
+    "SummaryGuard",
+    "SummaryTask",
     "Tale",
     "TaleMemory",
     "TalewardError",
@@ -119,6 +137,7 @@ __all__ = [
     "Verdict",
     "VerdictCache",
     "VerdictEvent",
+    "ZeroShotClassifier",
     "Zone",
     "chat_model",
     "convert_langchain_faiss",
@@ -130,9 +149,11 @@ __all__ = [
     "judge_bench",
     "load_calibration",
     "load_policy",
+    "load_task",
     "load_template",
     "policy_names",
     "read_labelled",
+    "task_names",
     "template_names",
 ]
 
@@ -140,8 +161,16 @@ _HOMES = {
     "agents.middleware": ("GuardMiddleware",),
     "backends.chat": ("chat_model",),
     "backends.embeddings": ("embeddings",),
+    "chains.classification": ("Classification",),
+    "chains.faithfulness": ("FaithfulnessCheck",),
+    "chains.few_shot": ("FewShotClassifier",),
     "chains.story": ("StoryChain",),
+    "chains.summarize": ("Summarizer",),
+    "chains.summary": ("Faithfulness", "Summary"),
+    "chains.summary_guard": ("JudgedSummary", "SummaryGuard"),
+    "chains.task": ("LabelTask", "SummaryTask", "load_task", "task_names"),
     "chains.template": ("Template", "load_template", "template_names"),
+    "chains.zero_shot": ("ZeroShotClassifier",),
     "core.errors": (
         "BackendError",
         "ConfigurationError",
