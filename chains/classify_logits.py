@@ -19,7 +19,7 @@ from taleward.moderation.blocking import in_thread
 if TYPE_CHECKING:
     from taleward.backends.local import LanguageModel
 
-_WITHOUT_CONTENT = ("N/A", "[MASK]", "")
+_WITHOUT_CONTENT = ("N/A", "...", "")
 _YES_NO = ("yes", "no")
 
 
@@ -28,7 +28,7 @@ class LogitsReader:
 
     With one label a text the scores are the labels' probabilities, scaled to sum to 1. With several each label is a
     question of its own, and its score the probability of "yes" against "no". Calibrated, they are divided by the mean
-    of what the model says of texts without content ("N/A", "[MASK]", nothing), which is its bias towards a label
+    of what the model says of texts without content ("N/A", "...", nothing), which is its bias towards a label
     (contextual calibration: Zhao et al. 2021, arXiv 2102.09690).
 
     A prompt that is too long loses the end of its text, down to half of the model's context, then its first examples;

@@ -15,15 +15,28 @@ from taleward.moderation.windows import windows
 from taleward.stores.fingerprint import embed_array
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from taleward.stores.fingerprint import Floats
 
 _SHARPNESS = 0.05
 """What cosines are divided by before the softmax; fitted to stories of other kinds than the benchmark's."""
 _LABEL_WEIGHT = 0.3
 """The label's own vector beside the mean of its examples'."""
-_NOTHING = "a text"
-"""A text without content: a label holds for itself where a text is more like it than like this."""
-
+_UNRELATED = (
+    "The train to the city leaves at nine.",
+    "She painted the kitchen wall yellow.",
+    "Our team lost the match by two goals.",
+    "The company sold its shares last year.",
+    "Water boils at a hundred degrees.",
+    "He forgot his keys on the table again.",
+    "The museum is closed on Mondays.",
+    "A new road was built across the hills.",
+)
+"""Sentences about this and that: how like a label they are is how like it a text is that has nothing to do with it."""
+_SPREADS = 2.0
+"""A label holds for itself from so many standard deviations above the mean of those."""
 _KEPT = 10_000
 """Vectors of examples that are kept."""
 
@@ -32,7 +45,7 @@ class VectorReader:
     """Scores by cosine. A label is the mean of its name's and its description's vector, a text that of its windows'.
 
     With one label a text the scores are a softmax; with several each is a sigmoid of how much more the text is like
-    the label than like a text without content. Both rank well; neither is a calibrated probability.
+    the label than sentences about other things are. Both rank well; neither is a calibrated probability.
 
     Args:
         embeddings: The embeddings.
@@ -44,6 +57,7 @@ class VectorReader:
     def __init__(self, embeddings: Embeddings, spec: str, task: LabelTask, *, multi_label: bool = False) -> None:
         self.embeddings, self.spec, self.task, self.multi_label = embeddings, spec, task, multi_label
         self._labels: Floats | None = None
+        self._above: npt.NDArray[np.float64] | None = None
         self._known: dict[str, Floats] = {}
 
     def read(self, questions: Sequence[Question], configs: list[RunnableConfig]) -> list[Reading]:
@@ -58,9 +72,9 @@ class VectorReader:
         for question, text in zip(questions, texts, strict=True):
             likeness = (self._with_shots(question) @ text).astype(numpy.float64)
             if self.multi_label:
-                chances = 1 / (1 + numpy.exp(-(likeness[:-1] - likeness[-1]) / _SHARPNESS))
+                chances = 1 / (1 + numpy.exp(-(likeness - self._bars()) / _SHARPNESS))
             else:
-                chances = numpy.exp((likeness[:-1] - likeness[:-1].max()) / _SHARPNESS)
+                chances = numpy.exp((likeness - likeness.max()) / _SHARPNESS)
                 chances /= chances.sum()
             readings.append(Reading(dict(zip(names, map(float, chances), strict=True))))
         return readings
@@ -70,7 +84,7 @@ class VectorReader:
         return await in_thread(lambda: self.read(questions, configs))
 
     def _with_shots(self, question: Question) -> Floats:
-        """The labels' vectors moved to their examples, and the vector of nothing; shape (labels + 1, dimensions)."""
+        """The labels' vectors, moved to their examples; shape (labels, dimensions)."""
         import numpy
 
         own = self._label_rows()
@@ -92,13 +106,20 @@ class VectorReader:
             import numpy
 
             told = [[name, said] if said else [name] for name, said in self.task.labels.items()]
-            flat = _unit(embed_array(self.embeddings, [*(text for pair in told for text in pair), _NOTHING]))
+            flat = _unit(embed_array(self.embeddings, [text for pair in told for text in pair]))
             rows, at = [], 0
             for pair in told:
                 rows.append(flat[at : at + len(pair)].mean(axis=0))
                 at += len(pair)
-            self._labels = _unit(numpy.array([*rows, flat[-1]], dtype=numpy.float32))
+            self._labels = _unit(numpy.array(rows, dtype=numpy.float32))
         return self._labels
+
+    def _bars(self) -> npt.NDArray[np.float64]:
+        """The likeness from which each label rather holds than not, shape (labels,)."""
+        if self._above is None:
+            usual = (self._label_rows() @ _unit(embed_array(self.embeddings, _UNRELATED)).T).astype("float64")
+            self._above = usual.mean(axis=1) + _SPREADS * usual.std(axis=1)
+        return self._above
 
     def _texts(self, texts: Sequence[str]) -> Floats:
         """A vector a text; a long one is read whole, window by window."""
