@@ -52,6 +52,13 @@ def local_model(model: BaseChatModel) -> LanguageModel | None:
 
 
 def decide(model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[str]) -> list[Decision]:
+    """A decision for each prompt among the same choices; see `decide_each`."""
+    return decide_each(model, prompts, [choices] * len(prompts))
+
+
+def decide_each(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[str]]
+) -> list[Decision]:
     """A decision for each prompt; the tokens that all prompts begin with are read once.
 
     An answer of several tokens has the product of their probabilities. The text to judge, which the prompts of one
@@ -60,7 +67,7 @@ def decide(model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequ
     Args:
         model: A causal language model.
         prompts: Tokens of one prompt or more, none empty.
-        choices: Two answers or more, none of which begins another.
+        choices: For each prompt two answers or more, none of which begins another.
 
     Returns:
         One decision a prompt, in their order.
@@ -69,19 +76,20 @@ def decide(model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequ
         ValueError: There are no prompts, fewer than two choices, or one choice begins another.
         BackendError: The model's logits are not numbers.
     """
-    answers = [model.encode(choice) for choice in choices]
-    if not prompts or not all(prompts) or len(answers) < 2 or _one_begins_another(answers):
+    answers = [[model.encode(choice) for choice in some] for some in choices]
+    if not prompts or not all(prompts) or any(len(some) < 2 or _one_begins_another(some) for some in answers):
         msg = (
             f"a decision needs prompts and two choices or more of which none begins another; got {len(prompts)} "
-            f"prompts with {[len(p) for p in prompts]} tokens and the choices {list(choices)}"
+            f"prompts with {[len(p) for p in prompts]} tokens and the choices {[list(some) for some in choices]}"
         )
         raise ValueError(msg)
     columns = zip(*prompts, strict=False)
     shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
     if any(len(prompt) == shared for prompt in prompts):
         shared -= 1  # each prompt ends with a step of its own, which brings its logits
-    cache = model.step(prompts[0][:shared])[1] if shared else None
-    return [_decision(_reader(model, prompt[shared:], cache), answers) for prompt in prompts]
+    cache = model.step(prompts[0][:shared])[1] if shared and len(prompts) > 1 else None
+    own = [prompt[shared:] if cache is not None else prompt for prompt in prompts]
+    return [_decision(_reader(model, p, cache), some) for p, some in zip(own, answers, strict=True)]
 
 
 def _reader(model: LanguageModel, question: Sequence[int], shared: Any) -> Callable[[tuple[int, ...]], Floats]:

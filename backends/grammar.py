@@ -24,6 +24,8 @@ Grammar = type[BaseModel] | Mapping[str, Any] | str | Sequence[str]
 """A Pydantic model or JSON schema, a regular expression, or choices."""
 
 _LONGEST_END = 1024
+_SLACK = 8
+"""The same rest may be written in so many more tokens, where it was begun otherwise."""
 
 
 def compile_grammar(given: Grammar) -> str:
@@ -41,9 +43,9 @@ def compile_grammar(given: Grammar) -> str:
     if isinstance(given, Mapping):
         made = matcher.grammar_from_json_schema(json.dumps(given), overrides={"whitespace_flexible": False})
     elif isinstance(given, str):
-        made = matcher.grammar_from_regex(given)
+        made = _regex(given)
     elif isinstance(given, Sequence) and given and all(isinstance(choice, str) and choice for choice in given):
-        made = matcher.grammar_from_regex("|".join(f"(?:{_escaped(choice)})" for choice in given))
+        made = _regex("|".join(f"(?:{_escaped(choice)})" for choice in given))
     else:
         raise ConfigurationError(
             f"a grammar is a Pydantic model, a JSON schema, a regular expression or a list of choices; got {given!r}."
@@ -51,6 +53,15 @@ def compile_grammar(given: Grammar) -> str:
     if problem := matcher.validate_grammar(made):
         raise ConfigurationError(f"the grammar cannot be followed: {problem.strip()}")
     return str(made)
+
+
+def _regex(text: str) -> str:
+    """A regular expression as a grammar; `\\d` is a digit from 0 to 9."""
+    library = _library()
+    try:
+        return str(library.LLMatcher.grammar_from_lark(f"start: /{library.regex_to_lark(text, use_ascii='d')}/"))
+    except ValueError as error:
+        raise ConfigurationError(f"the grammar cannot be followed: {error}") from error
 
 
 def _escaped(choice: str) -> str:
@@ -72,7 +83,9 @@ class Vocabulary:
 
         library = _library()
         try:
-            self.inner = library.LLTokenizer(tokenizer, n_vocab=size, eos_token=sorted(ends))
+            # A model without an end token gets one that is never drawn.
+            told = {"n_vocab": size, "eos_token": sorted(ends)} if ends else {"n_vocab": size + 1, "eos_token": size}
+            self.inner = library.LLTokenizer(tokenizer, **told)
         except ValueError as error:
             raise BackendError(f"this model's tokenizer cannot follow a grammar: {error}") from error
         self.size = size
@@ -87,6 +100,9 @@ class Vocabulary:
             elif text:
                 ranks[token] = (200 if text[:1] in b'"}],' else 300) + len(text)
         self.ranks = ranks
+        # Behind these more may be wanted than before them.
+        texts = (self.inner.decode_bytes([token]) for token in range(size))
+        self.opens = numpy.array([any(mark in text for mark in b'{[,:"') for text in texts])
 
     def matcher(self, grammar: str, most: int) -> Matcher:
         """The state of a new text of at most so many tokens.
@@ -103,13 +119,13 @@ class Matcher:
     def __init__(self, vocabulary: Vocabulary, grammar: str, most: int) -> None:
         self._vocabulary = vocabulary
         self._inner = _library().LLMatcher(vocabulary.inner, grammar)
-        shortest = self._tokens_to_the_end()
-        if shortest > most:
+        self._to_end = _tokens_to_the_end(self._inner, vocabulary)
+        if self._to_end > most:
             raise BackendError(
-                f"the grammar needs {shortest} tokens at least; there is room for {most}.",
+                f"the grammar needs {self._to_end} tokens at least; there is room for {most}.",
                 hint="Give a higher max_tokens, or a shorter prompt.",
             )
-        self._look = shortest + (most - shortest) // 2
+        self._near = 3 * self._to_end + 64
         self._closing = False
 
     @property
@@ -117,47 +133,64 @@ class Matcher:
         """Whether no further token is taken."""
         return bool(self._inner.is_stopped())
 
-    def allowed(self, left: int) -> npt.NDArray[np.bool_]:
-        """Which tokens may come next, shape (vocabulary,); `left` tokens may be written in all."""
+    def allowed(self) -> npt.NDArray[np.bool_]:
+        """Which tokens may come next, shape (vocabulary,)."""
         import numpy
 
-        if not self._closing and left <= self._look:
-            end = self._tokens_to_the_end()
-            self._closing = left <= end + 1
-            self._look = min(left - 1, end + 1 + (left - end) // 2)
         if not self._closing:
             return _mask(self._inner, self._vocabulary.size)
         one = numpy.zeros(self._vocabulary.size, dtype=bool)
-        one[self._closest(self._inner)] = True
+        one[_closest(self._inner, self._vocabulary)] = True
         return one
 
-    def take(self, token: int) -> None:
-        """Add a token to the text."""
+    def take(self, token: int, left: int) -> int:
+        """Add a token to the text, or another where behind it the text could not be ended in time.
+
+        Args:
+            token: One of those allowed.
+            left: How many tokens may be written, this one included.
+
+        Returns:
+            The token that was added.
+        """
+        opens = left <= self._near and self._vocabulary.opens[token]
+        if not self._closing and (opens or left <= self._to_end + _SLACK):
+            ahead = self._inner.deep_copy()
+            ahead.consume_token(token)
+            self._to_end = _tokens_to_the_end(ahead, self._vocabulary)
+            if self._to_end > left - 1:
+                self._closing = True
+                token = _closest(self._inner, self._vocabulary)
         if not self._inner.consume_token(token):
             raise BackendError(f"the grammar broke off: {self._inner.get_error()}")
+        return token
 
-    def _tokens_to_the_end(self) -> int:
-        ahead, count = self._inner.deep_copy(), 0
-        while not ahead.is_stopped() and count < _LONGEST_END:
-            ahead.consume_token(self._closest(ahead))
-            count += 1
-        return count
 
-    def _closest(self, inner: Any) -> int:
-        """The token that brings the text nearest to its end."""
-        import numpy
+def _tokens_to_the_end(inner: Any, vocabulary: Vocabulary) -> int:
+    """How many tokens the quickest way to the end has."""
+    ahead, count = inner.deep_copy(), 0
+    while not ahead.is_stopped() and count < _LONGEST_END:
+        tokens = ahead.compute_ff_tokens() or [_closest(ahead, vocabulary)]
+        ahead.consume_tokens(tokens)
+        count += len(tokens)
+    return count
 
-        mask = _mask(inner, self._vocabulary.size)
-        forced = inner.compute_ff_tokens()
-        if forced and mask[forced[0]]:
-            return int(forced[0])
-        return int(numpy.where(mask, self._vocabulary.ranks, numpy.inf).argmin())
+
+def _closest(inner: Any, vocabulary: Vocabulary) -> int:
+    """The token that brings a text nearest to its end."""
+    import numpy
+
+    mask = _mask(inner, vocabulary.size)
+    forced = inner.compute_ff_tokens()
+    if forced and mask[forced[0]]:
+        return int(forced[0])
+    return int(numpy.where(mask, vocabulary.ranks, numpy.inf).argmin())
 
 
 def _mask(inner: Any, size: int) -> npt.NDArray[np.bool_]:
     import numpy
 
-    bits = numpy.zeros((size + 31) // 32, dtype=numpy.int32)
+    bits = numpy.zeros(size // 32 + 1, dtype=numpy.int32)
     inner.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
     if inner.is_error():
         raise BackendError(f"the grammar broke off: {inner.get_error()}")

@@ -24,6 +24,7 @@ from pydantic import BaseModel, Field
 from taleward.backends.answer import Answer, Wish
 from taleward.backends.engine import Engine, Order
 from taleward.backends.grammar import compile_grammar
+from taleward.backends.questions import Answered, Question, answered
 from taleward.backends.sampling import Sampling
 from taleward.backends.tools import call_schema, chosen_tools, tools_told
 from taleward.core.errors import BackendError, ConfigurationError
@@ -204,6 +205,26 @@ class LocalChat(BaseChatModel):
         read = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
         return RunnableMap(raw=answers) | read.with_fallbacks([failed], exception_key="parsing_error")
+
+    def decide(
+        self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]
+    ) -> dict[str, Answered]:
+        """Answers to questions about a text, each with its probabilities; nothing is written.
+
+        The text is read once for all questions. A question that is a plain text is answered with yes or no:
+        `model.decide(story, {"scary": "Is the story frightening?"})["scary"].yes`.
+
+        Args:
+            text: A text, or messages.
+            questions: `YesNo`, `Choice` and `Scale`, by names of one's own.
+        """
+        return answered(self._loaded, text, questions)
+
+    async def adecide(
+        self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]
+    ) -> dict[str, Answered]:
+        """As `decide`, without blocking the event loop."""
+        return await asyncio.to_thread(self.decide, text, questions)
 
     def batch(
         self,

@@ -101,10 +101,10 @@ class Sampler:
             raise BackendError(
                 "the model's logits are not numbers.", hint="Its weights are damaged, or its number format is too small."
             )
-        allowed = logits if self._matcher is None else numpy.where(self._matcher.allowed(left), logits, -numpy.inf)
+        allowed = logits if self._matcher is None else numpy.where(self._matcher.allowed(), logits, -numpy.inf)
         token = self._drawn(allowed) if self._sampling.temperature else self._likeliest(allowed)
         if self._matcher is not None:
-            self._matcher.take(token)
+            token = self._matcher.take(token, left)
         if self._logprobs is not None:
             self.scores.append(score(logits, token, self._logprobs))
         if token not in self._seen:
