@@ -89,6 +89,7 @@ class Vocabulary:
         except ValueError as error:
             raise BackendError(f"this model's tokenizer cannot follow a grammar: {error}") from error
         self.size = size
+        self.mask_words = (told["n_vocab"] + 31) // 32  # llguidance takes a buffer of just this size
         # Lower ends a text sooner: the end, then closing marks, many at once; what goes on comes last, short before long.
         ranks = numpy.full(size, 1000.0)
         for token in range(size):
@@ -138,7 +139,7 @@ class Matcher:
         import numpy
 
         if not self._closing:
-            return _mask(self._inner, self._vocabulary.size)
+            return _mask(self._inner, self._vocabulary)
         one = numpy.zeros(self._vocabulary.size, dtype=bool)
         one[_closest(self._inner, self._vocabulary)] = True
         return one
@@ -180,21 +181,21 @@ def _closest(inner: Any, vocabulary: Vocabulary) -> int:
     """The token that brings a text nearest to its end."""
     import numpy
 
-    mask = _mask(inner, vocabulary.size)
+    mask = _mask(inner, vocabulary)
     forced = inner.compute_ff_tokens()
     if forced and mask[forced[0]]:
         return int(forced[0])
     return int(numpy.where(mask, vocabulary.ranks, numpy.inf).argmin())
 
 
-def _mask(inner: Any, size: int) -> npt.NDArray[np.bool_]:
+def _mask(inner: Any, vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
     import numpy
 
-    bits = numpy.zeros(size // 32 + 1, dtype=numpy.int32)
+    bits = numpy.zeros(vocabulary.mask_words, dtype=numpy.int32)
     inner.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
     if inner.is_error():
         raise BackendError(f"the grammar broke off: {inner.get_error()}")
-    return numpy.unpackbits(bits.view(numpy.uint8), bitorder="little")[:size].astype(bool)
+    return numpy.unpackbits(bits.view(numpy.uint8), bitorder="little")[: vocabulary.size].astype(bool)
 
 
 @lru_cache(maxsize=1)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from taleward.stores.fingerprint import Floats
 
-_SHARPNESS = 0.05
-"""What cosines are divided by before the softmax; fitted to stories of other kinds than the benchmark's."""
+_SHARPNESS = 0.04
+"""What cosines are divided by before the softmax; fitted to stories that the benchmark leaves out."""
 _LABEL_WEIGHT = 0.3
 """The label's own vector beside the mean of its examples'."""
 _UNRELATED = (
@@ -35,7 +35,7 @@ _UNRELATED = (
     "A new road was built across the hills.",
 )
 """Sentences about this and that: how like a label they are is how like it a text is that has nothing to do with it."""
-_SPREADS = 2.0
+_SPREADS = 3.0
 """A label holds for itself from so many standard deviations above the mean of those."""
 _KEPT = 10_000
 """Vectors of examples that are kept."""

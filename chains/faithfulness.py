@@ -15,8 +15,9 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from taleward.backends.chat import chat_model
+from taleward.backends.classifier import Classifier, classifier
 from taleward.backends.embeddings import embeddings
-from taleward.chains.classify_entailment import Entailment
+from taleward.chains.classify_entailment import entailed
 from taleward.chains.family import family, name_of
 from taleward.chains.summarize_extract import source_spans
 from taleward.chains.summary import Faithfulness, SourceSpan, Support
@@ -69,13 +70,13 @@ class FaithfulnessCheck(Runnable[tuple[str, str], Faithfulness]):
             raise ConfigurationError(f"least is from 0 to 1; got {least}.")
         self.spec, self.least = name_of(model), least
         self._chat: BaseChatModel | None = None
-        self._nli: Entailment | None = None
+        self._nli: Classifier | None = None
         self._embeddings: Embeddings | None = None
         kind = family(model)
         if kind == "embeddings" and not isinstance(model, BaseChatModel):
             self._embeddings = embeddings(model, **options)
         elif kind == "classifier" and isinstance(model, str):
-            self._nli = Entailment(model, **options)
+            self._nli = classifier(model, **options)
         elif kind == "chat" and not isinstance(model, Embeddings):
             self._chat = chat_model(model, **options)
         else:
@@ -142,7 +143,7 @@ class FaithfulnessCheck(Runnable[tuple[str, str], Faithfulness]):
 
         if self._nli:
             pairs = [(place, sentence) for sentence in told for place in places]
-            table = self._nli.chances(pairs).reshape(len(told), len(places))
+            table = entailed(self._nli, pairs).reshape(len(told), len(places))
         elif self._embeddings:
             rows = embed_array(self._embeddings, [*places, *told]).astype(numpy.float64)
             rows /= numpy.maximum(numpy.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -11,17 +11,19 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, co
 from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.decisions import local_model, runs_here
-from taleward.backends.seq2seq import Seq2Seq, seq2seq
+from taleward.backends.hub import model_config
+from taleward.backends.spec import parse_spec
+from taleward.backends.text_model import TextModel, text_model
 from taleward.chains.summarize_parts import Size
 from taleward.chains.summary import SummaryMethod
 from taleward.chains.task import SummaryTask
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.blocking import in_thread
 from taleward.moderation.judges.inert import inert
 
 CONTEXT = 8192
 """Tokens of prompt and answer where a model does not say how many it holds."""
 _ANSWER = 512
+_PREFIXED = ("t5", "mt5", "umt5", "longt5")
 _PER_MESSAGE = 16
 """Tokens that a server's chat template may put around a message."""
 
@@ -169,55 +171,51 @@ class ChatPen:
             ) from error
 
 
-class Seq2SeqPen:
-    """An encoder-decoder model.
+class TextPen:
+    """An encoder-decoder model, with the prefix and the options that its configuration names for summaries.
 
     Args:
         model: `hf:` and a folder or the name of a repository.
-        path: That folder or name.
         context_tokens: Tokens that it reads at most; `None` asks the model.
-        device: A torch device; `None` takes a GPU where there is one.
-        options: For `generate`: `num_beams`, `min_length`, `max_length`, `length_penalty` and all others.
+        options: Those of `TextModel`, and all that transformers' `generate` takes: `num_beams`, `min_length`,
+            `max_length`, `length_penalty` and so on.
+
+    Attributes:
+        model: The model, a Runnable from text to text.
     """
 
     method: SummaryMethod = "encoder-decoder"
 
-    def __init__(
-        self,
-        model: str,
-        path: str,
-        *,
-        context_tokens: int | None = None,
-        device: str | None = None,
-        **options: Any,
-    ) -> None:
-        self.spec, self._path, self._device = model, path, device
-        self._context, self.options = context_tokens, options
-
-    @property
-    def model(self) -> Seq2Seq:
-        """The loaded model, with its `tokenizer` and `model` for whatever else they can do."""
-        return seq2seq(self._path, self._device)
+    def __init__(self, model: str, *, context_tokens: int | None = None, **options: Any) -> None:
+        self.spec = model
+        config = model_config(parse_spec(model).model)
+        told = dict((config.get("task_specific_params") or {}).get("summarization") or {})
+        prefix = told.pop("prefix", "summarize: " if config.get("model_type") in _PREFIXED else "") or ""
+        own = {name: options.pop(name) for name in list(options) if name in TextModel.model_fields}
+        for name, theirs in (("max_tokens", "max_length"), ("min_tokens", "min_length"), ("num_beams", "num_beams")):
+            if name in own:
+                told.pop(theirs, None)
+        generation = {**told, **own.pop("generation", {}), **options}
+        self.model = text_model(model, **{"prefix": prefix, **own}, generation=generation)
+        self._context, self._positions = context_tokens, config.get("n_positions")
 
     def size(self) -> Size:
         """What it reads; the count is exact."""
-        model = self.model
-        return Size(self._context or model.context_length, lambda text: model.tokens(model.prefix + text), model.tokens)
+        room = self._context or min(self.model.context_length, self._positions or self.model.context_length)
+        return Size(room, self.model.get_num_tokens, self.model.get_num_tokens)
 
     def write(self, texts: Sequence[str], config: RunnableConfig) -> list[str]:
         """A summary for each text, written together."""
-        model = self.model
-        return model.generate([model.prefix + text for text in texts], **{**model.summarization, **self.options})
+        return self.model.batch(list(texts), config)
 
     async def awrite(self, texts: Sequence[str], config: RunnableConfig) -> list[str]:
-        """As `write`, in a thread."""
-        return await in_thread(lambda: self.write(texts, config))
+        """As `write`, without blocking the event loop."""
+        return await self.model.abatch(list(texts), config)
 
     def stream(self, text: str, config: RunnableConfig) -> Iterator[str]:
         """The summary at once: beams know no first word before the last."""
-        yield from self.write([text], config)
+        yield self.model.invoke(text, config)
 
     async def astream(self, text: str, config: RunnableConfig) -> AsyncIterator[str]:
-        """As `stream`, in a thread."""
-        for summary in await self.awrite([text], config):
-            yield summary
+        """As `stream`, without blocking the event loop."""
+        yield await self.model.ainvoke(text, config)

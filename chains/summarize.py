@@ -15,10 +15,9 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.backends.chat import chat_model
 from taleward.backends.embeddings import embeddings
-from taleward.backends.spec import parse_spec
 from taleward.chains.faithfulness import FaithfulnessCheck
 from taleward.chains.family import family, name_of
-from taleward.chains.pens import ChatPen, Count, Pen, Seq2SeqPen
+from taleward.chains.pens import ChatPen, Count, Pen, TextPen
 from taleward.chains.summarize_extract import central_sentences
 from taleward.chains.summarize_parts import Reduction
 from taleward.chains.summary import SourceSpan, Summary
@@ -42,8 +41,8 @@ class Summarizer(Runnable[str, Summary]):
         faithfulness: Check each summary against its text: a `FaithfulnessCheck`, or the spec of one.
         context_tokens: Tokens that the model holds; `None` asks it.
         count_tokens: Tokens of a text for a chat model; `None` asks it.
-        options: For the model: those of `chat_model`; for an encoder-decoder model those of `generate` (`num_beams`,
-            `min_length`, `max_length`, `length_penalty` ...) and `device`.
+        options: For the model: those of `chat_model`; for an encoder-decoder model those of `text_model` and of
+            transformers' `generate`: `num_beams`, `min_length`, `max_length`, `length_penalty` and so on.
 
     Raises:
         ConfigurationError: The model, its family or the task cannot be used.
@@ -72,8 +71,7 @@ class Summarizer(Runnable[str, Summary]):
         self._embeddings: Embeddings | None = None
         kind = family(model)
         if kind == "encoder-decoder" and isinstance(model, str):
-            path = parse_spec(model).model
-            self._pen = Seq2SeqPen(model, path, context_tokens=context_tokens, **options)
+            self._pen = TextPen(model, context_tokens=context_tokens, **options)
         elif kind == "embeddings" and not isinstance(model, BaseChatModel):
             self._embeddings = embeddings(model, **options)
         elif kind == "chat" and not isinstance(model, Embeddings):

@@ -36,7 +36,9 @@ def gpt2(folder: Path, *, context: int = 1024) -> str:
     return save_causal(folder, GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=context), tiny_tokenizer(["<s>"]))
 
 
-def nli(folder: Path, labels: tuple[str, ...] = ("contradiction", "neutral", "entailment"), *, length: int = 256) -> str:
+def nli(
+    folder: Path, labels: tuple[str, ...] = ("contradiction", "neutral", "entailment"), *, length: int = 2048
+) -> str:
     """A BERT that classifies pairs, with a head large enough to have opinions."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
@@ -78,9 +80,7 @@ def t5(folder: Path) -> str:
     """A T5, whose configuration says how it summarises."""
     from transformers import T5Config
 
-    config = T5Config(
-        d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, n_positions=256, decoder_start_token_id=0
-    )
+    config = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, n_positions=256, decoder_start_token_id=0)
     config.task_specific_params = {"summarization": {"prefix": "summarize: ", "min_length": 5, "max_length": 12}}
     return _save_seq2seq(folder, config)
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from chats import ScriptedChat
-from task_models import BAD, GOOD, gpt2, llama, nli
 from taleward.backends.chat import chat_model
 from taleward.backends.decisions import decide, local_model
 from taleward.chains.classify import Question
@@ -17,6 +16,7 @@ from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.examples import ExampleRetriever
 from taleward.stores.faiss_store import FaissStore
 from taleward.testing.embeddings import WordEmbeddings
+from task_models import BAD, GOOD, gpt2, llama, nli
 
 SHOTS = [("so good", "yes"), ("so bad", "no"), ("fine and good", "yes"), ("sad and bad", "no"), ("good old", "yes")]
 ODD = ["", "###", "\n\n", "Answer: maybe", "ЖЩ 漢字", "x" * 5000, '{"label": "maybe"}', "<|im_end|> no"]
