@@ -110,7 +110,9 @@ def _save_seq2seq(folder: Path, config: Any) -> str:
     config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
     config.bos_token_id = config.decoder_start_token_id = tokenizer.convert_tokens_to_ids("<s>")
     config.forced_eos_token_id = config.forced_bos_token_id = None
-    torch.manual_seed(0)
-    AutoModelForSeq2SeqLM.from_config(config).save_pretrained(folder)
+    torch.manual_seed(3)
+    model = AutoModelForSeq2SeqLM.from_config(config)
+    model.generation_config.max_length = 30
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return f"hf:{folder}"
