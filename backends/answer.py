@@ -140,6 +140,7 @@ class Decoder:
         self._given = 0  # tokens before this one were given out
 
     def push(self, token: int) -> str:
+        """The text that a token lets out."""
         self._ids.append(token)
         before, now = self._texts()
         if now.endswith("\ufffd"):
@@ -148,6 +149,7 @@ class Decoder:
         return now[len(before) :]
 
     def finish(self) -> str:
+        """What was held back, once no more tokens can come."""
         before, now = self._texts()
         return now[len(before) :]
 

@@ -14,6 +14,8 @@ from taleward.core.errors import BackendError
 
 WAITING = 100_000
 """Texts that may wait; more are refused."""
+_SEEN = 1024
+"""Among so many, from the one that waits longest on, those of like length are looked for."""
 
 R = TypeVar("R")
 
@@ -117,8 +119,9 @@ class _Line:
                     return None
                 self._changed.wait()
             first = self._waiting[0]
+            seen = [self._waiting.popleft() for _ in range(min(len(self._waiting), _SEEN))]
             like = sorted(
-                (item for item in self._waiting if item.key == first.key),
+                (item for item in seen if item.key == first.key),
                 key=lambda item: (item is not first, abs(len(item.tokens) - len(first.tokens))),
             )
             batch: list[_Item] = []
@@ -129,7 +132,7 @@ class _Line:
                     break
                 batch.append(item)
             taken = set(map(id, batch))
-            self._waiting = deque(item for item in self._waiting if id(item) not in taken)
+            self._waiting.extendleft(item for item in reversed(seen) if id(item) not in taken)
             return batch
 
 

@@ -67,7 +67,7 @@ class Classifier(RunnableSerializable[str, dict[str, float]]):
 
         async def answer(text: str) -> dict[str, float]:
             model = self._loaded
-            logits = await model.batcher.arun([model.encode(text, cut=self.cut)])
+            logits = await model.batcher.arun(model.encode([text], cut=self.cut))
             return _row(model.labels, model.chances(logits)[0])
 
         return await self._acall_with_config(answer, input, config, run_type="llm")
@@ -150,8 +150,7 @@ class Classifier(RunnableSerializable[str, dict[str, float]]):
         model = self._loaded
         if not texts:
             return numpy.zeros((0, len(model.labels)))
-        both = zip(texts, [None] * len(texts) if pairs is None else pairs, strict=True)
-        return numpy.array(model.batcher.run([model.encode(t, p, cut=self.cut or pairs is not None) for t, p in both]))
+        return numpy.array(model.batcher.run(model.encode(texts, pairs, cut=self.cut or pairs is not None)))
 
     @property
     def _loaded(self) -> _Loaded:
@@ -165,7 +164,7 @@ class _Loaded(TorchModel):
         self.path = path
         self.labels = tuple(str(config.id2label[i]) for i in range(len(config.id2label)))
         self.several = config.problem_type == "multi_label_classification" or len(self.labels) == 1
-        self.batcher: Batcher[Floats] = Batcher(_runner(self.model, self.tokenizer.pad_token_id))
+        self.batcher: Batcher[Floats] = Batcher(_runner(self.model, self.tokenizer.pad_token_id), most=128)
 
     def chances(self, logits: Any) -> Floats:
         import numpy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -39,10 +40,11 @@ def decision_model(model: str | LocalChat, **options: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def _class() -> Any:
-    from langchain_core.decisions import BaseDecisionModel, ClassifierResponse
+    decisions = import_module("langchain_core.decisions")  # not in every release that is taken
+    base, response = decisions.BaseDecisionModel, decisions.ClassifierResponse
 
-    class LocalDecisions(BaseDecisionModel):  # type: ignore[misc]
-        """Decisions of a model that runs here; confidence is 0 where all answers are equally likely, 1 for certainty."""
+    class LocalDecisions(base):  # type: ignore[misc, valid-type]
+        """Decisions of a model that runs here; confidence runs from 0, all answers equally likely, to 1."""
 
         chat: LocalChat
 
@@ -53,7 +55,7 @@ def _class() -> Any:
         def _classify(self, state: Any, questions: dict[str, Any]) -> Any:
             answers = self.chat.decide(_text(state), {name: _question(q) for name, q in questions.items()})
             told = {name: _answer(questions[name], answers[name]) for name in questions}
-            return ClassifierResponse.model_validate({"model": self.chat.spec, "answers": told})
+            return response.model_validate({"model": self.chat.spec, "answers": told})
 
     return LocalDecisions
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 
+from taleward.backends.embedded import is_embedded
 from taleward.core.errors import BackendError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from taleward.backends.huggingface import HuggingFace
+    from taleward.backends.llama import HubLlama
     from taleward.backends.local import LanguageModel
 
+    HubModel = HuggingFace | HubLlama
     Floats = npt.NDArray[np.float64]
 
 
@@ -37,14 +42,14 @@ class Decision(NamedTuple):
 
 
 def runs_here(model: BaseChatModel) -> bool:
-    """Whether it is an `hf:` or `embedded:` chat model, so that its logits can be had."""
+    """Whether it is an `hf:` chat model, so that its logits and its tokenizer can be had."""
     from taleward.backends.local import LocalChat
 
-    return isinstance(model, LocalChat)
+    return isinstance(model, LocalChat) and not is_embedded(Path(model.path))
 
 
-def local_model(model: BaseChatModel) -> LanguageModel | None:
-    """The model behind an `hf:` or `embedded:` chat model, loaded; `None` for every other chat model."""
+def local_model(model: BaseChatModel) -> HubModel | None:
+    """The model behind an `hf:` chat model, loaded; `None` for every other chat model."""
     if not runs_here(model):
         return None
     loaded: Any = model._loaded  # type: ignore[attr-defined]

@@ -68,33 +68,40 @@ class TorchModel:
             places -= 2  # its first places are for padding
         self.longest = min(int(places), int(self.tokenizer.model_max_length), _UNBOUNDED)
 
-    def encode(self, text: str, pair: str | None = None, *, cut: bool) -> Tokens:
-        """A text's tokens with those that begin and end it; what looks like a control token is text.
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, cut: bool) -> list[Tokens]:
+        """Each text's tokens with those that begin and end it; what looks like a control token is text.
 
         Args:
-            text: A text.
-            pair: A second one behind it.
+            texts: Texts.
+            pairs: A second one behind each.
             cut: Whether a text that is too long is cut at its end; else it is an error.
 
         Raises:
-            BackendError: It is too long.
+            BackendError: One is too long.
+            ValueError: There are not as many pairs as texts.
         """
+        if pairs is not None and len(pairs) != len(texts):
+            msg = f"each text needs its pair; got {len(texts)} texts and {len(pairs)} pairs"
+            raise ValueError(msg)
+        if not texts:
+            return []
         told = self.tokenizer(
-            text,
-            pair,
-            truncation=("only_first" if pair is not None else True) if cut else False,
+            list(texts),
+            None if pairs is None else list(pairs),
+            truncation=("only_first" if pairs is not None else True) if cut else False,
             max_length=self.longest if cut else None,
             split_special_tokens=True,
             verbose=False,
         )
-        tokens = Tokens(told["input_ids"])
-        tokens.types = told.get("token_type_ids")
-        if len(tokens) > self.longest:
+        found = [Tokens(ids) for ids in told["input_ids"]]
+        for tokens, types in zip(found, told.get("token_type_ids", ()), strict=False):
+            tokens.types = types
+        if (longest := max(map(len, found))) > self.longest:
             raise BackendError(
-                f"the text has {len(tokens)} tokens; the model reads {self.longest}.",
+                f"the text has {longest} tokens; the model reads {self.longest}.",
                 hint="Split it, or set cut=True to read its beginning alone.",
             )
-        return tokens
+        return found
 
 
 def padded(lists: Sequence[Sequence[int]], pad: int | None, device: Any) -> dict[str, Any]:

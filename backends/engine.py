@@ -205,7 +205,8 @@ class Engine:
     ) -> None:
         self._line = _Line(ends, len(replicas))
         self._replicas, self._started = replicas, False
-        self._make_vocabulary, self._vocabulary = vocabulary, None
+        self._make_vocabulary = vocabulary
+        self._vocabulary: Vocabulary | None = None
         self._lock = threading.Lock()
         weakref.finalize(self, self._line.end)
 
@@ -243,7 +244,8 @@ class Engine:
                     if self._make_vocabulary is None:
                         raise BackendError("this model cannot follow a grammar: its tokenizer tells no text.")
                     self._vocabulary = self._make_vocabulary()
-            matcher = self._vocabulary.matcher(order.grammar, order.most)
+                known = self._vocabulary
+            matcher = known.matcher(order.grammar, order.most)
         return Sampler(order.sampling, order.seed, order.prompt, matcher, order.logprobs)
 
     async def _asampler(self, order: Order) -> Sampler:

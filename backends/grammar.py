@@ -1,7 +1,7 @@
 """Texts that must follow a grammar: a JSON schema, a regular expression, or one of several choices.
 
-At each token the library `llguidance` says which tokens the grammar allows; all others cannot be drawn. A text that nears
-its limit of tokens is brought to its shortest end, so that it is whole.
+At each token the library `llguidance` says which tokens the grammar allows; all others cannot be drawn. A text that
+nears its limit of tokens is brought to its shortest end, so that it is whole.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def compile_grammar(given: Grammar) -> str:
 
 
 def _regex(text: str) -> str:
-    """A regular expression as a grammar; `\\d` is a digit from 0 to 9."""
+    r"""A regular expression as a grammar; `\d` is a digit from 0 to 9."""
     library = _library()
     try:
         return str(library.LLMatcher.grammar_from_lark(f"start: /{library.regex_to_lark(text, use_ascii='d')}/"))
@@ -88,9 +88,8 @@ class Vocabulary:
             self.inner = library.LLTokenizer(tokenizer, **told)
         except ValueError as error:
             raise BackendError(f"this model's tokenizer cannot follow a grammar: {error}") from error
-        self.size = size
-        self.mask_words = (told["n_vocab"] + 31) // 32  # llguidance takes a buffer of just this size
-        # Lower ends a text sooner: the end, then closing marks, many at once; what goes on comes last, short before long.
+        self.size, self.words = size, (self.inner.vocab_size + 31) // 32
+        # Lower ends a text sooner: the end, then closing marks, many at once; what goes on comes last.
         ranks = numpy.full(size, 1000.0)
         for token in range(size):
             text = self.inner.decode_bytes([token])
@@ -191,7 +190,7 @@ def _closest(inner: Any, vocabulary: Vocabulary) -> int:
 def _mask(inner: Any, vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
     import numpy
 
-    bits = numpy.zeros(vocabulary.mask_words, dtype=numpy.int32)
+    bits = numpy.zeros(vocabulary.words, dtype=numpy.int32)
     inner.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
     if inner.is_error():
         raise BackendError(f"the grammar broke off: {inner.get_error()}")

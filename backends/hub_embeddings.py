@@ -116,8 +116,8 @@ class HubEmbeddings(Embeddings):
         row: list[float] = self._rows(model, found)[0].tolist()
         return row
 
-    def _tokens(self, model: _Loaded, texts: Sequence[str], prefix: str) -> list[list[int]]:
-        return [model.encode(prefix + text, cut=True) for text in texts]
+    def _tokens(self, model: _Loaded, texts: Sequence[str], prefix: str) -> Sequence[Sequence[int]]:
+        return model.encode([prefix + text for text in texts], cut=True)
 
     def _rows(self, model: _Loaded, found: Sequence[Floats]) -> Floats:
         import numpy

@@ -71,7 +71,9 @@ class HuggingFace(HubTokens):
         text = self._model.config.get_text_config()
         self.context_length = int(getattr(text, "max_position_embeddings", 0) or self._tokenizer.model_max_length)
         size = int(text.vocab_size)
-        self.engine = Engine([_Rows(self._model, self._small)], ends=self._ends, vocabulary=lambda: self.vocabulary(size, [*self._ends]))
+        self.engine = Engine(
+            [_Rows(self._model, self._small)], ends=self._ends, vocabulary=lambda: self.vocabulary(size, [*self._ends])
+        )
 
     def step(self, tokens: Sequence[int], cache: Any = None) -> tuple[npt.NDArray[np.float32], Any]:
         """What the model expects behind some tokens.

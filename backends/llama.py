@@ -75,9 +75,7 @@ class LlamaModel:
         ends = generation.get("eos_token_id", self._config.get("eos_token_id"))
         self._ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
         self._session = llama_session(self._config, weight_files(folder), precision)
-        copies = [
-            LlamaRows(self._session, self._config, rows) for _ in range(replicas or min(4, os.cpu_count() or 1))
-        ]
+        copies = [LlamaRows(self._session, self._config, rows) for _ in range(replicas or min(4, os.cpu_count() or 1))]
         size = int(self._config["vocab_size"])
         self.engine = Engine(copies, ends=self._ends, vocabulary=lambda: self.vocabulary(size, [*self._ends]))
 

@@ -190,9 +190,11 @@ class LocalChat(BaseChatModel):
             strict: As `method`.
             kwargs: Further options of a call.
         """
-        pydantic = isinstance(schema, type) and issubclass(schema, BaseModel)
-        form = schema.model_json_schema() if pydantic else convert_to_json_schema(schema)
-        parser: BaseOutputParser[Any] = PydanticOutputParser(pydantic_object=schema) if pydantic else JsonOutputParser()
+        parser: BaseOutputParser[Any] = JsonOutputParser()
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            form, parser = schema.model_json_schema(), PydanticOutputParser(pydantic_object=schema)
+        else:
+            form = convert_to_json_schema(schema)
         told = f"Answer with a JSON object that follows this schema: {json.dumps(form)}"
         answers = self.bind(
             grammar=form,
@@ -206,9 +208,7 @@ class LocalChat(BaseChatModel):
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
         return RunnableMap(raw=answers) | read.with_fallbacks([failed], exception_key="parsing_error")
 
-    def decide(
-        self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]
-    ) -> dict[str, Answered]:
+    def decide(self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]) -> dict[str, Answered]:
         """Answers to questions about a text, each with its probabilities; nothing is written.
 
         The text is read once for all questions. A question that is a plain text is answered with yes or no:

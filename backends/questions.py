@@ -114,7 +114,9 @@ def answered(
         ConfigurationError: There are no questions.
     """
     if not questions:
-        raise ConfigurationError("a decision needs a question; got none.", hint="For example {'scary': 'Is it scary?'}.")
+        raise ConfigurationError(
+            "a decision needs a question; got none.", hint="For example {'scary': 'Is it scary?'}."
+        )
     said = text if isinstance(text, str) else _told(text)
     typed = {name: YesNo(question=q) if isinstance(q, str) else q for name, q in questions.items()}
     labels = [_labels(question) for question in typed.values()]

@@ -99,7 +99,8 @@ class Sampler:
 
         if not numpy.isfinite(logits.max()):
             raise BackendError(
-                "the model's logits are not numbers.", hint="Its weights are damaged, or its number format is too small."
+                "the model's logits are not numbers.",
+                hint="Its weights are damaged, or its number format is too small.",
             )
         allowed = logits if self._matcher is None else numpy.where(self._matcher.allowed(), logits, -numpy.inf)
         token = self._drawn(allowed) if self._sampling.temperature else self._likeliest(allowed)

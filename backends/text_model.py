@@ -78,7 +78,7 @@ class TextModel(RunnableSerializable[str, str]):
 
         async def write(text: str) -> str:
             model, key = self._loaded, self._key(kwargs)
-            return (await model.batcher.arun([self._tokens(model, text)], key))[0]
+            return (await model.batcher.arun(self._tokens(model, [text]), key))[0]
 
         return await self._acall_with_config(write, input, config, run_type="llm")
 
@@ -96,12 +96,12 @@ class TextModel(RunnableSerializable[str, str]):
         first = get_config_list(config, len(inputs))[0] if inputs else None
         return self._call_with_config(lambda texts: self._write(texts, kwargs), inputs, first, run_type="llm")  # type: ignore[arg-type, return-value]
 
-    def _write(self, texts: Any, given: Mapping[str, Any]) -> list[str]:
+    def _write(self, texts: Sequence[str], given: Mapping[str, Any]) -> list[str]:
         model, key = self._loaded, self._key(given)
-        return model.batcher.run([self._tokens(model, text) for text in texts], key)
+        return model.batcher.run(self._tokens(model, texts), key)
 
-    def _tokens(self, model: _Loaded, text: str) -> list[int]:
-        return model.encode(self.prefix + text, cut=self.cut)
+    def _tokens(self, model: _Loaded, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        return model.encode([self.prefix + text for text in texts], cut=self.cut)
 
     def _key(self, given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
         """The options of a call, which only texts with the same ones share a batch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 _ROOM = 1 << 30
@@ -30,7 +31,7 @@ class TorchRows:
         from transformers import DynamicCache
 
         self._torch, self._model = torch, model
-        self._new_cache = lambda: DynamicCache(config=model.config)
+        self._new_cache = partial(DynamicCache, config=model.config)
         layers = self._new_cache().layers
         known = bool(layers) and all(type(layer).__name__ in _KNOWN for layer in layers)
         self.most = most if known else 1
@@ -45,10 +46,8 @@ class TorchRows:
     def advance(self, first: int, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
         """See `Rows.advance`."""
         with self._torch.inference_mode():
-            if len(tokens[0]) < lengths[0]:
-                logits = self._step(tokens, lengths)
-            else:
-                logits = self._join(first, tokens)
+            begun = len(tokens[0]) < lengths[0]
+            logits = self._step(tokens, lengths) if begun else self._join(first, tokens)
             return logits.float().cpu().numpy()
 
     def move(self, row: int, to: int, length: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import struct
@@ -57,6 +58,11 @@ class Weights(Mapping[str, Any]):
         if kind == "BF16":
             return (lying.astype(numpy.uint32) << 16).view(numpy.float32)
         return lying.astype(numpy.int8 if kind == "I8" else numpy.float32)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers there are in all."""
+        return sum(math.prod(shape) for _, _, shape, _ in self._places.values())
 
     def __iter__(self) -> Any:
         return iter(self._places)

@@ -57,7 +57,7 @@ class Reader(Protocol):
         """As `read`, without blocking the event loop."""
 
 
-class Classifier(Runnable[str, Classification]):
+class LabelChain(Runnable[str, Classification]):
     """A Runnable from a text to its label.
 
     `batch` and `abatch` put all texts to the model together.

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from taleward.chains.classify import Classifier, Question
+from taleward.chains.classify import LabelChain, Question
 from taleward.chains.family import family, name_of
 from taleward.chains.reading import By, reader
 from taleward.chains.shots import Select, Shots
@@ -19,7 +19,7 @@ from taleward.stores.base import TalewardStore
 from taleward.stores.examples import Example, ExampleRetriever
 
 
-class FewShotClassifier(Classifier):
+class FewShotClassifier(LabelChain):
     """A Runnable from a text to its label, by examples.
 
     A completion model gets them above the text, each behind the separator `###`; a chat model as turns; embeddings as
@@ -35,7 +35,7 @@ class FewShotClassifier(Classifier):
         select: Which are shown, see `taleward.chains.shots.Select`.
         k: How many; `None` takes all, or four of a store's.
         seed: For a balanced draw.
-        threshold: The least score of an answer, see `Classifier`.
+        threshold: The least score of an answer, see `LabelChain`.
         by: How a model that writes answers, see `taleward.chains.reading.By`.
         calibrate: Take out the bias that model and examples have towards labels (of log-probabilities alone).
         options: For the model.

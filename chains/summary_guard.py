@@ -9,7 +9,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import model_validator
 
 from taleward.chains.classification import Classification
-from taleward.chains.classify import Classifier
+from taleward.chains.classify import LabelChain
 from taleward.chains.summarize import Summarizer
 from taleward.chains.summary import Summary
 from taleward.core.errors import Refused
@@ -69,7 +69,7 @@ class SummaryGuard(Runnable[str | Tale, JudgedSummary]):
         classifier: Says what the whole text is, for example `ZeroShotClassifier(task="age-band")`.
     """
 
-    def __init__(self, summarizer: Summarizer, judge: Judge, classifier: Classifier | None = None) -> None:
+    def __init__(self, summarizer: Summarizer, judge: Judge, classifier: LabelChain | None = None) -> None:
         self.summarizer, self.judge, self.classifier = summarizer, judge, classifier
 
     def invoke(self, input: str | Tale, config: RunnableConfig | None = None, **kwargs: Any) -> JudgedSummary:

@@ -9,12 +9,12 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from taleward.chains.classify import Classifier
+from taleward.chains.classify import LabelChain
 from taleward.chains.reading import By, reader
 from taleward.chains.task import LabelTask, label_task
 
 
-class ZeroShotClassifier(Classifier):
+class ZeroShotClassifier(LabelChain):
     """A Runnable from a text to its label, by the labels' names and descriptions alone.
 
     The model's family says how: embeddings compare vectors; an NLI model says how far the text entails a sentence
@@ -26,7 +26,7 @@ class ZeroShotClassifier(Classifier):
         labels: Labels of one's own: their names, or names with descriptions.
         task: In their place a ready task: `sentiment`, `age-band`, the path of a `.yaml` file, or a `LabelTask`.
         multi_label: Whether several labels may hold at once. Scores then stand each for itself, else they sum to 1.
-        threshold: The least score of an answer, see `Classifier`.
+        threshold: The least score of an answer, see `LabelChain`.
         hypothesis: For an NLI model: a sentence with `{label}` or `{description}` in it.
         by: How a model that writes answers, see `taleward.chains.reading.By`.
         calibrate: Take out the bias that a model has towards labels (of log-probabilities alone).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from taleward.cli.policy import policy as policy_app
 from taleward.cli.read import read_text
 from taleward.cli.store import store_app
 from taleward.cli.tasks import classify, summarize
-from taleward.core.errors import InvalidFile
+from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.core.redact import redact
 
 REFUSED = 3
@@ -126,10 +127,11 @@ def judge(
 @app.command()
 def models() -> None:
     """List the models that can be used here, and what the others lack."""
-    from taleward.backends.discovery import discover
+    from taleward.backends.discovery import devices, discover
+    from taleward.cli.models import judges
     from taleward.cli.show import show_models
 
-    show_models(discover())
+    show_models([*discover(), *judges()], devices())
 
 
 @app.command()
@@ -147,6 +149,8 @@ def ui(folder: Folder = _FOLDER, port: Annotated[int, typer.Option(help="Port on
     from taleward.cli.show import say
     from taleward.evaluation.recorder import store_uri
 
+    if find_spec("mlflow") is None:
+        raise MissingExtra("the page with the recorded tales", "mlflow")
     say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it); the tales are under 'Traces' of experiment 'taleward'.")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store_uri(folder), "--port", str(port)]
     try:

@@ -94,13 +94,22 @@ def show_verdict(verdict: Verdict, text: str) -> None:
     _findings(verdict.findings)
 
 
-def show_models(found: Iterable[Found]) -> None:
-    """What can be used here, and why not the rest."""
-    table = Table("spec", "what", "usable", "about")
+def show_models(found: Iterable[Found], devices: Iterable[str]) -> None:
+    """What can be used here, and why not the rest; what it runs on."""
+    table = Table("spec", "what", "usable", "parameters", "context")
+    table.add_column("about", overflow="fold")
     for row in found:
         usable = Text("yes", style="green") if row.usable else Text("no", style="red")
-        table.add_row(Text(row.spec), Text(row.kind), usable, Text(row.about))
-    _out.print(table)
+        about = "\n".join(part for part in (row.about, row.folder) if part)
+        sizes = (_parameters(row.parameters), f"{row.context:,}" if row.context else "")
+        table.add_row(Text(row.spec), Text(row.kind), usable, *sizes, Text(about))
+    _out.print(table, Text(f"devices: {', '.join(devices)}"))
+
+
+def _parameters(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f"{count / 1e9:.1f} G" if count >= 1e9 else f"{count / 1e6:.1f} M"
 
 
 def show_templates(templates: Iterable[Template]) -> None:

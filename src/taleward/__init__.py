@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from taleward.agents.middleware import GuardMiddleware
     from taleward.backends.chat import chat_model
+    from taleward.backends.classifier import Classifier, classifier
+    from taleward.backends.decision_model import decision_model
     from taleward.backends.embeddings import embeddings
+    from taleward.backends.questions import Answered, Choice, Scale, YesNo
+    from taleward.backends.text_model import TextModel, text_model
     from taleward.chains.classification import Classification
     from taleward.chains.faithfulness import FaithfulnessCheck
     from taleward.chains.few_shot import FewShotClassifier
@@ -76,6 +80,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AnswerCache",
+    "Answered",
     "Attempt",
     "BackendError",
     "Band",
@@ -86,8 +91,10 @@ __all__ = [
     "Calibration",
     "Cascade",
     "Category",
+    "Choice",
     "ChromaStore",
     "Classification",
+    "Classifier",
     "Columns",
     "ConfigurationError",
     "Decision",
@@ -121,6 +128,7 @@ __all__ = [
     "Refused",
     "RetractionEvent",
     "RevisionEvent",
+    "Scale",
     "SemanticAnswerCache",
     "StoryChain",
     "Summarizer",
@@ -133,14 +141,18 @@ __all__ = [
     "Target",
     "Template",
     "TextEvent",
+    "TextModel",
     "UnknownName",
     "Verdict",
     "VerdictCache",
     "VerdictEvent",
+    "YesNo",
     "ZeroShotClassifier",
     "Zone",
     "chat_model",
+    "classifier",
     "convert_langchain_faiss",
+    "decision_model",
     "embeddings",
     "evidence",
     "fit_calibration",
@@ -155,12 +167,17 @@ __all__ = [
     "read_labelled",
     "task_names",
     "template_names",
+    "text_model",
 ]
 
 _HOMES = {
     "agents.middleware": ("GuardMiddleware",),
     "backends.chat": ("chat_model",),
+    "backends.classifier": ("Classifier", "classifier"),
+    "backends.decision_model": ("decision_model",),
     "backends.embeddings": ("embeddings",),
+    "backends.questions": ("Answered", "Choice", "Scale", "YesNo"),
+    "backends.text_model": ("TextModel", "text_model"),
     "chains.classification": ("Classification",),
     "chains.faithfulness": ("FaithfulnessCheck",),
     "chains.few_shot": ("FewShotClassifier",),

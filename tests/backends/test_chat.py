@@ -11,13 +11,14 @@ import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 
+from taleward.backends.answer import StopText
 from taleward.backends.chat import chat_model
 from taleward.backends.discovery import discover
 from taleward.backends.embedded import embedded_path
 from taleward.backends.embeddings import embeddings
 from taleward.backends.llama import Llama
-from taleward.backends.answer import StopText
 from taleward.backends.local import LocalChat
+from taleward.backends.text_model import text_model
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
 
 OPENING = "Once upon a time, there was a little girl named Lily."
@@ -188,10 +189,38 @@ def test_a_ready_model_is_taken_as_it_is() -> None:
         chat_model(ready, temperature=0)
 
 
-def test_discovery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+def test_a_hub_model_that_cannot_be_had() -> None:
+    for ask in (
+        lambda: chat_model("hf:nobody/no-such-model").invoke("x"),
+        lambda: chat_model("hf:nobody/no-such-model", engine="transformers").invoke("x"),
+        lambda: embeddings("hf:nobody/no-such-model").embed_query("x"),
+        lambda: text_model("hf:nobody/no-such-model").invoke("x"),
+    ):
+        with pytest.raises(BackendError, match=r"is no folder here, it is not in the cache .* could not be fetched"):
+            ask()
+    with pytest.raises(BackendError) as caught:
+        chat_model("hf:nobody/no-such-model").invoke("x")
+    assert "hf download nobody/no-such-model" in str(caught.value.hint)
+    assert "'embedded:storyteller'" in str(caught.value.hint)
+
+
+def test_discovery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    shutil.copytree(embedded_path("storyteller"), tmp_path / "models--me--small/snapshots/1")
+    (tmp_path / "models--me--half/snapshots/1").mkdir(parents=True)
+    (tmp_path / "models--me--half/snapshots/1/config.json").write_text("{}")
     found = {row.spec: row for row in discover()}
-    assert found["embedded:storyteller"].usable
+    teller, mine = found["embedded:storyteller"], found["hf:me/small"]
+    assert teller.usable
+    assert mine.usable
+    assert (mine.kind, mine.about) == ("writer, judge", "llama, 5 layers, engine onnx")
+    assert teller.parameters == mine.parameters == 2_361_408
+    assert teller.context == mine.context == 1024
+    assert mine.folder == str(tmp_path / "models--me--small/snapshots/1")
+    assert not found["hf:me/half"].usable
+    assert "has no model.safetensors" in found["hf:me/half"].about
     assert not found["openai:MODEL"].usable
     assert "OPENAI_API_KEY" in found["openai:MODEL"].about
+    assert "pip install langchain-anthropic; no ANTHROPIC_API_KEY" in found["anthropic:MODEL"].about

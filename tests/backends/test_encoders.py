@@ -87,7 +87,7 @@ async def test_a_classifier_is_a_runnable(nli: Path) -> None:
     assert pytest.approx(expected[0], abs=1e-5) == (model | dict).invoke(TEXTS[0])
     assert model.scores([]).shape == (0, 3)
     # What a text says is no control token, so this one has as many tokens as letters.
-    assert len(model._loaded.encode(TEXTS[4], cut=False)) == len(TEXTS[4]) + 2
+    assert len(model._loaded.encode(TEXTS[4:], cut=False)[0]) == len(TEXTS[4]) + 2
 
 
 def test_what_a_classifier_does_not_take(nli: Path, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ async def test_embeddings_are_those_of_sentence_transformers(pooling: str, tmp_p
     plain = AutoModel.from_pretrained(folder).eval()
     expected = []
     for text in TEXTS:
-        ids = torch.tensor([model._loaded.encode(text, cut=True)])
+        ids = torch.tensor(model._loaded.encode([text], cut=True))
         with torch.no_grad():
             states = plain(input_ids=ids).last_hidden_state[0].numpy()
         vector = states[0] if pooling == "cls" else states.mean(0)
@@ -126,7 +126,9 @@ async def test_embeddings_are_those_of_sentence_transformers(pooling: str, tmp_p
     lengths = np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(model.embed_documents(TEXTS), expected / lengths, atol=1e-5)
     np.testing.assert_allclose(await model.aembed_documents(TEXTS), expected / lengths, atol=1e-5)
-    np.testing.assert_allclose(embeddings(f"hf:{folder}", normalize=False).embed_query(TEXTS[1]), expected[1], atol=1e-5)
+    np.testing.assert_allclose(
+        embeddings(f"hf:{folder}", normalize=False).embed_query(TEXTS[1]), expected[1], atol=1e-5
+    )
     assert fingerprint(model) == fingerprint(embeddings(f"hf:{folder}"))
     others = (embeddings(f"hf:{folder}", **o) for o in ({"normalize": False}, {"query_prefix": "query: "}))
     assert fingerprint(model) not in {fingerprint(other) for other in others}
@@ -148,7 +150,7 @@ async def test_texts_to_texts(kind: str, tmp_path: Path) -> None:
     plain = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
 
     def alone(text: str, **options: Any) -> str:
-        ids = torch.tensor([model._loaded.encode("summarize: " + text, cut=True)])
+        ids = torch.tensor(model._loaded.encode(["summarize: " + text], cut=True))
         out = plain.generate(ids, **{"num_beams": 3, "max_new_tokens": 12, **options})
         return str(model._loaded.tokenizer.batch_decode(out, skip_special_tokens=True)[0]).strip()
 

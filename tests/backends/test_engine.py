@@ -109,7 +109,7 @@ async def test_a_cancelled_caller_frees_the_place() -> None:
 def test_a_network_that_breaks_tells_its_callers_and_goes_on() -> None:
     engine = Engine([Counting()], ends={0})
     with pytest.raises(BackendError, match="failed while it was writing: the network broke"):
-        engine.write(Order([13], GREEDY, 0, 5)).written
+        engine.write(Order([13], GREEDY, 0, 5))
     assert engine.write(Order([5], GREEDY, 0, 2)).written == alone([5], 2)
 
 
@@ -120,7 +120,7 @@ def test_a_late_caller_joins_the_batch_at_work() -> None:
     first.start()
     time.sleep(0.1)
     begun = time.monotonic()
-    engine.write(Order([2], GREEDY, 0, 5)).written
+    engine.write(Order([2], GREEDY, 0, 5))
     assert time.monotonic() - begun < 0.25
     first.join()
     assert 2 in network.batches

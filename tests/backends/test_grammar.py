@@ -109,7 +109,7 @@ def test_a_grammar_that_cannot_be_followed_says_so(model: LocalChat) -> None:
         model.invoke("x", grammar="(")
     with pytest.raises(ConfigurationError, match=r"a list of choices; got \[\]"):
         model.invoke("x", grammar=[])
-    with pytest.raises(UnknownName, match="unknown tool 'drw'. Did you mean 'draw'"):
+    with pytest.raises(UnknownName, match=r"unknown tool 'drw'\. Did you mean 'draw'"):
         model.bind_tools([draw], tool_choice="drw")
 
 

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableLambda
 
 from chats import ScriptedChat, says
 from loopback import completion, serving
-from taleward.chains.classify import Classifier
+from taleward.chains.classify import LabelChain
 from taleward.chains.zero_shot import ZeroShotClassifier
 from taleward.core.errors import BackendError, ConfigurationError, InvalidFile, UnknownName
 from task_models import BAD, FOX, GOOD, llama, nli, t5
@@ -64,7 +64,7 @@ def test_several_labels_stand_each_for_itself() -> None:
 async def test_every_way_of_calling_gives_the_same(entailment: str, chat: str, multi_label: bool) -> None:
     texts = [GOOD, BAD, "x", FOX]
     for model in ("embedded:minilm", entailment, chat):
-        classifier: Classifier = ZeroShotClassifier(model, ["calm", "sad"], multi_label=multi_label)
+        classifier: LabelChain = ZeroShotClassifier(model, ["calm", "sad"], multi_label=multi_label)
         batch = classifier.batch(texts)
         alone = [classifier.invoke(text) for text in texts]
         for other in (alone, await classifier.abatch(texts), [await classifier.ainvoke(text) for text in texts]):
