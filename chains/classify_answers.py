@@ -9,9 +9,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from taleward.backends.decisions import runs_here
 from taleward.chains.asking import NONE, SEPARATOR, as_json, continued, talked
 from taleward.chains.classify import Question, Reading
+from taleward.chains.family import is_local
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.grammar import Unparsable, strict_json
@@ -84,10 +84,10 @@ class AnswerReader:
     def _options(self) -> dict[str, Any]:
         """What holds the model to the labels, and where it stops."""
         if self._continues:
-            held = self.constrained and runs_here(self.model)
+            held = self.constrained and is_local(self.model)
             grammar = {"grammar": [f" {label}" for label in self._labels]} if held else {}
             return {**grammar, "stop": [SEPARATOR, "\n"], "temperature": 0}
-        if self.constrained and runs_here(self.model):
+        if self.constrained and is_local(self.model):
             return {"grammar": self._schema(), "temperature": 0}
         if self.constrained and type(self.model).__name__ in _OPENAI:
             schema = {"name": "classification", "schema": self._schema(), "strict": True}

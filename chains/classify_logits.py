@@ -9,9 +9,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import convert_to_openai_messages
 from langchain_core.runnables import RunnableConfig
 
-from taleward.backends.decisions import Decision, decide, local_model
+from taleward.backends.decisions import Decision, decide
 from taleward.chains.asking import continued, talked
 from taleward.chains.classify import Question, Reading
+from taleward.chains.family import loaded
 from taleward.chains.task import LabelTask
 from taleward.core.errors import BackendError
 from taleward.moderation.blocking import in_thread
@@ -72,7 +73,7 @@ class LogitsReader:
         return await in_thread(lambda: self.read(questions, configs))
 
     def _local(self) -> LanguageModel:
-        local = local_model(self.model)
+        local = loaded(self.model)
         if local is None:
             raise BackendError(f"{self.spec} does not run here, so that its log-probabilities cannot be had.")
         return local

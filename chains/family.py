@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from taleward.backends.hub import model_config
 from taleward.backends.spec import parse_spec
+
+if TYPE_CHECKING:
+    from taleward.backends.local import LanguageModel
 
 Family = Literal["chat", "embeddings", "classifier", "encoder-decoder"]
 """`chat`: decoders, which write (GPT, Llama, every hosted chat model). `embeddings`: encoders that give vectors
@@ -52,3 +55,18 @@ def name_of(model: str | BaseChatModel | Embeddings) -> str:
         return model
     spec = getattr(model, "spec", None)
     return spec if isinstance(spec, str) else type(model).__name__
+
+
+def is_local(model: BaseChatModel) -> bool:
+    """Whether a chat model runs in this process, so that its tokens and log-probabilities can be had."""
+    from taleward.backends.local import LocalChat
+
+    return isinstance(model, LocalChat)
+
+
+def loaded(model: BaseChatModel) -> LanguageModel | None:
+    """The model behind a chat model that runs here; `None` for every other one."""
+    if not is_local(model):
+        return None
+    found: Any = model._loaded  # type: ignore[attr-defined]
+    return found  # type: ignore[no-any-return]

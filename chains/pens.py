@@ -10,10 +10,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_openai_messages
 from langchain_core.runnables import RunnableConfig
 
-from taleward.backends.decisions import local_model, runs_here
 from taleward.backends.hub import model_config
 from taleward.backends.spec import parse_spec
 from taleward.backends.text_model import TextModel, text_model
+from taleward.chains.family import is_local, loaded
 from taleward.chains.summarize_parts import Size
 from taleward.chains.summary import SummaryMethod
 from taleward.chains.task import SummaryTask
@@ -88,7 +88,7 @@ class ChatPen:
     def size(self) -> Size:
         """What it holds. The count is exact for a model that runs here, and an upper bound for others."""
         room = self._holds() - self._answer()
-        local = None if self._count else local_model(self.model)
+        local = None if self._count else loaded(self.model)
         if local is not None:
 
             def exact(text: str) -> int:
@@ -142,7 +142,7 @@ class ChatPen:
         return [SystemMessage(told), HumanMessage(f"<text>\n{inert(text).strip()}\n</text>")]
 
     def _options(self) -> dict[str, Any]:
-        if not runs_here(self.model):
+        if not is_local(self.model):
             return {}
         options: dict[str, Any] = {"max_tokens": self._answer()}
         if self.model.completion_only:  # type: ignore[attr-defined]

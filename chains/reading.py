@@ -8,14 +8,13 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from taleward.backends.chat import chat_model
-from taleward.backends.decisions import runs_here
 from taleward.backends.embeddings import embeddings
 from taleward.chains.classify import Reader
 from taleward.chains.classify_answers import AnswerReader
 from taleward.chains.classify_entailment import EntailmentReader
 from taleward.chains.classify_logits import LogitsReader
 from taleward.chains.classify_vectors import VectorReader
-from taleward.chains.family import family, name_of
+from taleward.chains.family import family, is_local, name_of
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
 
@@ -55,11 +54,11 @@ def reader(
             hint="Take embeddings, an NLI model, or a chat model. For summaries: taleward.Summarizer.",
         )
     chat = chat_model(model, **options)
-    if by == "probabilities" and not runs_here(chat):
+    if by == "probabilities" and not is_local(chat):
         raise ConfigurationError(
             f"{spec} does not run here, so that its log-probabilities cannot be had.",
             hint="Leave by= out, or take an hf: or embedded: model.",
         )
-    if by == "probabilities" or (by == "auto" and runs_here(chat)):
+    if by == "probabilities" or (by == "auto" and is_local(chat)):
         return LogitsReader(chat, spec, task, multi_label=multi_label, calibrated=calibrate)
     return AnswerReader(chat, spec, task, multi_label=multi_label, constrained=by != "text", abstains=abstains)

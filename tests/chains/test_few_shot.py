@@ -9,8 +9,9 @@ import pytest
 
 from chats import ScriptedChat
 from taleward.backends.chat import chat_model
-from taleward.backends.decisions import decide, local_model
+from taleward.backends.decisions import decide
 from taleward.chains.classify import Question
+from taleward.chains.family import loaded
 from taleward.chains.few_shot import FewShotClassifier
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.examples import ExampleRetriever
@@ -76,7 +77,7 @@ def test_the_embedded_storyteller_is_held_to_the_labels_and_not_without() -> Non
 
 def test_probabilities_are_the_models_and_calibration_divides_its_bias_out(tmp_path: Path) -> None:
     spec = gpt2(tmp_path)
-    local = local_model(chat_model(spec))
+    local = loaded(chat_model(spec))
     assert local is not None
 
     def plainly(text: str) -> list[float]:
