@@ -83,11 +83,11 @@ class Vocabulary:
 
         library = _library()
         try:
-            # A model without an end token gets one that is never drawn.
-            told = {"n_vocab": size, "eos_token": sorted(ends)} if ends else {"n_vocab": size + 1, "eos_token": size}
-            self.inner = library.LLTokenizer(tokenizer, **told)
+            # The library wants an end token; where the model has none, its last token stands for one and is not drawn.
+            self.inner = library.LLTokenizer(tokenizer, n_vocab=size, eos_token=sorted(ends) or [size - 1])
         except ValueError as error:
             raise BackendError(f"this model's tokenizer cannot follow a grammar: {error}") from error
+        self.never = None if ends else size - 1
         self.size, self.words = size, (self.inner.vocab_size + 31) // 32
         # Lower ends a text sooner: the end, then closing marks, many at once; what goes on comes last.
         ranks = numpy.full(size, 1000.0)
@@ -194,7 +194,10 @@ def _mask(inner: Any, vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
     inner.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
     if inner.is_error():
         raise BackendError(f"the grammar broke off: {inner.get_error()}")
-    return numpy.unpackbits(bits.view(numpy.uint8), bitorder="little")[: vocabulary.size].astype(bool)
+    mask = numpy.unpackbits(bits.view(numpy.uint8), bitorder="little")[: vocabulary.size].astype(bool)
+    if vocabulary.never is not None:
+        mask[vocabulary.never] = False
+    return mask
 
 
 @lru_cache(maxsize=1)

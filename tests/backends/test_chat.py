@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +136,62 @@ def test_a_chat_template_is_used_where_there_is_one(chatty: Path, teller: LocalC
     turns = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}]
     assert model._loaded.decode(model._loaded.prompt(turns)) == "[system] be kind\n[user] hello\n"
     assert model.invoke([SystemMessage("be kind"), HumanMessage("hello")], seed=0).text
+
+
+@pytest.mark.parametrize("engine", ["onnx", "transformers"])
+def test_log_probabilities_are_the_models(engine: str, teller: LocalChat) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = chat_model("embedded:storyteller", engine=engine, max_tokens=12)
+    answer = model.invoke(OPENING, seed=4, logprobs=True, top_logprobs=3)
+    told = answer.response_metadata["logprobs"]["content"]
+    assert "".join(token["token"] for token in told) == answer.text
+    loaded = teller._loaded
+    prompt = loaded.prompt([{"role": "user", "content": OPENING}])
+    written = loaded.encode(answer.text)
+    with torch.no_grad():
+        logits = AutoModelForCausalLM.from_pretrained(teller.path).float()(torch.tensor([prompt + written])).logits[0]
+    expected = logits.log_softmax(-1)[len(prompt) - 1 : -1]
+    assert [t["logprob"] for t in told] == pytest.approx(
+        [float(expected[i, t]) for i, t in enumerate(written)], abs=1e-3
+    )
+    assert [t["top_logprobs"][0]["logprob"] for t in told] == pytest.approx(expected.max(-1).values.tolist(), abs=1e-3)
+    whole = None
+    for chunk in model.stream(OPENING, seed=4, logprobs=True, top_logprobs=3):
+        whole = chunk if whole is None else whole + chunk
+    assert whole is not None
+    assert whole.response_metadata["logprobs"] == answer.response_metadata["logprobs"]
+
+
+@pytest.mark.parametrize("engine", ["onnx", "transformers"])
+async def test_a_model_that_fails_while_it_streams_says_so_at_once(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = chat_model("embedded:storyteller", engine=engine, max_tokens=400, seed=1)
+    assert isinstance(model, LocalChat)
+    stream = model.stream(OPENING)
+    next(stream)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    rows = [type(r) for r in model._loaded.engine._replicas]
+    with monkeypatch.context() as patch:
+        patch.setattr(rows[0], "advance", broken)
+        begun = time.monotonic()
+        with pytest.raises(BackendError, match="failed while it was writing: out of memory"):
+            list(stream)
+        with pytest.raises(BackendError, match="out of memory"):
+            await model.ainvoke(OPENING)
+        assert time.monotonic() - begun < 5
+    assert model.invoke(OPENING, max_tokens=3).text
+
+
+def test_a_call_takes_its_own_timeout(teller: LocalChat) -> None:
+    with pytest.raises(BackendError, match="the time was up"):
+        teller.invoke(OPENING, timeout=1e-6)
+    assert teller.bind(timeout=60).invoke(OPENING, max_tokens=3).text
 
 
 def test_too_long_a_prompt(teller: LocalChat) -> None:

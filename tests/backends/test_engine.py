@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ class Counting:
             if 13 in row:
                 raise RuntimeError("the network broke")
             logits[number, sum(row) % 97] = 1.0
+            if row[0] == 7:
+                logits[number] = np.nan
         return logits
 
     def move(self, row: int, to: int, length: int) -> None:
@@ -111,6 +114,54 @@ def test_a_network_that_breaks_tells_its_callers_and_goes_on() -> None:
     with pytest.raises(BackendError, match="failed while it was writing: the network broke"):
         engine.write(Order([13], GREEDY, 0, 5))
     assert engine.write(Order([5], GREEDY, 0, 2)).written == alone([5], 2)
+
+
+def test_one_text_that_fails_leaves_the_others_alone() -> None:
+    engine = Engine([Counting(pause=0.001)], ends={0})
+    with ThreadPoolExecutor(2) as pool:
+        good = pool.submit(engine.write, Order([5], GREEDY, 0, 40))
+        with pytest.raises(BackendError, match="logits are not numbers"):
+            list(engine.open(Order([7], GREEDY, 0, 5)))
+        assert good.result().written == alone([5], 40)
+
+
+async def test_a_deadline_frees_the_place() -> None:
+    engine = Engine([Counting(most=1, pause=0.002)], ends={99})
+
+    def late() -> Order:
+        return Order([1], GREEDY, 0, 10**6, deadline=time.monotonic() + 0.05)
+
+    with pytest.raises(BackendError, match=r"the time was up after \d+ of up to 1000000 tokens") as caught:
+        engine.write(late())
+    assert caught.value.retryable
+    with pytest.raises(BackendError, match="the time was up"):
+        await engine.awrite(late())
+    assert (await engine.awrite(Order([5], GREEDY, 0, 2))).written == alone([5], 2)
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Counting(most=4)
+    network.room = 30
+    engine = Engine([network], ends={99})
+    with ThreadPoolExecutor(8) as pool:  # each may grow to 11 tokens, so that two fit
+        list(pool.map(lambda n: engine.write(Order([n], GREEDY, 0, 10)), range(20, 28)))
+    assert max(network.batches) <= 2
+    assert len(engine.write(Order([20] * 50, GREEDY, 0, 3)).written) == 3  # more than there is room for: alone
+    monkeypatch.setattr("taleward.backends.engine.WAITING", 1)
+    network.pause = 0.2
+    with ThreadPoolExecutor(4) as pool, pytest.raises(BackendError, match="1 requests wait for this model already"):
+        list(pool.map(lambda n: engine.write(Order([n] * 20, GREEDY, 0, 3)), range(4)))
+
+
+def test_threads_end_with_their_engine() -> None:
+    engine = Engine([Counting()], ends={0})
+    engine.write(Order([5], GREEDY, 0, 2))
+    threads = [t for t in threading.enumerate() if t._target == engine._line.work]  # type: ignore[attr-defined]
+    assert len(threads) == 1
+    del engine
+    gc.collect()
+    threads[0].join(5)
+    assert not threads[0].is_alive()
 
 
 def test_a_late_caller_joins_the_batch_at_work() -> None:
