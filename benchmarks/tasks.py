@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.judges import passages
 from benchmarks.table import Row, run
 from taleward.chains.few_shot import FewShotClassifier
 from taleward.chains.summarize import Summarizer
@@ -28,6 +27,7 @@ from taleward.chains.task import LabelTask
 from taleward.chains.zero_shot import ZeroShotClassifier
 from taleward.core.frozen import FrozenDict
 from taleward.moderation.sentences import sentences
+from taleward.stores.embedding_cache import CachedEmbeddings
 
 KINDS = LabelTask(
     name="story-kind",
@@ -57,40 +57,42 @@ def measure(data: Path | None, quick: bool) -> Iterator[Row]:
     yield from at_once(quick)
     yield from storyteller(quick)
     if data is not None:
-        yield from summaries(data, 60 if quick else 200)
-        yield from kinds(data, 40 if quick else 150)
+        yield from summaries(data, 30 if quick else 200)
+        yield from kinds(data, 15 if quick else 150, 2 if quick else 5)
 
 
 def at_once(quick: bool) -> Iterator[Row]:
     """256 texts and four labels through a tiny NLI model, against the Hugging Face pipeline called one by one."""
     from transformers import pipeline
 
-    texts, labels = [" ".join(text.split()[:60]) for text in passages(256)], list(KINDS.labels)
+    texts, labels = _reviews(256)[0], list(KINDS.labels)
     with tempfile.TemporaryDirectory() as folder:
         _save_nli(Path(folder))
         ours = ZeroShotClassifier(f"hf:{folder}", labels)
         pipe = pipeline("zero-shot-classification", model=folder, device="cpu")
-        found = ours.batch(texts[:8])  # warm, both
-        theirs = [pipe(text, candidate_labels=labels) for text in texts[:8]]
+        found = ours.batch(texts)  # warm, both
+        theirs = [pipe(text, candidate_labels=labels) for text in texts]
         gap = max(
             abs(one.scores[label] - score)
             for one, two in zip(found, theirs, strict=True)
             for label, score in zip(two["labels"], two["scores"], strict=True)
         )
         batched, single = [], []
-        for _ in range(1 if quick else 5):
+        for _ in range(2 if quick else 7):
             batched.append(_seconds(lambda: ours.batch(texts)))
             single.append(_seconds(lambda: [pipe(text, candidate_labels=labels) for text in texts]))
     us, them = len(texts) / statistics.median(batched), len(texts) / statistics.median(single)
     peer = "Hugging Face pipeline, one by one"
     ratio = us / them
-    yield Row("zero-shot by NLI, batch of 256", "texts/s", us, them, peer, ratio, "at least 5 times", ratio >= 5)
-    yield Row("largest difference of a score", "", gap, goal="<= 0.0001", met=gap <= 1e-4)
+    yield Row(
+        "zero-shot by NLI, 256 reviews, 4 labels", "texts/s", us, them, peer, ratio, "at least 5 times", ratio >= 5
+    )
+    yield Row("the same: largest difference of a score", "", gap, goal="<= 0.0001", met=gap <= 1e-4)
 
 
 def storyteller(quick: bool) -> Iterator[Row]:
     """Few-shot reviews with the embedded storyteller, which is no classifier, and with embeddings."""
-    texts, truth = _reviews(40 if quick else 120)
+    texts, truth = _reviews(20 if quick else 120)
     peer = "free text, read strictly"
 
     def asked(model: str, **options: Any) -> tuple[float, float]:
@@ -103,7 +105,9 @@ def storyteller(quick: bool) -> Iterator[Row]:
     read, fair = asked("embedded:storyteller")
     _, biased = asked("embedded:storyteller", calibrate=False)
     _, alike = asked("embedded:minilm")
-    yield Row("few-shot, storyteller: constrained answers that parse", "share", held, free, peer, goal="1", met=held == 1)
+    yield Row(
+        "few-shot, storyteller: constrained answers that parse", "share", held, free, peer, goal="1", met=held == 1
+    )
     yield Row("few-shot, storyteller: log-probabilities, answers", "share", read, goal="1", met=read == 1)
     yield Row("few-shot, storyteller: accuracy, constrained", "share", written, 0.5, "chance", written / 0.5)
     yield Row("few-shot, storyteller: accuracy, calibrated", "share", fair, biased, "not calibrated", fair / biased)
@@ -135,11 +139,11 @@ def summaries(data: Path, count: int) -> Iterator[Row]:
         peer = f"{name}, {total / count:.0f} words, {_told(them)}"
         goal = ("at least lead-3", ratio >= 1) if name == "lead-3" else ("", True)
         metric = f"extractive, {count} stories, {words:.0f} words: ROUGE-L, {_told(us)}"
-        yield Row(metric, "F", us.mean(), them.mean(), peer, ratio, *goal)
+        yield Row(metric, "F", float(us.mean()), float(them.mean()), peer, float(ratio), goal[0], bool(goal[1]))
         yield Row(f"the same, lower end of the difference from {name}", "F", least)
 
 
-def kinds(data: Path, count: int) -> Iterator[Row]:
+def kinds(data: Path, count: int, draws: int) -> Iterator[Row]:
     """Kinds of stories without examples and with eight of each, on stories that nothing was chosen on."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -156,12 +160,15 @@ def kinds(data: Path, count: int) -> Iterator[Row]:
     def right(labels: Sequence[Any]) -> Any:
         return np.array(labels) == truth
 
-    none = right([one.label for one in ZeroShotClassifier(task=KINDS).batch(texts)])
+    words = CachedEmbeddings("embedded:minilm", Path(tempfile.mkdtemp(), "vectors.db"))  # draws share texts
+    none = right([one.label for one in ZeroShotClassifier(words, task=KINDS).batch(texts)])
     few, lexical = [], []
-    for seed in range(2 if quick_count(count) else 5):
+    for seed in range(draws):
         chance = random.Random(seed)
         shots = [(text, kind) for kind, mine in by.items() for text in chance.sample(mine[:_TUNED], _SHOTS)]
-        few.append(right([one.label for one in FewShotClassifier(task=KINDS, examples=shots).batch(texts)]).mean())
+        few.append(
+            right([one.label for one in FewShotClassifier(words, task=KINDS, examples=shots).batch(texts)]).mean()
+        )
         vectors = TfidfVectorizer(sublinear_tf=True).fit([text for text, _ in shots])
         fitted = LogisticRegression(C=10, max_iter=1000).fit(
             vectors.transform([text for text, _ in shots]), [kind for _, kind in shots]
@@ -176,25 +183,16 @@ def kinds(data: Path, count: int) -> Iterator[Row]:
     yield Row(f"few-shot by embeddings, {_SHOTS} examples a class: accuracy", "share", shot, peer, against, shot / peer)
 
 
-def quick_count(count: int) -> bool:
-    """Whether so few stories a kind are those of a quick run."""
-    return count < _TUNED
-
-
 def _read(file: Path) -> list[dict[str, Any]]:
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
 def _lead(story: str, words: int | None = None) -> str:
-    """The first three sentences, or the first sentences up to so many words at least."""
-    told = [sentence.strip() for sentence in sentences(story) if sentence.strip()]
-    if words is None:
-        return " ".join(told[:3])
-    taken = 0
-    while taken < len(told) and len(" ".join(told[:taken]).split()) < words:
-        taken += 1
-    return " ".join(told[:taken])
+    """The first three sentences; or the first words, whatever sentence they end in."""
+    if words is not None:
+        return " ".join(story.split()[:words])
+    return " ".join([sentence.strip() for sentence in sentences(story) if sentence.strip()][:3])
 
 
 def _interval(values: Any) -> tuple[float, float]:
@@ -240,10 +238,10 @@ def _save_nli(folder: Path) -> None:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=64,
+        hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
-        intermediate_size=128,
+        intermediate_size=64,
         initializer_range=0.2,
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
