@@ -1,8 +1,8 @@
 """The tutorial's tasks: summaries, labels without examples, labels with a few, and many labels at once.
 
 `--data FOLDER` names a folder with `story_summaries.jsonl.gz` (`story`, `summary`) and `instruct_stories.jsonl.gz`
-(`kind`, `story`); without it the rows on stories are left out. The first 150 stories of a kind, and the summaries 200 to
-400 in the drawn order, are what defaults were chosen on; no figure is taken from them. `--quick` takes fewer stories.
+(`kind`, `story`); without it the rows on stories are left out. The first 150 stories of a kind, and the summaries 200
+to 400 in the drawn order, are what defaults were chosen on; no figure is taken from them. `--quick` takes fewer.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Reading(NamedTuple):
 
     Attributes:
         scores: A number from 0 to 1 a label; `None` where the model only chose.
-        chosen: The labels that it chose, where it gave no scores; `None` where its words were no answer.
+        chosen: The labels that it chose, which count where it gave no scores; `None` where its words were no answer.
         detail: Why they were none; or what was left out of the text.
     """
 

@@ -12,15 +12,18 @@ from langchain_core.runnables import RunnableConfig
 from taleward.chains.asking import NONE, SEPARATOR, as_json, continued, talked
 from taleward.chains.classify import Question, Reading
 from taleward.chains.family import is_local
+from taleward.chains.label_logprobs import label_scores
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.grammar import Unparsable, strict_json
 
-_OPENAI = ("ChatOpenAI", "AzureChatOpenAI")
+OPENAI = ("ChatOpenAI", "AzureChatOpenAI")
+"""Clients that take a JSON schema and give log-probabilities."""
+_LIKELIEST = 20
 
 
 class AnswerReader:
-    """Asks a model for the label and reads its answer; there are no scores.
+    """Asks a model for the label and reads its answer; it has scores only where log-probabilities are asked for.
 
     A chat model answers with a JSON object, a completion model with the label, ended by a line or the separator `###`.
     Constrained, an `hf:` or `embedded:` model can write nothing else, and OpenAI's client is given a JSON schema; other
@@ -33,6 +36,8 @@ class AnswerReader:
         multi_label: Whether several labels may be given.
         constrained: Whether the model is held to the labels where it can be.
         abstains: Whether "none of these" is an answer.
+        scored: Whether OpenAI's client is asked for log-probabilities. Where they do not tell the labels apart there
+            are no scores.
     """
 
     def __init__(
@@ -44,9 +49,10 @@ class AnswerReader:
         multi_label: bool = False,
         constrained: bool = True,
         abstains: bool = False,
+        scored: bool = False,
     ) -> None:
         self.model, self.spec, self.task = model, spec, task
-        self.multi_label, self.constrained, self.abstains = multi_label, constrained, abstains
+        self.multi_label, self.constrained, self.abstains, self.scored = multi_label, constrained, abstains, scored
         self._labels = [*task.labels, *([NONE] if abstains else [])]
 
     def read(self, questions: Sequence[Question], configs: list[RunnableConfig]) -> list[Reading | Exception]:
@@ -89,9 +95,10 @@ class AnswerReader:
             return {**grammar, "stop": [SEPARATOR, "\n"], "temperature": 0}
         if self.constrained and is_local(self.model):
             return {"grammar": self._schema(), "temperature": 0}
-        if self.constrained and type(self.model).__name__ in _OPENAI:
+        if self.constrained and type(self.model).__name__ in OPENAI:
             schema = {"name": "classification", "schema": self._schema(), "strict": True}
-            return {"response_format": {"type": "json_schema", "json_schema": schema}}
+            asked: dict[str, Any] = {"logprobs": True, "top_logprobs": _LIKELIEST} if self.scored else {}
+            return {"response_format": {"type": "json_schema", "json_schema": schema}, **asked}
         return {}
 
     def _schema(self) -> dict[str, Any]:
@@ -110,6 +117,9 @@ class AnswerReader:
             return Reading(None, None, str(error))
         if NONE in chosen:
             return Reading(None, (), "the model says that none of the labels fits")
+        if self.scored:
+            told = (answer.response_metadata.get("logprobs") or {}).get("content") or ()
+            return Reading(label_scores(answer.text, told, list(self.task.labels)), chosen)
         return Reading(None, chosen)
 
     def _chosen(self, answer: AIMessage) -> tuple[str, ...]:

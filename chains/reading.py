@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from taleward.backends.chat import chat_model
 from taleward.backends.embeddings import embeddings
 from taleward.chains.classify import Reader
-from taleward.chains.classify_answers import AnswerReader
+from taleward.chains.classify_answers import OPENAI, AnswerReader
 from taleward.chains.classify_entailment import EntailmentReader
 from taleward.chains.classify_logits import LogitsReader
 from taleward.chains.classify_vectors import VectorReader
@@ -19,8 +19,9 @@ from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
 
 By = Literal["auto", "probabilities", "constrained", "text"]
-"""How a language model answers: by the labels' log-probabilities, which `auto` takes where the model runs here; by
-words that are held to the labels, as `auto` otherwise; or by words that are only read strictly."""
+"""How a language model answers: by the labels' log-probabilities, which `auto` takes where the model runs here, and
+which OpenAI's client can be asked for too (models that reason refuse); by words that are held to the labels, as `auto`
+otherwise; or by words that are only read strictly."""
 _WAYS = ("auto", "probabilities", "constrained", "text")
 
 
@@ -54,11 +55,20 @@ def reader(
             hint="Take embeddings, an NLI model, or a chat model. For summaries: taleward.Summarizer.",
         )
     chat = chat_model(model, **options)
-    if by == "probabilities" and not is_local(chat):
-        raise ConfigurationError(
-            f"{spec} does not run here, so that its log-probabilities cannot be had.",
-            hint="Leave by= out, or take an hf: or embedded: model.",
-        )
-    if by == "probabilities" or (by == "auto" and is_local(chat)):
+    if is_local(chat) and by in ("auto", "probabilities"):
         return LogitsReader(chat, spec, task, multi_label=multi_label, calibrated=calibrate)
-    return AnswerReader(chat, spec, task, multi_label=multi_label, constrained=by != "text", abstains=abstains)
+    scored = by == "probabilities"
+    if scored and (multi_label or type(chat).__name__ not in OPENAI):
+        what = "one label a text" if multi_label else "an hf:, embedded: or openai: model"
+        raise ConfigurationError(
+            f"the log-probabilities of {spec} cannot be had for this: it takes {what}.", hint="Leave by= out."
+        )
+    return AnswerReader(
+        chat,
+        spec,
+        task,
+        multi_label=multi_label,
+        constrained=by != "text",
+        abstains=abstains and not scored,
+        scored=scored,
+    )

@@ -61,6 +61,19 @@ def nli(
     return f"hf:{folder}"
 
 
+def bert(folder: Path) -> str:
+    """A BERT without a head, which gives vectors."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    tokenizer = pair_tokenizer(256)
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=len(tokenizer), initializer_range=0.3, **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return f"hf:{folder}"
+
+
 def pair_tokenizer(length: int) -> Any:
     """A byte-level tokenizer that frames pairs as BERT's does."""
     from tokenizers.processors import TemplateProcessing

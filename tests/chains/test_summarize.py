@@ -13,9 +13,10 @@ from chats import ScriptedChat, says
 from taleward.chains.pens import ChatPen
 from taleward.chains.summarize import Summarizer
 from taleward.chains.summarize_extract import source_spans
+from taleward.chains.zero_shot import ZeroShotClassifier
 from taleward.core.errors import BackendError, ConfigurationError, UnknownName
 from taleward.testing.embeddings import WordEmbeddings
-from task_models import BAD, FOX, GOOD, bart, gpt2, llama, nli, t5
+from task_models import BAD, FOX, GOOD, bart, bert, gpt2, llama, nli, t5
 
 
 def words(text: str) -> int:
@@ -40,6 +41,14 @@ def test_the_most_central_sentence_is_taken_and_short_texts_are_left() -> None:
     assert Summarizer(sentences=9).invoke(FOX).text == FOX
     blank = Summarizer(faithfulness="embedded:minilm").invoke(" \n ")
     assert (blank.text, blank.spans, blank.parts, blank.compression) == ("", (), 0, 0.0)
+
+
+def test_an_encoder_of_the_hub_picks_sentences_and_labels(tmp_path: Path) -> None:
+    spec = bert(tmp_path)
+    found = Summarizer(spec, sentences=2).invoke(FOX)
+    assert (found.method, found.model, len(found.spans)) == ("extractive", spec, 2)
+    label = ZeroShotClassifier(spec, ["sea", "wood"]).invoke("the sea")
+    assert (label.outcome, sum(label.scores.values())) == ("label", pytest.approx(1))
 
 
 def test_a_chat_model_is_told_the_task_and_not_by_the_text() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,29 @@ def test_an_openai_server_is_held_to_the_labels() -> None:
     assert schema["schema"]["properties"]["label"]["enum"] == ["positive", "negative"]
 
 
+@pytest.mark.parametrize(
+    ("labels", "scores"),
+    [(["good", "bad"], {"good": 0.75, "bad": 0.25}), (["good", "goofy"], {})],
+)
+def test_an_openai_server_tells_how_likely_each_label_was(labels: list[str], scores: dict[str, float]) -> None:
+    def logprob(token: str, chance: float, *others: tuple[str, float]) -> dict[str, Any]:
+        top = [{"token": t, "logprob": math.log(p), "bytes": None} for t, p in ((token, chance), *others)]
+        return {**top[0], "top_logprobs": top}
+
+    def answer(path: str, body: dict[str, Any]) -> Any:
+        assert body["logprobs"] is True
+        said = completion('{"label": "good"}')
+        tokens = [logprob('{"', 1.0), logprob("label", 1.0), logprob('": "', 1.0)]
+        tokens += [logprob("go", 0.6, ("bad", 0.2), ("x", 0.1)), logprob("od", 1.0), logprob('"}', 1.0)]
+        said["choices"][0]["logprobs"] = {"content": tokens}
+        return said
+
+    with serving(answer) as url:
+        found = ZeroShotClassifier("openai:small", labels, by="probabilities", base_url=url).invoke(GOOD)
+    assert found.label == "good"
+    assert dict(found.scores) == pytest.approx(scores)
+
+
 def test_one_text_that_fails_is_not_the_others_failure() -> None:
     def flaky(text: str) -> str:
         return text
@@ -213,7 +237,7 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
         ZeroShotClassifier(labels=["a", "b"], by="text")
     with pytest.raises(ConfigurationError, match="turns texts into texts"):
         ZeroShotClassifier(t5(tmp_path), labels=["a", "b"])
-    with pytest.raises(ConfigurationError, match="log-probabilities cannot be had"):
+    with pytest.raises(ConfigurationError, match="it takes an hf:, embedded: or openai: model"):
         ZeroShotClassifier(says("x"), labels=["a", "b"], by="probabilities")
     with pytest.raises(TypeError, match="takes a text"):
         ZeroShotClassifier(labels=["a", "b"]).invoke(3)  # type: ignore[arg-type]
