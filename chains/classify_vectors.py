@@ -105,7 +105,7 @@ class VectorReader:
         if self._labels is None:
             import numpy
 
-            told = [[name, said] if said else [name] for name, said in self.task.labels.items()]
+            told = [_told(name, said) for name, said in self.task.labels.items()]
             flat = _unit(embed_array(self.embeddings, [text for pair in told for text in pair]))
             rows, at = [], 0
             for pair in told:
@@ -132,6 +132,11 @@ class VectorReader:
             rows.append(_unit(flat[at : at + len(pieces)]).mean(axis=0))
             at += len(pieces)
         return _unit(numpy.array(rows, dtype=numpy.float32)) if rows else flat
+
+
+def _told(name: str, said: str) -> list[str]:
+    """What stands for a label; a name such as "3-5" says nothing beside a description."""
+    return [said] if said and not any(letter.isalpha() for letter in name) else [name, said] if said else [name]
 
 
 def _unit(rows: Floats) -> Floats:
