@@ -19,6 +19,8 @@ TOOLS = {
     "continue_story": "continue_story.ContinueStory",
     "judge_text": "judge_text.JudgeText",
     "revise_text": "revise_text.ReviseText",
+    "summarise_text": "summarise_text.SummariseText",
+    "classify_text": "classify_text.ClassifyText",
     "search_tales": "search_tales.SearchTales",
     "look_up_policy": "look_up_policy.LookUpPolicy",
     "feedback_statistics": "feedback_statistics.FeedbackStatistics",
