@@ -130,8 +130,8 @@ class Router(Runnable[str, Routed]):
         ways: Ways to ask before the model; `None` takes `SemanticWay`, and `ConstrainedWay` for a model that runs here.
         role: Whose tools may be called; `None` for all of them, with inputs judged.
         roles: What each role may do.
-        threads: Where threads are kept: `Threads(path)`, or another checkpointer of LangGraph with an asynchronous side,
-            such as `AsyncPostgresSaver`.
+        threads: Where threads are kept: `Threads(path)`, or another checkpointer of LangGraph with asynchronous
+            methods, such as `AsyncPostgresSaver`.
         budget: What one turn may take.
         options: For the model, see `chat_model`.
 

@@ -37,10 +37,6 @@ from taleward.moderation.judges.base import Assessment, Judge
 
 _ABSTAIN = 0.03
 _EACH = 120
-_DESCRIBED = {
-    "summarise_text": "Sum up a text in a few sentences.",
-    "classify_text": "Say which of some labels fits a text: topic, genre, mood or theme.",
-}
 _TEMPLATE = (
     "{% if tools %}<|im_start|>tools{% for t in tools %}{{ t | tojson }}{% endfor %}<|im_end|>{% endif %}"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}<|im_start|>assistant\n"
@@ -217,7 +213,7 @@ def _regression(known: Any, classes: Any, count: int) -> Any:
 def _zero_shot(vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[Example]) -> list[str | None]:
     """The tool whose description is nearest; no tool below the threshold that is best on the fit requests."""
     box = Toolbox(Calm(), writer=Fake(), statistics=dict, memory=object())  # type: ignore[arg-type]
-    told = {t.name: t.description for t in tools(box)} | _DESCRIBED
+    told = {t.name: t.description for t in tools(box)}
     named = embeddings("embedded:minilm").embed_documents(list(told.values()))
     matrix = numpy.asarray(named).T
     labels = list(told)

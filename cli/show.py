@@ -81,7 +81,7 @@ def show_stream(events: Iterable[Event]) -> Tale:
 def show_turn(event: TurnEvent) -> Routed | None:
     """A piece of a conversation's answer as it comes; at its end what became of the turn."""
     if isinstance(event, TextEvent):
-        _out.out(_plain(event.text), end="", highlight=False)
+        _out.out(plain(event.text), end="", highlight=False)
     elif isinstance(event, RetractionEvent):
         _out.print("\n")
         warn("please forget the text above: as a whole it was not released")

@@ -37,7 +37,7 @@ class ClassifyText(TaleTool):
     example: ClassVar[Mapping[str, Any]] = {"text": "The whale sang all night.", "labels": ["sea", "school"]}
 
     def arguments(self, request: Request) -> dict[str, Any]:
-        """The text in the request, or else the one told last; labels where the wish names some, as in "happy or sad"."""
+        """The text in the request, or else the one told last; labels where the wish names some: "happy or sad"."""
         apart = take_apart(request.text)
         text = apart.text or request.tale
         if not text:

@@ -22,7 +22,7 @@ class _Arguments(Arguments):
 
 
 class SummariseText(TaleTool):
-    """Sums a text up behind the judge: in words of its own where the writer follows instructions, else in the text's."""
+    """Sums a text up behind the judge: in its own words where the writer follows instructions, else in the text's."""
 
     name: str = "summarise_text"
     description: str = "Sum up a text in a few sentences. Give it the whole text. The summary comes back judged."

@@ -47,7 +47,7 @@ def test_each_tool_has_a_schema_words_for_models_and_an_example(tmp_path: Path) 
 
 def test_a_tool_that_lacks_what_it_needs_is_left_out() -> None:
     names = [tool.name for tool in tools(Toolbox(FakeJudge()))]
-    assert names == ["tell_story", "continue_story", "judge_text", "look_up_policy"]
+    assert names == ["tell_story", "continue_story", "judge_text", "summarise_text", "classify_text", "look_up_policy"]
 
 
 def test_a_story_goes_on_another_evening_with_its_cast(tmp_path: Path) -> None:
@@ -87,6 +87,17 @@ def test_a_text_is_revised_and_becomes_the_one_that_is_meant(tmp_path: Path) -> 
     first = router.invoke("Rewrite this so that it is gentler: The wolf ate the hat.", thread="1")
     assert (first.tool, first.text) == ("revise_text", "The wolf waved at the hat.")
     assert router.invoke("make it even gentler", thread="1").calls[0].args["text"] == first.text
+
+
+def test_a_text_is_summed_up_and_labelled_with_the_embedded_models(tmp_path: Path) -> None:
+    router = Router(tools(Toolbox(FakeJudge())), FakeJudge(), role="parent")
+    text = "The fox lost her kite in a storm. It was a red kite. An old woman found the kite and gave it to the fox."
+    summed = router.invoke(f"Sum this up: {text}")
+    assert summed.tool == "summarise_text"
+    assert 0 < len(summed.text) < len(text)
+    labelled = router.invoke("Classify this as sea or school: The whale sang under the waves all night.")
+    assert dict(labelled.calls[0].args)["labels"] == ["sea", "school"]
+    assert labelled.text.startswith("It fits 'sea' best")
 
 
 @pytest.mark.parametrize(
