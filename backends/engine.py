@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 import weakref
 from collections import deque
@@ -22,6 +23,8 @@ _PROMPT_TOKENS = 1024
 
 _MOMENT_S = 0.001
 """How long an idle replica waits for a further caller."""
+_LAST_STEP_S = 5.0
+"""How long the end of the process waits for the step that a replica is at."""
 
 
 class Rows(Protocol):
@@ -115,7 +118,8 @@ class Engine:
                 self._started = True
                 for number, rows in enumerate(self._replicas):
                     name = f"taleward-engine-{number}"
-                    threading.Thread(target=self._line.work, args=(rows,), daemon=True, name=name).start()
+                    self._line.start(threading.Thread(target=self._line.work, args=(rows,), daemon=True, name=name))
+                atexit.register(self._line.stop)
         self._line.join(text)
         return text
 
@@ -128,7 +132,19 @@ class _Line:
         self._waiting: deque[Text] = deque()
         self._changed = threading.Condition()
         self._running = 0
-        self._ended = False
+        self._ended = self._stopped = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self, thread: threading.Thread) -> None:
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self) -> None:
+        """For the end of the process: a thread that is killed within a step takes the process down with it."""
+        self._stopped = True
+        self.end()
+        for thread in self._threads:
+            thread.join(_LAST_STEP_S)
 
     def join(self, text: Text) -> None:
         with self._changed:
@@ -150,7 +166,7 @@ class _Line:
 
     def work(self, rows: Rows) -> None:
         running: list[Text] = []
-        while (arrived := self._arrived(rows, running)) is not None:
+        while not self._stopped and (arrived := self._arrived(rows, running)) is not None:
             before = len(running) + len(arrived)
             try:
                 # Those at work go on also while new ones keep coming.

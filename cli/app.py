@@ -13,8 +13,10 @@ import typer
 
 from taleward.cli.judge_bench import calibrate, judge_bench
 from taleward.cli.policy import policy as policy_app
+from taleward.cli.read import read_text
 from taleward.cli.store import store_app
-from taleward.core.errors import InvalidFile, MissingExtra, UnknownName
+from taleward.cli.tasks import classify, summarize
+from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.core.redact import redact
 
 REFUSED = 3
@@ -31,6 +33,8 @@ app.add_typer(store_app)
 app.add_typer(policy_app, name="policy")
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
+app.command()(summarize)
+app.command()(classify)
 
 Band = Annotated[str, typer.Option(help="Age band of the policy.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]
@@ -110,7 +114,7 @@ def judge(
     from taleward.cli.show import show_verdict, working
     from taleward.moderation.judges import judge as make_judge
 
-    text = _read_text(file)
+    text = read_text(file)
     with working("judging"):
         verdict = make_judge(judge, policy=policy, band=band, calibration=calibration).invoke(text)
     if as_json:
@@ -179,15 +183,6 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InvalidFile(f"the values file {path} holds a {type(values).__name__}, not a JSON object.")
     return values
-
-
-def _read_text(file: str) -> str:
-    if file == "-":
-        return sys.stdin.buffer.read().decode("utf-8", "replace")
-    path = Path(file)
-    if not path.is_file():
-        raise UnknownName("text file", file, [], hint="Give the path of a text file, or - for standard input.")
-    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _record(tale: Any, values: dict[str, Any], folder: Path) -> None:

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from taleward.backends.embeddings import embeddings
     from taleward.backends.questions import Answered, Choice, Scale, YesNo
     from taleward.backends.text_model import TextModel, text_model
+    from taleward.chains.classification import Classification
+    from taleward.chains.faithfulness import FaithfulnessCheck
+    from taleward.chains.few_shot import FewShotClassifier
     from taleward.chains.story import StoryChain
+    from taleward.chains.summarize import Summarizer
+    from taleward.chains.summary import Faithfulness, Summary
+    from taleward.chains.summary_guard import JudgedSummary, SummaryGuard
+    from taleward.chains.task import LabelTask, SummaryTask, load_task, task_names
     from taleward.chains.template import Template, load_template, template_names
+    from taleward.chains.zero_shot import ZeroShotClassifier
     from taleward.core.errors import (
         BackendError,
         ConfigurationError,
@@ -85,6 +93,7 @@ __all__ = [
     "Category",
     "Choice",
     "ChromaStore",
+    "Classification",
     "Classifier",
     "Columns",
     "ConfigurationError",
@@ -94,6 +103,9 @@ __all__ = [
     "Event",
     "ExampleRetriever",
     "FaissStore",
+    "Faithfulness",
+    "FaithfulnessCheck",
+    "FewShotClassifier",
     "Finding",
     "Guard",
     "GuardMiddleware",
@@ -102,6 +114,8 @@ __all__ = [
     "InvalidFile",
     "InvalidInputs",
     "Judge",
+    "JudgedSummary",
+    "LabelTask",
     "Lineage",
     "MissingExtra",
     "MissingKey",
@@ -117,6 +131,10 @@ __all__ = [
     "Scale",
     "SemanticAnswerCache",
     "StoryChain",
+    "Summarizer",
+    "Summary",
+    "SummaryGuard",
+    "SummaryTask",
     "Tale",
     "TaleMemory",
     "TalewardError",
@@ -129,6 +147,7 @@ __all__ = [
     "VerdictCache",
     "VerdictEvent",
     "YesNo",
+    "ZeroShotClassifier",
     "Zone",
     "chat_model",
     "classifier",
@@ -142,9 +161,11 @@ __all__ = [
     "judge_bench",
     "load_calibration",
     "load_policy",
+    "load_task",
     "load_template",
     "policy_names",
     "read_labelled",
+    "task_names",
     "template_names",
     "text_model",
 ]
@@ -157,8 +178,16 @@ _HOMES = {
     "backends.embeddings": ("embeddings",),
     "backends.questions": ("Answered", "Choice", "Scale", "YesNo"),
     "backends.text_model": ("TextModel", "text_model"),
+    "chains.classification": ("Classification",),
+    "chains.faithfulness": ("FaithfulnessCheck",),
+    "chains.few_shot": ("FewShotClassifier",),
     "chains.story": ("StoryChain",),
+    "chains.summarize": ("Summarizer",),
+    "chains.summary": ("Faithfulness", "Summary"),
+    "chains.summary_guard": ("JudgedSummary", "SummaryGuard"),
+    "chains.task": ("LabelTask", "SummaryTask", "load_task", "task_names"),
     "chains.template": ("Template", "load_template", "template_names"),
+    "chains.zero_shot": ("ZeroShotClassifier",),
     "core.errors": (
         "BackendError",
         "ConfigurationError",
