@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.panel import Panel
@@ -17,6 +18,9 @@ from taleward.core.events import DoneEvent, Event, RetractionEvent, RevisionEven
 from taleward.core.redact import redact
 from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Finding, Verdict
+
+if TYPE_CHECKING:
+    from taleward.agents.router import Routed, TurnEvent
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -72,6 +76,19 @@ def show_stream(events: Iterable[Event]) -> Tale:
         _refusal(tale.refusal)
     _end(tale)
     return tale
+
+
+def show_turn(event: TurnEvent) -> Routed | None:
+    """A piece of a conversation's answer as it comes; at its end what became of the turn."""
+    if isinstance(event, TextEvent):
+        _out.out(plain(event.text), end="", highlight=False)
+    elif isinstance(event, RetractionEvent):
+        _out.print("\n")
+        warn("please forget the text above: as a whole it was not released")
+    else:
+        _out.print()
+        return event.routed
+    return None
 
 
 def show_tale(tale: Tale) -> None:
