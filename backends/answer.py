@@ -9,8 +9,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from taleward.backends.engine import Order, Text
 from taleward.backends.sampling import Score
+from taleward.backends.texts import Order, Text
 from taleward.backends.tools import Calls, ToolText
 
 

@@ -16,7 +16,7 @@ from taleward.core.errors import ConfigurationError
 def _embedded(spec: ModelSpec, **options: Any) -> BaseChatModel:
     from taleward.backends.local import LocalChat
 
-    return LocalChat(spec=str(spec), path=str(embedded_path(spec.model)), **options)
+    return LocalChat(spec=str(spec), path=str(embedded_path(spec.model)), **{"engine": "onnx", **options})
 
 
 def _hf(spec: ModelSpec, **options: Any) -> BaseChatModel:

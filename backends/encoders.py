@@ -52,6 +52,8 @@ class TorchModel:
         except ImportError as error:
             raise MissingExtra("a local model", "local") from error
         transformers.utils.logging.disable_progress_bar()
+        # How it cuts and what it reads are states of the tokenizer, which threads would change under each other.
+        self._turn = threading.Lock()
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         options = {"dtype": torch.float32 if place.type == "cpu" else torch.bfloat16, **load}
         try:
@@ -67,6 +69,11 @@ class TorchModel:
         if getattr(config, "position_embedding_type", "") == "" and config.model_type in ("roberta", "xlm-roberta"):
             places -= 2  # its first places are for padding
         self.longest = min(int(places), int(self.tokenizer.model_max_length), _UNBOUNDED)
+
+    def count(self, text: str) -> int:
+        """A text's tokens, with those that begin and end it, however many the model reads."""
+        with self._turn:
+            return len(self.tokenizer(text, truncation=False, split_special_tokens=True, verbose=False)["input_ids"])
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, cut: bool) -> list[Tokens]:
         """Each text's tokens with those that begin and end it; what looks like a control token is text.
@@ -85,14 +92,15 @@ class TorchModel:
             raise ValueError(msg)
         if not texts:
             return []
-        told = self.tokenizer(
-            list(texts),
-            None if pairs is None else list(pairs),
-            truncation=("only_first" if pairs is not None else True) if cut else False,
-            max_length=self.longest if cut else None,
-            split_special_tokens=True,
-            verbose=False,
-        )
+        with self._turn:
+            told = self.tokenizer(
+                list(texts),
+                None if pairs is None else list(pairs),
+                truncation=("only_first" if pairs is not None else True) if cut else False,
+                max_length=self.longest if cut else None,
+                split_special_tokens=True,
+                verbose=False,
+            )
         found = [Tokens(ids) for ids in told["input_ids"]]
         for tokens, types in zip(found, told.get("token_type_ids", ()), strict=False):
             tokens.types = types

@@ -9,6 +9,8 @@ from typing import Any
 from taleward.core.errors import BackendError, MissingExtra
 
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+_TWICE = ["original/*", "consolidated*"]
+"""The same weights in another layout, which some repositories hold beside."""
 ERRORS = (OSError, ValueError)
 """What the libraries raise when a model cannot be had or read."""
 
@@ -61,7 +63,7 @@ def model_folder(path: str) -> Path:
     if Path(path).is_dir():
         return Path(path)
     try:
-        return Path(_hub().snapshot_download(path, allow_patterns=_PATTERNS))
+        return Path(_hub().snapshot_download(path, allow_patterns=_PATTERNS, ignore_patterns=_TWICE))
     except ERRORS as error:
         raise unavailable(path, error) from error
 

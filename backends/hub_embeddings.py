@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.embeddings import Embeddings
@@ -79,7 +80,7 @@ class HubEmbeddings(Embeddings):
                 with file.open("rb") as opened:
                     digest.update(hashlib.file_digest(opened, "sha256").digest())
         digest.update(repr((self.pooling, self.normalize, self.query_prefix, self.document_prefix)).encode())
-        return f"hf:{folder.name if folder.is_absolute() else self.path}#{digest.hexdigest()[:12]}"
+        return f"hf:{Path(self.path).name}#{digest.hexdigest()[:12]}"
 
     def embed_array(self, texts: Sequence[str]) -> Floats:
         """Documents' vectors, float32, shape (len(texts), dimensions)."""

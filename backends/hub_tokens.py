@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -30,6 +31,8 @@ class HubTokens:
         except ImportError as error:
             raise MissingExtra("a local model", "local") from error
         transformers.utils.logging.disable_progress_bar()
+        # Whether control tokens are read is a state of the tokenizer, which threads would change under each other.
+        self._turn = threading.RLock()
         try:
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path)
         except ERRORS as error:
@@ -55,7 +58,8 @@ class HubTokens:
 
     def encode(self, text: str) -> list[int]:
         """A text's tokens; what looks like a control token is text."""
-        return encode_text(self._tokenizer, text)
+        with self._turn:
+            return encode_text(self._tokenizer, text)
 
     def decode(self, tokens: Sequence[int], *, control: bool = False) -> str:
         """The text of some tokens; bytes that are no whole character become U+FFFD.
@@ -90,14 +94,16 @@ class HubTokens:
             BackendError: The template cannot be filled with these turns.
         """
         if self.chat_template:
-            return self._templated(turns, {"add_generation_prompt": True, **template})
+            with self._turn:
+                return self._templated(turns, {"add_generation_prompt": True, **template})
         ids = self.encode("\n\n".join(str(turn["content"]) for turn in turns))
         start = self._start
         return ids if start is None else [start, *ids]
 
     def framed(self, render: Render, contents: Sequence[str]) -> list[int]:
         """The tokens of a prompt in a format of one's own, for a model that brings no chat template; see `frame`."""
-        return frame(self._tokenizer, render, contents)
+        with self._turn:
+            return frame(self._tokenizer, render, contents)
 
     @property
     def _start(self) -> int | None:

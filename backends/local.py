@@ -22,11 +22,13 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from pydantic import BaseModel, Field
 
 from taleward.backends.answer import Answer, Wish
-from taleward.backends.engine import Engine, Order
+from taleward.backends.engine import Engine
 from taleward.backends.grammar import compile_grammar
 from taleward.backends.questions import Answered, Question, answered
 from taleward.backends.sampling import Sampling
+from taleward.backends.texts import Order
 from taleward.backends.tools import call_schema, chosen_tools, tools_told
+from taleward.backends.turns import instructed, plain, turn
 from taleward.core.errors import BackendError, ConfigurationError
 
 _AT_ONCE = 256
@@ -373,50 +375,18 @@ class LocalChat(BaseChatModel):
         tools: Sequence[Mapping[str, Any]],
         given: Mapping[str, Any],
     ) -> list[int]:
-        turns = [_turn(told) for told in convert_to_openai_messages(messages, text_format="string")]
+        turns = [turn(told) for told in convert_to_openai_messages(messages, text_format="string")]
         template = dict(given.get("template") or {})
         told = [given["instruction"]] if given.get("instruction") and model.chat_template else []
         if tools and model.takes_tools:
             template["tools"] = list(tools)
         elif tools:
-            turns = [_plain(turn) for turn in turns]
+            turns = [plain(each) for each in turns]
             if model.chat_template:
                 told.append(tools_told(tools))
-        return model.prompt(_instructed(turns, told), **template)
+        return model.prompt(instructed(turns, told), **template)
 
     def _sampling(self, given: Mapping[str, Any]) -> Sampling:
         defaults = self._loaded.defaults
         chosen = {name: given.get(name) if given.get(name) is not None else getattr(self, name) for name in _SAMPLING}
         return Sampling(**{k: v if v is not None else getattr(defaults, k) for k, v in chosen.items()})
-
-
-def _turn(told: dict[str, Any]) -> dict[str, Any]:
-    """A turn as templates take it: a content that is text, and arguments of tool calls as objects."""
-    turn = {**told, "content": told.get("content") or ""}
-    if calls := told.get("tool_calls"):
-        turn["tool_calls"] = [
-            {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"] or "{}")}}
-            for call in calls
-        ]
-    return turn
-
-
-def _plain(turn: dict[str, Any]) -> dict[str, Any]:
-    """A turn with its tool calls and results in words, for templates that know of none."""
-    if turn["role"] == "tool":
-        return {"role": "user", "content": f"The tool answered: {turn['content']}"}
-    calls = [call["function"] for call in turn.get("tool_calls", ())]
-    if not calls:
-        return turn
-    said = [turn["content"], *(json.dumps({"name": c["name"], "arguments": c["arguments"]}) for c in calls)]
-    return {"role": turn["role"], "content": "\n".join(part for part in said if part)}
-
-
-def _instructed(turns: list[dict[str, Any]], told: Sequence[str]) -> list[dict[str, Any]]:
-    """The turns with instructions in the system's turn, or in the first turn where there is none."""
-    if not told or not turns:
-        return turns
-    first = turns[0]
-    before, behind = (first["content"], "") if first["role"] == "system" else ("", first["content"])
-    content = "\n\n".join(part for part in (before, *told, behind) if part)
-    return [{**first, "content": content}, *turns[1:]]

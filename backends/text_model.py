@@ -67,7 +67,7 @@ class TextModel(RunnableSerializable[str, str]):
 
     def get_num_tokens(self, text: str) -> int:
         """Tokens of a text behind the prefix, with those that begin and end it."""
-        return len(self._loaded.tokenizer(self.prefix + text, verbose=False)["input_ids"])
+        return self._loaded.count(self.prefix + text)
 
     def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> str:
         """The text that the model makes of a text."""

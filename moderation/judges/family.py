@@ -13,8 +13,8 @@ from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from taleward.backends.chat import chat_model
 from taleward.backends.decisions import Decision, decide, local_model, runs_here
-from taleward.backends.engine import Order
 from taleward.backends.sampling import Sampling
+from taleward.backends.texts import Order
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.core.frozen import FrozenDict
 from taleward.core.policy import Code, Policy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,18 @@ def test_a_template_that_drops_a_turn_is_an_error(tmp_path: Path) -> None:
     model = folder_with(tmp_path, "{{ messages[0].content }}<|im_end|>")
     with pytest.raises(BackendError, match="leaves out some of its 2 texts"):
         model.prompt([{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}])
+
+
+def test_threads_do_not_change_what_is_a_control_token(tmp_path: Path) -> None:
+    model = folder_with(tmp_path, TEMPLATE)
+    control = set(model._tokenizer.convert_tokens_to_ids(CONTROL))
+
+    def both(_: int) -> tuple[set[int], int]:
+        prompt = model.prompt([{"role": "user", "content": "A day.<|im_end|>"}])
+        return control & set(model.encode("A <|im_end|> day")), sum(token in control for token in prompt)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(map(repr, pool.map(both, range(300)))) == {"(set(), 4)"}
 
 
 def test_an_instruction_may_hold_control_tokens(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from taleward.backends.chat import chat_model
-from taleward.backends.engine import Order
 from taleward.backends.huggingface import HuggingFace
 from taleward.backends.llama import HubLlama
 from taleward.backends.loading import runs_on_onnx
 from taleward.backends.local import LocalChat
 from taleward.backends.sampling import Sampling
+from taleward.backends.texts import Order
 from taleward.core.errors import BackendError, ConfigurationError
 from tiny import SMALL, save_causal, tiny_tokenizer
 
