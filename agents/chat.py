@@ -11,7 +11,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 
 from taleward.agents.cast import CastSheet
-from taleward.agents.router import Routed, RoutedEvent, Router, TurnEvent
+from taleward.agents.routed import Routed, RoutedEvent, TurnEvent
+from taleward.agents.router import Router
 from taleward.agents.threads import Threads
 from taleward.agents.tools import Toolbox, tools
 from taleward.backends.chat import chat_model

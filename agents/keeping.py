@@ -12,7 +12,7 @@ from typing import Annotated, Any, NotRequired
 from langchain.agents import AgentState
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import ToolCallRequest
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage, message_chunk_to_message
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage, message_chunk_to_message
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
@@ -22,21 +22,26 @@ from pydantic import BaseModel, ValidationError
 
 from taleward.agents.choosing import Choice
 from taleward.agents.deciding import Decider
-from taleward.agents.fence import fenced
 from taleward.agents.middleware import words_of
 from taleward.agents.once import CallLog
 from taleward.agents.tools.base import ONCE, TaleTool
+from taleward.agents.turns import (
+    CHOICE,
+    STOPPED,
+    call_key,
+    calls_before,
+    calls_of,
+    error_for,
+    fenced_turns,
+    this_turn,
+    tokens_of,
+)
 from taleward.core.errors import ConfigurationError, TalewardError
 from taleward.core.redact import redact
 from taleward.moderation.answering import Answering
 from taleward.moderation.answers import MARK, strings
 from taleward.moderation.blocking import in_sync
 from taleward.moderation.judges.base import Judge
-
-CHOICE = "taleward_choice"
-"""Key of a message's `response_metadata` under which it says by which choice it came."""
-STOPPED = "taleward_stopped"
-"""Key under which a message says which budget ended the turn."""
 
 _Result = ToolMessage | Command[Any]
 _LATER = {
@@ -113,7 +118,7 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
             answer = in_sync(lambda: self._routed(request, config, blocking=True))
         if answer is not None and not _left(answer):
             return ModelResponse(result=[answer])
-        return _with_choice(handler(request.override(messages=_fenced(request.messages))), answer)
+        return _with_choice(handler(request.override(messages=fenced_turns(request.messages))), answer)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
@@ -124,7 +129,7 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
             answer = await self._routed(request, get_config())
         if answer is not None and not _left(answer):
             return ModelResponse(result=[answer])
-        return _with_choice(await handler(request.override(messages=_fenced(request.messages))), answer)
+        return _with_choice(await handler(request.override(messages=fenced_turns(request.messages))), answer)
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], _Result]) -> _Result:
         """Run the tool if it may, and judge what it says."""
@@ -165,9 +170,9 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         asked = [message for message in turn if isinstance(message, AIMessage)]
         if len(asked) >= self._budget.steps:
             return _fixed(_LATER["steps"], {STOPPED: "steps"})
-        if sum(map(_tokens, turn)) >= self._budget.tokens:
+        if sum(map(tokens_of, turn)) >= self._budget.tokens:
             return _fixed(_LATER["tokens"], {STOPPED: "tokens"})
-        if sum(count - 1 for count in Counter(map(_call_key, _calls(turn))).values()) >= _REPEATS:
+        if sum(count - 1 for count in Counter(map(call_key, calls_of(turn))).values()) >= _REPEATS:
             return _fixed(_LATER["loop"], {STOPPED: "loop"})
         if isinstance(turn[-1], ToolMessage) and asked and asked[-1].response_metadata.get(CHOICE, {}).get("tool"):
             answers = [str(message.text) for message in turn if isinstance(message, ToolMessage)]
@@ -209,12 +214,14 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         """What stands in for a call that must not run."""
         call, tool = request.tool_call, request.tool
         if tool is None:
-            return _error(call, f"There is no tool {call['name']!r} here.")
+            return error_for(call, f"There is no tool {call['name']!r} here.")
         turn = this_turn(request.state["messages"])
-        if _call_key(call) in map(_call_key, _before(turn, call)):
-            return _error(call, "This very call was made already; its answer is above. Use that, or do something else.")
+        if call_key(call) in map(call_key, calls_before(turn, call)):
+            return error_for(
+                call, "This very call was made already; its answer is above. Use that, or do something else."
+            )
         if problem := _wrong(tool, call["args"]):
-            return _error(call, problem)
+            return error_for(call, problem)
         if self._log is not None and ONCE in (tool.tags or ()):
             return self._log.begin(*_noted_as(request), call["name"])
         return None
@@ -223,12 +230,6 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         if self._log is not None and request.tool is not None and ONCE in (request.tool.tags or ()):
             self._log.end(*_noted_as(request), result)
         return result
-
-
-def this_turn(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The messages from the reader's last one on."""
-    last = max((at for at, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
-    return list(messages[last:])
 
 
 def _left(answer: AIMessage) -> bool:
@@ -254,45 +255,6 @@ def _fixed(text: str, noted: dict[str, Any], calls: Sequence[Any] = ()) -> AIMes
     return AIMessage(text, tool_calls=list(calls), response_metadata=metadata)
 
 
-def _fenced(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The messages as a model may read them: tools' words fenced, and an answer to every call."""
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
-    made: list[AnyMessage] = []
-    for message in messages:
-        if isinstance(message, ToolMessage):
-            made.append(message.model_copy(update={"content": fenced(str(message.text)), "artifact": None}))
-            continue
-        made.append(message)
-        for call in message.tool_calls if isinstance(message, AIMessage) else ():
-            if call["id"] not in answered:
-                made.append(_error(call, "This call was stopped before it had an answer."))
-    return made
-
-
-def _calls(turn: Sequence[AnyMessage]) -> list[Any]:
-    return [call for message in turn if isinstance(message, AIMessage) for call in message.tool_calls]
-
-
-def _before(turn: Sequence[AnyMessage], call: Any) -> list[Any]:
-    """The calls of a turn that came before one of its last answer's."""
-    *earlier, last = [message for message in turn if isinstance(message, AIMessage)]
-    at = next((at for at, one in enumerate(last.tool_calls) if one["id"] == call["id"]), 0)
-    return [*_calls(earlier), *last.tool_calls[:at]]
-
-
-def _call_key(call: Any) -> str:
-    return f"{call['name']} {json.dumps(call['args'], sort_keys=True, default=str)}"
-
-
-def _tokens(message: AnyMessage) -> int:
-    """Tokens of a model's call; where it does not say, about one for four characters that it wrote."""
-    if not isinstance(message, AIMessage):
-        return 0
-    if message.usage_metadata is not None:
-        return message.usage_metadata["total_tokens"]
-    return len(message.text) // 4
-
-
 def _wrong(tool: BaseTool, args: dict[str, Any]) -> str | None:
     """What is wrong with a call's arguments, and how it is made right."""
     schema = tool.tool_call_schema
@@ -311,11 +273,7 @@ def _wrong(tool: BaseTool, args: dict[str, Any]) -> str | None:
 def _failed(request: ToolCallRequest, error: Exception) -> ToolMessage:
     hint = f" {error.hint}" if isinstance(error, TalewardError) and error.hint else ""
     kind = "" if isinstance(error, TalewardError) else f"{type(error).__name__}: "
-    return _error(request.tool_call, f"{request.tool_call['name']} did not work: {kind}{redact(str(error))}{hint}")
-
-
-def _error(call: Any, text: str) -> ToolMessage:
-    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")
+    return error_for(request.tool_call, f"{request.tool_call['name']} did not work: {kind}{redact(str(error))}{hint}")
 
 
 def _unjudged(tool: BaseTool | None, result: _Result) -> str:
@@ -327,7 +285,7 @@ def _unjudged(tool: BaseTool | None, result: _Result) -> str:
 
 
 def _instead(request: ToolCallRequest, result: _Result, refusal: AIMessage | None) -> _Result:
-    return result if refusal is None else _error(request.tool_call, str(refusal.text))
+    return result if refusal is None else error_for(request.tool_call, str(refusal.text))
 
 
 def _noted_as(request: ToolCallRequest) -> tuple[str, str, str]:

@@ -7,108 +7,45 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
-from pydantic import Field
 
 from taleward.agents.choosing import Choice, Way
 from taleward.agents.constrained import ConstrainedWay
 from taleward.agents.deciding import Decider
 from taleward.agents.fence import DATA_RULE
-from taleward.agents.keeping import CHOICE, STOPPED, Budget, Keeper, this_turn
+from taleward.agents.keeping import Budget, Keeper
 from taleward.agents.middleware import GuardedCalls
 from taleward.agents.once import CallLog
+from taleward.agents.routed import Routed, RoutedEvent, ToolUse, TurnEvent, routed_from
 from taleward.agents.semantic import SemanticWay
+from taleward.agents.showing import Shown
 from taleward.agents.threads import Threads
 from taleward.agents.tools import ROLES, Role
 from taleward.agents.tools.base import APPROVAL, ONCE
 from taleward.agents.tools.telling import STREAM
+from taleward.agents.turns import STOPPED
 from taleward.backends.chat import chat_model
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.events import RetractionEvent, TextEvent
-from taleward.core.frozen import Frozen, FrozenDict
-from taleward.moderation.answers import MARK, REFUSAL_WORDS, is_refusal
+from taleward.core.frozen import FrozenDict
+from taleward.moderation.answers import MARK, REFUSAL_WORDS
 from taleward.moderation.blocking import in_sync
 from taleward.moderation.bridge import iterate
 from taleward.moderation.judges.base import Judge
 
-Outcome = Literal["answered", "asked", "unavailable", "refused", "stopped", "approval"]
 _SYSTEM = (
     "You help people with stories for children, by your tools. The reader sees what tell_story, continue_story and "
     "revise_text write while they run: do not repeat it, add one short sentence at most. For anything that your tools "
     f"are not for, say so in one friendly sentence. {DATA_RULE}"
 )
-
-
-class ToolUse(Frozen):
-    """A call of a tool.
-
-    Attributes:
-        tool: Its name.
-        args: Its arguments.
-        status: `success`, `error`, or `open` where it has no answer yet.
-    """
-
-    tool: str
-    args: FrozenDict[str, Any] = FrozenDict()
-    status: Literal["success", "error", "open"] = "open"
-
-
-class Routed(Frozen):
-    """What became of a request.
-
-    Attributes:
-        outcome: `answered`; `asked` one clarifying question; `unavailable`: no tool is for it, or none that this role
-            may call; `refused` by the guard; `stopped` by a budget; `approval`: a person must approve of a call first.
-        text: All that was shown: judged, or fixed words of the program.
-        choice: Which tool it went to, by which way and with which scores.
-        calls: The tools that were called, in order.
-        thread: The thread's name, `None` where none is kept.
-        steps: Calls of the model.
-        seconds: From request to answer.
-        detail: Which budget ended it.
-    """
-
-    outcome: Outcome
-    text: str
-    choice: Choice = Choice()
-    calls: tuple[ToolUse, ...] = ()
-    thread: str | None = None
-    steps: int = 0
-    seconds: float = Field(default=0.0, ge=0.0)
-    detail: str = ""
-
-    @property
-    def tool(self) -> str | None:
-        """The tool that was called first, `None` where none was."""
-        return self.calls[0].tool if self.calls else self.choice.tool
-
-    @property
-    def by(self) -> str | None:
-        """The way that decided."""
-        return self.choice.by
-
-
-class RoutedEvent(Frozen):
-    """The last event of a turn.
-
-    Attributes:
-        routed: What `invoke` would have returned.
-    """
-
-    type: Literal["routed"] = "routed"
-    routed: Routed
-
-
-TurnEvent = TextEvent | RetractionEvent | RoutedEvent
 
 
 class Router(Runnable[str, Routed]):
@@ -284,7 +221,7 @@ class Router(Runnable[str, Routed]):
         named = thread or ((config or {}).get("configurable") or {}).get("thread_id")
         name = (named or uuid.uuid4().hex) if self.threads is not None else None
         ready: asyncio.Queue[TurnEvent | None] = asyncio.Queue()
-        shown = _Shown(ready)
+        shown = Shown(ready)
 
         async def run() -> None:
             try:
@@ -301,7 +238,7 @@ class Router(Runnable[str, Routed]):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _run(self, given: Any, name: str | None, config: RunnableConfig | None, shown: _Shown) -> None:
+    async def _run(self, given: Any, name: str | None, config: RunnableConfig | None, shown: Shown) -> None:
         begun, waits = time.monotonic(), False
         state: Any = {}
         config = {**(config or {}), "recursion_limit": 6 * self.budget.steps + 10}
@@ -326,74 +263,7 @@ class Router(Runnable[str, Routed]):
             shown.say(REFUSAL_WORDS["timeout"])
             state = {**state, "messages": [*state.get("messages", ()), _timeout()]}
         ended = time.monotonic() - begun
-        shown.ready.put_nowait(RoutedEvent(routed=_routed(state, shown.text, name, waits=waits, seconds=ended)))
-
-
-class _Shown:
-    """What the reader has seen of a turn.
-
-    Attributes:
-        ready: Where events go.
-        text: All that is to be seen now.
-    """
-
-    def __init__(self, ready: asyncio.Queue[TurnEvent | None]) -> None:
-        self.ready, self.text = ready, ""
-        self._tale = self._message = 0
-        self._id: str | None = None
-        self._tales: list[str] = []
-
-    def say(self, text: str) -> None:
-        """Show a piece."""
-        if text:
-            self.ready.put_nowait(TextEvent(text=text, start=len(self.text)))
-            self.text += text
-
-    def told(self, event: dict[str, Any]) -> None:
-        """An event of a guard within a tool."""
-        if event["type"] == "text":
-            if event["start"] == 0:
-                self._gap()
-                self._tale = len(self.text)
-                self._tales.append("")
-            self.say(event["text"])
-            self._tales[-1] += event["text"]
-        else:
-            self._withdraw(self._tale + event["start"])
-            self._tales[-1] = self._tales[-1][: event["start"]]
-
-    def message(self, message: BaseMessage) -> None:
-        """A piece of an answer, or a whole one."""
-        if not isinstance(message, AIMessage) or not message.content:
-            return
-        if isinstance(message, AIMessageChunk):
-            if message.id != self._id:
-                self._gap()
-                self._id, self._message = message.id, len(self.text)
-            if (message.response_metadata.get(MARK) or {}).get("retraction"):
-                self._withdraw(self._message)
-                self.say(str(message.text).lstrip())
-                return
-            self.say(str(message.text))
-        elif message.id != self._id or self._id is None:
-            self._rest(str(message.text))
-
-    def _rest(self, text: str) -> None:
-        """What of an answer that came whole was not told while its tool ran."""
-        for tale in self._tales:
-            if tale.strip():
-                text = text.replace(tale.strip(), "", 1)
-        if text.strip():
-            self._gap()
-            self.say(text.strip())
-
-    def _gap(self) -> None:
-        if self.text and not self.text.endswith("\n\n"):
-            self.say("\n\n")
-
-    def _withdraw(self, start: int) -> None:
-        self.ready.put_nowait(RetractionEvent(start=start, end=len(self.text)))
-        self.text = self.text[:start]
+        shown.ready.put_nowait(RoutedEvent(routed=routed_from(state, shown.text, name, waits=waits, seconds=ended)))
 
 
 class _NoModel(BaseChatModel):
@@ -409,42 +279,6 @@ class _NoModel(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "none"
-
-
-def _routed(state: Mapping[str, Any], text: str, thread: str | None, *, waits: bool, seconds: float) -> Routed:
-    turn = this_turn(state.get("messages") or ())
-    answers = [m for m in turn if isinstance(m, AIMessage)]
-    last = answers[-1] if answers else AIMessage("")
-    noted: dict[str, Any] = next(
-        (m.response_metadata[CHOICE] for m in reversed(answers) if CHOICE in m.response_metadata), {}
-    )
-    status = {m.tool_call_id: m.status for m in turn if isinstance(m, ToolMessage)}
-    choice, detail = Choice.model_validate(noted), str(last.response_metadata.get(STOPPED, ""))
-    outcome: Outcome = "answered"
-    if waits:
-        outcome = "approval"
-    elif detail:
-        outcome = "stopped"
-    elif is_refusal(last):
-        outcome = "refused"
-    elif choice.question:
-        outcome = "asked"
-    elif choice.said:
-        outcome = "unavailable"
-    return Routed(
-        outcome=outcome,
-        text=text.strip(),
-        choice=choice,
-        calls=tuple(
-            ToolUse(tool=call["name"], args=FrozenDict(call["args"]), status=status.get(call["id"] or "", "open"))
-            for answer in answers
-            for call in answer.tool_calls
-        ),
-        thread=thread,
-        steps=sum(not (m.response_metadata.get(MARK) or {"fixed": True}).get("fixed") for m in answers),
-        seconds=seconds,
-        detail=detail,
-    )
 
 
 def _timeout() -> AIMessage:

@@ -16,7 +16,7 @@ from taleward.core.errors import ConfigurationError, UnknownName
 
 if TYPE_CHECKING:
     from taleward.agents.chat import Chat
-    from taleward.agents.router import Routed, TurnEvent
+    from taleward.agents.routed import Routed, TurnEvent
     from taleward.agents.threads import Threads
 
 _FOLDER = Path(".taleward")

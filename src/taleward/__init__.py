@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from taleward.agents.constrained import ConstrainedWay
     from taleward.agents.keeping import Budget
     from taleward.agents.middleware import GuardMiddleware
-    from taleward.agents.router import Routed, Router
+    from taleward.agents.routed import Routed
+    from taleward.agents.router import Router
     from taleward.agents.routes import Routes, load_routes
     from taleward.agents.semantic import SemanticWay
     from taleward.agents.threads import Threads
@@ -194,7 +195,8 @@ _HOMES = {
     "agents.constrained": ("ConstrainedWay",),
     "agents.keeping": ("Budget",),
     "agents.middleware": ("GuardMiddleware",),
-    "agents.router": ("Routed", "Router"),
+    "agents.routed": ("Routed",),
+    "agents.router": ("Router",),
     "agents.routes": ("Routes", "load_routes"),
     "agents.semantic": ("SemanticWay",),
     "agents.threads": ("Threads",),

@@ -18,7 +18,8 @@ from loopback import serving
 from taleward.agents.constrained import ConstrainedWay
 from taleward.agents.fence import fenced
 from taleward.agents.keeping import Budget
-from taleward.agents.router import Routed, RoutedEvent, Router
+from taleward.agents.routed import Routed, RoutedEvent
+from taleward.agents.router import Router
 from taleward.agents.semantic import SemanticWay
 from taleward.agents.threads import Threads
 from taleward.agents.tools import TOOLS, Toolbox, tools
