@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from taleward.cli.chat import chat
 from taleward.cli.judge_bench import calibrate, judge_bench
 from taleward.cli.policy import policy as policy_app
 from taleward.cli.read import read_text
@@ -33,6 +34,7 @@ app.add_typer(store_app)
 app.add_typer(policy_app, name="policy")
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
+app.command()(chat)
 app.command()(summarize)
 app.command()(classify)
 

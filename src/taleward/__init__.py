@@ -10,7 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taleward.agents.chat import Chat
+    from taleward.agents.constrained import ConstrainedWay
+    from taleward.agents.keeping import Budget
     from taleward.agents.middleware import GuardMiddleware
+    from taleward.agents.router import Routed, Router
+    from taleward.agents.routes import Routes, load_routes
+    from taleward.agents.semantic import SemanticWay
+    from taleward.agents.threads import Threads
+    from taleward.agents.tools import Toolbox, tools
     from taleward.backends.chat import chat_model
     from taleward.backends.classifier import Classifier, classifier
     from taleward.backends.decision_model import decision_model
@@ -85,18 +93,21 @@ __all__ = [
     "BackendError",
     "Band",
     "BestOf",
+    "Budget",
     "CachedChat",
     "CachedEmbeddings",
     "CachedJudge",
     "Calibration",
     "Cascade",
     "Category",
+    "Chat",
     "Choice",
     "ChromaStore",
     "Classification",
     "Classifier",
     "Columns",
     "ConfigurationError",
+    "ConstrainedWay",
     "Decision",
     "DoneEvent",
     "Ensemble",
@@ -128,8 +139,12 @@ __all__ = [
     "Refused",
     "RetractionEvent",
     "RevisionEvent",
+    "Routed",
+    "Router",
+    "Routes",
     "Scale",
     "SemanticAnswerCache",
+    "SemanticWay",
     "StoryChain",
     "Summarizer",
     "Summary",
@@ -142,6 +157,8 @@ __all__ = [
     "Template",
     "TextEvent",
     "TextModel",
+    "Threads",
+    "Toolbox",
     "UnknownName",
     "Verdict",
     "VerdictCache",
@@ -161,6 +178,7 @@ __all__ = [
     "judge_bench",
     "load_calibration",
     "load_policy",
+    "load_routes",
     "load_task",
     "load_template",
     "policy_names",
@@ -168,10 +186,19 @@ __all__ = [
     "task_names",
     "template_names",
     "text_model",
+    "tools",
 ]
 
 _HOMES = {
+    "agents.chat": ("Chat",),
+    "agents.constrained": ("ConstrainedWay",),
+    "agents.keeping": ("Budget",),
     "agents.middleware": ("GuardMiddleware",),
+    "agents.router": ("Routed", "Router"),
+    "agents.routes": ("Routes", "load_routes"),
+    "agents.semantic": ("SemanticWay",),
+    "agents.threads": ("Threads",),
+    "agents.tools": ("Toolbox", "tools"),
     "backends.chat": ("chat_model",),
     "backends.classifier": ("Classifier", "classifier"),
     "backends.decision_model": ("decision_model",),
