@@ -40,9 +40,9 @@ def say_error(error: Exception) -> None:
     ours = isinstance(error, TalewardError)
     said = str(error) if ours else f"{type(error).__name__}: {error}"
     hint = error.hint if isinstance(error, TalewardError) else "TALEWARD_DEBUG=1 shows where it happened."
-    _err.print(Text(f"error: {_plain(redact(said))}", style="red"))
+    _err.print(Text(f"error: {plain(redact(said))}", style="red"))
     if hint:
-        _err.print(Text(_plain(hint)))
+        _err.print(Text(plain(hint)))
 
 
 def working(what: str) -> AbstractContextManager[object]:
@@ -55,7 +55,7 @@ def show_stream(events: Iterable[Event]) -> Tale:
     tale: Tale | None = None
     for event in events:
         if isinstance(event, TextEvent):
-            _out.out(_plain(event.text), end="", highlight=False)
+            _out.out(plain(event.text), end="", highlight=False)
         elif isinstance(event, RevisionEvent):
             why = ", ".join(event.categories) or "no plain verdict"
             say(f"[a sentence was held back: {why}; the writer {'closes' if event.closing else 'goes on from here'}]")
@@ -79,13 +79,13 @@ def show_tale(tale: Tale) -> None:
     if tale.refusal:
         _refusal(tale.refusal)
     else:
-        _out.print(Panel(Text(_plain(tale.text)), title="a tale", border_style="green", padding=(1, 2)))
+        _out.print(Panel(Text(plain(tale.text)), title="a tale", border_style="green", padding=(1, 2)))
     _end(tale)
 
 
 def show_verdict(verdict: Verdict, text: str) -> None:
     """The text with the findings marked, the verdict, and the findings as a table."""
-    marked = Text(_plain(text))
+    marked = Text(plain(text))
     for finding in verdict.findings:
         if finding.start is not None and finding.end is not None:
             marked.stylize(_MARKS[finding.severity], finding.start, finding.end)
@@ -114,7 +114,7 @@ def show_templates(templates: Iterable[Template]) -> None:
 
 def _refusal(refusal: Refusal) -> None:
     _out.print(Panel(refusal.child_message, title="refused", border_style="red"))
-    _out.print(Text(_plain(refusal.message)))
+    _out.print(Text(plain(refusal.message)))
 
 
 def _end(tale: Tale) -> None:
@@ -127,7 +127,7 @@ def _end(tale: Tale) -> None:
 def _line(verdict: Verdict) -> Text:
     where = f" by {verdict.judge} under {verdict.policy} for ages {verdict.band} in {verdict.latency_s:.2f} s"
     where += ", from the cache" if verdict.cached else ""
-    detail = f" ({_plain(verdict.detail)})" if verdict.detail else ""
+    detail = f" ({plain(verdict.detail)})" if verdict.detail else ""
     return Text.assemble("verdict: ", (verdict.outcome, f"bold {_COLOURS[verdict.outcome]}"), where, detail)
 
 
@@ -137,7 +137,7 @@ def _findings(findings: tuple[Finding, ...]) -> None:
     table = Table("category", "severity", "quote", "at", "why")
     for f in findings:
         at = f"{f.start}-{f.end}" if f.start is not None else "-"
-        quote, why = Text(_plain(f.quote or "-"), style=_MARKS[f.severity]), Text(_plain(f.rationale))
+        quote, why = Text(plain(f.quote or "-"), style=_MARKS[f.severity]), Text(plain(f.rationale))
         table.add_row(f.category, f.severity, quote, at, why)
     _out.print(table)
 
@@ -154,6 +154,6 @@ def _origin(tale: Tale) -> str:
     return " | ".join([*parts, f"{tokens} tokens written"])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """The text with control characters made visible, one for one, so that it cannot steer the terminal."""
     return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)

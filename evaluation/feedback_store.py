@@ -197,7 +197,7 @@ class FeedbackStore:
             yield _told(trace), _feedback(trace.info.tags["tale_id"], trace.info.assessments)
 
     def queue(self, person: str) -> list[str]:
-        """The tales that a person has not reviewed: first those that nobody has, and the most uncertain ones of them."""
+        """The tales that a person has not reviewed: first those that nobody has, among them the most uncertain."""
         found = []
         for number, (tale, said) in enumerate(self.tales()):
             if tale.text and not any(f.person == person and f.reviewed for f in said):
@@ -236,7 +236,9 @@ class FeedbackStore:
         found = () if "'" in tale_id else self._search(f"tags.tale_id = '{tale_id}'", include_spans=False)
         info = next((trace.info for trace in found), None)
         if info is None:
-            raise UnknownName("tale", tale_id, [], hint=f"Only recorded tales take feedback; this looked in {self.uri}.")
+            raise UnknownName(
+                "tale", tale_id, [], hint=f"Only recorded tales take feedback; this looked in {self.uri}."
+            )
         return info
 
     def _infos(self) -> Iterator[Any]:
@@ -314,9 +316,7 @@ def uncertainty(verdict: Verdict | None) -> float:
 
 
 def _is_ours(assessment: Any) -> bool:
-    return (
-        assessment.name in FIELDS and assessment.feedback is not None and assessment.source.source_type == "HUMAN"
-    )
+    return assessment.name in FIELDS and assessment.feedback is not None and assessment.source.source_type == "HUMAN"
 
 
 def _change(tale_id: str, assessment: Any) -> Change:

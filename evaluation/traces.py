@@ -1,7 +1,7 @@
 """Traces as plain data, and how they are stored: many at once, and whoever writes sees it when one is not kept.
 
-MLflow's own exporter tells of a lost trace by a log line alone; here a failure raises. A trace's id comes from what it is
-of, so that writing it twice keeps one.
+MLflow's own exporter tells of a lost trace by a log line alone; here a failure raises. A trace's id comes from what it
+is of, so that writing it twice keeps one.
 """
 
 from __future__ import annotations
@@ -144,9 +144,7 @@ def _attempt(attempt: Attempt, begun: Any) -> Iterator[SpanData]:
     if attempt.calls:
         written = begun + timedelta(seconds=attempt.writing_s)
         calls = [call.model_dump(mode="json") for call in attempt.calls]
-        yield SpanData(
-            "write", "LLM", _ns(begun), _ns(written), outputs=attempt.draft, attributes={"calls": calls}
-        )
+        yield SpanData("write", "LLM", _ns(begun), _ns(written), outputs=attempt.draft, attributes={"calls": calls})
     for number, decision in enumerate(attempt.decisions, 1):
         decided = begun + timedelta(seconds=decision.at_s)
         yield SpanData(
