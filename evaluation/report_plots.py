@@ -1,0 +1,89 @@
+"""Plots of evaluations; needs the extra `calibration`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from taleward.core.errors import MissingExtra
+from taleward.evaluation.findings import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INCH = (4.0, 2.6)
+_ACROSS = 3
+_BARS = 30
+
+
+def evaluation_plots(found: Evaluation) -> dict[str, Figure]:
+    """How each metric is spread over the samples, and which categories turned drafts down, by file name.
+
+    Raises:
+        MissingExtra: The extra `calibration` is not installed.
+    """
+    plots = {}
+    spread = {n: [v for v in m.values if v is not None and math.isfinite(v)] for n, m in found.metrics.items()}
+    spread = {name: values for name, values in spread.items() if len(set(values)) > 1}
+    if spread:
+        plots["distributions.png"] = _distributions(found, spread)
+    verdicts = [a.verdict for s in found.samples if s.tale for a in s.tale.attempts]
+    counts = Counter(c for v in verdicts if not v.passed for c in v.categories)
+    if counts:
+        plots["categories.png"] = _bars(counts, f"drafts turned down, of {len(verdicts)}")
+    return plots
+
+
+def comparison_plot(names: Sequence[str], rows: Mapping[str, Sequence[tuple[float, float, float]]]) -> Figure:
+    """A row of points with their intervals for each metric.
+
+    Args:
+        names: Of the evaluations.
+        rows: Value, low and high of each evaluation, by metric.
+    """
+    figure = _figure((2.4 + 2.4 * len(rows), 1.2 + 0.35 * len(names)))
+    for n, (metric, scores) in enumerate(rows.items(), 1):
+        axes = figure.add_subplot(1, len(rows), n)
+        values, lows, highs = zip(*scores, strict=True)
+        errors = [
+            [max(0.0, v - low) for v, low in zip(values, lows, strict=True)],
+            [max(0.0, high - v) for v, high in zip(values, highs, strict=True)],
+        ]
+        axes.errorbar(values, range(len(names)), xerr=errors, fmt="o", capsize=4)
+        axes.set(title=metric, yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
+        axes.set_yticklabels(names if n == 1 else [""] * len(names))
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _distributions(found: Evaluation, spread: Mapping[str, Sequence[float]]) -> Figure:
+    across = min(_ACROSS, len(spread))
+    down = math.ceil(len(spread) / across)
+    figure = _figure((_INCH[0] * across, _INCH[1] * down))
+    for n, (name, values) in enumerate(spread.items(), 1):
+        axes, score = figure.add_subplot(down, across, n), found.scores[name]
+        axes.hist(values, bins=min(_BARS, max(5, len(values) // 5)), color="#5b7ea6")
+        axes.axvline(score.value, color="black")
+        axes.axvspan(score.low, score.high, color="black", alpha=0.15)
+        axes.set(title=name, xlabel=score.unit, ylabel="samples")
+    return figure
+
+
+def _bars(counts: Mapping[str, int], title: str) -> Figure:
+    figure = _figure((6.0, 1.0 + 0.35 * len(counts)))
+    axes = figure.add_subplot()
+    ordered = sorted(counts.items(), key=lambda pair: pair[1])
+    axes.barh([name for name, _ in ordered], [count for _, count in ordered], color="#b3554d")
+    axes.set(title=title)
+    return figure
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("drawing plots", "calibration") from error
+    made: Figure = Figure(figsize=size, layout="constrained")
+    return made
