@@ -14,7 +14,7 @@ from taleward.moderation.judges.base import Judge
 
 def described(system: Any) -> dict[str, str]:
     """Names to values: what kind of system, and of ours the models, the template, the policy, the seeds."""
-    return {"system": type(system).__name__, **_parts(system)}
+    return {"system": getattr(system, "__name__", type(system).__name__), **_parts(system)}
 
 
 def _parts(system: Any) -> dict[str, str]:

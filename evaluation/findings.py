@@ -79,6 +79,13 @@ class Evaluation(Frozen):
         rows = np.array(self.metrics[metric].statistics, float)
         return rows[[at[name] for name in ids]]
 
+    def means(self, metric: str, ids: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        """A metric's value of each of those samples, with 1 beside it, or 0 and 0 where it has none."""
+        import numpy as np
+
+        values = dict(zip(self.ids, self.metrics[metric].values, strict=True))
+        return np.array([(values[i] or 0.0, values[i] is not None) for i in ids], float)
+
     def table(self) -> pd.DataFrame:
         """A row for each sample: inputs, output, and a column for each metric."""
         import pandas as pd
