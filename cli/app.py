@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from taleward.cli.evaluate import compare, evaluate
 from taleward.cli.feedback import feedback_app
 from taleward.cli.judge_bench import calibrate, judge_bench
 from taleward.cli.policy import policy as policy_app
@@ -32,6 +33,8 @@ app.add_typer(store_app)
 app.add_typer(policy_app, name="policy")
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
+app.command("eval")(evaluate)
+app.command()(compare)
 
 Band = Annotated[str, typer.Option(help="Age band of the policy.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,8 +32,6 @@ from taleward.evaluation.spool import DEFAULT_SPOOL, Journal, locked, open_journ
 
 System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[str | None]
 """What can be evaluated: a Runnable or a function from inputs to an output, or the outputs themselves."""
-
-_log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -108,7 +105,8 @@ def evaluate(
             write_files(found, journal.files)
             journal.finish(found.model_dump(mode="json"))
         found = deliver(journal, found)
-    deliver_spooled(spool, str(plan["uri"]))
+    if found.run_id is not None:  # the store is there: what it missed before can go too
+        deliver_spooled(spool, str(plan["uri"]))
     return found
 
 

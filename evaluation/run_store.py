@@ -28,7 +28,12 @@ FOUND = "evaluation.json"
 _TAG = "taleward.evaluation"
 _LONGEST = 500  # characters of a parameter
 _MOST = 100  # parameters in a request
-_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+# A server that is not there is known soon; MLflow would knock for minutes, but the spool can wait longer.
+_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 def check_mlflow() -> None:
@@ -46,7 +51,7 @@ def check_mlflow() -> None:
 def deliver(journal: Journal, found: Evaluation) -> Evaluation:
     """Write a finished evaluation to MLflow and remove its journal; where that fails the journal stays."""
     try:
-        with quiet(), _impatient():
+        with quiet(), _settings():
             run_id = _write(journal, found)
     except Exception as error:  # noqa: BLE001  whatever a store raises; the journal keeps it all
         why = redact(f"{type(error).__name__}: {error}")
@@ -88,7 +93,7 @@ def load_evaluation(run_id: str, uri: str | None = None) -> Evaluation:
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=uri or store_uri(Path(".taleward")))
-    with quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), _settings(), tempfile.TemporaryDirectory() as folder:
         try:
             file = client.download_artifacts(run_id, FOUND, folder)
         except Exception as error:
@@ -178,12 +183,12 @@ def _named(name: str) -> str:
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
-    """A server that is not there is known at once; MLflow would knock for minutes, but the spool can wait longer."""
-    given = os.environ.get(_RETRIES)
-    os.environ.setdefault(_RETRIES, "1")
+def _settings() -> Iterator[None]:
+    """MLflow with our settings, where the user has none."""
+    ours = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
+    os.environ.update(ours)
     try:
         yield
     finally:
-        if given is None:
-            os.environ.pop(_RETRIES, None)
+        for name in ours:
+            os.environ.pop(name, None)
