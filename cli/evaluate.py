@@ -24,7 +24,7 @@ _METRICS = ["judge_pass_rate", "revision_rate", "length", "latency"]
 
 
 def evaluate(
-    data: Annotated[Path | None, typer.Argument(help="Samples: CSV, JSON lines or Parquet.")] = None,
+    data: Annotated[Path | None, typer.Argument(help="Samples: JSON lines or CSV.")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="A metric's name; may be given again.")] = None,
     outputs: Annotated[
         bool, typer.Option("--outputs", help="Measure the outputs in the data; nothing is run.")
@@ -63,18 +63,17 @@ def evaluate(
         return _deliver(folder)
     if data is None:
         raise typer.BadParameter("give a data set, or --deliver")
-    from taleward.evaluation.datasets import load_dataset
-
     from taleward.cli.show import warn
     from taleward.cli.show_evaluation import show_evaluation, show_gates
     from taleward.evaluation.gates import check_gates, load_gates
     from taleward.evaluation.run import evaluate as run
+    from taleward.evaluation.run_data import read_samples
     from taleward.evaluation.run_store import load_evaluation
 
     # Wrong files end here, before any model is loaded.
     wanted = load_gates(gates) if gate and (gates.exists() or baseline is None) else ()
     before = None if baseline is None else load_evaluation(baseline, place)
-    samples = list(load_dataset(data))
+    samples = read_samples(data)
     if outputs:
         missing = [s.id for s in samples if s.output is None]
         if missing:

@@ -25,6 +25,7 @@ from taleward.evaluation.described import described
 from taleward.evaluation.findings import Evaluation, Measured
 from taleward.evaluation.recorder import DEFAULT_EXPERIMENT, store_uri
 from taleward.evaluation.report import write_files
+from taleward.evaluation.run_metrics import metrics_of
 from taleward.evaluation.run_store import check_mlflow, deliver, deliver_spooled
 from taleward.evaluation.sample import Sample
 from taleward.evaluation.scoring import Metric, score
@@ -37,7 +38,7 @@ System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[str | None]
 def evaluate(
     system: System,
     dataset: Iterable[Sample | Mapping[str, Any]],
-    metrics: Iterable[Metric],
+    metrics: Iterable[Metric | str],
     *,
     name: str | None = None,
     params: Mapping[str, str] | None = None,
@@ -58,7 +59,7 @@ def evaluate(
     Args:
         system: A Runnable or a function from a sample's inputs to an output, or a list of outputs.
         dataset: Samples, or their fields as mappings; a mapping without `inputs` is the inputs.
-        metrics: What to measure.
+        metrics: What to measure: metrics, or names of Taleward's own.
         name: Of the run; by default what kind of system it is.
         params: More parameters of the run. With the system's own they tell one evaluation from another: a system that
             is not of ours has to be told from others here, or by the name.
@@ -76,7 +77,7 @@ def evaluate(
         MissingExtra: MLflow is not installed.
     """
     check_mlflow()
-    rows, measures = samples_of(dataset), list(metrics)
+    rows, measures = samples_of(dataset), metrics_of(metrics)
     names = [m.name for m in measures]
     if not rows or not measures or len(set(names)) < len(names):
         raise ConfigurationError(

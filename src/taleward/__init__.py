@@ -39,8 +39,19 @@ if TYPE_CHECKING:
     from taleward.core.policy import Band, Category, Policy
     from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
+    from taleward.evaluation.compare import compare
+    from taleward.evaluation.feedback import Feedback, MarkedSpan, pseudonym
+    from taleward.evaluation.feedback_store import FeedbackStore, record_feedback
+    from taleward.evaluation.feedback_widget import FeedbackWidget
+    from taleward.evaluation.findings import Evaluation
+    from taleward.evaluation.gates import Gate, check_gates, load_gates
     from taleward.evaluation.judge_bench import judge_bench
+    from taleward.evaluation.prompts import register_template, registered_template
     from taleward.evaluation.recorder import MlflowRecorder
+    from taleward.evaluation.run import evaluate
+    from taleward.evaluation.run_scorers import ScorerMetric, as_scorer
+    from taleward.evaluation.run_store import load_evaluation
+    from taleward.evaluation.sample import Sample
     from taleward.moderation.best import BestOf
     from taleward.moderation.calibration import Calibration, Target, load_calibration
     from taleward.moderation.evidence import evidence
@@ -84,10 +95,15 @@ __all__ = [
     "Decision",
     "DoneEvent",
     "Ensemble",
+    "Evaluation",
     "Event",
     "ExampleRetriever",
     "FaissStore",
+    "Feedback",
+    "FeedbackStore",
+    "FeedbackWidget",
     "Finding",
+    "Gate",
     "Guard",
     "GuardMiddleware",
     "GuardedChat",
@@ -96,6 +112,7 @@ __all__ = [
     "InvalidInputs",
     "Judge",
     "Lineage",
+    "MarkedSpan",
     "MissingExtra",
     "MissingKey",
     "MlflowRecorder",
@@ -107,6 +124,8 @@ __all__ = [
     "Refused",
     "RetractionEvent",
     "RevisionEvent",
+    "Sample",
+    "ScorerMetric",
     "SemanticAnswerCache",
     "StoryChain",
     "Tale",
@@ -120,19 +139,29 @@ __all__ = [
     "VerdictCache",
     "VerdictEvent",
     "Zone",
+    "as_scorer",
     "chat_model",
+    "check_gates",
+    "compare",
     "convert_langchain_faiss",
     "embeddings",
+    "evaluate",
     "evidence",
     "fit_calibration",
     "fit_zone",
     "judge",
     "judge_bench",
     "load_calibration",
+    "load_evaluation",
+    "load_gates",
     "load_policy",
     "load_template",
     "policy_names",
+    "pseudonym",
     "read_labelled",
+    "record_feedback",
+    "register_template",
+    "registered_template",
     "template_names",
 ]
 
@@ -166,8 +195,19 @@ _HOMES = {
     "core.policy": ("Band", "Category", "Policy"),
     "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
+    "evaluation.compare": ("compare",),
+    "evaluation.feedback": ("Feedback", "MarkedSpan", "pseudonym"),
+    "evaluation.feedback_store": ("FeedbackStore", "record_feedback"),
+    "evaluation.feedback_widget": ("FeedbackWidget",),
+    "evaluation.findings": ("Evaluation",),
+    "evaluation.gates": ("Gate", "check_gates", "load_gates"),
     "evaluation.judge_bench": ("judge_bench",),
+    "evaluation.prompts": ("register_template", "registered_template"),
     "evaluation.recorder": ("MlflowRecorder",),
+    "evaluation.run": ("evaluate",),
+    "evaluation.run_scorers": ("ScorerMetric", "as_scorer"),
+    "evaluation.run_store": ("load_evaluation",),
+    "evaluation.sample": ("Sample",),
     "moderation.best": ("BestOf",),
     "moderation.calibration": ("Calibration", "Target", "load_calibration"),
     "moderation.evidence": ("evidence",),
