@@ -20,7 +20,7 @@ Uri = Annotated[str | None, typer.Option("--uri", help="An MLflow tracking URI i
 Experiment = Annotated[str, typer.Option("--experiment", help="The experiment's name.")]
 
 _FOLDER = Path(".taleward")
-_METRICS = ["judge_pass_rate", "revision_rate", "length", "latency"]
+_METRICS = ["judge_pass_rate", "refusal_rate", "revision_rate", "words", "latency"]
 
 
 def evaluate(

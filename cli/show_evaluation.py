@@ -12,8 +12,7 @@ from taleward.cli.show import plain, say, warn
 from taleward.evaluation.compare import Compared
 from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.gates import GateLine
-from taleward.evaluation.report import number
-from taleward.evaluation.scoring import Score
+from taleward.evaluation.report import interval_of, number
 
 _out = Console(highlight=False)
 
@@ -23,7 +22,8 @@ def show_evaluation(found: Evaluation) -> None:
     seconds = (found.finished_at - found.started_at).total_seconds()
     table = Table("metric", Column("value", justify="right"), "interval", "unit", "n", title=Text(plain(found.name)))
     for score in found.scores.values():
-        table.add_row(Text(score.metric), number(score.value), _range(score), Text(score.unit), str(score.n))
+        n = f"{score.n}" + (f" ({score.left_out} left out)" if score.left_out else "")
+        table.add_row(Text(score.metric), number(score.value), interval_of(score), Text(score.unit), n)
     _out.print(table)
     for sample, why in list(found.failed.items())[:5]:
         warn(f"sample {sample} failed: {why}")
@@ -45,7 +45,7 @@ def show_compared(found: Compared) -> None:
     _out.print(Text(f"{found.n} samples that all have; 95 % bootstrap intervals in brackets\n"))
     table = Table("metric", *(Column(Text(plain(name)), overflow="fold") for name in found.names), "winner")
     for name, row in found.metrics.items():
-        cells = (f"{number(s.value)} {_range(s)}" for s in row.scores.values())
+        cells = (f"{number(s.value)} {interval_of(s)}" for s in row.scores.values())
         table.add_row(Text(name), *cells, Text(plain(row.said), style="bold green" if row.winner else ""))
     _out.print(table)
     for name, row in found.metrics.items():
@@ -55,7 +55,3 @@ def show_compared(found: Compared) -> None:
             _out.print(
                 Text(f"  {name}: {plain(pair.first)} minus {plain(pair.second)} {gap}, p = {pair.test.p:.2g}, {said}")
             )
-
-
-def _range(score: Score) -> str:
-    return f"[{number(score.low)}, {number(score.high)}]"

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import Frozen, FrozenDict
 from taleward.evaluation.findings import Evaluation
-from taleward.evaluation.report import image_html, number, page_html, table_html
+from taleward.evaluation.metrics import METRICS
+from taleward.evaluation.metrics import metric as known_metric
+from taleward.evaluation.metrics.base import Mean, Metric, Score
+from taleward.evaluation.report import image_html, interval_of, number, page_html, table_html
 from taleward.evaluation.report_plots import comparison_plot
 from taleward.evaluation.run_store import load_evaluation
-from taleward.evaluation.scoring import Metric, Paired, Score, paired
+from taleward.evaluation.sample import Sample
+from taleward.evaluation.statistics import PairedTest, paired_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +37,7 @@ class Pair(Frozen):
 
     first: str
     second: str
-    test: Paired
+    test: PairedTest
     significant: bool
 
 
@@ -104,17 +108,14 @@ class Compared(Frozen):
 
     def plot(self) -> Figure:
         """All values with their intervals."""
-        rows = {
-            name: [(s.value, s.low, s.high) for s in comparison.scores.values()]
-            for name, comparison in self.metrics.items()
-        }
+        rows = {name: list(comparison.scores.values()) for name, comparison in self.metrics.items()}
         return comparison_plot(self.names, rows)
 
     def html(self) -> str:
         """A page with the tables and the plot; nothing in it is loaded from elsewhere."""
         head = ("metric", *self.names, "winner")
         rows = [
-            (name, *(f"{number(s.value)} [{number(s.low)}, {number(s.high)}]" for s in c.scores.values()), c.said)
+            (name, *(f"{number(s.value)} {interval_of(s)}" for s in c.scores.values()), c.said)
             for name, c in self.metrics.items()
         ]
         body = f"<p>{self.n} samples that all have; 95 % bootstrap intervals in brackets.</p>"
@@ -188,7 +189,7 @@ def compare(
     return Compared(names=tuple(names), metrics=FrozenDict(compared), n=len(ids), level=level)
 
 
-def paired_test(
+def against(
     name: str,
     first: Evaluation,
     second: Evaluation,
@@ -196,22 +197,35 @@ def paired_test(
     *,
     resamples: int = 1000,
     seed: int = 0,
-) -> Paired:
+) -> PairedTest:
     """The first evaluation against the second one by a metric, on the samples that both have.
 
     Raises:
-        ConfigurationError: The metric was measured with other settings, or they have no sample in common.
+        ConfigurationError: The metric was measured with other settings, or on another data set.
     """
     signatures = {_settings(e.scores[name]) for e in (first, second)}
     if len(signatures) > 1:
         raise ConfigurationError(f"{name!r} was measured in two ways and cannot be compared: {sorted(signatures)}")
     other = set(second.ids)
     ids = tuple(i for i in first.ids if i in other)
-    if metric is not None:
+    if not ids or first.data != second.data:
+        raise ConfigurationError(f"{first.name!r} and {second.name!r} are not of the same data set.")
+    by = metric or (known_metric(name) if name in METRICS else None)
+    if by is not None and by.signature in signatures:
         rows = (first.statistics(name, ids), second.statistics(name, ids))
-        return paired(metric.value, *rows, resamples=resamples, seed=seed)
+        return paired_test(by, *rows, resamples=resamples, seed=seed)
     means = (first.means(name, ids), second.means(name, ids))
-    return paired(lambda t: float(t[0] / t[1]) if t[1] else 0.0, *means, resamples=resamples, seed=seed)
+    return paired_test(_SampleMean(name), *means, resamples=resamples, seed=seed)
+
+
+class _SampleMean(Mean):
+    """Stands for a metric that is not here: the mean of its values a sample."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
+        raise ConfigurationError(f"{self.name!r} cannot be measured here; its values were read.")
 
 
 def _compared(
@@ -224,9 +238,9 @@ def _compared(
     level, resamples, seed = how
     scores = {which: e.scores[name] for which, e in found.items()}
     better = next(iter(scores.values())).higher_is_better
-    ranked = sorted(found, key=lambda which: scores[which].value, reverse=better is not False)
+    ranked = sorted(found, key=lambda which: _order(scores[which], better), reverse=True)
     tests = {
-        (a, b): paired_test(name, found[a], found[b], metric, resamples=resamples, seed=seed)
+        (a, b): against(name, found[a], found[b], metric, resamples=resamples, seed=seed)
         for a, b in combinations(ranked, 2)
     }
     pairs = _corrected(tests, level)
@@ -237,11 +251,12 @@ def _compared(
     )
 
 
-def _corrected(tests: dict[tuple[str, str], Paired], level: float) -> list[Pair]:
+def _corrected(tests: dict[tuple[str, str], PairedTest], level: float) -> list[Pair]:
     """P-values raised so that one false alarm among all pairs stays below the level (Holm 1979)."""
     raised, highest = {}, 0.0
-    for rank, (pair, test) in enumerate(sorted(tests.items(), key=lambda item: item[1].p)):
-        highest = max(highest, min(1.0, test.p * (len(tests) - rank)))
+    plain = {pair: 1.0 if test.p is None else test.p for pair, test in tests.items()}
+    for rank, (pair, p) in enumerate(sorted(plain.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, p * (len(tests) - rank)))
         raised[pair] = highest
     return [
         Pair(first=a, second=b, test=test.model_copy(update={"p": raised[a, b]}), significant=raised[a, b] < level)
@@ -250,7 +265,14 @@ def _corrected(tests: dict[tuple[str, str], Paired], level: float) -> list[Pair]
 
 
 def _settings(score: Score) -> str:
-    return score.signature.split("|n=")[0]
+    return score.signature.split("|resamples:")[0]
+
+
+def _order(score: Score, higher_is_better: bool | None) -> float:
+    """Higher is better; what has no value comes last."""
+    if score.value is None:
+        return float("-inf")
+    return -score.value if higher_is_better is False else score.value
 
 
 def _names(found: Sequence[Evaluation]) -> list[str]:

@@ -8,8 +8,8 @@ from pydantic import AwareDatetime
 
 from taleward.core.errors import UnknownName
 from taleward.core.frozen import Frozen, FrozenDict
+from taleward.evaluation.metrics.base import Score
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.scoring import Score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ class Measured(Frozen):
     Attributes:
         score: Over all of them.
         values: A value for each sample; `None` where the metric has none for it.
-        statistics: A row for each sample, of which `score` is the value.
+        statistics: A row for each sample, of which `score` is the value; empty where it has none.
     """
 
     score: Score
@@ -38,9 +38,9 @@ class Evaluation(Frozen):
         name: Its name.
         params: What was evaluated.
         data: SHA-256 of the data set in hexadecimal.
-        ids: The samples that were measured, in the data set's order.
+        ids: The samples, in the data set's order.
         metrics: What was measured, by name.
-        failed: Samples that are not among them, because the system raised, with what it said.
+        failed: Those for which the system raised, with what it said.
         started_at: When it began.
         finished_at: When all was measured.
         samples: The samples, in the order of `ids`; not there when it was read back from MLflow.
@@ -66,7 +66,7 @@ class Evaluation(Frozen):
         return {name: measured.score for name, measured in self.metrics.items()}
 
     def statistics(self, metric: str, ids: tuple[str, ...]) -> npt.NDArray[np.float64]:
-        """A metric's rows of those samples.
+        """A metric's rows of those samples; NaN where a sample has none.
 
         Raises:
             UnknownName: It was not measured here.
@@ -75,16 +75,16 @@ class Evaluation(Frozen):
 
         if metric not in self.metrics:
             raise UnknownName(f"metric of evaluation {self.name!r}", metric, self.metrics)
-        at = {name: n for n, name in enumerate(self.ids)}
-        rows = np.array(self.metrics[metric].statistics, float)
-        return rows[[at[name] for name in ids]]
+        rows = dict(zip(self.ids, self.metrics[metric].statistics, strict=True))
+        width = max(len(row) for row in rows.values())
+        return np.array([rows[i] or [np.nan] * width for i in ids], float)
 
     def means(self, metric: str, ids: tuple[str, ...]) -> npt.NDArray[np.float64]:
-        """A metric's value of each of those samples, with 1 beside it, or 0 and 0 where it has none."""
+        """A metric's value of each of those samples, with 1 beside it; NaN where a sample has none."""
         import numpy as np
 
         values = dict(zip(self.ids, self.metrics[metric].values, strict=True))
-        return np.array([(values[i] or 0.0, values[i] is not None) for i in ids], float)
+        return np.array([(values[i], 1.0) if values[i] is not None else (np.nan, np.nan) for i in ids], float)
 
     def table(self) -> pd.DataFrame:
         """A row for each sample: inputs, output, and a column for each metric."""
@@ -96,10 +96,12 @@ class Evaluation(Frozen):
         """The same as plain data; of a guard's sample also how its tale ended."""
         rows = []
         for n, sample in enumerate(self.samples):
-            row: dict[str, Any] = {"id": sample.id, "inputs": sample.inputs, "output": sample.output}
+            row: dict[str, Any] = {"id": sample.id, "inputs": dict(sample.inputs), "output": sample.output}
+            if self.failed:
+                row["error"] = sample.error
             if sample.tale is not None:
-                verdict = sample.tale.verdict
                 row["released"] = sample.tale.released
-                row["categories"] = ", ".join(verdict.categories) if verdict else ""
+            if sample.verdict is not None:
+                row |= {"outcome": sample.verdict.outcome, "categories": ", ".join(sample.verdict.categories)}
             rows.append({**row, **{name: m.values[n] for name, m in self.metrics.items()}})
         return rows

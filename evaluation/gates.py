@@ -18,10 +18,10 @@ from pydantic import ValidationError, model_validator
 
 from taleward.core.errors import InvalidFile
 from taleward.core.frozen import Frozen
-from taleward.evaluation.compare import paired_test
+from taleward.evaluation.compare import against
 from taleward.evaluation.findings import Evaluation
-from taleward.evaluation.report import number
-from taleward.evaluation.scoring import Metric
+from taleward.evaluation.metrics.base import Metric
+from taleward.evaluation.report import interval_of, number
 
 GATES_FILE = Path("taleward.toml")
 
@@ -112,7 +112,7 @@ def check_gates(
     """
     lines = [_held(found, gate) for gate in gates]
     if found.failed:
-        said = f"{len(found.failed)} of {len(found.failed) + len(found.ids)} samples failed"
+        said = f"{len(found.failed)} of {len(found.ids)} samples failed"
         lines.append(GateLine(metric="failed", passed=False, said=said))
     if baseline is None:
         return lines
@@ -120,7 +120,10 @@ def check_gates(
     for name, score in found.scores.items():
         if score.higher_is_better is None or name not in baseline.metrics:
             continue
-        test = paired_test(name, found, baseline, own.get(name))
+        test = against(name, found, baseline, own.get(name))
+        if test.difference is None or test.p is None:
+            lines.append(GateLine(metric=name, passed=False, said=f"has no value in it or in {baseline.name}"))
+            continue
         worse = test.difference < 0 if score.higher_is_better else test.difference > 0
         fell = worse and test.p < level
         what = "significantly worse" if fell else "no significant fall"
@@ -135,6 +138,8 @@ def _held(found: Evaluation, gate: Gate) -> GateLine:
         said = f"was not measured; measured: {', '.join(found.scores)}"
         return GateLine(metric=gate.metric, passed=False, said=said)
     low, high = (score.low, score.high) if gate.sure else (score.value, score.value)
+    if low is None or high is None:
+        return GateLine(metric=gate.metric, passed=False, said=f"has no value; {score.left_out} samples were left out")
     wanted = []
     passed = True
     if gate.at_least is not None:
@@ -144,7 +149,7 @@ def _held(found: Evaluation, gate: Gate) -> GateLine:
         passed &= high <= gate.at_most
         wanted.append(f"at most {number(gate.at_most)}")
     by = ", by the interval's worse end" if gate.sure else ""
-    said = f"{number(score.value)} [{number(score.low)}, {number(score.high)}], wanted {' and '.join(wanted)}{by}"
+    said = f"{number(score.value)} {interval_of(score)}, wanted {' and '.join(wanted)}{by}"
     return GateLine(metric=gate.metric, passed=passed, said=said)
 
 

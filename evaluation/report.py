@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import MissingExtra
 from taleward.evaluation.findings import Evaluation
+from taleward.evaluation.metrics.base import Score
 from taleward.evaluation.report_plots import evaluation_plots
-from taleward.evaluation.scoring import Score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def report_page(found: Evaluation, plots: Mapping[str, Figure], remark: str = ""
         table_html(("metric", "value", "interval", "unit", "n"), map(_score_cells, found.scores.values())),
     ]
     if found.failed:
-        lines.append(f'<p class="bad">{len(found.failed)} samples failed and are in no figure:</p>')
+        lines.append(f'<p class="bad">{len(found.failed)} samples failed:</p>')
         lines.append(table_html(("sample", "error"), list(found.failed.items())[:_SHOWN]))
     lines += [f'<p class="quiet">{escape(remark)}</p>' if remark else "", *map(image_html, plots.values())]
     lines.append("<h2>What was evaluated</h2>")
@@ -97,14 +97,21 @@ def image_html(figure: Figure) -> str:
     return f'<p><img alt="plot" src="data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"></p>'
 
 
-def number(value: float) -> str:
-    """A figure with four digits."""
+def interval_of(score: Score) -> str:
+    """The interval in brackets."""
+    return "" if score.value is None else f"[{number(score.low)}, {number(score.high)}]"
+
+
+def number(value: float | None) -> str:
+    """A figure with four digits; a dash where there is none."""
+    if value is None:
+        return "-"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def _score_cells(score: Score) -> tuple[Any, ...]:
-    interval = f"[{number(score.low)}, {number(score.high)}]"
-    return (score.metric, score.value, interval, score.unit, score.n)
+    n = f"{score.n:,}" + (f" ({score.left_out} left out)" if score.left_out else "")
+    return (score.metric, score.value, interval_of(score), score.unit, n)
 
 
 def _cell(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from taleward.core.errors import MissingExtra
 from taleward.evaluation.findings import Evaluation
+from taleward.evaluation.metrics.base import Score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,22 +37,20 @@ def evaluation_plots(found: Evaluation) -> dict[str, Figure]:
     return plots
 
 
-def comparison_plot(names: Sequence[str], rows: Mapping[str, Sequence[tuple[float, float, float]]]) -> Figure:
+def comparison_plot(names: Sequence[str], rows: Mapping[str, Sequence[Score]]) -> Figure:
     """A row of points with their intervals for each metric.
 
     Args:
         names: Of the evaluations.
-        rows: Value, low and high of each evaluation, by metric.
+        rows: The scores of the evaluations, by metric.
     """
     figure = _figure((2.4 + 2.4 * len(rows), 1.2 + 0.35 * len(names)))
     for n, (metric, scores) in enumerate(rows.items(), 1):
         axes = figure.add_subplot(1, len(rows), n)
-        values, lows, highs = zip(*scores, strict=True)
-        errors = [
-            [max(0.0, v - low) for v, low in zip(values, lows, strict=True)],
-            [max(0.0, high - v) for v, high in zip(values, highs, strict=True)],
-        ]
-        axes.errorbar(values, range(len(names)), xerr=errors, fmt="o", capsize=4)
+        for at, score in enumerate(scores):
+            if score.value is not None and score.low is not None and score.high is not None:
+                error = [[max(0.0, score.value - score.low)], [max(0.0, score.high - score.value)]]
+                axes.errorbar([score.value], [at], xerr=error, fmt="o", capsize=4, color="#5b7ea6")
         axes.set(title=metric, yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
         axes.set_yticklabels(names if n == 1 else [""] * len(names))
         axes.grid(alpha=0.3)
@@ -65,8 +64,9 @@ def _distributions(found: Evaluation, spread: Mapping[str, Sequence[float]]) -> 
     for n, (name, values) in enumerate(spread.items(), 1):
         axes, score = figure.add_subplot(down, across, n), found.scores[name]
         axes.hist(values, bins=min(_BARS, max(5, len(values) // 5)), color="#5b7ea6")
-        axes.axvline(score.value, color="black")
-        axes.axvspan(score.low, score.high, color="black", alpha=0.15)
+        if score.value is not None and score.low is not None and score.high is not None:
+            axes.axvline(score.value, color="black")
+            axes.axvspan(score.low, score.high, color="black", alpha=0.15)
         axes.set(title=name, xlabel=score.unit, ylabel="samples")
     return figure
 

@@ -21,23 +21,24 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from taleward.core.errors import ConfigurationError
 from taleward.core.redact import redact
 from taleward.core.tale import Tale
+from taleward.core.verdict import Verdict
 from taleward.evaluation.described import described
 from taleward.evaluation.findings import Evaluation, Measured
+from taleward.evaluation.metrics import Metric, metrics_of
 from taleward.evaluation.recorder import DEFAULT_EXPERIMENT, store_uri
 from taleward.evaluation.report import write_files
-from taleward.evaluation.run_metrics import metrics_of
 from taleward.evaluation.run_store import check_mlflow, deliver, deliver_spooled
-from taleward.evaluation.sample import Sample
-from taleward.evaluation.scoring import Metric, score
+from taleward.evaluation.sample import Sample, as_samples
 from taleward.evaluation.spool import DEFAULT_SPOOL, Journal, locked, open_journal
+from taleward.moderation.judges.base import Judge
 
-System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[str | None]
+System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[str]
 """What can be evaluated: a Runnable or a function from inputs to an output, or the outputs themselves."""
 
 
 def evaluate(
     system: System,
-    dataset: Iterable[Sample | Mapping[str, Any]],
+    dataset: Iterable[Sample | Mapping[str, Any] | str],
     metrics: Iterable[Metric | str],
     *,
     name: str | None = None,
@@ -58,7 +59,8 @@ def evaluate(
 
     Args:
         system: A Runnable or a function from a sample's inputs to an output, or a list of outputs.
-        dataset: Samples, or their fields as mappings; a mapping without `inputs` is the inputs.
+        dataset: Samples, or their fields as mappings, see `Sample`. A judge gets the samples' outputs to judge, any
+            other system their inputs.
         metrics: What to measure: metrics, or names of Taleward's own.
         name: Of the run; by default what kind of system it is.
         params: More parameters of the run. With the system's own they tell one evaluation from another: a system that
@@ -73,16 +75,14 @@ def evaluate(
         spool: Where evaluations are kept until MLflow has them.
 
     Raises:
-        ConfigurationError: There is no sample or no metric, names are there twice, or every sample failed.
+        ConfigurationError: There is no sample or no metric, a name is there twice, a sample lacks what a metric needs,
+            or every sample failed.
         MissingExtra: MLflow is not installed.
     """
     check_mlflow()
-    rows, measures = samples_of(dataset), metrics_of(metrics)
-    names = [m.name for m in measures]
-    if not rows or not measures or len(set(names)) < len(names):
-        raise ConfigurationError(
-            f"an evaluation needs samples and metrics, each metric once; got {len(rows)} samples and {names}."
-        )
+    rows, measures = as_samples(dataset), metrics_of(metrics)
+    if not rows:
+        raise ConfigurationError("an evaluation needs at least one sample; the data set has none.")
     ask, about = _asked(system, rows)
     plan: dict[str, Any] = {
         "name": name or about["system"],
@@ -102,7 +102,8 @@ def evaluate(
             found = Evaluation.model_validate(journal.result)
         else:
             done, failed = _run(ask, rows, journal, concurrency, progress)
-            found = _measured(plan, [done[r.id] for r in rows if r.id in done], failed, measures, journal)
+            finished = [done.get(r.id) or r.model_copy(update={"error": failed[r.id]}) for r in rows]
+            found = _measured(plan, finished, failed, measures, journal)
             write_files(found, journal.files)
             journal.finish(found.model_dump(mode="json"))
         found = deliver(journal, found)
@@ -111,39 +112,19 @@ def evaluate(
     return found
 
 
-def samples_of(dataset: Iterable[Sample | Mapping[str, Any]]) -> list[Sample]:
-    """A data set's samples; those without an id are numbered from 1.
-
-    Raises:
-        ConfigurationError: A row is neither a sample nor a mapping, or an id is there twice.
-    """
-    rows = []
-    for number, row in enumerate(dataset, 1):
-        if isinstance(row, Sample):
-            rows.append(row)
-        elif isinstance(row, Mapping):
-            fields = dict(row) if "inputs" in row else {"inputs": dict(row)}
-            rows.append(Sample.model_validate({"id": str(number), **fields}))
-        else:
-            raise ConfigurationError(f"sample {number} is a {type(row).__name__}; taken: a Sample, or a mapping.")
-    ids = [row.id for row in rows]
-    twice = next((i for i in ids if ids.count(i) > 1), None) if len(set(ids)) < len(ids) else None
-    if twice is not None:
-        raise ConfigurationError(f"two samples have the id {twice!r}; each needs its own.")
-    return rows
-
-
 def _asked(system: System, rows: Sequence[Sample]) -> tuple[Callable[[Sample], Awaitable[Any]], dict[str, str]]:
     """How a sample is answered, and what by."""
+    if isinstance(system, Judge):
+        return (lambda sample: system.ainvoke(sample.text)), described(system)
     if isinstance(system, Runnable) or callable(system):
         runnable: Runnable[Any, Any] = system if isinstance(system, Runnable) else RunnableLambda(system)
-        return (lambda sample: runnable.ainvoke(sample.inputs)), described(system)
+        return (lambda sample: runnable.ainvoke(dict(sample.inputs))), described(system)
     if len(system) != len(rows):
         raise ConfigurationError(f"there are {len(system)} outputs for {len(rows)} samples; give one for each.")
     outputs = {row.id: output for row, output in zip(rows, system, strict=True)}
     digest = hashlib.sha256(json.dumps(list(system)).encode()).hexdigest()
 
-    async def given(sample: Sample) -> str | None:
+    async def given(sample: Sample) -> str:
         return outputs[sample.id]
 
     return given, {"system": "outputs", "outputs": digest[:12]}
@@ -201,17 +182,22 @@ def _run_async(work: Callable[[], Awaitable[None]]) -> None:
 async def _answered(ask: Callable[[Sample], Awaitable[Any]], row: Sample) -> Sample:
     begun = time.perf_counter()
     output = await ask(row)
-    fields: dict[str, Any] = {"latency_s": time.perf_counter() - begun}
+    latency = time.perf_counter() - begun
     match output:
         case Tale():
-            fields |= {"tale": output, "output": output.released_text}
+            return row.with_tale(output)
+        case Verdict():
+            return row.model_copy(update={"verdict": output, "latency_s": latency, "cost_usd": output.cost_usd})
         case BaseMessage():
-            fields["output"] = output.text
-        case str() | None:
-            fields["output"] = output
-        case _:
-            raise ConfigurationError(f"the system gave a {type(output).__name__}; taken: text, a message, a Tale.")
-    return row.model_copy(update=fields)
+            return row.model_copy(update={"output": output.text, "latency_s": latency, "tokens": _tokens(output)})
+        case str():
+            return row.model_copy(update={"output": output, "latency_s": latency})
+    raise ConfigurationError(f"the system gave a {type(output).__name__}; taken: text, a message, a Tale, a Verdict.")
+
+
+def _tokens(message: BaseMessage) -> int | None:
+    usage = getattr(message, "usage_metadata", None)
+    return None if usage is None else usage["output_tokens"]
 
 
 def _measured(
@@ -221,13 +207,15 @@ def _measured(
     metrics: Iterable[Metric],
     journal: Journal,
 ) -> Evaluation:
+    import numpy as np
+
     found = {}
     for metric in metrics:
         rows = metric.measure(samples)
         found[metric.name] = Measured(
-            score=score(metric, rows, resamples=plan["resamples"], seed=plan["seed"]),
-            values=tuple(metric.value(row) for row in rows),
-            statistics=tuple(tuple(map(float, row)) for row in rows),
+            score=metric.score_rows(rows, resamples=plan["resamples"], seed=plan["seed"]),
+            values=tuple(metric.sample_value(row) for row in rows),
+            statistics=tuple(tuple(row.tolist()) if np.isfinite(row).all() else () for row in rows),
         )
     return Evaluation.model_validate(
         {

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from math import nan
+from typing import Any
 
 from taleward.core.errors import ConfigurationError, MissingExtra
+from taleward.core.frozen import FrozenDict
+from taleward.evaluation.metrics.base import Mean, Metric
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.scoring import Metric
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 _WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "pass": 1.0, "fail": 0.0}
 
@@ -30,65 +28,53 @@ def as_scorer(metric: Metric) -> Any:
     except ImportError as error:
         raise MissingExtra("MLflow's scorers", "mlflow") from error
 
-    def measured(inputs: Any = None, outputs: Any = None, expectations: Any = None) -> float:
+    def measured(inputs: Any = None, outputs: Any = None, expectations: Any = None) -> float | None:
         expected = expectations or {}
         references = expected.get("references") or [r for r in [expected.get("expected_response")] if r is not None]
-        sample = Sample(id="1", inputs=inputs, output=outputs, references=tuple(references))
-        return metric.value(metric.measure([sample]).sum(0))
+        sample = Sample(id="1", inputs=FrozenDict(inputs), output=outputs, references=tuple(references))
+        return metric.sample_value(metric.measure([sample])[0])
 
     return scorer(measured, name=metric.name)
 
 
-class ScorerMetric:
+class ScorerMetric(Mean):
     """A scorer of MLflow as a metric: the mean of its values; yes, true and pass count 1, no, false and fail 0.
-
-    A sample for which it gives no value counts as none.
 
     Args:
         scorer: A built-in scorer, a judge, or what `@scorer` made.
-        unit: Of its values.
         higher_is_better: Which way is better; `None` where neither is.
     """
 
-    def __init__(
-        self, scorer: Callable[..., Any], *, unit: str = "share", higher_is_better: bool | None = True
-    ) -> None:
+    def __init__(self, scorer: Callable[..., Any], *, higher_is_better: bool | None = True) -> None:
         self._scorer = scorer
         self.name = str(getattr(scorer, "name", getattr(scorer, "__name__", "scorer")))
-        self.unit, self.higher_is_better = unit, higher_is_better
+        self.higher_is_better = higher_is_better
 
     @property
-    def signature(self) -> str:
+    def options(self) -> Mapping[str, object]:
         """The scorer's kind and MLflow's version."""
         import mlflow
 
-        return f"mlflow-scorer:{self.name}|kind={type(self._scorer).__name__}|mlflow={mlflow.__version__}"
+        return {"scorer": type(self._scorer).__name__, "mlflow": mlflow.__version__}
 
-    def measure(self, samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
-        """Value and 1 for each sample, or 0 and 0 where there is no value.
+    def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
+        """The value of each sample; NaN where the scorer gives none.
 
         Raises:
             ConfigurationError: The scorer gave something that is no number, yes or no.
         """
-        import numpy as np
+        return [self._value(sample) for sample in samples]
 
-        values = [self._value(sample) for sample in samples]
-        return np.array([(0.0, 0.0) if value is None else (value, 1.0) for value in values], float)
-
-    def value(self, statistics: npt.NDArray[np.float64]) -> float:
-        """The mean; 0 where no sample has a value."""
-        return float(statistics[0] / statistics[1]) if statistics[1] else 0.0
-
-    def _value(self, sample: Sample) -> float | None:
+    def _value(self, sample: Sample) -> float:
         expected: dict[str, Any] = {"references": list(sample.references)} if sample.references else {}
         if sample.references:
             expected["expected_response"] = sample.references[0]
-        given = {"inputs": sample.inputs, "outputs": sample.output, "expectations": expected}
+        given = {"inputs": dict(sample.inputs), "outputs": sample.output, "expectations": expected}
         run = getattr(self._scorer, "run", None) or self._scorer
         found = run(**given)
         found = getattr(found, "value", found)
         if found is None:
-            return None
+            return nan
         if isinstance(found, str) and found.strip().lower() in _WORDS:
             return _WORDS[found.strip().lower()]
         if isinstance(found, (bool, int, float)):

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from taleward.core.errors import BackendError, MissingExtra, UnknownName
 from taleward.core.redact import redact
+from taleward.core.verdict import Verdict
 from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.recorder import experiment_id, quiet, store_uri
 from taleward.evaluation.spool import DEFAULT_SPOOL, Busy, Journal, journals, locked
@@ -135,7 +136,8 @@ def figures(found: Evaluation) -> dict[str, float]:
     """All figures by name; a metric's interval beside it."""
     numbers = {"failed": float(len(found.failed))}
     for name, score in found.scores.items():
-        numbers |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+        parts = {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+        numbers |= {part: value for part, value in parts.items() if value is not None}
     return numbers
 
 
@@ -165,16 +167,20 @@ def _trace(evaluation: str, found: Evaluation, number: int) -> TraceData:
     sample = found.samples[number]
     scores = {name: m.values[number] for name, m in found.metrics.items()}
     if sample.tale is not None:
-        made = tale_trace(
-            sample.tale, sample.inputs if isinstance(sample.inputs, Mapping) else {"inputs": sample.inputs}
-        )
+        made = tale_trace(sample.tale, sample.inputs)
         root = replace(made.root, attributes={**made.root.attributes, "scores": scores})
         return TraceData(made.of, root, {**made.tags, "sample": sample.id})
     end = int(found.finished_at.timestamp() * 1e9)
     start = end - int((sample.latency_s or 0.0) * 1e9)
-    root = SpanData("sample", "CHAIN", start, end, sample.inputs, sample.output, {"scores": scores})
+    judged = () if sample.verdict is None else (_judged(sample.verdict, sample.output, start, end),)
+    told = sample.output if sample.error is None else {"error": sample.error}
+    root = SpanData("sample", "CHAIN", start, end, dict(sample.inputs), told, {"scores": scores}, judged)
     of = f"{evaluation} {sample.id}"
     return TraceData(of, root, {"sample": sample.id, "tale_id": TraceData(of, root, {}).id})
+
+
+def _judged(verdict: Verdict, text: str | None, start: int, end: int) -> SpanData:
+    return SpanData("judge", "EVALUATOR", start, end, text, verdict.model_dump(mode="json"))
 
 
 def _named(name: str) -> str:

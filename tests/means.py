@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
-
+from taleward.evaluation.metrics.base import Mean
 from taleward.evaluation.sample import Sample
 
 
-class Mean:
+class MeanOf(Mean):
     unit = "points"
 
     def __init__(
-        self, name: str, of: Callable[[Sample], float], *, better: bool | None = True, version: str = "1"
+        self, name: str, of: Callable[[Sample], float], *, better: bool | None = True, edition: str = "1"
     ) -> None:
-        self.name, self.of, self.higher_is_better, self.signature = name, of, better, f"mean:{name}|v={version}"
+        self.name, self.of, self.higher_is_better, self.edition = name, of, better, edition
 
-    def measure(self, samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
-        return np.array([[self.of(s), 1.0] for s in samples], float)
+    @property
+    def options(self) -> Mapping[str, object]:
+        return {"edition": self.edition}
 
-    def value(self, statistics: npt.NDArray[np.float64]) -> float:
-        return float(statistics[0] / statistics[1])
+    def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
+        return [self.of(s) for s in samples]
 
 
-def length() -> Mean:
-    return Mean("length", lambda s: len(s.output or ""))
+def size() -> MeanOf:
+    return MeanOf("size", lambda s: len(s.text))

@@ -16,7 +16,7 @@ from langchain_core.runnables import RunnableLambda
 
 import taleward as tw
 from fakes import FakeJudge, Writer
-from means import Mean, length
+from means import MeanOf, size
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.run import evaluate
 from taleward.evaluation.run_store import deliver_spooled, load_evaluation
@@ -48,22 +48,22 @@ def stored(uri: str, run_id: str) -> tuple[Any, list[Any]]:
 def test_an_evaluation_is_one_run_with_everything_in_it(uri: str, tmp_path: Path) -> None:
     import mlflow
 
-    found = evaluate(tell, ROWS, [length()], name="try", params={"prompt": "2"}, uri=uri, spool=tmp_path)
+    found = evaluate(tell, ROWS, [size()], name="try", params={"prompt": "2"}, uri=uri, spool=tmp_path)
     assert found.run_id is not None
     run, traces = stored(uri, found.run_id)
-    score = found.scores["length"]
+    score = found.scores["size"]
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == {"length": score.value, "length_low": score.low, "length_high": score.high, "failed": 0}
+    assert run.data.metrics == {"size": score.value, "size_low": score.low, "size_high": score.high, "failed": 0}
     assert score.value == sum(len(tell(r["inputs"])) for r in ROWS) / 12
-    assert score.low < score.value < score.high
+    assert score.low < score.value < score.high  # type: ignore[operator]
     assert (run.data.params["system"], run.data.params["prompt"], run.data.params["samples"]) == ("tell", "2", "12")
     assert {t.info.tags["sample"] for t in traces} == {r["id"] for r in ROWS}
     [root] = next(t for t in traces if t.info.tags["sample"] == "row 3").data.spans
     assert (root.inputs, root.outputs) == (ROWS[3]["inputs"], tell(ROWS[3]["inputs"]))
-    assert root.attributes["scores"] == {"length": len(root.outputs)}
+    assert root.attributes["scores"] == {"size": len(root.outputs)}
     client = mlflow.MlflowClient(tracking_uri=uri)
     table = json.loads(Path(client.download_artifacts(found.run_id, "samples.json")).read_text())
-    assert table["columns"] == ["id", "inputs", "output", "length"]
+    assert table["columns"] == ["id", "inputs", "output", "size"]
     assert len(table["data"]) == 12
     page = Path(client.download_artifacts(found.run_id, "report.html")).read_text()
     assert "&lt;script&gt;" in page
@@ -76,7 +76,7 @@ def test_an_evaluation_is_one_run_with_everything_in_it(uri: str, tmp_path: Path
 
 def test_tales_are_traced_with_their_verdicts(uri: str, tmp_path: Path) -> None:
     guard = tw.Guard(Writer("It was bad.", "A good fox.").runnable(), FakeJudge(), attempts=2)
-    revised = Mean("revised", lambda s: len(s.tale.attempts) - 1 if s.tale else 0, better=False)
+    revised = MeanOf("revised", lambda s: len(s.tale.attempts) - 1 if s.tale else 0, better=False)
     found = evaluate(guard, ROWS[:1], [revised], uri=uri, spool=tmp_path)
     assert found.params["judge.spec"] == "fake"
     assert found.scores["revised"].value == 1
@@ -92,31 +92,31 @@ def test_what_fails_is_told_and_the_rest_goes_on(uri: str, tmp_path: Path) -> No
             raise ValueError("nobody to tell of")
         return inputs["who"]
 
-    found = evaluate(RunnableLambda(fussy), ROWS, [length()], uri=uri, spool=tmp_path)
+    found = evaluate(RunnableLambda(fussy), ROWS, [size()], uri=uri, spool=tmp_path)
     assert dict(found.failed) == {f"row {n}": "ValueError: nobody to tell of" for n in (0, 4, 8)}
-    assert len(found.ids) == 9
-    assert found.scores["length"].n == 9
+    score = found.scores["size"]
+    assert (len(found.ids), score.n, score.left_out) == (12, 9, 3)
     assert stored(uri, str(found.run_id))[0].data.metrics["failed"] == 3
     with pytest.raises(ConfigurationError, match="all 3 samples failed; the first: ValueError: nobody"):
-        evaluate(fussy, [ROWS[0], ROWS[4], ROWS[8]], [length()], uri=uri, spool=tmp_path)
+        evaluate(fussy, [ROWS[0], ROWS[4], ROWS[8]], [size()], uri=uri, spool=tmp_path)
 
 
 def test_outputs_that_are_there_already_in_a_notebook(uri: str, tmp_path: Path) -> None:
     async def cell() -> Any:
-        return evaluate(["ab", "abcd"], ROWS[:2], [length()], uri=uri, spool=tmp_path)
+        return evaluate(["ab", "abcd"], ROWS[:2], [size()], uri=uri, spool=tmp_path)
 
-    assert asyncio.run(cell()).scores["length"].value == 3
+    assert asyncio.run(cell()).scores["size"].value == 3
     with pytest.raises(ConfigurationError, match="there are 1 outputs for 2 samples"):
-        evaluate(["ab"], ROWS[:2], [length()], uri=uri, spool=tmp_path)
+        evaluate(["ab"], ROWS[:2], [size()], uri=uri, spool=tmp_path)
     with pytest.raises(ConfigurationError, match="two samples have the id 'row 0'"):
-        evaluate(["ab", "c"], [ROWS[0], ROWS[0]], [length()], uri=uri, spool=tmp_path)
+        evaluate(["ab", "c"], [ROWS[0], ROWS[0]], [size()], uri=uri, spool=tmp_path)
 
 
 CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from means import length
+from means import size
 from taleward.evaluation.run import evaluate
 
 def tell(inputs):
@@ -125,8 +125,8 @@ def tell(inputs):
     time.sleep(0.002)
     return inputs["n"]
 
-rows = [{"n": str(n)} for n in range(300)]
-found = evaluate(tell, rows, [length()], name="killed", uri=sys.argv[2], spool=Path(sys.argv[3]), concurrency=4)
+rows = [{"inputs": {"n": str(n)}} for n in range(300)]
+found = evaluate(tell, rows, [size()], name="killed", uri=sys.argv[2], spool=Path(sys.argv[3]), concurrency=4)
 print(found.run_id)
 """
 
@@ -153,7 +153,7 @@ def test_a_killed_run_goes_on_where_it_was_and_keeps_no_sample_twice(uri: str, t
 def test_a_store_that_goes_away_gets_it_all_later(tmp_path: Path) -> None:
     store, away = tmp_path / "mlflow.db", tmp_path / "away.db"
     uri, spool = f"sqlite:///{store}", tmp_path / "spool"
-    assert evaluate(tell, ROWS, [length()], name="first", uri=uri, spool=spool).run_id
+    assert evaluate(tell, ROWS, [size()], name="first", uri=uri, spool=spool).run_id
 
     asked = []
 
@@ -164,7 +164,7 @@ def test_a_store_that_goes_away_gets_it_all_later(tmp_path: Path) -> None:
             store.mkdir()  # no file can be opened there
         return tell(inputs)
 
-    found = evaluate(cut_off, ROWS, [length()], name="cut off", uri=uri, spool=spool, concurrency=1)
+    found = evaluate(cut_off, ROWS, [size()], name="cut off", uri=uri, spool=spool, concurrency=1)
     assert found.run_id is None
     assert found.undelivered is not None
     assert len(found.samples) == 12
@@ -175,7 +175,7 @@ def test_a_store_that_goes_away_gets_it_all_later(tmp_path: Path) -> None:
     [delivered] = deliver_spooled(spool)
     run, traces = stored(uri, str(delivered.run_id))
     assert (run.info.status, run.info.run_name, len(traces)) == ("FINISHED", "cut off", 12)
-    assert run.data.metrics["length"] == found.scores["length"].value
+    assert run.data.metrics["size"] == found.scores["size"].value
     assert journals(spool) == []
 
 
@@ -187,7 +187,7 @@ def test_delivering_twice_keeps_one(uri: str, tmp_path: Path, monkeypatch: pytes
 
     with monkeypatch.context() as broken:
         broken.setattr(run_store, "_check", dies)  # all is written, and the answer is lost
-        assert evaluate(tell, ROWS, [length()], name="twice", uri=uri, spool=tmp_path).run_id is None
+        assert evaluate(tell, ROWS, [size()], name="twice", uri=uri, spool=tmp_path).run_id is None
     [again] = deliver_spooled(tmp_path)
     _, traces = stored(uri, str(again.run_id))
     assert len(traces) == 12
@@ -196,4 +196,4 @@ def test_delivering_twice_keeps_one(uri: str, tmp_path: Path, monkeypatch: pytes
     client = mlflow.MlflowClient(tracking_uri=uri)
     where = client.get_experiment_by_name("taleward").experiment_id
     assert len(client.search_runs([where], "attributes.run_name = 'twice'")) == 1
-    assert len(client.get_metric_history(again.run_id, "length")) == 1
+    assert len(client.get_metric_history(again.run_id, "size")) == 1
