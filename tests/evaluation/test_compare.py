@@ -109,7 +109,7 @@ def test_scorers_both_ways(uri: str, tmp_path: Path) -> None:
     assert found.scores["kind"].value == 0.5
     assert mlflow.__version__ in found.scores["kind"].signature
     with pytest.raises(ConfigurationError, match="gave 'maybe' for sample '1'"):
-        ScorerMetric(scorer(lambda: "maybe", name="odd")).measure([Sample(id="1")])
+        ScorerMetric(scorer(lambda: "maybe", name="odd")).measure([Sample(id="1", output="a")])
 
 
 def test_templates_in_the_prompt_registry(uri: str, values: dict[str, str]) -> None:
