@@ -97,6 +97,26 @@ def export(
 
 
 @feedback_app.command()
+def agreement(
+    by: Annotated[str, typer.Option(help="day, week, month or all.")] = "week",
+    uri: Uri = None,
+    experiment: Experiment = "taleward",
+    folder: Folder = _FOLDER,
+) -> None:
+    """How far the judge and people agree, over time."""
+    from taleward.cli.show import say
+    from taleward.cli.show_feedback import show_agreement
+    from taleward.evaluation.feedback_agreement import PERIODS, judge_agreement
+
+    if by not in PERIODS:
+        raise UnknownName("period", by, PERIODS)
+    found = judge_agreement(_store(uri, folder, experiment), by=by)
+    if not found:
+        return say("nobody has said of a judged tale if it is kid-friendly; begin with: taleward feedback")
+    return show_agreement(found)
+
+
+@feedback_app.command()
 def withdraw(
     tale: Annotated[str, typer.Argument(help="The tale's id.")],
     person: Person = None,

@@ -11,7 +11,9 @@ from rich.text import Text
 
 from taleward.cli.show import plain, show_verdict
 from taleward.evaluation.feedback import Feedback
+from taleward.evaluation.feedback_agreement import Agreement
 from taleward.evaluation.feedback_store import Change, Told
+from taleward.evaluation.report import interval_of, number
 
 _out = Console(highlight=False)
 
@@ -56,3 +58,14 @@ def show_history(changes: Iterable[Change]) -> None:
         cells = (f"{c.at:%Y-%m-%d %H:%M:%S}", c.person, c.field, answer, "yes" if c.holds else "no")
         table.add_row(*(Text(plain(cell)) for cell in cells))
     _out.print(table)
+
+
+def show_agreement(found: Iterable[Agreement]) -> None:
+    """A row for each period."""
+    table = Table("tales of", "tales", "answers", "kappa", "agreed", "let through", title="95 % intervals in brackets")
+    for a in found:
+        through = "-" if a.let_through is None else f"{a.let_through:.0%}"
+        kappa = f"{number(a.kappa.value)} {interval_of(a.kappa)}"
+        table.add_row(a.period, str(a.tales), str(a.answers), kappa, f"{a.agreed:.0%}", through)
+    _out.print(table)
+    _out.print(Text("let through: of the answers that say not kid-friendly, those on tales that the judge passed"))

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from taleward.core.verdict import Finding, Passage, Verdict
     from taleward.evaluation.compare import compare
     from taleward.evaluation.feedback import Feedback, MarkedSpan, pseudonym
+    from taleward.evaluation.feedback_agreement import judge_agreement
     from taleward.evaluation.feedback_store import FeedbackStore, record_feedback
     from taleward.evaluation.feedback_widget import FeedbackWidget
     from taleward.evaluation.findings import Evaluation
@@ -150,6 +151,7 @@ __all__ = [
     "fit_calibration",
     "fit_zone",
     "judge",
+    "judge_agreement",
     "judge_bench",
     "load_calibration",
     "load_evaluation",
@@ -197,6 +199,7 @@ _HOMES = {
     "core.verdict": ("Finding", "Passage", "Verdict"),
     "evaluation.compare": ("compare",),
     "evaluation.feedback": ("Feedback", "MarkedSpan", "pseudonym"),
+    "evaluation.feedback_agreement": ("judge_agreement",),
     "evaluation.feedback_store": ("FeedbackStore", "record_feedback"),
     "evaluation.feedback_widget": ("FeedbackWidget",),
     "evaluation.findings": ("Evaluation",),

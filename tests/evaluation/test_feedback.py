@@ -194,3 +194,16 @@ def test_exports_feed_calibration_and_training(
     assert write_rows(held, tmp_path / "all.parquet") == 3
     assert pyarrow.parquet.read_table(tmp_path / "all.parquet").to_pylist()[0]["text"] == "A kind fox."
     assert [Feedback.model_validate({k: v for k, v in r.items() if k not in ("text", "spans")}) for r in held]
+
+
+def test_agreement_of_judge_and_people(store: FeedbackStore, request: pytest.FixtureRequest) -> None:
+    here = request.node.name
+    for draft, friendly in (("bad", False), ("bad", False), ("good", True), ("good", True), ("good", False)):
+        store.record(tell(store, here, draft).id, person="anna", kid_friendly=friendly)
+    [found] = tw.judge_agreement(store, by="all")
+    assert (found.tales, found.answers, found.agreed, found.let_through) == (5, 5, 0.8, 1 / 3)
+    # By hand: agreed 0.8; by chance 3/5 * 2/5 + 2/5 * 3/5 = 0.48; (0.8 - 0.48) / (1 - 0.48).
+    assert found.kappa.value == pytest.approx(0.32 / 0.52)
+    assert found.kappa.low <= found.kappa.value <= found.kappa.high  # type: ignore[operator]
+    done = CliRunner().invoke(app, ["feedback", "agreement", "--uri", store.uri, "--experiment", here])
+    assert "80%" in done.output, done.output
