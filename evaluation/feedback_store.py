@@ -97,7 +97,7 @@ class FeedbackStore:
             from mlflow.tracing.client import TracingClient
         except ImportError as error:
             raise MissingExtra("keeping feedback", "mlflow") from error
-        self.uri = uri or store_uri(Path(".taleward"))
+        self.uri = uri or store_uri()
         with quiet():
             self._client = mlflow.MlflowClient(tracking_uri=self.uri)
             self._where = experiment_id(self._client, self.uri, experiment)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from taleward.chains.template import Template, Variable, load_template
@@ -96,5 +95,5 @@ def _client(uri: str | None) -> Any:
         import mlflow
     except ImportError as error:
         raise MissingExtra("the prompt registry", "mlflow") from error
-    place = uri or store_uri(Path(".taleward"))
+    place = uri or store_uri()
     return mlflow.MlflowClient(tracking_uri=place, registry_uri=place)

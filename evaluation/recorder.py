@@ -18,7 +18,7 @@ DEFAULT_EXPERIMENT = "taleward"
 _lock = threading.Lock()
 
 
-def store_uri(folder: Path) -> str:
+def store_uri(folder: Path = Path(".taleward")) -> str:
     """The tracking URI of the SQLite store in a project's folder; the folder is made when it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{(folder / 'mlflow.db').resolve()}"

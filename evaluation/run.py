@@ -90,7 +90,7 @@ def evaluate(
         "metrics": {m.name: m.signature for m in measures},
         "data": hashlib.sha256("".join(row.model_dump_json() for row in rows).encode()).hexdigest(),
         "total": len(rows),
-        "uri": uri or store_uri(Path(".taleward")),
+        "uri": uri or store_uri(),
         "experiment": experiment,
         "resamples": resamples,
         "seed": seed,

@@ -93,7 +93,7 @@ def load_evaluation(run_id: str, uri: str | None = None) -> Evaluation:
     check_mlflow()
     import mlflow
 
-    client = mlflow.MlflowClient(tracking_uri=uri or store_uri(Path(".taleward")))
+    client = mlflow.MlflowClient(tracking_uri=uri or store_uri())
     with quiet(), _settings(), tempfile.TemporaryDirectory() as folder:
         try:
             file = client.download_artifacts(run_id, FOUND, folder)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from taleward.evaluation.gates import Gate, check_gates, load_gates
     from taleward.evaluation.judge_bench import judge_bench
     from taleward.evaluation.prompts import register_template, registered_template
-    from taleward.evaluation.recorder import MlflowRecorder
+    from taleward.evaluation.recorder import MlflowRecorder, store_uri
     from taleward.evaluation.run import evaluate
     from taleward.evaluation.run_scorers import ScorerMetric, as_scorer
     from taleward.evaluation.run_store import load_evaluation
@@ -164,6 +164,7 @@ __all__ = [
     "record_feedback",
     "register_template",
     "registered_template",
+    "store_uri",
     "template_names",
 ]
 
@@ -206,7 +207,7 @@ _HOMES = {
     "evaluation.gates": ("Gate", "check_gates", "load_gates"),
     "evaluation.judge_bench": ("judge_bench",),
     "evaluation.prompts": ("register_template", "registered_template"),
-    "evaluation.recorder": ("MlflowRecorder",),
+    "evaluation.recorder": ("MlflowRecorder", "store_uri"),
     "evaluation.run": ("evaluate",),
     "evaluation.run_scorers": ("ScorerMetric", "as_scorer"),
     "evaluation.run_store": ("load_evaluation",),
