@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.panel import Panel
@@ -17,6 +18,9 @@ from taleward.core.events import DoneEvent, Event, RetractionEvent, RevisionEven
 from taleward.core.redact import redact
 from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Finding, Verdict
+
+if TYPE_CHECKING:
+    from taleward.agents.router import Routed, TurnEvent
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -74,6 +78,19 @@ def show_stream(events: Iterable[Event]) -> Tale:
     return tale
 
 
+def show_turn(event: TurnEvent) -> Routed | None:
+    """A piece of a conversation's answer as it comes; at its end what became of the turn."""
+    if isinstance(event, TextEvent):
+        _out.out(plain(event.text), end="", highlight=False)
+    elif isinstance(event, RetractionEvent):
+        _out.print("\n")
+        warn("please forget the text above: as a whole it was not released")
+    else:
+        _out.print()
+        return event.routed
+    return None
+
+
 def show_tale(tale: Tale) -> None:
     """The released text or the refusal, then the verdict and where the tale comes from."""
     if tale.refusal:
@@ -94,13 +111,22 @@ def show_verdict(verdict: Verdict, text: str) -> None:
     _findings(verdict.findings)
 
 
-def show_models(found: Iterable[Found]) -> None:
-    """What can be used here, and why not the rest."""
-    table = Table("spec", "what", "usable", "about")
+def show_models(found: Iterable[Found], devices: Iterable[str]) -> None:
+    """What can be used here, and why not the rest; what it runs on."""
+    table = Table("spec", "what", "usable", "parameters", "context")
+    table.add_column("about", overflow="fold")
     for row in found:
         usable = Text("yes", style="green") if row.usable else Text("no", style="red")
-        table.add_row(Text(row.spec), Text(row.kind), usable, Text(row.about))
-    _out.print(table)
+        about = "\n".join(part for part in (row.about, row.folder) if part)
+        sizes = (_parameters(row.parameters), f"{row.context:,}" if row.context else "")
+        table.add_row(Text(row.spec), Text(row.kind), usable, *sizes, Text(about))
+    _out.print(table, Text(f"devices: {', '.join(devices)}"))
+
+
+def _parameters(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f"{count / 1e9:.1f} G" if count >= 1e9 else f"{count / 1e6:.1f} M"
 
 
 def show_templates(templates: Iterable[Template]) -> None:

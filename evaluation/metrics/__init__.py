@@ -13,6 +13,12 @@ from taleward.evaluation.metrics.base import Metric, Score
 __all__ = ["METRICS", "Metric", "Score", "metric", "metric_names", "metrics_of"]
 
 METRICS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "bleu": ("bleu.Bleu", {}),
+    "chrf": ("chrf.ChrF", {}),
+    "rouge1": ("rouge.Rouge", {"kind": "rouge1"}),
+    "rouge2": ("rouge.Rouge", {"kind": "rouge2"}),
+    "rougeL": ("rouge.Rouge", {"kind": "rougeL"}),
+    "rougeLsum": ("rouge.Rouge", {"kind": "rougeLsum"}),
     "characters": ("length.Length", {"of": "characters"}),
     "words": ("length.Length", {"of": "words"}),
     "judge_pass_rate": ("judged.JudgePassRate", {}),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import Frozen
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.statistics import bootstrap
+from taleward.evaluation.resampling import bootstrap
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,11 +10,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taleward.agents.chat import Chat
+    from taleward.agents.constrained import ConstrainedWay
+    from taleward.agents.keeping import Budget
     from taleward.agents.middleware import GuardMiddleware
+    from taleward.agents.router import Routed, Router
+    from taleward.agents.routes import Routes, load_routes
+    from taleward.agents.semantic import SemanticWay
+    from taleward.agents.threads import Threads
+    from taleward.agents.tools import Toolbox, tools
     from taleward.backends.chat import chat_model
+    from taleward.backends.classifier import Classifier, classifier
+    from taleward.backends.decision_model import decision_model
     from taleward.backends.embeddings import embeddings
+    from taleward.backends.questions import Answered, Choice, Scale, YesNo
+    from taleward.backends.text_model import TextModel, text_model
+    from taleward.chains.classification import Classification
+    from taleward.chains.faithfulness import FaithfulnessCheck
+    from taleward.chains.few_shot import FewShotClassifier
     from taleward.chains.story import StoryChain
+    from taleward.chains.summarize import Summarizer
+    from taleward.chains.summary import Faithfulness, Summary
+    from taleward.chains.summary_guard import JudgedSummary, SummaryGuard
+    from taleward.chains.task import LabelTask, SummaryTask, load_task, task_names
     from taleward.chains.template import Template, load_template, template_names
+    from taleward.chains.zero_shot import ZeroShotClassifier
     from taleward.core.errors import (
         BackendError,
         ConfigurationError,
@@ -80,19 +100,26 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AnswerCache",
+    "Answered",
     "Attempt",
     "BackendError",
     "Band",
     "BestOf",
+    "Budget",
     "CachedChat",
     "CachedEmbeddings",
     "CachedJudge",
     "Calibration",
     "Cascade",
     "Category",
+    "Chat",
+    "Choice",
     "ChromaStore",
+    "Classification",
+    "Classifier",
     "Columns",
     "ConfigurationError",
+    "ConstrainedWay",
     "Decision",
     "DoneEvent",
     "Ensemble",
@@ -100,9 +127,12 @@ __all__ = [
     "Event",
     "ExampleRetriever",
     "FaissStore",
+    "Faithfulness",
+    "FaithfulnessCheck",
     "Feedback",
     "FeedbackStore",
     "FeedbackWidget",
+    "FewShotClassifier",
     "Finding",
     "Gate",
     "Guard",
@@ -112,6 +142,8 @@ __all__ = [
     "InvalidFile",
     "InvalidInputs",
     "Judge",
+    "JudgedSummary",
+    "LabelTask",
     "Lineage",
     "MarkedSpan",
     "MissingExtra",
@@ -125,26 +157,42 @@ __all__ = [
     "Refused",
     "RetractionEvent",
     "RevisionEvent",
+    "Routed",
+    "Router",
+    "Routes",
     "Sample",
+    "Scale",
     "ScorerMetric",
     "SemanticAnswerCache",
+    "SemanticWay",
     "StoryChain",
+    "Summarizer",
+    "Summary",
+    "SummaryGuard",
+    "SummaryTask",
     "Tale",
     "TaleMemory",
     "TalewardError",
     "Target",
     "Template",
     "TextEvent",
+    "TextModel",
+    "Threads",
+    "Toolbox",
     "UnknownName",
     "Verdict",
     "VerdictCache",
     "VerdictEvent",
+    "YesNo",
+    "ZeroShotClassifier",
     "Zone",
     "as_scorer",
     "chat_model",
     "check_gates",
+    "classifier",
     "compare",
     "convert_langchain_faiss",
+    "decision_model",
     "embeddings",
     "evaluate",
     "evidence",
@@ -157,6 +205,8 @@ __all__ = [
     "load_evaluation",
     "load_gates",
     "load_policy",
+    "load_routes",
+    "load_task",
     "load_template",
     "policy_names",
     "pseudonym",
@@ -165,15 +215,38 @@ __all__ = [
     "register_template",
     "registered_template",
     "store_uri",
+    "task_names",
     "template_names",
+    "text_model",
+    "tools",
 ]
 
 _HOMES = {
+    "agents.chat": ("Chat",),
+    "agents.constrained": ("ConstrainedWay",),
+    "agents.keeping": ("Budget",),
     "agents.middleware": ("GuardMiddleware",),
+    "agents.router": ("Routed", "Router"),
+    "agents.routes": ("Routes", "load_routes"),
+    "agents.semantic": ("SemanticWay",),
+    "agents.threads": ("Threads",),
+    "agents.tools": ("Toolbox", "tools"),
     "backends.chat": ("chat_model",),
+    "backends.classifier": ("Classifier", "classifier"),
+    "backends.decision_model": ("decision_model",),
     "backends.embeddings": ("embeddings",),
+    "backends.questions": ("Answered", "Choice", "Scale", "YesNo"),
+    "backends.text_model": ("TextModel", "text_model"),
+    "chains.classification": ("Classification",),
+    "chains.faithfulness": ("FaithfulnessCheck",),
+    "chains.few_shot": ("FewShotClassifier",),
     "chains.story": ("StoryChain",),
+    "chains.summarize": ("Summarizer",),
+    "chains.summary": ("Faithfulness", "Summary"),
+    "chains.summary_guard": ("JudgedSummary", "SummaryGuard"),
+    "chains.task": ("LabelTask", "SummaryTask", "load_task", "task_names"),
     "chains.template": ("Template", "load_template", "template_names"),
+    "chains.zero_shot": ("ZeroShotClassifier",),
     "core.errors": (
         "BackendError",
         "ConfigurationError",
