@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from taleward.cli.chat import chat
 from taleward.cli.evaluate import compare, evaluate
 from taleward.cli.feedback import feedback_app
-from taleward.cli.chat import chat
 from taleward.cli.judge_bench import calibrate, judge_bench
 from taleward.cli.policy import policy as policy_app
 from taleward.cli.read import read_text

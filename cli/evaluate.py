@@ -24,7 +24,9 @@ _METRICS = ["judge_pass_rate", "refusal_rate", "revision_rate", "words", "latenc
 
 
 def evaluate(
-    data: Annotated[Path | None, typer.Argument(help="Samples: JSON lines or CSV.")] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="Samples: CSV, JSON lines, Parquet, mlflow:NAME, or stories, passages.")
+    ] = None,
     metric: Annotated[list[str] | None, typer.Option(help="A metric's name; may be given again.")] = None,
     outputs: Annotated[
         bool, typer.Option("--outputs", help="Measure the outputs in the data; nothing is run.")
@@ -65,15 +67,15 @@ def evaluate(
         raise typer.BadParameter("give a data set, or --deliver")
     from taleward.cli.show import warn
     from taleward.cli.show_evaluation import show_evaluation, show_gates
+    from taleward.evaluation.datasets import load_dataset
     from taleward.evaluation.gates import check_gates, load_gates
     from taleward.evaluation.run import evaluate as run
-    from taleward.evaluation.run_data import read_samples
     from taleward.evaluation.run_store import load_evaluation
 
     # Wrong files end here, before any model is loaded.
     wanted = load_gates(gates) if gate and (gates.exists() or baseline is None) else ()
     before = None if baseline is None else load_evaluation(baseline, place)
-    samples = read_samples(data)
+    samples = load_dataset(data)
     if outputs:
         missing = [s.id for s in samples if s.output is None]
         if missing:
@@ -87,7 +89,7 @@ def evaluate(
         system,
         samples,
         metric or _METRICS,
-        name=name or (data.stem if outputs else model),
+        name=name or (samples.name if outputs else model),
         concurrency=concurrency,
         resume=not fresh,
         uri=place,

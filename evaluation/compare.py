@@ -14,9 +14,9 @@ from taleward.evaluation.metrics import metric as known_metric
 from taleward.evaluation.metrics.base import Mean, Metric, Score
 from taleward.evaluation.report import image_html, interval_of, number, page_html, table_html
 from taleward.evaluation.report_plots import comparison_plot
+from taleward.evaluation.resampling import PairedTest, paired_test
 from taleward.evaluation.run_store import load_evaluation
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.statistics import PairedTest, paired_test
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from taleward.core.errors import MissingExtra
 from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.metrics.base import Score
+from taleward.moderation import metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _INCH = (4.0, 2.6)
 _ACROSS = 3
 _BARS = 30
+_PLAIN = ("pass", "fail")
 
 
 def evaluation_plots(found: Evaluation) -> dict[str, Figure]:
@@ -30,6 +32,7 @@ def evaluation_plots(found: Evaluation) -> dict[str, Figure]:
     spread = {name: values for name, values in spread.items() if len(set(values)) > 1}
     if spread:
         plots["distributions.png"] = _distributions(found, spread)
+    plots |= _judged(found)
     verdicts = [a.verdict for s in found.samples if s.tale for a in s.tale.attempts]
     counts = Counter(c for v in verdicts if not v.passed for c in v.categories)
     if counts:
@@ -69,6 +72,29 @@ def _distributions(found: Evaluation, spread: Mapping[str, Sequence[float]]) -> 
             axes.axvspan(score.low, score.high, color="black", alpha=0.15)
         axes.set(title=name, xlabel=score.unit, ylabel="samples")
     return figure
+
+
+def _judged(found: Evaluation) -> dict[str, Figure]:
+    """Of verdicts on samples labelled `pass` or `fail`: how well scores tell them apart, and how true they are."""
+    labelled = [(s.label == "fail", s.verdict) for s in found.samples if s.label in ("pass", "fail") and s.verdict]
+    if len({harmful for harmful, _ in labelled}) < 2:
+        return {}
+    # Without a plain answer a text is not released, at no threshold.
+    scores = [max(v.scores.values(), default=1.0) if v.outcome in _PLAIN else 1.0 for _, v in labelled]
+    truth = [harmful for harmful, _ in labelled]
+    bins = metrics.reliability(truth, scores)
+    precision, recall = metrics.precision_recall(truth, scores)
+    curve, diagram = _figure((5.0, 5.0)), _figure((5.0, 5.0))
+    axes = curve.add_subplot()
+    area = metrics.average_precision(truth, scores)
+    axes.step(recall, precision, where="pre", color="#5b7ea6")
+    axes.set(title=f"average precision {area:.3f}", xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axes = diagram.add_subplot()
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    axes.plot([b.score for b in bins], [b.harmful for b in bins], marker="o", color="#5b7ea6")
+    title = f"calibration error {metrics.ece(bins):.3f}"
+    axes.set(title=title, xlabel="highest score", ylabel="share labelled fail", xlim=(0, 1), ylim=(0, 1.02))
+    return {"precision-recall.png": curve, "reliability.png": diagram}
 
 
 def _bars(counts: Mapping[str, int], title: str) -> Figure:

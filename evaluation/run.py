@@ -22,13 +22,14 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.redact import redact
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
+from taleward.evaluation.datasets import Dataset, load_dataset
 from taleward.evaluation.described import described
 from taleward.evaluation.findings import Evaluation, Measured
 from taleward.evaluation.metrics import Metric, metrics_of
 from taleward.evaluation.recorder import DEFAULT_EXPERIMENT, store_uri
 from taleward.evaluation.report import write_files
 from taleward.evaluation.run_store import check_mlflow, deliver, deliver_spooled
-from taleward.evaluation.sample import Sample, as_samples
+from taleward.evaluation.sample import Sample
 from taleward.evaluation.spool import DEFAULT_SPOOL, Journal, locked, open_journal
 from taleward.moderation.judges.base import Judge
 
@@ -38,7 +39,7 @@ System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[str]
 
 def evaluate(
     system: System,
-    dataset: Iterable[Sample | Mapping[str, Any] | str],
+    dataset: str | Path | Iterable[Sample | Mapping[str, Any]] | Any,
     metrics: Iterable[Metric | str],
     *,
     name: str | None = None,
@@ -59,8 +60,8 @@ def evaluate(
 
     Args:
         system: A Runnable or a function from a sample's inputs to an output, or a list of outputs.
-        dataset: Samples, or their fields as mappings, see `Sample`. A judge gets the samples' outputs to judge, any
-            other system their inputs.
+        dataset: What `load_dataset` takes: a file, rows, samples, an MLflow data set. A judge gets the samples'
+            outputs to judge, any other system their inputs.
         metrics: What to measure: metrics, or names of Taleward's own.
         name: Of the run; by default what kind of system it is.
         params: More parameters of the run. With the system's own they tell one evaluation from another: a system that
@@ -80,7 +81,8 @@ def evaluate(
         MissingExtra: MLflow is not installed.
     """
     check_mlflow()
-    rows, measures = as_samples(dataset), metrics_of(metrics)
+    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+    rows, measures = data.samples, metrics_of(metrics)
     if not rows:
         raise ConfigurationError("an evaluation needs at least one sample; the data set has none.")
     ask, about = _asked(system, rows)
@@ -88,7 +90,8 @@ def evaluate(
         "name": name or about["system"],
         "params": {**about, **(params or {})},
         "metrics": {m.name: m.signature for m in measures},
-        "data": hashlib.sha256("".join(row.model_dump_json() for row in rows).encode()).hexdigest(),
+        "dataset": data.name,
+        "data": data.sha256,
         "total": len(rows),
         "uri": uri or store_uri(),
         "experiment": experiment,

@@ -117,6 +117,8 @@ def _write(journal: Journal, found: Evaluation) -> str:
         tags = {_TAG: plan["id"], "taleward.kind": "evaluation"}
         run_id = str(client.create_run(where, begun, tags, plan["name"]).info.run_id)
     params = {**plan["params"], "data": plan["data"][:12], "samples": str(len(found.ids)), "taleward": plan["taleward"]}
+    data = mlflow.entities.Dataset(plan["dataset"], plan["data"][:12], "taleward", plan["dataset"])
+    client.log_inputs(run_id, [mlflow.entities.DatasetInput(data)])
     held = [Param(_named(name), value[:_LONGEST]) for name, value in params.items()]
     for at in range(0, len(held), _MOST):
         client.log_batch(run_id, params=held[at : at + _MOST])

@@ -17,7 +17,7 @@ from langchain_core.runnables import RunnableLambda
 import taleward as tw
 from fakes import FakeJudge, Writer
 from means import MeanOf, size
-from taleward.core.errors import ConfigurationError
+from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.evaluation.run import evaluate
 from taleward.evaluation.run_store import deliver_spooled, load_evaluation
 from taleward.evaluation.spool import journals
@@ -86,6 +86,18 @@ def test_tales_are_traced_with_their_verdicts(uri: str, tmp_path: Path) -> None:
     assert trace.info.tags["tale_id"] == found.samples[0].tale.id  # type: ignore[union-attr]
 
 
+def test_a_judge_on_labelled_texts_gets_its_curves(uri: str, tmp_path: Path) -> None:
+    import mlflow
+
+    texts = [("fine", "pass"), ("bad", "fail"), ("so bad", "fail"), ("dull", "pass")]
+    found = evaluate(
+        FakeJudge(), [{"output": t, "label": label} for t, label in texts], ["judge_pass_rate"], uri=uri, spool=tmp_path
+    )
+    assert found.scores["judge_pass_rate"].value == 0.5
+    plots = mlflow.MlflowClient(tracking_uri=uri).list_artifacts(found.run_id, "plots")
+    assert {"plots/precision-recall.png", "plots/reliability.png"} <= {p.path for p in plots}
+
+
 def test_what_fails_is_told_and_the_rest_goes_on(uri: str, tmp_path: Path) -> None:
     async def fussy(inputs: dict[str, str]) -> str:
         if inputs["who"] == "":
@@ -108,7 +120,7 @@ def test_outputs_that_are_there_already_in_a_notebook(uri: str, tmp_path: Path) 
     assert asyncio.run(cell()).scores["size"].value == 3
     with pytest.raises(ConfigurationError, match="there are 1 outputs for 2 samples"):
         evaluate(["ab"], ROWS[:2], [size()], uri=uri, spool=tmp_path)
-    with pytest.raises(ConfigurationError, match="two samples have the id 'row 0'"):
+    with pytest.raises(InvalidFile, match="the id .row 0. is there already"):
         evaluate(["ab", "c"], [ROWS[0], ROWS[0]], [size()], uri=uri, spool=tmp_path)
 
 
