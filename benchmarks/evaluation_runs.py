@@ -33,7 +33,7 @@ def measure(quick: bool) -> Iterator[Row]:
     ours = _child("ours", _ROWS, {})
     peers = [
         ("mlflow.genai.evaluate, defaults", _child("peer", _PEER_ROWS[quick], {})),
-        ("mlflow.genai.evaluate, no rate limit, 4 workers", _child("peer", _PEER_ROWS[quick] * 4, _UNLIMITED)),
+        ("mlflow.genai.evaluate, no rate limit, 4 workers", _child("peer", _PEER_ROWS[quick] * 2, _UNLIMITED)),
     ]
     for name, peer in peers:
         speed, other = (found["asked"] / found["seconds"] for found in (ours, peer))

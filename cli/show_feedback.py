@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from taleward.cli.show import plain, show_verdict
@@ -30,7 +30,8 @@ def show_told(tale: Told, which: str) -> None:
 
 def show_feedback(tale: Told, said: Iterable[Feedback]) -> None:
     """A row for each person."""
-    table = Table("person", "rating", "kid-friendly", "against it", "marked", "comment", "when")
+    heads = ("person", "rating", "kid-friendly", "against it", "marked", "comment", "when")
+    table = Table(*(Column(head, overflow="fold") for head in heads))
     for f in said:
         marks = ", ".join(
             repr(tale.text[s.start : s.end]) + (f" ({s.category})" if s.category else "") for s in f.spans or ()
