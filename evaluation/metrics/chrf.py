@@ -53,7 +53,7 @@ class ChrF(Metric):
         return rows
 
     def value(self, total: Floats) -> Floats:
-        """The F-score of summed statistics: that of the mean precision and recall over the orders that both sides have."""
+        """The F-score of summed statistics, of the mean precision and recall over the orders that both sides have."""
         output, reference, matches = total[..., 0::3], total[..., 1::3], total[..., 2::3]
         both = (output > 0) & (reference > 0)
         orders = both.sum(axis=-1)

@@ -1,8 +1,8 @@
 """ROUGE (Lin 2004) with the numbers of the package rouge-score, by a faster way.
 
 The longest common subsequence comes from bit vectors (Hyyrö 2004): one addition of long integers does a whole row of
-the usual table. Row i is an integer whose bit j is 0 where the length rises from column j to column j + 1, so that a length
-in the table is a count of zeros.
+the usual table. Row i is an integer whose bit j is 0 where the length rises from column j to column j + 1, so that a
+length in the table is a count of zeros.
 """
 
 from __future__ import annotations
