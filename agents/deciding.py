@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from langchain_core.tools import BaseTool
 from taleward.agents.choosing import Choice, Request, Tried, Way
 from taleward.agents.tools.base import NeedsMore, TaleTool
 from taleward.core.frozen import FrozenDict
+from taleward.moderation.callbacks import without_listeners
 
 _SURE = 0.8
 _FIRST = re.compile(r"^\W*(?:the )?(?:first|former|one|1)\b", re.IGNORECASE)
@@ -47,7 +49,8 @@ class Decider:
         if picked := _picked(text, options):
             return self._called(Tried(way="answer", found="tool", tool=picked), request, ())
         for way in self._ways:
-            found = await way.ainvoke(request, config)
+            # In a task, whose context is its own: what a way's model says is not judged yet, and nobody may listen.
+            found = await asyncio.create_task(_unheard(way, request, config or {}))
             tried.append(found)
             if asked and len(options) == 1 and not _sure(found):
                 return self._called(Tried(way=way.name, found="tool", tool=options[0]), request, tried)
@@ -93,6 +96,10 @@ class Decider:
         titles = [_title(tool) for tool in self._tools.values()]
         can = f"{', '.join(titles[:-1])} or {titles[-1]}" if len(titles) > 1 else "".join(titles)
         return f"{words} I can {can}." if can else words
+
+
+async def _unheard(way: Way, request: Request, config: RunnableConfig) -> Tried:
+    return await way.ainvoke(request, without_listeners(config))
 
 
 def _completed(request: Request) -> Request:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired
 
@@ -29,7 +29,7 @@ from taleward.agents.tools.base import ONCE, TaleTool
 from taleward.core.errors import ConfigurationError, TalewardError
 from taleward.core.redact import redact
 from taleward.moderation.answering import Answering
-from taleward.moderation.answers import MARK
+from taleward.moderation.answers import MARK, strings
 from taleward.moderation.blocking import in_sync
 from taleward.moderation.judges.base import Judge
 
@@ -177,16 +177,17 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
     async def _routed(self, request: ModelRequest[Any], config: RunnableConfig, *, blocking: bool = False) -> AIMessage:
         """A refusal, the call that a choice asks for, its words, or an empty answer that leaves it to the model."""
         *before, last = request.messages
-        if self._judge_inputs:
-            refusal = await Answering(self._judge, self._budget.seconds, blocking=blocking).asked(str(last.text))
-            if refusal is not None:
-                return AIMessage(**message_chunk_to_message(refusal).model_dump(exclude={"type"}))
+        if self._judge_inputs and (refusal := await self._refusal([str(last.text)], blocking=blocking)):
+            return refusal
         previous = before[-1].response_metadata.get(CHOICE) if before and isinstance(before[-1], AIMessage) else None
         asked = Choice.model_validate(previous) if previous and previous.get("question") else None
         tale = str(request.state.get("tale") or "")
         choice = await self._decider.choice(str(last.text), tale=tale, asked=asked, config=config)
         noted = {CHOICE: choice.model_dump(mode="json", exclude_defaults=True)}
         if choice.tool is not None:
+            written = choice.tried[-1].args if choice.tried else None  # by a model, not by the reader
+            if written is not None and (refusal := await self._refusal(strings(dict(written)), blocking=blocking)):
+                return refusal
             call = {
                 "name": choice.tool,
                 "args": dict(choice.args),
@@ -195,6 +196,14 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
             }
             return _fixed("", noted, [call])
         return _fixed(choice.question or choice.said or "", noted)
+
+    async def _refusal(self, words: Iterable[str], *, blocking: bool) -> AIMessage | None:
+        """The answer to words that do not pass; `None` where they pass, or there are none."""
+        text = "\n".join(word for word in words if word.strip())
+        if not text:
+            return None
+        refusal = await Answering(self._judge, self._budget.seconds, blocking=blocking).asked(text)
+        return None if refusal is None else AIMessage(**message_chunk_to_message(refusal).model_dump(exclude={"type"}))
 
     def _early(self, request: ToolCallRequest) -> _Result | None:
         """What stands in for a call that must not run."""

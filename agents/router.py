@@ -121,7 +121,8 @@ class Router(Runnable[str, Routed]):
     Whatever way: only tools of the role can be called; what tools answer is judged, and fenced as data before a model
     reads it; a call that repeats itself ends the turn; a tool tagged `needs-approval` waits for a person, and one
     tagged `runs-once` never runs twice for one call, whatever is killed. `agent` is the LangGraph behind it, for its
-    own stream modes: every one of them gives judged words alone.
+    own stream modes: every one of them gives judged words alone. Only what a tool of your own tells listeners by itself
+    (`on_tool_end`, a stream writer, a model that it asks) goes past the judge: give such a tool a `GuardedChat`.
 
     Args:
         tools: Tools, such as `tools(Toolbox(...))` gives, and any of LangChain's.

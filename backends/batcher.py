@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 import weakref
 from collections import deque
@@ -16,6 +17,8 @@ WAITING = 100_000
 """Texts that may wait; more are refused."""
 _SEEN = 1024
 """Among so many, from the one that waits longest on, those of like length are looked for."""
+_LAST_RUN_S = 5.0
+"""How long the end of the process waits for the batch that is being run."""
 
 R = TypeVar("R")
 
@@ -67,7 +70,8 @@ class Batcher(Generic[R]):
         with self._lock:
             if not self._started:
                 self._started = True
-                threading.Thread(target=self._line.work, daemon=True, name="taleward-batcher").start()
+                self._line.start(threading.Thread(target=self._line.work, daemon=True, name="taleward-batcher"))
+                atexit.register(self._line.stop)
         items = [_Item(tokens, key, Future()) for tokens in lists]
         self._line.join(items)
         return [item.future for item in items]
@@ -80,7 +84,19 @@ class _Line:
         self._run, self._most, self._room = run, most, room
         self._waiting: deque[_Item] = deque()
         self._changed = threading.Condition()
-        self._ended = False
+        self._ended = self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def start(self, thread: threading.Thread) -> None:
+        self._thread = thread
+        thread.start()
+
+    def stop(self) -> None:
+        """For the end of the process: a thread that is killed within a run takes the process down with it."""
+        self._stopped = True
+        self.end()
+        if self._thread:
+            self._thread.join(_LAST_RUN_S)
 
     def join(self, items: Sequence[_Item]) -> None:
         with self._changed:
@@ -99,7 +115,7 @@ class _Line:
             self._changed.notify()
 
     def work(self) -> None:
-        while (batch := self._next()) is not None:
+        while not self._stopped and (batch := self._next()) is not None:
             batch = [item for item in batch if item.future.set_running_or_notify_cancel()]
             try:
                 results = self._run([item.tokens for item in batch], batch[0].key) if batch else []

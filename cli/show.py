@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from taleward.backends.discovery import Found
@@ -113,20 +113,21 @@ def show_verdict(verdict: Verdict, text: str) -> None:
 
 def show_models(found: Iterable[Found], devices: Iterable[str]) -> None:
     """What can be used here, and why not the rest; what it runs on."""
-    table = Table("spec", "what", "usable", "parameters", "context")
-    table.add_column("about", overflow="fold")
+    table = Table(Column("spec", no_wrap=True), "usable", Column("what it is, or what it lacks", overflow="fold"))
     for row in found:
         usable = Text("yes", style="green") if row.usable else Text("no", style="red")
-        about = "\n".join(part for part in (row.about, row.folder) if part)
-        sizes = (_parameters(row.parameters), f"{row.context:,}" if row.context else "")
-        table.add_row(Text(row.spec), Text(row.kind), usable, *sizes, Text(about))
+        sizes = (_parameters(row.parameters), f"context {row.context:,}" if row.context else "")
+        about = Text(", ".join(part for part in (f"{row.kind}: {row.about}", *sizes) if part))
+        if row.folder:
+            about.append(f"\n{row.folder}", style="dim")
+        table.add_row(Text(row.spec), usable, about)
     _out.print(table, Text(f"devices: {', '.join(devices)}"))
 
 
 def _parameters(count: int | None) -> str:
     if count is None:
         return ""
-    return f"{count / 1e9:.1f} G" if count >= 1e9 else f"{count / 1e6:.1f} M"
+    return f"{count / 1e9:.1f} G parameters" if count >= 1e9 else f"{count / 1e6:.1f} M parameters"
 
 
 def show_templates(templates: Iterable[Template]) -> None:

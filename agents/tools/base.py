@@ -18,6 +18,7 @@ from taleward.core.errors import TalewardError
 from taleward.core.frozen import Frozen
 from taleward.core.tale import Tale
 from taleward.moderation.blocking import in_sync
+from taleward.moderation.callbacks import without_listeners
 
 APPROVAL = "needs-approval"
 """Tag of a tool that runs only when a person approved of that very call."""
@@ -95,9 +96,10 @@ class TaleTool(BaseTool):
         return {**parsed, "runtime": tool_input.get("runtime")}
 
     def _run(self, *, config: RunnableConfig, runtime: Any = None, **arguments: Any) -> str | Command[Any]:
-        return in_sync(lambda: self.work(runtime, **arguments))
+        return in_sync(lambda: self._arun(config=config, runtime=runtime, **arguments))
 
     async def _arun(self, *, config: RunnableConfig, runtime: Any = None, **arguments: Any) -> str | Command[Any]:
+        without_listeners(config)  # what models within a tool say is not judged yet
         return await self.work(runtime, **arguments)
 
 

@@ -22,7 +22,7 @@ STREAM = "taleward"
 async def tell(box: Toolbox, writer: Runnable[Any, str], values: Mapping[str, Any], runtime: ToolRuntime) -> Tale:
     """A guarded tale, shown while it is told; a released one is remembered."""
     tale: Tale | None = None
-    events: Any = Guard(writer, box.judge).astream(values, {"callbacks": runtime.config.get("callbacks")})
+    events: Any = Guard(writer, box.judge).astream(values)
     async with aclosing(events) as running:
         async for event in running:
             if isinstance(event, TextEvent | RetractionEvent):

@@ -15,6 +15,7 @@ from chats import SECRET, ScriptedChat, calls, leaked
 from fakes import FakeJudge
 from hostile import HOSTILE
 from loopback import serving
+from taleward.agents.constrained import ConstrainedWay
 from taleward.agents.fence import fenced
 from taleward.agents.keeping import Budget
 from taleward.agents.router import Routed, RoutedEvent, Router
@@ -24,6 +25,7 @@ from taleward.agents.tools import TOOLS, Toolbox, tools
 from taleward.agents.tools.base import APPROVAL
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.events import RetractionEvent, TextEvent
+from taleward.moderation.judges import judge as make_judge
 from taleward.moderation.judges.inert import inert
 from taleward.stores.faiss_store import FaissStore
 from taleward.stores.memory import TaleMemory
@@ -101,6 +103,36 @@ def test_every_stream_mode_shows_judged_words_alone(mode: Any, tmp_path: Path) -
     assert leaked(asyncio.run(run())) == ""
     assert leaked(list(router.agent.get_state_history(config))) == ""
     assert leaked([call["messages"] for call in model.asked]) == ""
+
+
+def test_what_a_model_writes_into_a_forced_call_is_judged() -> None:
+    made = tools(Toolbox(FakeJudge()), ["look_up_policy"])
+    way = ConstrainedWay(ScriptedChat(answers=[calls("look_up_policy", {"topic": SECRET})]), made)
+    router = Router(made, FakeJudge(), ways=[way])
+    modes: Any = list(get_args(StreamMode))
+    ask: Any = {"messages": [HumanMessage("What may I read?")]}
+    assert leaked(list(router.agent.stream(ask, stream_mode=modes))) == ""
+    assert router.invoke("What may I read?").outcome == "refused"
+
+
+@pytest.mark.parametrize("name", ["tell_story", "revise_text", "summarise_text", "judge_text"])
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_what_models_within_tools_say_is_not_heard(name: str, asynchronous: bool) -> None:
+    """A tool's own model writes what does not pass, and an LLM that judges quotes it: neither is in any stream."""
+    quoting = ScriptedChat(answers=[[f'{{"quote": "{SECRET}"}}']])
+    judge = make_judge(quoting) if name == "judge_text" else FakeJudge()
+    made = tools(Toolbox(judge, writer=ScriptedChat(answers=[[SECRET]])), [name])
+    model = ScriptedChat(answers=[calls(name, dict(made[0].example)), ["Fine. "]])
+    router = agent(model, *made)
+    modes: Any = list(get_args(StreamMode))
+    ask: Any = {"messages": [HumanMessage("Do it")]}
+
+    async def run() -> list[Any]:
+        return [part async for part in router.agent.astream(ask, stream_mode=modes)]
+
+    seen = asyncio.run(run()) if asynchronous else list(router.agent.stream(ask, stream_mode=modes))
+    assert leaked(seen) == ""
+    assert name in repr(seen)
 
 
 @pytest.mark.parametrize("story", HOSTILE)
