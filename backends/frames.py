@@ -72,7 +72,9 @@ def encode_text(tokenizer: Any, text: str) -> list[int]:
     return [
         token
         for start, end in pairwise(edges)
-        for token in tokenizer.encode(text[start:end], add_special_tokens=False, split_special_tokens=True)
+        for token in tokenizer.encode(
+            text[start:end], add_special_tokens=False, split_special_tokens=True, verbose=False
+        )
     ]
 
 

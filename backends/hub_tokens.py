@@ -56,6 +56,12 @@ class HubTokens:
         except Exception:  # noqa: BLE001  a template may raise anything; this one takes no tools
             return False
 
+    @property
+    def start(self) -> int | None:
+        """The token before a text, see `taleward.backends.likelihood`."""
+        found = self._tokenizer.bos_token_id
+        return self._tokenizer.eos_token_id if found is None else found  # type: ignore[no-any-return]
+
     def encode(self, text: str) -> list[int]:
         """A text's tokens; what looks like a control token is text."""
         with self._turn:

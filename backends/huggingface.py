@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taleward.backends.engine import Engine
 from taleward.backends.hub import ERRORS, unavailable
 from taleward.backends.hub_tokens import HubTokens
+from taleward.backends.likelihood import TokenScores, Window, in_groups
 from taleward.backends.sampling import Sampling
 from taleward.backends.torch_rows import TorchRows, cache_name
 from taleward.core.errors import ConfigurationError
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 _SMALL = 100_000_000
 """Parameters below which a model on a CPU reads few tokens on one thread."""
 _FEW_TOKENS = 8
+_READ, _READ_GPU = 512, 16384
+"""Tokens that are scored together, on a CPU and on a GPU."""
+_LOGITS = 1 << 28
+"""Logits that are in memory at once, unless one window alone has more."""
 _OTHERS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
 
 
@@ -97,6 +102,29 @@ class HuggingFace(HubTokens):
                 logits_to_keep=1,
             )
             return out.logits[0, -1].float().cpu().numpy(), cache
+
+    def read(self, windows: Sequence[Window]) -> list[TokenScores]:
+        """The scores of each window's tokens."""
+        size = int(self._model.config.get_text_config().vocab_size)
+        most = _READ if self._device.type == "cpu" else _READ_GPU
+        return in_groups(windows, min(most, _LOGITS // size), self._read)
+
+    def _read(self, windows: Sequence[Window]) -> list[TokenScores]:
+        import torch
+
+        width, found = max(len(w.tokens) for w in windows), []
+        rows = [[*w.tokens, *[0] * (width - len(w.tokens))] for w in windows]
+        ids = torch.tensor(rows, device=self._device)
+        seen = torch.tensor([[n < len(w.tokens) for n in range(width)] for w in windows], device=self._device)
+        with torch.inference_mode():
+            logits = self._model(input_ids=ids, attention_mask=seen.long(), use_cache=False).logits
+            for row, window in enumerate(windows):
+                end = len(window.tokens)
+                told = logits[row, end - 1 - window.scored : end - 1].float()
+                target = ids[row, end - window.scored : end]
+                chosen = told.gather(1, target[:, None])[:, 0] - told.logsumexp(1)
+                found.append(TokenScores(chosen.double().cpu().numpy(), (told.argmax(1) == target).cpu().numpy()))
+        return found
 
 
 class _Rows(TorchRows):

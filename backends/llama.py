@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +17,8 @@ from taleward.backends.engine import Engine
 from taleward.backends.grammar import Vocabulary
 from taleward.backends.graph import Session
 from taleward.backends.hub_tokens import HubTokens
-from taleward.backends.llama_graph import llama_session, why_not
+from taleward.backends.likelihood import TokenScores, Window, in_groups
+from taleward.backends.llama_graph import llama_session, reading_session, why_not
 from taleward.backends.sampling import Sampling
 from taleward.backends.weights import weight_files
 from taleward.core.errors import BackendError, MissingExtra
@@ -23,6 +26,8 @@ from taleward.core.errors import BackendError, MissingExtra
 _ROOM = 1 << 29
 """Bytes of a replica's key and value caches, unless one text alone needs more."""
 _GROWTH = 128
+_READ = 512
+"""Tokens that are scored together: more of them leave the processor's caches."""
 
 Precision = Literal["float32", "int8"]
 
@@ -62,7 +67,7 @@ class LlamaModel:
                 f"the model in {folder} is no Llama that runs here: {reason}.",
                 hint=f"Load it with transformers: chat_model('hf:{folder}', engine='transformers').",
             )
-        self._folder = folder
+        self._folder, self._precision = folder, precision
         self.context_length = int(self._config["max_position_embeddings"])
         sampled = bool(generation.get("do_sample"))
         self.defaults = Sampling(
@@ -104,6 +109,38 @@ class LlamaModel:
                 grown[name][:, :, : cache.length] = cache.states[name]
         return _run(self._session, self._config, [tokens], [length], grown)[0], _Cache(length, grown)
 
+    def read(self, windows: Sequence[Window]) -> list[TokenScores]:
+        """The scores of each window's tokens, some windows on each core."""
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            return in_groups(windows, _READ, self._read, pool.map)
+
+    @cached_property
+    def _reading(self) -> Session:
+        return reading_session(self._config, weight_files(self._folder), self._precision)
+
+    def _read(self, windows: Sequence[Window]) -> list[TokenScores]:
+        import numpy
+
+        lengths = [len(w.tokens) - 1 for w in windows]
+        padded = numpy.zeros((len(windows), max(lengths)), dtype=numpy.int64)
+        picked = []
+        for row, (window, length) in enumerate(zip(windows, lengths, strict=True)):
+            padded[row, :length] = window.tokens[:-1]
+            picked += [(row, place) for place in range(length - window.scored, length)]
+        target = numpy.array([[t] for w in windows for t in w.tokens[len(w.tokens) - w.scored :]], dtype=numpy.int64)
+        logprobs, best = self._reading.run(
+            {
+                "tokens": padded,
+                "last": numpy.asarray(lengths, dtype=numpy.int32) - numpy.int32(1),
+                "length": numpy.asarray(max(lengths), dtype=numpy.int32),
+                "picked": numpy.array(picked, dtype=numpy.int64),
+                "target": target,
+            }
+        )
+        ends = numpy.cumsum([w.scored for w in windows])[:-1]
+        parts = numpy.split(logprobs[:, 0].astype(float), ends), numpy.split((best == target)[:, 0], ends)
+        return [TokenScores(*part) for part in zip(*parts, strict=True)]
+
 
 class Llama(LlamaModel):
     """A model without a chat template whose tokenizer is read from `tokenizer.json`; transformers is not needed.
@@ -130,6 +167,11 @@ class Llama(LlamaModel):
         # Text from people must never be read as a control token.
         self._tokenizer.encode_special_tokens = True
         self._start: int | None = self._config.get("bos_token_id")
+
+    @property
+    def start(self) -> int | None:
+        """The token before a text, see `taleward.backends.likelihood`."""
+        return self._config.get("eos_token_id") if self._start is None else self._start
 
     def encode(self, text: str) -> list[int]:
         """A text's tokens."""

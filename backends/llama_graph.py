@@ -46,6 +46,20 @@ def llama_session(config: Mapping[str, Any], files: Sequence[Path], precision: s
     return _Builder(config, files, precision).session()
 
 
+def reading_session(config: Mapping[str, Any], files: Sequence[Path], precision: str) -> Session:
+    """The network without caches: tokens (texts, new) to what it expects of some of them.
+
+    `picked` (many, 2) holds text and position of the tokens before those that are scored, `target` (many, 1) the scored
+    ones. Given out are `logprob` (many, 1), their log-probabilities, and `best` (many, 1), the most likely tokens.
+
+    Args:
+        config: The model's `config.json`, see `why_not`.
+        files: Its safetensors files.
+        precision: `float32` or `int8`.
+    """
+    return _Builder(config, files, precision).reading()
+
+
 class _Builder:
     def __init__(self, config: Mapping[str, Any], files: Sequence[Path], precision: str) -> None:
         self.config, self.graph = config, Graph()
@@ -59,16 +73,37 @@ class _Builder:
         self.weights = int8_weights(list(files), [*linear, self.head]) if precision == "int8" else plain
 
     def session(self) -> Session:
-        graph, config, weights = self.graph, self.config, self.weights
-        graph.output("logits", "float32", ("texts", config["vocab_size"]))
+        graph = self.graph
+        graph.output("logits", "float32", ("texts", self.config["vocab_size"]))
+        x = self._hidden(cached=True)
+        x = graph.node("GatherND", x, graph.input("picked", "int64", ("texts", 1)), batch_dims=1)
+        graph.node("Identity", self._linear(x, self.head.removesuffix(".weight")), to=("logits",))
+        return graph.session(threads=1)
+
+    def reading(self) -> Session:
+        graph = self.graph
+        graph.output("logprob", "float32", ("many", 1))
+        graph.output("best", "int64", ("many", 1))
+        x = self._hidden(cached=False)
+        x = graph.node("GatherND", x, graph.input("picked", "int64", ("many", 2)))
+        logits = self._linear(x, self.head.removesuffix(".weight"))
+        target = graph.node("GatherElements", logits, graph.input("target", "int64", ("many", 1)), axis=1)
+        total = graph.node("ReduceLogSumExp", logits, graph.constant([1], "int64"), keepdims=1)
+        graph.node("Sub", target, total, to=("logprob",))
+        graph.node("ArgMax", logits, to=("best",), axis=1, keepdims=1)
+        return graph.session(threads=1)
+
+    def _hidden(self, *, cached: bool) -> str:
+        """The states behind the last layer, shape (texts, new, hidden)."""
+        graph, weights = self.graph, self.weights
         tokens = graph.input("tokens", "int64", ("texts", "new"))
         self.where = graph.input("last", "int32", ("texts",)), graph.input("length", "int32", ())
-        self.rotary = tuple(map(graph.constant, _rotary(config, self.size)))
+        self.rotary = tuple(map(graph.constant, _rotary(self.config, self.size)))
         stream = graph.node("Gather", graph.constant(weights["model.embed_tokens.weight"]), tokens)
         x = self._norm(stream, "model.layers.0.input_layernorm.weight")
         for layer in range(self.layers):
             part = f"model.layers.{layer}."
-            mixed = self._linear(self._attention(x, layer), f"{part}self_attn.o_proj")
+            mixed = self._linear(self._attention(x, layer, cached), f"{part}self_attn.o_proj")
             stream, x = self._add_and_norm(stream, mixed, f"{part}post_attention_layernorm.weight")
             gate = self._linear(x, f"{part}mlp.gate_proj")
             wide = graph.node("Mul", gate, graph.node("Sigmoid", gate))
@@ -77,19 +112,18 @@ class _Builder:
             last = layer + 1 == self.layers
             after = "model.norm.weight" if last else f"model.layers.{layer + 1}.input_layernorm.weight"
             stream, x = self._add_and_norm(stream, narrow, after)
-        x = graph.node("GatherND", x, graph.input("picked", "int64", ("texts", 1)), batch_dims=1)
-        graph.node("Identity", self._linear(x, self.head.removesuffix(".weight")), to=("logits",))
-        return graph.session(threads=1)
+        return x
 
-    def _attention(self, x: str, layer: int) -> str:
+    def _attention(self, x: str, layer: int, cached: bool) -> str:
         graph, part = self.graph, f"model.layers.{layer}.self_attn."
-        past = [
-            graph.input(f"past_{name}{layer}", "float32", ("texts", self.key_heads, "past", self.size))
-            for name in ("key", "value")
-        ]
-        present = [f"key{layer}", f"value{layer}"]
-        for name in present:
-            graph.output(name, "float32", ("texts", self.key_heads, "all", self.size))
+        past, present = ["", ""], [f"key{layer}", f"value{layer}"]
+        if cached:
+            past = [
+                graph.input(f"past_{name}{layer}", "float32", ("texts", self.key_heads, "past", self.size))
+                for name in ("key", "value")
+            ]
+            for name in present:
+                graph.output(name, "float32", ("texts", self.key_heads, "all", self.size))
         parts = [f"{part}{name}_proj" for name in "qkv"]
         if f"{part}q_norm.weight" in self.weights:
             query, key, value = (self._linear(x, name) for name in parts)

@@ -24,6 +24,7 @@ from pydantic import BaseModel, Field
 from taleward.backends.answer import Answer, Wish
 from taleward.backends.engine import Engine
 from taleward.backends.grammar import compile_grammar
+from taleward.backends.likelihood import TextScores, TokenScores, Window, likelihood
 from taleward.backends.questions import Answered, Question, answered
 from taleward.backends.sampling import Sampling
 from taleward.backends.texts import Order
@@ -68,6 +69,11 @@ class LanguageModel(Protocol):
 
     def step(self, tokens: Sequence[int], cache: Any = None) -> tuple[Any, Any]:
         """The logits behind some tokens that follow those in a cache, shape (vocabulary,), and the longer cache."""
+
+    @property
+    def start(self) -> int | None: ...  # noqa: D102
+    def read(self, windows: Sequence[Window]) -> list[TokenScores]:
+        """The scores of each window's tokens."""
 
 
 class LocalChat(BaseChatModel):
@@ -142,6 +148,12 @@ class LocalChat(BaseChatModel):
     def context_length(self) -> int:
         """Tokens that prompt and answer have together."""
         return self._loaded.context_length
+
+    def likelihood(
+        self, texts: Sequence[str], *, context: int | None = None, stride: int | None = None
+    ) -> list[TextScores]:
+        """The log-probability of every token of each text, see `taleward.backends.likelihood`."""
+        return likelihood(self._loaded, texts, context=context, stride=stride)
 
     def get_num_tokens(self, text: str) -> int:
         """Tokens of a text, without the tokens that begin and end one."""

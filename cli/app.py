@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from taleward.cli.chat import chat
+from taleward.cli.evaluate import compare, evaluate
+from taleward.cli.feedback import feedback_app
 from taleward.cli.judge_bench import calibrate, judge_bench
 from taleward.cli.policy import policy as policy_app
 from taleward.cli.read import read_text
@@ -30,10 +32,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(feedback_app)
 app.add_typer(store_app)
 app.add_typer(policy_app, name="policy")
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
+app.command("eval")(evaluate)
+app.command()(compare)
 app.command()(chat)
 app.command()(summarize)
 app.command()(classify)

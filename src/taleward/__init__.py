@@ -60,8 +60,20 @@ if TYPE_CHECKING:
     from taleward.core.policy import Band, Category, Policy
     from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
+    from taleward.evaluation.compare import compare
+    from taleward.evaluation.feedback import Feedback, MarkedSpan, pseudonym
+    from taleward.evaluation.feedback_agreement import judge_agreement
+    from taleward.evaluation.feedback_store import FeedbackStore, record_feedback
+    from taleward.evaluation.feedback_widget import FeedbackWidget
+    from taleward.evaluation.findings import Evaluation
+    from taleward.evaluation.gates import Gate, check_gates, load_gates
     from taleward.evaluation.judge_bench import judge_bench
-    from taleward.evaluation.recorder import MlflowRecorder
+    from taleward.evaluation.prompts import register_template, registered_template
+    from taleward.evaluation.recorder import MlflowRecorder, store_uri
+    from taleward.evaluation.run import evaluate
+    from taleward.evaluation.run_scorers import ScorerMetric, as_scorer
+    from taleward.evaluation.run_store import load_evaluation
+    from taleward.evaluation.sample import Sample
     from taleward.moderation.best import BestOf
     from taleward.moderation.calibration import Calibration, Target, load_calibration
     from taleward.moderation.evidence import evidence
@@ -112,13 +124,18 @@ __all__ = [
     "Decision",
     "DoneEvent",
     "Ensemble",
+    "Evaluation",
     "Event",
     "ExampleRetriever",
     "FaissStore",
     "Faithfulness",
     "FaithfulnessCheck",
+    "Feedback",
+    "FeedbackStore",
+    "FeedbackWidget",
     "FewShotClassifier",
     "Finding",
+    "Gate",
     "Guard",
     "GuardMiddleware",
     "GuardedChat",
@@ -129,6 +146,7 @@ __all__ = [
     "JudgedSummary",
     "LabelTask",
     "Lineage",
+    "MarkedSpan",
     "MissingExtra",
     "MissingKey",
     "MlflowRecorder",
@@ -143,7 +161,9 @@ __all__ = [
     "Routed",
     "Router",
     "Routes",
+    "Sample",
     "Scale",
+    "ScorerMetric",
     "SemanticAnswerCache",
     "SemanticWay",
     "StoryChain",
@@ -167,23 +187,35 @@ __all__ = [
     "YesNo",
     "ZeroShotClassifier",
     "Zone",
+    "as_scorer",
     "chat_model",
+    "check_gates",
     "classifier",
+    "compare",
     "convert_langchain_faiss",
     "decision_model",
     "embeddings",
+    "evaluate",
     "evidence",
     "fit_calibration",
     "fit_zone",
     "judge",
+    "judge_agreement",
     "judge_bench",
     "load_calibration",
+    "load_evaluation",
+    "load_gates",
     "load_policy",
     "load_routes",
     "load_task",
     "load_template",
     "policy_names",
+    "pseudonym",
     "read_labelled",
+    "record_feedback",
+    "register_template",
+    "registered_template",
+    "store_uri",
     "task_names",
     "template_names",
     "text_model",
@@ -241,8 +273,20 @@ _HOMES = {
     "core.policy": ("Band", "Category", "Policy"),
     "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
+    "evaluation.compare": ("compare",),
+    "evaluation.feedback": ("Feedback", "MarkedSpan", "pseudonym"),
+    "evaluation.feedback_agreement": ("judge_agreement",),
+    "evaluation.feedback_store": ("FeedbackStore", "record_feedback"),
+    "evaluation.feedback_widget": ("FeedbackWidget",),
+    "evaluation.findings": ("Evaluation",),
+    "evaluation.gates": ("Gate", "check_gates", "load_gates"),
     "evaluation.judge_bench": ("judge_bench",),
-    "evaluation.recorder": ("MlflowRecorder",),
+    "evaluation.prompts": ("register_template", "registered_template"),
+    "evaluation.recorder": ("MlflowRecorder", "store_uri"),
+    "evaluation.run": ("evaluate",),
+    "evaluation.run_scorers": ("ScorerMetric", "as_scorer"),
+    "evaluation.run_store": ("load_evaluation",),
+    "evaluation.sample": ("Sample",),
     "moderation.best": ("BestOf",),
     "moderation.calibration": ("Calibration", "Target", "load_calibration"),
     "moderation.evidence": ("evidence",),
