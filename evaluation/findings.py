@@ -65,6 +65,12 @@ class Evaluation(Frozen):
         """The scores by metric."""
         return {name: measured.score for name, measured in self.metrics.items()}
 
+    def _repr_html_(self) -> str:
+        from taleward.evaluation.report import score_cells, table_html
+
+        head = ("metric", self.name, "95 % interval", "unit", "samples")
+        return table_html(head, (score_cells(score) for score in self.scores.values()))
+
     def statistics(self, metric: str, ids: tuple[str, ...]) -> npt.NDArray[np.float64]:
         """A metric's rows of those samples; NaN where a sample has none.
 

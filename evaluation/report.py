@@ -109,7 +109,8 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def _score_cells(score: Score) -> tuple[Any, ...]:
+def score_cells(score: Score) -> tuple[Any, ...]:
+    """A score as a row of a table: metric, value, interval, unit, samples."""
     n = f"{score.n:,}" + (f" ({score.left_out} left out)" if score.left_out else "")
     return (score.metric, score.value, interval_of(score), score.unit, n)
 
