@@ -58,7 +58,7 @@ def report_page(found: Evaluation, plots: Mapping[str, Figure], remark: str = ""
     about = f"{len(found.ids)} samples, {found.started_at:%Y-%m-%d %H:%M} UTC, {seconds:,.1f} s"
     lines = [
         f"<p>{about}. 95 % bootstrap intervals in brackets.</p>",
-        table_html(("metric", "value", "interval", "unit", "n"), map(_score_cells, found.scores.values())),
+        table_html(("metric", "value", "interval", "unit", "n"), map(score_cells, found.scores.values())),
     ]
     if found.failed:
         lines.append(f'<p class="bad">{len(found.failed)} samples failed:</p>')
