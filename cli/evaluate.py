@@ -25,7 +25,7 @@ _METRICS = ["judge_pass_rate", "refusal_rate", "revision_rate", "words", "latenc
 
 def evaluate(
     data: Annotated[
-        str | None, typer.Argument(help="Samples: CSV, JSON lines, Parquet, mlflow:NAME, or stories, passages.")
+        str | None, typer.Argument(help="Samples: CSV, JSON lines, Parquet, or mlflow:NAME.")
     ] = None,
     metric: Annotated[list[str] | None, typer.Option(help="A metric's name; may be given again.")] = None,
     outputs: Annotated[
