@@ -55,7 +55,7 @@ class Likelihood(Metric):
         elif not hasattr(self.model, "root_client"):
             raise ConfigurationError(
                 f"a {type(self.model).__name__} does not say how likely it finds a text.",
-                hint="Take a local model ('embedded:storyteller', 'hf:...'), or chat_model('openai:NAME', base_url=...), "
+                hint="Take a local model, such as 'embedded:storyteller', or chat_model('openai:NAME', base_url=...) "
                 "whose server gives the log-probabilities of a prompt, as vLLM does.",
             )
 
