@@ -22,8 +22,15 @@ METRICS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "perplexity": ("likelihood.Perplexity", {}),
     "bits_per_character": ("likelihood.BitsPerCharacter", {}),
     "next_token_accuracy": ("likelihood.NextTokenAccuracy", {}),
+    "distinct_1": ("variety.Distinct", {"n": 1}),
+    "distinct_2": ("variety.Distinct", {"n": 2}),
+    "distinct_3": ("variety.Distinct", {"n": 3}),
+    "self_bleu": ("variety.SelfBleu", {}),
+    "repetition": ("variety.Repetition", {}),
     "characters": ("length.Length", {"of": "characters"}),
     "words": ("length.Length", {"of": "words"}),
+    "reading_grade": ("reading_grade.ReadingGrade", {}),
+    "relevance": ("relevance.Relevance", {}),
     "judge_pass_rate": ("judged.JudgePassRate", {}),
     "category_rate": ("judged.CategoryRate", {}),
     "refusal_rate": ("guarded.RefusalRate", {}),
@@ -32,6 +39,12 @@ METRICS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "latency_p95": ("spent.LatencyQuantile", {"at": 0.95}),
     "tokens": ("spent.Tokens", {}),
     "cost": ("spent.Cost", {}),
+    "accuracy": ("classification.Accuracy", {}),
+    "precision": ("classification.Precision", {}),
+    "recall": ("classification.Recall", {}),
+    "f1": ("classification.F1", {}),
+    "kappa": ("agreement.Kappa", {}),
+    "alpha": ("agreement.Alpha", {}),
 }
 """Metrics by name, with file and class, and the options that the name stands for."""
 

@@ -55,8 +55,8 @@ class Likelihood(Metric):
         elif not hasattr(self.model, "root_client"):
             raise ConfigurationError(
                 f"a {type(self.model).__name__} does not say how likely it finds a text.",
-                hint="Take a local model ('embedded:storyteller', 'hf:...'), or 'openai:NAME' with base_url= "
-                "of a server that gives the log-probabilities of a prompt, as vLLM does.",
+                hint="Take a local model, such as 'embedded:storyteller', or chat_model('openai:NAME', base_url=...) "
+                "whose server gives the log-probabilities of a prompt, as vLLM does.",
             )
 
     @property
