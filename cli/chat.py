@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _FOLDER = Path(".taleward")
 _HELP = "Say what you want, for example: tell me a story about a fox. /cast shows who is in the story, /quit ends."
 _SHOWN = 6
-_AGAIN_S = 1.0
-"""Between two tries to stop a turn; what a turn does to end well takes less."""
 
 
 def chat(
@@ -100,31 +98,20 @@ def _answer(runner: asyncio.Runner, show: Any, events: AsyncIterator[TurnEvent],
     from taleward.cli.show import say, say_error
 
     async def listen() -> Routed | None:
-        routed, stopper = None, asyncio.create_task(_stop_for_good(asyncio.current_task()))
-        try:
-            async with aclosing(events) as running:  # type: ignore[type-var]
-                async for event in running:
-                    routed = show(event) or routed
-        finally:
-            stopper.cancel()
+        routed = None
+        async with aclosing(events) as running:  # type: ignore[type-var]
+            async for event in running:
+                routed = show(event) or routed
         return routed
 
     try:
         return runner.run(listen())
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except KeyboardInterrupt:
         talk.router.give_up(talk.thread)
         say("\n[stopped; the thread is kept]")
     except Exception as error:  # noqa: BLE001  one turn failed; the conversation goes on
         say_error(error)
     return None
-
-
-async def _stop_for_good(turn: asyncio.Task[Any] | None) -> None:
-    """Cancel a turn that Ctrl-C has cancelled until it ends: what it waits for may lose a single cancellation."""
-    while turn is not None:
-        await asyncio.sleep(_AGAIN_S)
-        if turn.cancelling():
-            turn.cancel()
 
 
 def _approved(talk: Chat) -> bool | None:

@@ -54,7 +54,9 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_thread(in_tmp: Path) -> None:
         command = [sys.executable, "-m", "taleward", "chat", "--model", "openai:slow", "--base-url", url]
         environment = {"OPENAI_API_KEY": "none", "PATH": "/usr/bin:/bin"}
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(command, cwd=in_tmp, env=environment, **pipes) as child:
+        # A shell's background job, and all it starts, ignores Ctrl-C unless told otherwise.
+        heard: Any = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+        with subprocess.Popen(command, cwd=in_tmp, env=environment, **pipes, **heard) as child:
             assert child.stdin is not None
             child.stdin.write("hmm what about the bear\n")
             child.stdin.flush()
