@@ -7,18 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sacrebleu")
-rouge_scorer = pytest.importorskip("rouge_score.rouge_scorer")
-
 import sacrebleu
+from rouge_score import rouge_scorer
 from sklearn import metrics as sklearn_metrics
 
 from taleward.core.errors import TalewardError
 from taleward.evaluation.metrics import METRICS, metric
 from taleward.evaluation.sample import Sample
 
-WORDS = "the fox owl sea found lost running boats boat a and was night. moon! sang, it's 12 key golden hen Hen".split()
+WORDS = ("the", "fox", "found", "lost", "running", "boats", "boat", "a", "night.", "moon!", "sang,", "it's", "12", "Hen")
 
 
 def pairs(count: int, seed: int = 0) -> list[Sample]:
