@@ -15,7 +15,22 @@ from taleward.core.errors import TalewardError
 from taleward.evaluation.metrics import METRICS, metric
 from taleward.evaluation.sample import Sample
 
-WORDS = ("the", "fox", "found", "lost", "running", "boats", "boat", "a", "night.", "moon!", "sang,", "it's", "12", "Hen")
+WORDS = (
+    "the",
+    "fox",
+    "found",
+    "lost",
+    "running",
+    "boats",
+    "boat",
+    "a",
+    "night.",
+    "moon!",
+    "sang,",
+    "it's",
+    "12",
+    "Hen",
+)
 
 
 def pairs(count: int, seed: int = 0) -> list[Sample]:
