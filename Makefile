@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # torch goes first, in the tested version, so that nothing below asks for another build of it.
 TORCH ?= torch==2.13.0
 
-.PHONY: tale test lint format ui clean
+.PHONY: tale test lint format docs ui clean
 .DELETE_ON_ERROR:
 
 tale: $(VENV)/.tale  ## A judged story.
@@ -21,15 +21,19 @@ lint: $(VENV)/.dev  ## Format, lint, types, and the order of the floors.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev  ## Put the code into shape.
+format: $(VENV)/.dev  ## Put the code into shape, and take the outputs out of the notebooks.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/nbstripout notebooks/*.ipynb
+
+docs: $(VENV)/.dev  ## The documentation, as pages in site/.
+	$(BIN)/mkdocs build -q
 
 ui: $(VENV)/.tale  ## MLflow on the recorded tales.
 	$(BIN)/taleward ui
 
 clean:  ## Remove what make and the tools made.
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info src/*.egg-info
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info src/*.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else f"Taleward needs Python 3.11, 3.12 or 3.13, and {sys.executable} is {v.major}.{v.minor}. Name another: make PYTHON=python3.12 ...")'

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
+from taleward.backends.likelihood import TextScores
 from taleward.backends.spec import ModelSpec
-from taleward.core.errors import ConfigurationError, MissingKey, UnknownName
+from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
 
 _TIMEOUT_S = 60.0
+_AT_ONCE = 8
 
 
 def openai_chat(spec: ModelSpec, *, base_url: str | None = None, **options: Any) -> BaseChatModel:
@@ -61,3 +65,46 @@ def langchain_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
         known = ["embedded", "hf", *(name.strip(" .\n") for name in listed)]
         raise UnknownName("provider", spec.provider, known) from None
     return model
+
+
+def echoed(model: Any, texts: Sequence[str]) -> list[TextScores]:
+    """How likely a server's model finds texts, by its legacy completions, which can give a prompt back with its scores.
+
+    The first token is scored where the server does so (it puts a token before it), else it is left out.
+
+    Args:
+        model: A `ChatOpenAI`.
+        texts: Any texts; an empty one is not asked about.
+
+    Raises:
+        BackendError: The server does not answer, or not with log-probabilities.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda text: _echoed(model, text), texts))
+
+
+def _echoed(model: Any, text: str) -> TextScores:
+    import numpy as np
+    import openai
+
+    if not text:
+        return TextScores(np.empty(0), np.empty(0, bool), 0)
+    try:
+        answer = model.root_client.completions.create(
+            model=model.model_name, prompt=text, max_tokens=1, temperature=0, echo=True, logprobs=1
+        )
+    except openai.OpenAIError as error:
+        raise BackendError(f"{model.model_name} did not say how likely it finds a text: {error}") from error
+    told = answer.choices[0].logprobs
+    if told is None or not told.token_logprobs or not told.top_logprobs or not told.text_offset:
+        raise BackendError(
+            f"{model.model_name}'s server gives no log-probabilities of a prompt.",
+            hint="vLLM does: its /v1/completions takes echo and logprobs.",
+        )
+    found = [
+        (chance, chance >= max((best or {}).values(), default=chance), offset)
+        for chance, best, offset in zip(told.token_logprobs, told.top_logprobs, told.text_offset, strict=True)
+        if chance is not None and offset < len(text)
+    ]
+    characters = len(text) - found[0][2] if found else 0
+    return TextScores(np.array([f[0] for f in found], float), np.array([f[1] for f in found], bool), characters)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from taleward.cli.chat import chat
+from taleward.cli.evaluate import compare, evaluate
+from taleward.cli.feedback import feedback_app
 from taleward.cli.judge_bench import calibrate, judge_bench
 from taleward.cli.policy import policy as policy_app
+from taleward.cli.read import read_text
 from taleward.cli.store import store_app
-from taleward.core.errors import InvalidFile, UnknownName
+from taleward.cli.tasks import classify, summarize
+from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.core.redact import redact
 
 REFUSED = 3
@@ -26,10 +32,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(feedback_app)
 app.add_typer(store_app)
 app.add_typer(policy_app, name="policy")
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
+app.command("eval")(evaluate)
+app.command()(compare)
+app.command()(chat)
+app.command()(summarize)
+app.command()(classify)
 
 Band = Annotated[str, typer.Option(help="Age band of the policy.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]
@@ -109,7 +121,7 @@ def judge(
     from taleward.cli.show import show_verdict, working
     from taleward.moderation.judges import judge as make_judge
 
-    text = _read_text(file)
+    text = read_text(file)
     with working("judging"):
         verdict = make_judge(judge, policy=policy, band=band, calibration=calibration).invoke(text)
     if as_json:
@@ -122,10 +134,11 @@ def judge(
 @app.command()
 def models() -> None:
     """List the models that can be used here, and what the others lack."""
-    from taleward.backends.discovery import discover
+    from taleward.backends.discovery import devices, discover
+    from taleward.cli.models import judges
     from taleward.cli.show import show_models
 
-    show_models(discover())
+    show_models([*discover(), *judges()], devices())
 
 
 @app.command()
@@ -143,6 +156,8 @@ def ui(folder: Folder = _FOLDER, port: Annotated[int, typer.Option(help="Port on
     from taleward.cli.show import say
     from taleward.evaluation.recorder import store_uri
 
+    if find_spec("mlflow") is None:
+        raise MissingExtra("the page with the recorded tales", "mlflow")
     say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it); the tales are under 'Traces' of experiment 'taleward'.")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store_uri(folder), "--port", str(port)]
     try:
@@ -175,15 +190,6 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InvalidFile(f"the values file {path} holds a {type(values).__name__}, not a JSON object.")
     return values
-
-
-def _read_text(file: str) -> str:
-    if file == "-":
-        return sys.stdin.buffer.read().decode("utf-8", "replace")
-    path = Path(file)
-    if not path.is_file():
-        raise UnknownName("text file", file, [], hint="Give the path of a text file, or - for standard input.")
-    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _record(tale: Any, values: dict[str, Any], folder: Path) -> None:

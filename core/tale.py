@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from taleward.core.display import tale_html
 from taleward.core.errors import Refused
 from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import Probability
@@ -176,6 +177,9 @@ class Tale(Frozen):
                 msg = "the released text must be the last attempt's draft, and its verdict a pass"
                 raise ValueError(msg)
         return self
+
+    def _repr_html_(self) -> str:
+        return tale_html(self)
 
     @property
     def released(self) -> bool:

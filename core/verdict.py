@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from taleward.core.display import Marked, verdict_html
 from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import Probability, Severity
 
@@ -120,6 +121,13 @@ class Verdict(Frozen):
     cost_usd: float | None = Field(default=None, ge=0.0)
     cached: bool = False
     calibration: str | None = None
+
+    def marked(self, text: str) -> Marked:
+        """The judged text with this verdict; a notebook shows it with the findings marked."""
+        return Marked(text, self)
+
+    def _repr_html_(self) -> str:
+        return verdict_html(self)
 
     @property
     def passed(self) -> bool:

@@ -45,7 +45,7 @@ class Answering:
         run: BaseRunManager | None = None,
         blocking: bool = False,
     ) -> None:
-        self._course = Course(judge, attempts=1, seconds=seconds, keep_drafts=False, recorder=None)
+        self._course = Course(judge, attempts=1, seconds=seconds, keep_drafts=False, recorders=())
         self._declared, self._blocking = declared, blocking
         self._config, self._context = unheard(run)
 

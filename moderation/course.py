@@ -48,7 +48,7 @@ class Course:
         attempts: Drafts, at most.
         seconds: The budget; `None` for none.
         keep_drafts: Whether drafts stay in the tale.
-        recorder: Where the tale is recorded.
+        recorders: Where the tale is recorded.
         observer: What was seen of the writer's models.
     """
 
@@ -56,7 +56,7 @@ class Course:
     attempts: int
     seconds: float | None
     keep_drafts: bool
-    recorder: Recorder | None
+    recorders: Sequence[Recorder]
     observer: WritingObserver = field(default_factory=WritingObserver)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _begun: float = field(default_factory=time.monotonic)
@@ -137,9 +137,9 @@ class Course:
 
     def finish(self, tale: Tale, inputs: Mapping[str, Any]) -> Tale:
         """Record the tale, and take the drafts out of it unless they are to be kept."""
-        if self.recorder is not None:
+        for recorder in self.recorders:
             try:
-                self.recorder.record(tale, inputs)
+                recorder.record(tale, inputs)
             except Exception as error:  # noqa: BLE001  a store in trouble does not take the tale away
                 _log.warning("the tale %s was not recorded: %s: %s", tale.id, type(error).__name__, redact(str(error)))
         if self.keep_drafts:

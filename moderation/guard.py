@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -78,7 +78,8 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             is replaced by its kind before anything reads it.
         keep_drafts: Whether the tale's attempts hold their drafts, and verdict events the words that failed. Those may
             be texts that were refused: keep them away from children.
-        recorder: Where finished tales are recorded; one that fails is logged and does not stop the tale.
+        recorder: Where finished tales are recorded, or several such places, for example MLflow and a `TaleMemory`; one
+            that fails is logged and does not stop the tale.
 
     Raises:
         ConfigurationError: A budget is out of range, or the judge is none.
@@ -94,7 +95,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         judge_inputs: bool = True,
         mask_personal_data: bool = False,
         keep_drafts: bool = False,
-        recorder: Recorder | None = None,
+        recorder: Recorder | Sequence[Recorder] | None = None,
     ) -> None:
         if not isinstance(judge, Judge):
             raise ConfigurationError(
@@ -108,7 +109,9 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         self.writer, self.judge = writer, judge
         self.attempts, self.seconds = attempts, seconds
         self.judge_inputs, self.mask_personal_data = judge_inputs, mask_personal_data
-        self.keep_drafts, self.recorder = keep_drafts, recorder
+        self.keep_drafts = keep_drafts
+        several = () if recorder is None else recorder
+        self.recorders: tuple[Recorder, ...] = tuple(several) if isinstance(several, Sequence) else (several,)
 
     def invoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
         """Tell one tale."""
@@ -155,7 +158,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             yield await self.ainvoke(inputs, config)
 
     def _course(self) -> Course:
-        return Course(self.judge, self.attempts, self.seconds, self.keep_drafts, self.recorder)
+        return Course(self.judge, self.attempts, self.seconds, self.keep_drafts, self.recorders)
 
     def _prepared(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         return masked(inputs) if self.mask_personal_data and isinstance(inputs, Mapping) else inputs

@@ -105,6 +105,11 @@ class AnswerCache(BaseCache):
         if max_answers is not None and max_answers < 1:
             raise ConfigurationError(f"max_answers must be 1 or more, or None for no bound; got {max_answers}.")
         self.policy = policy.id if isinstance(policy, Policy) else policy
+        if "@" not in self.policy:
+            raise ConfigurationError(
+                f"policy is a policy or its id with a version, such as 'kids@1'; got {policy!r}.",
+                hint=f"load_policy({policy!r}).id says it.",
+            )
         self.band, self.judge = band, judge
         self.ttl_s, self.max_answers = ttl_s, max_answers
         self._clock = clock

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Kind = Literal["flat", "hnsw", "ivfpq"]
 """How an index searches.
 
-* `flat`: compares with every vector. Exact.
+* `flat`: compares with every vector. Exact. On GPUs where faiss was built for them and there are some.
 * `hnsw`: walks a graph of neighbours. Fast to search, slow to build, 20% more memory.
 * `ivfpq`: cells of vectors in 4-bit codes, the best of them compared again as float16. Half the memory.
 """
@@ -30,6 +30,10 @@ HNSW_UP_TO = 2_000_000
 TRAIN_FROM = 10_000
 """An IVF-PQ index needs so many vectors to learn its codes from; until then the store is flat."""
 
+GPU_FROM = 10_000
+"""A flat index of fewer vectors is searched faster where it is than on a GPU."""
+_GPU_MOST = 2048
+"""Neighbours that faiss finds on a GPU at most."""
 _NEIGHBOURS = 32
 _CANDIDATES = 20
 _DEAD_SHARE = 0.2
@@ -67,6 +71,7 @@ class VectorIndex:
 
     def __init__(self, index: Any, kind: Kind, alive: Mask, *, mapped: bool = False) -> None:
         self._index, self.kind, self.alive, self.mapped = index, kind, alive, mapped
+        self._gpu: Any = None
 
     @classmethod
     def build(cls, kind: Kind, vectors: Floats) -> VectorIndex:
@@ -117,6 +122,7 @@ class VectorIndex:
         """Add vectors behind the last position."""
         import numpy
 
+        self._gpu = None
         self._index.add(vectors)
         self.alive = numpy.concatenate([self.alive, numpy.ones(len(vectors), dtype=bool)])
 
@@ -132,6 +138,7 @@ class VectorIndex:
         if self.kind != "flat":
             self.alive[positions] = False
             return numpy.ones(len(self), dtype=bool)
+        self._gpu = None
         left = numpy.ones(len(self), dtype=bool)
         left[positions] = False
         self._index.remove_ids(load_faiss().IDSelectorBitmap(_bits(~left)))
@@ -160,7 +167,8 @@ class VectorIndex:
             chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
             return self._exact.search(queries, k, params=chosen)  # type: ignore[no-any-return]
         if self.kind == "flat":
-            return self._index.search(queries, k)  # type: ignore[no-any-return]
+            where = self._gpu_copy(faiss) if k <= _GPU_MOST else None
+            return (where or self._index).search(queries, k)  # type: ignore[no-any-return]
         some: dict[str, Any] = {}
         if not self.alive.all():
             bits = _bits(self.alive)
@@ -175,6 +183,17 @@ class VectorIndex:
             base_index_params=faiss.SearchParametersIVF(nprobe=probes, **some),
         )
         return self._index.search(queries, k, params=near)  # type: ignore[no-any-return]
+
+    def _gpu_copy(self, faiss: Any) -> Any:
+        """The flat index on all GPUs, made when it is first searched behind a change; `None` where there is none.
+
+        Only builds of faiss for GPUs (`faiss-gpu-cu12`, conda's `faiss-gpu`) can.
+        """
+        if len(self) < GPU_FROM or not getattr(faiss, "get_num_gpus", int)():
+            return None
+        if self._gpu is None:
+            self._gpu = faiss.index_cpu_to_all_gpus(self._index)
+        return self._gpu
 
     @property
     def _exact(self) -> Any:

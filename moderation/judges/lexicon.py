@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import FrozenDict
 from taleward.core.policy import Policy, Severity, exceeds
@@ -14,6 +16,7 @@ _WITHIN: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.9}
 _BEYOND: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.95}
 CONTEXT = 200
 """Characters of what came before that are read with a passage: a phrase may begin there."""
+_ALTERNATIVES = re.compile(r"(?:/[^\s/]+)+")
 
 
 class LexiconJudge(Judge):
@@ -88,5 +91,5 @@ def finding(hit: Hit, text: str) -> Finding:
         quote=text[hit.start : hit.end],
         start=hit.start,
         end=hit.end,
-        rationale=f"{how}: {hit.term}",
+        rationale=f"{how}: {_ALTERNATIVES.sub('/...', hit.term)}",
     )

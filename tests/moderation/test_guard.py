@@ -198,8 +198,10 @@ def test_a_recorder_gets_the_tale_with_its_drafts(tell: Tell) -> None:
 
 
 def test_a_recorder_in_trouble_does_not_take_the_tale(tell: Tell, caplog: pytest.LogCaptureFixture) -> None:
-    tale = tell(Guard(Writer("good").runnable(), FakeJudge(), recorder=Keeper(OSError("disk is full"))))
+    behind = Keeper()
+    tale = tell(Guard(Writer("good").runnable(), FakeJudge(), recorder=[Keeper(OSError("disk is full")), behind]))
     assert tale.text == "good"
+    assert [kept.id for kept, _ in behind.tales] == [tale.id]
     assert "was not recorded: OSError: disk is full" in caplog.text
 
 

@@ -299,3 +299,8 @@ def test_false_hits_are_measured(tmp_path: Path) -> None:
     found = semantic(tmp_path).false_hits(pairs)
     assert (found.same, found.hits, found.pairs) == (2, 2, 6)
     assert found.false_hit_rate == found.false_hits / 6
+
+
+def test_a_policy_without_its_version_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="its id with a version, such as 'kids@1'; got 'kids'"):
+        AnswerCache(tmp_path / "answers.db", policy="kids", band="6-8")

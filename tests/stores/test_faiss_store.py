@@ -197,3 +197,28 @@ def test_a_store_holds_plain_files_only(tmp_path: Path, model: WordEmbeddings) -
 def test_an_unknown_kind_is_named(model: WordEmbeddings) -> None:
     with pytest.raises(ConfigurationError, match="Did you mean 'hnsw'"):
         FaissStore(model, index="hnws")  # type: ignore[arg-type]
+
+
+def test_a_flat_index_is_searched_on_gpus_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU here: a copy in memory stands in for it, and must never be out of date."""
+    faiss = faiss_index.load_faiss()
+    copies: list[Any] = []
+
+    def to_gpus(index: Any) -> Any:
+        copies.append(faiss.clone_index(index))
+        return copies[-1]
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", to_gpus)
+    monkeypatch.setattr(faiss_index, "GPU_FROM", 100)
+    model, vectors = WordEmbeddings(32), clustered(300)
+    store = FaissStore(model, None, index="flat")
+    store.add_vectors([f"text {n}" for n in range(200)], vectors[:200], ids=[str(n) for n in range(200)])
+    assert [d.id for d in store.similarity_search_by_vector(vectors[7].tolist(), k=1)] == ["7"]
+    assert [d.id for d in store.similarity_search_by_vector(vectors[8].tolist(), k=1)] == ["8"]
+    assert len(copies) == 1
+    store.delete(["7"])
+    store.add_vectors(["new"], vectors[250:251], ids=["250"])
+    assert "7" not in [d.id for d in store.similarity_search_by_vector(vectors[7].tolist(), k=5)]
+    assert [d.id for d in store.similarity_search_by_vector(vectors[250].tolist(), k=1)] == ["250"]
+    assert len(copies) == 2
