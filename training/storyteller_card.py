@@ -66,6 +66,11 @@ def card(figures: dict[str, Any]) -> str:
             f"{run['seconds'] / 60:.0f} minutes. Again with\n\n```\npython -m taleward.training.storyteller "
             f"--data DIR --out DIR --steps {recipe['steps']} --seed {recipe['seed']}\n```\n\n"
         )
+        if run["step"] < recipe["steps"]:
+            text += (
+                "The clock (`--minutes`) ended the run before its last step, so that another run gives a model like this "
+                "one, not the same weights.\n\n"
+            )
     return text + _figures(figures) + _samples(figures)
 
 
