@@ -68,8 +68,8 @@ def card(figures: dict[str, Any]) -> str:
         )
         if run["step"] < recipe["steps"]:
             text += (
-                "The clock (`--minutes`) ended the run before its last step, so that another run gives a model like this "
-                "one, not the same weights.\n\n"
+                "The clock (`--minutes`) ended the run before its last step: another run gives a model like this one, "
+                "not the same weights.\n\n"
             )
     return text + _figures(figures) + _samples(figures)
 
