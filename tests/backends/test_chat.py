@@ -272,7 +272,7 @@ def test_discovery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     teller, mine = found["embedded:storyteller"], found["hf:me/small"]
     assert teller.usable
     assert mine.usable
-    assert (mine.kind, mine.about) == ("writer, judge", "llama, 5 layers, engine onnx")
+    assert (mine.kind, mine.about) == ("writer, judge", "llama, 6 layers, engine onnx")
     assert teller.parameters == mine.parameters == 2_361_408
     assert teller.context == mine.context == 1024
     assert mine.folder == str(tmp_path / "models--me--small/snapshots/1")
