@@ -273,7 +273,7 @@ def test_discovery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert teller.usable
     assert mine.usable
     assert (mine.kind, mine.about) == ("writer, judge", "llama, 6 layers, engine onnx")
-    assert teller.parameters == mine.parameters == 2_361_408
+    assert teller.parameters == mine.parameters == 5_475_584
     assert teller.context == mine.context == 1024
     assert mine.folder == str(tmp_path / "models--me--small/snapshots/1")
     assert not found["hf:me/half"].usable
