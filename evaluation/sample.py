@@ -56,7 +56,8 @@ class Sample(Frozen):
             return values
         tale = values["tale"] if isinstance(values["tale"], Tale) else Tale.model_validate(values["tale"])
         calls = [c.output_tokens for a in tale.attempts for c in a.calls if c.output_tokens is not None]
-        costs = [a.verdict.cost_usd for a in tale.attempts if a.verdict.cost_usd is not None]
+        spent = [*(a.verdict.cost_usd for a in tale.attempts), *(c.cost_usd for a in tale.attempts for c in a.calls)]
+        costs = [cost for cost in spent if cost is not None]
         known = {
             "output": tale.released_text,
             "verdict": tale.verdict,

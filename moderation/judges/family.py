@@ -235,7 +235,8 @@ class GuardModel(Judge):
 
     def _said(self, message: BaseMessage) -> Answer:
         usage = getattr(message, "usage_metadata", None) or {}
-        cost = self._cost(usage["input_tokens"], usage["output_tokens"]) if usage else None
+        known = message.response_metadata.get("cost_usd")
+        cost = self._cost(usage["input_tokens"], usage["output_tokens"]) if usage and self.price_usd else known
         return Answer(message.text, message.response_metadata.get("finish_reason") == "length", cost)
 
     def _cost(self, read: int, written: int) -> float | None:

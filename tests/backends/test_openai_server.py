@@ -18,7 +18,7 @@ import pytest
 from fakes import FakeJudge
 from taleward.backends.embedded import embedded_path
 from taleward.chains.story import StoryChain
-from taleward.moderation.bridge import iterate
+from taleward.core.bridge import iterate
 from taleward.moderation.guard import Guard
 
 pytestmark = pytest.mark.server
