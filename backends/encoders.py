@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from taleward.backends.hub import ERRORS, unavailable
-from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
+from taleward.core.errors import ConfigurationError, ContextTooLong, MissingExtra
 
 _KEPT = 4
 _UNBOUNDED = 1 << 20
@@ -105,7 +105,7 @@ class TorchModel:
         for tokens, types in zip(found, told.get("token_type_ids", ()), strict=False):
             tokens.types = types
         if (longest := max(map(len, found))) > self.longest:
-            raise BackendError(
+            raise ContextTooLong(
                 f"the text has {longest} tokens; the model reads {self.longest}.",
                 hint="Split it, or set cut=True to read its beginning alone.",
             )

@@ -30,7 +30,7 @@ from taleward.backends.sampling import Sampling
 from taleward.backends.texts import Order
 from taleward.backends.tools import call_schema, chosen_tools, tools_told
 from taleward.backends.turns import instructed, plain, turn
-from taleward.core.errors import BackendError, ConfigurationError
+from taleward.core.errors import ConfigurationError, ContextTooLong
 
 _AT_ONCE = 256
 _SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")
@@ -360,7 +360,7 @@ class LocalChat(BaseChatModel):
         prompt = self._prompt(model, messages, tools, given)
         room = model.context_length - len(prompt)
         if room < 1:
-            raise BackendError(
+            raise ContextTooLong(
                 f"the prompt has {len(prompt)} tokens; {self.spec} holds {model.context_length} in all.",
                 hint="Shorten the prompt, or take a model with a longer context.",
             )

@@ -15,7 +15,7 @@ from taleward.backends.chat import chat_model
 from taleward.backends.decisions import Decision, decide, local_model, runs_here
 from taleward.backends.sampling import Sampling
 from taleward.backends.texts import Order
-from taleward.core.errors import BackendError, ConfigurationError
+from taleward.core.errors import ConfigurationError, ContextTooLong
 from taleward.core.frozen import FrozenDict
 from taleward.core.policy import Code, Policy
 from taleward.core.verdict import Passage
@@ -211,7 +211,7 @@ class GuardModel(Judge):
 
     def _fits(self, local: HubModel, prompt: Sequence[int]) -> None:
         if len(prompt) + self.most > local.context_length:
-            raise BackendError(
+            raise ContextTooLong(
                 f"the prompt has {len(prompt)} tokens and the answer up to {self.most}; {self.spec} holds "
                 f"{local.context_length}.",
                 hint="Judge a shorter text.",

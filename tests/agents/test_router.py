@@ -285,7 +285,7 @@ def test_a_served_model_calls_tools_in_a_stream() -> None:
         function = {"name": "weather", "arguments": '{"place": "Rome"}'}
         call = {"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": function}]}
         deltas = [call] if len(asked) == 1 else [{"content": "Sun. "}, {"content": "All day. "}]
-        return "".join(f"data: {chunk}\n\n" for chunk in [*map(_chunk, deltas), "[DONE]"])
+        return "".join(f"data: {chunk}\n\n" for chunk in [*map(_chunk, deltas), _chunk({}, "stop"), "[DONE]"])
 
     with serving(answer) as url:
         router = agent("openai:any", base_url=url, api_key="none", streaming=True)
@@ -295,8 +295,8 @@ def test_a_served_model_calls_tools_in_a_stream() -> None:
     assert "Sun over Rome." in asked[1]["messages"][-1]["content"]
 
 
-def _chunk(delta: dict[str, Any]) -> str:
+def _chunk(delta: dict[str, Any], finish: str | None = None) -> str:
     import json
 
-    choice = {"index": 0, "delta": delta, "finish_reason": None}
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
     return json.dumps({"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "any", "choices": [choice]})
