@@ -69,11 +69,15 @@ class Honoured:
             result = await ask(messages, options)
         except (ValidationError, json.JSONDecodeError):  # the client held the answer against the form
             result = None
+        except BackendError as error:
+            if not _cut_without_form(error):
+                raise
+            result = None
         if result is not None and _keeps(result, options, form):
             self.known[form] = True
             return result
-        if result is not None and _ended_early(result):
-            return result  # cut off by max_tokens, so that the form was not to be had
+        if result is not None and _cut_in_form(result):
+            return result  # the form was begun, and is cut off by max_tokens
         self.known[form] = False
         return await self._in_words(ask, messages, options, form)
 
@@ -152,10 +156,19 @@ def _keeps(result: ChatResult, options: Mapping[str, Any], form: str) -> bool:
     return bool(message.additional_kwargs.get("refusal")) or not _held_against(_schema(options, form), message.text)[1]
 
 
-def _ended_early(result: ChatResult) -> bool:
+def _cut_in_form(result: ChatResult) -> bool:
+    """Whether an answer was cut off while it had the form."""
     generation = result.generations[0]
-    info = {**(generation.generation_info or {}), **generation.message.response_metadata}
-    return info.get("finish_reason") == "length"
+    message = generation.message
+    info = {**(generation.generation_info or {}), **message.response_metadata}
+    begun = message.text.lstrip().startswith("{") or getattr(message, "invalid_tool_calls", None)
+    return info.get("finish_reason") == "length" and bool(begun)
+
+
+def _cut_without_form(error: BackendError) -> bool:
+    """Whether OpenAI's client raised because an answer was cut off that did not even begin with the form."""
+    completion = getattr(error.__cause__, "completion", None)
+    return completion is not None and not str(completion.choices[0].message.content).lstrip().startswith("{")
 
 
 def _held_against(schema: Mapping[str, Any], text: str) -> tuple[Any, str]:
