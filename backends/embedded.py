@@ -23,3 +23,8 @@ def embedded_path(name: str) -> Path:
     if name not in embedded_names():
         raise UnknownName("embedded model", name, embedded_names())
     return _MODELS / name
+
+
+def is_embedded(folder: Path) -> bool:
+    """Whether a folder is that of an embedded model."""
+    return folder.parent == _MODELS

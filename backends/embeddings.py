@@ -19,6 +19,12 @@ def _embedded(spec: ModelSpec, **options: Any) -> Embeddings:
     return MiniLMEmbeddings(**options)
 
 
+def _hf(spec: ModelSpec, **options: Any) -> Embeddings:
+    from taleward.backends.hub_embeddings import HubEmbeddings
+
+    return HubEmbeddings(spec.model, **options)
+
+
 def _langchain(spec: ModelSpec, **options: Any) -> Embeddings:
     from langchain.embeddings import init_embeddings
 
@@ -31,7 +37,7 @@ def _langchain(spec: ModelSpec, **options: Any) -> Embeddings:
     return made
 
 
-PROVIDERS: dict[str, Callable[..., Embeddings]] = {"embedded": _embedded}
+PROVIDERS: dict[str, Callable[..., Embeddings]] = {"embedded": _embedded, "hf": _hf}
 """Providers of our own; every other name goes to LangChain's `init_embeddings`."""
 
 
@@ -39,9 +45,9 @@ def embeddings(model: str | Embeddings, **options: Any) -> Embeddings:
     """The embeddings behind a spec.
 
     Args:
-        model: A spec such as `embedded:minilm` or `openai:text-embedding-3-small`; or LangChain embeddings,
-            which are given back as they are.
-        options: For the provider's class.
+        model: A spec such as `embedded:minilm`, `hf:BAAI/bge-small-en-v1.5` or `openai:text-embedding-3-small`; or
+            LangChain embeddings, which are given back as they are.
+        options: For the provider's class; see `HubEmbeddings` for `hf:`.
 
     Raises:
         ConfigurationError: The spec is none, the name is unknown, or a library is missing.

@@ -66,14 +66,21 @@ def frame(tokenizer: Any, render: Render, contents: Sequence[str]) -> list[int]:
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
     """A text's tokens; every name of an added token in it is cut in two, so that it is read as letters."""
-    names = sorted((re.escape(t) for t in _added(tokenizer).values()), key=len, reverse=True)
-    cuts = [m.start() + 1 for m in re.finditer(f"(?=({'|'.join(names)}))", text)] if names else []
+    names = "|".join(map(re.escape, control_names(tokenizer)))
+    cuts = [m.start() + 1 for m in re.finditer(f"(?=({names}))", text)] if names else []
     edges = [0, *cuts, len(text)]
     return [
         token
         for start, end in pairwise(edges)
-        for token in tokenizer.encode(text[start:end], add_special_tokens=False, split_special_tokens=True)
+        for token in tokenizer.encode(
+            text[start:end], add_special_tokens=False, split_special_tokens=True, verbose=False
+        )
     ]
+
+
+def control_names(tokenizer: Any) -> list[str]:
+    """How the tokens that steer a model are written, the longest first."""
+    return sorted(_added(tokenizer).values(), key=len, reverse=True)
 
 
 def _stand_ins(contents: Sequence[str]) -> list[str]:

@@ -1,12 +1,15 @@
 """Networks written as ONNX graphs, and run by ONNX Runtime: no torch, and a fraction of its start-up time.
 
-The graph is made from a model's own configuration and weights when it loads; nothing converted is kept on disk.
+The graph is made from a model's own configuration and weights when it loads.
 Operators of the domain `com.microsoft` are ONNX Runtime's own fused ones.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import MissingExtra
@@ -81,6 +84,34 @@ class Graph:
         y = self.node("MatMul", x, self.constant(weight.T))
         return y if bias is None else self.node("Add", y, self.constant(bias))
 
+    def linear_int8(self, x: str, weight: Any, scales: Any, bias: Any = None) -> str:
+        """A linear layer of whole numbers: about three times as fast on CPUs that multiply them directly.
+
+        Each vector of `x` is rounded to 8 bits by its own largest number, so that no text depends on its neighbours
+        (Dettmers et al. 2022, arXiv 2208.07339, without outliers).
+
+        Args:
+            x: The input, float32.
+            weight: int8, shape (inputs, outputs).
+            scales: What an output's weights are to be multiplied by, shape (outputs,).
+            bias: Added, where there is one.
+        """
+        largest = self.node("ReduceMax", self.node("Abs", x), self.constant([-1], "int64"), keepdims=1)
+        largest = self.node("Max", largest, self.constant(1e-20))
+        step, zero = self.constant(1 / 127), self.constant(128, "uint8")
+        rounded = self.node("QuantizeLinear", self.node("Div", x, largest), step, zero)
+        # Where pairs of products are added in 16 bits they could overflow; such CPUs get weights without a sign.
+        weights = (self.constant(weight, "int8"), "") if _adds_in_32_bits() else self._unsigned(weight)
+        inputs = (rounded, weights[0], step, self.constant(scales), zero, weights[1])
+        y = self.node("Mul", self.node("MatMulIntegerToFloat", *inputs, fused=True), largest)
+        return y if bias is None else self.node("Add", y, self.constant(bias))
+
+    def _unsigned(self, weight: Any) -> tuple[str, str]:
+        import numpy
+
+        moved = (weight.astype(numpy.int16) + 128).astype(numpy.uint8)
+        return self.constant(moved, "uint8"), self.constant(numpy.full(weight.shape[1], 128), "uint8")
+
     def session(self, threads: int = 0) -> Session:
         """The network, ready to run on `threads` threads; 0 takes one a core."""
         helper = self._onnx.helper
@@ -94,6 +125,17 @@ class Graph:
 
         tensor = self._onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(kind))
         return self._onnx.helper.make_tensor_value_info(name, tensor, shape)
+
+
+@lru_cache(maxsize=1)
+def _adds_in_32_bits() -> bool:
+    """Whether this CPU has VNNI, or is no x86."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return True
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
 
 
 class Session:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
+from taleward.backends.attempts import Attempts, Terms
+from taleward.backends.calls import Calls
+from taleward.backends.honoured import Honoured
+from taleward.backends.hosted_chat import hosted
+from taleward.backends.likelihood import TextScores
+from taleward.backends.limits import Pace
+from taleward.backends.prices import given_price, price_of
 from taleward.backends.spec import ModelSpec
-from taleward.core.errors import ConfigurationError, MissingKey, UnknownName
+from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
 
-_TIMEOUT_S = 60.0
+_AT_ONCE = 8
+_OPENAI = "https://api.openai.com"
+_TERMS = {"concurrency": "concurrency", "max_retries": "max_retries", "timeout": "timeout_s"}
+_TERMS |= {"deadline_s": "deadline_s", "hedge_s": "hedge_s"}
+_paces: dict[object, Pace] = {}
+_servers: dict[object, Honoured] = {}
+_lock = threading.Lock()
 
 
 def openai_chat(spec: ModelSpec, *, base_url: str | None = None, **options: Any) -> BaseChatModel:
@@ -20,7 +36,7 @@ def openai_chat(spec: ModelSpec, *, base_url: str | None = None, **options: Any)
     Args:
         spec: The model.
         base_url: The server, up to and including `/v1`; `OPENAI_BASE_URL` where it is not given, else OpenAI.
-        options: Handed to `langchain_openai.ChatOpenAI`.
+        options: See `with_calls`; all others are handed to `langchain_openai.ChatOpenAI`.
 
     Raises:
         MissingKey: OpenAI itself is meant and `OPENAI_API_KEY` is not set.
@@ -37,12 +53,21 @@ def openai_chat(spec: ModelSpec, *, base_url: str | None = None, **options: Any)
         )
     # A compatible server on one's own machine asks for no key, but the client insists on sending one.
     options.setdefault("api_key", SecretStr(key or "no-key"))
-    options.setdefault("timeout", _TIMEOUT_S)
-    return ChatOpenAI(model=spec.model, base_url=base_url, **options)
+    own = {"include_response_headers": True, "stream_usage": True}
+
+    def make(**given: Any) -> BaseChatModel:
+        return ChatOpenAI(model=spec.model, base_url=base_url, **{**own, **given})
+
+    foreign = base_url is not None and not base_url.startswith(_OPENAI)
+    return with_calls(spec, make, server=base_url or _OPENAI, foreign=foreign, ends=True, **options)
 
 
 def langchain_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
     """A model of any provider that LangChain's `init_chat_model` knows.
+
+    Args:
+        spec: The model.
+        options: See `with_calls`; all others are the provider's.
 
     Raises:
         UnknownName: LangChain does not know the provider.
@@ -50,14 +75,121 @@ def langchain_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
     """
     from langchain.chat_models import init_chat_model
 
+    def make(**given: Any) -> BaseChatModel:
+        try:
+            model: BaseChatModel = init_chat_model(spec.model, model_provider=spec.provider, **given)
+        except ImportError as error:
+            raise ConfigurationError(f"{spec} cannot be used here: {error}") from error
+        except ValueError as error:
+            if "provider" not in str(error):
+                raise
+            listed = str(error).partition("are:")[2].split(",")
+            known = ["embedded", "hf", *(name.strip(" .\n") for name in listed)]
+            raise UnknownName("provider", spec.provider, known) from None
+        return model
+
+    return with_calls(spec, make, server=str(options.get("base_url") or spec.provider), **options)
+
+
+def with_calls(
+    spec: ModelSpec,
+    make: Callable[..., BaseChatModel],
+    *,
+    server: str,
+    foreign: bool = False,
+    ends: bool = False,
+    requests_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
+    price_usd: Sequence[float] | None = None,
+    fallbacks: Sequence[str | BaseChatModel] = (),
+    **options: Any,
+) -> BaseChatModel:
+    """A vendor's chat model with limits, retries, deadlines and fallbacks.
+
+    Args:
+        spec: The model.
+        make: Makes it, from its own options.
+        server: Where it is.
+        foreign: Whether the server is not the vendor's own: its prices are not known, and it may ignore options.
+        ends: See `Calls`.
+        requests_per_minute: The most; learned from the server's headers where it is not given.
+        tokens_per_minute: The same.
+        price_usd: US dollars for a million tokens read and a million written; from `prices.yaml` where it is not given.
+        fallbacks: Specs, or chat models, that are asked in turn where this one cannot answer.
+        options: `concurrency`, `max_retries`, `timeout`, `deadline_s` and `hedge_s`, see `Terms`; all others for
+            `make`.
+
+    Raises:
+        ConfigurationError: A value is none of those that are taken.
+    """
+    from taleward.backends.chat import chat_model
+
+    terms = Terms(**{_TERMS[name]: options.pop(name) for name in list(options) if name in _TERMS})
+    for name, value in (("requests_per_minute", requests_per_minute), ("tokens_per_minute", tokens_per_minute)):
+        if value is not None and not value > 0:
+            raise ConfigurationError(f"{name} is a number above 0; got {value!r}.")
+    if isinstance(fallbacks, str):
+        raise ConfigurationError(f"fallbacks is a list of specs; got {fallbacks!r}.", hint=f"Give [{fallbacks!r}].")
+    model = make(**options)
+    own = {"max_retries": 0, "timeout": terms.timeout_s}  # ours are in their place
+    if own := {name: value for name, value in own.items() if name in _taken(model)}:
+        model = make(**{**options, **own})
+    price = given_price(price_usd) if price_usd is not None else None if foreign else price_of(spec)
+    key = options.get("api_key")
+    place = (server, spec, hash(key.get_secret_value() if isinstance(key, SecretStr) else key))
+    with _lock:
+        pace = _paces.setdefault(
+            (place, requests_per_minute, tokens_per_minute), Pace(requests_per_minute, tokens_per_minute)
+        )
+        honoured = _servers.setdefault(place, Honoured(str(spec))) if foreign else None
+    others = [chat_model(other) for other in fallbacks]
+    return hosted(model, Calls(Attempts(str(spec), terms, pace), price=price, fallbacks=others, ends=ends), honoured)
+
+
+def _taken(model: BaseChatModel) -> set[str]:
+    """Names that a model's class takes for its settings."""
+    fields = type(model).model_fields
+    return {*fields, *(field.alias for field in fields.values() if field.alias)}
+
+
+def echoed(model: Any, texts: Sequence[str]) -> list[TextScores]:
+    """How likely a server's model finds texts, by its legacy completions, which can give a prompt back with its scores.
+
+    The first token is scored where the server does so (it puts a token before it), else it is left out.
+
+    Args:
+        model: A `ChatOpenAI`.
+        texts: Any texts; an empty one is not asked about.
+
+    Raises:
+        BackendError: The server does not answer, or not with log-probabilities.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda text: _echoed(model, text), texts))
+
+
+def _echoed(model: Any, text: str) -> TextScores:
+    import numpy as np
+    import openai
+
+    if not text:
+        return TextScores(np.empty(0), np.empty(0, bool), 0)
     try:
-        model: BaseChatModel = init_chat_model(spec.model, model_provider=spec.provider, **options)
-    except ImportError as error:
-        raise ConfigurationError(f"{spec} cannot be used here: {error}") from error
-    except ValueError as error:
-        if "provider" not in str(error):
-            raise
-        listed = str(error).partition("are:")[2].split(",")
-        known = ["embedded", "hf", *(name.strip(" .\n") for name in listed)]
-        raise UnknownName("provider", spec.provider, known) from None
-    return model
+        answer = model.root_client.completions.create(
+            model=model.model_name, prompt=text, max_tokens=1, temperature=0, echo=True, logprobs=1
+        )
+    except openai.OpenAIError as error:
+        raise BackendError(f"{model.model_name} did not say how likely it finds a text: {error}") from error
+    told = answer.choices[0].logprobs
+    if told is None or not told.token_logprobs or not told.top_logprobs or not told.text_offset:
+        raise BackendError(
+            f"{model.model_name}'s server gives no log-probabilities of a prompt.",
+            hint="vLLM does: its /v1/completions takes echo and logprobs.",
+        )
+    found = [
+        (chance, chance >= max((best or {}).values(), default=chance), offset)
+        for chance, best, offset in zip(told.token_logprobs, told.top_logprobs, told.text_offset, strict=True)
+        if chance is not None and offset < len(text)
+    ]
+    characters = len(text) - found[0][2] if found else 0
+    return TextScores(np.array([f[0] for f in found], float), np.array([f[1] for f in found], bool), characters)

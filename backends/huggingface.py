@@ -2,135 +2,90 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from taleward.backends.frames import Instruction, Render, encode_text, frame
-from taleward.backends.sampling import Sampler, Sampling
-from taleward.core.errors import BackendError, MissingExtra
+from taleward.backends.engine import Engine
+from taleward.backends.hub import ERRORS, unavailable
+from taleward.backends.hub_tokens import HubTokens
+from taleward.backends.likelihood import TokenScores, Window, in_groups
+from taleward.backends.sampling import Sampling
+from taleward.backends.torch_rows import TorchRows, cache_name
+from taleward.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 _SMALL = 100_000_000
-"""Parameters below which a model on a CPU runs on one thread."""
+"""Parameters below which a model on a CPU reads few tokens on one thread."""
+_FEW_TOKENS = 8
+_READ, _READ_GPU = 512, 16384
+"""Tokens that are scored together, on a CPU and on a GPU."""
+_LOGITS = 1 << 28
+"""Logits that are in memory at once, unless one window alone has more."""
+_OTHERS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
 
 
-class HuggingFace:
-    """A causal language model with its tokenizer.
+class HuggingFace(HubTokens):
+    """A causal language model with its tokenizer; callers at the same time share its batches.
 
     Args:
         path: A local folder, or the name of a repository on the Hugging Face hub.
         device: A torch device; `None` takes a GPU where there is one.
+        load: Options of `from_pretrained`: `dtype`, `device_map`, `quantization_config`, `attn_implementation` and so
+            on. On a GPU the `dtype` is bfloat16 unless it is given, on a CPU float32.
 
     Raises:
         BackendError: It could not be loaded.
+        ConfigurationError: It is a model of another kind.
         MissingExtra: The extra `local` is not installed.
     """
 
-    def __init__(self, path: str, device: str | None = None) -> None:
-        try:
-            import torch
-            import transformers
-        except ImportError as error:
-            raise MissingExtra("a local model", "local") from error
-        transformers.utils.logging.disable_progress_bar()
-        try:
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-            model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype="auto")
-        except (OSError, ValueError) as error:
-            raise BackendError(
-                f"the model {path!r} could not be loaded: {str(error).strip().splitlines()[0]}",
-                hint="Give a folder with config.json, weights and tokenizer, or the name of a model on the hub "
-                "that is downloaded or can be. 'embedded:storyteller' needs neither.",
-            ) from error
+    def __init__(self, path: str, device: str | None = None, load: Mapping[str, Any] | None = None) -> None:
+        super().__init__(path)
+        import torch
+        import transformers
+
+        options = dict(load or {})
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        if self._device.type == "cpu":
-            model = model.float()
-        self._model = model.to(self._device).eval()
+        options.setdefault("dtype", torch.float32 if self._device.type == "cpu" else torch.bfloat16)
+        try:
+            config = transformers.AutoConfig.from_pretrained(path)
+            _check(config, path)
+            self._model = transformers.AutoModelForCausalLM.from_pretrained(path, **options).eval()
+        except ERRORS as error:
+            raise unavailable(path, error) from error
+        if not {"device_map", "quantization_config"} & set(options):
+            self._model.to(self._device)
+        self._device = self._model.device
         self._small = self._device.type == "cpu" and self._model.num_parameters() < _SMALL
-        own = model.generation_config
+        own = self._model.generation_config
+        sampled = bool(own.do_sample)
         self.defaults = Sampling(
-            temperature=(own.temperature or 1.0) if own.do_sample else 0.0,
+            temperature=(own.temperature or 1.0) if sampled else 0.0,
             top_p=own.top_p or 1.0,
+            top_k=(own.top_k or 0) if sampled else 0,
             repetition_penalty=own.repetition_penalty or 1.0,
             max_tokens=own.max_new_tokens or 512,
         )
-        ends = own.eos_token_id
-        self._ends = frozenset(ends if isinstance(ends, list) else [ends])
-        self.context_length = int(model.config.max_position_embeddings)
-
-    @property
-    def chat_template(self) -> bool:
-        """Whether the tokenizer brings one."""
-        return bool(self._tokenizer.chat_template)
-
-    def encode(self, text: str) -> list[int]:
-        """A text's tokens; what looks like a control token is text."""
-        return encode_text(self._tokenizer, text)
-
-    def decode(self, tokens: Sequence[int], *, control: bool = False) -> str:
-        """The text of some tokens; bytes that are no whole character become U+FFFD.
-
-        Args:
-            tokens: Numbers of tokens.
-            control: Whether control tokens are spelled out; else they are left out.
-        """
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=not control))
-
-    def prompt(self, turns: Sequence[Mapping[str, Any]], **template: Any) -> list[int]:
-        """The chat template's tokens; without a template, the texts joined by empty lines.
-
-        What the turns say never becomes a control token.
-
-        Args:
-            turns: The conversation, with `role` and `content` each.
-            template: What the model's own template takes beside the turns, for example `guideline`.
-
-        Raises:
-            BackendError: The template cannot be filled with these turns.
-        """
-        if self.chat_template:
-            return self._templated(turns, {"add_generation_prompt": True, **template})
-        ids = self.encode("\n\n".join(str(turn["content"]) for turn in turns))
-        start = self._tokenizer.bos_token_id
-        return ids if start is None else [start, *ids]
-
-    def framed(self, render: Render, contents: Sequence[str]) -> list[int]:
-        """The tokens of a prompt in a format of one's own, for a model that brings no chat template; see `frame`."""
-        return frame(self._tokenizer, render, contents)
-
-    def _templated(self, turns: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> list[int]:
-        from jinja2 import TemplateError
-
-        said = [str(turn["content"]) for turn in turns if not isinstance(turn["content"], Instruction)]
-
-        def render(contents: Sequence[str], *, parts: bool) -> str:
-            rest = iter(contents)
-            filled: list[dict[str, Any]] = []
-            for turn in turns:
-                content = turn["content"] if isinstance(turn["content"], Instruction) else next(rest)
-                filled.append({**turn, "content": [{"type": "text", "text": content}] if parts else content})
-            return str(self._tokenizer.apply_chat_template(filled, tokenize=False, **options))
-
-        try:
-            return frame(self._tokenizer, lambda c: render(c, parts=False), said)
-        except (BackendError, TemplateError, TypeError) as error:
-            # Some templates (Llama Guard 3 1B, Llama Guard 4) take contents as lists of parts alone.
-            try:
-                return frame(self._tokenizer, lambda c: render(c, parts=True), said)
-            except (BackendError, TemplateError, TypeError):
-                raise BackendError(f"the chat template cannot be filled: {error}") from error
+        ends = own.eos_token_id if own.eos_token_id is not None else self._tokenizer.eos_token_id
+        self._ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        text = self._model.config.get_text_config()
+        self.context_length = int(getattr(text, "max_position_embeddings", 0) or self._tokenizer.model_max_length)
+        size = int(text.vocab_size)
+        self.engine = Engine(
+            [_Rows(self._model, self._small)], ends=self._ends, vocabulary=lambda: self.vocabulary(size, [*self._ends])
+        )
 
     def step(self, tokens: Sequence[int], cache: Any = None) -> tuple[npt.NDArray[np.float32], Any]:
         """What the model expects behind some tokens.
 
         Args:
             tokens: One or more tokens that follow those in the cache.
-            cache: What an earlier step gave back; it is changed. `None` begins anew.
+            cache: What an earlier step gave back; it is left as it was. `None` begins anew.
 
         Returns:
             The logits of the next token, shape (vocabulary,), and the cache of all tokens so far.
@@ -138,54 +93,77 @@ class HuggingFace:
         import torch
         from transformers import DynamicCache
 
-        cache = DynamicCache(config=self._model.config) if cache is None else cache
-        with torch.inference_mode(), self._threads():
+        cache = DynamicCache(config=self._model.config) if cache is None else copy.deepcopy(cache)
+        with torch.inference_mode(), _threads(self._small and len(tokens) <= _FEW_TOKENS):
             out = self._model(
                 input_ids=torch.tensor([list(tokens)], device=self._device),
-                past_key_values=cache,
+                **{cache_name(self._model): cache},
                 use_cache=True,
                 logits_to_keep=1,
             )
             return out.logits[0, -1].float().cpu().numpy(), cache
 
-    def write(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
-        """All tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
-        return list(self.tokens(prompt, sampling, seed, most))
+    def read(self, windows: Sequence[Window]) -> list[TokenScores]:
+        """The scores of each window's tokens."""
+        size = int(self._model.config.get_text_config().vocab_size)
+        most = _READ if self._device.type == "cpu" else _READ_GPU
+        return in_groups(windows, min(most, _LOGITS // size), self._read)
 
-    async def awrite(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
-        """As `write`, without blocking the event loop."""
-        return [token async for token in self.atokens(prompt, sampling, seed, most)]
-
-    async def atokens(
-        self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int
-    ) -> AsyncIterator[int]:
-        """As `tokens`, without blocking the event loop."""
-        running = self.tokens(prompt, sampling, seed, most)
-        while (token := await asyncio.to_thread(next, running, None)) is not None:
-            yield token
-
-    def tokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> Iterator[int]:
-        """As `write`, token by token."""
-        sampler, fresh, cache = Sampler(sampling, seed, prompt), list(prompt), None
-        for _ in range(most):
-            logits, cache = self.step(fresh, cache)
-            token = sampler.choose(logits)
-            if token in self._ends:
-                return
-            yield token
-            fresh = [token]
-
-    @contextlib.contextmanager
-    def _threads(self) -> Iterator[None]:
-        """One thread for a small model: on a busy machine a second one waits longer than it helps."""
+    def _read(self, windows: Sequence[Window]) -> list[TokenScores]:
         import torch
 
-        before = torch.get_num_threads()
-        if not self._small or before == 1:
-            yield
-            return
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+        width, found = max(len(w.tokens) for w in windows), []
+        rows = [[*w.tokens, *[0] * (width - len(w.tokens))] for w in windows]
+        ids = torch.tensor(rows, device=self._device)
+        seen = torch.tensor([[n < len(w.tokens) for n in range(width)] for w in windows], device=self._device)
+        with torch.inference_mode():
+            logits = self._model(input_ids=ids, attention_mask=seen.long(), use_cache=False).logits
+            for row, window in enumerate(windows):
+                end = len(window.tokens)
+                told = logits[row, end - 1 - window.scored : end - 1].float()
+                target = ids[row, end - window.scored : end]
+                chosen = told.gather(1, target[:, None])[:, 0] - told.logsumexp(1)
+                found.append(TokenScores(chosen.double().cpu().numpy(), (told.argmax(1) == target).cpu().numpy()))
+        return found
+
+
+class _Rows(TorchRows):
+    """Rows that go by the model's number of threads."""
+
+    def __init__(self, model: Any, small: bool) -> None:
+        super().__init__(model)
+        self._small = small
+
+    def advance(self, first: int, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
+        with _threads(self._small and sum(map(len, tokens)) <= _FEW_TOKENS):
+            return super().advance(first, tokens, lengths)
+
+
+@contextlib.contextmanager
+def _threads(one: bool) -> Iterator[None]:
+    """One thread for a small model and few tokens: on a busy machine a second one waits longer than it helps."""
+    import torch
+
+    before = torch.get_num_threads()
+    if not one or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check(config: Any, path: str) -> None:
+    kinds = config.architectures or []
+    if config.is_encoder_decoder:
+        raise ConfigurationError(
+            f"{path!r} is an encoder-decoder model ({config.model_type}), which turns texts into texts.",
+            hint=f"Load it with taleward.text_model('hf:{path}').",
+        )
+    if kinds and all(kind.endswith(_OTHERS) for kind in kinds):
+        raise ConfigurationError(
+            f"{path!r} is no language model that writes: {', '.join(kinds)}.",
+            hint=f"Load it with taleward.classifier('hf:{path}') or taleward.embeddings('hf:{path}').",
+        )

@@ -1,91 +1,209 @@
-"""Language models of the Llama architecture on ONNX Runtime (Touvron et al. 2023, arXiv 2302.13971)."""
+"""Language models of the Llama family on ONNX Runtime (Touvron et al. 2023, arXiv 2302.13971).
+
+Llama, SmolLM, Mistral, Qwen2 and Qwen3 differ in biases and norms only.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from taleward.backends.engine import Engine
-from taleward.backends.graph import Graph, Session
+from taleward.backends.grammar import Vocabulary
+from taleward.backends.graph import Session
+from taleward.backends.hub_tokens import HubTokens
+from taleward.backends.likelihood import TokenScores, Window, in_groups
+from taleward.backends.llama_graph import llama_session, reading_session, why_not
 from taleward.backends.sampling import Sampling
+from taleward.backends.weights import weight_files
 from taleward.core.errors import BackendError, MissingExtra
 
+_ROOM = 1 << 29
+"""Bytes of a replica's key and value caches, unless one text alone needs more."""
+_GROWTH = 128
+_READ = 512
+"""Tokens that are scored together: more of them leave the processor's caches."""
 
-class Llama:
-    """A small Llama in Hugging Face layout, in float32 on CPUs; callers at the same time share its batches.
+Precision = Literal["float32", "int8"]
+
+
+class LlamaModel:
+    """A model of the Llama family in Hugging Face layout, on CPUs; callers at the same time share its batches.
 
     Args:
-        folder: Holds `config.json`, `generation_config.json`, `model.safetensors` and `tokenizer.json`.
-        replicas: Copies at work at once, one thread each; `None` takes one a core, up to four.
+        folder: Holds `config.json` and the weights in safetensors files, and `generation_config.json` where there is
+            one.
+        precision: `int8` rounds weights and inputs of the linear layers, see `Graph.linear_int8`; the rounded weights
+            are kept in the cache, see `int8_weights`.
+        replicas: Copies at work at once, one thread each; `None` takes one a core, up to four. They share the weights.
         rows: Texts in a batch of a replica, at most.
+
+    Attributes:
+        context_length: Tokens that prompt and answer have together.
+        defaults: The model's own generation settings.
+        engine: Writes texts.
 
     Raises:
         BackendError: The folder lacks a file, or its architecture is another one.
-        MissingExtra: The extra `local` is not installed.
+        MissingExtra: The extra `onnx` is not installed.
+    """
+
+    def __init__(
+        self, folder: Path, *, precision: Precision = "float32", replicas: int | None = None, rows: int = 32
+    ) -> None:
+        try:
+            self._config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            own = folder / "generation_config.json"
+            generation = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+        except (OSError, ValueError) as error:
+            raise BackendError(f"the model in {folder} could not be loaded: {error}") from error
+        if reason := why_not(self._config):
+            raise BackendError(
+                f"the model in {folder} is no Llama that runs here: {reason}.",
+                hint=f"Load it with transformers: chat_model('hf:{folder}', engine='transformers').",
+            )
+        self._folder, self._precision = folder, precision
+        self.context_length = int(self._config["max_position_embeddings"])
+        sampled = bool(generation.get("do_sample"))
+        self.defaults = Sampling(
+            temperature=(generation.get("temperature") or 1.0) if sampled else 0.0,
+            top_p=generation.get("top_p") or 1.0,
+            top_k=(generation.get("top_k") or 0) if sampled else 0,
+            repetition_penalty=generation.get("repetition_penalty") or 1.0,
+            max_tokens=generation.get("max_new_tokens") or 512,
+        )
+        ends = generation.get("eos_token_id", self._config.get("eos_token_id"))
+        self._ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        self._session = llama_session(self._config, weight_files(folder), precision)
+        copies = [LlamaRows(self._session, self._config, rows) for _ in range(replicas or min(4, os.cpu_count() or 1))]
+        size = int(self._config["vocab_size"])
+        self.engine = Engine(copies, ends=self._ends, vocabulary=lambda: self.vocabulary(size, [*self._ends]))
+
+    def vocabulary(self, size: int, ends: Sequence[int]) -> Vocabulary:
+        """What grammars need."""
+        raise NotImplementedError
+
+    def step(self, tokens: Sequence[int], cache: _Cache | None = None) -> tuple[Any, _Cache]:
+        """What the model expects behind some tokens.
+
+        Args:
+            tokens: One or more tokens that follow those in the cache.
+            cache: What an earlier step gave back; it is left as it was. `None` begins anew.
+
+        Returns:
+            The logits of the next token, shape (vocabulary,), and the cache of all tokens so far.
+        """
+        import numpy
+
+        length = (cache.length if cache else 0) + len(tokens)
+        heads, size = _heads(self._config)
+        grown = {}
+        for name in _names(self._config):
+            grown[name] = numpy.zeros((1, heads, length, size), dtype=numpy.float32)
+            if cache:
+                grown[name][:, :, : cache.length] = cache.states[name]
+        return _run(self._session, self._config, [tokens], [length], grown)[0], _Cache(length, grown)
+
+    def read(self, windows: Sequence[Window]) -> list[TokenScores]:
+        """The scores of each window's tokens, some windows on each core."""
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            return in_groups(windows, _READ, self._read, pool.map)
+
+    @cached_property
+    def _reading(self) -> Session:
+        return reading_session(self._config, weight_files(self._folder), self._precision)
+
+    def _read(self, windows: Sequence[Window]) -> list[TokenScores]:
+        import numpy
+
+        lengths = [len(w.tokens) - 1 for w in windows]
+        padded = numpy.zeros((len(windows), max(lengths)), dtype=numpy.int64)
+        picked = []
+        for row, (window, length) in enumerate(zip(windows, lengths, strict=True)):
+            padded[row, :length] = window.tokens[:-1]
+            picked += [(row, place) for place in range(length - window.scored, length)]
+        target = numpy.array([[t] for w in windows for t in w.tokens[len(w.tokens) - w.scored :]], dtype=numpy.int64)
+        logprobs, best = self._reading.run(
+            {
+                "tokens": padded,
+                "last": numpy.asarray(lengths, dtype=numpy.int32) - numpy.int32(1),
+                "length": numpy.asarray(max(lengths), dtype=numpy.int32),
+                "picked": numpy.array(picked, dtype=numpy.int64),
+                "target": target,
+            }
+        )
+        ends = numpy.cumsum([w.scored for w in windows])[:-1]
+        parts = numpy.split(logprobs[:, 0].astype(float), ends), numpy.split((best == target)[:, 0], ends)
+        return [TokenScores(*part) for part in zip(*parts, strict=True)]
+
+
+class Llama(LlamaModel):
+    """A model without a chat template whose tokenizer is read from `tokenizer.json`; transformers is not needed.
+
+    Args:
+        folder: See `LlamaModel`; with `tokenizer.json`.
+        options: See `LlamaModel`.
     """
 
     chat_template = False
+    takes_tools = False
 
-    def __init__(self, folder: Path, *, replicas: int | None = None, rows: int = 32) -> None:
+    def __init__(self, folder: Path, **options: Any) -> None:
         try:
-            from safetensors.numpy import load_file
             from tokenizers import Tokenizer
         except ImportError as error:
-            raise MissingExtra("an embedded model", "local") from error
+            raise MissingExtra("an embedded model", "onnx") from error
+        super().__init__(folder, **options)
         try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            generation = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-            weights = load_file(folder / "model.safetensors")
-            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except (OSError, ValueError) as error:
+            text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        except OSError as error:
             raise BackendError(f"the model in {folder} could not be loaded: {error}") from error
-        _check(config, folder)
+        self._tokenizer = Tokenizer.from_str(text)
         # Text from people must never be read as a control token.
         self._tokenizer.encode_special_tokens = True
-        self._start = int(config["bos_token_id"])
-        self.context_length = int(config["max_position_embeddings"])
-        self.defaults = Sampling(
-            temperature=generation["temperature"],
-            top_p=generation["top_p"],
-            repetition_penalty=generation["repetition_penalty"],
-            max_tokens=generation["max_new_tokens"],
-        )
-        session = llama_session(config, weights)
-        copies = [LlamaRows(session, config, rows) for _ in range(replicas or min(4, os.cpu_count() or 1))]
-        self._engine = Engine(copies, end=int(config["eos_token_id"]))
+        self._start: int | None = self._config.get("bos_token_id")
+
+    @property
+    def start(self) -> int | None:
+        """The token before a text, see `taleward.backends.likelihood`."""
+        return self._config.get("eos_token_id") if self._start is None else self._start
 
     def encode(self, text: str) -> list[int]:
         """A text's tokens."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def decode(self, tokens: Sequence[int]) -> str:
+    def decode(self, tokens: Sequence[int], *, control: bool = False) -> str:
         """The text of some tokens; bytes that are no whole character become U+FFFD."""
-        text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
+        text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=not control)
         return text
 
-    def prompt(self, turns: Sequence[Mapping[str, Any]]) -> list[int]:
+    def prompt(self, turns: Sequence[Mapping[str, Any]], **template: Any) -> list[int]:
         """The texts of all turns, joined by empty lines, behind the token that begins a text."""
-        return [self._start, *self.encode("\n\n".join(str(turn["content"]) for turn in turns))]
+        ids = self.encode("\n\n".join(str(turn["content"]) for turn in turns))
+        return ids if self._start is None else [self._start, *ids]
 
-    def write(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
-        """All tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
-        return self._engine.write(prompt, sampling, seed, most)
+    def vocabulary(self, size: int, ends: Sequence[int]) -> Vocabulary:
+        """What grammars need."""
+        return Vocabulary(self._tokenizer.to_str(), size, ends)
 
-    async def awrite(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
-        """As `write`, without blocking the event loop."""
-        return await self._engine.awrite(prompt, sampling, seed, most)
 
-    def tokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> Iterator[int]:
-        """As `write`, token by token."""
-        return self._engine.tokens(prompt, sampling, seed, most)
+class HubLlama(HubTokens, LlamaModel):
+    """A model with the tokenizer and chat template of its folder.
 
-    def atokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> AsyncIterator[int]:
-        """As `tokens`, without blocking the event loop."""
-        return self._engine.atokens(prompt, sampling, seed, most)
+    Args:
+        folder: See `LlamaModel`.
+        options: See `LlamaModel`.
+    """
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        HubTokens.__init__(self, str(folder))
+        LlamaModel.__init__(self, folder, **options)
 
 
 class LlamaRows:
@@ -100,12 +218,11 @@ class LlamaRows:
     def __init__(self, session: Session, config: Mapping[str, Any], most: int) -> None:
         self.most = most
         self.context_length = int(config["max_position_embeddings"])
-        self._session, self._vocabulary = session, int(config["vocab_size"])
-        self._heads, self._size = int(config["num_key_value_heads"]), int(config["head_dim"])
-        layers = range(int(config["num_hidden_layers"]))
-        self._names = [f"{part}{layer}" for layer in layers for part in ("key", "value")]
+        self._session, self._config = session, config
+        self._names, (self._heads, self._size) = _names(config), _heads(config)
+        self.room = _ROOM // (len(self._names) * self._heads * self._size * 4)
         self._cache: dict[str, Any] = {}
-        self._room = 0
+        self._space = self._used = 0
 
     def advance(self, first: int, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
         """Read new tokens into the rows from `first` on.
@@ -118,119 +235,73 @@ class LlamaRows:
         Returns:
             The logits behind each row's last token, float32, shape (rows, vocabulary).
         """
-        import numpy
-
         self._fit(max(lengths))
-        count, new = len(tokens), max(map(len, tokens))
-        padded = numpy.zeros((count, new), dtype=numpy.int64)
-        for row, ids in enumerate(tokens):
-            padded[row, : len(ids)] = ids
-        logits = numpy.empty((count, self._vocabulary), dtype=numpy.float32)
-        rows = {name: cache[first : first + count] for name, cache in self._cache.items()}
-        inputs = {
-            "tokens": padded,
-            "last": numpy.asarray(lengths, dtype=numpy.int32) - numpy.int32(1),
-            "length": numpy.asarray(max(lengths), dtype=numpy.int32),
-            "picked": numpy.array([[len(ids) - 1] for ids in tokens], dtype=numpy.int64),
-            **{f"past_{name}": cache for name, cache in rows.items()},
-        }
-        self._session.run_into(inputs, {"logits": logits, **rows})
-        return logits
+        self._used = end = first + len(tokens)
+        rows = {name: cache[first:end] for name, cache in self._cache.items()}
+        return _run(self._session, self._config, tokens, lengths, rows)
 
     def move(self, row: int, to: int, length: int) -> None:
         """Put a row of so many tokens in the place of another."""
         for cache in self._cache.values():
             cache[to, :, :length] = cache[row, :, :length]
 
+    def rest(self) -> None:
+        """Give all memory back; it is had again in no time."""
+        self._cache = {}
+        self._space = self._used = 0
+
     def _fit(self, length: int) -> None:
         """Make room for texts of so many tokens; it doubles, up to the context length."""
         import numpy
 
-        if length <= self._room:
+        if length <= self._space:
             return
-        before, self._room = self._room, min(self.context_length, max(length, 2 * self._room, 128))
+        before, self._space = self._space, min(self.context_length, max(length, 2 * self._space, _GROWTH))
         for name in self._names:
-            grown = numpy.zeros((self.most, self._heads, self._room, self._size), dtype=numpy.float32)
+            # The system hands out pages of zeros when they are written, so rows that are not used take nothing.
+            grown = numpy.zeros((self.most, self._heads, self._space, self._size), dtype=numpy.float32)
             if before:
-                grown[:, :, :before] = self._cache[name]
+                grown[: self._used, :, :before] = self._cache[name][: self._used]
             self._cache[name] = grown
 
 
-def _check(config: Mapping[str, Any], folder: Path) -> None:
-    expected = {
-        "model_type": "llama",
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "tie_word_embeddings": True,
-    }
-    other = {k: config.get(k) for k, v in expected.items() if config.get(k) != v}
-    if config.get("rope_parameters", {}).get("rope_type") != "default":
-        other["rope_parameters"] = config.get("rope_parameters")
-    if other:
-        raise BackendError(
-            f"the model in {folder} is no Llama that runs here: its config.json has {other}.",
-            hint=f"Load it with transformers: 'hf:{folder}'.",
-        )
+class _Cache(NamedTuple):
+    """Keys and values of one text."""
+
+    length: int
+    states: dict[str, Any]
 
 
-def llama_session(config: Mapping[str, Any], weights: Mapping[str, Any]) -> Session:
-    """The network: tokens (texts, new) and the cache of earlier ones to logits (texts, vocabulary).
-
-    `last` holds each text's last position from 0, `length` the longest text's tokens, `picked` (texts, 1) which of the
-    new tokens the logits are for. `past_key0` and the like have shape (texts, key heads, room, head size); given out
-    where they came in, they grow in place.
-    """
+def _run(
+    session: Session,
+    config: Mapping[str, Any],
+    tokens: Sequence[Sequence[int]],
+    lengths: Sequence[int],
+    caches: Mapping[str, Any],
+) -> Any:
     import numpy
 
-    graph, epsilon = Graph(), config["rms_norm_eps"]
-    heads, key_heads, size = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
-    inverse = config["rope_parameters"]["rope_theta"] ** -(numpy.arange(0, size, 2) / size)
-    angles = numpy.outer(numpy.arange(config["max_position_embeddings"]), inverse)
-    rotary = graph.constant(numpy.cos(angles)), graph.constant(numpy.sin(angles))
-    graph.output("logits", "float32", ("texts", config["vocab_size"]))
-    tokens = graph.input("tokens", "int64", ("texts", "new"))
-    where = graph.input("last", "int32", ("texts",)), graph.input("length", "int32", ())
-    embeddings = weights["model.embed_tokens.weight"].astype(numpy.float32)
-    stream = graph.node("Gather", graph.constant(embeddings), tokens)
-    first = graph.constant(weights["model.layers.0.input_layernorm.weight"])
-    x = graph.node("SimplifiedLayerNormalization", stream, first, epsilon=epsilon, axis=-1)
+    count, new = len(tokens), max(map(len, tokens))
+    padded = numpy.zeros((count, new), dtype=numpy.int64)
+    for row, ids in enumerate(tokens):
+        padded[row, : len(ids)] = ids
+    logits = numpy.empty((count, int(config["vocab_size"])), dtype=numpy.float32)
+    inputs = {
+        "tokens": padded,
+        "last": numpy.asarray(lengths, dtype=numpy.int32) - numpy.int32(1),
+        "length": numpy.asarray(max(lengths), dtype=numpy.int32),
+        "picked": numpy.array([[len(ids) - 1] for ids in tokens], dtype=numpy.int64),
+        **{f"past_{name}": cache for name, cache in caches.items()},
+    }
+    session.run_into(inputs, {"logits": logits, **caches})
+    return logits
 
-    def add_and_norm(stream: str, x: str, name: str) -> tuple[str, str]:
-        outputs = (f"normed {name}", "", "", f"stream {name}")
-        inputs = (stream, x, graph.constant(weights[name]))
-        normed = graph.node("SkipSimplifiedLayerNormalization", *inputs, to=outputs, fused=True, epsilon=epsilon)
-        return outputs[3], normed
 
-    for layer in range(config["num_hidden_layers"]):
-        part = f"model.layers.{layer}."
-        joint = numpy.concatenate([weights[f"{part}self_attn.{name}_proj.weight"] for name in "qkv"])
-        past = [
-            graph.input(f"past_{name}{layer}", "float32", ("texts", key_heads, "past", size))
-            for name in ("key", "value")
-        ]
-        present = [f"key{layer}", f"value{layer}"]
-        for name in present:
-            graph.output(name, "float32", ("texts", key_heads, "all", size))
-        mixed = graph.node(
-            "GroupQueryAttention",
-            *(graph.linear(x, joint), "", "", *past, *where, *rotary),
-            to=(f"mixed{layer}", *present),
-            fused=True,
-            num_heads=heads,
-            kv_num_heads=key_heads,
-            do_rotary=1,
-            scale=size**-0.5,
-        )
-        mixed = graph.linear(mixed, weights[f"{part}self_attn.o_proj.weight"])
-        stream, x = add_and_norm(stream, mixed, f"{part}post_attention_layernorm.weight")
-        gate = graph.linear(x, weights[f"{part}mlp.gate_proj.weight"])
-        wide = graph.node("Mul", gate, graph.node("Sigmoid", gate))
-        wide = graph.node("Mul", wide, graph.linear(x, weights[f"{part}mlp.up_proj.weight"]))
-        narrow = graph.linear(wide, weights[f"{part}mlp.down_proj.weight"])
-        last = layer + 1 == config["num_hidden_layers"]
-        after = "model.norm.weight" if last else f"model.layers.{layer + 1}.input_layernorm.weight"
-        stream, x = add_and_norm(stream, narrow, after)
-    x = graph.node("GatherND", x, graph.input("picked", "int64", ("texts", 1)), batch_dims=1)
-    graph.node("MatMul", x, graph.constant(embeddings.T), to=("logits",))
-    return graph.session(threads=1)
+def _names(config: Mapping[str, Any]) -> list[str]:
+    return [f"{part}{layer}" for layer in range(int(config["num_hidden_layers"])) for part in ("key", "value")]
+
+
+def _heads(config: Mapping[str, Any]) -> tuple[int, int]:
+    heads = int(config["num_attention_heads"])
+    size = config.get("head_dim") or config["hidden_size"] // heads
+    return int(config.get("num_key_value_heads") or heads), int(size)

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import asdict
-from functools import lru_cache
-from pathlib import Path
+from operator import itemgetter
 from typing import Any, Literal, Protocol
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import RunnableConfig
+from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
+from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
 from langchain_core.runnables.config import get_config_list
-from pydantic import Field
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from pydantic import BaseModel, Field
 
+from taleward.backends.answer import Answer, Wish
+from taleward.backends.engine import Engine
+from taleward.backends.grammar import compile_grammar
+from taleward.backends.likelihood import TextScores, TokenScores, Window, likelihood
+from taleward.backends.questions import Answered, Question, answered
 from taleward.backends.sampling import Sampling
-from taleward.core.errors import BackendError, ConfigurationError
+from taleward.backends.texts import Order
+from taleward.backends.tools import call_schema, chosen_tools, tools_told
+from taleward.backends.turns import instructed, plain, turn
+from taleward.core.errors import ConfigurationError, ContextTooLong
 
 _AT_ONCE = 256
-_OPTIONS = frozenset({"temperature", "top_p", "repetition_penalty", "max_tokens", "seed"})
+_SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")
+_CALL = ("grammar", "tools", "tool_choice", "instruction", "template")
+_OPTIONS = frozenset({*_SAMPLING, "seed", "timeout", "logprobs", "top_logprobs", *_CALL})
 
 
 class LanguageModel(Protocol):
@@ -33,50 +44,36 @@ class LanguageModel(Protocol):
     Attributes:
         context_length: Tokens that prompt and answer have together.
         chat_template: Whether it was trained to answer turns of a conversation.
+        takes_tools: Whether its template tells it of tools.
         defaults: The model's own generation settings.
+        engine: Writes texts for all callers.
     """
 
-    @property
-    def context_length(self) -> int: ...  # noqa: D102
+    context_length: int
+    defaults: Sampling
+    engine: Engine
+
     @property
     def chat_template(self) -> bool: ...  # noqa: D102
     @property
-    def defaults(self) -> Sampling: ...  # noqa: D102
+    def takes_tools(self) -> bool: ...  # noqa: D102
 
     def encode(self, text: str) -> list[int]:
         """A text's tokens; what looks like a control token is text."""
 
-    def decode(self, tokens: Sequence[int]) -> str:
+    def decode(self, tokens: Sequence[int], *, control: bool = False) -> str:
         """The text of some tokens; bytes that are no whole character become U+FFFD."""
 
-    def prompt(self, turns: Sequence[Mapping[str, Any]]) -> list[int]:
+    def prompt(self, turns: Sequence[Mapping[str, Any]], **template: Any) -> list[int]:
         """A conversation's tokens, in the chat template where there is one."""
 
-    def write(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
-        """All tokens after the prompt, up to the model's end token (not given out) or `most` of them."""
+    def step(self, tokens: Sequence[int], cache: Any = None) -> tuple[Any, Any]:
+        """The logits behind some tokens that follow those in a cache, shape (vocabulary,), and the longer cache."""
 
-    async def awrite(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> list[int]:
-        """As `write`, without blocking the event loop."""
-
-    def tokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> Iterator[int]:
-        """As `write`, token by token."""
-
-    def atokens(self, prompt: Sequence[int], sampling: Sampling, seed: int | None, most: int) -> AsyncIterator[int]:
-        """As `tokens`, without blocking the event loop."""
-
-
-@lru_cache(maxsize=4)
-def _load(engine: str, path: str, device: str | None) -> LanguageModel:
-    if engine == "onnx":
-        from taleward.backends.llama import Llama
-
-        return Llama(Path(path))
-    from taleward.backends.huggingface import HuggingFace
-
-    return HuggingFace(path, device)
-
-
-_lock = threading.Lock()
+    @property
+    def start(self) -> int | None: ...  # noqa: D102
+    def read(self, windows: Sequence[Window]) -> list[TokenScores]:
+        """The scores of each window's tokens."""
 
 
 class LocalChat(BaseChatModel):
@@ -85,28 +82,46 @@ class LocalChat(BaseChatModel):
     A model with a chat template gets the messages through it. One without is a completion model
     (`completion_only`): it continues the messages' texts, joined by empty lines.
 
+    Callers at the same time share the model's batches, each with its own settings. What a call does not need any more
+    is not computed: closing a stream, cancelling a task and a deadline that passes free its place.
+
+    Beside the settings below, a call takes `stop`; `logprobs=True` and `top_logprobs=N`, which come in OpenAI's form in
+    `response_metadata["logprobs"]`; `grammar`, a Pydantic model, a JSON schema, a regular expression or a list of
+    choices that the answer must follow; `tools` and `tool_choice`, see `bind_tools`; and `template`, what the chat
+    template takes, such as `{"enable_thinking": False}`. `bind` sets any of them for good.
+
     Attributes:
         spec: What the model is called, for example `hf:Qwen/Qwen3-0.6B`.
-        path: A local folder, or, with the engine `transformers`, the name of a repository on the Hugging Face hub.
-        engine: What runs it: `transformers` takes every architecture and a GPU, `onnx` small Llamas on a CPU, without
-            torch.
-        temperature: See `Sampling`; this and the next three default to the model's own generation settings.
+        path: A local folder, or the name of a repository on the Hugging Face hub.
+        engine: What runs it: `onnx`, models of the Llama family (Llama, SmolLM, Mistral, Qwen2, Qwen3) on a CPU,
+            without torch; `transformers`, every architecture, and a GPU; `auto` takes the first where it can and there
+            is no GPU, and where neither `device` nor `load` is given.
+        precision: With the engine `onnx`, `int8` is faster and takes a quarter of the memory, and its texts are
+            not quite the same; see `Graph.linear_int8`.
+        temperature: See `Sampling`; this and the next four default to the model's own generation settings.
         top_p: See `Sampling`.
+        top_k: See `Sampling`.
         repetition_penalty: See `Sampling`.
         max_tokens: See `Sampling`.
         seed: With the same seed the same prompt gives the same text; 0 is a seed, `None` draws one.
+        timeout: Seconds that an answer may take, waiting included; `None` waits as long as it takes.
         device: A torch device such as `cuda` for the engine `transformers`; `None` takes a GPU where there is one.
+        load: Options of transformers' `from_pretrained`: `dtype`, `device_map`, `quantization_config` and so on.
     """
 
     spec: str
     path: str
-    engine: Literal["onnx", "transformers"] = "transformers"
+    engine: Literal["auto", "onnx", "transformers"] = "auto"
+    precision: Literal["float32", "int8"] = "float32"
     temperature: float | None = Field(default=None, ge=0.0)
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    top_k: int | None = Field(default=None, ge=0)
     repetition_penalty: float | None = Field(default=None, gt=0.0)
     max_tokens: int | None = Field(default=None, ge=1)
     seed: int | None = Field(default=None, ge=0)
+    timeout: float | None = Field(default=None, gt=0.0)
     device: str | None = None
+    load: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def _llm_type(self) -> str:
@@ -114,7 +129,7 @@ class LocalChat(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"spec": self.spec, **{k: getattr(self, k) for k in sorted(_OPTIONS)}}
+        return {"spec": self.spec, "precision": self.precision, **{k: getattr(self, k) for k in (*_SAMPLING, "seed")}}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         provider, _, model = self.spec.partition(":")
@@ -134,14 +149,96 @@ class LocalChat(BaseChatModel):
         """Tokens that prompt and answer have together."""
         return self._loaded.context_length
 
+    def likelihood(
+        self, texts: Sequence[str], *, context: int | None = None, stride: int | None = None
+    ) -> list[TextScores]:
+        """The log-probability of every token of each text, see `taleward.backends.likelihood`."""
+        return likelihood(self._loaded, texts, context=context, stride=stride)
+
     def get_num_tokens(self, text: str) -> int:
         """Tokens of a text, without the tokens that begin and end one."""
         return len(self._loaded.encode(text))
 
     @property
     def _loaded(self) -> LanguageModel:
-        with _lock:
-            return _load(self.engine, self.path, self.device)
+        from taleward.backends.loading import load
+
+        return load(self.path, self.engine, self.precision, self.device, self.load)
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The model with tools that it may call.
+
+        Args:
+            tools: Functions, Pydantic models, LangChain tools, or OpenAI's form.
+            tool_choice: `None` or "auto" leaves it to the model; "any" makes it call one, and a name that one: such
+                calls are forced by a grammar and always parse.
+            kwargs: Further options of a call.
+        """
+        told = [convert_to_openai_tool(tool) for tool in tools]
+        chosen_tools(told, tool_choice)
+        return self.bind(tools=told, tool_choice=tool_choice, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: Literal["json_schema", "json_mode", "function_calling"] = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """The model with answers of a schema, which a grammar forces: they always parse.
+
+        A model with a chat template is told the schema; a completion model is not.
+
+        Args:
+            schema: A Pydantic model, whose objects come out; or a TypedDict or JSON schema, for which dicts do.
+            include_raw: Give `{"raw": message, "parsed": object, "parsing_error": None}`.
+            method: Taken for what LangChain's other models do; here all are the same.
+            strict: As `method`.
+            kwargs: Further options of a call.
+        """
+        parser: BaseOutputParser[Any] = JsonOutputParser()
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            form, parser = schema.model_json_schema(), PydanticOutputParser(pydantic_object=schema)
+        else:
+            form = convert_to_json_schema(schema)
+        told = f"Answer with a JSON object that follows this schema: {json.dumps(form)}"
+        answers = self.bind(
+            grammar=form,
+            instruction=told,
+            ls_structured_output_format={"kwargs": {"method": method}, "schema": form},
+            **kwargs,
+        )
+        if not include_raw:
+            return answers | parser
+        read = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+        failed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=answers) | read.with_fallbacks([failed], exception_key="parsing_error")
+
+    def decide(self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]) -> dict[str, Answered]:
+        """Answers to questions about a text, each with its probabilities; nothing is written.
+
+        The text is read once for all questions. A question that is a plain text is answered with yes or no:
+        `model.decide(story, {"scary": "Is the story frightening?"})["scary"].yes`.
+
+        Args:
+            text: A text, or messages.
+            questions: `YesNo`, `Choice` and `Scale`, by names of one's own.
+        """
+        return answered(self._loaded, text, questions)
+
+    async def adecide(
+        self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]
+    ) -> dict[str, Answered]:
+        """As `decide`, without blocking the event loop."""
+        return await asyncio.to_thread(self.decide, text, questions)
 
     def batch(
         self,
@@ -164,10 +261,17 @@ class LocalChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        if stop:
-            return _joined(list(self._stream(messages, stop, **kwargs)))
-        job = self._job(messages, stop, kwargs)
-        return job.result(self._loaded.write(*job.order))
+        model = self._loaded
+        wish = self._wish(model, messages, stop, kwargs)
+        if not stop:
+            return Answer(wish, model.engine.write(wish.order), model.decode).result()
+        with model.engine.open(wish.order) as text:
+            answer = Answer(wish, text, model.decode)
+            for token in text:
+                answer.push(token)
+                if answer.stopped:
+                    break
+        return Answer(wish, text, model.decode).result()
 
     def _stream(
         self,
@@ -176,15 +280,18 @@ class LocalChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        job = self._job(messages, stop, kwargs)
-        for token in self._loaded.tokens(*job.order):
-            if chunk := job.push(token):
-                if run_manager:
-                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
-            if job.stopped:
-                break
-        for chunk in job.finish():
+        model = self._loaded
+        wish = self._wish(model, messages, stop, kwargs)
+        with model.engine.open(wish.order) as text:
+            answer = Answer(wish, text, model.decode)
+            for token in text:
+                if chunk := answer.push(token):
+                    if run_manager:
+                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+                if answer.stopped:
+                    break
+        for chunk in answer.finish():
             if run_manager and chunk.text:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -196,11 +303,16 @@ class LocalChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        if stop:
-            return _joined([chunk async for chunk in self._astream(messages, stop, **kwargs)])
-        model = await asyncio.to_thread(lambda: self._loaded)
-        job = self._job(messages, stop, kwargs)
-        return job.result(await model.awrite(*job.order))
+        model, wish = await self._awish(messages, stop, kwargs)
+        if not stop:
+            return Answer(wish, await model.engine.awrite(wish.order), model.decode).result()
+        async with await model.engine.aopen(wish.order) as text:
+            answer = Answer(wish, text, model.decode)
+            async for token in text:
+                answer.push(token)
+                if answer.stopped:
+                    break
+        return Answer(wish, text, model.decode).result()
 
     async def _astream(
         self,
@@ -209,166 +321,84 @@ class LocalChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        model = await asyncio.to_thread(lambda: self._loaded)
-        job = self._job(messages, stop, kwargs)
-        running: Any = model.atokens(*job.order)
-        async with aclosing(running) as tokens:
-            async for token in tokens:
-                if chunk := job.push(token):
+        model, wish = await self._awish(messages, stop, kwargs)
+        async with await model.engine.aopen(wish.order) as text:
+            answer = Answer(wish, text, model.decode)
+            async for token in text:
+                if chunk := answer.push(token):
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-                if job.stopped:
+                if answer.stopped:
                     break
-        for chunk in job.finish():
+        for chunk in answer.finish():
             if run_manager and chunk.text:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
 
-    def _job(self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]) -> _Job:
+    async def _awish(
+        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+    ) -> tuple[LanguageModel, Wish]:
+        """As `_wish`; loading, long prompts and grammars do not hold the event loop up."""
+
+        def make() -> tuple[LanguageModel, Wish]:
+            return (model := self._loaded), self._wish(model, messages, stop, given)
+
+        return await asyncio.to_thread(make)
+
+    def _wish(
+        self, model: LanguageModel, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+    ) -> Wish:
         unknown = sorted(set(given) - _OPTIONS)
         if unknown:
             taken = ", ".join(sorted(_OPTIONS))
             raise ConfigurationError(f"{self.spec} does not take {unknown}; it takes {taken} and stop.")
-        prompt = self._loaded.prompt(convert_to_openai_messages(messages, text_format="string"))
-        room = self.context_length - len(prompt)
+        timeout = given["timeout"] if given.get("timeout") is not None else self.timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
+        tools, forced = chosen_tools(given.get("tools") or (), given.get("tool_choice"))
+        grammar = call_schema(tools) if forced else given.get("grammar")
+        prompt = self._prompt(model, messages, tools, given)
+        room = model.context_length - len(prompt)
         if room < 1:
-            raise BackendError(
-                f"the prompt has {len(prompt)} tokens; {self.spec} holds {self.context_length} in all.",
+            raise ContextTooLong(
+                f"the prompt has {len(prompt)} tokens; {self.spec} holds {model.context_length} in all.",
                 hint="Shorten the prompt, or take a model with a longer context.",
             )
         sampling = self._sampling(given)
         seed = given["seed"] if given.get("seed") is not None else self.seed
         if seed is not None and seed < 0:
             raise ConfigurationError(f"seed must be 0 or more; got {seed}.")
-        return _Job(self.spec, prompt, sampling, seed, min(room, sampling.max_tokens), stop or (), self._loaded.decode)
+        likeliest = given.get("top_logprobs") or 0
+        order = Order(
+            prompt,
+            sampling,
+            seed,
+            min(room, sampling.max_tokens),
+            grammar=None if grammar is None else compile_grammar(grammar),
+            logprobs=likeliest if given.get("logprobs") or likeliest else None,
+            deadline=deadline,
+        )
+        return Wish(self.spec, order, stop or (), frozenset(tool["function"]["name"] for tool in tools), forced)
 
-    def _sampling(self, given: dict[str, Any]) -> Sampling:
-        defaults = self._loaded.defaults
-        chosen = {
-            name: given.get(name) if given.get(name) is not None else getattr(self, name)
-            for name in ("temperature", "top_p", "repetition_penalty", "max_tokens")
-        }
-        return Sampling(**{k: v if v is not None else getattr(defaults, k) for k, v in chosen.items()})
-
-
-class _Job:
-    """One answer under way: tokens become text, up to a stop sequence.
-
-    Attributes:
-        order: What the model is asked for: prompt, sampling, seed, tokens at most.
-        stopped: Whether a stop sequence has come.
-    """
-
-    def __init__(
+    def _prompt(
         self,
-        spec: str,
-        prompt: list[int],
-        sampling: Sampling,
-        seed: int | None,
-        most: int,
-        stops: Sequence[str],
-        decode: Callable[[Sequence[int]], str],
-    ) -> None:
-        self.order = (prompt, sampling, seed, most)
-        self._spec, self._decode, self._written = spec, decode, 0
-        self._decoder, self._text = _Decoder(decode), _StopText(stops)
+        model: LanguageModel,
+        messages: list[BaseMessage],
+        tools: Sequence[Mapping[str, Any]],
+        given: Mapping[str, Any],
+    ) -> list[int]:
+        turns = [turn(told) for told in convert_to_openai_messages(messages, text_format="string")]
+        template = dict(given.get("template") or {})
+        told = [given["instruction"]] if given.get("instruction") and model.chat_template else []
+        if tools and model.takes_tools:
+            template["tools"] = list(tools)
+        elif tools:
+            turns = [plain(each) for each in turns]
+            if model.chat_template:
+                told.append(tools_told(tools))
+        return model.prompt(instructed(turns, told), **template)
 
-    @property
-    def stopped(self) -> bool:
-        return self._text.stopped
-
-    def push(self, token: int) -> ChatGenerationChunk | None:
-        """The text that a token lets out; `None` where it is held, or is none."""
-        self._written += 1
-        return _chunk(self._text.push(self._decoder.push(token)))
-
-    def finish(self) -> Iterator[ChatGenerationChunk]:
-        """What was held, then the last chunk with the usage."""
-        if not self.stopped and (chunk := _chunk(self._text.push(self._decoder.finish()) + self._text.finish())):
-            yield chunk
-        usage, metadata = self._end()
-        message = AIMessageChunk(content="", usage_metadata=usage, response_metadata=metadata, chunk_position="last")
-        yield ChatGenerationChunk(message=message)
-
-    def result(self, tokens: Sequence[int]) -> ChatResult:
-        """The answer whose tokens came all at once; for a job without stop sequences."""
-        self._written = len(tokens)
-        usage, metadata = self._end()
-        message = AIMessage(content=self._decode(tokens), usage_metadata=usage, response_metadata=metadata)
-        return ChatResult(generations=[ChatGeneration(message=message)])
-
-    def _end(self) -> tuple[UsageMetadata, dict[str, Any]]:
-        prompt, _, _, most = self.order
-        read, written = len(prompt), self._written
-        usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
-        reason = "stop" if self.stopped or written < most else "length"
-        return usage, {"finish_reason": reason, "model_name": self._spec}
-
-
-def _joined(chunks: Sequence[ChatGenerationChunk]) -> ChatResult:
-    """The chunks of a stream as one answer; the last one has the usage."""
-    last = chunks[-1].message
-    message = AIMessage(
-        content="".join(chunk.text for chunk in chunks),
-        usage_metadata=getattr(last, "usage_metadata", None),
-        response_metadata=last.response_metadata,
-    )
-    return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-def _chunk(text: str) -> ChatGenerationChunk | None:
-    return ChatGenerationChunk(message=AIMessageChunk(content=text)) if text else None
-
-
-class _Decoder:
-    """Token numbers to text, piece by piece; a character is given out when all its bytes are there."""
-
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
-        self._decode = decode
-        self._ids: list[int] = []
-        self._start = 0  # tokens before this one are not decoded again
-        self._given = 0  # tokens before this one were given out
-
-    def push(self, token: int) -> str:
-        self._ids.append(token)
-        before, now = self._texts()
-        if now.endswith("\ufffd"):
-            return ""
-        self._start, self._given = self._given, len(self._ids)
-        return now[len(before) :]
-
-    def finish(self) -> str:
-        before, now = self._texts()
-        return now[len(before) :]
-
-    def _texts(self) -> tuple[str, str]:
-        before = self._decode(self._ids[self._start : self._given])
-        return before, self._decode(self._ids[self._start :])
-
-
-class _StopText:
-    """Cuts a text at the first stop sequence, also where it is spread over several pieces."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(s for s in stops if s)
-        self._held = ""
-        self.stopped = False
-
-    def push(self, piece: str) -> str:
-        """What may be given out now: everything that cannot be the beginning of a stop sequence."""
-        self._held += piece
-        found = [at for at in (self._held.find(s) for s in self._stops) if at >= 0]
-        if found:
-            self.stopped = True
-            out, self._held = self._held[: min(found)], ""
-            return out
-        keep = max((n for s in self._stops for n in range(1, len(s)) if self._held.endswith(s[:n])), default=0)
-        cut = len(self._held) - keep
-        out, self._held = self._held[:cut], self._held[cut:]
-        return out
-
-    def finish(self) -> str:
-        """What was held back, once no more text can come."""
-        out, self._held = self._held, ""
-        return out
+    def _sampling(self, given: Mapping[str, Any]) -> Sampling:
+        defaults = self._loaded.defaults
+        chosen = {name: given.get(name) if given.get(name) is not None else getattr(self, name) for name in _SAMPLING}
+        return Sampling(**{k: v if v is not None else getattr(defaults, k) for k, v in chosen.items()})

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from taleward.core.errors import BackendError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from taleward.backends.grammar import Matcher
 
 
 _FEW = 256
@@ -22,6 +26,7 @@ class Sampling:
         temperature: 0 takes the likeliest token; above, logits are divided by it.
         top_p: Nucleus (Holtzman et al. 2020, arXiv 1904.09751): the smallest set of tokens with at least this
             probability, above 0 up to 1.
+        top_k: Only this many of the likeliest tokens are drawn; 0 leaves all.
         repetition_penalty: Divides positive and multiplies negative logits of tokens that were seen already
             (Keskar et al. 2019, arXiv 1909.05858); 1 leaves them.
         max_tokens: Tokens written at most.
@@ -29,8 +34,23 @@ class Sampling:
 
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
     repetition_penalty: float = 1.0
     max_tokens: int = 400
+
+
+class Score(NamedTuple):
+    """What the model itself thought of a token, before temperature, penalties and grammar.
+
+    Attributes:
+        token: Its number.
+        logprob: The natural logarithm of its probability.
+        likeliest: Numbers and log-probabilities of the likeliest tokens at its place, the likeliest first.
+    """
+
+    token: int
+    logprob: float
+    likeliest: tuple[tuple[int, float], ...] = ()
 
 
 class Sampler:
@@ -40,26 +60,63 @@ class Sampler:
         sampling: How to draw.
         seed: The same seed draws the same from the same logits; `None` draws a seed.
         prompt: Tokens that are there already.
+        matcher: The grammar's state, where the text must follow one.
+        logprobs: How many of the likeliest tokens are scored beside the one chosen; `None` scores none.
     """
 
-    def __init__(self, sampling: Sampling, seed: int | None, prompt: Sequence[int]) -> None:
+    def __init__(
+        self,
+        sampling: Sampling,
+        seed: int | None,
+        prompt: Sequence[int],
+        matcher: Matcher | None = None,
+        logprobs: int | None = None,
+    ) -> None:
         import numpy
 
-        self._sampling = sampling
+        self.scores: list[Score] = []
+        self._sampling, self._matcher, self._logprobs = sampling, matcher, logprobs
         self._random = numpy.random.Generator(numpy.random.PCG64(seed))
         self._seen = set(prompt)
         self._penalised = numpy.array(sorted(self._seen), dtype=numpy.int64)
 
-    def choose(self, logits: npt.NDArray[np.float32]) -> int:
-        """The next token's number, by one number for each token of the vocabulary, shape (vocabulary,)."""
+    @property
+    def complete(self) -> bool:
+        """Whether the grammar takes no further token."""
+        return self._matcher is not None and self._matcher.complete
+
+    def choose(self, logits: npt.NDArray[np.float32], left: int) -> int:
+        """The next token's number.
+
+        Args:
+            logits: One number for each token of the vocabulary, shape (vocabulary,).
+            left: How many tokens may be written, this one included.
+
+        Raises:
+            BackendError: The logits are not numbers.
+        """
         import numpy
 
-        token = int(self._scores(logits).argmax()) if self._sampling.temperature == 0 else self._drawn(logits)
+        if not numpy.isfinite(logits.max()):
+            raise BackendError(
+                "the model's logits are not numbers.",
+                hint="Its weights are damaged, or its number format is too small.",
+            )
+        allowed = logits if self._matcher is None else numpy.where(self._matcher.allowed(), logits, -numpy.inf)
+        token = self._drawn(allowed) if self._sampling.temperature else self._likeliest(allowed)
+        if self._matcher is not None:
+            token = self._matcher.take(token, left)
+        if self._logprobs is not None:
+            self.scores.append(score(logits, token, self._logprobs))
         if token not in self._seen:
             self._seen.add(token)
             if self._sampling.repetition_penalty != 1.0:
                 self._penalised = numpy.append(self._penalised, token)
         return token
+
+    def _likeliest(self, logits: npt.NDArray[np.float32]) -> int:
+        plain = self._sampling.repetition_penalty == 1.0
+        return int(logits.argmax() if plain else self._scores(logits).argmax())
 
     def _scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         import numpy
@@ -77,6 +134,10 @@ class Sampler:
         scores = self._scores(logits)
         chances = numpy.exp((scores - scores.max()) / self._sampling.temperature)
         drawn, top_p, total = self._random.random(), self._sampling.top_p, float(chances.sum())
+        top_k = min(self._sampling.top_k, len(chances))
+        if top_k:
+            chances = numpy.where(chances >= numpy.partition(chances, -top_k)[-top_k], chances, 0.0)
+            total = float(chances.sum())
         if top_p >= 1.0:
             return _at(chances.cumsum(), drawn * total)
         few = min(_FEW, len(chances))
@@ -90,6 +151,17 @@ class Sampler:
         # The nucleus ends with the first token at which it holds top_p.
         end = min(int(numpy.searchsorted(cumulated, top_p * total)), len(likeliest) - 1)
         return int(likeliest[_at(cumulated[: end + 1], drawn * cumulated[end])])
+
+
+def score(logits: npt.NDArray[np.float32], token: int, likeliest: int) -> Score:
+    """The log-probability of a token, and of as many of the likeliest."""
+    import numpy
+
+    exact = logits.astype(numpy.float64)
+    exact -= exact.max()
+    exact -= numpy.log(numpy.exp(exact).sum())
+    top = numpy.argsort(-exact, kind="stable")[:likeliest] if likeliest else ()
+    return Score(token, float(exact[token]), tuple((int(i), float(exact[i])) for i in top))
 
 
 def _at(cumulated: npt.NDArray[np.float64], place: float) -> int:

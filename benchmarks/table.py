@@ -35,14 +35,15 @@ class Row:
     met: bool = True
 
 
-def run(name: str, measure: Callable[[bool], Iterable[Row]]) -> None:
+def run(name: str, measure: Callable[[bool], Iterable[Row]], own: argparse.ArgumentParser | None = None) -> None:
     """Measure, print the table, write the JSON file that was asked for; exit with 1 when a goal was missed.
 
     Args:
         name: The benchmark, as in `python -m benchmarks.NAME`.
         measure: Gives the rows; its argument says whether it has to be quick (50 s on two cores).
+        own: A parser, made with `add_help=False`, of options that this benchmark has beside those of all.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", parents=[own] if own else [])
     parser.add_argument("--quick", action="store_true", help="smaller sizes, under 50 s on two cores")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()

@@ -11,10 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
+from taleward.cli.chat import chat
+from taleward.cli.evaluate import compare, evaluate
+from taleward.cli.feedback import feedback_app
 from taleward.cli.judge_bench import calibrate, judge_bench
 from taleward.cli.policy import policy as policy_app
+from taleward.cli.read import read_text
 from taleward.cli.store import store_app
-from taleward.core.errors import InvalidFile, MissingExtra, UnknownName
+from taleward.cli.tasks import classify, summarize
+from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.core.redact import redact
 
 REFUSED = 3
@@ -27,10 +32,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(feedback_app)
 app.add_typer(store_app)
 app.add_typer(policy_app, name="policy")
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
+app.command("eval")(evaluate)
+app.command()(compare)
+app.command()(chat)
+app.command()(summarize)
+app.command()(classify)
 
 Band = Annotated[str, typer.Option(help="Age band of the policy.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]
@@ -110,7 +121,7 @@ def judge(
     from taleward.cli.show import show_verdict, working
     from taleward.moderation.judges import judge as make_judge
 
-    text = _read_text(file)
+    text = read_text(file)
     with working("judging"):
         verdict = make_judge(judge, policy=policy, band=band, calibration=calibration).invoke(text)
     if as_json:
@@ -123,10 +134,11 @@ def judge(
 @app.command()
 def models() -> None:
     """List the models that can be used here, and what the others lack."""
-    from taleward.backends.discovery import discover
+    from taleward.backends.discovery import devices, discover
+    from taleward.cli.models import judges
     from taleward.cli.show import show_models
 
-    show_models(discover())
+    show_models([*discover(), *judges()], devices())
 
 
 @app.command()
@@ -178,15 +190,6 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InvalidFile(f"the values file {path} holds a {type(values).__name__}, not a JSON object.")
     return values
-
-
-def _read_text(file: str) -> str:
-    if file == "-":
-        return sys.stdin.buffer.read().decode("utf-8", "replace")
-    path = Path(file)
-    if not path.is_file():
-        raise UnknownName("text file", file, [], hint="Give the path of a text file, or - for standard input.")
-    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _record(tale: Any, values: dict[str, Any], folder: Path) -> None:

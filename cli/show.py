@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from taleward.backends.discovery import Found
@@ -17,6 +18,9 @@ from taleward.core.events import DoneEvent, Event, RetractionEvent, RevisionEven
 from taleward.core.redact import redact
 from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Finding, Verdict
+
+if TYPE_CHECKING:
+    from taleward.agents.routed import Routed, TurnEvent
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -40,9 +44,9 @@ def say_error(error: Exception) -> None:
     ours = isinstance(error, TalewardError)
     said = str(error) if ours else f"{type(error).__name__}: {error}"
     hint = error.hint if isinstance(error, TalewardError) else "TALEWARD_DEBUG=1 shows where it happened."
-    _err.print(Text(f"error: {_plain(redact(said))}", style="red"))
+    _err.print(Text(f"error: {plain(redact(said))}", style="red"))
     if hint:
-        _err.print(Text(_plain(hint)))
+        _err.print(Text(plain(hint)))
 
 
 def working(what: str) -> AbstractContextManager[object]:
@@ -55,7 +59,7 @@ def show_stream(events: Iterable[Event]) -> Tale:
     tale: Tale | None = None
     for event in events:
         if isinstance(event, TextEvent):
-            _out.out(_plain(event.text), end="", highlight=False)
+            _out.out(plain(event.text), end="", highlight=False)
         elif isinstance(event, RevisionEvent):
             why = ", ".join(event.categories) or "no plain verdict"
             say(f"[a sentence was held back: {why}; the writer {'closes' if event.closing else 'goes on from here'}]")
@@ -74,18 +78,31 @@ def show_stream(events: Iterable[Event]) -> Tale:
     return tale
 
 
+def show_turn(event: TurnEvent) -> Routed | None:
+    """A piece of a conversation's answer as it comes; at its end what became of the turn."""
+    if isinstance(event, TextEvent):
+        _out.out(plain(event.text), end="", highlight=False)
+    elif isinstance(event, RetractionEvent):
+        _out.print("\n")
+        warn("please forget the text above: as a whole it was not released")
+    else:
+        _out.print()
+        return event.routed
+    return None
+
+
 def show_tale(tale: Tale) -> None:
     """The released text or the refusal, then the verdict and where the tale comes from."""
     if tale.refusal:
         _refusal(tale.refusal)
     else:
-        _out.print(Panel(Text(_plain(tale.text)), title="a tale", border_style="green", padding=(1, 2)))
+        _out.print(Panel(Text(plain(tale.text)), title="a tale", border_style="green", padding=(1, 2)))
     _end(tale)
 
 
 def show_verdict(verdict: Verdict, text: str) -> None:
     """The text with the findings marked, the verdict, and the findings as a table."""
-    marked = Text(_plain(text))
+    marked = Text(plain(text))
     for finding in verdict.findings:
         if finding.start is not None and finding.end is not None:
             marked.stylize(_MARKS[finding.severity], finding.start, finding.end)
@@ -94,13 +111,23 @@ def show_verdict(verdict: Verdict, text: str) -> None:
     _findings(verdict.findings)
 
 
-def show_models(found: Iterable[Found]) -> None:
-    """What can be used here, and why not the rest."""
-    table = Table("spec", "what", "usable", "about")
+def show_models(found: Iterable[Found], devices: Iterable[str]) -> None:
+    """What can be used here, and why not the rest; what it runs on."""
+    table = Table(Column("spec", no_wrap=True), "usable", Column("what it is, or what it lacks", overflow="fold"))
     for row in found:
         usable = Text("yes", style="green") if row.usable else Text("no", style="red")
-        table.add_row(Text(row.spec), Text(row.kind), usable, Text(row.about))
-    _out.print(table)
+        sizes = (_parameters(row.parameters), f"context {row.context:,}" if row.context else "")
+        about = Text(", ".join(part for part in (f"{row.kind}: {row.about}", *sizes) if part))
+        if row.folder:
+            about.append(f"\n{row.folder}", style="dim")
+        table.add_row(Text(row.spec), usable, about)
+    _out.print(table, Text(f"devices: {', '.join(devices)}"))
+
+
+def _parameters(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f"{count / 1e9:.1f} G parameters" if count >= 1e9 else f"{count / 1e6:.1f} M parameters"
 
 
 def show_templates(templates: Iterable[Template]) -> None:
@@ -114,7 +141,7 @@ def show_templates(templates: Iterable[Template]) -> None:
 
 def _refusal(refusal: Refusal) -> None:
     _out.print(Panel(refusal.child_message, title="refused", border_style="red"))
-    _out.print(Text(_plain(refusal.message)))
+    _out.print(Text(plain(refusal.message)))
 
 
 def _end(tale: Tale) -> None:
@@ -127,7 +154,7 @@ def _end(tale: Tale) -> None:
 def _line(verdict: Verdict) -> Text:
     where = f" by {verdict.judge} under {verdict.policy} for ages {verdict.band} in {verdict.latency_s:.2f} s"
     where += ", from the cache" if verdict.cached else ""
-    detail = f" ({_plain(verdict.detail)})" if verdict.detail else ""
+    detail = f" ({plain(verdict.detail)})" if verdict.detail else ""
     return Text.assemble("verdict: ", (verdict.outcome, f"bold {_COLOURS[verdict.outcome]}"), where, detail)
 
 
@@ -137,7 +164,7 @@ def _findings(findings: tuple[Finding, ...]) -> None:
     table = Table("category", "severity", "quote", "at", "why")
     for f in findings:
         at = f"{f.start}-{f.end}" if f.start is not None else "-"
-        quote, why = Text(_plain(f.quote or "-"), style=_MARKS[f.severity]), Text(_plain(f.rationale))
+        quote, why = Text(plain(f.quote or "-"), style=_MARKS[f.severity]), Text(plain(f.rationale))
         table.add_row(f.category, f.severity, quote, at, why)
     _out.print(table)
 
@@ -154,6 +181,6 @@ def _origin(tale: Tale) -> str:
     return " | ".join([*parts, f"{tokens} tokens written"])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """The text with control characters made visible, one for one, so that it cannot steer the terminal."""
     return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)

@@ -9,6 +9,11 @@
     ├── InvalidFile               a policy or template file that does not hold what it must
     ├── IntegrityError            weights that are not the ones they should be
     ├── BackendError              a model could not be reached or did not answer
+    │   ├── RateLimited           the server takes no more requests for now
+    │   ├── DeadlineExceeded      no answer in time
+    │   ├── RequestRejected       the server did not take the request as it is
+    │   ├── ContextTooLong        the prompt is longer than the model reads
+    │   └── ContentFiltered       the vendor's own filter cut the answer off
     └── Refused                   the text of a tale that was not released was asked for
 
 Each carries `retryable` (would the same call have a chance later?) and `hint`, the next step for the reader.
@@ -105,6 +110,40 @@ class IntegrityError(TalewardError):
 
 class BackendError(TalewardError):
     """A model could not be reached, or did not answer as it must."""
+
+
+class RateLimited(BackendError):
+    """The server takes no more requests for now, and went on saying so.
+
+    Args:
+        message: What happened.
+        retry_after_s: Seconds after which it wants to be asked again; `None` where it did not say.
+        hint: The next step.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(BackendError):
+    """No answer in time."""
+
+    retryable = True
+
+
+class RequestRejected(BackendError):
+    """The server did not take the request as it is; asking again, or another model, does not help."""
+
+
+class ContextTooLong(BackendError):
+    """The prompt is longer than what the model reads."""
+
+
+class ContentFiltered(BackendError):
+    """The vendor's own filter kept an answer back, or cut it off."""
 
 
 class Refused(TalewardError):

@@ -49,6 +49,7 @@ class ModelCall(Frozen):
         seed: The seed, `None` where none was given.
         input_tokens: Tokens read, `None` where the model does not say.
         output_tokens: Tokens written, `None` where the model does not say.
+        cost_usd: US dollars, `None` where the price is not known.
         duration_s: Seconds from call to answer.
     """
 
@@ -57,6 +58,7 @@ class ModelCall(Frozen):
     seed: int | None = None
     input_tokens: int | None = Field(default=None, ge=0)
     output_tokens: int | None = Field(default=None, ge=0)
+    cost_usd: float | None = Field(default=None, ge=0.0)
     duration_s: float = Field(ge=0.0)
 
 

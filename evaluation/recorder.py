@@ -1,26 +1,24 @@
-"""Tales as MLflow traces: one trace a tale, one span an attempt, under it the writing and the verdict."""
+"""Tales in MLflow: one trace a tale, and counts of them all."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import MissingExtra
-from taleward.core.tale import Attempt, Tale
+from taleward.core.tale import Tale
 from taleward.evaluation.counters import Counters
+from taleward.evaluation.traces import tale_trace, write_traces
 
 DEFAULT_EXPERIMENT = "taleward"
-_QUEUE = "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"
 _lock = threading.Lock()
 
 
-def store_uri(folder: Path) -> str:
+def store_uri(folder: Path = Path(".taleward")) -> str:
     """The tracking URI of the SQLite store in a project's folder; the folder is made when it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
@@ -72,101 +70,18 @@ class MlflowRecorder:
     def _record(self, mlflow: Any, tale: Tale, inputs: Mapping[str, Any]) -> None:
         client = mlflow.MlflowClient(tracking_uri=self.uri)
         where = experiment_id(client, self.uri, self.experiment)
-        before = mlflow.get_tracking_uri()
-        with _lock, _synchronous():
-            mlflow.set_tracking_uri(self.uri)
-            try:
-                self._write(mlflow, where, tale, inputs)
-            finally:
-                mlflow.set_tracking_uri(before)
+        with _lock:
+            write_traces(self.uri, where, [tale_trace(tale, inputs)])
             self._count(mlflow, client, where, tale)
 
     def _count(self, mlflow: Any, client: Any, experiment_id: str, tale: Tale) -> None:
         if self._run_id is None:
             run = client.create_run(experiment_id, run_name="guard", tags={"taleward": tale.lineage.taleward})
             self._run_id = run.info.run_id
-        counts, now = self._counters.add(tale), _ns(tale.lineage.started_at) // 1_000_000
+        counts, now = self._counters.add(tale), int(tale.lineage.started_at.timestamp() * 1000)
         step = int(counts["tales"])
         metrics = [mlflow.entities.Metric(name, count, now, step) for name, count in counts.items()]
         client.log_batch(self._run_id, metrics)
-
-    @staticmethod
-    def _write(mlflow: Any, experiment_id: str, tale: Tale, inputs: Mapping[str, Any]) -> None:
-        start = tale.lineage.started_at
-        root = mlflow.start_span_no_context(
-            name="tale",
-            span_type="CHAIN",
-            inputs=dict(inputs),
-            attributes={"lineage": tale.lineage.model_dump(mode="json")},
-            tags={
-                "tale_id": tale.id,
-                "released": str(tale.released),
-                "band": tale.lineage.band,
-                "policy": tale.lineage.policy,
-            },
-            experiment_id=experiment_id,
-            start_time_ns=_ns(start),
-        )
-        clock = start
-        for attempt in tale.attempts:
-            after = clock + timedelta(seconds=attempt.writing_s + attempt.verdict.latency_s)
-            span = mlflow.start_span_no_context(
-                name=f"attempt {attempt.number}", span_type="CHAIN", parent_span=root, start_time_ns=_ns(clock)
-            )
-            _attempt(mlflow, span, attempt, clock)
-            span.end(outputs={"outcome": attempt.verdict.outcome}, end_time_ns=_ns(after))
-            clock = after
-        refusal = tale.refusal.model_dump(mode="json") if tale.refusal else None
-        outputs = {"released": tale.released, "text": tale.released_text, "refusal": refusal}
-        root.end(outputs=outputs, end_time_ns=_ns(start + timedelta(seconds=tale.lineage.duration_s)))
-
-
-def _attempt(mlflow: Any, parent: Any, attempt: Attempt, begun: Any) -> None:
-    clock = begun
-    if attempt.calls:
-        written = begun + timedelta(seconds=attempt.writing_s)
-        span = mlflow.start_span_no_context(
-            name="write",
-            span_type="LLM",
-            parent_span=parent,
-            attributes={"calls": [c.model_dump(mode="json") for c in attempt.calls]},
-            start_time_ns=_ns(begun),
-        )
-        span.end(outputs=attempt.draft, end_time_ns=_ns(written))
-        clock = written
-    for number, decision in enumerate(attempt.decisions, 1):
-        decided = begun + timedelta(seconds=decision.at_s)
-        held = mlflow.start_span_no_context(
-            name=f"hold sentence {number}",
-            span_type="GUARDRAIL",
-            parent_span=parent,
-            inputs=None if attempt.draft is None else attempt.draft[decision.start : decision.end],
-            start_time_ns=_ns(decided - timedelta(seconds=decision.held_s)),
-        )
-        held.end(outputs=decision.model_dump(mode="json"), end_time_ns=_ns(decided))
-    span = mlflow.start_span_no_context(
-        name="judge", span_type="EVALUATOR", parent_span=parent, inputs=attempt.draft, start_time_ns=_ns(clock)
-    )
-    after = clock + timedelta(seconds=attempt.verdict.latency_s)
-    span.end(outputs=attempt.verdict.model_dump(mode="json"), end_time_ns=_ns(after))
-
-
-@contextlib.contextmanager
-def _synchronous() -> Iterator[None]:
-    """Traces are stored before they are let go; MLflow's queue takes a second to end, and may lose them."""
-    before = os.environ.get(_QUEUE)
-    os.environ[_QUEUE] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_QUEUE]
-        else:
-            os.environ[_QUEUE] = before
-
-
-def _ns(moment: Any) -> int:
-    return int(moment.timestamp() * 1e9)
 
 
 @contextlib.contextmanager

@@ -14,11 +14,11 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackMa
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from taleward.core.bridge import iterate
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
 from taleward.core.tale import Attempt, RefusalReason, Tale
 from taleward.core.verdict import Finding, Passage, Verdict
-from taleward.moderation.bridge import iterate
 from taleward.moderation.callbacks import without_listeners
 from taleward.moderation.course import Course, Recorder
 from taleward.moderation.deadline import call_until

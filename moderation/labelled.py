@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
-import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taleward.core.errors import InvalidFile
+from taleward.core.records import content_of, lines, records, with_problems
 
 _WORDS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 _TOLD = 8
+_WHAT = "the labelled file"
 
 
 @dataclass(frozen=True)
@@ -82,19 +79,19 @@ def read_labelled(
             what is taken.
     """
     columns = columns or Columns()
-    content = _content(path)
+    content = content_of(path, _WHAT)
     rows: list[Labelled] = []
     wrong: dict[str, list[int]] = {}
     seen: set[str] = set()
     names: set[str] = set()
-    for line, record in _records(path, content):
+    for line, record in records(path, content, _WHAT):
         try:
             rows.append(_row(record, columns, known, category))
             seen.add(str(record[columns.label]))
             names.update(record)
         except ValueError as error:
             wrong.setdefault(str(error), []).append(line)
-    problems = [f"{_lines(lines)}: {said}" for said, lines in wrong.items()]
+    problems = [f"{lines(numbers)}: {said}" for said, numbers in wrong.items()]
     missing = [word for word in columns.harmful if word not in seen]
     if missing and not problems:
         few = ", ".join(repr(s) for s in sorted(seen)[:_TOLD])
@@ -106,55 +103,8 @@ def read_labelled(
     if not rows and not problems:
         problems.append("it has no rows")
     if problems:
-        more = f"\n  - and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
-        told = "".join(f"\n  - {p}" for p in problems[:_TOLD])
-        raise InvalidFile(f"the labelled file {path} has problems:{told}{more}")
+        raise with_problems(path, _WHAT, problems)
     return LabelledData(path.name, hashlib.sha256(content).hexdigest(), tuple(rows))
-
-
-def _lines(numbers: list[int]) -> str:
-    more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
-    return f"line {numbers[0]}{more}"
-
-
-def _content(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError) as error:
-        raise InvalidFile(f"the labelled file {path} cannot be read: {error}") from error
-
-
-def _records(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
-    """Each record with the line that it begins in."""
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if kind not in (".csv", ".tsv", ".jsonl", ".ndjson"):
-        raise InvalidFile(f"the labelled file {path} ends in {kind!r}; taken: .csv, .tsv, .jsonl, .ndjson, and .gz.")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidFile(f"the labelled file {path} is no UTF-8: {error}") from error
-    if kind in (".csv", ".tsv"):
-        csv.field_size_limit(2**31 - 1)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if kind == ".tsv" else ",")
-        before = 1
-        try:
-            for record in reader:
-                yield before + 1, record
-                before = reader.line_num
-        except csv.Error as error:
-            raise InvalidFile(f"the labelled file {path} is no CSV in line {reader.line_num}: {error}") from error
-    else:
-        for line, written in enumerate(text.split("\n"), 1):
-            if written.strip():
-                yield line, _json(written)
-
-
-def _json(written: str) -> Any:
-    try:
-        return json.loads(written)
-    except ValueError as error:
-        return error
 
 
 def _row(record: Any, columns: Columns, known: Collection[str], category: str | None) -> Labelled:

@@ -57,15 +57,17 @@ class WritingObserver(BaseCallbackHandler):
         """Note tokens and time."""
         name, given, begun = self._open.pop(run_id, ("unknown", {}, time.perf_counter()))
         first = response.generations[0][0] if response.generations and response.generations[0] else None
-        usage = getattr(getattr(first, "message", None), "usage_metadata", None) or {}
+        message = getattr(first, "message", None)
+        usage, told = getattr(message, "usage_metadata", None) or {}, getattr(message, "response_metadata", None) or {}
         seed = given.get("seed")
         self.calls.append(
             ModelCall(
-                model=name,
+                model=told.get("answered_by", name),
                 parameters=FrozenDict({k: given[k] for k in _PARAMETERS if isinstance(given.get(k), int | float)}),
                 seed=seed if isinstance(seed, int) else None,
                 input_tokens=usage.get("input_tokens"),
                 output_tokens=usage.get("output_tokens"),
+                cost_usd=told.get("cost_usd"),
                 duration_s=time.perf_counter() - begun,
             )
         )

@@ -17,11 +17,14 @@ SMALL: dict[str, Any] = {
 }
 
 
-def tiny_tokenizer(control: Sequence[str], *, chat_template: str | None = None, **special: str) -> Any:
-    """A byte-level BPE tokenizer without merges: one token a byte, and the control tokens.
+def tiny_tokenizer(
+    control: Sequence[str], *, words: Sequence[str] = (), chat_template: str | None = None, **special: str
+) -> Any:
+    """A byte-level BPE tokenizer: one token a byte, those words, and the control tokens.
 
     Args:
         control: Control tokens, the end token last.
+        words: Words of ASCII letters that are one token each.
         chat_template: A Jinja template.
         special: Control tokens with a role, for example `bos_token`.
     """
@@ -29,7 +32,13 @@ def tiny_tokenizer(control: Sequence[str], *, chat_template: str | None = None, 
     from transformers import PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    inner = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[]))
+    vocabulary, merges = {c: i for i, c in enumerate(letters)}, []
+    for word in words:
+        for end in range(2, len(word) + 1):
+            if word[:end] not in vocabulary:
+                vocabulary[word[:end]] = len(vocabulary)
+                merges.append((word[: end - 1], word[end - 1]))
+    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])

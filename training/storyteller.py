@@ -7,6 +7,9 @@
 * `storybooks_ccby.jsonl.gz`: `{"title": ..., "license": "CC-BY", "credit": ..., "pages": [text, ...]}`. From the
   CC-BY dumps of StoryWeaver (Pratham Books), African Storybook and Book Dash (for example `global-asp/pb-source`
   and `global-asp/asp-source` on GitHub); pages with other licences are left out.
+* `instruct_stories.jsonl.gz`: `{"kind": "child", "title": ..., "story": ...}`. From `erikhyrkas/snakes` on GitHub, MIT;
+  of its kinds `child` is read, and of `bedtime` what begins with "Once upon a time". Written with Llama 3.1: a model
+  that learned from it carries "Llama" at the start of its name.
 * `fairytaleqa_train.jsonl.gz`: `{"title": ..., "sections": [text, ...]}`. From FairytaleQA (Xu et al. 2022, arXiv
   2203.13947), Apache-2.0. Read always, learned from when `--sources` names `fairytales`.
 
@@ -15,9 +18,11 @@ The same data, seed, step count and torch version give the same weights on the s
 """
 
 import argparse
+import ctypes
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,16 +37,18 @@ from taleward.training.storyteller_export import export
 from taleward.training.storyteller_model import Llama, Shape
 from taleward.training.storyteller_optim import Optimiser
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides the weights, besides the data."""
 
     seed: int = 0
-    steps: int = 1200
-    length: int = 512
+    steps: int = 4000
+    length: int = 768
     """Tokens a row."""
-    batch: int = 8
+    batch: int = 10
     """Rows a step."""
     muon_rate: float = 0.02
     adam_rate: float = 0.004
@@ -49,7 +56,9 @@ class Recipe:
     """Share of the run in which the learning rate rises."""
     flat_until: float = 0.4
     """Share of the run after which the learning rate falls in a straight line to zero."""
-    sources: tuple[str, ...] = ("tinystories", "storybooks")
+    bfloat16: bool = True
+    """Multiply in bfloat16; weights stay in float32."""
+    sources: tuple[str, ...] = ("tinystories", "storybooks", "child", "bedtime")
     shape: Shape = field(default_factory=Shape)
 
 
@@ -103,7 +112,8 @@ def train(
             if len(rows) < recipe.batch:
                 msg = f"the corpus fills {len(rows)} rows, a batch takes {recipe.batch}: add text or lower the batch."
                 raise ValueError(msg)
-        loss = model(*batches.split(rows[state["row"] : state["row"] + recipe.batch]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+            loss = model(*batches.split(rows[state["row"] : state["row"] + recipe.batch]))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step(rate_factor(recipe, progress))
@@ -122,6 +132,14 @@ def train(
     _save(work, model, optimiser, state)
     export(model, tokenizer, out)
     return state
+
+
+def _keep_memory() -> None:
+    """Have the C library keep what is freed: else each step's large arrays are new pages, zeroed by the system."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _tokenizer(path: Path, documents: Sequence[storyteller_text.Document], recipe: Recipe) -> Any:
@@ -177,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2, help="processor cores to use")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
+    _keep_memory()
     recipe = Recipe(seed=given.seed, steps=given.steps, sources=tuple(given.sources.split(",")))
     work = given.work or given.out.with_name(given.out.name + "-work")
     state = train(given.data, given.out, work, recipe, minutes=given.minutes)

@@ -8,13 +8,14 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from taleward.training.storyteller_openings import with_opening
+from taleward.training.storyteller_openings import as_request, with_opening
 from taleward.training.storyteller_text import Document
 
-BOS, EOS, PAD = 0, 1, 2
-BOS_TEXT, EOS_TEXT, PAD_TEXT = "<s>", "</s>", "<pad>"
-OPENING_SHARE, MIDDLE_SHARE = 0.8, 0.08
-"""Share of the short stories that get an opening where one can be made, and that start in their middle."""
+BOS, EOS, PAD, REQUEST, STORY = range(5)
+BOS_TEXT, EOS_TEXT, PAD_TEXT, REQUEST_TEXT, STORY_TEXT = "<s>", "</s>", "<pad>", "<|request|>", "<|story|>"
+OPENING_SHARE, REQUEST_SHARE, MIDDLE_SHARE = 0.6, 0.25, 0.05
+"""Shares of the stories that stand behind an opening or a request, where one can be made, or start in their middle."""
+_WHOLE = ("tinystories", "child", "bedtime")
 
 
 def make_tokenizer(documents: Sequence[Document], vocab: int) -> Any:
@@ -27,7 +28,7 @@ def make_tokenizer(documents: Sequence[Document], vocab: int) -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab,
-        special_tokens=[BOS_TEXT, EOS_TEXT, PAD_TEXT],
+        special_tokens=[BOS_TEXT, EOS_TEXT, PAD_TEXT, REQUEST_TEXT, STORY_TEXT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -39,8 +40,9 @@ def make_tokenizer(documents: Sequence[Document], vocab: int) -> Any:
 def rows(documents: Sequence[Document], tokenizer: Any, *, length: int, seed: str) -> Tensor:
     """One epoch of training rows, shape (rows, length + 1), filled up with `PAD`.
 
-    Openings and the order are drawn anew from `seed`. Documents are laid into rows whole where they fit, so that most
-    rows begin with a beginning; longer ones are cut into pieces, of which only the last ends with `EOS`.
+    Openings, requests and the order are drawn anew from `seed`. Documents are laid into rows whole where they fit, so
+    that most rows begin with a beginning. Of longer ones, picture books and fairy tales are cut into pieces, of which
+    only the last ends with `EOS`; others are left out, so that what is learned is a length that ends.
     """
     rng = random.Random(seed)
     order = list(documents)
@@ -49,6 +51,8 @@ def rows(documents: Sequence[Document], tokenizer: Any, *, length: int, seed: st
     pieces: list[list[int]] = []
     for document, encoding in zip(order, tokenizer.encode_batch(texts, add_special_tokens=False), strict=True):
         ids = encoding.ids + ([EOS] if document.ends else [])
+        if len(ids) > length and document.source in _WHOLE:
+            continue
         pieces += [[BOS, *ids[at : at + length]] for at in range(0, len(ids), length)]
     filled = _pack(pieces, length + 1)
     rng.shuffle(filled)
@@ -57,8 +61,11 @@ def rows(documents: Sequence[Document], tokenizer: Any, *, length: int, seed: st
 
 def _varied(document: Document, rng: random.Random) -> str:
     text, draw = document.text, rng.random()
-    if document.source == "tinystories" and draw < OPENING_SHARE:
+    if document.source in _WHOLE and document.ends and draw < OPENING_SHARE:
         return with_opening(text, rng) or text
+    if document.source in _WHOLE and document.ends and draw < OPENING_SHARE + REQUEST_SHARE:
+        request = as_request(document.title, text, rng)
+        return text if request is None else f"{REQUEST_TEXT}{request}{STORY_TEXT}{text}"
     if draw > 1 - MIDDLE_SHARE:
         sentences = text.split(". ")
         return ". ".join(sentences[rng.randrange(max(1, len(sentences) // 2)) :])

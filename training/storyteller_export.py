@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from taleward.training.storyteller_batches import BOS, BOS_TEXT, EOS, EOS_TEXT, PAD, PAD_TEXT
 from taleward.training.storyteller_model import Llama
 
-SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.05, "max_new_tokens": 300}
+SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.05, "max_new_tokens": 640}
 """Defaults for `generate`, chosen by reading samples."""
 
 

@@ -20,12 +20,12 @@ from torch.nn import functional
 class Shape:
     """The sizes of a model. Widths and lengths count elements, tokens or layers."""
 
-    vocab: int = 2048
-    hidden: int = 192
-    inner: int = 512
-    layers: int = 5
-    heads: int = 3
-    kv_heads: int = 1
+    vocab: int = 4096
+    hidden: int = 256
+    inner: int = 704
+    layers: int = 6
+    heads: int = 4
+    kv_heads: int = 2
     positions: int = 1024
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
@@ -175,9 +175,51 @@ class Llama(nn.Module):
         cos, sin = self.cos[: tokens.shape[1]], self.sin[: tokens.shape[1]]
         for layer in self.model.layers:
             x = layer(x, cos, sin)
-        wanted = targets.flatten()
         x = self.model.norm(x).flatten(0, 1)
-        return functional.cross_entropy(x @ self.model.embed_tokens.weight.T, wanted, ignore_index=-100)
+        wanted = targets.flatten()
+        kept = wanted != -100
+        return _loss(x[kept], self.model.embed_tokens.weight, wanted[kept])
+
+
+class _TiedLoss(torch.autograd.Function):
+    """Mean cross-entropy of `x @ weight.T`, a slice of rows at a time, with the gradients taken on the way.
+
+    The scores of all rows at once, and their gradient, would be the largest arrays of the step by far: on a CPU, making
+    and reading them takes as long as the rest of the model.
+    """
+
+    ROWS = 1024
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        narrow, by = weight.to(dtype), 1 / len(targets)
+        by_x, by_weight = torch.empty_like(x), torch.zeros_like(weight)
+        loss = x.new_zeros((), dtype=torch.float32)
+        for at in range(0, len(targets), _TiedLoss.ROWS):
+            part, wanted = x[at : at + _TiedLoss.ROWS].to(dtype), targets[at : at + _TiedLoss.ROWS, None]
+            scores = (part @ narrow.T).float()
+            scores -= scores.logsumexp(1, keepdim=True)
+            loss -= scores.gather(1, wanted).sum() * by
+            gradient = scores.exp_()
+            gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, -1.0))
+            gradient = gradient.mul_(by).to(dtype)
+            by_x[at : at + _TiedLoss.ROWS] = gradient @ narrow
+            by_weight += gradient.T @ part
+        ctx.save_for_backward(by_x, by_weight)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None]:
+        by_x, by_weight = ctx.saved_tensors
+        return by_x * outputs[0], by_weight * outputs[0], None
+
+
+def _loss(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    if torch.is_grad_enabled():
+        loss: Tensor = _TiedLoss.apply(x, weight, targets)  # type: ignore[no-untyped-call]
+        return loss
+    return functional.cross_entropy(x @ weight.T, targets)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

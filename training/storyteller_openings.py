@@ -9,7 +9,7 @@ import random
 import re
 from dataclasses import dataclass
 
-_ADJECTIVES_NOUN = r"((?:[a-z]+,? ){0,2}[a-z]+)"
+_ADJECTIVES_NOUN = r"((?:[a-z-]+,? ){0,2}[a-z]+)"
 _WHO = (
     r"girl|boy|dog|cat|bird|bunny|rabbit|bear|fox|mouse|fish|frog|duck|lion|tiger|elephant|monkey|turtle|owl|squirrel"
     r"|bug|ant|bee|butterfly|horse|pony|pig|cow|sheep|goat|hen|puppy|kitten|princess|prince|king|queen|man|woman|child"
@@ -28,7 +28,7 @@ _SETTING = re.compile(
     rf"\b(?:in|at|to|into|near|by|through) (?:the|a|an|his|her|their) ((?:[a-z]+,? ){{0,2}}(?:{_PLACE}))\b"
 )
 _OBJECT = re.compile(
-    rf"\b(?:found|saw|discovered|had|noticed|got|bought|made) an? {_ADJECTIVES_NOUN}"
+    rf"\b(?:found|saw|discovered|stumbled upon|came across|spotted|had|noticed|got|bought|made) an? {_ADJECTIVES_NOUN}"
     r"(?=[.,!]| (?:in|on|under|that|and|with|near|by|at)\b)"
 )
 _ACTION = re.compile(r"\b(?:decided|wanted|tried|went|started|had an idea) to ([a-z]+(?: [a-z]+){1,7})(?=[.,!])")
@@ -72,7 +72,7 @@ def extract(story: str) -> Parts | None:
     if who is None:
         return None
     where = _SETTING.search(story)
-    item, action, power = _first(_OBJECT, story, ()), _first(_ACTION, story, ()), ""
+    item, action, power = _recurring(_OBJECT, story), _first(_ACTION, story, ()), ""
     power = _first(_POWER, story, (action,))
     tail = story[-250:].lower()
     outcome = next((words[0] for key, words in _OUTCOMES if key in tail), "")
@@ -93,6 +93,41 @@ def _first(pattern: re.Pattern[str], story: str, taken: tuple[str, ...]) -> str:
         if not _BAD.search(hit[1]) and hit[1] not in taken and len(hit[1]) < 45:
             return hit[1]
     return ""
+
+
+def _recurring(pattern: re.Pattern[str], story: str) -> str:
+    """The hit whose last word the story says most often: what it is about, and not what it passes by."""
+    words = re.findall(r"[a-z]+", story.lower())
+    hits = [hit[1] for hit in pattern.finditer(story) if not _BAD.search(hit[1]) and len(hit[1]) < 45]
+    return max(hits, key=lambda hit: words.count(hit.split()[-1]), default="")
+
+
+def as_request(title: str, story: str, rng: random.Random) -> str | None:
+    """A request, in a sentence or two, that the story answers; None when it has no title and shows no parts.
+
+    The wording and the parts that are named vary with `rng`.
+    """
+    parts = extract(story)
+    if title and (parts is None or rng.random() < 0.3):
+        return rng.choice((
+            f'Tell a story called "{title}".', f'Write a bedtime story called "{title}".',
+            f'Please tell me the story "{title}".', f"{title}",
+        ))  # fmt: skip
+    if parts is None:
+        return None
+    who = f"{parts.character} named {parts.name}" if parts.name and rng.random() < 0.7 else parts.character
+    begin = rng.choice(("Tell a story about", "Write a story about", "Tell me about", "A bedtime story about"))
+    said = [f"{begin} {_a(who, rng)}"]
+    if parts.setting and rng.random() < 0.8:
+        said.append(rng.choice((f"in {_a(parts.setting, rng)}", f"who lives in {_a(parts.setting, rng)}")))
+    if parts.item and rng.random() < 0.8:
+        said.append(rng.choice((f"and {_a(parts.item, rng)}", f"who finds {_a(parts.item, rng)}")))
+    asked = " ".join(said) + "."
+    if parts.action and rng.random() < 0.6:
+        asked += f" The {parts.character} {rng.choice(('decides', 'wants'))} to {parts.action}."
+    if parts.outcome and rng.random() < 0.6:
+        asked += rng.choice((f" It ends with {parts.outcome}.", f" The outcome is {parts.outcome}."))
+    return asked
 
 
 def with_opening(story: str, rng: random.Random) -> str | None:

@@ -11,15 +11,21 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
+import textstat
 import torch
+from langchain_core.messages import AIMessage
 from safetensors.torch import load_file
-from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
+from taleward.backends.chat import chat_model
+from taleward.moderation.judges.embedded import EmbeddedJudge
 from taleward.training import storyteller_text
+from taleward.training.storyteller import Recipe
 from taleward.training.storyteller_card import card, credits_list
 from taleward.training.storyteller_model import Llama, Shape
 from taleward.training.storyteller_peer import PeerTokenizer, read_model
@@ -36,13 +42,29 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "action": ("follow the map", "help a friend", "explore the forest", "go on a trip", "share it with everyone"),
     "outcome": ("a new friendship", "a happy ending", "a lesson learned", "finding courage", "the joy of sharing"),
 }
-SAMPLES, NEW_TOKENS, CHARS = 50, 400, 700
+SAMPLES, DRAFTS, SHOWN, CHARS = 50, 4, 10, 700
+SOURCES = ("tinystories", "child", "storybooks")
+_SMALL_WORDS = frozenset(
+    ("a", "an", "and", "everyone", "for", "had", "her", "his", "in", "it", "of", "on", "that", "the", "to", "with")
+)
+
+
+def values(seed: int) -> dict[str, str]:
+    """A template's values; 0 is the template's own example, other seeds draw them."""
+    rng = random.Random(seed)
+    return {name: words[0] if seed == 0 else rng.choice(words) for name, words in _PARTS.items()}
 
 
 def opening(seed: int) -> str:
-    """An opening of the template's shape; 0 is the template's own example, other seeds draw its parts."""
-    rng = random.Random(seed)
-    return TEMPLATE.format(**{name: words[0] if seed == 0 else rng.choice(words) for name, words in _PARTS.items()})
+    """An opening of the template's shape."""
+    return TEMPLATE.format(**values(seed))
+
+
+def mentioned(value: str, text: str) -> bool:
+    """Whether a text speaks of a value: at least half of the value's words, small ones aside, begin like one in it."""
+    words = [word for word in as_words(value) if word not in _SMALL_WORDS]
+    said = {word[:5] for word in as_words(text)}
+    return 2 * sum(word[:5] in said for word in words) >= len(words)
 
 
 @torch.no_grad()
@@ -90,14 +112,10 @@ def as_words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9']+", text.lower())
 
 
-def generate(model: Any, tokenizer: Any, prompt: str, seed: int) -> tuple[str, bool]:
-    """What the model adds to a prompt with its own sampling defaults, and whether it ended by itself."""
-    torch.manual_seed(seed)
-    inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
-    with torch.no_grad():
-        out: Tensor = model.generate(**inputs, max_new_tokens=NEW_TOKENS)
-    new = out[0, inputs["input_ids"].shape[1] :]
-    return tokenizer.decode(new, skip_special_tokens=True), bool(new[-1] == tokenizer.eos_token_id)
+def distinct(texts: Sequence[Sequence[str]], size: int = 2) -> float:
+    """Share of all texts' word n-grams that are different from each other (Li et al. 2016, arXiv 1510.03055)."""
+    grams = [tuple(words[i : i + size]) for words in texts for i in range(len(words) - size + 1)]
+    return len(set(grams)) / len(grams) if grams else 0.0
 
 
 def load(folder: Path) -> Llama:
@@ -124,34 +142,57 @@ def measure(data: Path, folder: Path, peer: Path | None, peer_tokenizer: Path | 
         CorpusError: The data are missing or malformed.
     """
     corpus = storyteller_text.load(data)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    plain = load(folder)
-    held = {
-        source: [document.text[:CHARS] for document in corpus.held if document.source == source]
-        for source in ("tinystories", "storybooks")
-    }
+    plain, encode = load(folder), AutoTokenizer.from_pretrained(folder).encode
+    held = {s: [document.text[:CHARS] for document in corpus.held if document.source == s] for s in SOURCES}
     figures: dict[str, Any] = {
         "parameters": sum(weight.numel() for weight in plain.parameters()),
         "held_out": {source: len(texts) for source, texts in held.items()},
-        "bits_per_char": {source: bits_per_char(plain, tokenizer.encode, texts) for source, texts in held.items()},
+        "bits_per_char": {source: bits_per_char(plain, encode, texts) for source, texts in held.items()},
     }
     if peer is not None and peer_tokenizer is not None:
         small, encode = read_model(peer), PeerTokenizer(peer_tokenizer).encode
         figures["peer_bits_per_char"] = {s: bits_per_char(small, encode, texts) for s, texts in held.items()}
+    return figures | _of_drafts(folder, corpus)
+
+
+def _of_drafts(folder: Path, corpus: storyteller_text.Corpus) -> dict[str, Any]:
+    """Figures over `DRAFTS` texts for each of `SAMPLES` openings, with the folder's own sampling defaults."""
+    model = chat_model(f"hf:{folder}", engine="onnx")
+
+    def write(number: int) -> AIMessage:
+        return model.invoke(opening(number // DRAFTS), seed=number)
+
     started = time.monotonic()
-    made = [(opening(seed), *generate(model, tokenizer, opening(seed), seed)) for seed in range(SAMPLES)]
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(write, range(SAMPLES * DRAFTS)))
     seconds = time.monotonic() - started
-    written = [as_words(text) for _, text, _ in made]
-    seen = "".join(f" {' '.join(as_words(document.text))} \n" for document in corpus.train)
+    texts = [answer.text for answer in answers]
+    written = [as_words(text) for text in texts]
+    told = [
+        [mentioned(value, text) for value in values(number // DRAFTS).values()] for number, text in enumerate(texts)
+    ]
+    best = [max(told[at : at + DRAFTS], key=sum) for at in range(0, len(told), DRAFTS)]
+    judge = EmbeddedJudge()
+    verdicts = [judge.invoke(f"{opening(number // DRAFTS)} {text}") for number, text in enumerate(texts)]
+    learned = [as_words(document.text) for document in corpus.train if document.source in Recipe.sources]
+    seen = "".join(f" {' '.join(words)} \n" for words in learned)
     copies = [longest_copy(words, seen) for words in written]
-    return figures | {
-        "ended": sum(ended for _, _, ended in made) / SAMPLES,
-        "words": sum(map(len, written)) / SAMPLES,
-        "repetition": sum(map(repetition, written)) / SAMPLES,
-        "longest_copy": {"max": max(copies), "median": sorted(copies)[SAMPLES // 2]},
-        "seconds_a_sample": seconds / SAMPLES,
-        "samples": [(prompt, text) for prompt, text, _ in made[:5]],
+    rng = random.Random(0)
+    return {
+        "ended": mean(answer.response_metadata["finish_reason"] == "stop" for answer in answers),
+        "words": mean(map(len, written)),
+        "repetition": mean(map(repetition, written)),
+        "repetition_of_stories": mean(map(repetition, rng.sample(learned, 400))),
+        "distinct": distinct(written),
+        "distinct_of_stories": distinct(rng.sample(learned, len(written))),
+        "mentioned": mean(mean(each) for each in told),
+        "mentioned_best": mean(mean(each) for each in best),
+        "all_mentioned_best": mean(all(each) for each in best),
+        "passed": mean(verdict.passed for verdict in verdicts),
+        "reading_index": median(map(textstat.textstat.automated_readability_index, texts)),
+        "longest_copy": {"max": max(copies), "median": median(copies)},
+        "tokens_per_second": sum(map(model.get_num_tokens, texts)) / seconds,
+        "samples": [(opening(n), texts[n * DRAFTS]) for n in range(SHOWN)],
     }
 
 

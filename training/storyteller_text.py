@@ -1,4 +1,4 @@
-"""The storyteller's documents: three licence-clean sources, cleaned, without doubles, split into two parts."""
+"""The storyteller's documents: four licence-clean sources, cleaned, without doubles, split into two parts."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,6 +9,8 @@ from taleward.training import corpora
 TINYSTORIES = "tinystories.jsonl.gz"
 STORYBOOKS = "storybooks_ccby.jsonl.gz"
 FAIRYTALES = "fairytaleqa_train.jsonl.gz"
+INSTRUCT = "instruct_stories.jsonl.gz"
+_INSTRUCT_KINDS = ("child", "bedtime")
 _FREE_LICENCES = ("CC-BY", "CC BY", "CC0", "Public Domain")
 _MIN_CHARS, _MIN_WORDS = 150, 30
 # Activity pages and colophons at the end of picture books.
@@ -17,15 +19,25 @@ _NOT_STORY = re.compile(
     r"|isbn|author|activity|discuss with|answers?:|questions?:|fun facts?)\b",
     re.IGNORECASE,
 )
+# What a model says to its user behind the end of a story.
+_ASIDE = re.compile(r"\b(?:would you like|do you want|let me know|I hope you|to be continued)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Document:
-    """One text to learn from; `ends` is False where the text breaks off before its story does."""
+    """One text to learn from.
+
+    Attributes:
+        source: Which collection it is from.
+        text: The story, without its title.
+        ends: False where the text breaks off before its story does.
+        title: Where the source has one.
+    """
 
     source: str
     text: str
     ends: bool = True
+    title: str = ""
 
 
 @dataclass
@@ -38,7 +50,7 @@ class Corpus:
 
 
 def load(folder: Path) -> Corpus:
-    """Read and clean the three sources in `folder`.
+    """Read and clean the sources in `folder`.
 
     Raises:
         CorpusError: A file is missing, or its rows lack a field.
@@ -81,8 +93,7 @@ def _documents(folder: Path) -> list[tuple[str, list[Document]]]:
     for row in corpora.read_jsonl(path):
         text = corpora.plain(corpora.field(row, "text", path))
         # Some stories break off in mid-sentence at the source; their end is none to learn.
-        ends = text.endswith((".", "!", "?", '"'))
-        found.append((first_sentence(text), [Document("tinystories", text, ends)]))
+        found.append((first_sentence(text), [Document("tinystories", text, _ends(text))]))
     path = folder / STORYBOOKS
     for row in corpora.read_jsonl(path):
         if str(corpora.field(row, "license", path)).startswith(_FREE_LICENCES):
@@ -94,4 +105,27 @@ def _documents(folder: Path) -> list[tuple[str, list[Document]]]:
         parts = [corpora.plain(corpora.unwrap(part)) for part in corpora.field(row, "sections", path)]
         sections = [Document("fairytales", part, i == len(parts)) for i, part in enumerate(parts, 1)]
         found.append((corpora.field(row, "title", path), sections))
+    path = folder / INSTRUCT
+    for row in corpora.read_jsonl(path):
+        kind, title = corpora.field(row, "kind", path), row.get("title") or ""
+        if kind not in _INSTRUCT_KINDS:
+            continue
+        text = _unmarked(corpora.plain(corpora.field(row, "story", path)), title)
+        # Of the bedtime stories, those that begin like this are the ones told to children.
+        if kind == "child" or text.startswith("Once upon a time"):
+            found.append((title or first_sentence(text), [Document(kind, text, _ends(text), title)]))
     return found
+
+
+def _ends(text: str) -> bool:
+    return text.endswith((".", "!", "?", '"'))
+
+
+def _unmarked(text: str, title: str) -> str:
+    """A story without Markdown, and without its title as first line or a remark behind the end."""
+    lines = [line.strip("*#_ ") for line in text.split("\n")]
+    if lines and corpora.fingerprint(lines[0]) == corpora.fingerprint(title):
+        lines = lines[1:]
+    if lines and _ASIDE.search(lines[-1]):
+        lines = lines[:-1]
+    return "\n".join(line for line in lines if line).replace("*", "")

@@ -14,7 +14,8 @@ from langchain_core.runnables.config import ContextThreadPoolExecutor
 from taleward.backends.chat import chat_model
 from taleward.backends.decisions import Decision, decide, local_model, runs_here
 from taleward.backends.sampling import Sampling
-from taleward.core.errors import BackendError, ConfigurationError
+from taleward.backends.texts import Order
+from taleward.core.errors import ConfigurationError, ContextTooLong
 from taleward.core.frozen import FrozenDict
 from taleward.core.policy import Code, Policy
 from taleward.core.verdict import Passage
@@ -24,7 +25,7 @@ from taleward.moderation.judges.grammar import Unparsable
 from taleward.moderation.judges.inert import inert
 
 if TYPE_CHECKING:
-    from taleward.backends.huggingface import HuggingFace
+    from taleward.backends.decisions import HubModel
 
 REQUEST = "Please tell me a story."
 """The user's turn before a story without context: these models judge answers to a user."""
@@ -124,7 +125,7 @@ class GuardModel(Judge):
             return (text,)
         return {"role": "user", "content": inert(passage.context) if passage.context.strip() else REQUEST}, text
 
-    def tokens(self, local: HuggingFace, question: Question) -> list[int]:
+    def tokens(self, local: HubModel, question: Question) -> list[int]:
         """The prompt's tokens for a model that runs here."""
         if not local.chat_template:
             raise ConfigurationError(
@@ -172,7 +173,7 @@ class GuardModel(Judge):
         """The assessment from the codes that answers flag, with their rationales."""
         return assessed(self.policy, self.family, flagged, cost_usd=cost_usd)
 
-    def decided(self, local: HuggingFace, questions: Sequence[Question]) -> Assessment:
+    def decided(self, local: HubModel, questions: Sequence[Question]) -> Assessment:
         """The assessment by logits, one decision for each code that is asked about."""
         decisions = self.decide(local, questions)
         if decisions is None:
@@ -185,7 +186,7 @@ class GuardModel(Judge):
         }
         return assessed(self.policy, self.family, flagged, scores=highest(self.policy, self.band, self.family, chances))
 
-    def decide(self, local: HuggingFace, questions: Sequence[Question]) -> list[Decision] | None:
+    def decide(self, local: HubModel, questions: Sequence[Question]) -> list[Decision] | None:
         """A decision for each question; `None` where the model would have answered out of its format."""
         prompts = [self.tokens(local, question) for question in questions]
         for prompt in prompts:
@@ -201,16 +202,16 @@ class GuardModel(Judge):
             f"{self.least_mass}",
         )
 
-    def written(self, local: HuggingFace, question: Question) -> Answer:
+    def written(self, local: HubModel, question: Question) -> Answer:
         """What a model that runs here writes, control tokens spelled out."""
         prompt = self.tokens(local, question)
         self._fits(local, prompt)
-        said = list(local.tokens(prompt, Sampling(temperature=0.0), None, self.most))
+        said = local.engine.write(Order(prompt, Sampling(temperature=0.0), None, self.most)).written
         return Answer(local.decode(said, control=True), len(said) >= self.most, self._cost(len(prompt), len(said)))
 
-    def _fits(self, local: HuggingFace, prompt: Sequence[int]) -> None:
+    def _fits(self, local: HubModel, prompt: Sequence[int]) -> None:
         if len(prompt) + self.most > local.context_length:
-            raise BackendError(
+            raise ContextTooLong(
                 f"the prompt has {len(prompt)} tokens and the answer up to {self.most}; {self.spec} holds "
                 f"{local.context_length}.",
                 hint="Judge a shorter text.",
@@ -234,7 +235,8 @@ class GuardModel(Judge):
 
     def _said(self, message: BaseMessage) -> Answer:
         usage = getattr(message, "usage_metadata", None) or {}
-        cost = self._cost(usage["input_tokens"], usage["output_tokens"]) if usage else None
+        known = message.response_metadata.get("cost_usd")
+        cost = self._cost(usage["input_tokens"], usage["output_tokens"]) if usage and self.price_usd else known
         return Answer(message.text, message.response_metadata.get("finish_reason") == "length", cost)
 
     def _cost(self, read: int, written: int) -> float | None:

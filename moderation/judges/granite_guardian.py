@@ -20,7 +20,7 @@ from taleward.moderation.judges.family import GuardModel, Question
 from taleward.moderation.judges.grammar import Unparsable, whole
 
 if TYPE_CHECKING:
-    from taleward.backends.huggingface import HuggingFace
+    from taleward.backends.decisions import HubModel
 
 _VERSION = re.compile(r"(?<!\d)([34]\.\d)(?!\d)")
 _VERSIONS = ("3.0", "3.1", "3.2", "3.3", "4.1")
@@ -97,7 +97,7 @@ class GraniteGuardian(GuardModel):
             there = whole(_WORD, answer)[1] == "Yes"
         return {question.code: f"Granite Guardian: {question.code}"} if there else {}
 
-    def decided(self, local: HuggingFace, questions: Sequence[Question]) -> Assessment:
+    def decided(self, local: HubModel, questions: Sequence[Question]) -> Assessment:
         """By logits up to 3.2; later versions write."""
         if self._scored:
             return self.conclude(questions, [self.written(local, q) for q in questions])

@@ -18,7 +18,7 @@ from taleward.moderation.judges.family import GuardModel, Question
 from taleward.moderation.judges.grammar import Unparsable, whole
 
 if TYPE_CHECKING:
-    from taleward.backends.huggingface import HuggingFace
+    from taleward.backends.decisions import HubModel
 
 _CODE = r"S(?:[1-9]|1[0-4])"
 _ANSWER = re.compile(rf"safe|unsafe\n({_CODE}(?:,{_CODE})*)")
@@ -40,7 +40,7 @@ class LlamaGuard(GuardModel):
         """One question, about all hazards."""
         return [Question(self.conversation(passage), {"add_generation_prompt": False})]
 
-    def tokens(self, local: HuggingFace, question: Question) -> list[int]:
+    def tokens(self, local: HubModel, question: Question) -> list[int]:
         """The template's tokens and, where it does not end with one, the empty line with which the model begins."""
         prompt, line = super().tokens(local, question), local.encode("\n\n")
         return prompt if prompt[-len(line) :] == line else [*prompt, *line]
@@ -52,7 +52,7 @@ class LlamaGuard(GuardModel):
             raise Unparsable("a code stands twice")
         return {code: f"Llama Guard: {code}" for code in codes if code}
 
-    def decided(self, local: HuggingFace, questions: Sequence[Question]) -> Assessment:
+    def decided(self, local: HubModel, questions: Sequence[Question]) -> Assessment:
         """See the class."""
         decisions = self.decide(local, questions)
         if decisions is None:

@@ -61,13 +61,13 @@ class LLMJudge(Judge):
     def assess(self, passage: Passage) -> Assessment:
         """Ask the model once."""
         number = fresh_number(passage)
-        return self._read(self.model.invoke(self._messages(passage, number), **self._form()), passage, number)
+        return self._priced(self.model.invoke(self._messages(passage, number), **self._form()), passage, number)
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Ask the model once, without blocking the event loop."""
         number = fresh_number(passage)
         answer = await self.model.ainvoke(self._messages(passage, number), **self._form())
-        return self._read(answer, passage, number)
+        return self._priced(answer, passage, number)
 
     def _form(self) -> dict[str, Any]:
         """Structured output where the client has it; the grammar below holds either way."""
@@ -103,6 +103,10 @@ class LLMJudge(Judge):
             before if told else ""
         ) + f"The text to judge:\n<{fence}>\n{text}\n</{fence}>\n\nGive the JSON object with id {number} now."
         return [SystemMessage(system), HumanMessage(request)]
+
+    def _priced(self, message: BaseMessage, passage: Passage, number: str) -> Assessment:
+        cost = message.response_metadata.get("cost_usd")
+        return self._read(message, passage, number).model_copy(update={"cost_usd": cost})
 
     def _read(self, message: BaseMessage, passage: Passage, number: str) -> Assessment:
         if isinstance(message, AIMessage) and message.response_metadata.get("finish_reason") == "length":

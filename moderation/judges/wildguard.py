@@ -14,7 +14,7 @@ from taleward.moderation.judges.family import GuardModel, Question
 from taleward.moderation.judges.grammar import Unparsable, whole
 
 if TYPE_CHECKING:
-    from taleward.backends.huggingface import HuggingFace
+    from taleward.backends.decisions import HubModel
 
 _ANSWER = re.compile(r"Harmful request: (yes|no)\nResponse refusal: (yes|no|n/a)\nHarmful response: (yes|no|n/a)")
 
@@ -43,7 +43,7 @@ class WildGuard(GuardModel):
         request, response = (*(turn["content"] for turn in self.conversation(passage)), "")[:2]
         return [Question(({"role": "user", "content": _body(request, response)},))]
 
-    def tokens(self, local: HuggingFace, question: Question) -> list[int]:
+    def tokens(self, local: HubModel, question: Question) -> list[int]:
         """The prompt's tokens; of the frame's signs alone, some are control tokens."""
         body = question.turns[0]["content"]
 

@@ -10,20 +10,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taleward.agents.chat import Chat
+    from taleward.agents.constrained import ConstrainedWay
+    from taleward.agents.keeping import Budget
     from taleward.agents.middleware import GuardMiddleware
+    from taleward.agents.routed import Routed
+    from taleward.agents.router import Router
+    from taleward.agents.routes import Routes, load_routes
+    from taleward.agents.semantic import SemanticWay
+    from taleward.agents.threads import Threads
+    from taleward.agents.tools import Toolbox, tools
     from taleward.backends.chat import chat_model
+    from taleward.backends.classifier import Classifier, classifier
+    from taleward.backends.decision_model import decision_model
     from taleward.backends.embeddings import embeddings
+    from taleward.backends.questions import Answered, Choice, Scale, YesNo
+    from taleward.backends.text_model import TextModel, text_model
+    from taleward.chains.classification import Classification
+    from taleward.chains.faithfulness import FaithfulnessCheck
+    from taleward.chains.few_shot import FewShotClassifier
     from taleward.chains.story import StoryChain
+    from taleward.chains.summarize import Summarizer
+    from taleward.chains.summary import Faithfulness, Summary
+    from taleward.chains.summary_guard import JudgedSummary, SummaryGuard
+    from taleward.chains.task import LabelTask, SummaryTask, load_task, task_names
     from taleward.chains.template import Template, load_template, template_names
+    from taleward.chains.zero_shot import ZeroShotClassifier
     from taleward.core.errors import (
         BackendError,
         ConfigurationError,
+        ContentFiltered,
+        ContextTooLong,
+        DeadlineExceeded,
         IntegrityError,
         InvalidFile,
         InvalidInputs,
         MissingExtra,
         MissingKey,
+        RateLimited,
         Refused,
+        RequestRejected,
         TalewardError,
         UnknownName,
     )
@@ -39,8 +65,20 @@ if TYPE_CHECKING:
     from taleward.core.policy import Band, Category, Policy
     from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
+    from taleward.evaluation.compare import compare
+    from taleward.evaluation.feedback import Feedback, MarkedSpan, pseudonym
+    from taleward.evaluation.feedback_agreement import judge_agreement
+    from taleward.evaluation.feedback_store import FeedbackStore, record_feedback
+    from taleward.evaluation.feedback_widget import FeedbackWidget
+    from taleward.evaluation.findings import Evaluation
+    from taleward.evaluation.gates import Gate, check_gates, load_gates
     from taleward.evaluation.judge_bench import judge_bench
-    from taleward.evaluation.recorder import MlflowRecorder
+    from taleward.evaluation.prompts import register_template, registered_template
+    from taleward.evaluation.recorder import MlflowRecorder, store_uri
+    from taleward.evaluation.run import evaluate
+    from taleward.evaluation.run_scorers import ScorerMetric, as_scorer
+    from taleward.evaluation.run_store import load_evaluation
+    from taleward.evaluation.sample import Sample
     from taleward.moderation.best import BestOf
     from taleward.moderation.calibration import Calibration, Target, load_calibration
     from taleward.moderation.evidence import evidence
@@ -68,26 +106,44 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AnswerCache",
+    "Answered",
     "Attempt",
     "BackendError",
     "Band",
     "BestOf",
+    "Budget",
     "CachedChat",
     "CachedEmbeddings",
     "CachedJudge",
     "Calibration",
     "Cascade",
     "Category",
+    "Chat",
+    "Choice",
     "ChromaStore",
+    "Classification",
+    "Classifier",
     "Columns",
     "ConfigurationError",
+    "ConstrainedWay",
+    "ContentFiltered",
+    "ContextTooLong",
+    "DeadlineExceeded",
     "Decision",
     "DoneEvent",
     "Ensemble",
+    "Evaluation",
     "Event",
     "ExampleRetriever",
     "FaissStore",
+    "Faithfulness",
+    "FaithfulnessCheck",
+    "Feedback",
+    "FeedbackStore",
+    "FeedbackWidget",
+    "FewShotClassifier",
     "Finding",
+    "Gate",
     "Guard",
     "GuardMiddleware",
     "GuardedChat",
@@ -95,55 +151,121 @@ __all__ = [
     "InvalidFile",
     "InvalidInputs",
     "Judge",
+    "JudgedSummary",
+    "LabelTask",
     "Lineage",
+    "MarkedSpan",
     "MissingExtra",
     "MissingKey",
     "MlflowRecorder",
     "ModelCall",
     "Passage",
     "Policy",
+    "RateLimited",
     "Refusal",
     "RefusalEvent",
     "Refused",
+    "RequestRejected",
     "RetractionEvent",
     "RevisionEvent",
+    "Routed",
+    "Router",
+    "Routes",
+    "Sample",
+    "Scale",
+    "ScorerMetric",
     "SemanticAnswerCache",
+    "SemanticWay",
     "StoryChain",
+    "Summarizer",
+    "Summary",
+    "SummaryGuard",
+    "SummaryTask",
     "Tale",
     "TaleMemory",
     "TalewardError",
     "Target",
     "Template",
     "TextEvent",
+    "TextModel",
+    "Threads",
+    "Toolbox",
     "UnknownName",
     "Verdict",
     "VerdictCache",
     "VerdictEvent",
+    "YesNo",
+    "ZeroShotClassifier",
     "Zone",
+    "as_scorer",
     "chat_model",
+    "check_gates",
+    "classifier",
+    "compare",
     "convert_langchain_faiss",
+    "decision_model",
     "embeddings",
+    "evaluate",
     "evidence",
     "fit_calibration",
     "fit_zone",
     "judge",
+    "judge_agreement",
     "judge_bench",
     "load_calibration",
+    "load_evaluation",
+    "load_gates",
     "load_policy",
+    "load_routes",
+    "load_task",
     "load_template",
     "policy_names",
+    "pseudonym",
     "read_labelled",
+    "record_feedback",
+    "register_template",
+    "registered_template",
+    "store_uri",
+    "task_names",
     "template_names",
+    "text_model",
+    "tools",
 ]
 
 _HOMES = {
+    "agents.chat": ("Chat",),
+    "agents.constrained": ("ConstrainedWay",),
+    "agents.keeping": ("Budget",),
     "agents.middleware": ("GuardMiddleware",),
+    "agents.routed": ("Routed",),
+    "agents.router": ("Router",),
+    "agents.routes": ("Routes", "load_routes"),
+    "agents.semantic": ("SemanticWay",),
+    "agents.threads": ("Threads",),
+    "agents.tools": ("Toolbox", "tools"),
     "backends.chat": ("chat_model",),
+    "backends.classifier": ("Classifier", "classifier"),
+    "backends.decision_model": ("decision_model",),
     "backends.embeddings": ("embeddings",),
+    "backends.questions": ("Answered", "Choice", "Scale", "YesNo"),
+    "backends.text_model": ("TextModel", "text_model"),
+    "chains.classification": ("Classification",),
+    "chains.faithfulness": ("FaithfulnessCheck",),
+    "chains.few_shot": ("FewShotClassifier",),
     "chains.story": ("StoryChain",),
+    "chains.summarize": ("Summarizer",),
+    "chains.summary": ("Faithfulness", "Summary"),
+    "chains.summary_guard": ("JudgedSummary", "SummaryGuard"),
+    "chains.task": ("LabelTask", "SummaryTask", "load_task", "task_names"),
     "chains.template": ("Template", "load_template", "template_names"),
+    "chains.zero_shot": ("ZeroShotClassifier",),
     "core.errors": (
         "BackendError",
+        "ContentFiltered",
+        "ContextTooLong",
+        "DeadlineExceeded",
+        "RateLimited",
+        "RequestRejected",
         "ConfigurationError",
         "IntegrityError",
         "InvalidFile",
@@ -166,8 +288,20 @@ _HOMES = {
     "core.policy": ("Band", "Category", "Policy"),
     "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
+    "evaluation.compare": ("compare",),
+    "evaluation.feedback": ("Feedback", "MarkedSpan", "pseudonym"),
+    "evaluation.feedback_agreement": ("judge_agreement",),
+    "evaluation.feedback_store": ("FeedbackStore", "record_feedback"),
+    "evaluation.feedback_widget": ("FeedbackWidget",),
+    "evaluation.findings": ("Evaluation",),
+    "evaluation.gates": ("Gate", "check_gates", "load_gates"),
     "evaluation.judge_bench": ("judge_bench",),
-    "evaluation.recorder": ("MlflowRecorder",),
+    "evaluation.prompts": ("register_template", "registered_template"),
+    "evaluation.recorder": ("MlflowRecorder", "store_uri"),
+    "evaluation.run": ("evaluate",),
+    "evaluation.run_scorers": ("ScorerMetric", "as_scorer"),
+    "evaluation.run_store": ("load_evaluation",),
+    "evaluation.sample": ("Sample",),
     "moderation.best": ("BestOf",),
     "moderation.calibration": ("Calibration", "Target", "load_calibration"),
     "moderation.evidence": ("evidence",),

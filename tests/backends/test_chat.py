@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 
+from taleward.backends.answer import StopText
 from taleward.backends.chat import chat_model
 from taleward.backends.discovery import discover
 from taleward.backends.embedded import embedded_path
 from taleward.backends.embeddings import embeddings
 from taleward.backends.llama import Llama
-from taleward.backends.local import LocalChat, _StopText
+from taleward.backends.local import LocalChat
+from taleward.backends.text_model import text_model
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
 
 OPENING = "Once upon a time, there was a little girl named Lily."
@@ -78,7 +81,7 @@ def test_stop_cuts_before_the_words(teller: LocalChat) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 50])
 def test_a_stop_over_borders_of_pieces(size: int) -> None:
     def run(text: str, stops: list[str]) -> Iterator[str]:
-        cutter = _StopText(stops)
+        cutter = StopText(stops)
         for at in range(0, len(text), size):
             yield cutter.push(text[at : at + size])
             if cutter.stopped:
@@ -135,13 +138,69 @@ def test_a_chat_template_is_used_where_there_is_one(chatty: Path, teller: LocalC
     assert model.invoke([SystemMessage("be kind"), HumanMessage("hello")], seed=0).text
 
 
+@pytest.mark.parametrize("engine", ["onnx", "transformers"])
+def test_log_probabilities_are_the_models(engine: str, teller: LocalChat) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = chat_model("embedded:storyteller", engine=engine, max_tokens=12)
+    answer = model.invoke(OPENING, seed=4, logprobs=True, top_logprobs=3)
+    told = answer.response_metadata["logprobs"]["content"]
+    assert "".join(token["token"] for token in told) == answer.text
+    loaded = teller._loaded
+    prompt = loaded.prompt([{"role": "user", "content": OPENING}])
+    written = loaded.encode(answer.text)
+    with torch.no_grad():
+        logits = AutoModelForCausalLM.from_pretrained(teller.path).float()(torch.tensor([prompt + written])).logits[0]
+    expected = logits.log_softmax(-1)[len(prompt) - 1 : -1]
+    assert [t["logprob"] for t in told] == pytest.approx(
+        [float(expected[i, t]) for i, t in enumerate(written)], abs=1e-3
+    )
+    assert [t["top_logprobs"][0]["logprob"] for t in told] == pytest.approx(expected.max(-1).values.tolist(), abs=1e-3)
+    whole = None
+    for chunk in model.stream(OPENING, seed=4, logprobs=True, top_logprobs=3):
+        whole = chunk if whole is None else whole + chunk
+    assert whole is not None
+    assert whole.response_metadata["logprobs"] == answer.response_metadata["logprobs"]
+
+
+@pytest.mark.parametrize("engine", ["onnx", "transformers"])
+async def test_a_model_that_fails_while_it_streams_says_so_at_once(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = chat_model("embedded:storyteller", engine=engine, max_tokens=400, seed=1)
+    assert isinstance(model, LocalChat)
+    stream = model.stream(OPENING)
+    next(stream)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    rows = [type(r) for r in model._loaded.engine._replicas]
+    with monkeypatch.context() as patch:
+        patch.setattr(rows[0], "advance", broken)
+        begun = time.monotonic()
+        with pytest.raises(BackendError, match="failed while it was writing: out of memory"):
+            list(stream)
+        with pytest.raises(BackendError, match="out of memory"):
+            await model.ainvoke(OPENING)
+        assert time.monotonic() - begun < 5
+    assert model.invoke(OPENING, max_tokens=3).text
+
+
+def test_a_call_takes_its_own_timeout(teller: LocalChat) -> None:
+    with pytest.raises(BackendError, match="the time was up"):
+        teller.invoke(OPENING, timeout=1e-6)
+    assert teller.bind(timeout=60).invoke(OPENING, max_tokens=3).text
+
+
 def test_too_long_a_prompt(teller: LocalChat) -> None:
     with pytest.raises(BackendError, match=r"the prompt has \d+ tokens; embedded:storyteller holds 1024"):
         teller.invoke("word " * 2000)
 
 
 def test_unknown_options_are_named(teller: LocalChat) -> None:
-    with pytest.raises(ConfigurationError, match=r"does not take \['tempo'\]; it takes max_tokens"):
+    with pytest.raises(ConfigurationError, match=r"does not take \['tempo'\]; it takes grammar, instruction"):
         teller.invoke(OPENING, tempo=1)
 
 
@@ -187,10 +246,38 @@ def test_a_ready_model_is_taken_as_it_is() -> None:
         chat_model(ready, temperature=0)
 
 
-def test_discovery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+def test_a_hub_model_that_cannot_be_had() -> None:
+    for ask in (
+        lambda: chat_model("hf:nobody/no-such-model").invoke("x"),
+        lambda: chat_model("hf:nobody/no-such-model", engine="transformers").invoke("x"),
+        lambda: embeddings("hf:nobody/no-such-model").embed_query("x"),
+        lambda: text_model("hf:nobody/no-such-model").invoke("x"),
+    ):
+        with pytest.raises(BackendError, match=r"is no folder here, it is not in the cache .* could not be fetched"):
+            ask()
+    with pytest.raises(BackendError) as caught:
+        chat_model("hf:nobody/no-such-model").invoke("x")
+    assert "hf download nobody/no-such-model" in str(caught.value.hint)
+    assert "'embedded:storyteller'" in str(caught.value.hint)
+
+
+def test_discovery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    shutil.copytree(embedded_path("storyteller"), tmp_path / "models--me--small/snapshots/1")
+    (tmp_path / "models--me--half/snapshots/1").mkdir(parents=True)
+    (tmp_path / "models--me--half/snapshots/1/config.json").write_text("{}")
     found = {row.spec: row for row in discover()}
-    assert found["embedded:storyteller"].usable
+    teller, mine = found["embedded:storyteller"], found["hf:me/small"]
+    assert teller.usable
+    assert mine.usable
+    assert (mine.kind, mine.about) == ("writer, judge", "llama, 6 layers, engine onnx")
+    assert teller.parameters == mine.parameters == 5_475_584
+    assert teller.context == mine.context == 1024
+    assert mine.folder == str(tmp_path / "models--me--small/snapshots/1")
+    assert not found["hf:me/half"].usable
+    assert "has no model.safetensors" in found["hf:me/half"].about
     assert not found["openai:MODEL"].usable
     assert "OPENAI_API_KEY" in found["openai:MODEL"].about
+    assert "pip install langchain-anthropic; no ANTHROPIC_API_KEY" in found["anthropic:MODEL"].about

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taleward.backends.chat import chat_model
+from taleward.backends.decision_model import decision_model
 from taleward.backends.decisions import decide
 from taleward.backends.frames import Instruction, encode_text, frame
 from taleward.backends.huggingface import HuggingFace
-from taleward.core.errors import BackendError
+from taleward.backends.local import LocalChat
+from taleward.backends.questions import Choice, Scale, YesNo
+from taleward.core.errors import BackendError, ConfigurationError
 from tiny import SMALL, save_causal, tiny_tokenizer
 
 CONTROL = ["<s>", "<|im_start|>", "[INST]", "<think>", "<|im_end|>"]
@@ -163,8 +169,76 @@ def test_a_template_that_drops_a_turn_is_an_error(tmp_path: Path) -> None:
         model.prompt([{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}])
 
 
+def test_threads_do_not_change_what_is_a_control_token(tmp_path: Path) -> None:
+    model = folder_with(tmp_path, TEMPLATE)
+    control = set(model._tokenizer.convert_tokens_to_ids(CONTROL))
+
+    def both(_: int) -> tuple[set[int], int]:
+        prompt = model.prompt([{"role": "user", "content": "A day.<|im_end|>"}])
+        return control & set(model.encode("A <|im_end|> day")), sum(token in control for token in prompt)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(map(repr, pool.map(both, range(300)))) == {"(set(), 4)"}
+
+
 def test_an_instruction_may_hold_control_tokens(tmp_path: Path) -> None:
     model = folder_with(tmp_path, TEMPLATE)
     prompt = model.prompt([{"role": "user", "content": Instruction("<think>")}])
     [think] = [t for t in prompt if model.decode([t], control=True) == "<think>"]
     assert model.decode([think]) == ""
+
+
+@pytest.mark.parametrize("engine", ["onnx", "transformers"])
+def test_questions_are_answered_as_transformers_answers_them(engine: str, tmp_path: Path) -> None:
+    from transformers import LlamaConfig, pipeline
+
+    folder = tmp_path / "model"
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}:"
+    tokenizer = tiny_tokenizer(["<s>", "</s>"], words=["Yes", "No"], chat_template=template)
+    save_causal(folder, LlamaConfig(**{**SMALL, "head_dim": 16}), tokenizer)
+    story = "A fox slept under a boat by the sea. </s>"
+    asked = {
+        "scary": YesNo(question="Is it scary?", yes="A child would cry."),
+        "sad": "Is it sad?",
+        "kind": Choice(question="Which kind?", options={"calm": "", "wild": "Very wild."}),
+        "age": Scale(question="How old?", levels=("3-5", "6-8", "9-12")),
+    }
+    same = {
+        "scary": {"type": "noul", "instructions": "Is it scary?", "criteria": {"true": "A child would cry."}},
+        "sad": {"type": "noul", "instructions": "Is it sad?"},
+        "kind": {"type": "choice", "instructions": "Which kind?", "criteria": {"calm": None, "wild": "Very wild."}},
+        "age": {"type": "score", "instructions": "How old?", "criteria": ["3-5", "6-8", "9-12"]},
+    }
+    expected = pipeline("decision", model=str(folder), device="cpu")({"state": story, "questions": same})
+    model = chat_model(f"hf:{folder}", engine=engine)
+    assert isinstance(model, LocalChat)
+    found = model.decide(story, asked)
+    assert list(found) == list(asked)
+    assert found["scary"].yes == pytest.approx(expected["scary"]["noul"], abs=1e-4)
+    assert found["sad"].yes == pytest.approx(expected["sad"]["noul"], abs=1e-4)
+    assert found["kind"].best == expected["kind"]["choice"]
+    assert found["kind"].probabilities == pytest.approx(expected["kind"]["probabilities"], abs=1e-4)
+    assert found["age"].score == pytest.approx(expected["age"]["score"], abs=1e-4)
+
+
+async def test_questions_to_the_embedded_storyteller() -> None:
+    model = chat_model("embedded:storyteller")
+    assert isinstance(model, LocalChat)
+    found = await model.adecide([("user", "A fox ran."), ("assistant", "It was fast.")], {"scary": "Is it scary?"})
+    assert sum(found["scary"].probabilities.values()) == pytest.approx(1)
+    assert 0 < found["scary"].mass < 1
+    with pytest.raises(ConfigurationError, match="needs a question"):
+        model.decide("A fox ran.", {})
+
+
+def test_langchains_decision_models() -> None:
+    if find_spec("langchain_core.decisions") is None:
+        with pytest.raises(ConfigurationError, match=r"release 1\.8 brought them"):
+            decision_model("embedded:storyteller")
+        return
+    from langchain_core.decisions import Noul
+
+    asked = {"state": "A fox ran.", "questions": {"scary": Noul(instructions="Is it scary?")}}
+    found = decision_model("embedded:storyteller").invoke(asked)
+    expected = chat_model("embedded:storyteller").decide("A fox ran.", {"scary": "Is it scary?"})  # type: ignore[attr-defined]
+    assert found.nouls["scary"].noul == pytest.approx(expected["scary"].yes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from taleward.backends.embedded import embedded_path
 from taleward.backends.engine import Engine
 from taleward.backends.llama import Llama
 from taleward.backends.sampling import Sampler, Sampling
+from taleward.backends.texts import Order
+from taleward.core.errors import BackendError
 
 GREEDY = Sampling(temperature=0)
 
@@ -26,7 +29,7 @@ class Counting:
     """A network whose next token is the sum of a row's tokens, modulo 97; it keeps each row's tokens."""
 
     def __init__(self, most: int = 4, pause: float = 0.0) -> None:
-        self.most, self.pause = most, pause
+        self.most, self.pause, self.room = most, pause, 10**6
         self.rows: list[list[int]] = [[] for _ in range(most)]
         self.batches: list[int] = []
 
@@ -41,10 +44,15 @@ class Counting:
             if 13 in row:
                 raise RuntimeError("the network broke")
             logits[number, sum(row) % 97] = 1.0
+            if row[0] == 7:
+                logits[number] = np.nan
         return logits
 
     def move(self, row: int, to: int, length: int) -> None:
         self.rows[to][:] = self.rows[row][:length]
+
+    def rest(self) -> None:
+        pass
 
 
 def alone(prompt: list[int], most: int) -> list[int]:
@@ -60,62 +68,112 @@ def prompts(count: int) -> list[list[int]]:
 
 def test_everyone_gets_their_own_text() -> None:
     networks = [Counting(), Counting()]
-    engine = Engine(networks, end=0)
+    engine = Engine(networks, ends={0})
     asked = [(p, 5 + n % 11) for n, p in enumerate(prompts(60)) if 13 not in alone(p, 20)]
     with ThreadPoolExecutor(30) as pool:
-        found = list(pool.map(lambda a: engine.write(a[0], GREEDY, 0, a[1]), asked))
+        found = list(pool.map(lambda a: engine.write(Order(a[0], GREEDY, 0, a[1])).written, asked))
     assert found == [alone(p, most) for p, most in asked]
     assert max(max(n.batches) for n in networks) > 1
     assert all(len(n.batches) > 5 for n in networks)
 
 
 async def test_async_and_streams_are_the_same() -> None:
-    engine = Engine([Counting()], end=0)
+    engine = Engine([Counting()], ends={0})
     asked = [p for p in prompts(20) if 13 not in alone(p, 9)]
 
     async def stream(prompt: list[int]) -> list[int]:
-        return [token async for token in engine.atokens(prompt, GREEDY, 0, 9)]
+        async with await engine.aopen(Order(prompt, GREEDY, 0, 9)) as text:
+            return [token async for token in text]
 
     expected = [alone(p, 9) for p in asked]
-    assert await asyncio.gather(*(engine.awrite(p, GREEDY, 0, 9) for p in asked)) == expected
+    written = await asyncio.gather(*(engine.awrite(Order(p, GREEDY, 0, 9)) for p in asked))
+    assert [text.written for text in written] == expected
     assert await asyncio.gather(*(stream(p) for p in asked)) == expected
-    assert [list(engine.tokens(p, GREEDY, 0, 9)) for p in asked] == expected
+    assert [list(engine.open(Order(p, GREEDY, 0, 9))) for p in asked] == expected
 
 
 def test_whoever_leaves_frees_the_place() -> None:
     network = Counting(most=1, pause=0.005)
-    engine = Engine([network], end=99)
-    endless = engine.tokens([1], GREEDY, 0, 10**6)
-    assert next(endless) == 1
-    endless.close()  # type: ignore[attr-defined]
-    assert engine.write([5], GREEDY, 0, 2) == alone([5], 2)
+    engine = Engine([network], ends={99})
+    with engine.open(Order([1], GREEDY, 0, 10**6)) as endless:
+        assert next(iter(endless)) == 1
+    assert engine.write(Order([5], GREEDY, 0, 2)).written == alone([5], 2)
 
 
 async def test_a_cancelled_caller_frees_the_place() -> None:
-    engine = Engine([Counting(most=1, pause=0.005)], end=99)
-    task = asyncio.create_task(engine.awrite([1], GREEDY, 0, 10**6))
+    engine = Engine([Counting(most=1, pause=0.005)], ends={99})
+    task = asyncio.create_task(engine.awrite(Order([1], GREEDY, 0, 10**6)))
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.wait_for(engine.awrite([5], GREEDY, 0, 2), 5) == alone([5], 2)
+    assert (await asyncio.wait_for(engine.awrite(Order([5], GREEDY, 0, 2)), 5)).written == alone([5], 2)
 
 
 def test_a_network_that_breaks_tells_its_callers_and_goes_on() -> None:
-    engine = Engine([Counting()], end=0)
-    with pytest.raises(RuntimeError, match="the network broke"):
-        engine.write([13], GREEDY, 0, 5)
-    assert engine.write([5], GREEDY, 0, 2) == alone([5], 2)
+    engine = Engine([Counting()], ends={0})
+    with pytest.raises(BackendError, match="failed while it was writing: the network broke"):
+        engine.write(Order([13], GREEDY, 0, 5))
+    assert engine.write(Order([5], GREEDY, 0, 2)).written == alone([5], 2)
+
+
+def test_one_text_that_fails_leaves_the_others_alone() -> None:
+    engine = Engine([Counting(pause=0.001)], ends={0})
+    with ThreadPoolExecutor(2) as pool:
+        prompt = next(p for p in prompts(60) if 13 not in alone(p, 40))
+        good = pool.submit(engine.write, Order(prompt, GREEDY, 0, 40))
+        with pytest.raises(BackendError, match="logits are not numbers"):
+            list(engine.open(Order([7], GREEDY, 0, 5)))
+        assert good.result().written == alone(prompt, 40)
+
+
+async def test_a_deadline_frees_the_place() -> None:
+    engine = Engine([Counting(most=1, pause=0.002)], ends={99})
+
+    def late() -> Order:
+        return Order([1], GREEDY, 0, 10**6, deadline=time.monotonic() + 0.05)
+
+    with pytest.raises(BackendError, match=r"the time was up after \d+ of up to 1000000 tokens") as caught:
+        engine.write(late())
+    assert caught.value.retryable
+    with pytest.raises(BackendError, match="the time was up"):
+        await engine.awrite(late())
+    assert (await engine.awrite(Order([5], GREEDY, 0, 2))).written == alone([5], 2)
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Counting(most=4)
+    network.room = 30
+    engine = Engine([network], ends={99})
+    with ThreadPoolExecutor(8) as pool:  # each may grow to 11 tokens, so that two fit
+        list(pool.map(lambda n: engine.write(Order([n], GREEDY, 0, 10)), range(20, 28)))
+    assert max(network.batches) <= 2
+    assert len(engine.write(Order([20] * 50, GREEDY, 0, 3)).written) == 3  # more than there is room for: alone
+    monkeypatch.setattr("taleward.backends.engine.WAITING", 1)
+    network.pause = 0.2
+    with ThreadPoolExecutor(4) as pool, pytest.raises(BackendError, match="1 requests wait for this model already"):
+        list(pool.map(lambda n: engine.write(Order([n] * 20, GREEDY, 0, 3)), range(4)))
+
+
+def test_threads_end_with_their_engine() -> None:
+    engine = Engine([Counting()], ends={0})
+    engine.write(Order([5], GREEDY, 0, 2))
+    threads = [t for t in threading.enumerate() if t._target == engine._line.work]  # type: ignore[attr-defined]
+    assert len(threads) == 1
+    del engine
+    gc.collect()
+    threads[0].join(5)
+    assert not threads[0].is_alive()
 
 
 def test_a_late_caller_joins_the_batch_at_work() -> None:
     network = Counting(pause=0.01)
-    engine = Engine([network], end=99)
-    first = threading.Thread(target=lambda: engine.write([1], GREEDY, 0, 40))
+    engine = Engine([network], ends={99})
+    first = threading.Thread(target=lambda: engine.write(Order([1], GREEDY, 0, 40)).written)
     first.start()
     time.sleep(0.1)
     begun = time.monotonic()
-    engine.write([2], GREEDY, 0, 5)
+    engine.write(Order([2], GREEDY, 0, 5))
     assert time.monotonic() - begun < 0.25
     first.join()
     assert 2 in network.batches
@@ -130,9 +188,9 @@ def test_a_text_does_not_depend_on_its_neighbours(llama: Llama) -> None:
     starts = ["Once", "There was a fox who lived near the sea and", "Tom ran. " * 30, "One day, a very small bird"]
     asked = [llama.prompt([{"content": starts[n % 4]}]) for n in range(24)]
     drawn = Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.1)
-    by_itself = [llama.write(p, drawn, n, 20 + n) for n, p in enumerate(asked)]
+    by_itself = [llama.engine.write(Order(p, drawn, n, 20 + n)).written for n, p in enumerate(asked)]
     with ThreadPoolExecutor(24) as pool:
-        together = list(pool.map(lambda n: llama.write(asked[n], drawn, n, 20 + n), range(24)))
+        together = list(pool.map(lambda n: llama.engine.write(Order(asked[n], drawn, n, 20 + n)).written, range(24)))
     assert together == by_itself
 
 
@@ -154,14 +212,14 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(top_p: float, temperature:
     expected = np.zeros(1000)
     expected[kept] = chances[kept] / chances[kept].sum()
     sampler = Sampler(Sampling(temperature=temperature, top_p=top_p), 0, [])
-    drawn = np.bincount([sampler.choose(logits) for _ in range(4000)], minlength=1000) / 4000
+    drawn = np.bincount([sampler.choose(logits, 1) for _ in range(4000)], minlength=1000) / 4000
     assert set(np.flatnonzero(drawn)) <= set(kept)
     assert np.abs(drawn - expected).max() < 0.04
 
 
 def test_repetition_is_penalised() -> None:
     logits = np.array([2.0, 1.9, -1.0], dtype=np.float32)
-    assert Sampler(GREEDY, 0, [0]).choose(logits) == 0
-    assert Sampler(Sampling(temperature=0, repetition_penalty=1.2), 0, [0]).choose(logits) == 1
+    assert Sampler(GREEDY, 0, [0]).choose(logits, 1) == 0
+    assert Sampler(Sampling(temperature=0, repetition_penalty=1.2), 0, [0]).choose(logits, 1) == 1
     twice = Sampler(Sampling(temperature=0, repetition_penalty=1.2), 0, [])
-    assert [twice.choose(logits), twice.choose(logits)] == [0, 1]
+    assert [twice.choose(logits, 1), twice.choose(logits, 1)] == [0, 1]

@@ -9,16 +9,18 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from fakes import FakeJudge
+from taleward import chat_model
 from taleward.backends.embedded import embedded_path
 from taleward.chains.story import StoryChain
-from taleward.moderation.bridge import iterate
+from taleward.core.errors import BackendError
 from taleward.moderation.guard import Guard
 
 pytestmark = pytest.mark.server
@@ -78,12 +80,6 @@ def test_a_tale_through_a_real_server(base_url: str, model: Path, values: dict[s
     assert call.model.startswith("openai:")
 
 
-async def close(model: Any) -> AsyncGenerator[None, None]:
-    """End the connections that LangChain's client keeps open for the next call."""
-    await model.root_async_client.close()
-    yield
-
-
 def test_a_tale_streams_from_a_real_server(base_url: str, model: Path, values: dict[str, str]) -> None:
     chain = StoryChain(f"openai:{model}", base_url=base_url, max_tokens=60, temperature=0.7)
     events = list(Guard(chain, FakeJudge()).stream(values))
@@ -93,4 +89,14 @@ def test_a_tale_streams_from_a_real_server(base_url: str, model: Path, values: d
     assert events[-1].tale.text == "".join(told)
     [call] = events[-1].tale.attempts[0].calls
     assert call.output_tokens is not None
-    list(iterate(lambda: close(chain.model)))
+
+
+class Page(BaseModel):
+    title: str
+
+
+def test_a_form_that_the_server_ignores_ends_in_an_error_and_no_loop(base_url: str, model: Path) -> None:
+    """It takes `response_format` and does as if it were not there; the storyteller does not follow words."""
+    asking: Any = chat_model(f"openai:{model}", base_url=base_url, max_tokens=20).with_structured_output(Page)
+    with pytest.raises(BackendError, match="does not honour response_format, and asked in words"):
+        asking.invoke("Which page?")

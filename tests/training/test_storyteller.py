@@ -15,16 +15,24 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import taleward.backends
-from taleward.training import corpora, storyteller, storyteller_openings, storyteller_report, storyteller_text
+from taleward.training import (
+    corpora,
+    storyteller,
+    storyteller_model,
+    storyteller_openings,
+    storyteller_report,
+    storyteller_text,
+)
+from taleward.training import storyteller_batches as batches
 from taleward.training.storyteller_model import Llama, Shape
 from taleward.training.storyteller_peer import PeerTokenizer, read_model
 
 SHIPPED = Path(taleward.backends.__file__).parent / "models" / "storyteller"
 TINY = storyteller.Recipe(
     steps=6,
-    length=64,
+    length=200,
     batch=4,
-    shape=Shape(vocab=300, hidden=32, inner=48, layers=2, heads=2, kv_heads=1, positions=128),
+    shape=Shape(vocab=300, hidden=32, inner=48, layers=2, heads=2, kv_heads=1, positions=256),
 )
 
 
@@ -50,6 +58,16 @@ def data(tmp_path):
     pages = ["The cat sat in the sun and was happy all day long."] * 5
     write(folder / storyteller_text.STORYBOOKS, [{"title": "Cat", "license": "CC-BY", "pages": pages}])
     write(folder / storyteller_text.FAIRYTALES, [{"title": "Fox", "sections": ["A fox ran home and slept well."] * 9}])
+    told = (
+        "**The Little Boat**\n\nOnce upon a time, there was a *small* boat. "
+        + "It sailed out to sea and came home. " * 5
+    )
+    rows = [
+        {"kind": "child", "title": "The Little Boat", "story": told + "\n\nWould you like me to go on?"},
+        {"kind": "bedtime", "title": "The Office", "story": told.replace("Once upon a time", "At nine sharp")},
+        {"kind": "campfire", "title": "The Grave", "story": told},
+    ]
+    write(folder / storyteller_text.INSTRUCT, rows)
     return folder
 
 
@@ -85,6 +103,34 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(data, tmp_path, monk
     storyteller.train(data, tmp_path / "parts", tmp_path / "work2", TINY)
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_of_written_stories_those_for_children_are_read_without_titles_and_remarks(data):
+    corpus = storyteller_text.load(data)
+    (told,) = [document for document in corpus.train if document.source in ("child", "bedtime")]
+    assert told.title == "The Little Boat"
+    assert told.text.startswith("Once upon a time, there was a small boat.")
+    assert told.text.endswith("came home.")
+
+
+def test_the_loss_in_slices_is_the_plain_one_and_so_are_its_gradients(monkeypatch):
+    monkeypatch.setattr(storyteller_model._TiedLoss, "ROWS", 7)
+    rows = torch.randint(3, 300, (2, 33), generator=torch.Generator().manual_seed(0))
+    rows[0, 20:] = batches.PAD
+    inputs, targets = batches.split(rows)
+    ours, peer = (Llama(TINY.shape, generator=torch.Generator().manual_seed(0)) for _ in range(2))
+    loss = ours(inputs, targets)
+    loss.backward()
+    hidden = []
+    peer.model.norm.register_forward_hook(lambda module, given, out: hidden.append(out))
+    with torch.no_grad():
+        assert peer(inputs, targets).item() == pytest.approx(loss.item(), abs=1e-5)
+    peer.zero_grad()
+    peer(inputs, targets)
+    scores = hidden[-1].flatten(0, 1) @ peer.model.embed_tokens.weight.T
+    torch.nn.functional.cross_entropy(scores, targets.flatten(), ignore_index=-100).backward()
+    for name, weight in ours.named_parameters():
+        assert torch.allclose(weight.grad, dict(peer.named_parameters())[name].grad, atol=1e-5), name
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(data, tmp_path):
@@ -151,6 +197,10 @@ def test_an_opening_is_built_from_what_the_story_says():
     assert "to play with it" in made or "to the big park" in made
     assert made.endswith("They became friends.")
     assert storyteller_openings.with_opening("It rained.", random.Random(0)) is None
+    asked = storyteller_openings.as_request("", story, random.Random(0))
+    assert asked is not None
+    assert "little dog" in asked
+    assert storyteller_openings.as_request("", "It rained.", random.Random(0)) is None
 
 
 def test_figures_on_known_texts():

@@ -1,0 +1,45 @@
+"""Summarise a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from langgraph.prebuilt import ToolRuntime
+from pydantic import BaseModel, Field
+
+from taleward.agents.choosing import Request
+from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool
+from taleward.agents.wording import take_apart
+from taleward.chains.summarize import Summarizer
+from taleward.chains.summary_guard import SummaryGuard
+from taleward.moderation.answers import REFUSAL_WORDS
+
+
+class _Arguments(Arguments):
+    text: str = Field(description="The whole text to sum up.", min_length=1, max_length=100_000)
+    sentences: int = Field(default=2, ge=1, le=10, description="How many sentences at most.")
+
+
+class SummariseText(TaleTool):
+    """Sums a text up behind the judge: in its own words where the writer follows instructions, else in the text's."""
+
+    name: str = "summarise_text"
+    description: str = "Sum up a text in a few sentences. Give it the whole text. The summary comes back judged."
+    args_schema: type[BaseModel] = _Arguments
+    title: ClassVar[str] = "sum up a text"
+    example: ClassVar[Mapping[str, Any]] = {"text": "The fox went home. It snowed. The fox slept.", "sentences": 1}
+
+    def arguments(self, request: Request) -> dict[str, Any]:
+        """The text in the request, or else the one told last."""
+        text = take_apart(request.text).text or request.tale
+        if not text:
+            raise NeedsMore("Which text shall I sum up? Please paste it.")
+        return {"text": text}
+
+    async def work(self, runtime: ToolRuntime, text: str, sentences: int = 2) -> str:
+        """The summary, or the refusal's words."""
+        model = self.box.model if self.box.follows_orders else "embedded:minilm"
+        guard = SummaryGuard(Summarizer(model, sentences=sentences), self.box.judge)
+        made = await guard.ainvoke(text)
+        return made.text if made.released else REFUSAL_WORDS["failed"]

@@ -1,0 +1,158 @@
+"""Sentence encoders in Hugging Face layout as LangChain embeddings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from langchain_core.embeddings import Embeddings
+
+from taleward.backends.batcher import Batcher
+from taleward.backends.encoders import TorchModel, loaded_once, padded
+from taleward.backends.hub import model_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float32]
+
+Pooling = Literal["mean", "cls"]
+_WEIGHTS = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "vocab.txt", "1_Pooling/config.json")
+
+
+class HubEmbeddings(Embeddings):
+    """An encoder (BERT and its family) as embeddings; callers at the same time share its batches of like length.
+
+    A vector is the mean of the states of all tokens, or the state of the first one where the model's folder says so
+    (`1_Pooling/config.json` of sentence-transformers). A text that is too long is cut at its end.
+
+    Args:
+        path: A local folder, or the name of a repository on the Hugging Face hub.
+        normalize: Whether vectors are brought to length 1, so that a dot product is a cosine.
+        pooling: `mean` or `cls`, where the folder does not say or says it wrong.
+        query_prefix: Put before a query, as the cards of some models ask (`query: `).
+        document_prefix: Put before a document.
+        device: A torch device; `None` takes a GPU where there is one.
+        load: Options of transformers' `from_pretrained`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        normalize: bool = True,
+        pooling: Pooling | None = None,
+        query_prefix: str = "",
+        document_prefix: str = "",
+        device: str | None = None,
+        load: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path, self.normalize = path, normalize
+        self.query_prefix, self.document_prefix = query_prefix, document_prefix
+        self._pooling, self._device, self._load = pooling, device, dict(load or {})
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether queries and documents are embedded alike."""
+        return self.query_prefix == self.document_prefix
+
+    @cached_property
+    def pooling(self) -> Pooling:
+        """How states become a vector."""
+        if self._pooling:
+            return self._pooling
+        told = model_folder(self.path) / "1_Pooling" / "config.json"
+        if told.is_file() and json.loads(told.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
+            return "cls"
+        return "mean"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A name for the model; equal names mean equal vectors."""
+        digest, folder = hashlib.sha256(), model_folder(self.path)
+        for pattern in _WEIGHTS:
+            for file in sorted(folder.glob(pattern)):
+                with file.open("rb") as opened:
+                    digest.update(hashlib.file_digest(opened, "sha256").digest())
+        digest.update(repr((self.pooling, self.normalize, self.query_prefix, self.document_prefix)).encode())
+        return f"hf:{Path(self.path).name}#{digest.hexdigest()[:12]}"
+
+    def embed_array(self, texts: Sequence[str]) -> Floats:
+        """Documents' vectors, float32, shape (len(texts), dimensions)."""
+        model = self._loaded
+        return self._rows(model, model.batcher.run(self._tokens(model, texts, self.document_prefix), self.pooling))
+
+    async def aembed_array(self, texts: Sequence[str]) -> Floats:
+        """As `embed_array`, without blocking the event loop."""
+        model = self._loaded
+        lists = self._tokens(model, texts, self.document_prefix)
+        return self._rows(model, await model.batcher.arun(lists, self.pooling))
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """One vector a text."""
+        rows: list[list[float]] = self.embed_array(texts).tolist()
+        return rows
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """As `embed_documents`, without blocking the event loop."""
+        rows: list[list[float]] = (await self.aembed_array(texts)).tolist()
+        return rows
+
+    def embed_query(self, text: str) -> list[float]:
+        """The vector of a query."""
+        model = self._loaded
+        found = model.batcher.run(self._tokens(model, [text], self.query_prefix), self.pooling)
+        row: list[float] = self._rows(model, found)[0].tolist()
+        return row
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """As `embed_query`, without blocking the event loop."""
+        model = self._loaded
+        found = await model.batcher.arun(self._tokens(model, [text], self.query_prefix), self.pooling)
+        row: list[float] = self._rows(model, found)[0].tolist()
+        return row
+
+    def _tokens(self, model: _Loaded, texts: Sequence[str], prefix: str) -> Sequence[Sequence[int]]:
+        return model.encode([prefix + text for text in texts], cut=True)
+
+    def _rows(self, model: _Loaded, found: Sequence[Floats]) -> Floats:
+        import numpy
+
+        if not found:
+            return numpy.zeros((0, int(model.model.config.hidden_size)), dtype=numpy.float32)
+        rows = numpy.stack(found)
+        if self.normalize:
+            rows = rows / numpy.maximum(numpy.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return rows
+
+    @property
+    def _loaded(self) -> _Loaded:
+        return loaded_once(_Loaded, self.path, self._device, self._load)
+
+
+class _Loaded(TorchModel):
+    def __init__(self, path: str, device: str | None, load: Mapping[str, Any]) -> None:
+        super().__init__(path, "AutoModel", device, load)
+        told = model_folder(path) / "sentence_bert_config.json"
+        if told.is_file():
+            self.longest = min(self.longest, int(json.loads(told.read_text(encoding="utf-8"))["max_seq_length"]))
+        self.batcher: Batcher[Floats] = Batcher(_runner(self.model, self.tokenizer.pad_token_id))
+
+
+def _runner(network: Any, pad: int | None) -> Callable[[list[Sequence[int]], Any], Any]:
+    def run(lists: list[Sequence[int]], pooling: Any) -> Any:
+        import torch
+
+        inputs = padded(lists, pad, network.device)
+        with torch.inference_mode():
+            states = network(**inputs).last_hidden_state.float()
+            mask = inputs["attention_mask"][:, :, None].float()
+            vectors = states[:, 0] if pooling == "cls" else (states * mask).sum(1) / mask.sum(1)
+            return vectors.cpu().numpy()
+
+    return run

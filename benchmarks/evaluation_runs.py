@@ -1,0 +1,147 @@
+"""Evaluation runs: rows a second and rows kept, with MLflow on SQLite, and mlflow.genai.evaluate beside it.
+
+Fake models and three cheap metrics, each side in a process and a store of its own. `--quick` gives the peer fewer rows:
+with its defaults it takes seconds for each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.table import Row, run
+
+GOAL = 40.0
+_ROWS = 1000
+_PEER_ROWS = {False: 200, True: 12}
+_UNLIMITED = {
+    "MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT": "0",
+    "MLFLOW_GENAI_EVAL_SCORER_RATE_LIMIT": "0",
+    "MLFLOW_GENAI_EVAL_MAX_WORKERS": "4",
+}
+
+
+def measure(quick: bool) -> Iterator[Row]:
+    """Ours and the peer's two settings, one after the other."""
+    ours = _child("ours", _ROWS, {})
+    peers = [
+        ("mlflow.genai.evaluate, defaults", _child("peer", _PEER_ROWS[quick], {})),
+        ("mlflow.genai.evaluate, no rate limit, 4 workers", _child("peer", _PEER_ROWS[quick] * 2, _UNLIMITED)),
+    ]
+    for name, peer in peers:
+        speed, other = (found["asked"] / found["seconds"] for found in (ours, peer))
+        yield Row(
+            f"rows evaluated and logged ({_ROWS:,} against {peer['asked']:,.0f})",
+            "rows/s",
+            speed,
+            other,
+            name,
+            speed / other,
+            f"at least {GOAL:g}",
+            speed >= GOAL,
+        )
+    for name, peer in peers:
+        share, other = (found["kept"] / found["asked"] for found in (ours, peer))
+        yield Row(
+            "rows that are in the store with all their scores",
+            "share",
+            share,
+            other,
+            name,
+            share / other if other else None,
+            "1",
+            share == 1,
+        )
+
+
+def _child(which: str, rows: int, settings: Mapping[str, str]) -> dict[str, float]:
+    """Run one side in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.evaluation_runs", which, str(rows), folder]
+        done = subprocess.run(
+            command, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+        )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _ours(rows: int, folder: Path) -> dict[str, float]:
+    import mlflow
+
+    import taleward as tw
+    from taleward.evaluation.recorder import store_uri
+
+    uri = store_uri(folder)
+    data = [{"inputs": {"n": n}, "references": ["a tale"]} for n in range(rows)]
+    tw.evaluate(_tell, data[:2], ["words"], uri=uri, spool=folder / "spool")  # makes the store
+    begun = time.perf_counter()
+    found = tw.evaluate(_tell, data, ["words", "characters", "latency"], uri=uri, spool=folder / "spool")
+    seconds = time.perf_counter() - begun
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    where = client.get_run(found.run_id).info.experiment_id
+    traces = _all(client, where, found.run_id)
+    kept = sum(len(t.data.spans[0].attributes["scores"]) == 3 for t in traces)
+    return {"asked": rows, "kept": kept, "seconds": seconds}
+
+
+def _peer(rows: int, folder: Path) -> dict[str, float]:
+    import mlflow
+    from mlflow.genai.scorers import scorer
+
+    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    mlflow.set_experiment("peer")
+
+    @scorer
+    def words(outputs: str) -> int:
+        return len(outputs.split())
+
+    @scorer
+    def characters(outputs: str) -> int:
+        return len(outputs)
+
+    @scorer
+    def begins(outputs: str) -> bool:
+        return outputs.startswith("A")
+
+    def predict(n: int) -> str:
+        return _tell({"n": n})
+
+    begun = time.perf_counter()
+    data = [{"inputs": {"n": n}} for n in range(rows)]
+    found = mlflow.genai.evaluate(data=data, predict_fn=predict, scorers=[words, characters, begins])
+    seconds = time.perf_counter() - begun
+    client = mlflow.MlflowClient()
+    where = client.get_run(found.run_id).info.experiment_id
+    traces = _all(client, where, found.run_id)
+    kept = sum(len({a.name for a in t.info.assessments}) == 3 for t in traces)
+    return {"asked": rows, "kept": kept, "seconds": seconds}
+
+
+def _tell(inputs: Mapping[str, Any]) -> str:
+    return f"A tale of fox number {inputs['n']} " * 10
+
+
+def _all(client: Any, where: str, run_id: str | None) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    while True:
+        page = client.search_traces(locations=[where], run_id=run_id, max_results=500, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] in (["ours"], ["peer"]):
+        side = {"ours": _ours, "peer": _peer}[sys.argv[1]]
+        print(json.dumps(side(int(sys.argv[2]), Path(sys.argv[3]))))
+    else:
+        run("evaluation_runs", measure)

@@ -1,0 +1,177 @@
+"""`taleward eval` and `taleward compare`: what a writer and a judge make of a data set, measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from taleward.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from taleward.evaluation.findings import Evaluation
+
+NOT_PASSED = 3
+"""Exit code where a gate did not hold."""
+
+Folder = Annotated[Path, typer.Option("--folder", help="Where the record is kept.")]
+Uri = Annotated[str | None, typer.Option("--uri", help="An MLflow tracking URI in place of the folder.")]
+Experiment = Annotated[str, typer.Option("--experiment", help="The experiment's name.")]
+
+_FOLDER = Path(".taleward")
+_METRICS = ["judge_pass_rate", "refusal_rate", "revision_rate", "words", "latency"]
+
+
+def evaluate(
+    data: Annotated[str | None, typer.Argument(help="Samples: CSV, JSON lines, Parquet, or mlflow:NAME.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="A metric's name; may be given again.")] = None,
+    outputs: Annotated[
+        bool, typer.Option("--outputs", help="Measure the outputs in the data; nothing is run.")
+    ] = False,
+    template: Annotated[
+        str, typer.Option(help="A template's name, or name@alias of the prompt registry.")
+    ] = "adventure",
+    templates: Annotated[Path | None, typer.Option(help="A folder with templates of your own.")] = None,
+    model: Annotated[str, typer.Option(help="The writer's model spec.")] = "embedded:storyteller",
+    base_url: Annotated[str | None, typer.Option(help="Server of an openai: model.")] = None,
+    judge: Annotated[str, typer.Option(help="The judge's spec.")] = "embedded:judge",
+    policy: Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")] = "kids",
+    band: Annotated[str, typer.Option(help="Age band of the policy.")] = "6-8",
+    attempts: Annotated[int, typer.Option(min=1, help="Verdicts asked for at most.")] = 3,
+    seed: Annotated[int | None, typer.Option(help="The same seed tells the same tales.")] = None,
+    name: Annotated[str | None, typer.Option(help="The run's name; by default the writer's model.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Samples at once.")] = 4,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a run that was killed.")] = False,
+    gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 where a gate of the file does not hold.")] = False,
+    gates: Annotated[Path, typer.Option(help="The file with the gates.")] = Path("taleward.toml"),
+    baseline: Annotated[str | None, typer.Option(help="A run's id; a significant fall fails the gate.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the page to this file too.")] = None,
+    deliver: Annotated[bool, typer.Option("--deliver", help="Only hand MLflow what it missed.")] = False,
+    uri: Uri = None,
+    experiment: Experiment = "taleward",
+    folder: Folder = _FOLDER,
+) -> None:
+    """Run a guarded writer on a data set, measure, and record it as one MLflow run; a killed run goes on where it was.
+
+    Exit code 0: measured, and all gates hold, 3: a gate does not hold, 2: wrong use or data, 1: MLflow has not got it.
+    """
+    from taleward.evaluation.recorder import store_uri
+
+    place = uri or store_uri(folder)
+    if deliver:
+        return _deliver(folder)
+    if data is None:
+        raise typer.BadParameter("give a data set, or --deliver")
+    from taleward.cli.show import warn
+    from taleward.cli.show_evaluation import show_evaluation, show_gates
+    from taleward.evaluation.datasets import load_dataset
+    from taleward.evaluation.gates import check_gates, load_gates
+    from taleward.evaluation.run import evaluate as run
+    from taleward.evaluation.run_store import load_evaluation
+
+    # Wrong files end here, before any model is loaded.
+    wanted = load_gates(gates) if gate and (gates.exists() or baseline is None) else ()
+    before = None if baseline is None else load_evaluation(baseline, place)
+    samples = load_dataset(data)
+    if outputs:
+        missing = [s.id for s in samples if s.output is None]
+        if missing:
+            raise ConfigurationError(
+                f"sample {missing[0]!r} of {data} has no output; --outputs measures what is there."
+            )
+        system: Any = [s.output for s in samples]
+    else:
+        system = _guard(template, templates, model, base_url, judge, policy, band, attempts, seed, place)
+    found = run(
+        system,
+        samples,
+        metric or _METRICS,
+        name=name or (samples.name if outputs else model),
+        concurrency=concurrency,
+        resume=not fresh,
+        uri=place,
+        experiment=experiment,
+        spool=folder / "spool",
+    )
+    show_evaluation(found)
+    if report is not None:
+        _write_report(found, report)
+    lines = check_gates(found, wanted, before) if gate else []
+    show_gates(lines)
+    if any(not line.passed for line in lines):
+        raise typer.Exit(NOT_PASSED)
+    if found.undelivered:
+        warn(f"MLflow has not got it: {found.undelivered}; try again with: taleward eval --deliver")
+        raise typer.Exit(1)
+    return None
+
+
+def compare(
+    run: Annotated[list[str], typer.Argument(help="Ids of MLflow runs, two or more.")],
+    html: Annotated[Path | None, typer.Option(help="Write the page to this file too.")] = None,
+    uri: Uri = None,
+    folder: Folder = _FOLDER,
+) -> None:
+    """Compare evaluations of the same data set: intervals, paired significance, the winner or "no difference"."""
+    from taleward.cli.show import say
+    from taleward.cli.show_evaluation import show_compared
+    from taleward.evaluation.compare import compare as compared
+    from taleward.evaluation.recorder import store_uri
+
+    found = compared(run, uri=uri or store_uri(folder))
+    show_compared(found)
+    if html is not None:
+        html.write_text(found.html(), encoding="utf-8")
+        say(f"page in {html}")
+
+
+def _deliver(folder: Path) -> None:
+    from taleward.cli.show import say, warn
+    from taleward.evaluation.run_store import deliver_spooled
+
+    tried = deliver_spooled(folder / "spool")
+    for found in tried:
+        if found.undelivered:
+            warn(f"{found.name}: MLflow has not got it: {found.undelivered}")
+        else:
+            say(f"{found.name}: delivered as run {found.run_id}")
+    if not tried:
+        say("there is nothing to deliver")
+    if any(found.undelivered for found in tried):
+        raise typer.Exit(1)
+
+
+def _guard(
+    template: str,
+    templates: Path | None,
+    model: str,
+    base_url: str | None,
+    judge: str,
+    policy: str,
+    band: str,
+    attempts: int,
+    seed: int | None,
+    uri: str,
+) -> Any:
+    from taleward.chains.story import StoryChain
+    from taleward.chains.template import load_template
+    from taleward.cli.show import working
+    from taleward.evaluation.prompts import registered_template
+    from taleward.moderation.guard import Guard
+    from taleward.moderation.judges import judge as make_judge
+
+    options: dict[str, Any] = {"base_url": base_url} if base_url else {}
+    chosen = registered_template(template, uri=uri) if "@" in template else load_template(template, templates)
+    with working("loading the models"):
+        writer = StoryChain(model, chosen, policy=policy, band=band, seed=seed, **options)
+        return Guard(writer, make_judge(judge, policy=policy, band=band), attempts=attempts)
+
+
+def _write_report(found: Evaluation, path: Path) -> None:
+    from taleward.cli.show import say
+    from taleward.evaluation.report import report_page
+    from taleward.evaluation.report_plots import evaluation_plots
+
+    path.write_text(report_page(found, evaluation_plots(found)), encoding="utf-8")
+    say(f"page in {path}")

@@ -1,0 +1,57 @@
+"""Tables of an evaluation, of its gates, and of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from taleward.cli.show import plain, say, warn
+from taleward.evaluation.compare import Compared
+from taleward.evaluation.findings import Evaluation
+from taleward.evaluation.gates import GateLine
+from taleward.evaluation.report import interval_of, number
+
+_out = Console(highlight=False)
+
+
+def show_evaluation(found: Evaluation) -> None:
+    """A row for each metric, then what failed."""
+    seconds = (found.finished_at - found.started_at).total_seconds()
+    table = Table("metric", Column("value", justify="right"), "interval", "unit", "n", title=Text(plain(found.name)))
+    for score in found.scores.values():
+        n = f"{score.n}" + (f" ({score.left_out} left out)" if score.left_out else "")
+        table.add_row(Text(score.metric), number(score.value), interval_of(score), Text(score.unit), n)
+    _out.print(table)
+    for sample, why in list(found.failed.items())[:5]:
+        warn(f"sample {sample} failed: {why}")
+    if len(found.failed) > 5:
+        warn(f"and {len(found.failed) - 5} more failed")
+    where = "" if found.run_id is None else f"; recorded as run {found.run_id}; see it with: taleward ui"
+    say(f"{len(found.ids)} samples in {seconds:,.1f} s{where}")
+
+
+def show_gates(lines: Iterable[GateLine]) -> None:
+    """A line for each gate."""
+    for line in lines:
+        mark = Text("holds  ", style="green") if line.passed else Text("FAILS  ", style="bold red")
+        _out.print(Text.assemble(mark, (line.metric, "bold"), f": {plain(line.said)}"))
+
+
+def show_compared(found: Compared) -> None:
+    """A row for each metric, then each two evaluations."""
+    _out.print(Text(f"{found.n} samples that all have; 95 % bootstrap intervals in brackets\n"))
+    table = Table("metric", *(Column(Text(plain(name)), overflow="fold") for name in found.names), "winner")
+    for name, row in found.metrics.items():
+        cells = (f"{number(s.value)} {interval_of(s)}" for s in row.scores.values())
+        table.add_row(Text(name), *cells, Text(plain(row.said), style="bold green" if row.winner else ""))
+    _out.print(table)
+    for name, row in found.metrics.items():
+        for pair in row.pairs:
+            gap = f"{number(pair.test.difference)} [{number(pair.test.low)}, {number(pair.test.high)}]"
+            said = "significant" if pair.significant else "no difference"
+            _out.print(
+                Text(f"  {name}: {plain(pair.first)} minus {plain(pair.second)} {gap}, p = {pair.test.p:.2g}, {said}")
+            )

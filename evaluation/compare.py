@@ -1,0 +1,283 @@
+"""Evaluations against each other, on the samples that all of them have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from taleward.core.errors import ConfigurationError
+from taleward.core.frozen import Frozen, FrozenDict
+from taleward.evaluation.findings import Evaluation
+from taleward.evaluation.metrics import METRICS
+from taleward.evaluation.metrics import metric as known_metric
+from taleward.evaluation.metrics.base import Mean, Metric, Score
+from taleward.evaluation.report import image_html, interval_of, number, page_html, table_html
+from taleward.evaluation.report_plots import comparison_plot
+from taleward.evaluation.resampling import PairedTest, paired_test
+from taleward.evaluation.run_store import load_evaluation
+from taleward.evaluation.sample import Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_HEAD = ("metric", "better", "worse", "difference", "interval", "p", "significant")
+
+
+class Pair(Frozen):
+    """Two evaluations by one metric.
+
+    Attributes:
+        first: The one with the better value; the higher one where neither way is better.
+        second: The other one.
+        test: The first minus the second; its `p` is corrected for the number of pairs (Holm 1979).
+        significant: Whether that is below the level.
+    """
+
+    first: str
+    second: str
+    test: PairedTest
+    significant: bool
+
+
+class MetricComparison(Frozen):
+    """All evaluations by one metric.
+
+    Attributes:
+        metric: Its name.
+        scores: By evaluation, each on all of its own samples.
+        pairs: Each two of them, on the samples that all have.
+        winner: The one that is significantly better than every other; `None` where there is none, or no better way.
+    """
+
+    metric: str
+    scores: FrozenDict[str, Score]
+    pairs: tuple[Pair, ...]
+    winner: str | None
+
+    @property
+    def said(self) -> str:
+        """The winner, or why there is none."""
+        if self.winner:
+            return self.winner
+        if next(iter(self.scores.values())).higher_is_better is None:
+            return "differs" if any(p.significant for p in self.pairs) else "no difference"
+        return "no clear winner" if any(p.significant for p in self.pairs) else "no difference"
+
+
+class Compared(Frozen):
+    """Evaluations against each other; a notebook shows it as a page.
+
+    Attributes:
+        names: Of the evaluations.
+        metrics: By metric.
+        n: Samples that all have.
+        level: Below which a p-value counts as significant.
+    """
+
+    names: tuple[str, ...]
+    metrics: FrozenDict[str, MetricComparison]
+    n: int
+    level: float
+
+    def table(self) -> pd.DataFrame:
+        """A row for each metric and evaluation: value, interval, whether it wins."""
+        import pandas as pd
+
+        rows = [
+            {
+                "metric": name,
+                "evaluation": which,
+                "value": score.value,
+                "low": score.low,
+                "high": score.high,
+                "n": score.n,
+                "winner": comparison.winner == which,
+            }
+            for name, comparison in self.metrics.items()
+            for which, score in comparison.scores.items()
+        ]
+        return pd.DataFrame(rows)
+
+    def pairs(self) -> pd.DataFrame:
+        """A row for each metric and two evaluations: difference, interval, corrected p-value."""
+        import pandas as pd
+
+        return pd.DataFrame([dict(zip(_HEAD, row, strict=True)) for row in self._pairs()])
+
+    def plot(self) -> Figure:
+        """All values with their intervals."""
+        rows = {name: list(comparison.scores.values()) for name, comparison in self.metrics.items()}
+        return comparison_plot(self.names, rows)
+
+    def html(self) -> str:
+        """A page with the tables and the plot; nothing in it is loaded from elsewhere."""
+        head = ("metric", *self.names, "winner")
+        rows = [
+            (name, *(f"{number(s.value)} {interval_of(s)}" for s in c.scores.values()), c.said)
+            for name, c in self.metrics.items()
+        ]
+        body = f"<p>{self.n} samples that all have; 95 % bootstrap intervals in brackets.</p>"
+        pairs = table_html(_HEAD, self._pairs())
+        return page_html(
+            " / ".join(self.names),
+            f"{body}{table_html(head, rows)}{image_html(self.plot())}<h2>Pair by pair</h2>"
+            f"<p>Paired bootstrap on the same samples; p-values corrected for the number of pairs (Holm).</p>{pairs}",
+        )
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def _pairs(self) -> list[tuple[Any, ...]]:
+        return [
+            (
+                name,
+                p.first,
+                p.second,
+                p.test.difference,
+                f"[{number(p.test.low)}, {number(p.test.high)}]",
+                p.test.p,
+                "yes" if p.significant else "no difference",
+            )
+            for name, comparison in self.metrics.items()
+            for p in comparison.pairs
+        ]
+
+
+def compare(
+    runs: Sequence[Evaluation | str],
+    *,
+    metrics: Iterable[Metric] = (),
+    level: float = 0.05,
+    resamples: int = 1000,
+    seed: int = 0,
+    uri: str | None = None,
+) -> Compared:
+    """Compare evaluations of the same data set: models, prompts, judges, whatever was evaluated.
+
+    Args:
+        runs: Evaluations, or ids of their MLflow runs.
+        metrics: Those that are not Taleward's own, to test by their corpus value; without them such a metric is tested
+            by the mean of its values a sample.
+        level: Below which a p-value counts as significant.
+        resamples: Bootstrap resamples.
+        seed: Of the resamples.
+        uri: Where runs given by id are: an MLflow tracking URI; by default that of `.taleward` in this folder.
+
+    Raises:
+        ConfigurationError: There are fewer than two, they have no sample or metric in common, or a metric was measured
+            with other settings.
+        UnknownName: There is no such run.
+    """
+    found = [load_evaluation(run, uri) if isinstance(run, str) else run for run in runs]
+    if len(found) < 2:
+        raise ConfigurationError(f"a comparison needs two evaluations or more; got {len(found)}.")
+    ids = tuple(i for i in found[0].ids if all(i in set(other.ids) for other in found[1:]))
+    shared = [name for name in found[0].metrics if all(name in other.metrics for other in found[1:])]
+    if not ids or not shared or len({e.data for e in found}) > 1:
+        raise ConfigurationError(
+            "the evaluations are not of the same data set, or have no sample or no metric in common; "
+            f"{len(ids)} samples and {len(shared)} metrics are."
+        )
+    names = _names(found)
+    own = {metric.name: metric for metric in metrics}
+    compared = {
+        name: _compared(name, dict(zip(names, found, strict=True)), ids, own.get(name), (level, resamples, seed))
+        for name in shared
+    }
+    return Compared(names=tuple(names), metrics=FrozenDict(compared), n=len(ids), level=level)
+
+
+def against(
+    name: str,
+    first: Evaluation,
+    second: Evaluation,
+    metric: Metric | None = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> PairedTest:
+    """The first evaluation against the second one by a metric, on the samples that both have.
+
+    Raises:
+        ConfigurationError: The metric was measured with other settings, or on another data set.
+    """
+    signatures = {_settings(e.scores[name]) for e in (first, second)}
+    if len(signatures) > 1:
+        raise ConfigurationError(f"{name!r} was measured in two ways and cannot be compared: {sorted(signatures)}")
+    other = set(second.ids)
+    ids = tuple(i for i in first.ids if i in other)
+    if not ids or first.data != second.data:
+        raise ConfigurationError(f"{first.name!r} and {second.name!r} are not of the same data set.")
+    by = metric or (known_metric(name) if name in METRICS else None)
+    if by is not None and by.signature in signatures:
+        rows = (first.statistics(name, ids), second.statistics(name, ids))
+        return paired_test(by, *rows, resamples=resamples, seed=seed)
+    means = (first.means(name, ids), second.means(name, ids))
+    return paired_test(_SampleMean(name), *means, resamples=resamples, seed=seed)
+
+
+class _SampleMean(Mean):
+    """Stands for a metric that is not here: the mean of its values a sample."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
+        raise ConfigurationError(f"{self.name!r} cannot be measured here; its values were read.")
+
+
+def _compared(
+    name: str,
+    found: dict[str, Evaluation],
+    ids: tuple[str, ...],
+    metric: Metric | None,
+    how: tuple[float, int, int],
+) -> MetricComparison:
+    level, resamples, seed = how
+    scores = {which: e.scores[name] for which, e in found.items()}
+    better = next(iter(scores.values())).higher_is_better
+    ranked = sorted(found, key=lambda which: _order(scores[which], better), reverse=True)
+    tests = {
+        (a, b): against(name, found[a], found[b], metric, resamples=resamples, seed=seed)
+        for a, b in combinations(ranked, 2)
+    }
+    pairs = _corrected(tests, level)
+    beaten = [p.second for p in pairs if p.first == ranked[0] and p.significant]
+    wins = better is not None and len(beaten) == len(found) - 1
+    return MetricComparison(
+        metric=name, scores=FrozenDict(scores), pairs=tuple(pairs), winner=ranked[0] if wins else None
+    )
+
+
+def _corrected(tests: dict[tuple[str, str], PairedTest], level: float) -> list[Pair]:
+    """P-values raised so that one false alarm among all pairs stays below the level (Holm 1979)."""
+    raised, highest = {}, 0.0
+    plain = {pair: 1.0 if test.p is None else test.p for pair, test in tests.items()}
+    for rank, (pair, p) in enumerate(sorted(plain.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, p * (len(tests) - rank)))
+        raised[pair] = highest
+    return [
+        Pair(first=a, second=b, test=test.model_copy(update={"p": raised[a, b]}), significant=raised[a, b] < level)
+        for (a, b), test in tests.items()
+    ]
+
+
+def _settings(score: Score) -> str:
+    return score.signature.split("|resamples:")[0]
+
+
+def _order(score: Score, higher_is_better: bool | None) -> float:
+    """Higher is better; what has no value comes last."""
+    if score.value is None:
+        return float("-inf")
+    return -score.value if higher_is_better is False else score.value
+
+
+def _names(found: Sequence[Evaluation]) -> list[str]:
+    """Their names, numbered where two have the same."""
+    names = [e.name for e in found]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name} ({n})" for n, name in enumerate(names, 1)]

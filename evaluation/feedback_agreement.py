@@ -1,0 +1,105 @@
+"""How far the judge and people agree on recorded tales, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pydantic import AwareDatetime
+
+from taleward.core.errors import ConfigurationError, UnknownName
+from taleward.core.frozen import Frozen
+from taleward.evaluation.feedback_store import FeedbackStore
+from taleward.evaluation.metrics.base import Metric, Score, ratio
+from taleward.evaluation.sample import Sample
+
+if TYPE_CHECKING:
+    from taleward.evaluation.metrics.base import Floats
+
+PERIODS: Mapping[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "all": "all"}
+"""The periods, and how each is named."""
+
+
+class Agreement(Frozen):
+    """The judge and people on the tales of one period; each person's answer on a tale counts once.
+
+    Attributes:
+        period: Which, as `2026-W48`.
+        begun: When its first tale was told.
+        tales: Tales that people answered on.
+        answers: Their answers.
+        kappa: Cohen's kappa (1960) of "passed" and "kid-friendly": 1 agree always, 0 as chance would.
+        agreed: Share of answers that say what the judge said.
+        let_through: Share of the tales' answers "not kid-friendly" where the judge had passed the text.
+    """
+
+    period: str
+    begun: AwareDatetime
+    tales: int
+    answers: int
+    kappa: Score
+    agreed: float
+    let_through: float | None
+
+
+def judge_agreement(store: FeedbackStore, *, by: str = "week", resamples: int = 1000, seed: int = 0) -> list[Agreement]:
+    """The agreement of each period, oldest first; without a plain verdict a tale is in none.
+
+    Args:
+        store: Where the feedback is.
+        by: `day`, `week` (ISO), `month` or `all`: when tales were told.
+        resamples: Bootstrap resamples behind the intervals; tales are drawn, not answers.
+        seed: Of the resamples.
+
+    Raises:
+        UnknownName: There is no such period.
+    """
+    if by not in PERIODS:
+        raise UnknownName("period", by, PERIODS)
+    periods: dict[str, list[tuple[datetime, list[tuple[bool, bool]]]]] = {}
+    for tale, said in store.tales():
+        if tale.verdict is None or tale.verdict.outcome not in ("pass", "fail"):
+            continue
+        answers = [(tale.verdict.passed, f.kid_friendly) for f in said if f.kid_friendly is not None]
+        if answers:
+            periods.setdefault(tale.at.strftime(PERIODS[by]), []).append((tale.at, answers))
+    return [_agreement(name, held, resamples, seed) for name, held in periods.items()]
+
+
+class JudgeKappa(Metric):
+    """Cohen's kappa from a tale's counts: both say yes, the judge alone, people alone, nobody."""
+
+    name = "judge_kappa"
+    higher_is_better = True
+
+    def statistics(self, samples: Sequence[Sample]) -> Floats:
+        """Not from samples: its rows come from feedback."""
+        raise ConfigurationError("judge_kappa is measured on feedback; see judge_agreement.")
+
+    def value(self, total: Floats) -> Floats:
+        """The kappa."""
+        both, judge, person, neither = (total[..., n] for n in range(4))
+        n = both + judge + person + neither
+        chance = (both + judge) * (both + person) + (person + neither) * (judge + neither)
+        return ratio(n * (both + neither) - chance, n * n - chance)
+
+
+def _agreement(
+    name: str, held: Sequence[tuple[datetime, Sequence[tuple[bool, bool]]]], resamples: int, seed: int
+) -> Agreement:
+    import numpy as np
+
+    cells = ((True, True), (True, False), (False, True), (False, False))
+    rows = np.array([[answers.count(cell) for cell in cells] for _, answers in held], float)
+    both, judge, _, neither = rows.sum(0).tolist()
+    against = judge + neither
+    return Agreement(
+        period=name,
+        begun=held[0][0],
+        tales=len(held),
+        answers=int(rows.sum()),
+        kappa=JudgeKappa().score_rows(rows, resamples=resamples, seed=seed),
+        agreed=(both + neither) / float(rows.sum()),
+        let_through=judge / against if against else None,
+    )

@@ -1,0 +1,36 @@
+"""How hard the outputs are to read, by the formula of the judge `reading-level`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from taleward.core.errors import MissingExtra
+from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.sample import Sample
+
+
+class ReadingGrade(Mean):
+    """Mean Automated Readability Index (Smith and Senter 1967): about the school grade; English alone.
+
+    A text without words has no value.
+    """
+
+    name = "reading_grade"
+    unit = "grade"
+
+    def __init__(self) -> None:
+        try:
+            import textstat
+        except ImportError as error:
+            raise MissingExtra("the reading grade", "reading") from error
+        self._index = textstat.textstat.automated_readability_index
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        """The formula."""
+        return {"formula": "ari", "textstat": version("textstat")}
+
+    def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
+        """The index of each output."""
+        return [float(self._index(s.text)) if any(c.isalnum() for c in s.text) else float("nan") for s in samples]

@@ -1,0 +1,248 @@
+"""`evaluate`: run a system on a data set, measure what comes out, and keep it all as one MLflow run."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable, RunnableLambda
+
+from taleward.core.errors import ConfigurationError
+from taleward.core.redact import redact
+from taleward.core.tale import Tale
+from taleward.core.verdict import Verdict
+from taleward.evaluation.datasets import Dataset, load_dataset
+from taleward.evaluation.described import described
+from taleward.evaluation.findings import Evaluation, Measured
+from taleward.evaluation.metrics import Metric, metrics_of
+from taleward.evaluation.recorder import DEFAULT_EXPERIMENT, store_uri
+from taleward.evaluation.report import write_files
+from taleward.evaluation.run_store import check_mlflow, deliver, deliver_spooled
+from taleward.evaluation.sample import Sample
+from taleward.evaluation.spool import DEFAULT_SPOOL, Journal, locked, open_journal
+from taleward.moderation.judges.base import Judge
+
+System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[str]
+"""What can be evaluated: a Runnable or a function from inputs to an output, or the outputs themselves."""
+
+
+def evaluate(
+    system: System,
+    dataset: str | Path | Iterable[Sample | Mapping[str, Any]] | Any,
+    metrics: Iterable[Metric | str],
+    *,
+    name: str | None = None,
+    params: Mapping[str, str] | None = None,
+    concurrency: int = 8,
+    resume: bool = True,
+    resamples: int = 500,
+    seed: int = 0,
+    progress: bool = True,
+    uri: str | None = None,
+    experiment: str = DEFAULT_EXPERIMENT,
+    spool: Path = DEFAULT_SPOOL,
+) -> Evaluation:
+    """Run a system on every sample, measure, and keep it as one MLflow run.
+
+    What is finished is on disk at once. The same call after a kill goes on where it was. When MLflow cannot be reached
+    the call returns all the same, and `taleward eval --deliver` or the next evaluation delivers.
+
+    Args:
+        system: A Runnable or a function from a sample's inputs to an output, or a list of outputs.
+        dataset: What `load_dataset` takes: a file, rows, samples, an MLflow data set. A judge gets the samples'
+            outputs to judge, any other system their inputs.
+        metrics: What to measure: metrics, or names of Taleward's own.
+        name: Of the run; by default what kind of system it is.
+        params: More parameters of the run. With the system's own they tell one evaluation from another: a system that
+            is not of ours has to be told from others here, or by the name.
+        concurrency: Samples at once.
+        resume: Whether to go on with a killed evaluation of the same system, samples and metrics, or to begin again.
+        resamples: Bootstrap resamples behind the intervals.
+        seed: Of the resamples.
+        progress: Whether to show a bar, where a person watches.
+        uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+        experiment: The experiment's name.
+        spool: Where evaluations are kept until MLflow has them.
+
+    Raises:
+        ConfigurationError: There is no sample or no metric, a name is there twice, a sample lacks what a metric needs,
+            or every sample failed.
+        MissingExtra: MLflow is not installed.
+    """
+    check_mlflow()
+    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+    rows, measures = data.samples, metrics_of(metrics)
+    if not rows:
+        raise ConfigurationError("an evaluation needs at least one sample; the data set has none.")
+    ask, about = _asked(system, rows)
+    plan: dict[str, Any] = {
+        "name": name or about["system"],
+        "params": {**about, **(params or {})},
+        "metrics": {m.name: m.signature for m in measures},
+        "dataset": data.name,
+        "data": data.sha256,
+        "total": len(rows),
+        "uri": uri or store_uri(),
+        "experiment": experiment,
+        "resamples": resamples,
+        "seed": seed,
+        "taleward": version("taleward"),
+    }
+    journal = open_journal(spool, plan, resume=resume)
+    with locked(journal):
+        if journal.finished:
+            found = Evaluation.model_validate(journal.result)
+        else:
+            done, failed = _run(ask, rows, journal, concurrency, progress)
+            finished = [done.get(r.id) or r.model_copy(update={"error": failed[r.id]}) for r in rows]
+            found = _measured(plan, finished, failed, measures, journal)
+            write_files(found, journal.files)
+            journal.finish(found.model_dump(mode="json"))
+        found = deliver(journal, found)
+    if found.run_id is not None:  # the store is there: what it missed before can go too
+        deliver_spooled(spool, str(plan["uri"]))
+    return found
+
+
+def _asked(system: System, rows: Sequence[Sample]) -> tuple[Callable[[Sample], Awaitable[Any]], dict[str, str]]:
+    """How a sample is answered, and what by."""
+    if isinstance(system, Judge):
+        return (lambda sample: system.ainvoke(sample.text)), described(system)
+    if isinstance(system, Runnable) or callable(system):
+        runnable: Runnable[Any, Any] = system if isinstance(system, Runnable) else RunnableLambda(system)
+        return (lambda sample: runnable.ainvoke(dict(sample.inputs))), described(system)
+    if len(system) != len(rows):
+        raise ConfigurationError(f"there are {len(system)} outputs for {len(rows)} samples; give one for each.")
+    outputs = {row.id: output for row, output in zip(rows, system, strict=True)}
+    digest = hashlib.sha256(json.dumps(list(system)).encode()).hexdigest()
+
+    async def given(sample: Sample) -> str:
+        return outputs[sample.id]
+
+    return given, {"system": "outputs", "outputs": digest[:12]}
+
+
+def _run(
+    ask: Callable[[Sample], Awaitable[Any]],
+    rows: Sequence[Sample],
+    journal: Journal,
+    concurrency: int,
+    progress: bool,
+) -> tuple[dict[str, Sample], dict[str, str]]:
+    """All samples that are finished now or were before, and those that failed."""
+    done = journal.samples(Sample.model_validate)
+    failed: dict[str, str] = {}
+    todo = iter([row for row in rows if row.id not in done])
+
+    async def work(keep: Callable[[str], None], step: Callable[[], None]) -> None:
+        for row in todo:
+            try:
+                made = await _answered(ask, row)
+            except Exception as error:  # noqa: BLE001  told as failed; the others go on
+                failed[row.id] = redact(f"{type(error).__name__}: {error}")
+            else:
+                keep(made.model_dump_json())
+                done[row.id] = made
+            step()
+
+    async def all_of_them() -> None:
+        with _bar(progress, len(rows), len(done)) as step, journal.appending() as keep:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(max(1, concurrency)):
+                    group.create_task(work(keep, step))
+
+    _run_async(all_of_them)
+    if not done:
+        raise ConfigurationError(f"all {len(failed)} samples failed; the first: {next(iter(failed.values()))}")
+    return done, failed
+
+
+def _run_async(work: Callable[[], Awaitable[None]]) -> None:
+    async def entered() -> None:
+        await work()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(entered())
+    else:
+        # In a notebook a loop is running already, and cannot be entered twice.
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(asyncio.run, entered()).result()
+
+
+async def _answered(ask: Callable[[Sample], Awaitable[Any]], row: Sample) -> Sample:
+    begun = time.perf_counter()
+    output = await ask(row)
+    latency = time.perf_counter() - begun
+    match output:
+        case Tale():
+            return row.with_tale(output)
+        case Verdict():
+            return row.model_copy(update={"verdict": output, "latency_s": latency, "cost_usd": output.cost_usd})
+        case BaseMessage():
+            return row.model_copy(update={"output": output.text, "latency_s": latency, "tokens": _tokens(output)})
+        case str():
+            return row.model_copy(update={"output": output, "latency_s": latency})
+    raise ConfigurationError(f"the system gave a {type(output).__name__}; taken: text, a message, a Tale, a Verdict.")
+
+
+def _tokens(message: BaseMessage) -> int | None:
+    usage = getattr(message, "usage_metadata", None)
+    return None if usage is None else usage["output_tokens"]
+
+
+def _measured(
+    plan: Mapping[str, Any],
+    samples: Sequence[Sample],
+    failed: Mapping[str, str],
+    metrics: Iterable[Metric],
+    journal: Journal,
+) -> Evaluation:
+    import numpy as np
+
+    found = {}
+    for metric in metrics:
+        rows = metric.measure(samples)
+        found[metric.name] = Measured(
+            score=metric.score_rows(rows, resamples=plan["resamples"], seed=plan["seed"]),
+            values=tuple(metric.sample_value(row) for row in rows),
+            statistics=tuple(tuple(row.tolist()) if np.isfinite(row).all() else () for row in rows),
+        )
+    return Evaluation.model_validate(
+        {
+            "name": plan["name"],
+            "params": plan["params"],
+            "data": plan["data"],
+            "ids": [s.id for s in samples],
+            "metrics": found,
+            "failed": failed,
+            "started_at": datetime.fromtimestamp((journal.folder / "plan.json").stat().st_mtime, UTC),
+            "finished_at": datetime.now(UTC),
+            "samples": samples,
+        }
+    )
+
+
+@contextmanager
+def _bar(shown: bool, total: int, done: int) -> Iterator[Callable[[], None]]:
+    """A bar on standard error, where a person watches."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not (shown and sys.stderr.isatty()))
+    with bar:
+        task = bar.add_task("evaluating", total=total, completed=done)
+        yield lambda: bar.update(task, advance=1)

@@ -1,0 +1,84 @@
+"""Our metrics as MLflow's scorers, and MLflow's scorers as our metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import nan
+from typing import Any
+
+from taleward.core.errors import ConfigurationError, MissingExtra
+from taleward.core.frozen import FrozenDict
+from taleward.evaluation.metrics.base import Mean, Metric
+from taleward.evaluation.sample import Sample
+
+_WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "pass": 1.0, "fail": 0.0}
+
+
+def as_scorer(metric: Metric) -> Any:
+    """A metric as a scorer for `mlflow.genai.evaluate`.
+
+    It gives a value for each row: inputs and outputs as they are, and as references the expectation
+    `expected_response` (one text) or `references` (several).
+
+    Raises:
+        MissingExtra: MLflow is not installed.
+    """
+    try:
+        from mlflow.genai.scorers import scorer
+    except ImportError as error:
+        raise MissingExtra("MLflow's scorers", "mlflow") from error
+
+    def measured(inputs: Any = None, outputs: Any = None, expectations: Any = None) -> float | None:
+        expected = expectations or {}
+        references = expected.get("references") or [r for r in [expected.get("expected_response")] if r is not None]
+        sample = Sample(id="1", inputs=FrozenDict(inputs), output=outputs, references=tuple(references))
+        return metric.sample_value(metric.measure([sample])[0])
+
+    return scorer(measured, name=metric.name)
+
+
+class ScorerMetric(Mean):
+    """A scorer of MLflow as a metric: the mean of its values; yes, true and pass count 1, no, false and fail 0.
+
+    Args:
+        scorer: A built-in scorer, a judge, or what `@scorer` made.
+        higher_is_better: Which way is better; `None` where neither is.
+    """
+
+    def __init__(self, scorer: Callable[..., Any], *, higher_is_better: bool | None = True) -> None:
+        self._scorer = scorer
+        self.name = str(getattr(scorer, "name", getattr(scorer, "__name__", "scorer")))
+        self.higher_is_better = higher_is_better
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        """The scorer's kind and MLflow's version."""
+        import mlflow
+
+        return {"scorer": type(self._scorer).__name__, "mlflow": mlflow.__version__}
+
+    def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
+        """The value of each sample; NaN where the scorer gives none.
+
+        Raises:
+            ConfigurationError: The scorer gave something that is no number, yes or no.
+        """
+        return [self._value(sample) for sample in samples]
+
+    def _value(self, sample: Sample) -> float:
+        expected: dict[str, Any] = {"references": list(sample.references)} if sample.references else {}
+        if sample.references:
+            expected["expected_response"] = sample.references[0]
+        given = {"inputs": dict(sample.inputs), "outputs": sample.output, "expectations": expected}
+        run = getattr(self._scorer, "run", None) or self._scorer
+        found = run(**given)
+        found = getattr(found, "value", found)
+        if found is None:
+            return nan
+        if isinstance(found, str) and found.strip().lower() in _WORDS:
+            return _WORDS[found.strip().lower()]
+        if isinstance(found, (bool, int, float)):
+            return float(found)
+        raise ConfigurationError(
+            f"scorer {self.name!r} gave {found!r} for sample {sample.id!r}; taken: a number, yes, no."
+        )

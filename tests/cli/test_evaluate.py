@@ -1,0 +1,66 @@
+"""`taleward eval` as a user's CI runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from taleward.cli.app import app
+from taleward.evaluation.spool import journals
+
+# MLflow's own code warns on import and when its store is first made.
+pytestmark = pytest.mark.filterwarnings("default")
+
+VALUES = {
+    "setting": "quiet harbour",
+    "character": "small boat",
+    "mysterious_object": "glowing map",
+    "magical_properties": "the power to show hidden places",
+    "action": "follow the map",
+    "outcome": "a new friendship",
+}
+
+
+def written(path: Path, *rows: object) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_gates_in_ci(in_tmp: Path) -> None:
+    data = written(in_tmp / "texts.jsonl", *({"id": str(n), "output": "a fox " * (n + 5)} for n in range(12)))
+    gates = in_tmp / "taleward.toml"
+    gates.write_text("[gates]\nwords = {at_least = 15}\n")
+    command = ["eval", str(data), "--outputs", "--metric", "words", "--gate"]
+    done = CliRunner().invoke(app, [*command, "--report", "page.html"])
+    assert done.exit_code == 0, done.output
+    assert "holds  words: 21 [" in done.output
+    assert "<h1>texts.jsonl</h1>" in (in_tmp / "page.html").read_text()
+    gates.write_text("[gates]\nwords = {at_least = 15, at_most = 20}\n")
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 3
+    assert "FAILS  words: 21 [" in done.output
+    gates.write_text("[gates]\nwords = {at_leest = 15}\n")
+    done = CliRunner().invoke(app, command)
+    assert "taken: at_least, at_most, sure" in str(done.exception)
+
+
+def test_a_guarded_writer_and_a_store_that_is_away(in_tmp: Path) -> None:
+    data = written(in_tmp / "requests.jsonl", {"id": "one", **VALUES})
+    command = ["eval", str(data), "--model", "embedded:storyteller", "--judge", "lexicon", "--seed", "1"]
+    store = in_tmp / ".taleward/mlflow.db"
+    store.parent.mkdir()
+    store.write_bytes(b"this is no database" * 100)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "MLflow has not got it" in done.output
+    assert "judge_pass_rate" in done.output
+    [journal] = journals(in_tmp / ".taleward/spool")
+    assert journal.plan["params"]["writer.template"] == "adventure@1"
+    store.write_bytes(b"")  # a new store
+    done = CliRunner().invoke(app, ["eval", "--deliver"])
+    assert done.exit_code == 0, done.output
+    assert "delivered as run" in done.output
+    assert "there is nothing to deliver" in CliRunner().invoke(app, ["eval", "--deliver"]).output
