@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import taleward
 from taleward.core.policy import SEVERITIES
 from taleward.evaluation.datasets import load_dataset
 from taleward.evaluation.examples import example_passages, example_path
+from taleward.evaluation.metrics import METRICS
 from taleward.moderation.policy import load_policy
 
 BANDS = ("3-5", "6-8", "9-12")
+
+
+def test_the_documentation_names_every_metric() -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "evaluate.md"
+    assert set(METRICS) <= set(re.findall(r"`(\w+)`", page.read_text()))
 
 
 def test_there_are_sixty_requests_with_two_references_each() -> None:
