@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,21 @@ def measure(quick: bool) -> Iterator[Row]:
             "1",
             share == 1,
         )
+    yield from killed(_ROWS)
+
+
+def killed(rows: int) -> Iterator[Row]:
+    """A run that is killed in its middle, and asked for again."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.evaluation_runs", "killed", str(rows), folder]
+        first = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        again = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    found = json.loads(again.stdout.splitlines()[-1])
+    whole = first.returncode == -signal.SIGKILL and found["kept"] == found["once"] == rows
+    yield Row(f"rows of {rows:,} after kill -9 and a second start", "rows", found["kept"], None, "", None,
+              f"{rows:,}", whole)  # fmt: skip
+    yield Row("of these recorded once", "rows", found["once"], None, "", None, f"{rows:,}", whole)
+    yield Row("rows told again", "rows", found["again"])
 
 
 def _child(which: str, rows: int, settings: Mapping[str, str]) -> dict[str, float]:
@@ -89,6 +106,33 @@ def _ours(rows: int, folder: Path) -> dict[str, float]:
     traces = _all(client, where, found.run_id)
     kept = sum(len(t.data.spans[0].attributes["scores"]) == 3 for t in traces)
     return {"asked": rows, "kept": kept, "seconds": seconds}
+
+
+def _killed(rows: int, folder: Path) -> dict[str, float]:
+    """The run; it kills its own process at its middle, the first time."""
+    import mlflow
+
+    import taleward as tw
+    from taleward.evaluation.recorder import store_uri
+
+    told, marker = folder / "told", folder / "killed"
+
+    def tell(inputs: Mapping[str, Any]) -> str:
+        with told.open("a") as file:
+            file.write("x")
+        if not marker.exists() and told.stat().st_size >= rows // 2:
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return _tell(inputs)
+
+    uri = store_uri(folder)
+    data = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(rows)]
+    found = tw.evaluate(tell, data, ["words", "characters", "latency"], uri=uri, spool=folder / "spool", name="killed")
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    traces = _all(client, client.get_run(found.run_id).info.experiment_id, found.run_id)
+    names = Counter(json.dumps(t.data.spans[0].inputs, sort_keys=True) for t in traces)
+    once = sum(count == 1 for count in names.values())
+    return {"kept": len(traces), "once": once, "again": told.stat().st_size - rows}
 
 
 def _peer(rows: int, folder: Path) -> dict[str, float]:
@@ -140,8 +184,8 @@ def _all(client: Any, where: str, run_id: str | None) -> list[Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["ours"], ["peer"]):
-        side = {"ours": _ours, "peer": _peer}[sys.argv[1]]
+    if sys.argv[1:2] in (["ours"], ["peer"], ["killed"]):
+        side = {"ours": _ours, "peer": _peer, "killed": _killed}[sys.argv[1]]
         print(json.dumps(side(int(sys.argv[2]), Path(sys.argv[3]))))
     else:
         run("evaluation_runs", measure)

@@ -24,7 +24,10 @@ _METRICS = ["judge_pass_rate", "refusal_rate", "revision_rate", "words", "latenc
 
 
 def evaluate(
-    data: Annotated[str | None, typer.Argument(help="Samples: CSV, JSON lines, Parquet, or mlflow:NAME.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Argument(help="Samples: CSV, JSON lines, Parquet, mlflow:NAME, or stories, which are shipped."),
+    ] = None,
     metric: Annotated[list[str] | None, typer.Option(help="A metric's name; may be given again.")] = None,
     outputs: Annotated[
         bool, typer.Option("--outputs", help="Measure the outputs in the data; nothing is run.")

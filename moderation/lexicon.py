@@ -38,6 +38,7 @@ class Group(Frozen):
         terms: Words and phrases.
         unless: Phrases with a harmless reading; a hit that overlaps one does not count.
         disguised: Whether single words also count when written in leetspeak, stretched, spaced out or masked.
+        masked: Words that count in such writing alone: as they are they are often harmless, and then nobody masks them.
     """
 
     category: str
@@ -45,6 +46,7 @@ class Group(Frozen):
     terms: tuple[str, ...] = Field(min_length=1)
     unless: tuple[str, ...] = ()
     disguised: bool = False
+    masked: tuple[str, ...] = ()
 
 
 class Lexicon(Frozen):
@@ -109,6 +111,8 @@ class _Matcher:
                     if group.disguised and len(pattern.steps) == 1:
                         for word in term.split("/"):
                             self.secret.setdefault(word, pattern)
+                for word in group.masked:
+                    self.secret.setdefault(word, _compile(word, group, lexicon))
                 table = self.harmless.setdefault(id(group), {})
                 for term in group.unless:
                     _register(_compile(term, group, lexicon), table)

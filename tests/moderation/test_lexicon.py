@@ -19,11 +19,12 @@ HARMLESS = [
     "In 1845 there were 12 dogs, 3 cats and 10,000 ants. It cost $5 and a 4x4 came at 7pm.",
     '"Never play with matches," said Papa, and put them away.',
     "My friend is Muslim. My uncle is gay. Black, deaf and Jewish children play with us.",
+    "Hello, h3llo, Heeello! The shell said he'll come through the gates of hell.",
     "The fox stole a cheese, felt bad and brought it back. The doctor gave Ben his medicine.",
 ]
 DISGUISED = [
     "sh1t", "s h i t", "s.h.i.t", "shiiiit", "sh*t", "SHIT", "ѕhіt", "ｓｈｉｔ", "s\u200bhit", "$hit", "f**k", "f***",
-    "fuuuck", "F U C K", "f-u-c-k", "a$$hole", "b!tch", "@sshole", "fück", "f--k", "5h1t", "b1tch!",
+    "fuuuck", "F U C K", "f-u-c-k", "a$$hole", "b!tch", "@sshole", "fück", "f--k", "5h1t", "b1tch!", "h3ll", "h*ll",
 ]  # fmt: skip
 HARMFUL = [
     ("He stabbed the guard and blood ran down the wall.", "violence", "stabbed the guard"),
