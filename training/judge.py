@@ -44,6 +44,7 @@ _BAND = "6-8"
 _GENTLE_DOCUMENTS = 0.06
 _CALM = 800
 _MEMBERS = 3
+_HOLD = 0.02
 
 
 @dataclass(slots=True)
@@ -163,22 +164,29 @@ def _logits(weights: dict[str, Floats], vectors: Floats) -> Floats:
 
 
 def _platt(logits: Floats, labels: Floats) -> tuple[float, float]:
-    """Slope and intercept by Newton's method on the regularised log loss, both labels weighing one half."""
-    each = np.where(labels == 1, 0.5 / (labels == 1).sum(), 0.5 / (labels == 0).sum()) * len(labels)
+    """Slope and intercept by Newton's method on the log loss, both labels weighing one half.
+
+    The slope is held near 1, by `_HOLD` of the loss's weight: what a category's few labels separate without an error
+    would else become a step. A step of Newton's that does not lower the loss is halved.
+    """
+    each = np.where(labels == 1, 0.5 / (labels == 1).sum(), 0.5 / (labels == 0).sum())
+
+    def loss(a: float, b: float) -> float:
+        margin = np.where(labels == 1, 1.0, -1.0) * (a * logits + b)
+        return float((each * np.logaddexp(0, -margin)).sum() + _HOLD * (a - 1) ** 2 / 2)
+
     a, b = 1.0, 0.0
     for _ in range(50):
         p = 1 / (1 + np.exp(-np.clip(a * logits + b, -30, 30)))
-        gradient = np.array([(each * (p - labels) * logits).sum() + 0.1 * (a - 1), (each * (p - labels)).sum()])
+        gradient = np.array([(each * (p - labels) * logits).sum() + _HOLD * (a - 1), (each * (p - labels)).sum()])
         w = each * p * (1 - p)
-        hessian = np.array(
-            [
-                [(w * logits**2).sum() + 0.1, (w * logits).sum()],
-                [(w * logits).sum(), w.sum() + 1e-3],
-            ]
-        )
-        step = np.linalg.solve(hessian, gradient)
-        a, b = a - float(step[0]), b - float(step[1])
-        if np.abs(step).max() < 1e-6:
+        mixed = (w * logits).sum()
+        step = np.linalg.solve([[(w * logits**2).sum() + _HOLD, mixed], [mixed, w.sum() + 1e-9]], gradient)
+        part = 1.0
+        while part > 1e-4 and loss(a - part * step[0], b - part * step[1]) > loss(a, b):
+            part /= 2
+        a, b = a - part * float(step[0]), b - part * float(step[1])
+        if part <= 1e-4 or np.abs(part * step).max() < 1e-6:
             break
     return max(a, 0.2), b
 
