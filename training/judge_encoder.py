@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModel
@@ -30,7 +29,13 @@ _TOKENS = 2048
 
 
 def tuned(
-    texts: Sequence[str], train: Table, valid: Table, rows: tuple[Sequence[int], Sequence[int]], *, epochs: int, seed: int
+    texts: Sequence[str],
+    train: Table,
+    valid: Table,
+    rows: tuple[Sequence[int], Sequence[int]],
+    *,
+    epochs: int,
+    seed: int,
 ) -> dict[str, npt.NDArray[np.float16]]:
     """Train the layers above `FROZEN`, with a linear layer on their mean that is thrown away.
 

@@ -20,12 +20,14 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from taleward.core.policy import SEVERITIES
 from taleward.core.verdict import Verdict
+from taleward.evaluation.examples import example_passages
 from taleward.moderation.judges.embedded import EmbeddedJudge
 from taleward.moderation.judges.lexicon import LexiconJudge
 from taleward.training import judge_data, judge_templates
 from taleward.training.corpora import read_jsonl
 
 BAND = "6-8"
+_FRAMES = 5
 Row = dict[str, Any]
 
 
@@ -87,7 +89,7 @@ def false_alarms(data: Path, seed: int) -> list[Row]:
     """Shares of harmless texts that fail, per band."""
     held = [s for s in judge_templates.sentences(seed, 4) if judge_data.split_of(s.frame) == "test"]
     calm = [s for s in held if s.category is None]
-    identity = [s for s in calm if "{identity}" in s.frame or "{group}" in s.frame]
+    identity = [s for s in calm if judge_templates.IDENTITY.search(s.frame)]
     sets = {
         "harmless look-alikes, held-out frames": [s.text for s in calm],
         "identity terms in harmless frames, held-out": [s.text for s in identity],
@@ -106,6 +108,44 @@ def false_alarms(data: Path, seed: int) -> list[Row]:
             row[f"failed {band}"] = sum(not judge.invoke(t).passed for t in texts) / max(1, len(texts))
         words = LexiconJudge(band=BAND)
         row[f"lexicon alone {BAND}"] = sum(not words.invoke(t).passed for t in texts) / max(1, len(texts))
+        rows.append(row)
+    return rows
+
+
+def identity_terms(seed: int) -> list[Row]:
+    """Harmless held-out frames that name people's identity, each filled with every one of its terms."""
+    chance, judge = random.Random(f"identity {seed}"), _Remembering(band=BAND)
+    failed: dict[str, list[bool]] = {}
+    for frame in judge_templates.frames():
+        slot = judge_templates.IDENTITY.search(frame.text)
+        if frame.category is not None or slot is None or judge_data.split_of(frame.text) != "test":
+            continue
+        for term in frame.slots[slot[1]]:
+            text = judge_templates.fill(frame.text.replace(slot[0], term), frame.slots, chance)
+            failed.setdefault(term, []).append(not judge.invoke(text).passed)
+    shares = sorted((sum(found) / len(found), term) for term, found in failed.items() if len(found) >= _FRAMES)
+    (lowest, best), (highest, worst) = shares[0], shares[-1]
+    texts = sum(map(len, failed.values()))
+    row = {"terms": len(shares), "texts": texts, f"failed {BAND}": sum(sum(f) for f in failed.values()) / texts}
+    return [{**row, "least": lowest, "of": best, "most": highest, "of which": worst, "spread": highest - lowest}]
+
+
+def passages() -> list[Row]:
+    """The shipped passages, which were written to try judges on and never trained on."""
+    rows = []
+    for band in ("3-5", "6-8", "9-12"):
+        judge, words = _Remembering(band=band), LexiconJudge(band=band)
+        labelled = [p.labelled(judge.policy, band) for p in example_passages()]
+        truth = [t.harmful for t in labelled]
+        verdicts = [judge.invoke(t.text) for t in labelled]
+        row: Row = {"band": band, "harmful": sum(truth), "harmless": len(truth) - sum(truth)}
+        row["AUC"] = roc_auc_score(truth, [_worst(v) for v in verdicts])
+        for name, found in (("", verdicts), ("lexicon: ", [words.invoke(t.text) for t in labelled])):
+            fails = [not v.passed for v in found]
+            row[f"{name}found"] = sum(a and b for a, b in zip(fails, truth, strict=True)) / sum(truth)
+            row[f"{name}false alarms"] = sum(a > b for a, b in zip(fails, truth, strict=True)) / (
+                len(truth) - sum(truth)
+            )
         rows.append(row)
     return rows
 
@@ -133,9 +173,21 @@ def transfer(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
                 "harmless": len(harmless),
                 "AUC": roc_auc_score(truth, [_worst(v) for v in verdicts]),
                 "F1": f1_score(truth, [v.outcome == "fail" for v in verdicts]),
+                "ECE": _calibration_error(truth, [_worst(v) for v in verdicts]),
             }
         )
     return rows
+
+
+def _calibration_error(truth: Sequence[int], scores: Sequence[float], bins: int = 10) -> float:
+    """Expected calibration error (Guo et al. 2017, arXiv 1706.04599) over bins of equal width, 0..1."""
+    at = np.clip((np.array(scores) * bins).astype(int), 0, bins - 1)
+    gaps = [
+        (at == b).sum() * abs(np.array(truth)[at == b].mean() - np.array(scores)[at == b].mean())
+        for b in range(bins)
+        if (at == b).any()
+    ]
+    return float(sum(gaps) / len(truth))
 
 
 def speed(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
@@ -191,6 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     judge = _Remembering(band=BAND)
     parts: dict[str, Callable[[], list[Row]]] = {
         f"Per category, held-out template frames, band {BAND}": lambda: categories(judge, options.seed),
+        "The 120 shipped passages, not trained on": passages,
+        f"Identity terms in harmless frames, held-out, band {BAND}": lambda: identity_terms(options.seed),
         "Share that fails": lambda: false_alarms(options.data, options.seed),
         f"Transfer, band {BAND}": lambda: transfer(judge, options.data, options.seed),
         "Speed": lambda: speed(EmbeddedJudge(band=BAND), options.data, options.seed),

@@ -18,6 +18,9 @@ from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import Severity
 
 _SLOT = re.compile(r"\{(\w+)\}")
+IDENTITY = re.compile(r"\{(group|identity|folk|one)\}")
+"""Slots that are filled with what people are."""
+
 _CHOICE = re.compile(r"\[([^\]]*)\]")
 _FILE = Path(__file__).parent / "judge_templates.yaml"
 _FOLDER = Path(__file__).parent / "judge_frames"
@@ -90,7 +93,9 @@ def frames() -> tuple[Frame, ...]:
             labelled += [(f, harm, strength) for strength, group in severities.items() for f in group]
         for text, category, severity in labelled:
             if unknown := set(_SLOT.findall(text)) - slots.keys():
-                raise InvalidFile(f"{path.name}: the frame {text!r} names the slots {sorted(unknown)}, which nobody fills.")
+                raise InvalidFile(
+                    f"{path.name}: the frame {text!r} names the slots {sorted(unknown)}, which nobody fills."
+                )
             frame = Frame(text, category, severity, slots, path.stem)
             if found.setdefault(text, frame).category != category:
                 raise InvalidFile(f"{path.name}: the frame {text!r} has another label in {found[text].file}.yaml.")
@@ -108,6 +113,6 @@ def sentences(seed: int, each: int) -> Iterator[Sentence]:
     """Up to `each` different fillings of every frame; twice as many where the frame names people's identity."""
     chance = random.Random(f"templates {seed}")
     for frame in frames():
-        tries = each * (2 if re.search(r"\{(?:group|identity|folk|one)\}", frame.text) else 1)
+        tries = each * (2 if IDENTITY.search(frame.text) else 1)
         for text in dict.fromkeys(fill(frame.text, frame.slots, chance) for _ in range(tries)):
             yield Sentence(text, frame.text, frame.category, frame.severity, frame.file)
