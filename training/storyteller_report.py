@@ -186,7 +186,7 @@ def _of_drafts(folder: Path, corpus: storyteller_text.Corpus) -> dict[str, Any]:
     seen = "".join(f" {' '.join(words)} \n" for words in learned)
     copies = [longest_copy(words, seen) for words in written]
     rng = random.Random(0)
-    others = rng.sample([d.text for d in corpus.train if d.source in Recipe.sources], len(texts))
+    others = random.Random(1).sample([d.text for d in corpus.train if d.source in Recipe.sources], len(texts))
     return {
         "ended": mean(answer.response_metadata["finish_reason"] == "stop" for answer in answers),
         "words": mean(map(len, written)),
