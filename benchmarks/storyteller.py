@@ -1,8 +1,8 @@
 """The embedded storyteller: what it predicts beside stories260K, and what its stories are like.
 
 `python -m benchmarks.storyteller --data DIR --peer stories260K.bin --peer-tokenizer tok512.bin`: the corpus that
-`taleward.training.storyteller` names, and llama2.c's model of 260,032 parameters (`karpathy/tinyllamas`, MIT). Without the
-peer its column is empty. The figures are those of the model card: `taleward.training.storyteller_report` measures them.
+`taleward.training.storyteller` names, and llama2.c's model of 260,032 parameters (`karpathy/tinyllamas`, MIT). Without
+the peer its column is empty. `taleward.training.storyteller_report` measures the figures, which the card holds too.
 """
 
 from __future__ import annotations
