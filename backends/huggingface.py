@@ -69,6 +69,7 @@ class HuggingFace(HubTokens):
             top_p=own.top_p or 1.0,
             top_k=(own.top_k or 0) if sampled else 0,
             repetition_penalty=own.repetition_penalty or 1.0,
+            no_repeat_ngram_size=own.no_repeat_ngram_size or 0,
             max_tokens=own.max_new_tokens or 512,
         )
         ends = own.eos_token_id if own.eos_token_id is not None else self._tokenizer.eos_token_id

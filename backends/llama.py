@@ -75,6 +75,7 @@ class LlamaModel:
             top_p=generation.get("top_p") or 1.0,
             top_k=(generation.get("top_k") or 0) if sampled else 0,
             repetition_penalty=generation.get("repetition_penalty") or 1.0,
+            no_repeat_ngram_size=generation.get("no_repeat_ngram_size") or 0,
             max_tokens=generation.get("max_new_tokens") or 512,
         )
         ends = generation.get("eos_token_id", self._config.get("eos_token_id"))

@@ -33,7 +33,7 @@ from taleward.backends.turns import instructed, plain, turn
 from taleward.core.errors import ConfigurationError, ContextTooLong
 
 _AT_ONCE = 256
-_SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")
+_SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty", "no_repeat_ngram_size", "max_tokens")
 _CALL = ("grammar", "tools", "tool_choice", "instruction", "template")
 _OPTIONS = frozenset({*_SAMPLING, "seed", "timeout", "logprobs", "top_logprobs", *_CALL})
 
@@ -98,10 +98,11 @@ class LocalChat(BaseChatModel):
             is no GPU, and where neither `device` nor `load` is given.
         precision: With the engine `onnx`, `int8` is faster and takes a quarter of the memory, and its texts are
             not quite the same; see `Graph.linear_int8`.
-        temperature: See `Sampling`; this and the next four default to the model's own generation settings.
+        temperature: See `Sampling`; this and the next five default to the model's own generation settings.
         top_p: See `Sampling`.
         top_k: See `Sampling`.
         repetition_penalty: See `Sampling`.
+        no_repeat_ngram_size: See `Sampling`.
         max_tokens: See `Sampling`.
         seed: With the same seed the same prompt gives the same text; 0 is a seed, `None` draws one.
         timeout: Seconds that an answer may take, waiting included; `None` waits as long as it takes.
@@ -117,6 +118,7 @@ class LocalChat(BaseChatModel):
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
     top_k: int | None = Field(default=None, ge=0)
     repetition_penalty: float | None = Field(default=None, gt=0.0)
+    no_repeat_ngram_size: int | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
     seed: int | None = Field(default=None, ge=0)
     timeout: float | None = Field(default=None, gt=0.0)

@@ -29,6 +29,8 @@ class Sampling:
         top_k: Only this many of the likeliest tokens are drawn; 0 leaves all.
         repetition_penalty: Divides positive and multiplies negative logits of tokens that were seen already
             (Keskar et al. 2019, arXiv 1909.05858); 1 leaves them.
+        no_repeat_ngram_size: So many tokens in a row never come twice, those of the prompt counted; 0 lets them. A text
+            that follows a grammar is free of it.
         max_tokens: Tokens written at most.
     """
 
@@ -36,6 +38,7 @@ class Sampling:
     top_p: float = 1.0
     top_k: int = 0
     repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
     max_tokens: int = 400
 
 
@@ -79,6 +82,11 @@ class Sampler:
         self._random = numpy.random.Generator(numpy.random.PCG64(seed))
         self._seen = set(prompt)
         self._penalised = numpy.array(sorted(self._seen), dtype=numpy.int64)
+        self._size = sampling.no_repeat_ngram_size if matcher is None else 0
+        self._last: list[int] = []
+        self._behind: dict[tuple[int, ...], list[int]] = {}
+        for token in prompt if self._size else ():
+            self._note(token)
 
     @property
     def complete(self) -> bool:
@@ -108,14 +116,22 @@ class Sampler:
             token = self._matcher.take(token, left)
         if self._logprobs is not None:
             self.scores.append(score(logits, token, self._logprobs))
+        if self._size:
+            self._note(token)
         if token not in self._seen:
             self._seen.add(token)
             if self._sampling.repetition_penalty != 1.0:
                 self._penalised = numpy.append(self._penalised, token)
         return token
 
+    def _note(self, token: int) -> None:
+        """Remember which token came behind the ones before it."""
+        if len(self._last) == self._size - 1:
+            self._behind.setdefault(tuple(self._last), []).append(token)
+        self._last = [*self._last, token][1 - self._size :] if self._size > 1 else []
+
     def _likeliest(self, logits: npt.NDArray[np.float32]) -> int:
-        plain = self._sampling.repetition_penalty == 1.0
+        plain = self._sampling.repetition_penalty == 1.0 and not self._size
         return int(logits.argmax() if plain else self._scores(logits).argmax())
 
     def _scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -126,6 +142,8 @@ class Sampler:
         if penalty != 1.0:
             old = scores[self._penalised]
             scores[self._penalised] = numpy.where(old > 0, old / penalty, old * penalty)
+        if banned := self._behind.get(tuple(self._last)):
+            scores[banned] = -numpy.inf
         return scores
 
     def _drawn(self, logits: npt.NDArray[np.float32]) -> int:

@@ -1,7 +1,7 @@
 """Metrics: the same numbers as the libraries that define them, and their speed; then evaluation runs.
 
 `python -m benchmarks.evaluation`, with `OMP_NUM_THREADS=1`; needs `pip install -e '.[all]' rouge-score`. Texts for
-ROUGE and BLEU are random words with the frequencies of a language; those for perplexity are the stories that are shipped.
+ROUGE and BLEU are random words with the frequencies of a language; those for perplexity are the shipped stories.
 """
 
 from __future__ import annotations

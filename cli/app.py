@@ -52,6 +52,7 @@ Templates = Annotated[Path | None, typer.Option(help="A folder with templates of
 Folder = Annotated[Path, typer.Option("--folder", help="Where the record is kept.")]
 
 _FOLDER = Path(".taleward")
+_BEST_OF = 4
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -67,6 +68,10 @@ def tell(
     band: Band = "6-8",
     calibration: CalibrationFile = None,
     attempts: Annotated[int, typer.Option(min=1, help="Verdicts asked for at most.")] = 3,
+    best_of: Annotated[
+        int | None,
+        typer.Option(min=1, help="Drafts, of which the best that passes is told; 4 for an embedded writer, else 1."),
+    ] = None,
     seconds: Annotated[float, typer.Option(min=1.0, help="Budget of time for all attempts.")] = 120.0,
     seed: Annotated[int | None, typer.Option(help="The same seed tells the same tale.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print each sentence as soon as it is judged.")] = False,
@@ -82,6 +87,7 @@ def tell(
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
     from taleward.cli.show import show_stream, show_tale, working
+    from taleward.moderation.best import BestOf
     from taleward.moderation.guard import Guard
     from taleward.moderation.judges import judge as make_judge
 
@@ -93,7 +99,11 @@ def tell(
     with working("loading the models"):
         writer = StoryChain(model, chosen, policy=policy, band=band, seed=seed, **options)
         checker = make_judge(judge, policy=policy, band=band, calibration=calibration)
-        guard = Guard(writer, checker, attempts=attempts, seconds=seconds, keep_drafts=True)
+        drafts = best_of or (_BEST_OF if model.startswith("embedded:") and not stream else 1)
+        if drafts > 1:
+            guard: Guard = BestOf(writer, checker, candidates=drafts, seconds=seconds, keep_drafts=True)
+        else:
+            guard = Guard(writer, checker, attempts=attempts, seconds=seconds, keep_drafts=True)
     if stream and not as_json:
         tale = show_stream(guard.stream(values))
     else:

@@ -94,6 +94,8 @@ def _figures(figures: dict[str, Any]) -> str:
          f"{figures['repetition']:.1%}"),
         (f"distinct 2-grams over all texts (as many training stories: {figures['distinct_of_stories']:.2f})",
          f"{figures['distinct']:.2f}"),
+        (f"self-BLEU over all texts (as many training stories: {figures['self_bleu_of_stories']:.0f})",
+         f"{figures['self_bleu']:.0f}"),
         ("longest run of words copied from the training text, most and median", f"{copy['max']}, {copy['median']:.0f}"),
     ):  # fmt: skip
         lines.append(f"| {name} | {value} | - |")

@@ -10,8 +10,15 @@ from safetensors.torch import save_file
 from taleward.training.storyteller_batches import BOS, BOS_TEXT, EOS, EOS_TEXT, PAD, PAD_TEXT
 from taleward.training.storyteller_model import Llama
 
-SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.05, "max_new_tokens": 640}
-"""Defaults for `generate`, chosen by reading samples."""
+SAMPLING = {
+    "do_sample": True,
+    "temperature": 0.6,
+    "top_p": 0.9,
+    "repetition_penalty": 1.05,
+    "no_repeat_ngram_size": 6,
+    "max_new_tokens": 640,
+}
+"""Defaults for `generate`, chosen by reading samples and by how much they repeat."""
 
 
 def export(model: Llama, tokenizer: Any, out: Path) -> None:

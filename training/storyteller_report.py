@@ -23,6 +23,8 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from taleward.backends.chat import chat_model
+from taleward.evaluation.metrics import metric
+from taleward.evaluation.sample import as_samples
 from taleward.moderation.judges.embedded import EmbeddedJudge
 from taleward.training import storyteller_text
 from taleward.training.storyteller import Recipe
@@ -118,6 +120,12 @@ def distinct(texts: Sequence[Sequence[str]], size: int = 2) -> float:
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
+def self_bleu(texts: Sequence[str]) -> float:
+    """BLEU, 0..100, of each text against the others (Zhu et al. 2018, arXiv 1802.01886): high where they are alike."""
+    rows = metric("self_bleu").score(as_samples([{"output": text} for text in texts]), resamples=2)
+    return float(rows.value or 0.0)
+
+
 def load(folder: Path) -> Llama:
     """The plain training module with the float16 weights of an exported folder, computing in float32."""
     config = json.loads((folder / "config.json").read_text())
@@ -178,6 +186,7 @@ def _of_drafts(folder: Path, corpus: storyteller_text.Corpus) -> dict[str, Any]:
     seen = "".join(f" {' '.join(words)} \n" for words in learned)
     copies = [longest_copy(words, seen) for words in written]
     rng = random.Random(0)
+    others = random.Random(1).sample([d.text for d in corpus.train if d.source in Recipe.sources], len(texts))
     return {
         "ended": mean(answer.response_metadata["finish_reason"] == "stop" for answer in answers),
         "words": mean(map(len, written)),
@@ -185,6 +194,8 @@ def _of_drafts(folder: Path, corpus: storyteller_text.Corpus) -> dict[str, Any]:
         "repetition_of_stories": mean(map(repetition, rng.sample(learned, 400))),
         "distinct": distinct(written),
         "distinct_of_stories": distinct(rng.sample(learned, len(written))),
+        "self_bleu": self_bleu(texts),
+        "self_bleu_of_stories": self_bleu(others),
         "mentioned": mean(mean(each) for each in told),
         "mentioned_best": mean(mean(each) for each in best),
         "all_mentioned_best": mean(all(each) for each in best),

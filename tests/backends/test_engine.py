@@ -223,3 +223,17 @@ def test_repetition_is_penalised() -> None:
     assert Sampler(Sampling(temperature=0, repetition_penalty=1.2), 0, [0]).choose(logits, 1) == 1
     twice = Sampler(Sampling(temperature=0, repetition_penalty=1.2), 0, [])
     assert [twice.choose(logits, 1), twice.choose(logits, 1)] == [0, 1]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_no_tokens_come_twice_in_a_row_as_in_transformers(llama: Llama, size: int) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    prompt = llama.prompt([{"content": "The fox ran and ran and"}])
+    drawn = Sampling(temperature=0, no_repeat_ngram_size=size)
+    ours = llama.engine.write(Order(prompt, drawn, None, 60)).written
+    theirs = AutoModelForCausalLM.from_pretrained(embedded_path("storyteller"), dtype=torch.float32).generate(
+        torch.tensor([prompt]), do_sample=False, repetition_penalty=1.0, no_repeat_ngram_size=size, max_new_tokens=60
+    )
+    assert ours == theirs[0, len(prompt) :].tolist()
