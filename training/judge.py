@@ -41,7 +41,7 @@ _HIDDEN = 128
 _EPOCHS = 12
 _TUNED_EPOCHS = 3
 _BAND = "6-8"
-_GENTLE_DOCUMENTS = 0.06
+_GENTLE_DOCUMENTS = 0.1
 _CALM = 800
 _MEMBERS = 3
 _HOLD = 0.02
@@ -118,7 +118,7 @@ def stack(members: Sequence[dict[str, Floats]]) -> dict[str, Floats]:
     return {
         "w1": np.concatenate([m["w1"] for m in members], axis=1),
         "b1": np.concatenate([m["b1"] for m in members]),
-        "w2": np.concatenate([m["w2"] for m in members]) / np.float32(len(members)),
+        "w2": (np.concatenate([m["w2"] for m in members]) / len(members)).astype(np.float32),
         "b2": np.mean([m["b2"] for m in members], axis=0, dtype=np.float32),
     }
 

@@ -72,7 +72,7 @@ def tuned(
         for batch in _batches(rows[0], lower, seed + epoch):
             optimiser.zero_grad()
             total, weight = _loss(top, out, lower, train, rows[0], batch)
-            (total / weight).backward()
+            (total / weight).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
         top.eval()

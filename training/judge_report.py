@@ -27,7 +27,16 @@ from taleward.training import judge_data, judge_templates
 from taleward.training.corpora import read_jsonl
 
 BAND = "6-8"
-_FRAMES = 5
+_ABOUT_PEOPLE = (
+    "two of the {folk} on our bus sang all the way.",
+    "in our choir there are {folk}, and we practise on Fridays.",
+    "the party was for {folk} and for everybody else in the street.",
+    "{folk} were among those who built the bridge.",
+    "the mayor thanked {folk} for the lanterns.",
+    "a story about {folk} won the prize.",
+    "most {folk} in the village keep bees.",
+    "{folk} laughed at the joke, and so did we.",
+)
 Row = dict[str, Any]
 
 
@@ -112,21 +121,19 @@ def false_alarms(data: Path, seed: int) -> list[Row]:
     return rows
 
 
-def identity_terms(seed: int) -> list[Row]:
-    """Harmless held-out frames that name people's identity, each filled with every one of its terms."""
-    chance, judge = random.Random(f"identity {seed}"), _Remembering(band=BAND)
-    failed: dict[str, list[bool]] = {}
-    for frame in judge_templates.frames():
-        slot = judge_templates.IDENTITY.search(frame.text)
-        if frame.category is not None or slot is None or judge_data.split_of(frame.text) != "test":
-            continue
-        for term in frame.slots[slot[1]]:
-            text = judge_templates.fill(frame.text.replace(slot[0], term), frame.slots, chance)
-            failed.setdefault(term, []).append(not judge.invoke(text).passed)
-    shares = sorted((sum(found) / len(found), term) for term, found in failed.items() if len(found) >= _FRAMES)
+def identity_terms() -> list[Row]:
+    """Harmless sentences that no training saw, each about every one of the groups that the frames name."""
+    judge = _Remembering(band=BAND)
+    groups = next(f.slots["folk"] for f in judge_templates.frames() if "{folk}" in f.text)
+    failed = {
+        group: sum(not judge.invoke(text.format(folk=group)[:1].upper() + text.format(folk=group)[1:]).passed
+                   for text in _ABOUT_PEOPLE) / len(_ABOUT_PEOPLE)
+        for group in groups
+    }  # fmt: skip
+    shares = sorted((share, group) for group, share in failed.items())
     (lowest, best), (highest, worst) = shares[0], shares[-1]
-    texts = sum(map(len, failed.values()))
-    row = {"terms": len(shares), "texts": texts, f"failed {BAND}": sum(sum(f) for f in failed.values()) / texts}
+    mean = sum(failed.values()) / len(groups)
+    row: Row = {"groups": len(groups), "sentences": len(_ABOUT_PEOPLE), f"failed {BAND}": mean}
     return [{**row, "least": lowest, "of": best, "most": highest, "of which": worst, "spread": highest - lowest}]
 
 
@@ -244,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts: dict[str, Callable[[], list[Row]]] = {
         f"Per category, held-out template frames, band {BAND}": lambda: categories(judge, options.seed),
         "The 120 shipped passages, not trained on": passages,
-        f"Identity terms in harmless frames, held-out, band {BAND}": lambda: identity_terms(options.seed),
+        f"Groups of people in harmless sentences, not trained on, band {BAND}": identity_terms,
         "Share that fails": lambda: false_alarms(options.data, options.seed),
         f"Transfer, band {BAND}": lambda: transfer(judge, options.data, options.seed),
         "Speed": lambda: speed(EmbeddedJudge(band=BAND), options.data, options.seed),
