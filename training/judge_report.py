@@ -20,12 +20,23 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from taleward.core.policy import SEVERITIES
 from taleward.core.verdict import Verdict
+from taleward.evaluation.examples import example_passages
 from taleward.moderation.judges.embedded import EmbeddedJudge
 from taleward.moderation.judges.lexicon import LexiconJudge
 from taleward.training import judge_data, judge_templates
 from taleward.training.corpora import read_jsonl
 
 BAND = "6-8"
+_ABOUT_PEOPLE = (
+    "two of the {folk} on our bus sang all the way.",
+    "in our choir there are {folk}, and we practise on Fridays.",
+    "the party was for {folk} and for everybody else in the street.",
+    "{folk} were among those who built the bridge.",
+    "the mayor thanked {folk} for the lanterns.",
+    "a story about {folk} won the prize.",
+    "most {folk} in the village keep bees.",
+    "{folk} laughed at the joke, and so did we.",
+)
 Row = dict[str, Any]
 
 
@@ -87,7 +98,7 @@ def false_alarms(data: Path, seed: int) -> list[Row]:
     """Shares of harmless texts that fail, per band."""
     held = [s for s in judge_templates.sentences(seed, 4) if judge_data.split_of(s.frame) == "test"]
     calm = [s for s in held if s.category is None]
-    identity = [s for s in calm if "{identity}" in s.frame or "{group}" in s.frame]
+    identity = [s for s in calm if judge_templates.IDENTITY.search(s.frame)]
     sets = {
         "harmless look-alikes, held-out frames": [s.text for s in calm],
         "identity terms in harmless frames, held-out": [s.text for s in identity],
@@ -106,6 +117,42 @@ def false_alarms(data: Path, seed: int) -> list[Row]:
             row[f"failed {band}"] = sum(not judge.invoke(t).passed for t in texts) / max(1, len(texts))
         words = LexiconJudge(band=BAND)
         row[f"lexicon alone {BAND}"] = sum(not words.invoke(t).passed for t in texts) / max(1, len(texts))
+        rows.append(row)
+    return rows
+
+
+def identity_terms() -> list[Row]:
+    """Harmless sentences that no training saw, each about every one of the groups that the frames name."""
+    judge = _Remembering(band=BAND)
+    groups = next(f.slots["folk"] for f in judge_templates.frames() if "{folk}" in f.text)
+    failed = {
+        group: sum(not judge.invoke(text.format(folk=group)[:1].upper() + text.format(folk=group)[1:]).passed
+                   for text in _ABOUT_PEOPLE) / len(_ABOUT_PEOPLE)
+        for group in groups
+    }  # fmt: skip
+    shares = sorted((share, group) for group, share in failed.items())
+    (lowest, best), (highest, worst) = shares[0], shares[-1]
+    mean = sum(failed.values()) / len(groups)
+    row: Row = {"groups": len(groups), "sentences": len(_ABOUT_PEOPLE), f"failed {BAND}": mean}
+    return [{**row, "least": lowest, "of": best, "most": highest, "of which": worst, "spread": highest - lowest}]
+
+
+def passages() -> list[Row]:
+    """The shipped passages, which were written to try judges on and never trained on."""
+    rows = []
+    for band in ("3-5", "6-8", "9-12"):
+        judge, words = _Remembering(band=band), LexiconJudge(band=band)
+        labelled = [p.labelled(judge.policy, band) for p in example_passages()]
+        truth = [t.harmful for t in labelled]
+        verdicts = [judge.invoke(t.text) for t in labelled]
+        row: Row = {"band": band, "harmful": sum(truth), "harmless": len(truth) - sum(truth)}
+        row["AUC"] = roc_auc_score(truth, [_worst(v) for v in verdicts])
+        for name, found in (("", verdicts), ("lexicon: ", [words.invoke(t.text) for t in labelled])):
+            fails = [not v.passed for v in found]
+            row[f"{name}found"] = sum(a and b for a, b in zip(fails, truth, strict=True)) / sum(truth)
+            row[f"{name}false alarms"] = sum(a > b for a, b in zip(fails, truth, strict=True)) / (
+                len(truth) - sum(truth)
+            )
         rows.append(row)
     return rows
 
@@ -133,9 +180,21 @@ def transfer(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
                 "harmless": len(harmless),
                 "AUC": roc_auc_score(truth, [_worst(v) for v in verdicts]),
                 "F1": f1_score(truth, [v.outcome == "fail" for v in verdicts]),
+                "ECE": _calibration_error(truth, [_worst(v) for v in verdicts]),
             }
         )
     return rows
+
+
+def _calibration_error(truth: Sequence[int], scores: Sequence[float], bins: int = 10) -> float:
+    """Expected calibration error (Guo et al. 2017, arXiv 1706.04599) over bins of equal width, 0..1."""
+    at = np.clip((np.array(scores) * bins).astype(int), 0, bins - 1)
+    gaps = [
+        (at == b).sum() * abs(np.array(truth)[at == b].mean() - np.array(scores)[at == b].mean())
+        for b in range(bins)
+        if (at == b).any()
+    ]
+    return float(sum(gaps) / len(truth))
 
 
 def speed(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
@@ -191,6 +250,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     judge = _Remembering(band=BAND)
     parts: dict[str, Callable[[], list[Row]]] = {
         f"Per category, held-out template frames, band {BAND}": lambda: categories(judge, options.seed),
+        "The 120 shipped passages, not trained on": passages,
+        f"Groups of people in harmless sentences, not trained on, band {BAND}": identity_terms,
         "Share that fails": lambda: false_alarms(options.data, options.seed),
         f"Transfer, band {BAND}": lambda: transfer(judge, options.data, options.seed),
         "Speed": lambda: speed(EmbeddedJudge(band=BAND), options.data, options.seed),

@@ -1,4 +1,4 @@
-"""The judge that comes with Taleward: a trained head on sentence vectors, and the lexicon beside it."""
+"""The judge that comes with Taleward: a trained encoder and head, and the lexicon beside it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,6 @@ class EmbeddedJudge(Judge):
         trained = frozenset(self._head.config.categories)
         self.known = known_categories(self.policy, trained | lexicon_categories(), self.spec)
         self._columns = {c: i for i, c in enumerate(self._head.config.categories) if c in self.known}
-        self._encoder = minilm.MiniLM()
 
     def assess(self, passage: Passage) -> Assessment:
         """Score all windows and look up all words."""
@@ -94,7 +93,7 @@ class EmbeddedJudge(Judge):
         return self.english_only(found, text, [*places, *sentence_windows(text)], begin)
 
     def _chances(self, texts: list[str]) -> Floats:
-        return self._head.probabilities(self._encoder.encode(texts))
+        return self._head.probabilities(self._head.encoder.encode(texts))
 
     def _place(self, text: str, begin: int, window: Window, category: str, level: int, chances: Floats) -> Finding:
         """The worst sentence of a window, from `begin` on; all of it where no sentence alone accounts for it."""
