@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -25,6 +26,7 @@ _AT_ONCE = 8
 _OPENAI = "https://api.openai.com"
 _TERMS = {"concurrency": "concurrency", "max_retries": "max_retries", "timeout": "timeout_s"}
 _TERMS |= {"deadline_s": "deadline_s", "hedge_s": "hedge_s"}
+_CONNECTIONS = {"http_async_client", "http_client", "http_socket_options", "openai_proxy"}
 _paces: dict[object, Pace] = {}
 _servers: dict[object, Honoured] = {}
 _lock = threading.Lock()
@@ -53,7 +55,9 @@ def openai_chat(spec: ModelSpec, *, base_url: str | None = None, **options: Any)
         )
     # A compatible server on one's own machine asks for no key, but the client insists on sending one.
     options.setdefault("api_key", SecretStr(key or "no-key"))
-    own = {"include_response_headers": True, "stream_usage": True}
+    own: dict[str, Any] = {"include_response_headers": True, "stream_usage": True}
+    if not _CONNECTIONS & options.keys():
+        own |= _connections(os.getpid())
 
     def make(**given: Any) -> BaseChatModel:
         return ChatOpenAI(model=spec.model, base_url=base_url, **{**own, **given})
@@ -144,6 +148,17 @@ def with_calls(
         honoured = _servers.setdefault(place, Honoured(str(spec))) if foreign else None
     others = [chat_model(other) for other in fallbacks]
     return hosted(model, Calls(Attempts(str(spec), terms, pace), price=price, fallbacks=others, ends=ends), honoured)
+
+
+@cache
+def _connections(process: int) -> dict[str, Any]:
+    """Clients that all models of a process share: to make them takes a tenth of a second.
+
+    LangChain keeps those of the last 128 servers, and leaves the connections of all before them open.
+    """
+    from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
+
+    return {"http_async_client": DefaultAsyncHttpxClient(), "http_client": DefaultHttpxClient()}
 
 
 def _taken(model: BaseChatModel) -> set[str]:

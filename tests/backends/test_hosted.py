@@ -291,6 +291,15 @@ def test_it_is_still_its_vendors_model() -> None:
 # Costs --------------------------------------------------------------------------------------------------------------
 
 
+def test_models_share_their_connections() -> None:
+    one = chat_model("openai:one", base_url="http://127.0.0.1:9/v1")
+    other = chat_model("openai:other", base_url="http://127.0.0.1:8/v1", timeout=3)
+    own = chat_model("openai:one", base_url="http://127.0.0.1:9/v1", http_socket_options=())
+    clients = [model.http_async_client for model in (one, other, own)]  # type: ignore[attr-defined]
+    assert clients[0] is clients[1]
+    assert clients[2] is not clients[0]
+
+
 def test_costs_are_counted_and_reach_the_tale(values: dict[str, str]) -> None:
     with FakeOpenAI("one two three") as server:
         model = model_of(server, price_usd=(1.0, 10.0))
@@ -464,7 +473,7 @@ def test_of_many_mixed_requests_each_ends_in_exactly_one_outcome() -> None:
         return kinds[(number * 7919) % len(kinds)]  # type: ignore[return-value]
 
     with FakeOpenAI(TEXT, faults=fault) as server:
-        model = model_of(server, concurrency=64, timeout=10)
+        model = model_of(server, concurrency=64, timeout=10, deadline_s=120)
 
         async def one(number: int) -> str:
             try:
