@@ -87,7 +87,7 @@ def _ngrams(n: int, reference: list[list[str]], output: list[list[str]]) -> tupl
 
 def _subsequence(reference: list[list[str]], output: list[list[str]]) -> tuple[int, int, int]:
     theirs, ours = reference[0], output[0]
-    rows = _rows(theirs, ours)
+    rows = _rows(theirs, _where(ours), len(ours))
     return len(ours) - rows[-1].bit_count(), len(theirs), len(ours)
 
 
@@ -95,10 +95,13 @@ def _summary(reference: list[list[str]], output: list[list[str]]) -> tuple[int, 
     """Words of the union of each reference line's subsequences with the output's lines, each word counted once."""
     left = Counter(word for line in reference for word in line), Counter(word for line in output for word in line)
     totals = left[0].total(), left[1].total()
+    wheres = [_where(line) for line in output]
     hits = 0
     for line in reference:
-        places = sorted(set().union(*(_places(line, other) for other in output)))
-        for word in (line[place] for place in places):
+        places: set[int] = set()
+        for other, where in zip(output, wheres, strict=True):
+            places.update(_places(line, other, where))
+        for word in (line[place] for place in sorted(places)):
             if left[0][word] > 0 and left[1][word] > 0:
                 hits += 1
                 left[0][word] -= 1
@@ -106,13 +109,18 @@ def _summary(reference: list[list[str]], output: list[list[str]]) -> tuple[int, 
     return hits, *totals
 
 
-def _rows(reference: Sequence[str], output: Sequence[str]) -> list[int]:
-    """The bit vectors of the table's rows, from the empty reference on; column 1 is the lowest bit."""
+def _where(output: Sequence[str]) -> dict[str, int]:
+    """Where each word stands, as bits; the first word is the lowest."""
     where: dict[str, int] = {}
     for place, word in enumerate(output):
         where[word] = where.get(word, 0) | 1 << place
-    full = (1 << len(output)) - 1
-    row, rows = full, [full]
+    return where
+
+
+def _rows(reference: Sequence[str], where: Mapping[str, int], columns: int) -> list[int]:
+    """The bit vectors of the table's rows, from the empty reference on; column 1 is the lowest bit."""
+    row = full = (1 << columns) - 1
+    rows = [full]
     for word in reference:
         if word in where:
             met = row & where[word]
@@ -121,15 +129,19 @@ def _rows(reference: Sequence[str], output: Sequence[str]) -> list[int]:
     return rows
 
 
-def _places(reference: Sequence[str], output: Sequence[str]) -> list[int]:
+def _places(reference: Sequence[str], output: Sequence[str], where: Mapping[str, int]) -> list[int]:
     """The reference's words in one longest common subsequence; of several the one that rouge-score takes."""
-    rows, places = _rows(reference, output), []
-    i, j = len(reference), len(output)
+    met = [place for place, word in enumerate(reference) if word in where]
+    if len(met) < 2:
+        return met
+    rows = _rows([reference[place] for place in met], where, len(output))
+    places: list[int] = []
+    i, j = len(met), len(output)
     length = j - rows[i].bit_count()
     while length:
-        if reference[i - 1] == output[j - 1]:
+        if reference[met[i - 1]] == output[j - 1]:
             i, j, length = i - 1, j - 1, length - 1
-            places.append(i)
+            places.append(met[i])
         elif j - (rows[i - 1] & (1 << j) - 1).bit_count() < length:
             j -= 1
         else:
