@@ -86,11 +86,10 @@ class _Builder:
         graph.output("best", "int64", ("many", 1))
         x = self._hidden(cached=False)
         x = graph.node("GatherND", x, graph.input("picked", "int64", ("many", 2)))
-        logits = self._linear(x, self.head.removesuffix(".weight"))
-        target = graph.node("GatherElements", logits, graph.input("target", "int64", ("many", 1)), axis=1)
-        total = graph.node("ReduceLogSumExp", logits, graph.constant([1], "int64"), keepdims=1)
-        graph.node("Sub", target, total, to=("logprob",))
-        graph.node("ArgMax", logits, to=("best",), axis=1, keepdims=1)
+        logprobs = graph.node("LogSoftmax", self._linear(x, self.head.removesuffix(".weight")), axis=1)
+        target = graph.input("target", "int64", ("many", 1))
+        graph.node("GatherElements", logprobs, target, to=("logprob",), axis=1)
+        graph.node("ArgMax", logprobs, to=("best",), axis=1, keepdims=1)
         return graph.session(threads=1)
 
     def _hidden(self, *, cached: bool) -> str:
