@@ -10,7 +10,7 @@ from typing import Any
 
 from taleward.backends.frames import Instruction, Render, control_names, encode_text, frame
 from taleward.backends.grammar import Vocabulary
-from taleward.backends.hub import ERRORS, unavailable
+from taleward.backends.hub import ERRORS, model_config, unavailable
 from taleward.core.errors import BackendError, MissingExtra
 
 
@@ -31,6 +31,7 @@ class HubTokens:
         except ImportError as error:
             raise MissingExtra("a local model", "local") from error
         transformers.utils.logging.disable_progress_bar()
+        self._path = path
         # Whether control tokens are read is a state of the tokenizer, which threads would change under each other.
         self._turn = threading.RLock()
         try:
@@ -42,6 +43,11 @@ class HubTokens:
     def chat_template(self) -> bool:
         """Whether the tokenizer brings one."""
         return bool(self._tokenizer.chat_template)
+
+    @cached_property
+    def follows_instructions(self) -> bool:
+        """Whether it does what a turn asks for: it has a chat template, and its `config.json` does not deny it."""
+        return self.chat_template and bool(model_config(self._path).get("follows_instructions", True))
 
     @cached_property
     def takes_tools(self) -> bool:
@@ -94,14 +100,16 @@ class HubTokens:
 
         Args:
             turns: The conversation, with `role` and `content` each.
-            template: What the model's own template takes beside the turns, for example `guideline` or `tools`.
+            template: What the model's own template takes beside the turns, for example `guideline` or `tools`;
+                `continue_final_message=True` leaves the last turn, the model's own, open.
 
         Raises:
             BackendError: The template cannot be filled with these turns.
         """
         if self.chat_template:
+            begins = not template.get("continue_final_message")
             with self._turn:
-                return self._templated(turns, {"add_generation_prompt": True, **template})
+                return self._templated(turns, {"add_generation_prompt": begins, **template})
         ids = self.encode("\n\n".join(str(turn["content"]) for turn in turns))
         start = self._start
         return ids if start is None else [start, *ids]

@@ -26,6 +26,8 @@ from taleward.core.errors import BackendError, MissingExtra
 _ROOM = 1 << 29
 """Bytes of a replica's key and value caches, unless one text alone needs more."""
 _GROWTH = 128
+REQUEST, STORY = "<|request|>", "<|story|>"
+"""The embedded storyteller's control tokens: around a request, before the story that answers it."""
 _READ = 512
 """Tokens that are scored together: more of them leave the processor's caches."""
 
@@ -144,14 +146,17 @@ class LlamaModel:
 
 
 class Llama(LlamaModel):
-    """A model without a chat template whose tokenizer is read from `tokenizer.json`; transformers is not needed.
+    """An embedded model, whose tokenizer is read from `tokenizer.json`; transformers is not needed.
+
+    Its chat template, written out here, is that of its `tokenizer_config.json`.
 
     Args:
         folder: See `LlamaModel`; with `tokenizer.json`.
         options: See `LlamaModel`.
     """
 
-    chat_template = False
+    chat_template = True
+    follows_instructions = False
     takes_tools = False
 
     def __init__(self, folder: Path, **options: Any) -> None:
@@ -167,12 +172,13 @@ class Llama(LlamaModel):
         self._tokenizer = Tokenizer.from_str(text)
         # Text from people must never be read as a control token.
         self._tokenizer.encode_special_tokens = True
-        self._start: int | None = self._config.get("bos_token_id")
+        self._start, self._end = (int(self._config[name]) for name in ("bos_token_id", "eos_token_id"))
+        self._marks = tuple(self._tokenizer.token_to_id(mark) for mark in (REQUEST, STORY))
 
     @property
-    def start(self) -> int | None:
+    def start(self) -> int:
         """The token before a text, see `taleward.backends.likelihood`."""
-        return self._config.get("eos_token_id") if self._start is None else self._start
+        return self._start
 
     def encode(self, text: str) -> list[int]:
         """A text's tokens."""
@@ -185,9 +191,16 @@ class Llama(LlamaModel):
         return text
 
     def prompt(self, turns: Sequence[Mapping[str, Any]], **template: Any) -> list[int]:
-        """The texts of all turns, joined by empty lines, behind the token that begins a text."""
-        ids = self.encode("\n\n".join(str(turn["content"]) for turn in turns))
-        return ids if self._start is None else [self._start, *ids]
+        """The chat template's tokens: requests, and the stories that answer them; the last story, if any, goes on."""
+        request, story = self._marks
+        ids, last = [self._start], len(turns) - 1
+        for place, turn in enumerate(turns):
+            said = self.encode(str(turn["content"]))
+            if turn["role"] == "assistant":
+                ids += said if place == last else [*said, self._end]
+            else:
+                ids += [request, *said, story]
+        return ids
 
     def vocabulary(self, size: int, ends: Sequence[int]) -> Vocabulary:
         """What grammars need."""

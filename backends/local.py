@@ -44,6 +44,7 @@ class LanguageModel(Protocol):
     Attributes:
         context_length: Tokens that prompt and answer have together.
         chat_template: Whether it was trained to answer turns of a conversation.
+        follows_instructions: Whether it does what a turn asks for, and not one thing alone.
         takes_tools: Whether its template tells it of tools.
         defaults: The model's own generation settings.
         engine: Writes texts for all callers.
@@ -55,6 +56,8 @@ class LanguageModel(Protocol):
 
     @property
     def chat_template(self) -> bool: ...  # noqa: D102
+    @property
+    def follows_instructions(self) -> bool: ...  # noqa: D102
     @property
     def takes_tools(self) -> bool: ...  # noqa: D102
 
@@ -79,8 +82,9 @@ class LanguageModel(Protocol):
 class LocalChat(BaseChatModel):
     """A causal language model that runs in this process, as a LangChain chat model.
 
-    A model with a chat template gets the messages through it. One without is a completion model
-    (`completion_only`): it continues the messages' texts, joined by empty lines.
+    A model with a chat template gets the messages through it; where the last one is the model's own (`AIMessage`), it
+    goes on from there. One without is a completion model (`completion_only`): it continues the messages' texts, joined
+    by empty lines.
 
     Callers at the same time share the model's batches, each with its own settings. What a call does not need any more
     is not computed: closing a stream, cancelling a task and a deadline that passes free its place.
@@ -143,8 +147,16 @@ class LocalChat(BaseChatModel):
 
     @property
     def completion_only(self) -> bool:
-        """Whether the model has no chat template, so that it continues text instead of following orders."""
-        return not self._loaded.chat_template
+        """Whether the model continues text, or answers requests in its one way, instead of following instructions.
+
+        So does one without a chat template, and one whose `config.json` says `"follows_instructions": false`.
+        """
+        return not self._loaded.follows_instructions
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether a person's turn is a request to answer, through the chat template, and not text to continue."""
+        return self._loaded.chat_template
 
     @property
     def context_length(self) -> int:
@@ -391,12 +403,14 @@ class LocalChat(BaseChatModel):
     ) -> list[int]:
         turns = [turn(told) for told in convert_to_openai_messages(messages, text_format="string")]
         template = dict(given.get("template") or {})
-        told = [given["instruction"]] if given.get("instruction") and model.chat_template else []
+        if messages and isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls:
+            template["continue_final_message"] = True
+        told = [given["instruction"]] if given.get("instruction") and model.follows_instructions else []
         if tools and model.takes_tools:
             template["tools"] = list(tools)
         elif tools:
             turns = [plain(each) for each in turns]
-            if model.chat_template:
+            if model.follows_instructions:
                 told.append(tools_told(tools))
         return model.prompt(instructed(turns, told), **template)
 

@@ -120,7 +120,7 @@ def answered(
     said = text if isinstance(text, str) else _told(text)
     typed = {name: YesNo(question=q) if isinstance(q, str) else q for name, q in questions.items()}
     labels = [_labels(question) for question in typed.values()]
-    choices = labels if model.chat_template else [[f" {label}" for label in some] for some in labels]
+    choices = labels if model.follows_instructions else [[f" {label}" for label in some] for some in labels]
     decisions = decide_each(model, [_prompt(model, said, question) for question in typed.values()], choices)
     return {
         name: Answered(
@@ -144,8 +144,8 @@ def _prompt(model: LanguageModel, text: str, question: Question) -> list[int]:
         noun = "option" if isinstance(question, Choice) else "level"
         lines.append(f"Answer with the letter of the {noun} that fits best ({labels[0]} to {labels[-1]}) only.")
     said = f"{text}\n\n" + "\n".join(lines)
-    if not model.chat_template:
-        return model.prompt([{"role": "user", "content": f"{said}\nAnswer:"}])
+    if not model.follows_instructions:
+        return model.prompt([{"role": "assistant", "content": f"{said}\nAnswer:"}], continue_final_message=True)
     return model.prompt([{"role": "user", "content": said}], enable_thinking=False)
 
 

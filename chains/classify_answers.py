@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from taleward.chains.asking import NONE, SEPARATOR, as_json, continued, talked
@@ -79,7 +79,7 @@ class AnswerReader:
 
     def _prompt(self, question: Question) -> list[BaseMessage]:
         if self._continues:
-            return [HumanMessage(continued(self.task, question))]
+            return [AIMessage(continued(self.task, question))]
         if self.multi_label:
             form = 'Answer with one JSON object and nothing else: {"labels": [every label that fits, or none]}'
         else:

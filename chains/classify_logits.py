@@ -97,7 +97,7 @@ class LogitsReader:
 
     def _choices(self, local: LanguageModel) -> list[str]:
         choices = list(_YES_NO if self.multi_label else self.task.labels)
-        if not local.chat_template:
+        if not local.follows_instructions:
             return [f" {choice}\n" for choice in choices]
         tokens = [local.encode(choice) for choice in choices]
         apart = all(a is b or b[: len(a)] != a for a in tokens for b in tokens)
@@ -116,10 +116,10 @@ class LogitsReader:
             def answer(label: str) -> str:
                 return label
 
-        if not local.chat_template:
+        if not local.follows_instructions:
             cue = "" if asked is None else f"{self.task.answer} {asked}, yes or no"
             text = continued(self.task, question, asked=cue, answer=answer)
-            return local.prompt([{"role": "user", "content": text}])
+            return local.prompt([{"role": "assistant", "content": text}], continue_final_message=True)
         turns = convert_to_openai_messages(talked(self.task, question, form, answer=answer, system=False))
         return local.prompt(turns, enable_thinking=False)  # the label is the first thing that is said
 

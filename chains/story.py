@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.backends.chat import chat_model
@@ -22,8 +22,8 @@ from taleward.moderation.revision import Revision, revision_of
 class StoryChain(Runnable[Mapping[str, Any], str]):
     """A Runnable from a template's values to a story.
 
-    A chat model is told to write the story for the age band. A completion model continues the template's opening, and
-    the story is opening and continuation together.
+    A chat model is told to write the story for the age band. The embedded storyteller gets the filled template as its
+    request. A completion model continues the filled template, and the story is both together.
 
     Args:
         model: A model spec, or a LangChain chat model.
@@ -144,9 +144,13 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
                 "",
                 revision.released,
             )
-        told = revision.released.rstrip()
-        lead = _joined(revision.released, "In the end,") if revision.closing else "" if told else opening
-        return _Task([HumanMessage((told or "") + lead)], options, lead, revision.released + lead)
+        told, asked = revision.released.rstrip(), getattr(self.model, "takes_requests", False)
+        beginning = "" if asked else opening
+        lead = _joined(revision.released, "In the end,") if revision.closing else "" if told else beginning
+        messages: list[BaseMessage] = [HumanMessage(opening)] if asked else []
+        if told + lead:
+            messages.append(AIMessage(told + lead))
+        return _Task(messages, options, lead, revision.released + lead)
 
     def _system(self) -> str:
         youngest, oldest = self._rules.ages

@@ -229,6 +229,11 @@ class GuardedChat(BaseChatModel):
         """Whether the wrapped model continues text instead of following instructions."""
         return bool(getattr(self.inner, "completion_only", False))
 
+    @property
+    def takes_requests(self) -> bool:
+        """Whether the wrapped model answers a person's turn, where it follows no instructions."""
+        return bool(getattr(self.inner, "takes_requests", False))
+
     def _resolve_model_profile(self) -> ModelProfile | None:
         return self.inner.profile
 

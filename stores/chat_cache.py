@@ -53,6 +53,11 @@ class CachedChat(BaseChatModel):
         """Whether the model continues text instead of following orders."""
         return bool(getattr(self.model, "completion_only", False))
 
+    @property
+    def takes_requests(self) -> bool:
+        """Whether the wrapped model answers a person's turn, where it follows no instructions."""
+        return bool(getattr(self.model, "takes_requests", False))
+
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         return self.model._get_ls_params(stop=stop, **kwargs)
 

@@ -9,17 +9,19 @@
   and `global-asp/asp-source` on GitHub); pages with other licences are left out.
 * `instruct_stories.jsonl.gz`: `{"kind": "child", "title": ..., "story": ...}`. From `erikhyrkas/snakes` on GitHub, MIT;
   of its kinds `child` is read, and of `bedtime` what begins with "Once upon a time". Written with Llama 3.1: a model
-  that learned from it carries "Llama" at the start of its name.
+  that learned from it carries "Llama" at the start of its name. Learned from are those that `--sources` names.
 * `fairytaleqa_train.jsonl.gz`: `{"title": ..., "sections": [text, ...]}`. From FairytaleQA (Xu et al. 2022, arXiv
   2203.13947), Apache-2.0. Read always, learned from when `--sources` names `fairytales`.
 
 The same data, seed, step count and torch version give the same weights on the same kind of processor, unless the guard
 `--minutes` ends the run before its last step. A run that was cut off goes on from its last checkpoint in `--work`.
+`--start` begins with the weights and the tokenizer of a finished model instead of random ones.
 """
 
 import argparse
 import ctypes
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -46,30 +48,39 @@ class Recipe:
 
     seed: int = 0
     steps: int = 4000
-    length: int = 768
+    length: int = 896
     """Tokens a row."""
-    batch: int = 10
+    batch: int = 9
     """Rows a step."""
     muon_rate: float = 0.02
     adam_rate: float = 0.004
+    rate: float = 1.0
+    """Share of these peak rates; less than 1 where a trained model is trained on."""
     warmup: float = 0.02
     """Share of the run in which the learning rate rises."""
     flat_until: float = 0.4
     """Share of the run after which the learning rate falls in a straight line to zero."""
     bfloat16: bool = True
     """Multiply in bfloat16; weights stay in float32."""
-    sources: tuple[str, ...] = ("tinystories", "storybooks", "child", "bedtime")
+    sources: tuple[str, ...] = ("tinystories", "storybooks", "child")
     shape: Shape = field(default_factory=Shape)
 
 
 def rate_factor(recipe: Recipe, progress: float) -> float:
-    """Share of the peak learning rate, at a progress through the run of 0 to 1."""
+    """Share of the peak learning rates, at a progress through the run of 0 to 1."""
     rising = min(1.0, (progress + 1 / recipe.steps) / max(recipe.warmup, 1 / recipe.steps))
-    return max(0.0, min(rising, (1 - progress) / (1 - recipe.flat_until)))
+    return recipe.rate * max(0.0, min(rising, (1 - progress) / (1 - recipe.flat_until)))
 
 
 def train(
-    data: Path, out: Path, work: Path, recipe: Recipe, *, minutes: float = 60.0, save_seconds: float = 180.0
+    data: Path,
+    out: Path,
+    work: Path,
+    recipe: Recipe,
+    *,
+    start: Path | None = None,
+    minutes: float = 60.0,
+    save_seconds: float = 180.0,
 ) -> dict[str, Any]:
     """Train, or go on training, and write the model folder.
 
@@ -78,6 +89,7 @@ def train(
         out: Folder for the finished model.
         work: Folder for checkpoints.
         recipe: What to train.
+        start: Folder of a finished model of this shape, whose weights and tokenizer are the beginning.
         minutes: Wall-clock guard over all sittings. When it is nearer than the last step, the learning rate falls
             by the clock, so that the run still ends with a rate of zero.
         save_seconds: Time between checkpoints.
@@ -92,8 +104,12 @@ def train(
     corpus = storyteller_text.load(data)
     documents = [document for document in corpus.train if document.source in recipe.sources]
     work.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(work / "tokenizer.json", documents, recipe)
     model = Llama(recipe.shape, generator=torch.Generator().manual_seed(recipe.seed))
+    if start is not None:
+        shutil.copy(start / "tokenizer.json", work / "tokenizer.json")
+        weights = load_file(start / "model.safetensors")
+        model.load_state_dict({name: value.float() for name, value in weights.items()})
+    tokenizer = _tokenizer(work / "tokenizer.json", documents, recipe)
     optimiser = Optimiser(model, muon_rate=recipe.muon_rate, adam_rate=recipe.adam_rate)
     state = _restore(work, model, optimiser, recipe)
     earlier, started = float(state["seconds"]), time.monotonic()
@@ -191,14 +207,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--minutes", type=float, default=60.0, help="wall-clock guard over all sittings")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="folder of a finished model to train on")
+    parser.add_argument("--rate", type=float, default=1.0, help="share of the peak learning rates")
     parser.add_argument("--sources", default=",".join(Recipe.sources), help="comma-separated")
     parser.add_argument("--threads", type=int, default=2, help="processor cores to use")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     _keep_memory()
-    recipe = Recipe(seed=given.seed, steps=given.steps, sources=tuple(given.sources.split(",")))
+    recipe = Recipe(seed=given.seed, steps=given.steps, rate=given.rate, sources=tuple(given.sources.split(",")))
     work = given.work or given.out.with_name(given.out.name + "-work")
-    state = train(given.data, given.out, work, recipe, minutes=given.minutes)
+    state = train(given.data, given.out, work, recipe, start=given.start, minutes=given.minutes)
     print(json.dumps(state))
 
 

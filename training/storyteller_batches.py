@@ -8,13 +8,18 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from taleward.training.storyteller_openings import as_request, with_opening
+from taleward.backends.llama import REQUEST as REQUEST_TEXT
+from taleward.backends.llama import STORY as STORY_TEXT
+from taleward.training.storyteller_openings import as_request, asked_for, extract, with_opening
 from taleward.training.storyteller_text import Document
+from taleward.training.storyteller_variants import varied
 
 BOS, EOS, PAD, REQUEST, STORY = range(5)
-BOS_TEXT, EOS_TEXT, PAD_TEXT, REQUEST_TEXT, STORY_TEXT = "<s>", "</s>", "<pad>", "<|request|>", "<|story|>"
-OPENING_SHARE, REQUEST_SHARE, MIDDLE_SHARE = 0.6, 0.25, 0.05
+BOS_TEXT, EOS_TEXT, PAD_TEXT = "<s>", "</s>", "<pad>"
+OPENING_SHARE, REQUEST_SHARE, MIDDLE_SHARE = 0.1, 0.7, 0.05
 """Shares of the stories that stand behind an opening or a request, where one can be made, or start in their middle."""
+_VARIED_SHARE = 0.6
+"""Share of the stories behind a request that are told of other things."""
 _WHOLE = ("tinystories", "child", "bedtime")
 
 
@@ -64,6 +69,10 @@ def _varied(document: Document, rng: random.Random) -> str:
     if document.source in _WHOLE and document.ends and draw < OPENING_SHARE:
         return with_opening(text, rng) or text
     if document.source in _WHOLE and document.ends and draw < OPENING_SHARE + REQUEST_SHARE:
+        parts = extract(text)
+        if parts is not None and rng.random() < _VARIED_SHARE:
+            text, parts = varied(text, parts, rng)
+            return f"{REQUEST_TEXT}{asked_for(parts, rng)}{STORY_TEXT}{text}"
         request = as_request(document.title, text, rng)
         return text if request is None else f"{REQUEST_TEXT}{request}{STORY_TEXT}{text}"
     if draw > 1 - MIDDLE_SHARE:
@@ -90,7 +99,11 @@ def _pack(pieces: Sequence[list[int]], size: int) -> list[list[int]]:
 
 
 def split(batch: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a batch of rows; padding and the start of the next text are not wanted as targets."""
+    """Inputs and targets of a batch of rows.
+
+    Not wanted as targets are padding, the start of the next text, and requests: these are given, never written.
+    """
     targets = batch[:, 1:].clone()
-    targets[(targets == PAD) | (targets == BOS)] = -100
+    asking = (batch == REQUEST).cumsum(1) - (batch == STORY).cumsum(1) > 0
+    targets[(targets == PAD) | (targets == BOS) | asking[:, 1:] | (targets == STORY)] = -100
     return batch[:, :-1], targets

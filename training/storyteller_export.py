@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from taleward.backends.llama import REQUEST, STORY
 from taleward.training.storyteller_batches import BOS, BOS_TEXT, EOS, EOS_TEXT, PAD, PAD_TEXT
 from taleward.training.storyteller_model import Llama
 
@@ -19,6 +20,12 @@ SAMPLING = {
     "max_new_tokens": 640,
 }
 """Defaults for `generate`, chosen by reading samples and by how much they repeat."""
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{{ eos_token }}"
+    f"{{% else %}}{REQUEST}{{{{ m.content }}}}{STORY}{{% endif %}}{{% endfor %}}"
+)
+"""Requests and the stories that answer them; a system's turn is a request without a story."""
 
 
 def export(model: Llama, tokenizer: Any, out: Path) -> None:
@@ -33,12 +40,13 @@ def export(model: Llama, tokenizer: Any, out: Path) -> None:
     config = model.shape.to_config(bos=BOS, eos=EOS, pad=PAD)
     ends = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
     words = {"bos_token": BOS_TEXT, "eos_token": EOS_TEXT, "pad_token": PAD_TEXT}
-    _write(out / "config.json", config)
+    _write(out / "config.json", config | {"follows_instructions": False})
     _write(out / "generation_config.json", SAMPLING | ends)
     _write(
         out / "tokenizer_config.json",
         words
         | {
+            "chat_template": CHAT_TEMPLATE,
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": model.shape.positions,
             "clean_up_tokenization_spaces": False,

@@ -31,8 +31,24 @@ _OBJECT = re.compile(
     rf"\b(?:found|saw|discovered|stumbled upon|came across|spotted|had|noticed|got|bought|made) an? {_ADJECTIVES_NOUN}"
     r"(?=[.,!]| (?:in|on|under|that|and|with|near|by|at)\b)"
 )
-_ACTION = re.compile(r"\b(?:decided|wanted|tried|went|started|had an idea) to ([a-z]+(?: [a-z]+){1,7})(?=[.,!])")
-_POWER = re.compile(r"\b(?:could|can) (?:help (?:him|her|them) )?([a-z]+(?: [a-z]+){1,5})(?=[.,!])")
+_ENDS = r"(?=[.,!;]| (?:and|but|so|because|until|when|while)\b)"
+_ACTION = re.compile(rf"\b(?:decided|wanted|tried|went|had an idea|made a plan) to ([a-z]+(?: [a-z]+){{1,6}}?){_ENDS}")
+_POWER = re.compile(rf"\b(?:could|can) (?:help (?:him|her|them) )?([a-z]+(?: [a-z]+){{1,5}}?){_ENDS}")
+_NAMED = re.compile(r"\b(?:[Aa]n?|[Tt]he|[Hh]is|[Hh]er|[Tt]heir|[Tt]his) (?:([a-z-]{3,}) )?([a-z]{3,})\b")
+_NO_THING = re.compile(
+    rf"(?:{_WHO}|{_PLACE}|mom|mommy|mama|dad|daddy|papa|mother|father|parents|sister|brother|grandma|grandpa|friends?|day"
+    r"|time|way|end|world|sun|sky|ground|side|top|bottom|middle|rest|people|children|kids|others?|moment|morning|night"
+    r"|idea|places?|story|wind|air|water|hands?|eyes?|face|heart|head|name|home|room|one|first|next|same|last|whole|bit"
+    r"|lot|best|new|old|big|little|small|very|more|most|two|own|sound|voice|animals?|villagers?|adventures?|journey|life"
+    r"|lesson|words?|smile|back|front|edge|door|hair|mouth|arms?|feet|legs?|help|work|job|game|fun|party|air|teacher"
+    r"|doctor|lady|owner|creatures?|group|team|town|weather|rain|night|evening|afternoon|corner|floor|table|bed|chair"
+    r"|distance|something|anything|everything|way|part|kind|surface|challenges?|experience|power|magic|beauty|feeling)"
+)
+_SMALL = re.compile(
+    r"(?:and|or|was|were|is|are|said|says|with|from|who|that|had|has|have|began|out|itself|for|but|as|to|in|on|at|of|into"
+    r"|by|so|when|where|while|than|then|like|not|could|would|can|will|made|came|went|looked|felt|because|all|too|just)"
+)
+_SAID_OFTEN = 3
 _BAD = re.compile(
     r"\b(?:he|she|they|it|his|her|him|their|them|its|i|you|we|my|your|not|be|big|house|closer look"
     r"|the|if|but|so|because|when|day|time|idea)\b"
@@ -50,6 +66,8 @@ _OUTCOMES = (
     ("fun", ("a day full of fun", "lots of fun")),
     ("sad", ("a sad goodbye", "a lesson learned")),
 )
+_AS_OPENING, _AS_LIST = 0.5, 0.1
+"""Shares of the requests that have the shape of a template's opening, and of a list of values."""
 _MOODS = ("Excited and curious", "Excited", "Curious", "Full of joy", "Brave and kind", "Happy and curious")
 
 
@@ -72,7 +90,7 @@ def extract(story: str) -> Parts | None:
     if who is None:
         return None
     where = _SETTING.search(story)
-    item, action, power = _recurring(_OBJECT, story), _first(_ACTION, story, ()), ""
+    item, action = _recurring(_OBJECT, story) or _often_named(story), _first(_ACTION, story, ())
     power = _first(_POWER, story, (action,))
     tail = story[-250:].lower()
     outcome = next((words[0] for key, words in _OUTCOMES if key in tail), "")
@@ -102,6 +120,20 @@ def _recurring(pattern: re.Pattern[str], story: str) -> str:
     return max(hits, key=lambda hit: words.count(hit.split()[-1]), default="")
 
 
+def _often_named(story: str) -> str:
+    """The thing that the story names most often, with the word before it at first; empty where none is named often."""
+    heads: dict[str, int] = {}
+    first: dict[str, str] = {}
+    for word, head in _NAMED.findall(story):
+        if _SMALL.fullmatch(head):
+            word, head = "", word
+        if head and not _NO_THING.fullmatch(head) and not head.endswith(("ing", "ly", "ed", "er", "est")):
+            heads[head] = heads.get(head, 0) + 1
+            first.setdefault(head, f"{word} {head}" if word and not _BAD.search(word) else head)
+    found = max(heads, key=lambda head: heads[head], default="")
+    return first[found] if found and heads[found] >= _SAID_OFTEN else ""
+
+
 def as_request(title: str, story: str, rng: random.Random) -> str | None:
     """A request, in a sentence or two, that the story answers; None when it has no title and shows no parts.
 
@@ -115,6 +147,20 @@ def as_request(title: str, story: str, rng: random.Random) -> str | None:
         ))  # fmt: skip
     if parts is None:
         return None
+    return asked_for(parts, rng)
+
+
+def asked_for(parts: Parts, rng: random.Random) -> str:
+    """A request for a story with these parts: a template's opening, a wish in a sentence or two, or a list."""
+    draw = rng.random()
+    if draw < _AS_OPENING:
+        return _opening(parts, rng)[0]
+    if draw < _AS_OPENING + _AS_LIST:
+        told = {
+            "setting": parts.setting, "character": parts.character, "object": parts.item, "power": parts.power,
+            "action": parts.action, "outcome": parts.outcome,
+        }  # fmt: skip
+        return rng.choice(("\n", "; ")).join(f"{name}: {value}" for name, value in told.items() if value)
     who = f"{parts.character} named {parts.name}" if parts.name and rng.random() < 0.7 else parts.character
     begin = rng.choice(("Tell a story about", "Write a story about", "Tell me about", "A bedtime story about"))
     said = [f"{begin} {_a(who, rng)}"]
@@ -123,9 +169,11 @@ def as_request(title: str, story: str, rng: random.Random) -> str | None:
     if parts.item and rng.random() < 0.8:
         said.append(rng.choice((f"and {_a(parts.item, rng)}", f"who finds {_a(parts.item, rng)}")))
     asked = " ".join(said) + "."
-    if parts.action and rng.random() < 0.6:
+    if parts.item and parts.power and rng.random() < 0.8:
+        asked += f" The {parts.item.split()[-1]} {rng.choice(('can', 'could', 'has the power to'))} {parts.power}."
+    if parts.action and rng.random() < 0.8:
         asked += f" The {parts.character} {rng.choice(('decides', 'wants'))} to {parts.action}."
-    if parts.outcome and rng.random() < 0.6:
+    if parts.outcome and rng.random() < 0.8:
         asked += rng.choice((f" It ends with {parts.outcome}.", f" The outcome is {parts.outcome}."))
     return asked
 
@@ -139,7 +187,16 @@ def with_opening(story: str, rng: random.Random) -> str | None:
     parts = extract(story)
     if parts is None:
         return None
-    who, named = parts.character, parts.name and rng.random() < 0.4
+    opening, named = _opening(parts, rng)
+    rest = _without_introduction(story, parts, rng, named=named)
+    if rest is None:
+        return None
+    return opening + rng.choice((" ", "\n")) + rest
+
+
+def _opening(parts: Parts, rng: random.Random) -> tuple[str, bool]:
+    """A template's opening with these parts, and whether it names the hero."""
+    who, named = parts.character, bool(parts.name) and rng.random() < 0.4
     if named:
         who = f"{who} named {parts.name}"
     if parts.setting:
@@ -158,12 +215,9 @@ def with_opening(story: str, rng: random.Random) -> str | None:
         mood = _MOODS[0] if rng.random() < 0.7 else rng.choice(_MOODS)
         sentences.append(f"{mood}, {again} {rng.choice(('decided', 'decided', 'wanted'))} to {parts.action}.")
     if parts.outcome:
-        wordings = next(words for _, words in _OUTCOMES if words[0] == parts.outcome)
+        wordings = next((words for _, words in _OUTCOMES if words[0] == parts.outcome), (parts.outcome,))
         sentences.append(f"The outcome was {rng.choice(wordings)}.")
-    rest = _without_introduction(story, parts, rng, named=bool(named))
-    if rest is None:
-        return None
-    return " ".join(sentences) + rng.choice((" ", "\n")) + rest
+    return " ".join(sentences), named
 
 
 def _without_introduction(story: str, parts: Parts, rng: random.Random, *, named: bool) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from taleward.backends.answer import StopText
 from taleward.backends.chat import chat_model
@@ -34,11 +34,13 @@ def teller() -> LocalChat:
 
 @pytest.fixture(scope="module")
 def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The storyteller's weights under a tokenizer that has a chat template."""
+    """The storyteller's weights as a model that follows instructions, by another chat template."""
     folder = tmp_path_factory.mktemp("chatty")
     shutil.copytree(embedded_path("storyteller"), folder, dirs_exist_ok=True)
     template = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
     (folder / "chat_template.jinja").write_text(template)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "follows_instructions": True}))
     return folder
 
 
@@ -101,7 +103,24 @@ def test_control_tokens_in_a_prompt_are_text(engine: str) -> None:
     end = json.loads((Path(model.path) / "config.json").read_text())["eos_token_id"]
     assert "</s>" in (Path(model.path) / "tokenizer.json").read_text()
     assert end not in prompt
-    assert model._loaded.decode(prompt[1:]) == "a </s> b"
+    assert model._loaded.decode(prompt, control=True) == "<s><|request|>a </s> b<|story|>"
+
+
+@pytest.mark.parametrize("engine", ["onnx", "transformers"])
+def test_the_storyteller_answers_a_request_and_goes_on_with_a_story(engine: str) -> None:
+    """Written out for the engine that needs no transformers, the template gives what its folder's does."""
+    model = chat_model("embedded:storyteller", engine=engine)
+    assert isinstance(model, LocalChat)
+    assert (model.completion_only, model.takes_requests) == (True, True)
+    asked = [SystemMessage("be kind"), HumanMessage("a fox"), AIMessage("A fox ran."), HumanMessage("a hen")]
+    prompts = [
+        model._prompt(model._loaded, said, (), {}) for said in (asked, [*asked, AIMessage("A hen ")], asked[2:3])
+    ]
+    assert [model._loaded.decode(prompt, control=True) for prompt in prompts] == [
+        "<s><|request|>be kind<|story|><|request|>a fox<|story|>A fox ran.</s><|request|>a hen<|story|>",
+        "<s><|request|>be kind<|story|><|request|>a fox<|story|>A fox ran.</s><|request|>a hen<|story|>A hen ",
+        "<s>A fox ran.",
+    ]
 
 
 @pytest.mark.parametrize("length", [1, 7, 200])
@@ -136,6 +155,8 @@ def test_a_chat_template_is_used_where_there_is_one(chatty: Path, teller: LocalC
     turns = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}]
     assert model._loaded.decode(model._loaded.prompt(turns)) == "[system] be kind\n[user] hello\n"
     assert model.invoke([SystemMessage("be kind"), HumanMessage("hello")], seed=0).text
+    open_ended = model._prompt(model._loaded, [HumanMessage("hello"), AIMessage("Once")], (), {})
+    assert model._loaded.decode(open_ended) == "[user] hello\n[assistant] Once"
 
 
 @pytest.mark.parametrize("engine", ["onnx", "transformers"])

@@ -186,7 +186,7 @@ def llama() -> Llama:
 
 def test_a_text_does_not_depend_on_its_neighbours(llama: Llama) -> None:
     starts = ["Once", "There was a fox who lived near the sea and", "Tom ran. " * 30, "One day, a very small bird"]
-    asked = [llama.prompt([{"content": starts[n % 4]}]) for n in range(24)]
+    asked = [llama.prompt([{"role": "assistant", "content": starts[n % 4]}]) for n in range(24)]
     drawn = Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.1)
     by_itself = [llama.engine.write(Order(p, drawn, n, 20 + n)).written for n, p in enumerate(asked)]
     with ThreadPoolExecutor(24) as pool:
@@ -230,7 +230,7 @@ def test_no_tokens_come_twice_in_a_row_as_in_transformers(llama: Llama, size: in
     import torch
     from transformers import AutoModelForCausalLM
 
-    prompt = llama.prompt([{"content": "The fox ran and ran and"}])
+    prompt = llama.prompt([{"role": "assistant", "content": "The fox ran and ran and"}])
     drawn = Sampling(temperature=0, no_repeat_ngram_size=size)
     ours = llama.engine.write(Order(prompt, drawn, None, 60)).written
     theirs = AutoModelForCausalLM.from_pretrained(embedded_path("storyteller"), dtype=torch.float32).generate(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -27,12 +26,9 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded storyteller with a chat template, which the server insists on."""
-    folder = tmp_path_factory.mktemp("served")
-    shutil.copytree(embedded_path("storyteller"), folder, dirs_exist_ok=True)
-    (folder / "chat_template.jinja").write_text("{{ bos_token }}{{ messages[-1]['content'].split('\\n\\n')[-1] }}")
-    return folder
+def model() -> Path:
+    """The embedded storyteller, as it is shipped."""
+    return embedded_path("storyteller")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from fakes import FakeJudge
 from taleward.chains.story import StoryChain
 from taleward.core.errors import InvalidInputs, UnknownName
 from taleward.moderation.guard import Guard
+from taleward.moderation.revision import Revision, with_revision
 
 
 class Scribe(BaseChatModel):
@@ -36,12 +37,37 @@ class Scribe(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
+class Continuer(Scribe):
+    """A completion model."""
+
+    completion_only: bool = True
+    takes_requests: bool = False
+
+
 def test_a_completion_model_continues_the_opening(values: dict[str, str]) -> None:
+    model = Continuer()
+    chain = StoryChain(model)
+    assert chain.invoke(values) == f"{chain.template.render(values)} A bad story. ".strip()
+    [[opening]] = model.asked
+    assert opening.text == chain.template.render(values)
+
+
+def test_the_embedded_storyteller_gets_the_template_as_its_request(values: dict[str, str]) -> None:
     chain = StoryChain("embedded:storyteller", seed=0, max_tokens=30)
     story = chain.invoke(values)
-    assert story.startswith(chain.template.render(values))
-    assert len(story) > len(chain.template.render(values)) + 30
-    assert chain.invoke(values) == story
+    assert len(story.split()) > 15
+    assert not story.startswith(chain.template.render(values))
+    assert chain.invoke(values) == story == "".join(chain.stream(values))
+
+
+def test_a_model_that_takes_requests_goes_on_from_what_is_told(values: dict[str, str]) -> None:
+    model = Continuer(takes_requests=True)
+    chain = StoryChain(model)
+    config = with_revision({}, Revision(attempt=2, released="A fox ran. "))
+    assert chain.invoke(values, config) == "A bad story."
+    [[request, told]] = model.asked
+    assert (request.text, told.text) == (chain.template.render(values), "A fox ran.")
+    assert (request.type, told.type) == ("human", "ai")
 
 
 def test_a_chat_model_is_instructed_for_the_band(values: dict[str, str]) -> None:

@@ -94,7 +94,7 @@ def test_perplexity_is_that_of_one_text_at_a_time() -> None:
     loaded: Any = chat_model("embedded:storyteller")._loaded  # type: ignore[attr-defined]
     nats, count = 0.0, 0
     for text in texts:
-        tokens = loaded.prompt([{"role": "user", "content": text}])
+        tokens = loaded.prompt([{"role": "assistant", "content": text}])
         for at in range(1, len(tokens)):
             logits, _ = loaded.step(tokens[:at])
             nats -= float(logits[tokens[at]] - np.logaddexp.reduce(logits.astype(np.float64)))
