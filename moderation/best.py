@@ -20,6 +20,7 @@ from taleward.moderation.course import Course
 from taleward.moderation.guard import Embed, Guard, Plan, judged, written
 from taleward.moderation.inputs import about
 from taleward.moderation.judges.base import Judge
+from taleward.moderation.mentions import share_mentioned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,8 @@ class BestOf(Guard):
 
     Drafts are written and judged one after the other. Those that pass are ranked by the weighted mean of three numbers
     in 0..1, which the tale's attempts hold: `safety`, how far the judge's highest score stays below its threshold;
-    `relevance`, the cosine similarity of draft and inputs; `variety`, one minus the cosine similarity with the most
+    `relevance`, the mean of the cosine similarity of draft and inputs and of the share of the inputs that the draft
+    speaks of, see `taleward.moderation.mentions`; `variety`, one minus the cosine similarity with the most
     similar earlier tale (1 where there is none). The tales that it released itself count as earlier ones, the last 200
     of them, in memory alone. The released draft is the tale's last attempt.
 
@@ -131,12 +133,13 @@ class BestOf(Guard):
         own, asked = vectors[0], vectors[1]
         self._earlier.extend(vectors[2:])
         self._unread = []
+        told = share_mentioned(inputs, draft)
         nearest = max((float(own @ other) for other in self._earlier), default=0.0)
         policy, band = self.judge.rules, self.judge.band
         highest = max((s / max(policy.threshold(c, band), 1e-9) for c, s in verdict.scores.items()), default=0.0)
         ranks = {
             "safety": min(1.0, max(0.0, 1.0 - highest)),
-            "relevance": min(1.0, max(0.0, float(own @ asked))) if question else 0.0,
+            "relevance": (min(1.0, max(0.0, float(own @ asked))) + (told or 0.0)) / 2 if question else 0.0,
             "variety": min(1.0, max(0.0, 1.0 - nearest)),
         }
         total = sum(w * r for w, r in zip(self.weights, ranks.values(), strict=True)) / sum(self.weights)

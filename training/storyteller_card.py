@@ -85,7 +85,7 @@ def _figures(figures: dict[str, Any]) -> str:
     for name, value in (
         ("ended by itself", f"{figures['ended']:.0%}"),
         ("words a text", f"{figures['words']:.0f}"),
-        ("of the opening's six values, those that the text speaks of", f"{figures['mentioned']:.0%}"),
+        ("of the request's six values, those that the story speaks of", f"{figures['mentioned']:.0%}"),
         ("the same, best of 4", f"{figures['mentioned_best']:.0%}"),
         ("speaks of all six, best of 4", f"{figures['all_mentioned_best']:.0%}"),
         ("passed by `embedded:judge`, ages 6-8", f"{figures['passed']:.0%}"),
@@ -103,9 +103,9 @@ def _figures(figures: dict[str, Any]) -> str:
         "",
         "The first 700 characters of each text are scored. stories260K (llama2.c) learned from TinyStories, so that",
         "these stories may be among those it was trained on; this model saw none of them. The other figures are over",
-        "4 texts for each of 50 openings of the template's shape, with the defaults in `generation_config.json`; only",
-        "the words behind the opening count. A text speaks of a value where half of the value's words begin like one",
-        "of its own. Again with",
+        "4 stories for each of 50 requests, openings of the template's shape, with the defaults in",
+        "`generation_config.json`. A story speaks of a value where half of the value's words begin like one of its",
+        "own. Again with",
         "",
         "```",
         "python -m taleward.training.storyteller_report --data DIR --model DIR --peer stories260K.bin \\",
@@ -117,9 +117,9 @@ def _figures(figures: dict[str, Any]) -> str:
 
 
 def _samples(figures: dict[str, Any]) -> str:
-    parts = ["## Ten samples, unpicked\n"]
+    parts = ["## Ten samples, unpicked\n", "Each behind its request.\n"]
     for prompt, text in figures["samples"]:
-        quoted = "\n".join(f"> {line}" for line in f"*{prompt}* {text.strip()}".splitlines())
+        quoted = "\n".join(f"> {line}" for line in f"*{prompt}*\n\n{text.strip()}".splitlines())
         parts.append(f"{quoted}\n")
     return "\n".join(parts)
 

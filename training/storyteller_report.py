@@ -26,6 +26,7 @@ from taleward.backends.chat import chat_model
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
 from taleward.moderation.judges.embedded import EmbeddedJudge
+from taleward.moderation.mentions import mentioned
 from taleward.training import storyteller_text
 from taleward.training.storyteller import Recipe
 from taleward.training.storyteller_card import card, credits_list
@@ -46,9 +47,6 @@ _PARTS: dict[str, tuple[str, ...]] = {
 }
 SAMPLES, DRAFTS, SHOWN, CHARS = 50, 4, 10, 700
 SOURCES = ("tinystories", "child", "storybooks")
-_SMALL_WORDS = frozenset(
-    ("a", "an", "and", "everyone", "for", "had", "her", "his", "in", "it", "of", "on", "that", "the", "to", "with")
-)
 
 
 def values(seed: int) -> dict[str, str]:
@@ -60,13 +58,6 @@ def values(seed: int) -> dict[str, str]:
 def opening(seed: int) -> str:
     """An opening of the template's shape."""
     return TEMPLATE.format(**values(seed))
-
-
-def mentioned(value: str, text: str) -> bool:
-    """Whether a text speaks of a value: at least half of the value's words, small ones aside, begin like one in it."""
-    words = [word for word in as_words(value) if word not in _SMALL_WORDS]
-    said = {word[:5] for word in as_words(text)}
-    return 2 * sum(word[:5] in said for word in words) >= len(words)
 
 
 @torch.no_grad()
@@ -181,7 +172,7 @@ def _of_drafts(folder: Path, corpus: storyteller_text.Corpus) -> dict[str, Any]:
     ]
     best = [max(told[at : at + DRAFTS], key=sum) for at in range(0, len(told), DRAFTS)]
     judge = EmbeddedJudge()
-    verdicts = [judge.invoke(f"{opening(number // DRAFTS)} {text}") for number, text in enumerate(texts)]
+    verdicts = [judge.invoke(text) for text in texts]
     learned = [as_words(document.text) for document in corpus.train if document.source in Recipe.sources]
     seen = "".join(f" {' '.join(words)} \n" for words in learned)
     copies = [longest_copy(words, seen) for words in written]

@@ -55,3 +55,8 @@ class Toolbox:
     def follows_orders(self) -> bool:
         """Whether the writer's model follows instructions, instead of continuing text."""
         return not getattr(self.model, "completion_only", False)
+
+    @property
+    def takes_wishes(self) -> bool:
+        """Whether the writer's model can be asked for a story in somebody's own words."""
+        return self.follows_orders or bool(getattr(self.model, "takes_requests", False))

@@ -16,7 +16,17 @@ from taleward.agents.choosing import Request
 from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool, told, words_of
 from taleward.agents.tools.telling import tell
 from taleward.chains.story import StoryChain
+from taleward.chains.template import Template, Variable
+from taleward.core.frozen import FrozenDict
 from taleward.moderation.revision import Revision, revision_of, with_revision
+
+_NEXT = Template(
+    name="next-part",
+    version="1",
+    description="What happened next.",
+    text="The next part of the story of {hero}.",
+    variables=FrozenDict({"hero": Variable(description="who it is about", example="a kind owl", max_length=100)}),
+)
 
 
 class _Arguments(Arguments):
@@ -47,9 +57,10 @@ class ContinueStory(TaleTool):
             raise NeedsMore("No story was told in this conversation yet; tell one first with tell_story.")
         sheet = CastSheet.model_validate(runtime.state["cast"])
         box, judge = self.box, self.box.judge
-        chain = StoryChain(box.model, policy=judge.policy, band=judge.band, seed=_seed(box.seed, sheet))
+        chain = StoryChain(box.model, _NEXT, policy=judge.policy, band=judge.band, seed=_seed(box.seed, sheet))
         before = f"{sheet.prose()} {wish}".strip() if box.follows_orders else sheet.prose()
-        writer = Sequel(chain, before, sheet.lead)
+        hero = sheet.characters[0].name if sheet.characters else "them all"
+        writer = Sequel(chain, {"hero": hero}, before, sheet.lead)
         tale = await tell(box, writer, {"wish": wish}, runtime)
         if not tale.released:
             return words_of(tale)
@@ -67,15 +78,15 @@ class Sequel(Runnable[Mapping[str, Any], str]):
 
     Args:
         chain: Who writes.
+        values: Those of its template.
         before: What came before, and who is in it.
         lead: The sentence that the new part begins with.
     """
 
     continues = True
 
-    def __init__(self, chain: StoryChain, before: str, lead: str) -> None:
-        self._chain, self._before, self._lead = chain, before, lead
-        self._values = {name: variable.example for name, variable in chain.template.variables.items()}
+    def __init__(self, chain: StoryChain, values: Mapping[str, Any], before: str, lead: str) -> None:
+        self._chain, self._values, self._before, self._lead = chain, values, before, lead
 
     def invoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> str:
         """The next part."""

@@ -79,7 +79,7 @@ class TellStory(TaleTool):
         wanted = {"character": character, "setting": setting}
         template, values = box.opening, {n: v.example for n, v in box.opening.variables.items()}
         values |= {name: value for name, value in wanted.items() if value.strip() and name in values}
-        if box.follows_orders:
+        if box.takes_wishes:
             template, values = _REQUESTED, {"about": about}
         judge = box.judge
         writer = StoryChain(box.model, template, policy=judge.policy, band=judge.band, seed=box.seed)

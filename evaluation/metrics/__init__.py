@@ -31,6 +31,7 @@ METRICS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "words": ("length.Length", {"of": "words"}),
     "reading_grade": ("reading_grade.ReadingGrade", {}),
     "relevance": ("relevance.Relevance", {}),
+    "mentions": ("mentions.Mentions", {}),
     "judge_pass_rate": ("judged.JudgePassRate", {}),
     "category_rate": ("judged.CategoryRate", {}),
     "refusal_rate": ("guarded.RefusalRate", {}),

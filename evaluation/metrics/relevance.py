@@ -13,7 +13,7 @@ from taleward.moderation.inputs import about
 
 
 class Relevance(Mean):
-    """Mean cosine similarity of output and inputs, -1..1; `BestOf` ranks drafts by the same.
+    """Mean cosine similarity of output and inputs, -1..1.
 
     Inputs are the values that are text. A blank output, or inputs without text, have no value.
 

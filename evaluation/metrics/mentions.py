@@ -1,0 +1,27 @@
+"""How much of what was asked for the outputs speak of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.sample import Sample
+from taleward.moderation.mentions import share_mentioned
+
+
+class Mentions(Mean):
+    """Mean share of the inputs' texts that the output speaks of, 0..1; see `taleward.moderation.mentions`.
+
+    A blank output speaks of nothing; inputs without text have no value.
+    """
+
+    name = "mentions"
+    unit = "share"
+    higher_is_better = True
+    needs = ("output", "inputs")
+
+    def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
+        """The share of each output."""
+        found = (share_mentioned(sample.inputs, sample.text) for sample in samples)
+        return [math.nan if share is None else share for share in found]
