@@ -142,13 +142,19 @@ def judge(
 
 
 @app.command()
-def models() -> None:
+def models(
+    spec: Annotated[str | None, typer.Argument(help="Show the card of this model: one that lies here.")] = None,
+) -> None:
     """List the models that can be used here, and what the others lack."""
     from taleward.backends.discovery import devices, discover
-    from taleward.cli.models import judges
-    from taleward.cli.show import show_models
+    from taleward.cli.models import card, judges
+    from taleward.cli.show import show_card, show_models
 
-    show_models([*discover(), *judges()], devices())
+    found = [*discover(), *judges()]
+    if spec is None:
+        show_models(found, devices())
+    else:
+        show_card(card(spec, found))
 
 
 @app.command()

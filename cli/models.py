@@ -1,11 +1,14 @@
-"""The judges in the list of models: families of guard models, and judges without a model."""
+"""What the list of models has beside the backends' own: judges of every kind, and cards."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 from taleward.backends.discovery import Found
+from taleward.core.errors import UnknownName
 from taleward.moderation.judges import JUDGES
 
 _RULES = {"lexicon": "word list with normalisation", "personal-data": "patterns of names, addresses, numbers"}
@@ -15,6 +18,24 @@ _ELSEWHERE = frozenset({"embedded:judge"})
 def judges() -> tuple[Found, ...]:
     """What judges beside the chat models, and what it lacks."""
     return tuple(_found(name) for name in JUDGES if name not in _ELSEWHERE)
+
+
+def card(spec: str, found: Sequence[Found]) -> str:
+    """The card of a model that lies here, in Markdown.
+
+    Args:
+        spec: Its spec.
+        found: The models that are known here.
+
+    Raises:
+        UnknownName: There is no such model here, or it lies here without a card.
+    """
+    cards = {model.spec: Path(model.folder, "README.md") for model in found if model.folder}
+    there = {name: path for name, path in cards.items() if path.is_file()}
+    if spec not in there:
+        raise UnknownName("model with a card", spec, there)
+    text = there[spec].read_text(encoding="utf-8")
+    return text.split("\n---\n", 1)[-1] if text.startswith("---\n") else text
 
 
 def _found(name: str) -> Found:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
@@ -122,6 +123,11 @@ def show_models(found: Iterable[Found], devices: Iterable[str]) -> None:
             about.append(f"\n{row.folder}", style="dim")
         table.add_row(Text(row.spec), usable, about)
     _out.print(table, Text(f"devices: {', '.join(devices)}"))
+
+
+def show_card(text: str) -> None:
+    """A model's card."""
+    _out.print(Markdown(plain(text)))
 
 
 def _parameters(count: int | None) -> str:

@@ -163,3 +163,9 @@ def test_lists(place: Path) -> None:
     shown = taleward("templates", cwd=place).stdout
     assert "mysterious_object" in shown
     assert "embedded:storyteller" in taleward("models", cwd=place).stdout
+    card = taleward("models", "embedded:storyteller", cwd=place).stdout
+    assert "Built with Llama" in card
+    assert "base_model" not in card
+    unknown = taleward("models", "embedded:storyteler", cwd=place)
+    assert unknown.returncode == 2
+    assert "Did you mean 'embedded:storyteller'?" in " ".join(unknown.stderr.split())
