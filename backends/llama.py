@@ -173,7 +173,8 @@ class Llama(LlamaModel):
         # Text from people must never be read as a control token.
         self._tokenizer.encode_special_tokens = True
         self._start, self._end = (int(self._config[name]) for name in ("bos_token_id", "eos_token_id"))
-        self._marks = tuple(self._tokenizer.token_to_id(mark) for mark in (REQUEST, STORY))
+        known = self._tokenizer.get_vocab()
+        self._marks = known[REQUEST], known[STORY]
 
     @property
     def start(self) -> int:
