@@ -76,7 +76,7 @@ def evaluate(
     # Wrong files end here, before any model is loaded.
     wanted = load_gates(gates) if gate and (gates.exists() or baseline is None) else ()
     before = None if baseline is None else load_evaluation(baseline, place)
-    samples = load_dataset(data)
+    samples = load_dataset(data, uri=place)
     if outputs:
         missing = [s.id for s in samples if s.output is None]
         if missing:

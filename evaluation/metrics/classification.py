@@ -34,14 +34,14 @@ class ByClass(Metric):
     that is on one side alone has the figure 0.
 
     Args:
-        labels: The classes that count, for example `["fail"]`.
+        labels: The classes that count; by default `fail`, as judges predict it.
     """
 
     unit = "share"
     higher_is_better = True
     needs = ("label", "prediction")
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Sequence[str] = ("fail",)) -> None:
         self.labels = checked(labels, 1)
 
     @property
