@@ -56,7 +56,7 @@ class ByClass(Metric):
         label = np.array([[s.label == one for one in self.labels] for s in samples], bool).reshape(-1, len(self.labels))
         given = np.array([[s.prediction == one for one in self.labels] for s in samples], bool).reshape(label.shape)
         parts = np.stack([label & given, ~label & given, label & ~given], axis=-1)
-        return parts.reshape(len(samples), -1).astype(float)
+        return parts.reshape(len(samples), 3 * len(self.labels)).astype(float)
 
     def value(self, total: Floats) -> Floats:
         """The mean over the classes that occur."""
