@@ -79,6 +79,13 @@ def asking(
     return known, {"system": "outputs", "outputs": digest[:12]}
 
 
+def asked_sha256(system: System, rows: Sequence[Sample]) -> str:
+    """What tells a data set from others: SHA-256 of what a system is asked and held against, not of answers in it."""
+    asked = {"id", "inputs", "references", "label", "ratings", *(["output"] if isinstance(system, Judge) else [])}
+    told = json.dumps([row.model_dump(mode="json", include=asked) for row in rows], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
 def answered(row: Sample, answer: Any) -> Sample:
     """The sample with an answer.
 

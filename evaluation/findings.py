@@ -37,7 +37,8 @@ class Evaluation(Frozen):
     Attributes:
         name: Its name.
         params: What was evaluated.
-        data: SHA-256 of the data set in hexadecimal.
+        data: SHA-256 of what was asked, in hexadecimal: the samples without any answers. Evaluations of the same can be
+            compared.
         ids: The samples, in the data set's order.
         metrics: What was measured, by name.
         failed: Those for which the system raised, with what it said.

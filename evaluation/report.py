@@ -67,7 +67,7 @@ def report_page(found: Evaluation, plots: Mapping[str, Figure], remark: str = ""
         lines.append(table_html(("sample", "error"), list(found.failed.items())[:_SHOWN]))
     lines += [f'<p class="quiet">{escape(remark)}</p>' if remark else "", *map(image_html, plots.values())]
     lines.append("<h2>What was evaluated</h2>")
-    lines.append(table_html(("parameter", "value"), [*found.params.items(), ("data, SHA-256", found.data)]))
+    lines.append(table_html(("parameter", "value"), [*found.params.items(), ("samples, SHA-256", found.data)]))
     rows = found.rows()
     lines.append(f"<h2>Samples</h2><p class='quiet'>{min(_SHOWN, len(rows))} of {len(rows)}</p>")
     lines.append(table_html(tuple(rows[0]), (list(row.values()) for row in rows[:_SHOWN])))

@@ -14,7 +14,7 @@ from typing import Any
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.redact import redact
-from taleward.evaluation.answering import System, asking
+from taleward.evaluation.answering import System, asked_sha256, asking
 from taleward.evaluation.datasets import Dataset, load_dataset
 from taleward.evaluation.findings import Evaluation, Measured
 from taleward.evaluation.metrics import Metric, metrics_of
@@ -90,7 +90,8 @@ def evaluate(
         "params": {**about, **(params or {})},
         "metrics": {m.name: m.signature for m in measures},
         "dataset": data.name,
-        "data": data.sha256,
+        "data": asked_sha256(system, rows),
+        "dataset_sha256": data.sha256,
         "total": len(rows),
         "uri": place,
         "experiment": experiment,
