@@ -21,6 +21,7 @@ from taleward.backends.limits import Pace
 from taleward.backends.prices import given_price, price_of
 from taleward.backends.spec import ModelSpec
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
+from taleward.core.redact import redact
 
 _AT_ONCE = 8
 _OPENAI = "https://api.openai.com"
@@ -194,17 +195,24 @@ def _echoed(model: Any, text: str) -> TextScores:
             model=model.model_name, prompt=text, max_tokens=1, temperature=0, echo=True, logprobs=1
         )
     except openai.OpenAIError as error:
-        raise BackendError(f"{model.model_name} did not say how likely it finds a text: {error}") from error
+        raise BackendError(
+            f"{model.model_name} did not say how likely it finds a text: {redact(str(error))}"
+        ) from error
     told = answer.choices[0].logprobs
-    if told is None or not told.token_logprobs or not told.top_logprobs or not told.text_offset:
+    if told is None or not told.token_logprobs or not told.top_logprobs or not told.tokens:
         raise BackendError(
             f"{model.model_name}'s server gives no log-probabilities of a prompt.",
             hint="vLLM does: its /v1/completions takes echo and logprobs.",
         )
+    # The last ones were written behind the text. Offsets do not tell which: vLLM counts a token that begins a text in.
+    written = 1 if answer.usage is None else answer.usage.completion_tokens
+    read = slice(0, len(told.token_logprobs) - written)
     found = [
-        (chance, chance >= max((best or {}).values(), default=chance), offset)
-        for chance, best, offset in zip(told.token_logprobs, told.top_logprobs, told.text_offset, strict=True)
-        if chance is not None and offset < len(text)
+        (chance, chance >= max((best or {}).values(), default=chance))
+        for chance, best in zip(told.token_logprobs[read], told.top_logprobs[read], strict=True)
+        if chance is not None
     ]
-    characters = len(text) - found[0][2] if found else 0
-    return TextScores(np.array([f[0] for f in found], float), np.array([f[1] for f in found], bool), characters)
+    unscored = told.tokens[0] if told.token_logprobs[0] is None and text.startswith(told.tokens[0]) else ""
+    return TextScores(
+        np.array([f[0] for f in found], float), np.array([f[1] for f in found], bool), len(text) - len(unscored)
+    )

@@ -47,8 +47,8 @@ def evaluate(
     concurrency: Annotated[int, typer.Option(min=1, help="Samples at once.")] = 4,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a run that was killed.")] = False,
     gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 where a gate of the file does not hold.")] = False,
-    gates: Annotated[Path, typer.Option(help="The file with the gates.")] = Path("taleward.toml"),
-    baseline: Annotated[str | None, typer.Option(help="A run's id; a significant fall fails the gate.")] = None,
+    gates: Annotated[Path | None, typer.Option(help="The file with the gates, taleward.toml if none is named.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="A run's id; exit with 3 on a significant fall too.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the page to this file too.")] = None,
     deliver: Annotated[bool, typer.Option("--deliver", help="Only hand MLflow what it missed.")] = False,
     uri: Uri = None,
@@ -69,14 +69,16 @@ def evaluate(
     from taleward.cli.show import warn
     from taleward.cli.show_evaluation import show_evaluation, show_gates
     from taleward.evaluation.datasets import load_dataset
-    from taleward.evaluation.gates import check_gates, load_gates
+    from taleward.evaluation.gates import GATES_FILE, check_gates, load_gates
     from taleward.evaluation.run import evaluate as run
     from taleward.evaluation.run_store import load_evaluation
 
     # Wrong files end here, before any model is loaded.
-    wanted = load_gates(gates) if gate and (gates.exists() or baseline is None) else ()
+    named = gates or GATES_FILE
+    needed = gates is not None or (gate and baseline is None)
+    wanted = load_gates(named) if needed or (gate and named.exists()) else ()
     before = None if baseline is None else load_evaluation(baseline, place)
-    samples = load_dataset(data)
+    samples = load_dataset(data, uri=place)
     if outputs:
         missing = [s.id for s in samples if s.output is None]
         if missing:
@@ -100,7 +102,7 @@ def evaluate(
     show_evaluation(found)
     if report is not None:
         _write_report(found, report)
-    lines = check_gates(found, wanted, before) if gate else []
+    lines = check_gates(found, wanted, before) if gate or wanted or before else []
     show_gates(lines)
     if any(not line.passed for line in lines):
         raise typer.Exit(NOT_PASSED)

@@ -14,5 +14,5 @@ def read_text(file: str) -> str:
         return sys.stdin.buffer.read().decode("utf-8", "replace")
     path = Path(file)
     if not path.is_file():
-        raise UnknownName("text file", file, [], hint="Give the path of a text file, or - for standard input.")
+        raise UnknownName("text file", file, None, hint="Give the path of a text file, or - for standard input.")
     return path.read_text(encoding="utf-8", errors="replace")

@@ -50,8 +50,10 @@ def show_compared(found: Compared) -> None:
     _out.print(table)
     for name, row in found.metrics.items():
         for pair in row.pairs:
+            two = f"  {name}: {plain(pair.first)} minus {plain(pair.second)}"
+            if pair.test.p is None:
+                _out.print(Text(f"{two}: no value"))
+                continue
             gap = f"{number(pair.test.difference)} [{number(pair.test.low)}, {number(pair.test.high)}]"
             said = "significant" if pair.significant else "no difference"
-            _out.print(
-                Text(f"  {name}: {plain(pair.first)} minus {plain(pair.second)} {gap}, p = {pair.test.p:.2g}, {said}")
-            )
+            _out.print(Text(f"{two} {gap}, p = {pair.test.p:.2g}, {said}"))

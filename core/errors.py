@@ -56,16 +56,16 @@ class UnknownName(ConfigurationError):
     Args:
         kind: What the name should have named, for example `"policy"`.
         name: The name that came.
-        known: The names that are taken.
+        known: The names that are taken; `None` where they cannot be listed.
         hint: The next step, where there is one beside picking a known name.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str | None = None) -> None:
-        names = sorted(known)
+    def __init__(self, kind: str, name: str, known: Iterable[str] | None, *, hint: str | None = None) -> None:
+        names = sorted(known or ())
         close = difflib.get_close_matches(name, names, n=1)
         guess = f" Did you mean {close[0]!r}?" if close else ""
-        listed = ", ".join(repr(n) for n in names) or "none"
-        super().__init__(f"unknown {kind} {name!r}.{guess} Known: {listed}.", hint=hint)
+        listed = "" if known is None else f" Known: {', '.join(repr(n) for n in names) or 'none'}."
+        super().__init__(f"unknown {kind} {name!r}.{guess}{listed}", hint=hint)
 
 
 class MissingExtra(ConfigurationError):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_HEAD = ("metric", "better", "worse", "difference", "interval", "p", "significant")
+_HEAD = ("metric", "first", "second", "first minus second", "interval", "p", "significant")
 
 
 class Pair(Frozen):
@@ -31,7 +31,8 @@ class Pair(Frozen):
     Attributes:
         first: The one with the better value; the higher one where neither way is better.
         second: The other one.
-        test: The first minus the second; its `p` is corrected for the number of pairs (Holm 1979).
+        test: The first minus the second; its `p` is corrected for the number of pairs (Holm 1979). `None` where one of
+            them has no value.
         significant: Whether that is below the level.
     """
 
@@ -61,6 +62,8 @@ class MetricComparison(Frozen):
         """The winner, or why there is none."""
         if self.winner:
             return self.winner
+        if all(p.test.difference is None for p in self.pairs):
+            return "no value"
         if next(iter(self.scores.values())).higher_is_better is None:
             return "differs" if any(p.significant for p in self.pairs) else "no difference"
         return "no clear winner" if any(p.significant for p in self.pairs) else "no difference"
@@ -101,7 +104,7 @@ class Compared(Frozen):
         return pd.DataFrame(rows)
 
     def pairs(self) -> pd.DataFrame:
-        """A row for each metric and two evaluations: difference, interval, corrected p-value."""
+        """A row for each metric and two evaluations, see `Pair`: difference, interval, corrected p-value."""
         import pandas as pd
 
         return pd.DataFrame([dict(zip(_HEAD, row, strict=True)) for row in self._pairs()])
@@ -123,7 +126,8 @@ class Compared(Frozen):
         return page_html(
             " / ".join(self.names),
             f"{body}{table_html(head, rows)}{image_html(self.plot())}<h2>Pair by pair</h2>"
-            f"<p>Paired bootstrap on the same samples; p-values corrected for the number of pairs (Holm).</p>{pairs}",
+            "<p>Paired bootstrap on the same samples. The first one has the better value; the higher one where neither "
+            f"way is better. P-values corrected for the number of pairs (Holm).</p>{pairs}",
         )
 
     def _repr_html_(self) -> str:
@@ -136,9 +140,9 @@ class Compared(Frozen):
                 p.first,
                 p.second,
                 p.test.difference,
-                f"[{number(p.test.low)}, {number(p.test.high)}]",
+                "" if p.test.difference is None else f"[{number(p.test.low)}, {number(p.test.high)}]",
                 p.test.p,
-                "yes" if p.significant else "no difference",
+                "yes" if p.significant else "no value" if p.test.difference is None else "no difference",
             )
             for name, comparison in self.metrics.items()
             for p in comparison.pairs
@@ -203,6 +207,8 @@ def against(
     Raises:
         ConfigurationError: The metric was measured with other settings, or on another data set.
     """
+    import numpy as np
+
     signatures = {_settings(e.scores[name]) for e in (first, second)}
     if len(signatures) > 1:
         raise ConfigurationError(f"{name!r} was measured in two ways and cannot be compared: {sorted(signatures)}")
@@ -212,8 +218,10 @@ def against(
         raise ConfigurationError(f"{first.name!r} and {second.name!r} are not of the same data set.")
     by = metric or (known_metric(name) if name in METRICS else None)
     if by is not None and by.signature in signatures:
-        rows = (first.statistics(name, ids), second.statistics(name, ids))
-        return paired_test(by, *rows, resamples=resamples, seed=seed)
+        a, b = first.statistics(name, ids), second.statistics(name, ids)
+        if a.shape != b.shape:  # in one of them no sample has a value
+            a, b = np.full(a.shape, np.nan), np.full(a.shape, np.nan)
+        return paired_test(by, a, b, resamples=resamples, seed=seed)
     means = (first.means(name, ids), second.means(name, ids))
     return paired_test(_SampleMean(name), *means, resamples=resamples, seed=seed)
 
@@ -254,12 +262,17 @@ def _compared(
 def _corrected(tests: dict[tuple[str, str], PairedTest], level: float) -> list[Pair]:
     """P-values raised so that one false alarm among all pairs stays below the level (Holm 1979)."""
     raised, highest = {}, 0.0
-    plain = {pair: 1.0 if test.p is None else test.p for pair, test in tests.items()}
+    plain = {pair: test.p for pair, test in tests.items() if test.p is not None}
     for rank, (pair, p) in enumerate(sorted(plain.items(), key=lambda item: item[1])):
-        highest = max(highest, min(1.0, p * (len(tests) - rank)))
+        highest = max(highest, min(1.0, p * (len(plain) - rank)))
         raised[pair] = highest
     return [
-        Pair(first=a, second=b, test=test.model_copy(update={"p": raised[a, b]}), significant=raised[a, b] < level)
+        Pair(
+            first=a,
+            second=b,
+            test=test.model_copy(update={"p": raised.get((a, b))}),
+            significant=raised.get((a, b), 1.0) < level,
+        )
         for (a, b), test in tests.items()
     ]
 

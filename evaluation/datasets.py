@@ -14,6 +14,7 @@ from taleward.core.errors import ConfigurationError, InvalidFile, MissingExtra, 
 from taleward.core.files import guess
 from taleward.core.records import TEXT_KINDS, content_of, kind_of, lines, records, with_problems
 from taleward.evaluation.examples import example_path, passage_record
+from taleward.evaluation.recorder import quiet
 from taleward.evaluation.sample import Sample, as_samples
 
 EXAMPLES = ("stories", "passages")
@@ -61,6 +62,7 @@ def load_dataset(
     *,
     columns: Mapping[str, str | Sequence[str]] | None = None,
     band: str = "6-8",
+    uri: str | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -75,6 +77,8 @@ def load_dataset(
         columns: Fields of `Sample` to the columns that they are read from, several for `inputs` and `references`;
             columns that are not named are left out.
         band: The age band whose labels the shipped `passages` get.
+        uri: The MLflow tracking URI where `mlflow:NAME` is; by default MLflow's own, as `mlflow.set_tracking_uri` or
+            `MLFLOW_TRACKING_URI` says.
 
     Raises:
         InvalidFile: The file cannot be read, has no rows, or rows that are wrong; each with its line.
@@ -86,7 +90,7 @@ def load_dataset(
     if isinstance(source, str) and source in EXAMPLES:
         return _example(source, band)
     if isinstance(source, str) and source.startswith(_MLFLOW):
-        return _mlflow_named(source.removeprefix(_MLFLOW), columns)
+        return _mlflow_named(source.removeprefix(_MLFLOW), columns, uri)
     if isinstance(source, (str, Path)):
         return _file(Path(source), columns)
     if _comes_from(source, "mlflow"):
@@ -156,17 +160,30 @@ def _rows(name: str, rows: Sequence[Any], columns: Mapping[str, str | Sequence[s
     return Dataset(name, hashlib.sha256(told.encode()).hexdigest(), samples)
 
 
-def _mlflow_named(name: str, columns: Mapping[str, str | Sequence[str]] | None) -> Dataset:
+def _mlflow_named(name: str, columns: Mapping[str, str | Sequence[str]] | None, uri: str | None) -> Dataset:
     try:
+        import mlflow
         from mlflow.exceptions import MlflowException
-        from mlflow.genai.datasets import get_dataset
     except ImportError as error:
         raise MissingExtra("a data set in MLflow", "mlflow") from error
+    place = uri or mlflow.get_tracking_uri()
     try:
-        found = get_dataset(name=name)
+        with quiet():
+            client = mlflow.MlflowClient(tracking_uri=place)
+            found = client.search_datasets(
+                filter_string=f"name = '{name.replace(chr(39), chr(39) * 2)}'", max_results=2
+            )
+            if len(found) == 1:
+                # An EvaluationDataset reads its records from MLflow's own store, whichever it came from.
+                found[0]._records, _ = client._tracking_client.store._load_dataset_records(found[0].dataset_id)
     except MlflowException as error:
         raise ConfigurationError(f"the data set {name!r} cannot be read from MLflow: {error}") from error
-    return _mlflow(found, columns)
+    if len(found) != 1:
+        raise ConfigurationError(
+            f"there {'are several data sets' if found else 'is no data set'} called {name!r} in MLflow at {place}.",
+            hint="Say where it is with uri=... (in the terminal --uri), or give the data set itself.",
+        )
+    return _mlflow(found[0], columns)
 
 
 def _mlflow(source: Any, columns: Mapping[str, str | Sequence[str]] | None) -> Dataset:

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.load import dumps
+from langchain_core.prompts import BasePromptTemplate
 from langchain_core.runnables import RunnableSequence
 
+from taleward.chains.classify import LabelChain
 from taleward.chains.story import StoryChain
+from taleward.chains.summarize import Summarizer
+from taleward.chains.task import LabelTask, SummaryTask
+from taleward.moderation.best import BestOf
 from taleward.moderation.guard import Guard
 from taleward.moderation.judges.base import Judge
+
+_SETTINGS = (
+    "precision",
+    "temperature",
+    "top_p",
+    "top_k",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "max_tokens",
+    "reasoning_effort",
+)
 
 
 def described(system: Any) -> dict[str, str]:
@@ -20,23 +38,32 @@ def described(system: Any) -> dict[str, str]:
 def _parts(system: Any) -> dict[str, str]:
     match system:
         case Guard():
+            ranked = {"good_enough", "weights"} if isinstance(system, BestOf) else set()
+            more = {name: str(getattr(system, name)) for name in sorted(ranked)}
             judge = {f"judge.{name}": value for name, value in _parts(system.judge).items()}
             writer = {f"writer.{name}": value for name, value in described(system.writer).items()}
-            return {"attempts": str(system.attempts), "seconds": str(system.seconds), **writer, **judge}
+            return {"attempts": str(system.attempts), "seconds": str(system.seconds), **more, **writer, **judge}
         case Judge():
             fitted = {} if system.calibration is None else {"calibration": system.calibration.signature}
             return {"spec": system.spec, "policy": system.policy.id, "band": system.band, **fitted}
         case StoryChain():
             prompt = system.template.prompt
             return {
-                "model": _model(system.model),
+                **_model(system.model),
                 "template": f"{prompt.name}@{prompt.version}",
+                "template_sha256": _digest(system.template.text),
                 "policy": system.policy.id,
                 "band": system.band,
                 "seed": str(system.seed),
             }
+        case LabelChain():
+            return {"spec": system.spec, "task": _task(system.task), "threshold": str(system.threshold)}
+        case Summarizer():
+            return {"spec": system.spec, "task": _task(system.task), "sentences": str(system.sentences)}
         case BaseChatModel():
-            return {"model": _model(system)}
+            return _model(system)
+        case BasePromptTemplate():
+            return {"prompt_sha256": _digest(dumps(system))}
         case RunnableSequence():
             return {
                 f"step{n}.{name}": value
@@ -46,6 +73,17 @@ def _parts(system: Any) -> dict[str, str]:
     return {}
 
 
-def _model(model: BaseChatModel) -> str:
+def _model(model: BaseChatModel) -> dict[str, str]:
+    """The model, and the settings that somebody gave it."""
     found = model._get_ls_params()
-    return ":".join(str(part) for part in (found.get("ls_provider"), found.get("ls_model_name")) if part)
+    name = ":".join(str(part) for part in (found.get("ls_provider"), found.get("ls_model_name")) if part)
+    given = {setting: getattr(model, setting, None) for setting in _SETTINGS}
+    return {"model": name, **{k: str(v) for k, v in given.items() if isinstance(v, (str, int, float))}}
+
+
+def _task(task: LabelTask | SummaryTask) -> str:
+    return f"{task.prompt.name}@{task.prompt.version}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -237,7 +237,7 @@ class FeedbackStore:
         info = next((trace.info for trace in found), None)
         if info is None:
             raise UnknownName(
-                "tale", tale_id, [], hint=f"Only recorded tales take feedback; this looked in {self.uri}."
+                "tale", tale_id, None, hint=f"Only recorded tales take feedback; this looked in {self.uri}."
             )
         return info
 

@@ -37,7 +37,8 @@ class Evaluation(Frozen):
     Attributes:
         name: Its name.
         params: What was evaluated.
-        data: SHA-256 of the data set in hexadecimal.
+        data: SHA-256 of what was asked, in hexadecimal: the samples without any answers. Evaluations of the same can be
+            compared.
         ids: The samples, in the data set's order.
         metrics: What was measured, by name.
         failed: Those for which the system raised, with what it said.
@@ -72,7 +73,7 @@ class Evaluation(Frozen):
         return table_html(head, (score_cells(score) for score in self.scores.values()))
 
     def statistics(self, metric: str, ids: tuple[str, ...]) -> npt.NDArray[np.float64]:
-        """A metric's rows of those samples; NaN where a sample has none.
+        """A metric's rows of those samples; NaN where a sample has none, of width 1 where no sample has any.
 
         Raises:
             UnknownName: It was not measured here.
@@ -82,7 +83,7 @@ class Evaluation(Frozen):
         if metric not in self.metrics:
             raise UnknownName(f"metric of evaluation {self.name!r}", metric, self.metrics)
         rows = dict(zip(self.ids, self.metrics[metric].statistics, strict=True))
-        width = max(len(row) for row in rows.values())
+        width = max(1, *(len(row) for row in rows.values()))
         return np.array([rows[i] or [np.nan] * width for i in ids], float)
 
     def means(self, metric: str, ids: tuple[str, ...]) -> npt.NDArray[np.float64]:
@@ -103,6 +104,9 @@ class Evaluation(Frozen):
         rows = []
         for n, sample in enumerate(self.samples):
             row: dict[str, Any] = {"id": sample.id, "inputs": dict(sample.inputs), "output": sample.output}
+            for name in ("label", "prediction"):
+                if any(getattr(s, name) is not None for s in self.samples):
+                    row[name] = getattr(sample, name)
             if self.failed:
                 row["error"] = sample.error
             if sample.tale is not None:

@@ -122,7 +122,9 @@ def check_gates(
             continue
         test = against(name, found, baseline, own.get(name))
         if test.difference is None or test.p is None:
-            lines.append(GateLine(metric=name, passed=False, said=f"has no value in it or in {baseline.name}"))
+            before, now = baseline.scores[name].value, score.value
+            said = f"{number(before)} in {baseline.name}, now {number(now)}: no sample has a value in both"
+            lines.append(GateLine(metric=name, passed=before is None or now is not None, said=said))
             continue
         worse = test.difference < 0 if score.higher_is_better else test.difference > 0
         fell = worse and test.p < level

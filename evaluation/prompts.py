@@ -71,7 +71,11 @@ def registered_template(name: str, *, uri: str | None = None) -> Template:
             kept = client.load_prompt(address)
     except Exception as error:
         said = redact(str(error)).splitlines()[0]
-        raise UnknownName("registered template", name, [], hint=f"Register it first. MLflow says: {said}") from error
+        with quiet():
+            there = [prompt.name for prompt in client.search_prompts()]
+        raise UnknownName(
+            "registered template", name, there, hint=f"Register it first, with register_template. MLflow says: {said}"
+        ) from error
     if not isinstance(kept.template, str):
         raise ConfigurationError(f"prompt {name!r} is a chat, not a text; a template is a text.")
     used = dict.fromkeys(_THEIRS.findall(kept.template))

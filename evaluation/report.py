@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 _SHOWN = 50
 _LONG = 400
+_WIDE = 40
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0; width: 100% }
+div.table { overflow-x: auto; margin: 1em 0 } table { border-collapse: collapse; width: 100% }
 th, td { border-bottom: 1px solid #ddd; padding: .35em .6em; text-align: left; vertical-align: top }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-td.text { white-space: pre-wrap; overflow-wrap: anywhere; max-width: 24em }
+th { white-space: nowrap } th.number, td.number { text-align: right }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap } td.text { white-space: pre-wrap }
+td.long { overflow-wrap: anywhere; min-width: 20em }
 img { max-width: 100% } small, .quiet { color: #666 } .good { color: #1b7f3b } .bad { color: #b3261e }
 """
 
@@ -65,7 +67,7 @@ def report_page(found: Evaluation, plots: Mapping[str, Figure], remark: str = ""
         lines.append(table_html(("sample", "error"), list(found.failed.items())[:_SHOWN]))
     lines += [f'<p class="quiet">{escape(remark)}</p>' if remark else "", *map(image_html, plots.values())]
     lines.append("<h2>What was evaluated</h2>")
-    lines.append(table_html(("parameter", "value"), [*found.params.items(), ("data, SHA-256", found.data)]))
+    lines.append(table_html(("parameter", "value"), [*found.params.items(), ("samples, SHA-256", found.data)]))
     rows = found.rows()
     lines.append(f"<h2>Samples</h2><p class='quiet'>{min(_SHOWN, len(rows))} of {len(rows)}</p>")
     lines.append(table_html(tuple(rows[0]), (list(row.values()) for row in rows[:_SHOWN])))
@@ -85,9 +87,13 @@ def page_html(title: str, body: str) -> str:
 
 def table_html(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """A table; whatever is in a cell is text."""
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    cells = [list(row) for row in rows]
+    top = ""
+    for at, name in enumerate(head):
+        numbers = any(_is_number(row[at]) for row in cells)
+        top += f"<th{' class=number' if numbers else ''}>{escape(name)}</th>"
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in cells)
+    return f'<div class="table"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def image_html(figure: Figure) -> str:
@@ -115,10 +121,22 @@ def score_cells(score: Score) -> tuple[Any, ...]:
     return (score.metric, score.value, interval_of(score), score.unit, n)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _cell(value: Any) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if _is_number(value):
         return f'<td class="number">{number(value)}</td>'
-    text = (
-        value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
-    )
-    return f'<td class="text">{escape(text if len(text) <= _LONG else f"{text[:_LONG]}...")}</td>'
+    text = _said(value)
+    kind = "text long" if len(text) > _WIDE else "text"
+    return f'<td class="{kind}">{escape(text if len(text) <= _LONG else f"{text[:_LONG]}...")}</td>'
+
+
+def _said(value: Any) -> str:
+    """A value for people; a mapping has a line for each of its members."""
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}: {_said(held)}" for name, held in value.items())
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False, default=str)

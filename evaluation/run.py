@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,26 +12,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable, RunnableLambda
-
 from taleward.core.errors import ConfigurationError
 from taleward.core.redact import redact
-from taleward.core.tale import Tale
-from taleward.core.verdict import Verdict
+from taleward.evaluation.answering import System, asked_sha256, asking
 from taleward.evaluation.datasets import Dataset, load_dataset
-from taleward.evaluation.described import described
 from taleward.evaluation.findings import Evaluation, Measured
 from taleward.evaluation.metrics import Metric, metrics_of
+from taleward.evaluation.metrics.base import OF_THE_DATA
 from taleward.evaluation.recorder import DEFAULT_EXPERIMENT, store_uri
 from taleward.evaluation.report import write_files
 from taleward.evaluation.run_store import check_mlflow, deliver, deliver_spooled
 from taleward.evaluation.sample import Sample
 from taleward.evaluation.spool import DEFAULT_SPOOL, Journal, locked, open_journal
-from taleward.moderation.judges.base import Judge
-
-System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[str]
-"""What can be evaluated: a Runnable or a function from inputs to an output, or the outputs themselves."""
 
 
 def evaluate(
@@ -44,6 +33,7 @@ def evaluate(
     *,
     name: str | None = None,
     params: Mapping[str, str] | None = None,
+    input_key: str | None = None,
     concurrency: int = 8,
     resume: bool = True,
     resamples: int = 500,
@@ -59,13 +49,16 @@ def evaluate(
     the call returns all the same, and `taleward eval --deliver` or the next evaluation delivers.
 
     Args:
-        system: A Runnable or a function from a sample's inputs to an output, or a list of outputs.
-        dataset: What `load_dataset` takes: a file, rows, samples, an MLflow data set. A judge gets the samples'
-            outputs to judge, any other system their inputs.
+        system: A Runnable or a function from a sample's inputs to an answer, or a list of answers. An answer is a text,
+            a message, a tale, a verdict, a classification or a summary.
+        dataset: What `load_dataset` takes: a file, rows, samples, an MLflow data set; `mlflow:NAME` is looked for in
+            the store that the run goes to. A judge gets the samples' outputs to judge, any other system their inputs.
         metrics: What to measure: metrics, or names of Taleward's own.
         name: Of the run; by default what kind of system it is.
         params: More parameters of the run. With the system's own they tell one evaluation from another: a system that
             is not of ours has to be told from others here, or by the name.
+        input_key: The input that the system is given alone, where it takes a text and not a mapping. Classifiers,
+            summarizers and language models get the only one if there is one.
         concurrency: Samples at once.
         resume: Whether to go on with a killed evaluation of the same system, samples and metrics, or to begin again.
         resamples: Bootstrap resamples behind the intervals.
@@ -76,24 +69,31 @@ def evaluate(
         spool: Where evaluations are kept until MLflow has them.
 
     Raises:
-        ConfigurationError: There is no sample or no metric, a name is there twice, a sample lacks what a metric needs,
-            or every sample failed.
+        ConfigurationError: There is no sample or no metric, a name is there twice, a sample lacks what a metric needs
+            (what the data has to bring is looked at before anything is run, the rest once the first answer is there),
+            a number is out of its range, or every sample failed.
         MissingExtra: MLflow is not installed.
     """
     check_mlflow()
-    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+    if concurrency < 1 or resamples < 0:
+        raise ConfigurationError(f"concurrency is 1 or more, resamples 0 or more; got {concurrency} and {resamples}.")
+    place = uri or store_uri()
+    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset, uri=place)
     rows, measures = data.samples, metrics_of(metrics)
     if not rows:
         raise ConfigurationError("an evaluation needs at least one sample; the data set has none.")
-    ask, about = _asked(system, rows)
+    for metric in measures:
+        metric.check(rows, OF_THE_DATA)
+    ask, about = asking(system, rows, input_key)
     plan: dict[str, Any] = {
         "name": name or about["system"],
         "params": {**about, **(params or {})},
         "metrics": {m.name: m.signature for m in measures},
         "dataset": data.name,
-        "data": data.sha256,
+        "data": asked_sha256(system, rows),
+        "dataset_sha256": data.sha256,
         "total": len(rows),
-        "uri": uri or store_uri(),
+        "uri": place,
         "experiment": experiment,
         "resamples": resamples,
         "seed": seed,
@@ -104,7 +104,7 @@ def evaluate(
         if journal.finished:
             found = Evaluation.model_validate(journal.result)
         else:
-            done, failed = _run(ask, rows, journal, concurrency, progress)
+            done, failed = _run(ask, rows, journal, measures, concurrency, progress)
             finished = [done.get(r.id) or r.model_copy(update={"error": failed[r.id]}) for r in rows]
             found = _measured(plan, finished, failed, measures, journal)
             write_files(found, journal.files)
@@ -115,57 +115,56 @@ def evaluate(
     return found
 
 
-def _asked(system: System, rows: Sequence[Sample]) -> tuple[Callable[[Sample], Awaitable[Any]], dict[str, str]]:
-    """How a sample is answered, and what by."""
-    if isinstance(system, Judge):
-        return (lambda sample: system.ainvoke(sample.text)), described(system)
-    if isinstance(system, Runnable) or callable(system):
-        runnable: Runnable[Any, Any] = system if isinstance(system, Runnable) else RunnableLambda(system)
-        return (lambda sample: runnable.ainvoke(dict(sample.inputs))), described(system)
-    if len(system) != len(rows):
-        raise ConfigurationError(f"there are {len(system)} outputs for {len(rows)} samples; give one for each.")
-    outputs = {row.id: output for row, output in zip(rows, system, strict=True)}
-    digest = hashlib.sha256(json.dumps(list(system)).encode()).hexdigest()
-
-    async def given(sample: Sample) -> str:
-        return outputs[sample.id]
-
-    return given, {"system": "outputs", "outputs": digest[:12]}
-
-
 def _run(
-    ask: Callable[[Sample], Awaitable[Any]],
+    ask: Callable[[Sample], Awaitable[Sample]],
     rows: Sequence[Sample],
     journal: Journal,
+    metrics: Sequence[Metric],
     concurrency: int,
     progress: bool,
 ) -> tuple[dict[str, Sample], dict[str, str]]:
     """All samples that are finished now or were before, and those that failed."""
     done = journal.samples(Sample.model_validate)
     failed: dict[str, str] = {}
+    lacking: list[ConfigurationError] = []
     todo = iter([row for row in rows if row.id not in done])
 
     async def work(keep: Callable[[str], None], step: Callable[[], None]) -> None:
         for row in todo:
+            if lacking:
+                return
             try:
-                made = await _answered(ask, row)
+                made = await ask(row)
             except Exception as error:  # noqa: BLE001  told as failed; the others go on
                 failed[row.id] = redact(f"{type(error).__name__}: {error}")
             else:
                 keep(made.model_dump_json())
+                if not done:  # told by the first answer, not when all of them are paid for
+                    lacking.extend(_lacking(made, metrics))
                 done[row.id] = made
             step()
 
     async def all_of_them() -> None:
         with _bar(progress, len(rows), len(done)) as step, journal.appending() as keep:
             async with asyncio.TaskGroup() as group:
-                for _ in range(max(1, concurrency)):
+                for _ in range(concurrency):
                     group.create_task(work(keep, step))
 
     _run_async(all_of_them)
+    if lacking:
+        raise lacking[0]
     if not done:
         raise ConfigurationError(f"all {len(failed)} samples failed; the first: {next(iter(failed.values()))}")
     return done, failed
+
+
+def _lacking(sample: Sample, metrics: Iterable[Metric]) -> Iterator[ConfigurationError]:
+    """What a metric needs and such an answer does not bring."""
+    for metric in metrics:
+        try:
+            metric.check([sample], metric.needs)
+        except ConfigurationError as error:
+            yield error
 
 
 def _run_async(work: Callable[[], Awaitable[None]]) -> None:
@@ -180,27 +179,6 @@ def _run_async(work: Callable[[], Awaitable[None]]) -> None:
         # In a notebook a loop is running already, and cannot be entered twice.
         with ThreadPoolExecutor(1) as beside:
             beside.submit(asyncio.run, entered()).result()
-
-
-async def _answered(ask: Callable[[Sample], Awaitable[Any]], row: Sample) -> Sample:
-    begun = time.perf_counter()
-    output = await ask(row)
-    latency = time.perf_counter() - begun
-    match output:
-        case Tale():
-            return row.with_tale(output)
-        case Verdict():
-            return row.model_copy(update={"verdict": output, "latency_s": latency, "cost_usd": output.cost_usd})
-        case BaseMessage():
-            return row.model_copy(update={"output": output.text, "latency_s": latency, "tokens": _tokens(output)})
-        case str():
-            return row.model_copy(update={"output": output, "latency_s": latency})
-    raise ConfigurationError(f"the system gave a {type(output).__name__}; taken: text, a message, a Tale, a Verdict.")
-
-
-def _tokens(message: BaseMessage) -> int | None:
-    usage = getattr(message, "usage_metadata", None)
-    return None if usage is None else usage["output_tokens"]
 
 
 def _measured(

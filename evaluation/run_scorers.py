@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from math import nan
 from typing import Any
 
 from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.core.frozen import FrozenDict
+from taleward.core.redact import redact
 from taleward.evaluation.metrics.base import Mean, Metric
 from taleward.evaluation.sample import Sample
 
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 8
 _WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "pass": 1.0, "fail": 0.0}
 
 
@@ -58,12 +64,31 @@ class ScorerMetric(Mean):
         return {"scorer": type(self._scorer).__name__, "mlflow": mlflow.__version__}
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """The value of each sample; NaN where the scorer gives none.
+        """The value of each sample; NaN where the scorer gives none or raises, which the log tells.
 
         Raises:
-            ConfigurationError: The scorer gave something that is no number, yes or no.
+            ConfigurationError: The scorer gave something that is no number, yes or no, or raised on every sample.
         """
-        return [self._value(sample) for sample in samples]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = list(pool.map(self._tried, samples))
+        raised = [(s.id, told) for s, told in zip(samples, found, strict=True) if isinstance(told, Exception)]
+        if raised:
+            sample, first = raised[0]
+            said = redact(
+                f"scorer {self.name!r} raised on {len(raised)} of {len(samples)} samples; on {sample!r}: {first}"
+            )
+            if len(raised) == len(samples):
+                raise ConfigurationError(said) from first
+            _log.warning("%s; they are left out", said)
+        return [nan if isinstance(told, Exception) else told for told in found]
+
+    def _tried(self, sample: Sample) -> float | Exception:
+        try:
+            return self._value(sample)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # noqa: BLE001  counted; a judge that one call failed still measures the others
+            return error
 
     def _value(self, sample: Sample) -> float:
         expected: dict[str, Any] = {"references": list(sample.references)} if sample.references else {}

@@ -29,11 +29,13 @@ FOUND = "evaluation.json"
 _TAG = "taleward.evaluation"
 _LONGEST = 500  # characters of a parameter
 _MOST = 100  # parameters in a request
+_SHOWN = 200  # characters of an error in the log; all of it is in `Evaluation.undelivered`
 # A server that is not there is known soon; MLflow would knock for minutes, but the spool can wait longer.
 _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -56,7 +58,12 @@ def deliver(journal: Journal, found: Evaluation) -> Evaluation:
             run_id = _write(journal, found)
     except Exception as error:  # noqa: BLE001  whatever a store raises; the journal keeps it all
         why = redact(f"{type(error).__name__}: {error}")
-        _log.warning("evaluation %r is kept in %s, MLflow has not got it: %s", found.name, journal.folder, why)
+        _log.warning(
+            "evaluation %r is kept in %s; once MLflow is there, type: taleward eval --deliver (%s)",
+            found.name,
+            journal.folder,
+            why.splitlines()[0][:_SHOWN],
+        )
         return found.model_copy(update={"undelivered": why})
     journal.remove()
     return found.model_copy(update={"run_id": run_id})
@@ -98,7 +105,7 @@ def load_evaluation(run_id: str, uri: str | None = None) -> Evaluation:
         try:
             file = client.download_artifacts(run_id, FOUND, folder)
         except Exception as error:
-            raise UnknownName("evaluation run", run_id, [], hint=redact(f"MLflow says: {error}")) from error
+            raise UnknownName("evaluation run", run_id, None, hint=redact(f"MLflow says: {error}")) from error
         return Evaluation.model_validate_json(Path(file).read_bytes()).model_copy(update={"run_id": run_id})
 
 
@@ -116,8 +123,13 @@ def _write(journal: Journal, found: Evaluation) -> str:
     else:
         tags = {_TAG: plan["id"], "taleward.kind": "evaluation"}
         run_id = str(client.create_run(where, begun, tags, plan["name"]).info.run_id)
-    params = {**plan["params"], "data": plan["data"][:12], "samples": str(len(found.ids)), "taleward": plan["taleward"]}
-    data = mlflow.entities.Dataset(plan["dataset"], plan["data"][:12], "taleward", plan["dataset"])
+    params = {
+        **plan["params"],
+        "data": plan["dataset_sha256"][:12],
+        "samples": str(len(found.ids)),
+        "taleward": plan["taleward"],
+    }
+    data = mlflow.entities.Dataset(plan["dataset"], plan["dataset_sha256"][:12], "taleward", plan["dataset"])
     client.log_inputs(run_id, [mlflow.entities.DatasetInput(data)])
     held = [Param(_named(name), value[:_LONGEST]) for name, value in params.items()]
     for at in range(0, len(held), _MOST):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Weights = Literal["none", "linear", "quadratic"]
 Level = Literal["nominal", "ordinal", "interval"]
 
+OF_JUDGES = ("pass", "fail")
+"""What a verdict says as a prediction."""
+
 
 class Kappa(Table):
     """Cohen's kappa (1960) of label and prediction: 1 is full agreement, 0 what chance would give.
@@ -24,7 +27,7 @@ class Kappa(Table):
     Undefined where both sides have one and the same class alone.
 
     Args:
-        labels: All classes, in their order.
+        labels: All classes, in their order; by default those that judges predict.
         weights: How far apart two classes are: `none` takes all differences alike, `linear` and `quadratic` go by
             their places in `labels` (Cohen 1968).
     """
@@ -32,7 +35,7 @@ class Kappa(Table):
     name = "kappa"
     higher_is_better = True
 
-    def __init__(self, labels: Sequence[str], weights: Weights = "none") -> None:
+    def __init__(self, labels: Sequence[str] = OF_JUDGES, weights: Weights = "none") -> None:
         super().__init__(checked(labels, 2))
         if weights not in get_args(Weights):
             raise ConfigurationError(f"weights is one of {', '.join(get_args(Weights))}; got {weights!r}.")
@@ -63,7 +66,7 @@ class Alpha(Metric):
     where all ratings are one and the same.
 
     Args:
-        labels: All ratings, in their order; numbers as text for `interval`.
+        labels: All ratings, in their order; by default those of judges. Numbers as text for `interval`.
         level: How far apart two ratings are: `nominal` takes all differences alike, `ordinal` goes by the ratings
             between them, `interval` by their numbers.
     """
@@ -72,7 +75,7 @@ class Alpha(Metric):
     higher_is_better = True
     needs = ("ratings",)
 
-    def __init__(self, labels: Sequence[str], level: Level = "nominal") -> None:
+    def __init__(self, labels: Sequence[str] = OF_JUDGES, level: Level = "nominal") -> None:
         self.labels = checked(labels, 2)
         if level not in get_args(Level):
             raise ConfigurationError(f"level is one of {', '.join(get_args(Level))}; got {level!r}.")

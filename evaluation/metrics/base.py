@@ -25,6 +25,9 @@ Where the system raised, or a guard released nothing, there is no output: such a
 read outputs, verdicts, predictions and seconds, and `Score.left_out` counts it.
 """
 
+OF_THE_DATA: tuple[Need, ...] = ("inputs", "reference", "label", "ratings")
+"""What no system brings: the data set has it, or nobody has."""
+
 _TOLD = 5
 
 
@@ -90,6 +93,8 @@ class Metric(ABC):
         """The value of one sample's statistics, shape (k,); `None` where it has none."""
         import numpy as np
 
+        if not np.isfinite(row).all():
+            return None
         value = float(self.value(row))
         return value if np.isfinite(value) else None
 
@@ -114,8 +119,26 @@ class Metric(ABC):
 
         if not samples:
             raise ConfigurationError(f"{self.name} needs at least one sample; got none.")
-        present = [all(not _silent(sample, need) for need in self.needs) for sample in samples]
-        for need in self.needs:
+        present = self.check(samples, self.needs)
+        found = self.statistics([s for s, there in zip(samples, present, strict=True) if there])
+        rows = np.full((len(samples), found.shape[1] if found.ndim == 2 else 1), np.nan)
+        if any(present):
+            rows[np.array(present)] = found
+        return rows
+
+    def check(self, samples: Sequence[Sample], needs: Sequence[Need]) -> list[bool]:
+        """For each sample whether it is measured; the others rightly lack something, see `Need`.
+
+        Args:
+            samples: The samples.
+            needs: Which of the metric's needs are looked at.
+
+        Raises:
+            ConfigurationError: Some lack what the metric needs; the message names them.
+        """
+        looked = [need for need in self.needs if need in needs]
+        present = [all(not _silent(sample, need) for need in looked) for sample in samples]
+        for need in looked:
             lacking = [s.id for s, there in zip(samples, present, strict=True) if there and not _has(s, need)]
             if lacking:
                 more = f" and {len(lacking) - _TOLD} more" if len(lacking) > _TOLD else ""
@@ -124,11 +147,7 @@ class Metric(ABC):
                     f"{', '.join(repr(i) for i in lacking[:_TOLD])}{more}.",
                     hint="Give it to these samples, leave them out, or leave this metric out.",
                 )
-        found = self.statistics([s for s, there in zip(samples, present, strict=True) if there])
-        rows = np.full((len(samples), found.shape[1] if found.ndim == 2 else 1), np.nan)
-        if any(present):
-            rows[np.array(present)] = found
-        return rows
+        return present
 
     def score(
         self, samples: Sequence[Sample], *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
@@ -187,7 +206,8 @@ def _silent(sample: Sample, need: Need) -> bool:
     """Whether a sample rightly lacks something: the system raised, or a guard released nothing."""
     if need in ("inputs", "reference", "label", "tale", "ratings"):
         return need == "tale" and sample.tale is None and sample.error is not None
-    refused = need in ("output", "verdict") and sample.tale is not None and not sample.tale.released
+    held_back = sample.output is None and (sample.tale is not None or sample.verdict is not None)
+    refused = need in ("output", "verdict") and held_back
     return not _has(sample, need) and (sample.error is not None or refused)
 
 

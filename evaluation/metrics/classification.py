@@ -34,14 +34,14 @@ class ByClass(Metric):
     that is on one side alone has the figure 0.
 
     Args:
-        labels: The classes that count, for example `["fail"]`.
+        labels: The classes that count; by default `fail`, as judges predict it.
     """
 
     unit = "share"
     higher_is_better = True
     needs = ("label", "prediction")
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Sequence[str] = ("fail",)) -> None:
         self.labels = checked(labels, 1)
 
     @property
@@ -56,7 +56,7 @@ class ByClass(Metric):
         label = np.array([[s.label == one for one in self.labels] for s in samples], bool).reshape(-1, len(self.labels))
         given = np.array([[s.prediction == one for one in self.labels] for s in samples], bool).reshape(label.shape)
         parts = np.stack([label & given, ~label & given, label & ~given], axis=-1)
-        return parts.reshape(len(samples), -1).astype(float)
+        return parts.reshape(len(samples), 3 * len(self.labels)).astype(float)
 
     def value(self, total: Floats) -> Floats:
         """The mean over the classes that occur."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,24 @@ def test_gates_in_ci(in_tmp: Path) -> None:
     gates.write_text("[gates]\nwords = {at_leest = 15}\n")
     done = CliRunner().invoke(app, command)
     assert "taken: at_least, at_most, sure" in str(done.exception)
+
+
+def test_other_outputs_on_the_same_samples_fail_on_a_significant_fall_alone(in_tmp: Path) -> None:
+    lively = written(in_tmp / "lively.jsonl", *({"id": str(n), "output": "one two three four five"} for n in range(12)))
+    dull = written(in_tmp / "dull.jsonl", *({"id": str(n), "output": "a fox " * 5} for n in range(12)))
+
+    def ran(data: Path, *options: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["eval", str(data), "--outputs", "--metric", "repetition", *options])
+        return done.exit_code, " ".join(done.output.split()) + str(done.exception)
+
+    runs = [re.findall(r"recorded as run ([0-9a-f]{32})", ran(data)[1])[0] for data in (lively, dull)]
+    status, said = ran(dull, "--baseline", runs[0])
+    assert status == 3
+    assert "FAILS repetition: 0 in lively.jsonl, now 0.7143: significantly worse" in said
+    status, said = ran(lively, "--baseline", runs[1])
+    assert status == 0
+    assert "holds repetition" in said
+    assert "the gates file none.toml cannot be read" in ran(lively, "--baseline", runs[1], "--gates", "none.toml")[1]
 
 
 def test_a_guarded_writer_and_a_store_that_is_away(in_tmp: Path) -> None:

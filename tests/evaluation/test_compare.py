@@ -60,6 +60,25 @@ def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation],
     assert "long" in done.output.splitlines()[5]
 
 
+def test_what_no_sample_has_is_no_value_and_no_fall(uri: str, tmp_path: Path) -> None:
+    rows = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(4)]
+    dear = [{**row, "output": "x", "cost_usd": 0.5} for row in rows]
+    unpriced, other, priced = (
+        evaluate(["x"] * 4, data, ["cost", "words"], name=name, uri=uri, spool=tmp_path)
+        for name, data in (("unpriced", rows), ("other", rows), ("priced", dear))
+    )
+    found = compare([unpriced, other])
+    assert (found.metrics["cost"].said, found.metrics["cost"].pairs[0].test.p) == ("no value", None)
+    assert "no value" in found.html()
+    done = CliRunner().invoke(app, ["compare", str(unpriced.run_id), str(other.run_id), "--uri", uri])
+    assert "cost: unpriced minus other: no value" in done.output, done.output
+    assert [line.passed for line in check_gates(unpriced, (), other)] == [True]  # words have no better way
+    one_sided = priced.model_copy(update={"data": unpriced.data})
+    assert [line.passed for line in check_gates(one_sided, (), unpriced)] == [True]
+    [lost] = check_gates(unpriced, (), one_sided)
+    assert (lost.passed, lost.said) == (False, "0.5 in priced, now -: no sample has a value in both")
+
+
 def test_what_cannot_be_compared_is_refused(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
     elsewhere = evaluate(["a", "b"], ROWS[:2], [size()], uri=uri, spool=tmp_path)
     with pytest.raises(ConfigurationError, match="not of the same data set"):

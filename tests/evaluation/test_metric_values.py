@@ -85,6 +85,27 @@ def test_classification_and_agreement_are_sklearns() -> None:
         assert value(name, pair, **options) == pytest.approx(theirs, abs=1e-9), name
 
 
+def test_alpha_is_krippendorffs() -> None:
+    # The data of Krippendorff, "Computing Krippendorff's alpha-reliability" (2011): four people, twelve units.
+    people = ("123321412***", "1233224125*3", "*3332342251*", "12332441251*")
+    samples = [
+        Sample(id=str(unit), ratings={str(n): said[unit] for n, said in enumerate(people) if said[unit] != "*"})
+        for unit in range(12)
+    ]
+    for level, alpha in (("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)):
+        assert value("alpha", samples, labels=list("12345"), level=level) == pytest.approx(alpha, abs=5e-4)
+
+
+def test_variety_is_that_of_its_definition() -> None:
+    texts = ["the cat sat on the mat", "the cat ran off", "a dog ran off the mat", ""]
+    samples = [Sample(id=str(n), output=text) for n, text in enumerate(texts)]
+    theirs = [sacrebleu.sentence_bleu(t, texts[:n] + texts[n + 1 :]).score for n, t in enumerate(texts)]
+    assert value("self_bleu", samples) == pytest.approx(float(np.mean(theirs)), abs=1e-9)
+    pairs = [pair for text in texts for pair in zip(text.split(), text.split()[1:], strict=False)]
+    assert value("distinct_2", samples) == pytest.approx(len(set(pairs)) / len(pairs))
+    assert value("repetition", [Sample(id="1", output="a b c d a b c d")]) == pytest.approx(1 / 5)
+
+
 def test_perplexity_is_that_of_one_text_at_a_time() -> None:
     from taleward.backends.chat import chat_model
 
@@ -109,11 +130,19 @@ def test_a_missing_reference_is_an_error_and_names_the_sample() -> None:
             metric(name).score(samples)
 
 
+def test_a_sample_that_is_left_out_has_no_value_of_its_own() -> None:
+    samples = [Sample(id="1", output="a fox", references=("a fox",)), Sample(id="2", references=("a",), error="raised")]
+    for name in METRICS:
+        found = metric(name)
+        if found.needs in (("output", "reference"), ("output",)):
+            rows = found.measure(samples)
+            assert found.sample_value(rows[1]) is None, name
+        raised = Sample(
+            id="3", inputs={"a": "b"}, references=("a",), label="pass", ratings={"a": "pass"}, error="raised"
+        )
+        assert found.score([raised]).value is None, name
+
+
 def test_every_name_makes_a_metric_with_a_signature_of_its_own() -> None:
-    of_classes = {"precision", "recall", "f1", "kappa"}
-    made = {
-        name: metric(name, **({"labels": ["a", "b"]} if name in of_classes else {}))
-        for name in METRICS
-        if name != "alpha"
-    }
+    made = {name: metric(name) for name in METRICS}
     assert len({found.signature for found in made.values()}) == len(made)

@@ -95,7 +95,9 @@ def test_a_judge_on_labelled_texts_gets_its_curves(uri: str, tmp_path: Path) -> 
     )
     assert found.scores["judge_pass_rate"].value == 0.5
     plots = mlflow.MlflowClient(tracking_uri=uri).list_artifacts(found.run_id, "plots")
-    assert {"plots/precision-recall.png", "plots/reliability.png"} <= {p.path for p in plots}
+    assert {p.path for p in plots} == {
+        f"plots/{name}.png" for name in ("precision-recall", "reliability", "shares", "categories")
+    }
 
 
 def test_what_fails_is_told_and_the_rest_goes_on(uri: str, tmp_path: Path) -> None:
