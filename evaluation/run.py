@@ -19,7 +19,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.redact import redact
+from taleward.core.redact import told
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
 from taleward.evaluation.datasets import Dataset, load_dataset
@@ -150,7 +150,7 @@ def _run(
             try:
                 made = await _answered(ask, row)
             except Exception as error:  # noqa: BLE001  told as failed; the others go on
-                failed[row.id] = redact(f"{type(error).__name__}: {error}")
+                failed[row.id] = told(error)
             else:
                 keep(made.model_dump_json())
                 done[row.id] = made

@@ -15,7 +15,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
-from taleward.core.redact import redact
+from taleward.core.redact import told
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 from taleward.moderation.blocking import in_thread
 from taleward.moderation.calibration import Calibration, load_calibration
@@ -201,4 +201,4 @@ def as_passage(input: str | Passage) -> Passage:
 
 
 def _failed(error: Exception) -> Assessment:
-    return Assessment(outcome="error", detail=redact(f"{type(error).__name__}: {error}"))
+    return Assessment(outcome="error", detail=told(error))

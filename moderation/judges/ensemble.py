@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import FrozenDict
-from taleward.core.redact import redact
+from taleward.core.redact import told
 from taleward.core.verdict import Outcome, Passage, Verdict
 from taleward.moderation.deadline import call_until
 from taleward.moderation.judges.base import Assessment, Judge
@@ -98,7 +98,7 @@ class Ensemble(Judge):
 
     def _none(self, judge: Judge, error: Exception | None) -> Verdict:
         late = f"no answer within {self.seconds} s"
-        detail = late if isinstance(error, TimeoutError) else redact(f"{type(error).__name__}: {error}")
+        detail = late if isinstance(error, TimeoutError) else told(error)
         return Verdict(outcome="error", judge=judge.spec, policy=self.policy.id, band=self.band, detail=detail)
 
     def _together(self, verdicts: Sequence[Verdict]) -> Assessment:
