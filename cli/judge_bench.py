@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -210,7 +211,7 @@ def _record(report: BenchReport, folder: Path) -> None:
     from taleward.evaluation.recorder import store_uri
 
     try:
-        run = record_bench(report, store_uri(folder), bench_plots(report))
+        run = record_bench(report, store_uri(folder), bench_plots(report) if find_spec("matplotlib") else {})
     except Exception as error:  # noqa: BLE001  the bench is shown; only its record is lost
         warn_unrecorded("the bench", error)
     else:
