@@ -24,7 +24,7 @@ lint: $(VENV)/.dev  ## Format, lint, types, and the order of the floors.
 format: $(VENV)/.dev  ## Put the code into shape, and take the outputs out of the notebooks.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/nbstripout notebooks/*.ipynb
+	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
 
 docs: $(VENV)/.dev  ## The documentation, as pages in site/.
 	$(BIN)/mkdocs build -q

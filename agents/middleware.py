@@ -25,7 +25,7 @@ from taleward.moderation.answering import Answering
 from taleward.moderation.answers import MARK, is_refusal, strings
 from taleward.moderation.blocking import in_sync
 from taleward.moderation.guarded_chat import GuardedChat
-from taleward.moderation.judges.base import Judge
+from taleward.moderation.judges.base import Judge, check_judge, check_seconds
 
 _Result = ToolMessage | Command[Any]
 
@@ -103,13 +103,8 @@ class GuardMiddleware(GuardedCalls):
         judge_inputs: bool = True,
         judge_tool_results: bool = False,
     ) -> None:
-        if not isinstance(judge, Judge):
-            raise ConfigurationError(
-                f"a guard needs a judge; got {type(judge).__name__}.",
-                hint="Make one with taleward.judge('embedded:judge', policy='kids', band='6-8').",
-            )
-        if seconds is not None and seconds <= 0:
-            raise ConfigurationError(f"seconds must be above 0, or None for no limit; got {seconds}.")
+        check_judge("a guard", judge)
+        check_seconds(seconds)
         super().__init__(judge, seconds=seconds)
         self.judge_inputs = judge_inputs
 

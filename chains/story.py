@@ -49,7 +49,7 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
         model: str | BaseChatModel,
         template: str | Template = "adventure",
         *,
-        templates: Path | None = None,
+        templates: str | Path | None = None,
         policy: Policy | str = "kids",
         band: str = "6-8",
         seed: int | None = None,

@@ -103,12 +103,12 @@ class Template(Frozen):
         return []
 
 
-def template_names(folder: Path | None = None) -> tuple[str, ...]:
+def template_names(folder: str | Path | None = None) -> tuple[str, ...]:
     """The templates that can be named, sorted: the shipped ones and those in `folder`."""
     return tuple(sorted(_files(folder)))
 
 
-def load_template(name: str | Template, folder: Path | None = None) -> Template:
+def load_template(name: str | Template, folder: str | Path | None = None) -> Template:
     """The template of that name.
 
     Args:
@@ -127,8 +127,8 @@ def load_template(name: str | Template, folder: Path | None = None) -> Template:
     return load_yaml(files[name], Template)
 
 
-def _files(folder: Path | None) -> dict[str, Path]:
-    if folder is not None and not folder.is_dir():
+def _files(folder: str | Path | None) -> dict[str, Path]:
+    folders = [_SHIPPED, *([Path(folder)] if folder is not None else [])]
+    if not folders[-1].is_dir():
         raise UnknownName("template folder", str(folder), [], hint="Give a folder that holds .yaml files.")
-    folders = [_SHIPPED, *([folder] if folder else [])]
     return {file.stem: file for place in folders for file in sorted(place.glob("*.yaml"))}

@@ -20,7 +20,6 @@ from taleward.cli.read import read_text
 from taleward.cli.store import store_app
 from taleward.cli.tasks import classify, summarize
 from taleward.core.errors import InvalidFile, MissingExtra
-from taleward.core.redact import redact
 
 REFUSED = 3
 """Exit code when nothing was released, or a judged text did not pass."""
@@ -209,13 +208,13 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
 
 def _record(tale: Any, values: dict[str, Any], folder: Path) -> None:
-    from taleward.cli.show import say, warn, working
+    from taleward.cli.show import say, warn_unrecorded, working
     from taleward.evaluation.recorder import MlflowRecorder, store_uri
 
     try:
         with working("recording"):
             MlflowRecorder(store_uri(folder)).record(tale, values)
     except Exception as error:  # noqa: BLE001  the tale is told; only its record is lost
-        warn(f"the tale was not recorded: {type(error).__name__}: {redact(str(error))}")
+        warn_unrecorded("the tale", error)
     else:
         say(f"recorded in {folder / 'mlflow.db'} as tale {tale.id}; see it with: taleward ui")

@@ -6,13 +6,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.redact import redact
 
 if TYPE_CHECKING:
     from taleward.core.policy import Policy
@@ -205,15 +205,15 @@ def _judge(spec: str, rules: Policy, band: str, base_url: str | None, cache: Pat
 
 
 def _record(report: BenchReport, folder: Path) -> None:
-    from taleward.cli.show import say, warn
+    from taleward.cli.show import say, warn_unrecorded
     from taleward.evaluation.judge_plots import bench_plots
     from taleward.evaluation.judge_run import record_bench
     from taleward.evaluation.recorder import store_uri
 
     try:
-        run = record_bench(report, store_uri(folder), bench_plots(report))
+        run = record_bench(report, store_uri(folder), bench_plots(report) if find_spec("matplotlib") else {})
     except Exception as error:  # noqa: BLE001  the bench is shown; only its record is lost
-        warn(f"the bench was not recorded: {type(error).__name__}: {redact(str(error))}")
+        warn_unrecorded("the bench", error)
     else:
         say(f"recorded in {folder / 'mlflow.db'} as run {run}; see it with: taleward ui")
 

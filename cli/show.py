@@ -42,12 +42,21 @@ def warn(message: str) -> None:
 
 def say_error(error: Exception) -> None:
     """What went wrong, and the next step."""
-    ours = isinstance(error, TalewardError)
-    said = str(error) if ours else f"{type(error).__name__}: {error}"
     hint = error.hint if isinstance(error, TalewardError) else "TALEWARD_DEBUG=1 shows where it happened."
-    _err.print(Text(f"error: {plain(redact(said))}", style="red"))
+    _err.print(Text(f"error: {_said(error)}", style="red"))
     if hint:
         _err.print(Text(plain(hint)))
+
+
+def warn_unrecorded(what: str, error: Exception) -> None:
+    """A warning that something was done and shown, but its record is lost."""
+    hint = error.hint if isinstance(error, TalewardError) else None
+    warn(f"{what} was not recorded: {_said(error)}" + (f"\n{plain(hint)}" if hint else ""))
+
+
+def _said(error: Exception) -> str:
+    said = str(error) if isinstance(error, TalewardError) else f"{type(error).__name__}: {error}"
+    return plain(redact(said))
 
 
 def working(what: str) -> AbstractContextManager[object]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _OUTCOMES = {"pass": "#1b7f3b", "fail": "#b3261e", "abstain": "#8a6100", "unparsable": "#8a6100", "error": "#8a6100"}
 _MARKS = {"mild": "#fff3a3", "moderate": "#ffc46b", "severe": "#ff9d94"}
+_PLAIN = 'class="tex2jax_ignore mathjax_ignore"'
+"""Notebooks would set what stands between two dollar signs of a story as a formula."""
 _BOX = "border:1px solid {edge};border-radius:6px;padding:.7em 1em;margin:.4em 0;max-width:46em;line-height:1.5"
 _SMALL = "font-size:85%;opacity:.75"
 
@@ -35,7 +37,7 @@ class Marked:
     def _repr_html_(self) -> str:
         edge = _OUTCOMES[self.verdict.outcome]
         body = f'<div style="white-space:pre-wrap">{marked_html(self.text, self.verdict.findings)}</div>'
-        return f'<div style="{_BOX.format(edge=edge)}">{body}{verdict_html(self.verdict)}</div>'
+        return f'<div {_PLAIN} style="{_BOX.format(edge=edge)}">{body}{verdict_html(self.verdict)}</div>'
 
 
 def marked_html(text: str, findings: Iterable[Finding]) -> str:
@@ -72,7 +74,7 @@ def verdict_html(verdict: Verdict) -> str:
     )
     listed = f'<ul style="margin:.3em 0 0 1.2em">{found}</ul>' if found else ""
     line = f'{_badge(verdict.outcome)} <span style="{_SMALL}">{escape(said)}</span>'
-    return f'<div style="margin-top:.5em">{line}{listed}</div>'
+    return f'<div {_PLAIN} style="margin-top:.5em">{line}{listed}</div>'
 
 
 def tale_html(tale: Tale) -> str:
@@ -91,7 +93,7 @@ def tale_html(tale: Tale) -> str:
     foot = escape(" | ".join([*origin, *models, f"tale {tale.id}"]))
     said = verdict_html(verdict) if verdict else f'<div style="margin-top:.5em">{_badge("refused")}</div>'
     return (
-        f'<div style="{_BOX.format(edge=edge)}"><div style="white-space:pre-wrap">{body}</div>{said}'
+        f'<div {_PLAIN} style="{_BOX.format(edge=edge)}"><div style="white-space:pre-wrap">{body}</div>{said}'
         f'<div style="{_SMALL}">{foot}</div></div>'
     )
 

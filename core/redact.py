@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from taleward.core.errors import TalewardError
+
 _NAMES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 _SHORTEST = 8
 _SHAPES = re.compile(r"\b(?:sk|pk|rk|hf|gsk|xai)[-_][A-Za-z0-9_*-]{8,}")
@@ -20,3 +22,9 @@ def redact(text: str) -> str:
         if name.upper().endswith(_NAMES) and len(value) >= _SHORTEST:
             text = text.replace(value, "[redacted]")
     return _SHAPES.sub("[redacted]", text)
+
+
+def told(error: BaseException) -> str:
+    """An exception as one line of a report: its kind, what it says, and the next step where it names one; no keys."""
+    hint = f" {error.hint}" if isinstance(error, TalewardError) and error.hint else ""
+    return redact(f"{type(error).__name__}: {error}{hint}")

@@ -63,12 +63,13 @@ class GateLine(Frozen):
     said: str
 
 
-def load_gates(path: Path = GATES_FILE) -> tuple[Gate, ...]:
+def load_gates(path: str | Path = GATES_FILE) -> tuple[Gate, ...]:
     """The gates of a TOML file.
 
     Raises:
         InvalidFile: It cannot be read, has no gates, or gates that are wrong; all of them are named.
     """
+    path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from taleward.core.errors import ConfigurationError, MissingExtra
+from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import FrozenDict
 from taleward.core.verdict import Verdict
 from taleward.evaluation.judge_figures import BenchReport, CategoryFigures, Comparison, Difference, JudgeFigures
@@ -60,12 +60,9 @@ def judge_bench(
 
     Raises:
         ConfigurationError: There is no judge, or the texts are all harmful or all harmless.
-        MissingExtra: The extra `calibration` is not installed.
     """
-    try:
-        import numpy as np
-    except ImportError as error:
-        raise MissingExtra("measuring judges", "calibration") from error
+    import numpy as np
+
     if not judges:
         raise ConfigurationError("a bench needs at least one judge; got none.")
     truth = np.array([row.harmful for row in data.rows], bool)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ DEFAULT_EXPERIMENT = "taleward"
 _lock = threading.Lock()
 
 
-def store_uri(folder: Path = Path(".taleward")) -> str:
+def store_uri(folder: str | Path = ".taleward") -> str:
     """The tracking URI of the SQLite store in a project's folder; the folder is made when it is missing."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
 
@@ -47,23 +49,22 @@ class MlflowRecorder:
     Args:
         uri: An MLflow tracking URI, see `store_uri`.
         experiment: The experiment's name; made when it is missing.
+
+    Raises:
+        MissingExtra: MLflow is not installed.
     """
 
     def __init__(self, uri: str, experiment: str = DEFAULT_EXPERIMENT) -> None:
+        if find_spec("mlflow") is None:
+            raise MissingExtra("recording tales", "mlflow")
         self.uri, self.experiment = uri, experiment
         self._counters = Counters()
         self._run_id: str | None = None
 
     def record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
-        """Write one trace and wait until it is stored.
+        """Write one trace and wait until it is stored."""
+        import mlflow
 
-        Raises:
-            MissingExtra: MLflow is not installed.
-        """
-        try:
-            import mlflow
-        except ImportError as error:
-            raise MissingExtra("recording tales", "mlflow") from error
         with quiet():
             self._record(mlflow, tale, inputs)
 

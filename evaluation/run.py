@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.redact import redact
+from taleward.core.redact import told
 from taleward.evaluation.answering import System, asked_sha256, asking
 from taleward.evaluation.datasets import Dataset, load_dataset
 from taleward.evaluation.findings import Evaluation, Measured
@@ -136,7 +136,7 @@ def _run(
             try:
                 made = await ask(row)
             except Exception as error:  # noqa: BLE001  told as failed; the others go on
-                failed[row.id] = redact(f"{type(error).__name__}: {error}")
+                failed[row.id] = told(error)
             else:
                 keep(made.model_dump_json())
                 if not done:  # told by the first answer, not when all of them are paid for

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import BackendError, MissingExtra, UnknownName
-from taleward.core.redact import redact
+from taleward.core.redact import redact, told
 from taleward.core.verdict import Verdict
 from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.recorder import experiment_id, quiet, store_uri
@@ -57,7 +57,7 @@ def deliver(journal: Journal, found: Evaluation) -> Evaluation:
         with quiet(), _settings():
             run_id = _write(journal, found)
     except Exception as error:  # noqa: BLE001  whatever a store raises; the journal keeps it all
-        why = redact(f"{type(error).__name__}: {error}")
+        why = told(error)
         _log.warning(
             "evaluation %r is kept in %s; once MLflow is there, type: taleward eval --deliver (%s)",
             found.name,

@@ -228,8 +228,9 @@ class Calibration(Frozen):
         changed = band.model_copy(update={"thresholds": FrozenDict({**band.thresholds, **fitted})})
         return policy.model_copy(update={"bands": FrozenDict({**policy.bands, self.band: changed})})
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write it as YAML, all of it or nothing."""
+        path = Path(path)
         text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
         half = path.with_name(f".{path.name}.{os.getpid()}")
         half.write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from taleward.core.redact import redact
+from taleward.core.redact import told
 from taleward.core.tale import Attempt, Decision, Lineage, Refusal, RefusalReason, Tale, digest
 from taleward.core.verdict import Outcome, Verdict
 from taleward.moderation.judges.base import Judge
@@ -95,7 +95,7 @@ class Course:
 
     def failed(self, error: Exception) -> Verdict:
         """The verdict `error` for an exception of the judge."""
-        return self.verdict("error", redact(f"{type(error).__name__}: {error}"))
+        return self.verdict("error", told(error))
 
     def attempt(
         self,
@@ -141,7 +141,7 @@ class Course:
             try:
                 recorder.record(tale, inputs)
             except Exception as error:  # noqa: BLE001  a store in trouble does not take the tale away
-                _log.warning("the tale %s was not recorded: %s: %s", tale.id, type(error).__name__, redact(str(error)))
+                _log.warning("the tale %s was not recorded: %s", tale.id, told(error))
         if self.keep_drafts:
             return tale
         bare = tuple(a.model_copy(update={"draft": None}) for a in tale.attempts)

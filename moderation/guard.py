@@ -23,7 +23,7 @@ from taleward.moderation.callbacks import without_listeners
 from taleward.moderation.course import Course, Recorder
 from taleward.moderation.deadline import call_until
 from taleward.moderation.inputs import about, masked
-from taleward.moderation.judges.base import Judge
+from taleward.moderation.judges.base import Judge, check_judge, check_seconds
 from taleward.moderation.revision import Revision
 from taleward.moderation.telling import Telling
 
@@ -97,15 +97,10 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         keep_drafts: bool = False,
         recorder: Recorder | Sequence[Recorder] | None = None,
     ) -> None:
-        if not isinstance(judge, Judge):
-            raise ConfigurationError(
-                f"a guard needs a judge; got {type(judge).__name__}.",
-                hint="Make one with taleward.judge('embedded:judge', policy='kids', band='6-8').",
-            )
+        check_judge("a guard", judge)
         if attempts < 1:
             raise ConfigurationError(f"attempts must be 1 or more; got {attempts}.")
-        if seconds is not None and seconds <= 0:
-            raise ConfigurationError(f"seconds must be above 0, or None for no limit; got {seconds}.")
+        check_seconds(seconds)
         self.writer, self.judge = writer, judge
         self.attempts, self.seconds = attempts, seconds
         self.judge_inputs, self.mask_personal_data = judge_inputs, mask_personal_data

@@ -22,7 +22,7 @@ from taleward.core.errors import ConfigurationError, Refused
 from taleward.moderation.answering import Answering
 from taleward.moderation.answers import MARK, is_refusal, names_in, without_retracted
 from taleward.moderation.blocking import in_sync, in_thread, in_threads
-from taleward.moderation.judges.base import Judge
+from taleward.moderation.judges.base import Judge, check_judge, check_seconds
 
 
 class GuardedChat(BaseChatModel):
@@ -67,13 +67,8 @@ class GuardedChat(BaseChatModel):
                 f"a guarded chat needs a LangChain chat model; got {type(inner).__name__}.",
                 hint="Make one with taleward.chat_model('openai:gpt-5-mini').",
             )
-        if not isinstance(judge, Judge):
-            raise ConfigurationError(
-                f"a guarded chat needs a judge; got {type(judge).__name__}.",
-                hint="Make one with taleward.judge('embedded:judge', policy='kids', band='6-8').",
-            )
-        if seconds is not None and seconds <= 0:
-            raise ConfigurationError(f"seconds must be above 0, or None for no limit; got {seconds}.")
+        check_judge("a guarded chat", judge)
+        check_seconds(seconds)
         if inner.callbacks:
             kwargs.setdefault("callbacks", inner.callbacks)
             inner = inner.model_copy(update={"callbacks": None})

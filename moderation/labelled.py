@@ -64,7 +64,7 @@ class LabelledData:
 
 
 def read_labelled(
-    path: Path, columns: Columns | None = None, *, known: Collection[str] = (), category: str | None = None
+    path: str | Path, columns: Columns | None = None, *, known: Collection[str] = (), category: str | None = None
 ) -> LabelledData:
     """Read labelled texts.
 
@@ -78,7 +78,7 @@ def read_labelled(
         InvalidFile: The file cannot be read, has no rows, or rows that are wrong; each with its line, what came and
             what is taken.
     """
-    columns = columns or Columns()
+    path, columns = Path(path), columns or Columns()
     content = content_of(path, _WHAT)
     rows: list[Labelled] = []
     wrong: dict[str, list[int]] = {}

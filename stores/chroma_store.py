@@ -230,6 +230,8 @@ def _client(location: Any, headers: dict[str, str]) -> Any:
 
 def _passing(error: Exception) -> bool:
     """Whether the same request may succeed later."""
+    if isinstance(error, MissingExtra):
+        return False
     import httpx
     from chromadb.errors import ChromaError
 

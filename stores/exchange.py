@@ -20,7 +20,7 @@ _STORE, _CACHE = b"taleward.store.1", b"taleward.embedding_cache.1"
 _CACHE_COLUMNS = ("hash", "fingerprint", "normalize", "role", "dtype", "dimensions", "created", "expires", "vector")
 
 
-def export_store(store: TalewardStore, file: Path) -> int:
+def export_store(store: TalewardStore, file: str | Path) -> int:
     """Write every document of a vector store; the columns are id, text, metadata (JSON), expires and vector.
 
     Returns:
@@ -46,7 +46,7 @@ def export_store(store: TalewardStore, file: Path) -> int:
     return count
 
 
-def held_model(file: Path) -> str:
+def held_model(file: str | Path) -> str:
     """The fingerprint of the model behind a Parquet file's vectors.
 
     Raises:
@@ -55,7 +55,7 @@ def held_model(file: Path) -> str:
     return _about(file, _STORE)[b"fingerprint"].decode()
 
 
-def import_store(store: TalewardStore, file: Path) -> int:
+def import_store(store: TalewardStore, file: str | Path) -> int:
     """Add every document of a Parquet file; those under an id that is there are replaced.
 
     Returns:
@@ -75,7 +75,7 @@ def import_store(store: TalewardStore, file: Path) -> int:
     return count
 
 
-def export_cache(database: Database, file: Path) -> int:
+def export_cache(database: Database, file: str | Path) -> int:
     """Write every entry of an embedding cache; the texts are not in it, only their SHA-256.
 
     Returns:
@@ -103,7 +103,7 @@ def export_cache(database: Database, file: Path) -> int:
             writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
 
 
-def import_cache(database: Database, file: Path) -> int:
+def import_cache(database: Database, file: str | Path) -> int:
     """Add every entry of a Parquet file to an embedding cache; entries that are there stay.
 
     Returns:
@@ -136,7 +136,7 @@ def _libraries() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _about(file: Path, kind: bytes) -> dict[bytes, bytes]:
+def _about(file: str | Path, kind: bytes) -> dict[bytes, bytes]:
     arrow, parquet = _libraries()
     try:
         about: dict[bytes, bytes] = parquet.read_schema(file).metadata or {}
@@ -150,7 +150,7 @@ def _about(file: Path, kind: bytes) -> dict[bytes, bytes]:
     return about
 
 
-def _batches(file: Path) -> Iterator[Any]:
+def _batches(file: str | Path) -> Iterator[Any]:
     _, parquet = _libraries()
     with parquet.ParquetFile(file) as opened:
         yield from opened.iter_batches(_BATCH)

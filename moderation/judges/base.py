@@ -15,7 +15,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import Frozen, FrozenDict
 from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
-from taleward.core.redact import redact
+from taleward.core.redact import told
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 from taleward.moderation.blocking import in_thread
 from taleward.moderation.calibration import Calibration, load_calibration
@@ -200,5 +200,20 @@ def as_passage(input: str | Passage) -> Passage:
     raise TypeError(f"a judge takes a text (str) or a Passage; got {type(input).__name__}")
 
 
+def check_judge(what: str, judge: object) -> None:
+    """Raise `ConfigurationError` where something is no judge; `what` needs it, as a noun phrase."""
+    if not isinstance(judge, Judge):
+        raise ConfigurationError(
+            f"{what} needs a judge; got {type(judge).__name__}.",
+            hint="Make one with taleward.judge('embedded:judge', policy='kids', band='6-8').",
+        )
+
+
+def check_seconds(seconds: float | None) -> None:
+    """Raise `ConfigurationError` where a budget of time is none."""
+    if seconds is not None and seconds <= 0:
+        raise ConfigurationError(f"seconds must be above 0, or None for no limit; got {seconds}.")
+
+
 def _failed(error: Exception) -> Assessment:
-    return Assessment(outcome="error", detail=redact(f"{type(error).__name__}: {error}"))
+    return Assessment(outcome="error", detail=told(error))

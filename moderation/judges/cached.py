@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from taleward.core.redact import redact
+from taleward.core.redact import told
 from taleward.core.tale import digest
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.blocking import in_thread
@@ -101,5 +101,5 @@ class CachedJudge(Judge):
             _log.warning(
                 "the verdict cache %s cannot be used, the judge is asked: %s",
                 self.cache.path,
-                redact(f"{type(error).__name__}: {error}"),
+                told(error),
             )

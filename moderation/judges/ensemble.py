@@ -10,10 +10,10 @@ from typing import Literal, TypeAlias, get_args
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen import FrozenDict
-from taleward.core.redact import redact
+from taleward.core.redact import told
 from taleward.core.verdict import Outcome, Passage, Verdict
 from taleward.moderation.deadline import call_until
-from taleward.moderation.judges.base import Assessment, Judge
+from taleward.moderation.judges.base import Assessment, Judge, check_seconds
 
 Rule: TypeAlias = Literal["any", "all", "majority", "weighted"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -56,8 +56,7 @@ class Ensemble(Judge):
             raise ConfigurationError("weights belong to the rule 'weighted', and it needs them.")
         if weights is not None and (len(weights) != len(judges) or min(weights) <= 0):
             raise ConfigurationError(f"weights must be {len(judges)} numbers above 0; got {list(weights)}.")
-        if seconds is not None and seconds <= 0:
-            raise ConfigurationError(f"seconds must be above 0, or None for no limit; got {seconds}.")
+        check_seconds(seconds)
         named = ", ".join(judge.spec for judge in judges)
         super().__init__(f"{rule}({named})", policy=judges[0].policy, band=judges[0].band)
         self.judges, self.rule, self.seconds = tuple(judges), rule, seconds
@@ -98,7 +97,7 @@ class Ensemble(Judge):
 
     def _none(self, judge: Judge, error: Exception | None) -> Verdict:
         late = f"no answer within {self.seconds} s"
-        detail = late if isinstance(error, TimeoutError) else redact(f"{type(error).__name__}: {error}")
+        detail = late if isinstance(error, TimeoutError) else told(error)
         return Verdict(outcome="error", judge=judge.spec, policy=self.policy.id, band=self.band, detail=detail)
 
     def _together(self, verdicts: Sequence[Verdict]) -> Assessment:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from taleward.core.redact import redact
+from taleward.core.errors import MissingExtra
+from taleward.core.redact import redact, told
 
 
 def test_keys_of_the_environment_and_of_known_shape_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,3 +14,10 @@ def test_keys_of_the_environment_and_of_known_shape_are_left_out(monkeypatch: py
     said = redact("the key plain-looking-value is wrong, and so are sk-proj-abc123def456 and hf_ABCDEFGHIJKL")
     assert said == "the key [redacted] is wrong, and so are [redacted] and [redacted]"
     assert redact("a risk-taking disk-based story") == "a risk-taking disk-based story"
+
+
+def test_an_error_that_became_a_verdict_still_says_what_to_type() -> None:
+    assert told(MissingExtra("a local model", "local")) == (
+        "MissingExtra: a local model needs libraries that are not installed here. Type: pip install 'taleward[local]'"
+    )
+    assert told(OSError("disk is full, sk-proj-abc123def456")) == "OSError: disk is full, [redacted]"
