@@ -4,7 +4,7 @@
 
 * `stories/tinystories.jsonl.gz` (`text`): TinyStories, arXiv 2305.07759, `roneneldan/TinyStories`, CDLA-Sharing-1.0.
 * `stories/storybooks_ccby.jsonl.gz` (`pages`): CC-BY picture books of StoryWeaver, African Storybook, Book Dash.
-* `stories/fairytaleqa_train.jsonl.gz` (`title`, `sections`): FairytaleQA, `uci-soe/FairytaleQAData` on GitHub, Apache-2.0.
+* `stories/fairytaleqa_train.jsonl.gz` (`title`, `sections`): `uci-soe/FairytaleQAData` on GitHub, Apache-2.0.
 * `stories/gutenberg_children.jsonl.gz` (`title`, `text`) and `judge/gutenberg_adult_passages.jsonl.gz` (`text`, 180
   words): books for children and fiction for adults of the 19th century from gutenberg.org, public domain.
 * `judge/davidson_tweets.csv.gz`: t-davidson/hate-speech-and-offensive-language on GitHub, MIT.
@@ -218,7 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = examples(options.data, options.seed)
     print(f"{len(found)} windows", flush=True)
     top = _top(found, options.top, work, options.seed)
-    encoder = MiniLM(top)
+    # Rounded as it will run, so that the head learns what it will see.
+    encoder = MiniLM(top, precision="int8")
     vectors = encoder.encode([e.text for e in found])
     train, valid = (table(found, vectors, s) for s in ("train", "valid"))
     weights = stack([fit(train, valid, 100 * options.seed + member) for member in range(_MEMBERS)])

@@ -193,7 +193,7 @@ def books(data: Path, seed: int, count: int) -> list[Example]:
     for source, passages in sides.items():
         with_hits: list[Example] = []
         without: list[Example] = []
-        for key, text in passages:
+        for key, text in chance.sample(passages, min(len(passages), count // 3)):
             for piece in _windows(text)[1:-1]:
                 labels = _blank(0.0)
                 if hit := _with_hits(labels, piece):
@@ -347,11 +347,11 @@ def examples(data: Path, seed: int) -> list[Example]:
     Raises:
         CorpusError: A data file is missing.
     """
-    calm = gentle(data, seed, 4500, 8)
+    calm = gentle(data, seed, 3500, 6)
     context: dict[Split, list[str]] = {
         s: [e.text for e in calm if e.split == s and not find_hits(e.text)] for s in SPLITS
     }
-    found = calm + synthetic(context, seed, 8) + forms(seed, 3000)
-    found += books(data, seed, 4500) + comments(data, seed, 3500)
+    found = calm + synthetic(context, seed, 6) + forms(seed, 2400)
+    found += books(data, seed, 3000) + comments(data, seed, 2500)
     random.Random(f"order {seed}").shuffle(found)
     return found

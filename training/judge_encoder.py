@@ -27,12 +27,13 @@ from taleward.backends.minilm import model_folder, verify
 if TYPE_CHECKING:
     from taleward.training.judge import Table
 
-FROZEN = 2
+FROZEN = 3
 """Layers from the bottom that stay as they are."""
 _PIECES = 128
 _TOKENS = 2048
 """Word pieces in a step, padding included."""
 _RATE = 1e-4
+_RATE_OUT = 2e-3
 _FALL = 0.8
 """A layer learns at this share of the rate of the one above it."""
 _SAVE_SECONDS = 120.0
@@ -97,33 +98,30 @@ def tuned(
     tokenizer.no_padding()
     lower = _lower(model, [e.ids for e in tokenizer.encode_batch(list(texts))], frozen)
     net = _Training(model.encoder.layer[frozen:], train.labels.shape[1])
-    layers = list(net.top)
-    groups: list[dict[str, Any]] = [
-        {"params": list(layer.parameters()), "lr": _RATE * _FALL ** (len(layers) - 1 - i)}
-        for i, layer in enumerate(layers)
+    depth = len(net.top) - 1
+    groups = [
+        {"params": list(layer.parameters()), "rate": _RATE * _FALL ** (depth - i)} for i, layer in enumerate(net.top)
     ]
-    optimiser = torch.optim.AdamW([*groups, {"params": list(net.out.parameters()), "lr": 2e-3}], weight_decay=0.01)
+    groups.append({"params": list(net.out.parameters()), "rate": _RATE_OUT})
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     plans = [list(_batches(rows[0], lower, seed + epoch)) for epoch in range(epochs)]
     order = [(epoch, batch) for epoch, plan in enumerate(plans) for batch in plan]
     ends = set(np.cumsum([len(plan) for plan in plans]).tolist())
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, 10 * (step + 1) / len(order)) * max(0.0, 1 - step / len(order))
-    )
     kept = _Kept(work, net, optimiser, _fingerprint(texts, train, (epochs, seed, frozen, _TOKENS, _RATE, _FALL)))
     kept.restore()
-    for _ in range(kept.step):
-        schedule.step()
     saved = time.monotonic()
     for step in range(kept.step, len(order)):
         epoch, batch = order[step]
         torch.manual_seed(1_000_003 * seed + step)
         net.train()
+        share = min(1.0, 10 * (step + 1) / len(order)) * (1 - step / len(order))
+        for group in optimiser.param_groups:
+            group["lr"] = group["rate"] * share
         optimiser.zero_grad()
         total, weight = _loss(net, lower, train, rows[0], batch)
         (total / weight).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
-        schedule.step()
         kept.step = step + 1
         if kept.step in ends:
             net.eval()
