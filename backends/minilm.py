@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 
-from taleward.backends.bert import bert_session
+from taleward.backends.bert import Precision, bert_session
 from taleward.backends.graph import Session
 from taleward.core.errors import IntegrityError, MissingExtra
 
@@ -73,7 +73,7 @@ def verify(weights: Path, expected: str = SHA256) -> None:
         )
 
 
-def _load(changed: Mapping[str, Any]) -> _Loaded:
+def _load(changed: Mapping[str, Any], precision: Precision = "float32") -> _Loaded:
     folder = model_folder()
     try:
         from safetensors.numpy import load_file
@@ -82,7 +82,7 @@ def _load(changed: Mapping[str, Any]) -> _Loaded:
         raise MissingExtra(_WHAT, "local") from error
     verify(folder / "model.safetensors")
     weights = load_file(folder / "model.safetensors") | {k: v.astype("float32") for k, v in changed.items()}
-    session = bert_session(weights, layers=_LAYERS, heads=_HEADS, epsilon=1e-12)
+    session = bert_session(weights, layers=_LAYERS, heads=_HEADS, epsilon=1e-12, precision=precision)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_PIECES)
     tokenizer.no_padding()
@@ -96,19 +96,21 @@ class MiniLM:
 
     Args:
         changed: Weights that take the place of the published ones, by their names in a checkpoint of `BertModel`.
+        precision: `int8` is faster, and its vectors are not quite the same; see `Graph.linear_int8`.
     """
 
-    def __init__(self, changed: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, changed: Mapping[str, Any] | None = None, *, precision: Precision = "float32") -> None:
         self._changed = changed or {}
+        self._precision = precision
         self._own: _Loaded | None = None
 
     def _parts(self) -> _Loaded:
         global _published
         with _lock:
-            if not self._changed:
+            if not self._changed and self._precision == "float32":
                 _published = _published or _load({})
                 return _published
-            self._own = self._own or _load(self._changed)
+            self._own = self._own or _load(self._changed, self._precision)
             return self._own
 
     def encode(self, texts: Sequence[str], *, batch_size: int = 32) -> Floats:

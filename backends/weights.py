@@ -108,6 +108,15 @@ def int8_weights(files: list[Path], linear: Iterable[str]) -> Mapping[str, Any]:
     return Weights([kept])
 
 
+def rounded(weight: Any) -> tuple[Any, Any]:
+    """A linear layer's weight (outputs, inputs) as `Graph.linear_int8` takes it: int8 (inputs, outputs), and scales."""
+    import numpy
+
+    scales = numpy.maximum(numpy.abs(weight).max(axis=1), 1e-20) / 127
+    whole = numpy.rint(weight / scales[:, None]).astype(numpy.int8)
+    return numpy.ascontiguousarray(whole.T), scales.astype(numpy.float32)
+
+
 def cache_folder() -> Path:
     """Where converted models are kept."""
     given = os.environ.get("TALEWARD_CACHE")
@@ -123,10 +132,7 @@ def _make(weights: Weights, linear: list[str], kept: Path) -> None:
         if name not in linear or "embed" in name:  # a head may share the embeddings' weights
             made[name] = numpy.ascontiguousarray(weights[name])
     for name in linear:
-        weight: Any = weights[name]
-        scales = numpy.maximum(numpy.abs(weight).max(axis=1), 1e-20) / 127
-        made[f"{name}.int8"] = numpy.ascontiguousarray(numpy.rint(weight / scales[:, None]).astype(numpy.int8).T)
-        made[f"{name}.scales"] = scales.astype(numpy.float32)
+        made[f"{name}.int8"], made[f"{name}.scales"] = rounded(weights[name])
     kept.parent.mkdir(parents=True, exist_ok=True)
     # Under another name first: whoever reads finds all of it, or nothing.
     unfinished = kept.with_suffix(f".{secrets.token_hex(4)}")

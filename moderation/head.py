@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
+from taleward.backends.bert import Precision
 from taleward.backends.minilm import MiniLM
 from taleward.core.errors import IntegrityError, InvalidFile, MissingExtra
 from taleward.core.frozen import Frozen
@@ -52,6 +53,7 @@ class Head:
 
     Args:
         folder: Holds `config.json`, `encoder.safetensors` and `head.safetensors`.
+        precision: Of the encoder's linear layers; `float32` is slower and ranks no better.
 
     Raises:
         InvalidFile: The configuration is missing or is not one.
@@ -59,7 +61,7 @@ class Head:
         MissingExtra: The extra `local` is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, precision: Precision = "int8") -> None:
         try:
             from safetensors.numpy import load
         except ImportError as error:
@@ -70,7 +72,8 @@ class Head:
         except (OSError, ValueError, ValidationError) as error:
             raise InvalidFile(f"{folder / 'config.json'} is no configuration of a judge: {error}") from error
         self._weights: dict[str, Floats] = load(_checked(folder / "head.safetensors", self.config.weights_sha256))
-        self.encoder = MiniLM(load(_checked(folder / "encoder.safetensors", self.config.top_sha256)))
+        top = load(_checked(folder / "encoder.safetensors", self.config.top_sha256))
+        self.encoder = MiniLM(top, precision=precision)
 
     def logits(self, vectors: Floats) -> Floats:
         """Uncalibrated outputs, shape (texts, categories * 3)."""

@@ -45,6 +45,16 @@ _UNEASY = re.compile(
     r"kill|blood|weapon|sword|gun|shoot|shot|bit|bite|trap|storm|scream|wolf|snake|bear|giant|evil|steal|stole)\w*",
     re.IGNORECASE,
 )
+_ALARMING = re.compile(
+    r"\b(?:murder|corpse|grave|coffin|devil|hell|demon|wine|rum|beer|drunk|drink|brandy|whisk|gin|smok|tobacco|pipe|opium|"
+    r"naked|breast|bosom|kiss|embrac|passion|lover|mistress|seduc|bed|wife|husband|marri|slave|savage|negro|jew|gyps|"
+    r"prison|hang|gallows|execut|tortur|whip|beat|struck|stab|knife|dagger|pistol|rifle|arrow|spear|war|battle|army|"
+    r"soldier|enem|wound|slay|slain|poison|suicide|despair|terror|horror|horribl|dread|plague|starv|thie|rob|curse|"
+    r"damn|cruel|wicked|torment|agony|drown|burn|fire|blind|mad|gambl|cards|pregnan|god|sin|hat|idiot|fool|danger)\w*",
+    re.IGNORECASE,
+)
+"""Words without which a window of an old book hardly ever holds a harm; many that do have one are harmless."""
+
 _REQUESTS = (
     "Write a story about {text}.",
     "Tell me a story about {text}",
@@ -115,29 +125,35 @@ def _windows(text: str) -> list[str]:
     return [w.of(text).strip() for w in windows(text, **WINDOW) if len(w.of(text).split()) > 4]
 
 
-def gentle(data: Path, seed: int, count: int) -> list[Example]:
-    """Windows of TinyStories and CC-BY picture books: harmless but for what the lexicon finds."""
+def gentle(data: Path, seed: int, tales: int, pages: int) -> list[Example]:
+    """Windows of TinyStories and CC-BY picture books: harmless but for what the lexicon finds.
+
+    Picture books are gentle by what they are, so a worry in one is taken for mild.
+
+    Args:
+        data: The folder with the data.
+        seed: Of the choice.
+        tales: Windows of TinyStories, one a story.
+        pages: Windows of each picture book, at most.
+    """
     chance = random.Random(f"gentle {seed}")
     documents = [("tinystories", r["text"]) for r in read_jsonl(data / "stories/tinystories.jsonl.gz")]
+    documents = chance.sample(documents, min(tales, len(documents)))
     documents += [
         ("storybooks", " ".join(map(str, r["pages"]))) for r in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz")
     ]
     found = []
     for source, text in documents:
         pieces = _windows(text)
-        for piece in chance.sample(pieces, min(len(pieces), 1 if source == "tinystories" else 4)):
+        for piece in chance.sample(pieces, min(len(pieces), 1 if source == "tinystories" else pages)):
             labels = _blank(0.0)
-            uneasy = _UNEASY.search(piece) is not None
-            if uneasy:
+            if _UNEASY.search(piece):
                 for row in labels:
                     row[0] = None
-            if source == "storybooks" and uneasy:
-                for name in ("violence", "frightening", "adult_themes", "crime"):
-                    labels[CATEGORIES.index(name)] = [None, None, 0.0]
             _with_hits(labels, piece)
             found.append(Example(piece, labels, 1.0, source, split_of(text[:200])))
     chance.shuffle(found)
-    return found[:count]
+    return found
 
 
 def calm_documents(data: Path, seed: int, count: int) -> list[list[str]]:
@@ -158,35 +174,36 @@ def calm_documents(data: Path, seed: int, count: int) -> list[list[str]]:
 
 
 def books(data: Path, seed: int, count: int) -> list[Example]:
-    """Windows of old books for children and for adults, as many of each, labelled by the lexicon alone.
+    """Windows of old books for children and for adults and of fairy tales, labelled by words alone.
 
-    Both sides are in one style, so the label cannot be told from it.
+    Half of them hold a word of the lexicon, as far as there are so many; the others hold none that could alarm, so
+    that an old-fashioned style is not taken for a harm.
     """
     chance = random.Random(f"books {seed}")
-    sides: dict[str, list[tuple[str, str]]] = {"books_children": [], "books_adult": []}
+    sides: dict[str, list[tuple[str, str]]] = {"books_children": [], "books_adult": [], "fairytales": []}
     for row in read_jsonl(data / "stories/gutenberg_children.jsonl.gz"):
         words = row["text"].split()
         for start in range(2000, len(words) - 180, 2400):
             sides["books_children"].append((row["title"], " ".join(words[start : start + 180])))
     for passage in read_jsonl(data / "judge/gutenberg_adult_passages.jsonl.gz"):
         sides["books_adult"].append((passage["text"][:60], passage["text"]))
+    for row in read_jsonl(data / "stories/fairytaleqa_train.jsonl.gz"):
+        sides["fairytales"] += [(row["title"], " ".join(section.split())) for section in row["sections"]]
     found = []
     for source, passages in sides.items():
         with_hits: list[Example] = []
         without: list[Example] = []
-        for key, text in passages:
+        for key, text in chance.sample(passages, min(len(passages), count // 3)):
             for piece in _windows(text)[1:-1]:
                 labels = _blank(0.0)
-                for levels in labels:
-                    levels[0] = None
-                for name in ("violence", "frightening", "adult_themes", "crime", "drugs", "hate"):
-                    labels[CATEGORIES.index(name)][1] = None
-                hit = _with_hits(labels, piece)
-                example = Example(piece, labels, 0.5 if hit else 0.3, source, split_of(key))
-                (with_hits if hit else without).append(example)
+                if hit := _with_hits(labels, piece):
+                    labels = [[None, None, 0.0] if row[0] == 0.0 else row for row in labels]
+                elif _UNEASY.search(piece) or _ALARMING.search(piece):
+                    continue
+                (with_hits if hit else without).append(Example(piece, labels, 0.5, source, split_of(key)))
         for group in (with_hits, without):
             chance.shuffle(group)
-            found += group[: count // 4]
+            found += group[: count // 6]
     return found
 
 
@@ -218,8 +235,11 @@ def comments(data: Path, seed: int, count: int) -> list[Example]:
     return found
 
 
+_LEET = str.maketrans("aeiost", "431057")
+
+
 def roughened(text: str, chance: random.Random) -> str:
-    """A text as people type it: another case, no stop, a slip of the fingers."""
+    """A text as people type it: another case, no stop, a slip of the fingers, or a disguise."""
     kind = chance.random()
     if kind < 0.4:
         text = text.lower()
@@ -232,6 +252,17 @@ def roughened(text: str, chance: random.Random) -> str:
         a, b = text[place], text[place + 1]
         if a.isalpha() and b.isalpha():
             text = text[:place] + chance.choice((b + a, a, a + a + b)) + text[place + 2 :]
+    disguise = chance.random()
+    words = text.split(" ")
+    place = chance.randrange(len(words))
+    if disguise < 0.08:
+        text = text.lower().translate(_LEET)
+    elif disguise < 0.16:
+        text = " ".join([*words[:place], " ".join(words[place]), *words[place + 1 :]])
+    elif disguise < 0.24:
+        text = "".join((word if n == place else f"{word} ") for n, word in enumerate(words)).strip()
+    elif disguise < 0.28:
+        text = text.replace(" ", "")
     return text
 
 
@@ -316,11 +347,11 @@ def examples(data: Path, seed: int) -> list[Example]:
     Raises:
         CorpusError: A data file is missing.
     """
-    calm = gentle(data, seed, 7000)
+    calm = gentle(data, seed, 3500, 6)
     context: dict[Split, list[str]] = {
         s: [e.text for e in calm if e.split == s and not find_hits(e.text)] for s in SPLITS
     }
-    found = calm + synthetic(context, seed, 10) + forms(seed, 4000)
-    found += books(data, seed, 6000) + comments(data, seed, 5000)
+    found = calm + synthetic(context, seed, 6) + forms(seed, 2400)
+    found += books(data, seed, 3000) + comments(data, seed, 2500)
     random.Random(f"order {seed}").shuffle(found)
     return found

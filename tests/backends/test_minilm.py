@@ -27,6 +27,12 @@ def test_rows_keep_their_order_whatever_the_batch() -> None:
     assert MiniLM().encode([]).shape == (0, 384)
 
 
+def test_int8_is_close_and_as_little_troubled_by_neighbours() -> None:
+    rows = MiniLM(precision="int8").encode(TEXTS)
+    assert (rows * MiniLM().encode(TEXTS)).sum(1).min() > 0.98
+    np.testing.assert_allclose(MiniLM(precision="int8").encode(TEXTS, batch_size=1), rows, atol=1e-4)
+
+
 def test_threads_share_one_model_and_agree() -> None:
     found: list[np.ndarray] = []
     threads = [threading.Thread(target=lambda: found.append(MiniLM().encode(TEXTS))) for _ in range(3)]

