@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from taleward.backends.hub import ERRORS, unavailable
+from taleward.backends.devices import check_map, device_of
+from taleward.backends.hub import ERRORS, expanded, fetching, loading, unavailable
+from taleward.backends.kept import Kept
 from taleward.core.errors import ConfigurationError, ContextTooLong, MissingExtra
 
-_KEPT = 4
 _UNBOUNDED = 1 << 20
 M = TypeVar("M")
 
@@ -41,7 +41,7 @@ class TorchModel:
 
     Raises:
         BackendError: It could not be loaded.
-        ConfigurationError: It is a model of another kind.
+        ConfigurationError: It is a model of another kind, there is no such device, or the options do not fit.
         MissingExtra: The extra `local` is not installed.
     """
 
@@ -54,17 +54,21 @@ class TorchModel:
         transformers.utils.logging.disable_progress_bar()
         # How it cuts and what it reads are states of the tokenizer, which threads would change under each other.
         self._turn = threading.Lock()
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        place = device_of(device)
+        check_map(load)
         options = {"dtype": torch.float32 if place.type == "cpu" else torch.bfloat16, **load}
+        path = expanded(path)
+        known = fetching(path)
         try:
-            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path)
-            config = transformers.AutoConfig.from_pretrained(path)
-            _check(config, kind, path)
-            self.model: Any = getattr(transformers, kind).from_pretrained(path, **options).eval()
+            config = transformers.AutoConfig.from_pretrained(path, **known)
+            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **known)
         except ERRORS as error:
             raise unavailable(path, error) from error
-        if not {"device_map", "quantization_config"} & set(options):
-            self.model.to(place)
+        _check(config, kind, path)
+        with loading(path, load):
+            self.model: Any = getattr(transformers, kind).from_pretrained(path, **known, **options).eval()
+            if not {"device_map", "quantization_config"} & set(options):
+                self.model.to(place)
         places = getattr(config, "max_position_embeddings", None) or _UNBOUNDED
         if getattr(config, "position_embedding_type", "") == "" and config.model_type in ("roberta", "xlm-roberta"):
             places -= 2  # its first places are for padding
@@ -130,21 +134,13 @@ def padded(lists: Sequence[Sequence[int]], pad: int | None, device: Any) -> dict
     return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
-_loaded: OrderedDict[str, Any] = OrderedDict()
-_lock = threading.Lock()
+_kept: Kept[Any] = Kept()
 
 
 def loaded_once(make: Callable[..., M], *arguments: Any) -> M:
     """What `make` makes of the arguments; the last four stay."""
-    key = repr((make, arguments))
-    with _lock:
-        if key not in _loaded:
-            _loaded[key] = make(*arguments)
-            while len(_loaded) > _KEPT:
-                _loaded.popitem(last=False)
-        _loaded.move_to_end(key)
-        made: M = _loaded[key]
-        return made
+    made: M = _kept.get(make, *arguments)
+    return made
 
 
 def hub_path(spec: str, what: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from taleward.backends.frames import Instruction, Render, control_names, encode_text, frame
 from taleward.backends.grammar import Vocabulary
-from taleward.backends.hub import ERRORS, model_config, unavailable
+from taleward.backends.hub import ERRORS, fetching, model_config, unavailable
 from taleward.core.errors import BackendError, MissingExtra
 
 
@@ -35,7 +35,7 @@ class HubTokens:
         # Whether control tokens are read is a state of the tokenizer, which threads would change under each other.
         self._turn = threading.RLock()
         try:
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path)
+            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **fetching(path))
         except ERRORS as error:
             raise unavailable(path, error) from error
 

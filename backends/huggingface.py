@@ -7,8 +7,9 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from taleward.backends.devices import check_map, device_of
 from taleward.backends.engine import Engine
-from taleward.backends.hub import ERRORS, unavailable
+from taleward.backends.hub import ERRORS, fetching, loading, unavailable
 from taleward.backends.hub_tokens import HubTokens
 from taleward.backends.likelihood import TokenScores, Window, in_groups
 from taleward.backends.sampling import Sampling
@@ -40,7 +41,7 @@ class HuggingFace(HubTokens):
 
     Raises:
         BackendError: It could not be loaded.
-        ConfigurationError: It is a model of another kind.
+        ConfigurationError: It is a model of another kind, there is no such device, or the options do not fit.
         MissingExtra: The extra `local` is not installed.
     """
 
@@ -50,16 +51,18 @@ class HuggingFace(HubTokens):
         import transformers
 
         options = dict(load or {})
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._device = device_of(device)
+        check_map(options)
         options.setdefault("dtype", torch.float32 if self._device.type == "cpu" else torch.bfloat16)
         try:
-            config = transformers.AutoConfig.from_pretrained(path)
-            _check(config, path)
-            self._model = transformers.AutoModelForCausalLM.from_pretrained(path, **options).eval()
+            config = transformers.AutoConfig.from_pretrained(path, **fetching(path))
         except ERRORS as error:
             raise unavailable(path, error) from error
-        if not {"device_map", "quantization_config"} & set(options):
-            self._model.to(self._device)
+        _check(config, path)
+        with loading(path, load or {}):
+            self._model = transformers.AutoModelForCausalLM.from_pretrained(path, **fetching(path), **options).eval()
+            if not {"device_map", "quantization_config"} & set(options):
+                self._model.to(self._device)
         self._device = self._model.device
         self._small = self._device.type == "cpu" and self._model.num_parameters() < _SMALL
         own = self._model.generation_config

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taleward.backends.devices import has_gpu
 from taleward.backends.embedded import is_embedded
-from taleward.backends.hub import model_config, model_folder
+from taleward.backends.hub import expanded, model_config, model_folder
+from taleward.backends.kept import Kept
 from taleward.backends.llama_graph import why_not
 
 if TYPE_CHECKING:
     from taleward.backends.local import LanguageModel
 
-_KEPT = 4
-_loaded: OrderedDict[str, LanguageModel] = OrderedDict()
-_lock = threading.Lock()
+_kept: Kept[LanguageModel] = Kept()
 
 
 def load(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:
-    """A model, loaded on first use; the last four stay. See `LocalChat` for the arguments."""
-    key = repr((path, engine, precision, device, sorted(options.items())))
-    with _lock:
-        if key not in _loaded:
-            _loaded[key] = _load(path, engine, precision, device, options)
-            while len(_loaded) > _KEPT:
-                _loaded.popitem(last=False)
-        _loaded.move_to_end(key)
-        return _loaded[key]
+    """A model, loaded on first use; the last four stay. See `LocalChat` for the arguments.
+
+    Raises:
+        BackendError: It could not be loaded.
+        ConfigurationError: It is a model of another kind, or there is no such device here.
+    """
+    return _kept.get(_load, path, engine, precision, device, dict(sorted(options.items())))
+
+
+def is_loaded(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> bool:
+    """Whether `load` would give the model at once."""
+    return _kept.has(_load, path, engine, precision, device, dict(sorted(options.items())))
 
 
 def _load(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:
+    path = expanded(path)
     if engine == "auto":
-        engine = "transformers" if device or options or not runs_on_onnx(path) else "onnx"
+        on_onnx = precision == "int8" or (not device and not options and runs_on_onnx(path))
+        engine = "onnx" if on_onnx else "transformers"
     if engine == "onnx":
         from taleward.backends.llama import HubLlama, Llama
 
@@ -53,15 +55,3 @@ def runs_on_onnx(path: str) -> bool:
     if not all(find_spec(package) for package in packages) or has_gpu():
         return False
     return not why_not(model_config(path)) and any(Path(model_folder(path)).glob("*.safetensors"))
-
-
-def has_gpu() -> bool:
-    """Whether torch is here and sees a GPU; a build of torch for CPUs is not even imported."""
-    try:
-        if version("torch").endswith("+cpu"):
-            return False
-    except PackageNotFoundError:
-        return False
-    import torch
-
-    return bool(torch.cuda.is_available())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from taleward.core.errors import BackendError
+from taleward.core.errors import BackendError, ConfigurationError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +33,9 @@ class Sampling:
         no_repeat_ngram_size: So many tokens in a row never come twice, those of the prompt counted; 0 lets them. A text
             that follows a grammar is free of it.
         max_tokens: Tokens written at most.
+
+    Raises:
+        ConfigurationError: A value is out of its range.
     """
 
     temperature: float = 1.0
@@ -40,6 +44,22 @@ class Sampling:
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
     max_tokens: int = 400
+
+    def __post_init__(self) -> None:
+        for name, (kind, taken, words) in _TAKEN.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kind) or not taken(value):
+                raise ConfigurationError(f"{name} is {words}; got {value!r}.")
+
+
+_TAKEN: dict[str, tuple[type, Callable[[Any], bool], str]] = {
+    "temperature": (Real, lambda v: v >= 0, "a number from 0"),
+    "top_p": (Real, lambda v: 0 < v <= 1, "a number above 0 up to 1"),
+    "top_k": (Integral, lambda v: v >= 0, "a whole number from 0"),
+    "repetition_penalty": (Real, lambda v: v > 0, "a number above 0"),
+    "no_repeat_ngram_size": (Integral, lambda v: v >= 0, "a whole number from 0"),
+    "max_tokens": (Integral, lambda v: v >= 1, "a whole number from 1"),
+}
 
 
 class Score(NamedTuple):
@@ -150,25 +170,55 @@ class Sampler:
         import numpy
 
         scores = self._scores(logits)
+        drawn, top_p = self._random.random(), self._sampling.top_p
+        # With top_k, only those few are looked at: exponentials of a large vocabulary take their time.
+        kept = _largest(scores, self._sampling.top_k) if self._sampling.top_k else None
+        if kept is not None:
+            scores = scores[kept]
         chances = numpy.exp((scores - scores.max()) / self._sampling.temperature)
-        drawn, top_p, total = self._random.random(), self._sampling.top_p, float(chances.sum())
-        top_k = min(self._sampling.top_k, len(chances))
-        if top_k:
-            chances = numpy.where(chances >= numpy.partition(chances, -top_k)[-top_k], chances, 0.0)
-            total = float(chances.sum())
-        if top_p >= 1.0:
-            return _at(chances.cumsum(), drawn * total)
-        few = min(_FEW, len(chances))
-        for count in (few, len(chances)):
-            # The likeliest ones in order; the nucleus hardly ever needs more than a few.
-            likeliest = numpy.argpartition(-chances, count - 1)[:count]
-            likeliest = likeliest[numpy.lexsort((likeliest, -chances[likeliest]))]
-            cumulated = chances[likeliest].cumsum()
-            if cumulated[-1] >= top_p * total or count == len(chances):
-                break
-        # The nucleus ends with the first token at which it holds top_p.
-        end = min(int(numpy.searchsorted(cumulated, top_p * total)), len(likeliest) - 1)
-        return int(likeliest[_at(cumulated[: end + 1], drawn * cumulated[end])])
+        place = _drawn(chances, drawn, top_p)
+        return place if kept is None else int(kept[place])
+
+
+def _drawn(chances: npt.NDArray[np.float64], drawn: float, top_p: float) -> int:
+    """A place, drawn from the smallest set of the likeliest that holds `top_p`; chances need not sum to one."""
+    total = float(chances.sum())
+    if top_p >= 1.0:
+        return _at(chances.cumsum(), drawn * total)
+    count = _FEW
+    while True:
+        # The likeliest ones in order; the nucleus hardly ever needs more than a few.
+        likeliest = _ordered(chances, _largest(chances, count))
+        cumulated = chances[likeliest].cumsum()
+        if cumulated[-1] >= top_p * total or len(likeliest) == len(chances):
+            break
+        count *= 16
+    # The nucleus ends with the first token at which it holds top_p.
+    end = min(int(cumulated.searchsorted(top_p * total)), len(likeliest) - 1)
+    return int(likeliest[_at(cumulated[: end + 1], drawn * cumulated[end])])
+
+
+def _largest(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.intp]:
+    """Places of so many of the largest values, and of all that equal the last of them."""
+    import numpy
+
+    places = numpy.arange(len(values))
+    if count >= len(values):
+        return places
+    width = len(values) // (4 * count)
+    if width > 1:
+        # So many stretches have a value from this one up: all others are too small, and looking is faster than sorting.
+        tops = values[: len(values) // width * width].reshape(-1, width).max(axis=1)
+        places = numpy.flatnonzero(values >= numpy.partition(tops, -count)[-count])
+    few = values[places]
+    kept: npt.NDArray[np.intp] = places[few >= numpy.partition(few, -count)[-count]]
+    return kept
+
+
+def _ordered(values: npt.NDArray[np.float64], places: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Places by their values, the largest first, ties by place."""
+    ordered: npt.NDArray[np.intp] = places[(-values[places]).argsort(kind="stable")]
+    return ordered
 
 
 def score(logits: npt.NDArray[np.float32], token: int, likeliest: int) -> Score:
@@ -178,7 +228,7 @@ def score(logits: npt.NDArray[np.float32], token: int, likeliest: int) -> Score:
     exact = logits.astype(numpy.float64)
     exact -= exact.max()
     exact -= numpy.log(numpy.exp(exact).sum())
-    top = numpy.argsort(-exact, kind="stable")[:likeliest] if likeliest else ()
+    top = _ordered(exact, _largest(exact, likeliest))[:likeliest] if likeliest else ()
     return Score(token, float(exact[token]), tuple((int(i), float(exact[i])) for i in top))
 
 

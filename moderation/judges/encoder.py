@@ -10,6 +10,8 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from taleward.backends.devices import device_of
+from taleward.backends.hub import ERRORS, expanded, fetching, unavailable
 from taleward.backends.spec import parse_spec
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
 from taleward.core.frozen import FrozenDict
@@ -108,19 +110,16 @@ class EncoderJudge(Judge):
 class _Classifier:
     def __init__(self, path: str, device: str | None) -> None:
         try:
-            import torch
             import transformers
         except ImportError as error:
             raise MissingExtra("a local model", "local") from error
+        path = expanded(path)
+        self._device, known = device_of(device), fetching(path)
         try:
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path)
-            model = transformers.AutoModelForSequenceClassification.from_pretrained(path, dtype="auto")
-        except (OSError, ValueError) as error:
-            raise BackendError(
-                f"the classifier {path!r} could not be loaded: {str(error).strip().splitlines()[0]}",
-                hint="Give a folder with config.json, weights and tokenizer, or the name of a model on the hub.",
-            ) from error
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **known)
+            model = transformers.AutoModelForSequenceClassification.from_pretrained(path, dtype="auto", **known)
+        except ERRORS as error:
+            raise unavailable(path, error, what="classifier") from error
         self._model = (model.float() if self._device.type == "cpu" else model).to(self._device).eval()
         names = model.config.id2label
         self.labels = [str(names[i]) for i in range(len(names))]
