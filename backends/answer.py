@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ class Wish(NamedTuple):
         stops: Texts before which the answer ends.
         tools: The names of the tools that it may call.
         forced: Whether the answer is a call and nothing else.
+        parsed: Whether the answer is JSON that goes with it as an object, as from OpenAI's `response_format`.
     """
 
     spec: str
@@ -30,6 +32,7 @@ class Wish(NamedTuple):
     stops: Sequence[str] = ()
     tools: frozenset[str] = frozenset()
     forced: bool = False
+    parsed: bool = False
 
 
 class Answer:
@@ -46,6 +49,7 @@ class Answer:
         self._decoder, self._cut = Decoder(decode), StopText(wish.stops)
         self._calls = ToolText(wish.tools, forced=wish.forced) if wish.tools else None
         self._read = self._scored = 0
+        self._said = ""
 
     @property
     def stopped(self) -> bool:
@@ -68,6 +72,7 @@ class Answer:
             yield chunk
         message = AIMessageChunk(
             content="",
+            additional_kwargs=self._parsed(),
             tool_call_chunks=[*calls.chunks()],
             usage_metadata=self._usage(),
             response_metadata={**self._metadata(calls), **self._logprobs()},
@@ -86,10 +91,12 @@ class Answer:
                     break
         else:
             shown, self._read = self._shown(self._decode(written)), len(written)
+            self._said = shown
         chunks = [chunk.message for chunk in self.finish()]
         last, self._scored = chunks[-1], 0
         message = AIMessage(
             content=shown + "".join(str(chunk.content) for chunk in chunks),
+            additional_kwargs=last.additional_kwargs,
             tool_calls=getattr(last, "tool_calls", []),
             invalid_tool_calls=getattr(last, "invalid_tool_calls", []),
             usage_metadata=getattr(last, "usage_metadata", None),
@@ -103,7 +110,15 @@ class Answer:
     def _chunk(self, text: str) -> ChatGenerationChunk | None:
         if not text:
             return None
+        if self._wish.parsed:
+            self._said += text
         return ChatGenerationChunk(message=AIMessageChunk(content=text, response_metadata=self._logprobs()))
+
+    def _parsed(self) -> dict[str, Any]:
+        try:
+            return {"parsed": json.loads(self._said)} if self._wish.parsed else {}
+        except ValueError:  # a stop sequence cut it off
+            return {}
 
     def _usage(self) -> UsageMetadata:
         read = len(self._wish.order.prompt)

@@ -14,7 +14,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from taleward.backends.attempts import Attempts
 from taleward.backends.prices import Price
-from taleward.backends.vendor_errors import ours
+from taleward.backends.vendor_errors import AGAIN, ours
 from taleward.core.errors import BackendError, ContentFiltered, DeadlineExceeded, RequestRejected
 
 _log = logging.getLogger(__name__)
@@ -26,6 +26,15 @@ ANSWERED_BY = "answered_by"
 """Key of `response_metadata` that names the fallback which answered."""
 
 _ENDED = ("finish_reason", "stop_reason", "done_reason", "status")
+_FILTERED = frozenset(
+    {
+        "content_filter",  # OpenAI and its kin
+        "refusal",  # Anthropic
+        "content_filtered",  # Amazon
+        *("safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety"),  # Google
+    }
+)
+"""Reasons, in lower case, for which vendors cut an answer off or keep it back."""
 _NO_ANSWER = "which are no whole answer"
 
 
@@ -133,7 +142,7 @@ class Calls:
         for model in self._others(error):
             try:
                 result = await model._agenerate(asked.messages, asked.stop, None, **asked.options)
-            except BackendError as later:
+            except Exception as later:  # noqa: BLE001  such as an option that it does not take: the first error counts
                 error.add_note(f"{_name(model)} did not answer either: {later}")
             else:
                 for generation in result.generations:
@@ -151,7 +160,7 @@ class Calls:
                         chunk.message.response_metadata.setdefault(ANSWERED_BY, _name(model))
                     begun = True
                     yield chunk
-            except BackendError as later:
+            except Exception as later:
                 if begun:
                     raise
                 error.add_note(f"{_name(model)} did not answer either: {later}")
@@ -168,9 +177,19 @@ class Calls:
 
     def _see_whole(self, result: ChatResult) -> None:
         if not result.generations:
-            raise BackendError(f"{self.spec} answered with nothing at all.", retryable=True)
+            raise BackendError(f"{self.spec} answered with nothing at all.", hint=AGAIN, retryable=True)
         for generation in result.generations:
+            self.see_refusal(generation.message)
             self.see_end({**(generation.generation_info or {}), **generation.message.response_metadata})
+
+    def see_refusal(self, message: BaseMessage) -> None:
+        """OpenAI's models may decline in a field of its own, beside an empty text.
+
+        Raises:
+            ContentFiltered: This one did.
+        """
+        if refusal := message.additional_kwargs.get("refusal"):
+            raise ContentFiltered(f"{self.spec} declined to answer: {refusal}", hint="Ask for something else.")
 
     def see_end(self, metadata: Mapping[str, Any]) -> bool:
         """Whether an answer's metadata say that it has ended.
@@ -178,10 +197,11 @@ class Calls:
         Raises:
             ContentFiltered: It was cut off by the vendor's filter.
         """
-        reasons = [metadata[name] for name in _ENDED if metadata.get(name)]
-        if "content_filter" in reasons:
+        reasons = [str(metadata[name]) for name in _ENDED if metadata.get(name)]
+        reasons += [str(reason) for reason in (metadata.get("incomplete_details") or {}).values()]
+        if filtered := [reason for reason in reasons if reason.lower() in _FILTERED]:
             raise ContentFiltered(
-                f"{self.spec} was stopped by its vendor's filter: its answer is cut off.",
+                f"{self.spec} was stopped by its vendor's filter ({filtered[0]}): its answer is cut off.",
                 hint="Ask for something else.",
             )
         return bool(reasons)
@@ -238,13 +258,17 @@ class _Stream:
         chunk: ChatGenerationChunk | None = await anext(self._chunks, None)
         if chunk is None:
             if self._calls.ends and not self._ended:
-                raise self._broken("the stream ended without saying so.")
+                raise self._broken("the stream ended without saying so, as one that was cut off does.")
             return None
+        self._calls.see_refusal(chunk.message)
         self._ended |= self._calls.see_end({**(chunk.generation_info or {}), **chunk.message.response_metadata})
         self._calls.note(chunk.message, chunk.generation_info)
         return chunk
 
     def _broken(self, why: str) -> BackendError:
+        if not self.characters:
+            told = f"{self._calls.spec} did not answer: {why}"
+            return BackendError(told, hint="Ask again; look whether base_url ends in /v1.", retryable=True)
         told = f"{self._calls.spec} broke off behind {self.characters} characters, {_NO_ANSWER}: {why}"
         return BackendError(told, hint="Ask again.", retryable=True)
 

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
 from taleward.backends.embedded import embedded_path
 from taleward.backends.hosted import langchain_chat, openai_chat
+from taleward.backends.options import made
 from taleward.backends.spec import ModelSpec, parse_spec
 from taleward.core.errors import ConfigurationError
 
 
 def _embedded(spec: ModelSpec, **options: Any) -> BaseChatModel:
-    from taleward.backends.local import LocalChat
-
-    return LocalChat(spec=str(spec), path=str(embedded_path(spec.model)), **{"engine": "onnx", **options})
+    if (other := _OTHERS.get(spec.model)) is not None:
+        raise ConfigurationError(f"{spec} writes no text.", hint=f"{other}; the embedded writer is {_WRITER!r}.")
+    return _local(spec, str(embedded_path(spec.model)), {"engine": "onnx", **options})
 
 
 def _hf(spec: ModelSpec, **options: Any) -> BaseChatModel:
+    return _local(spec, spec.model, options)
+
+
+def _local(spec: ModelSpec, path: str, options: Mapping[str, Any]) -> BaseChatModel:
     from taleward.backends.local import LocalChat
 
-    return LocalChat(spec=str(spec), path=spec.model, **options)
+    hint = "What a call takes, such as stop, goes with the call, or by bind(): chat_model(...).bind(stop=['###'])."
+    return made(LocalChat, str(spec), path, options, hint=hint)
 
+
+_WRITER = "embedded:storyteller"
+_OTHERS = {
+    "judge": "Make a judge of it with taleward.judge('embedded:judge', policy='kids', band='6-8')",
+    "minilm": "It embeds: taleward.embeddings('embedded:minilm')",
+}
 
 PROVIDERS: dict[str, Callable[..., BaseChatModel]] = {
     "embedded": _embedded,
@@ -39,11 +51,12 @@ def chat_model(model: str | BaseChatModel, **options: Any) -> BaseChatModel:
     Args:
         model: A spec such as `embedded:storyteller`, `hf:Qwen/Qwen3-0.6B` or `openai:gpt-5-mini`; or a LangChain
             chat model, which is given back as it is.
-        options: For the model: `temperature`, `max_tokens`, `seed`, and `base_url` for `openai:`.
+        options: For the model: `temperature`, `max_tokens`, `seed`, and `base_url` for `openai:`; all others are in
+            `LocalChat` for a model that runs here, and in `openai_chat` for one behind an API.
 
     Raises:
-        ConfigurationError: The spec is none, the provider is unknown, a library or a key is missing, or options
-            came with a ready model.
+        ConfigurationError: The spec is none, the provider or an option is unknown, a value is not taken, a library or a
+            key is missing, or options came with a ready model.
     """
     if isinstance(model, BaseChatModel):
         if options:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from taleward.backends.batcher import Batcher
 from taleward.backends.encoders import TorchModel, hub_path, loaded_once, padded
+from taleward.backends.options import made
 from taleward.core.errors import BackendError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,9 +30,9 @@ def classifier(model: str, **options: Any) -> Classifier:
         options: See `Classifier`.
 
     Raises:
-        ConfigurationError: The spec is none of a model that runs here.
+        ConfigurationError: The spec is none of a model that runs here, or an option is not taken.
     """
-    return Classifier(spec=model, path=hub_path(model, "a classifier"), **options)
+    return made(Classifier, model, hub_path(model, "a classifier"), options)
 
 
 class Classifier(RunnableSerializable[str, dict[str, float]]):
@@ -66,8 +68,8 @@ class Classifier(RunnableSerializable[str, dict[str, float]]):
         """As `invoke`, without blocking the event loop."""
 
         async def answer(text: str) -> dict[str, float]:
-            model = self._loaded
-            logits = await model.batcher.arun(model.encode([text], cut=self.cut))
+            model, tokens = await asyncio.to_thread(self._read, text)
+            logits = await model.batcher.arun(tokens)
             return _row(model.labels, model.chances(logits)[0])
 
         return await self._acall_with_config(answer, input, config, run_type="llm")
@@ -140,6 +142,10 @@ class Classifier(RunnableSerializable[str, dict[str, float]]):
         else:
             chances = _softmax(numpy.asarray(logits[:, :, entailed]))
         return [_row(labels, row) for row in chances]
+
+    def _read(self, text: str) -> tuple[_Loaded, Sequence[Sequence[int]]]:
+        """Loads the model where it is not here."""
+        return (model := self._loaded), model.encode([text], cut=self.cut)
 
     def _named(self, texts: Sequence[str]) -> list[dict[str, float]]:
         return [_row(self.labels, row) for row in self.scores(texts)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langchain_core.language_models import BaseChatModel
 
 from taleward.backends.embedded import is_embedded
-from taleward.core.errors import BackendError
+from taleward.core.errors import BackendError, ContextTooLong
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,6 +80,7 @@ def decide_each(
     Raises:
         ValueError: There are no prompts, fewer than two choices, or one choice begins another.
         BackendError: The model's logits are not numbers.
+        ContextTooLong: A prompt is longer than the model reads.
     """
     answers = [[model.encode(choice) for choice in some] for some in choices]
     if not prompts or not all(prompts) or any(len(some) < 2 or _one_begins_another(some) for some in answers):
@@ -88,6 +89,12 @@ def decide_each(
             f"prompts with {[len(p) for p in prompts]} tokens and the choices {[list(some) for some in choices]}"
         )
         raise ValueError(msg)
+    most = max(len(prompt) + max(map(len, some)) for prompt, some in zip(prompts, answers, strict=True))
+    if most > model.context_length:
+        raise ContextTooLong(
+            f"text, question and answer have {most} tokens; the model reads {model.context_length}.",
+            hint="Shorten the text or ask about its parts, or take a model with a longer context.",
+        )
     columns = zip(*prompts, strict=False)
     shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
     if any(len(prompt) == shared for prompt in prompts):

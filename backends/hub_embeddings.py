@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from langchain_core.embeddings import Embeddings
 from taleward.backends.batcher import Batcher
 from taleward.backends.encoders import TorchModel, loaded_once, padded
 from taleward.backends.hub import model_folder
+from taleward.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,20 +23,24 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "last"]
+_BY_NAME: dict[str, Pooling] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+_OLD_NAMES = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "lasttoken"}
+_RUN_HERE = frozenset({"Transformer", "Pooling", "Normalize"})
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "vocab.txt", "1_Pooling/config.json")
 
 
 class HubEmbeddings(Embeddings):
     """An encoder (BERT and its family) as embeddings; callers at the same time share its batches of like length.
 
-    A vector is the mean of the states of all tokens, or the state of the first one where the model's folder says so
-    (`1_Pooling/config.json` of sentence-transformers). A text that is too long is cut at its end.
+    A vector is the mean of the states of all tokens, or the state of the first or the last one where the model's folder
+    says so (`1_Pooling/config.json` of sentence-transformers), brought to length 1. A text that is too long is cut at
+    its end.
 
     Args:
         path: A local folder, or the name of a repository on the Hugging Face hub.
         normalize: Whether vectors are brought to length 1, so that a dot product is a cosine.
-        pooling: `mean` or `cls`, where the folder does not say or says it wrong.
+        pooling: `mean`, `cls` (the first token's state) or `last`, where the folder does not say or says it wrong.
         query_prefix: Put before a query, as the cards of some models ask (`query: `).
         document_prefix: Put before a document.
         device: A torch device; `None` takes a GPU where there is one.
@@ -66,10 +72,7 @@ class HubEmbeddings(Embeddings):
         """How states become a vector."""
         if self._pooling:
             return self._pooling
-        told = model_folder(self.path) / "1_Pooling" / "config.json"
-        if told.is_file() and json.loads(told.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
-            return "cls"
-        return "mean"
+        return _pooling(model_folder(self.path), self.path)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -89,9 +92,8 @@ class HubEmbeddings(Embeddings):
 
     async def aembed_array(self, texts: Sequence[str]) -> Floats:
         """As `embed_array`, without blocking the event loop."""
-        model = self._loaded
-        lists = self._tokens(model, texts, self.document_prefix)
-        return self._rows(model, await model.batcher.arun(lists, self.pooling))
+        model, lists, pooling = await asyncio.to_thread(self._read, texts, self.document_prefix)
+        return self._rows(model, await model.batcher.arun(lists, pooling))
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """One vector a text."""
@@ -112,12 +114,19 @@ class HubEmbeddings(Embeddings):
 
     async def aembed_query(self, text: str) -> list[float]:
         """As `embed_query`, without blocking the event loop."""
-        model = self._loaded
-        found = await model.batcher.arun(self._tokens(model, [text], self.query_prefix), self.pooling)
+        model, lists, pooling = await asyncio.to_thread(self._read, [text], self.query_prefix)
+        found = await model.batcher.arun(lists, pooling)
         row: list[float] = self._rows(model, found)[0].tolist()
         return row
 
+    def _read(self, texts: Sequence[str], prefix: str) -> tuple[_Loaded, Sequence[Sequence[int]], Pooling]:
+        """Loads the model where it is not here."""
+        return (model := self._loaded), self._tokens(model, texts, prefix), self.pooling
+
     def _tokens(self, model: _Loaded, texts: Sequence[str], prefix: str) -> Sequence[Sequence[int]]:
+        if isinstance(texts, str):
+            msg = "texts must be a list of texts; got one text. Put it in a list."
+            raise TypeError(msg)
         return model.encode([prefix + text for text in texts], cut=True)
 
     def _rows(self, model: _Loaded, found: Sequence[Floats]) -> Floats:
@@ -138,9 +147,8 @@ class HubEmbeddings(Embeddings):
 class _Loaded(TorchModel):
     def __init__(self, path: str, device: str | None, load: Mapping[str, Any]) -> None:
         super().__init__(path, "AutoModel", device, load)
-        told = model_folder(path) / "sentence_bert_config.json"
-        if told.is_file():
-            self.longest = min(self.longest, int(json.loads(told.read_text(encoding="utf-8"))["max_seq_length"]))
+        longest = (_told(model_folder(path) / "sentence_bert_config.json") or {}).get("max_seq_length")
+        self.longest = min(self.longest, longest or self.longest)
         self.batcher: Batcher[Floats] = Batcher(_runner(self.model, self.tokenizer.pad_token_id))
 
 
@@ -152,7 +160,39 @@ def _runner(network: Any, pad: int | None) -> Callable[[list[Sequence[int]], Any
         with torch.inference_mode():
             states = network(**inputs).last_hidden_state.float()
             mask = inputs["attention_mask"][:, :, None].float()
-            vectors = states[:, 0] if pooling == "cls" else (states * mask).sum(1) / mask.sum(1)
+            if pooling == "mean":
+                vectors = (states * mask).sum(1) / mask.sum(1)
+            elif pooling == "cls":
+                vectors = states[:, 0]
+            else:
+                rows = torch.arange(len(lists), device=states.device)
+                vectors = states[rows, inputs["attention_mask"].sum(1) - 1]
             return vectors.cpu().numpy()
 
     return run
+
+
+def _pooling(folder: Path, path: str) -> Pooling:
+    """What the folder's files of sentence-transformers say, whichever release wrote them."""
+    modules = _told(folder / "modules.json") or []
+    others = [kind for module in modules if (kind := str(module.get("type")).rpartition(".")[2]) not in _RUN_HERE]
+    if others:
+        raise ConfigurationError(
+            f"the embeddings {path!r} have layers that are not run here: {', '.join(others)}.",
+            hint="Hand in LangChain embeddings that run them, such as HuggingFaceEmbeddings of langchain-huggingface.",
+        )
+    told = _told(folder / "1_Pooling" / "config.json") or {}
+    kinds = [key.removeprefix("pooling_mode_") for key, value in told.items() if value is True]
+    old = [_OLD_NAMES.get(kind, kind) for kind in kinds if f"pooling_mode_{kind}" in told]
+    named = told.get("pooling_mode") or old or "mean"
+    names = [named] if isinstance(named, str) else list(named)
+    if len(names) != 1 or names[0] not in _BY_NAME:
+        raise ConfigurationError(
+            f"the embeddings {path!r} are pooled by {' and '.join(names)}; taken are {', '.join(_BY_NAME)}.",
+            hint="Hand in LangChain embeddings that pool so, such as HuggingFaceEmbeddings of langchain-huggingface.",
+        )
+    return _BY_NAME[names[0]]
+
+
+def _told(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

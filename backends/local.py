@@ -6,25 +6,26 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
 from operator import itemgetter
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
 from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
-from langchain_core.runnables.config import get_config_list
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from taleward.backends.answer import Answer, Wish
 from taleward.backends.engine import Engine
-from taleward.backends.grammar import compile_grammar
+from taleward.backends.grammar import closed, compile_grammar, response_schema
 from taleward.backends.likelihood import TextScores, TokenScores, Window, likelihood
+from taleward.backends.many import at_once
 from taleward.backends.questions import Answered, Question, answered
 from taleward.backends.sampling import Sampling
 from taleward.backends.texts import Order
@@ -34,7 +35,7 @@ from taleward.core.errors import ConfigurationError, ContextTooLong
 
 _AT_ONCE = 256
 _SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty", "no_repeat_ngram_size", "max_tokens")
-_CALL = ("grammar", "tools", "tool_choice", "instruction", "template")
+_CALL = ("grammar", "response_format", "tools", "tool_choice", "instruction", "template")
 _OPTIONS = frozenset({*_SAMPLING, "seed", "timeout", "logprobs", "top_logprobs", *_CALL})
 
 
@@ -91,8 +92,9 @@ class LocalChat(BaseChatModel):
 
     Beside the settings below, a call takes `stop`; `logprobs=True` and `top_logprobs=N`, which come in OpenAI's form in
     `response_metadata["logprobs"]`; `grammar`, a Pydantic model, a JSON schema, a regular expression or a list of
-    choices that the answer must follow; `tools` and `tool_choice`, see `bind_tools`; and `template`, what the chat
-    template takes, such as `{"enable_thinking": False}`. `bind` sets any of them for good.
+    choices that the answer must follow, or a schema in OpenAI's form as `response_format`; `tools` and `tool_choice`,
+    see `bind_tools`; and `template`, what the chat template takes, such as `{"enable_thinking": False}`. `bind` sets
+    any of them for good.
 
     Attributes:
         spec: What the model is called, for example `hf:Qwen/Qwen3-0.6B`.
@@ -100,8 +102,8 @@ class LocalChat(BaseChatModel):
         engine: What runs it: `onnx`, models of the Llama family (Llama, SmolLM, Mistral, Qwen2, Qwen3) on a CPU,
             without torch; `transformers`, every architecture, and a GPU; `auto` takes the first where it can and there
             is no GPU, and where neither `device` nor `load` is given.
-        precision: With the engine `onnx`, `int8` is faster and takes a quarter of the memory, and its texts are
-            not quite the same; see `Graph.linear_int8`.
+        precision: `int8` is faster and takes a quarter of the memory, and its texts are not quite the same, see
+            `Graph.linear_int8`; it is one of the engine `onnx`, which `auto` then takes.
         temperature: See `Sampling`; this and the next five default to the model's own generation settings.
         top_p: See `Sampling`.
         top_k: See `Sampling`.
@@ -128,6 +130,22 @@ class LocalChat(BaseChatModel):
     timeout: float | None = Field(default=None, gt=0.0)
     device: str | None = None
     load: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits_its_engine(self) -> Self:
+        given = {name: value for name in ("device", "load") if (value := getattr(self, name))}
+        if given and (self.engine == "onnx" or self.precision == "int8"):
+            raise ConfigurationError(
+                f"{self.spec} would run on the engine 'onnx', on the CPU, which takes no {' and no '.join(given)}; got "
+                f"{given}.",
+                hint="For a GPU, or options of from_pretrained, take engine='transformers' and precision='float32'.",
+            )
+        if self.engine == "transformers" and self.precision != "float32":
+            raise ConfigurationError(
+                f"the engine 'transformers' has no precision {self.precision!r}, which is one of the engine 'onnx'.",
+                hint="For fewer bits there, give load={'quantization_config': ...} or load={'dtype': 'bfloat16'}.",
+            )
+        return self
 
     @property
     def _llm_type(self) -> str:
@@ -177,7 +195,38 @@ class LocalChat(BaseChatModel):
     def _loaded(self) -> LanguageModel:
         from taleward.backends.loading import load
 
-        return load(self.path, self.engine, self.precision, self.device, self.load)
+        return load(*self._named)
+
+    @property
+    def _named(self) -> tuple[str, str, str, str | None, dict[str, Any]]:
+        return self.path, self.engine, self.precision, self.device, self.load
+
+    async def aload(self) -> None:
+        """Load the model where it is not here yet, without blocking the event loop."""
+        from taleward.backends.loading import is_loaded
+
+        if not is_loaded(*self._named):
+            await asyncio.to_thread(lambda: self._loaded)
+
+    async def agenerate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
+        """As LangChain's, which asks for the model's settings on the event loop."""
+        await self.aload()
+        return await super().agenerate(messages, *args, **kwargs)
+
+    async def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """As LangChain's, which asks for the model's settings on the event loop."""
+        await self.aload()
+        stream: Any = super().astream(input, config, stop=stop, **kwargs)
+        async with aclosing(stream) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def bind_tools(
         self,
@@ -220,13 +269,12 @@ class LocalChat(BaseChatModel):
         """
         parser: BaseOutputParser[Any] = JsonOutputParser()
         if isinstance(schema, type) and issubclass(schema, BaseModel):
-            form, parser = schema.model_json_schema(), PydanticOutputParser(pydantic_object=schema)
+            form, parser = closed(schema.model_json_schema()), PydanticOutputParser(pydantic_object=schema)
         else:
-            form = convert_to_json_schema(schema)
-        told = f"Answer with a JSON object that follows this schema: {json.dumps(form)}"
+            form = closed(convert_to_json_schema(schema))
         answers = self.bind(
             grammar=form,
-            instruction=told,
+            instruction=_in_words(form),
             ls_structured_output_format={"kwargs": {"method": method}, "schema": form},
             **kwargs,
         )
@@ -263,9 +311,7 @@ class LocalChat(BaseChatModel):
         **kwargs: Any,
     ) -> list[AIMessage]:
         """Answers to all of them, written together; `max_concurrency` bounds how many at once, 256 by default."""
-        configs: list[RunnableConfig] = get_config_list(config, len(inputs))
-        for each in configs:
-            each.setdefault("max_concurrency", _AT_ONCE)
+        configs = at_once(config, len(inputs), _AT_ONCE)
         return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def _generate(
@@ -370,6 +416,9 @@ class LocalChat(BaseChatModel):
         timeout = given["timeout"] if given.get("timeout") is not None else self.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         tools, forced = chosen_tools(given.get("tools") or (), given.get("tool_choice"))
+        form = response_schema(given.get("response_format"))
+        if form is not None:
+            given = {"grammar": form, "instruction": _in_words(form), **given}
         grammar = call_schema(tools) if forced else given.get("grammar")
         prompt = self._prompt(model, messages, tools, given)
         room = model.context_length - len(prompt)
@@ -380,9 +429,10 @@ class LocalChat(BaseChatModel):
             )
         sampling = self._sampling(given)
         seed = given["seed"] if given.get("seed") is not None else self.seed
-        if seed is not None and seed < 0:
-            raise ConfigurationError(f"seed must be 0 or more; got {seed}.")
         likeliest = given.get("top_logprobs") or 0
+        for name, value in (("seed", seed or 0), ("top_logprobs", likeliest)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ConfigurationError(f"{name} is a whole number from 0; got {value!r}.")
         order = Order(
             prompt,
             sampling,
@@ -392,7 +442,9 @@ class LocalChat(BaseChatModel):
             logprobs=likeliest if given.get("logprobs") or likeliest else None,
             deadline=deadline,
         )
-        return Wish(self.spec, order, stop or (), frozenset(tool["function"]["name"] for tool in tools), forced)
+        stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+        names = frozenset(tool["function"]["name"] for tool in tools)
+        return Wish(self.spec, order, stops, names, forced, parsed=form is not None and not forced)
 
     def _prompt(
         self,
@@ -418,3 +470,7 @@ class LocalChat(BaseChatModel):
         defaults = self._loaded.defaults
         chosen = {name: given.get(name) if given.get(name) is not None else getattr(self, name) for name in _SAMPLING}
         return Sampling(**{k: v if v is not None else getattr(defaults, k) for k, v in chosen.items()})
+
+
+def _in_words(form: Mapping[str, Any]) -> str:
+    return f"Answer with a JSON object that follows this schema: {json.dumps(form)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from taleward.backends.batcher import Batcher
 from taleward.backends.encoders import TorchModel, hub_path, loaded_once, padded
+from taleward.backends.options import made
 from taleward.core.errors import ConfigurationError
 
 _NAMED = {"num_beams": "num_beams", "min_tokens": "min_new_tokens", "max_tokens": "max_new_tokens"}
@@ -26,9 +28,9 @@ def text_model(model: str, **options: Any) -> TextModel:
         options: See `TextModel`.
 
     Raises:
-        ConfigurationError: The spec is none of a model that runs here.
+        ConfigurationError: The spec is none of a model that runs here, or an option is not taken.
     """
-    return TextModel(spec=model, path=hub_path(model, "an encoder-decoder model"), **options)
+    return made(TextModel, model, hub_path(model, "an encoder-decoder model"), options)
 
 
 class TextModel(RunnableSerializable[str, str]):
@@ -77,8 +79,9 @@ class TextModel(RunnableSerializable[str, str]):
         """As `invoke`, without blocking the event loop."""
 
         async def write(text: str) -> str:
-            model, key = self._loaded, self._key(kwargs)
-            return (await model.batcher.arun(self._tokens(model, [text]), key))[0]
+            key = self._key(kwargs)
+            model, tokens = await asyncio.to_thread(self._read, text)
+            return (await model.batcher.arun(tokens, key))[0]
 
         return await self._acall_with_config(write, input, config, run_type="llm")
 
@@ -99,6 +102,10 @@ class TextModel(RunnableSerializable[str, str]):
     def _write(self, texts: Sequence[str], given: Mapping[str, Any]) -> list[str]:
         model, key = self._loaded, self._key(given)
         return model.batcher.run(self._tokens(model, texts), key)
+
+    def _read(self, text: str) -> tuple[_Loaded, Sequence[Sequence[int]]]:
+        """Loads the model where it is not here."""
+        return (model := self._loaded), self._tokens(model, [text])
 
     def _tokens(self, model: _Loaded, texts: Sequence[str]) -> Sequence[Sequence[int]]:
         return model.encode([self.prefix + text for text in texts], cut=self.cut)

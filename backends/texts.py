@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from taleward.backends.sampling import Sampler, Sampling, Score
-from taleward.core.errors import BackendError
+from taleward.core.errors import BackendError, DeadlineExceeded
 
 Answer = int | None | Exception
 """A token; `None` at the end; or what went wrong."""
@@ -94,11 +94,10 @@ class Text:
             raise BackendError(f"the model failed while it was writing: {answer}") from answer
         return answer
 
-    def _late(self) -> BackendError:
-        return BackendError(
+    def _late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
             f"the time was up after {len(self.written)} of up to {self.order.most} tokens.",
             hint="Give a longer timeout, a lower max_tokens, or ask for less at once.",
-            retryable=True,
         )
 
     def _left(self) -> float | None:

@@ -23,7 +23,7 @@ class TorchRows:
     Args:
         model: A causal language model.
         most: Rows at most.
-        room: Bytes that their caches may take.
+        room: Bytes that their caches may take; by default a GiB, on a GPU half of what is free there.
     """
 
     def __init__(self, model: Any, *, most: int = 64, room: int | None = None) -> None:
@@ -38,7 +38,7 @@ class TorchRows:
         # States of a fixed size would take in the padding: such texts are read one by one.
         self._one_by_one = not known or any(hasattr(layer, "recurrent_states") for layer in layers)
         self._attends = any(hasattr(layer, "keys") for layer in layers)
-        self.room = (room or _ROOM) // _bytes_a_token(model)
+        self.room = (room or _room(model.device)) // _bytes_a_token(model)
         self._takes = frozenset(inspect.signature(model.forward).parameters)
         self._cache: Any = None
         self._rows = self._width = 0
@@ -174,6 +174,15 @@ def _narrow(layer: Any, width: int) -> None:
     layer.keys, layer.values = layer.keys[:, :, -keep:], layer.values[:, :, -keep:]
     if hasattr(layer, "cumulative_length"):
         layer.cumulative_length = width
+
+
+def _room(device: Any) -> int:
+    if device.type != "cuda":
+        return _ROOM
+    import torch
+
+    # The other half is for the steps themselves, and for the moment in which caches are copied.
+    return max(_ROOM, torch.cuda.mem_get_info(device)[0] // 2)
 
 
 def _bytes_a_token(model: Any) -> int:

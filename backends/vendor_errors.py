@@ -42,19 +42,21 @@ class Meaning(NamedTuple):
     retryable: bool = False
 
 
+AGAIN = "Ask again later, or name another model in fallbacks=[...]."
 _KEY = Meaning(BackendError, "did not accept the key", "Look at the key in the environment: it may be revoked.")
 _ACCESS = Meaning(BackendError, "may not be used with this key", "Give the key access to the model, or take another.")
 _MISSING = Meaning(BackendError, "is not there", "Look at the model's name, and at base_url, which ends in /v1.")
 _REQUEST = Meaning(RequestRejected, "did not take the request", "The options or messages are wrong for this model.")
 _RATE = Meaning(RateLimited, "is asked too often", "Set requests_per_minute or concurrency lower.", True)
 _QUOTA = Meaning(BackendError, "has no quota left for this key", "Look at the plan and its payments.")
-_SERVER = Meaning(BackendError, "failed on the server's side", None, True)
+_SERVER = Meaning(BackendError, "failed on the server's side", AGAIN, True)
 _REACH = Meaning(
     BackendError, "could not be reached", "Look at the network, and whether a server runs at base_url.", True
 )
 _TIME = Meaning(DeadlineExceeded, "did not answer in time", "Give a larger timeout.", True)
 _LONG = Meaning(ContextTooLong, "cannot read so much at once", "Shorten the prompt, or take a model that reads more.")
 _FILTER = Meaning(ContentFiltered, "was stopped by its vendor's filter", "Ask for something else.")
+_REFUSED = Meaning(ContentFiltered, "declined to answer", "Ask for something else.")
 _BROKEN = Meaning(BackendError, "gave an answer that cannot be read", "Look whether base_url ends in /v1.", True)
 _CUT = Meaning(BackendError, "came to its limit of tokens before its answer was whole", "Give a larger max_tokens.")
 
@@ -69,6 +71,7 @@ BY_CLASS: Mapping[str, Meaning] = {
     "ModelConnectionError": _REACH,
     "ModelTimeoutError": _TIME,
     "ContextOverflowError": _LONG,
+    "ModelRefusalError": _REFUSED,
     "ModelError": _SERVER,
     # openai
     "LengthFinishReasonError": _CUT,

@@ -13,6 +13,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.backends.chat import chat_model
+from taleward.backends.local import LocalChat
+from taleward.backends.many import at_once
 from taleward.chains.template import Template, load_template
 from taleward.core.policy import Policy
 from taleward.moderation.policy import load_policy
@@ -74,6 +76,18 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
         """As `invoke`, without blocking the event loop."""
         return await self._acall_with_config(self._awrite, input, self._named(config), run_type="chain")
 
+    def batch(
+        self,
+        inputs: list[Mapping[str, Any]],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Write many; `max_concurrency` bounds how many at the same time, 64 by default."""
+        configs = at_once(config, len(inputs))
+        return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
+
     def stream(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[str]:
         """Write the story in pieces, as they come; joined, they are what `invoke` gives. Nothing is judged here."""
         yield from self._transform_stream_with_config(
@@ -105,6 +119,7 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
     async def _awrite(
         self, input: Mapping[str, Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> str:
+        await self._aload()
         task = self._task(input, config)
         return task.story((await self.model.ainvoke(task.messages, config, **task.options)).text)
 
@@ -124,7 +139,9 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
         run_manager: AsyncCallbackManagerForChainRun,
         config: RunnableConfig,
     ) -> AsyncIterator[str]:
-        task = self._task(await anext(inputs), config)
+        values = await anext(inputs)
+        await self._aload()
+        task = self._task(values, config)
         if task.lead:
             yield task.lead
         chunks: Any = self.model.astream(task.messages, config, **task.options)
@@ -132,6 +149,11 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
             async for chunk in running:
                 if piece := task.push(chunk.text):
                     yield piece
+
+    async def _aload(self) -> None:
+        """What is told to a model depends on it; one that runs here may not be loaded."""
+        if isinstance(self.model, LocalChat):
+            await self.model.aload()
 
     def _task(self, values: Mapping[str, Any], config: RunnableConfig) -> _Task:
         """What this run asks of the model, and how its answer joins what is there."""

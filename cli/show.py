@@ -132,6 +132,7 @@ def show_models(found: Iterable[Found], devices: Iterable[str]) -> None:
             about.append(f"\n{row.folder}", style="dim")
         table.add_row(Text(row.spec), usable, about)
     _out.print(table, Text(f"devices: {', '.join(devices)}"))
+    _out.print(Text("Use one: taleward tell --model SPEC, or in Python: taleward.chat_model('SPEC')."))
 
 
 def show_card(text: str) -> None:
@@ -142,7 +143,7 @@ def show_card(text: str) -> None:
 def _parameters(count: int | None) -> str:
     if count is None:
         return ""
-    return f"{count / 1e9:.1f} G parameters" if count >= 1e9 else f"{count / 1e6:.1f} M parameters"
+    return f"{count / 1e9:.1f} B parameters" if count >= 1e9 else f"{count / 1e6:.1f} M parameters"
 
 
 def show_templates(templates: Iterable[Template]) -> None:

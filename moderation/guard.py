@@ -14,6 +14,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackMa
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from taleward.backends.many import at_once
 from taleward.core.bridge import iterate
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
@@ -115,6 +116,18 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
     async def ainvoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
         """As `invoke`, without blocking the event loop."""
         return await self._acall_with_config(self._arun, input, config, run_type="chain")
+
+    def batch(
+        self,
+        inputs: list[Mapping[str, Any]],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Tale]:
+        """A tale for each; `max_concurrency` bounds how many at the same time, 64 by default."""
+        configs = at_once(config, len(inputs))
+        return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def stream(  # type: ignore[override]
         self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any

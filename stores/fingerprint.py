@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SECRET = ("key", "token", "secret", "password")
 _WAY_OF_CALLING = {"batch_size", "cache_folder", "chunk_size", "headers", "max_concurrency", "max_retries"} | {
+    "http_async_client",
+    "http_client",
     "multi_process",
     "request_timeout",
     "show_progress",

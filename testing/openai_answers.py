@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+from taleward.testing.embeddings import WordEmbeddings
 
 _PLAIN: dict[str, Any] = {"string": "tale", "integer": 1, "number": 1.0, "boolean": True, "null": None}
 
@@ -111,6 +115,21 @@ def written(request: Mapping[str, Any], text: str) -> Completion:
         finish=finish,
         read=sum(len(str(m.get("content")).split()) for m in request.get("messages", [])),
     )
+
+
+def embedded(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to a request for embeddings."""
+    given = request["input"] if isinstance(request["input"], list) else [request["input"]]
+    rows = WordEmbeddings(int(request.get("dimensions") or 64)).embed_documents([str(text) for text in given])
+    wanted = request.get("encoding_format") == "base64"
+    told = [base64.b64encode(struct.pack(f"<{len(row)}f", *row)).decode() if wanted else row for row in rows]
+    read = sum(len(str(text).split()) for text in given)
+    return {
+        "object": "list",
+        "model": str(request.get("model")),
+        "data": [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(told)],
+        "usage": {"prompt_tokens": read, "total_tokens": read},
+    }
 
 
 def _forced(request: Mapping[str, Any]) -> dict[str, Any] | None:

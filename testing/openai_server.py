@@ -1,4 +1,4 @@
-"""A server on loopback that speaks OpenAI's chat completions, and fails in every way a real one does.
+"""A server on loopback that speaks OpenAI's chat completions and embeddings, and fails in every way a real one does.
 
 with FakeOpenAI("Once upon a time.", faults=["429", "500"]) as server:
     model = chat_model("openai:any", base_url=server.base_url)
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
 
 from taleward.core.errors import ConfigurationError
-from taleward.testing.openai_answers import Completion, written
+from taleward.testing.openai_answers import Completion, embedded, written
 
 Fault = Literal[
     "429",
@@ -65,8 +65,9 @@ _STATUS = {
 class FakeOpenAI:
     """The server; a context manager that starts and stops it.
 
-    It honours `n`, `logprobs`, `tools` with a forced `tool_choice`, `response_format`, `stream` and `stream_options`,
-    and ends what it writes at `max_tokens` words.
+    In a chat it honours `n`, `logprobs`, `tools` with a forced `tool_choice`, `response_format`, `stream` and
+    `stream_options`, and ends what it writes at `max_tokens` words. A request for embeddings gets those of
+    `taleward.testing.embeddings.WordEmbeddings`, or a refusal.
 
     Args:
         answer: What it says: a text, or a function of the request's JSON.
@@ -154,7 +155,7 @@ class FakeOpenAI:
 
     async def _reply(self, path: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer a request; whether the connection can take another."""
-        if not path.endswith("/chat/completions"):
+        if not path.endswith(("/chat/completions", "/embeddings")):
             return await _send(writer, 404, _error(404, "not_found", f"no {path} here"), self._headers)
         request = json.loads(body)
         number = len(self.requests)
@@ -165,7 +166,8 @@ class FakeOpenAI:
             script = self.faults
             fault = script(number, request) if callable(script) else script[number] if number < len(script) else None
             await self._wait(self._slow_s if fault == "slow" else self._delay_s, reader)
-            return await self._answered(request, fault, writer)
+            embeds = path.endswith("/embeddings")
+            return await self._answered(request, fault, writer, embeds=embeds)
         finally:
             self.open -= 1
 
@@ -177,7 +179,9 @@ class FakeOpenAI:
             if reader.at_eof():
                 raise ConnectionResetError
 
-    async def _answered(self, request: dict[str, Any], fault: Fault | None, writer: asyncio.StreamWriter) -> bool:
+    async def _answered(
+        self, request: dict[str, Any], fault: Fault | None, writer: asyncio.StreamWriter, *, embeds: bool
+    ) -> bool:
         if fault in _STATUS:
             status, code, message = _STATUS[fault]
             headers = {**self._headers, **({"retry-after": "1"} if fault == "429-retry-after" else {})}
@@ -186,6 +190,8 @@ class FakeOpenAI:
             return await _send(writer, 200, b"<html>Bad gateway</html>", self._headers, kind="text/html")
         if fault == "invalid-json":
             return await _send(writer, 200, b'{"id": "x", "choices": [', self._headers)
+        if embeds:
+            return await _send(writer, 200, json.dumps(embedded(request)).encode(), self._headers)
         seen = {k: v for k, v in request.items() if k not in self._ignores}
         said = written(seen, self._answer(request) if callable(self._answer) else self._answer)
         if fault == "content-filter":

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
+from taleward import StoryChain
+from taleward.backends import hub, loading
 from taleward.backends.answer import StopText
 from taleward.backends.chat import chat_model
-from taleward.backends.discovery import discover
+from taleward.backends.discovery import devices, discover
 from taleward.backends.embedded import embedded_path
 from taleward.backends.embeddings import embeddings
 from taleward.backends.llama import Llama
 from taleward.backends.local import LocalChat
 from taleward.backends.text_model import text_model
+from taleward.chains.template import load_template
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
 
+VALUES = {name: told.example for name, told in load_template("adventure").variables.items()}
 OPENING = "Once upon a time, there was a little girl named Lily."
 
 
@@ -225,6 +238,121 @@ def test_unknown_options_are_named(teller: LocalChat) -> None:
         teller.invoke(OPENING, tempo=1)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"temprature": 0}, r"unknown option of embedded:storyteller 'temprature'\. Did you mean 'temperature'"),
+        ({"temperature": -1}, r"temperature: input should be greater than or equal to 0; got -1"),
+        ({"engine": "ctranslate2"}, r"'auto', 'onnx' or 'transformers'; got 'ctranslate2'"),
+        ({"device": "cuda"}, r"would run on the engine 'onnx', on the CPU, which takes no device"),
+        ({"engine": "auto", "precision": "int8", "load": {"dtype": "bfloat16"}}, r"which takes no load"),
+        ({"engine": "transformers", "precision": "int8"}, r"the engine 'transformers' has no precision 'int8'"),
+    ],
+)
+def test_options_that_are_not_taken_are_told_where_the_model_is_made(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        chat_model("embedded:storyteller", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"temperature": -1}, "temperature is a number from 0; got -1"),
+        ({"top_p": 0}, "top_p is a number above 0 up to 1; got 0"),
+        ({"max_tokens": 0}, "max_tokens is a whole number from 1; got 0"),
+        ({"seed": "x"}, "seed is a whole number from 0; got 'x'"),
+        ({"top_logprobs": -1}, "top_logprobs is a whole number from 0; got -1"),
+        ({"response_format": {"type": "xml"}}, "response_format is a Pydantic model, or an object of type"),
+    ],
+)
+def test_values_of_a_call_that_are_not_taken(teller: LocalChat, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        teller.invoke(OPENING, **options)
+
+
+def test_a_stop_may_be_one_text(teller: LocalChat) -> None:
+    whole = teller.invoke(OPENING, seed=3).text
+    assert teller.bind(stop=whole[30:37]).invoke(OPENING, seed=3).text == whole[:30]
+
+
+def test_no_gpu_is_told_with_the_reason(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    shutil.copytree(embedded_path("storyteller"), tmp_path, dirs_exist_ok=True)
+    for options in ({"device": "cuda"}, {"load": {"device_map": "cuda"}}, {"load": {"device_map": {"": "cuda:0"}}}):
+        with pytest.raises(ConfigurationError, match=r"there is no device 'cuda.*' here: torch .*\. Devices are cpu"):
+            chat_model(f"hf:{tmp_path}", **options).invoke("x")
+    with pytest.raises(ConfigurationError, match=r"there is no device 'gpu' here\. Devices are cpu\."):
+        chat_model(f"hf:{tmp_path}", device="gpu").invoke("x")
+    assert "no GPU (torch" in ", ".join(devices())
+
+
+def test_options_of_loading_reach_transformers(tmp_path: Path) -> None:
+    import torch
+
+    shutil.copytree(embedded_path("storyteller"), tmp_path, dirs_exist_ok=True)
+    load = {"dtype": "bfloat16", "attn_implementation": "eager", "device_map": "auto"}
+    model: Any = chat_model(f"hf:{tmp_path}", load=load, max_tokens=5)
+    assert model.invoke(OPENING).text
+    inner = model._loaded._model
+    assert (inner.dtype, inner.config._attn_implementation) == (torch.bfloat16, "eager")
+    with pytest.raises(ConfigurationError, match=r"cannot be loaded with load=\{'colour'\}: .*colour") as caught:
+        chat_model(f"hf:{tmp_path}", load={"colour": "red"}).invoke("x")
+    assert "from_pretrained" in str(caught.value.hint)
+    if find_spec("flash_attn") is None:
+        with pytest.raises(ConfigurationError, match=r"cannot be loaded with load=.*FlashAttention2") as caught:
+            chat_model(f"hf:{tmp_path}", load={"attn_implementation": "flash_attention_2"}).invoke("x")
+        assert "Install what is missing" in str(caught.value.hint)
+
+
+def test_embedded_models_that_write_nothing() -> None:
+    for name, way in (("judge", "taleward.judge("), ("minilm", "taleward.embeddings(")):
+        with pytest.raises(ConfigurationError, match="writes no text") as caught:
+            chat_model(f"embedded:{name}")
+        assert way in str(caught.value.hint)
+
+
+def test_nothing_of_a_first_call_holds_the_event_loop_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even loading the model, which LangChain asks about on the loop."""
+    shutil.copytree(embedded_path("storyteller"), tmp_path, dirs_exist_ok=True)
+    loop_thread, loaded_in = threading.get_ident(), set()
+    load = loading._load
+
+    def seen(*arguments: Any) -> Any:
+        loaded_in.add(threading.get_ident())
+        return load(*arguments)
+
+    monkeypatch.setattr(loading, "_load", seen)
+
+    async def streamed(model: BaseChatModel) -> str:
+        return "".join([chunk.text async for chunk in model.astream(OPENING)])
+
+    for seed, ask in enumerate((lambda m: m.ainvoke(OPENING), streamed, lambda m: StoryChain(m).ainvoke(VALUES))):
+        (tmp_path / str(seed)).symlink_to(tmp_path)
+        assert asyncio.run(ask(chat_model(f"hf:{tmp_path / str(seed)}", max_tokens=3)))
+    assert len(loaded_in) == 3
+    assert loop_thread not in loaded_in
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("engine", ["onnx", "transformers"])
+def test_a_forked_child_writes_too(engine: str) -> None:
+    """The threads of an engine stay with the parent: the child has its own, or would wait for ever."""
+    script = (
+        "import os, signal, sys, warnings; warnings.simplefilter('ignore'); from taleward import chat_model\n"
+        f"model = chat_model('embedded:storyteller', engine={engine!r}, seed=1, max_tokens=5)\n"
+        "parents = model.invoke('Once').text\n"
+        "if (child := os.fork()) == 0:\n"
+        "    signal.alarm(60)\n"
+        "    os._exit(0 if model.invoke('Once').text == parents else 1)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=240, check=False).returncode == 0
+
+
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="could not be loaded") as caught:
         chat_model(f"hf:{tmp_path}").invoke("x")
@@ -235,6 +363,17 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
 def test_no_spec(spec: str) -> None:
     with pytest.raises(ConfigurationError, match="is no model spec"):
         chat_model(spec)
+
+
+def test_embeddings_that_are_not_taken() -> None:
+    ready = embeddings("embedded:minilm")
+    assert embeddings(ready) is ready
+    with pytest.raises(ConfigurationError, match="ready MiniLMEmbeddings take no options here"):
+        embeddings(ready, batch_size=2)
+    with pytest.raises(UnknownName, match=r"unknown option of hf:x/y 'normalise'\. Did you mean 'normalize'"):
+        embeddings("hf:x/y", normalise=False)
+    with pytest.raises(UnknownName, match=r"unknown provider of embeddings 'opnai'\. Did you mean 'openai'"):
+        embeddings("opnai:x")
 
 
 def test_unknown_names() -> None:
@@ -282,6 +421,27 @@ def test_a_hub_model_that_cannot_be_had() -> None:
     assert "'embedded:storyteller'" in str(caught.value.hint)
 
 
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub() -> None:
+    for path in ("/models/no-story", "./models/no-story", "~/no-story"):
+        with pytest.raises(BackendError, match="there is no such folder here") as caught:
+            chat_model(f"hf:{path}").invoke("x")
+        assert "hf download" not in str(caught.value.hint)
+
+
+def test_without_a_network_the_hub_is_not_tried_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("socket.getaddrinfo", nowhere)
+    hub._resolves.cache_clear()
+    assert hub.fetching("nobody/no-such-model") == {"local_files_only": True}
+    with pytest.raises(BackendError, match=r"could not be fetched: there is no network here, or no way to hugging"):
+        chat_model("hf:nobody/no-such-model", engine="transformers").invoke("x")
+    hub._resolves.cache_clear()
+
+
 def test_discovery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(name, raising=False)
@@ -301,4 +461,5 @@ def test_discovery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "has no model.safetensors" in found["hf:me/half"].about
     assert not found["openai:MODEL"].usable
     assert "OPENAI_API_KEY" in found["openai:MODEL"].about
+    assert (found["embedded:judge"].parameters or 0) > (found["embedded:minilm"].parameters or 0) > 22_000_000
     assert "pip install langchain-anthropic; no ANTHROPIC_API_KEY" in found["anthropic:MODEL"].about

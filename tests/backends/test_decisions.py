@@ -19,7 +19,7 @@ from taleward.backends.frames import Instruction, encode_text, frame
 from taleward.backends.huggingface import HuggingFace
 from taleward.backends.local import LocalChat
 from taleward.backends.questions import Choice, Scale, YesNo
-from taleward.core.errors import BackendError, ConfigurationError
+from taleward.core.errors import BackendError, ConfigurationError, ContextTooLong
 from tiny import SMALL, save_causal, tiny_tokenizer
 
 CONTROL = ["<s>", "<|im_start|>", "[INST]", "<think>", "<|im_end|>"]
@@ -219,6 +219,13 @@ def test_questions_are_answered_as_transformers_answers_them(engine: str, tmp_pa
     assert found["kind"].best == expected["kind"]["choice"]
     assert found["kind"].probabilities == pytest.approx(expected["kind"]["probabilities"], abs=1e-4)
     assert found["age"].score == pytest.approx(expected["age"]["score"], abs=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "transformers"])
+def test_a_text_that_is_too_long_is_an_error_and_no_guess(engine: str) -> None:
+    model: Any = chat_model("embedded:storyteller", engine=engine)
+    with pytest.raises(ContextTooLong, match=r"text, question and answer have \d+ tokens; the model reads 1024"):
+        model.decide("A fox ran by the sea. " * 300, {"scary": "Is it scary?"})
 
 
 async def test_questions_to_the_embedded_storyteller() -> None:

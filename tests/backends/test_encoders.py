@@ -95,6 +95,8 @@ def test_what_a_classifier_does_not_take(nli: Path, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="has 202 tokens; the model reads 128"):
         model.invoke("y" * 200)
     assert model.model_copy(update={"cut": True}).invoke("y" * 200)
+    with pytest.raises(ConfigurationError, match=r"unknown option of hf:.* 'cutt'\. Did you mean 'cut'"):
+        classifier(f"hf:{nli}", cutt=True)
     with pytest.raises(ConfigurationError, match="a classifier runs here; 'openai:x' does not"):
         classifier("openai:x")
     plain = saved(tmp_path, "BertModel")
@@ -133,6 +135,30 @@ async def test_embeddings_are_those_of_sentence_transformers(pooling: str, tmp_p
     others = (embeddings(f"hf:{folder}", **o) for o in ({"normalize": False}, {"query_prefix": "query: "}))
     assert fingerprint(model) not in {fingerprint(other) for other in others}
     assert model.embed_array([]).shape == (0, 32)
+
+
+@pytest.mark.parametrize("mode", ["mean", "cls", "lasttoken", "max"])
+def test_what_sentence_transformers_saves_is_read(mode: str, tmp_path: Path) -> None:
+    library = pytest.importorskip("sentence_transformers", reason="the package sentence-transformers is the peer here")
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    states = Transformer(str(saved(tmp_path / "bert", "BertModel")))
+    made = library.SentenceTransformer(modules=[states, Pooling(32, pooling_mode=mode)], device="cpu")
+    made.save(str(tmp_path / "whole"))
+    model = embeddings(f"hf:{tmp_path / 'whole'}", normalize=False)
+    if mode == "max":
+        with pytest.raises(ConfigurationError, match="are pooled by max; taken are mean, cls, lasttoken"):
+            model.embed_query("x")
+        return
+    expected = library.SentenceTransformer(str(tmp_path / "whole"), device="cpu").encode(TEXTS[:4])
+    np.testing.assert_allclose(model.embed_documents(TEXTS[:4]), expected, atol=1e-5)
+
+
+def test_layers_that_are_not_run_are_told(tmp_path: Path) -> None:
+    folder = saved(tmp_path, "BertModel")
+    (folder / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
+    with pytest.raises(ConfigurationError, match="have layers that are not run here: Dense"):
+        embeddings(f"hf:{folder}").embed_query("x")
 
 
 @pytest.mark.parametrize("kind", ["T5ForConditionalGeneration", "BartForConditionalGeneration"])

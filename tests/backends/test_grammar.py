@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -38,6 +38,16 @@ class Tale(BaseModel):
     moral: str | None = None
 
 
+class Beast(TypedDict):
+    name: str
+    kind: Literal["fox", "owl"]
+
+
+class Page(TypedDict):
+    title: str
+    hero: Beast
+
+
 def draw(what: str, size: int = 3) -> str:
     """Draw a picture."""
     return f"{what} {size}"
@@ -65,6 +75,26 @@ def with_tools(folder: Path) -> str:
     control = ["<|im_start|>", "<|im_end|>"]
     config = Qwen3Config(**{**SMALL, "head_dim": 16, "initializer_range": 0.3})
     return save_causal(folder, config, tiny_tokenizer(control, chat_template=TOOLS))
+
+
+def test_nothing_is_made_up_beside_a_schema(model: LocalChat) -> None:
+    """JSON schemas leave objects open, and a hot model would go on with properties of its own."""
+
+    for schema in (Page, Hero):
+        for seed in range(3):
+            told: Any = model.with_structured_output(schema, include_raw=True).invoke("A page?", seed=seed)
+            found = json.loads(told["raw"].text)
+            assert set(found) == set(schema.__annotations__)
+            assert set(found.get("hero", ("name", "kind"))) == {"name", "kind"}
+
+
+def test_openais_form_is_taken_too(model: LocalChat) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "hero", "schema": Hero.model_json_schema()}}
+    for asked in (form, Hero):
+        answer = model.invoke("Who?", response_format=asked)
+        assert Hero.model_validate(answer.additional_kwargs["parsed"]) == Hero.model_validate_json(answer.text)
+    assert json.loads(model.invoke("Who?", response_format={"type": "json_object"}).text) is not None
+    assert "parsed" not in model.invoke("Who?", response_format={"type": "text"}).additional_kwargs
 
 
 def test_structured_output_always_parses(model: LocalChat) -> None:

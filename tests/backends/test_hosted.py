@@ -14,12 +14,13 @@ import openai
 import pytest
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
-from pydantic import BaseModel
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from pydantic import BaseModel, SecretStr
 
 from fakes import FakeJudge
-from taleward import Guard, StoryChain, chat_model
+from taleward import Guard, StoryChain, chat_model, embeddings
 from taleward.backends import attempts
 from taleward.backends.limits import Bucket, seconds_of
 from taleward.backends.prices import price_of
@@ -31,9 +32,11 @@ from taleward.core.errors import (
     ContentFiltered,
     ContextTooLong,
     DeadlineExceeded,
+    MissingKey,
     RateLimited,
     RequestRejected,
 )
+from taleward.stores.fingerprint import fingerprint
 from taleward.testing.openai_server import FakeOpenAI, Fault
 
 TEXT = "Once upon a time a hen found a key and kept it well."
@@ -129,10 +132,10 @@ def test_the_deadline_holds_for_everything() -> None:
         begun = time.monotonic()
         with pytest.raises(DeadlineExceeded, match=r"within 0\.7 s"):
             model_of(server, timeout=0.3, deadline_s=0.7, max_retries=99).invoke("hello")
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 5
     with FakeOpenAI(TEXT, delay_s=0.3) as server:  # nor does anybody stand in line for longer
         model = model_of(server, concurrency=1, deadline_s=0.5)
-        found = model.batch(["hello"] * 4, return_exceptions=True)
+        found = model.batch(["hello"] * 4, {"max_concurrency": 4}, return_exceptions=True)
         assert [type(f) for f in found].count(DeadlineExceeded) >= 2
         assert server.at_once == 1
 
@@ -142,6 +145,12 @@ def test_nobody_is_reached(unused_tcp_port: int) -> None:
     with pytest.raises(BackendError, match=r"openai:any could not be reached: .*\(.*refused|failed.*\)") as caught:
         model.invoke("hello")
     assert "base_url" in str(caught.value.hint)
+
+
+def test_a_batch_is_as_many_at_once_as_the_model_may_be_asked() -> None:
+    with FakeOpenAI(TEXT, delay_s=1) as server:
+        assert len(model_of(server, timeout=20).batch(["hello"] * 40)) == 40
+        assert server.at_once > 20  # LangChain's own default is four more than there are cores
 
 
 def test_concurrency_and_pace_are_kept() -> None:
@@ -221,6 +230,21 @@ def test_fallbacks_answer_where_the_first_cannot(values: dict[str, str]) -> None
         with pytest.raises(BackendError, match="openai:any failed") as caught:
             model.invoke("hello")
         assert "openai:other did not answer either" in " ".join(caught.value.__notes__)
+
+
+def test_an_embedded_model_stands_in_for_a_server_of_ones_own() -> None:
+    with FakeOpenAI(TEXT, faults=lambda number, request: "500") as server:
+        model = model_of(server, max_retries=0, fallbacks=[chat_model("embedded:storyteller", max_tokens=40, seed=1)])
+        for way in ("invoke", "ainvoke", "stream", "astream"):
+            assert len(written(model, way)) > 20
+        assert isinstance(model.with_structured_output(Page).invoke("A page?"), Page)
+        assert isinstance(list(model.with_structured_output(Page).stream("A page?"))[-1], Page)
+        [call] = model.bind_tools([turn], tool_choice="any").invoke("Page three, please").tool_calls
+        assert call["name"] == "turn"
+        # What it does not take hides nothing of what went wrong at first.
+        with pytest.raises(BackendError, match="openai:any failed") as caught:
+            model.invoke("hello", user="me")
+        assert "does not take ['user']" in " ".join(caught.value.__notes__)
 
 
 def test_a_hedged_call_takes_the_first_answer() -> None:
@@ -343,13 +367,14 @@ def test_prices_are_data(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None
         ({"deadline_s": "soon"}, "deadline_s is a number of seconds above 0; got 'soon'"),
         ({"requests_per_minute": 0}, "requests_per_minute is a number above 0; got 0"),
         ({"price_usd": 3}, "price_usd is US dollars"),
+        ({"base_url": "127.0.0.1:9/v1"}, "base_url is an address that begins with http:// or https://; got '127"),
         ({"fallbacks": "embedded:storyteller"}, "fallbacks is a list of specs"),
         ({"fallbacks": ["nobody:x"]}, "unknown provider 'nobody'"),
     ],
 )
 def test_wrong_terms_are_told(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        chat_model("openai:any", base_url="http://127.0.0.1:9/v1", **options)
+        chat_model("openai:any", **{"base_url": "http://127.0.0.1:9/v1", **options})
 
 
 # Errors -------------------------------------------------------------------------------------------------------------
@@ -385,6 +410,29 @@ def test_other_clients_are_understood_by_their_status() -> None:
     assert isinstance(ours(Theirs("no"), "x:y"), RequestRejected)
     assert isinstance(ours(TimeoutError(), "x:y"), DeadlineExceeded)
     assert ours(TypeError("create() got an unexpected keyword argument 'colour'"), "x:y") is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"finish_reason": "content_filter"},
+        {"finish_reason": "SAFETY"},
+        {"stop_reason": "refusal"},
+        {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}},
+    ],
+)
+def test_an_answer_that_a_vendor_cut_off_is_no_answer(told: dict[str, Any]) -> None:
+    calls: Any = chat_model("openai:any", base_url="http://127.0.0.1:9/v1").calls
+    with pytest.raises(ContentFiltered, match=r"openai:any was stopped by its vendor's filter \("):
+        calls.see_end(told)
+    for whole in ({"finish_reason": "stop"}, {"stop_reason": "end_turn"}, {"finish_reason": "length"}):
+        assert calls.see_end(whole)
+
+
+def test_a_model_that_declines_in_a_field_of_its_own_is_no_answer() -> None:
+    calls: Any = chat_model("openai:any", base_url="http://127.0.0.1:9/v1").calls
+    with pytest.raises(ContentFiltered, match="openai:any declined to answer: I cannot help"):
+        calls.see_refusal(AIMessage("", additional_kwargs={"refusal": "I cannot help."}))
 
 
 def test_a_wrong_argument_is_no_servers_fault() -> None:
@@ -455,12 +503,46 @@ def test_a_server_that_honours_them_is_asked_once() -> None:
         assert len(server.requests) == 3
 
 
+def test_missing_log_probabilities_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    with FakeOpenAI(TEXT, ignores=["logprobs"]) as ignoring, FakeOpenAI(TEXT) as honouring:
+        for model in (model_of(ignoring), model_of(ignoring, logprobs=True), model_of(honouring)):
+            assert model.invoke("hello", logprobs=True).text == TEXT
+    assert [r.getMessage() for r in caplog.records if "log-probabilities" in r.getMessage()] == [
+        "openai:any gives no log-probabilities: its server takes logprobs and leaves them out."
+    ]
+
+
 def test_there_is_no_endless_loop() -> None:
     with FakeOpenAI("Never.", ignores=IGNORED) as server:
         agent = create_agent(model_of(server), [turn], response_format=Page)
         with pytest.raises(BackendError, match="does not honour tool_choice, and asked in words"):
             agent.invoke({"messages": [("human", "A page?")]})
         assert len(server.requests) == 4
+
+
+# Embeddings ---------------------------------------------------------------------------------------------------------
+
+
+def test_embeddings_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with FakeOpenAI() as server:
+        model = embeddings("openai:any", base_url=server.base_url)
+        assert isinstance(model, OpenAIEmbeddings)
+        [fox, other] = model.embed_documents(["a fox", "a key"])
+        assert server.requests[0]["input"] == ["a fox", "a key"]  # texts, not the numbers of OpenAI's tokens
+        assert model.embed_query("a fox") == fox != other
+        for _ in range(2):  # on any event loop; OpenAIEmbeddings itself fails on the second
+            assert asyncio.run(model.aembed_query("a fox")) == fox
+    plain = OpenAIEmbeddings(
+        model="any", base_url=server.base_url, api_key=SecretStr("x"), check_embedding_ctx_length=False
+    )
+    assert fingerprint(model) == fingerprint(plain)
+    with FakeOpenAI(faults=["401"]) as server, pytest.raises(BackendError, match="did not accept the key") as caught:
+        embeddings("openai:any", base_url=server.base_url).embed_query("a fox")
+    assert "sk-abc" not in str(caught.value)
+    with pytest.raises(MissingKey, match="has no OPENAI_API_KEY"):
+        embeddings("openai:text-embedding-3-small")
 
 
 # All at once --------------------------------------------------------------------------------------------------------
