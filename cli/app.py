@@ -157,12 +157,26 @@ def models(
 
 
 @app.command()
-def templates(folder: Templates = None) -> None:
-    """List the story templates with their variables."""
+def templates(
+    folder: Templates = None,
+    register: Annotated[str | None, typer.Option(help="Put this one into MLflow's prompt registry.")] = None,
+    alias: Annotated[str | None, typer.Option(help="With --register: a name for this version, as champion.")] = None,
+    uri: Annotated[str | None, typer.Option(help="An MLflow tracking URI in place of that of .taleward.")] = None,
+) -> None:
+    """List the story templates with their variables; or register one, for `taleward eval --template NAME@ALIAS`."""
     from taleward.chains.template import load_template, template_names
-    from taleward.cli.show import show_templates
+    from taleward.cli.show import say, show_templates
 
-    show_templates([load_template(name, folder) for name in template_names(folder)])
+    if register is not None:
+        from taleward.evaluation.prompts import register_template
+
+        made = register_template(load_template(register, folder), alias=alias, uri=uri)
+        called = f"{made.name}@{alias or 'latest'}"
+        say(f"registered as version {made.version} of {made.name}; use it with: taleward eval --template {called}")
+    elif alias is not None:
+        raise typer.BadParameter("--alias goes with --register")
+    else:
+        show_templates([load_template(name, folder) for name in template_names(folder)])
 
 
 @app.command()

@@ -115,7 +115,9 @@ def evaluate(
 def compare(
     run: Annotated[list[str], typer.Argument(help="Ids of MLflow runs, two or more.")],
     html: Annotated[Path | None, typer.Option(help="Write the page to this file too.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Keep it as an MLflow run too.")] = False,
     uri: Uri = None,
+    experiment: Experiment = "taleward",
     folder: Folder = _FOLDER,
 ) -> None:
     """Compare evaluations of the same data set: intervals, paired significance, the winner or "no difference"."""
@@ -129,6 +131,9 @@ def compare(
     if html is not None:
         html.write_text(found.html(), encoding="utf-8")
         say(f"page in {html}")
+    if record:
+        kept = found.record(uri=uri or store_uri(folder), experiment=experiment)
+        say(f"recorded as run {kept}; see it with: taleward ui")
 
 
 def _deliver(folder: Path) -> None:

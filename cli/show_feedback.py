@@ -63,10 +63,12 @@ def show_history(changes: Iterable[Change]) -> None:
 
 def show_agreement(found: Iterable[Agreement]) -> None:
     """A row for each period."""
-    table = Table("tales of", "tales", "answers", "kappa", "agreed", "let through", title="95 % intervals in brackets")
+    table = Table(
+        "tales of", "tales", "answers", "kappa", "alpha", "agreed", "let through", title="95 % intervals in brackets"
+    )
     for a in found:
         through = "-" if a.let_through is None else f"{a.let_through:.0%}"
-        kappa = f"{number(a.kappa.value)} {interval_of(a.kappa)}"
-        table.add_row(a.period, str(a.tales), str(a.answers), kappa, f"{a.agreed:.0%}", through)
+        kappa, alpha = (f"{number(score.value)} {interval_of(score)}" for score in (a.kappa, a.alpha))
+        table.add_row(a.period, str(a.tales), str(a.answers), kappa, alpha, f"{a.agreed:.0%}", through)
     _out.print(table)
     _out.print(Text("let through: of the answers that say not kid-friendly, those on tales that the judge passed"))

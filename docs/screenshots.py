@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         uri = store_uri(Path(folder))
         run_id, experiment, trace_id = fill(uri, Path(folder))
-        chromium = Browser(browser, Path(folder) / "browser")
-        with served(uri) as address:
+        with closing(Browser(browser, Path(folder) / "browser")) as chromium, served(uri) as address:
             base = f"{address}/#/experiments/{experiment}"
             chromium.photograph(f"{base}/runs/{run_id}", HERE / "run.png", shows="Finished", clicks=CLOSE)
             traces = f"{base}/traces?startTimeLabel=ALL"
@@ -66,7 +65,6 @@ def main() -> None:
             one = f"{traces}&selectedEvaluationId={trace_id}"
             chromium.photograph(one, HERE / "verdict.png", shows="attempt 1", clicks=[*CLOSE, "judge"])
             chromium.photograph(one, HERE / "assessment.png", shows="attempt 1", clicks=[*CLOSE, "Assess"])
-        chromium.close()
 
 
 def fill(uri: str, folder: Path) -> tuple[str, str, str]:
@@ -155,7 +153,7 @@ class Browser:
         self._sent += 1
         self._socket.send(json.dumps({"id": self._sent, "method": method, "params": params}))
         while True:
-            answer = json.loads(self._socket.recv(timeout=60))
+            answer = json.loads(self._socket.recv(timeout=300))
             if answer.get("id") == self._sent:
                 return dict(answer["result"])
 
@@ -166,7 +164,7 @@ class Browser:
         self._process.wait(30)
 
 
-def until(done: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
+def until(done: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
     """Wait for something."""
     end = time.monotonic() + seconds
     while not done():

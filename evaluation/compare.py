@@ -12,10 +12,11 @@ from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.metrics import METRICS
 from taleward.evaluation.metrics import metric as known_metric
 from taleward.evaluation.metrics.base import Mean, Metric, Score
+from taleward.evaluation.recorder import DEFAULT_EXPERIMENT
 from taleward.evaluation.report import image_html, interval_of, number, page_html, table_html
 from taleward.evaluation.report_plots import comparison_plot
 from taleward.evaluation.resampling import PairedTest, paired_test
-from taleward.evaluation.run_store import load_evaluation
+from taleward.evaluation.run_store import load_evaluation, record_page
 from taleward.evaluation.sample import Sample
 
 if TYPE_CHECKING:
@@ -129,6 +130,16 @@ class Compared(Frozen):
             "<p>Paired bootstrap on the same samples. The first one has the better value; the higher one where neither "
             f"way is better. P-values corrected for the number of pairs (Holm).</p>{pairs}",
         )
+
+    def record(self, *, uri: str | None = None, experiment: str = DEFAULT_EXPERIMENT) -> str:
+        """Keep it as an MLflow run with the page, the plot and the winners; the run's id.
+
+        Args:
+            uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+            experiment: The experiment's name.
+        """
+        won = {name: comparison.said for name, comparison in self.metrics.items()}
+        return record_page(" / ".join(self.names), self.html(), self.plot(), won, uri=uri, experiment=experiment)
 
     def _repr_html_(self) -> str:
         return self.html()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import AwareDatetime
 
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.frozen import Frozen
+from taleward.core.frozen import Frozen, FrozenDict
 from taleward.evaluation.feedback_store import FeedbackStore
+from taleward.evaluation.metrics.agreement import Alpha
 from taleward.evaluation.metrics.base import Metric, Score, ratio
 from taleward.evaluation.sample import Sample
 
@@ -30,6 +31,7 @@ class Agreement(Frozen):
         tales: Tales that people answered on.
         answers: Their answers.
         kappa: Cohen's kappa (1960) of "passed" and "kid-friendly": 1 agree always, 0 as chance would.
+        alpha: Krippendorff's alpha (2004) of the judge and all people, who may disagree among themselves too.
         agreed: Share of answers that say what the judge said.
         let_through: Share of the tales' answers "not kid-friendly" where the judge had passed the text.
     """
@@ -39,6 +41,7 @@ class Agreement(Frozen):
     tales: int
     answers: int
     kappa: Score
+    alpha: Score
     agreed: float
     let_through: float | None
 
@@ -57,14 +60,30 @@ def judge_agreement(store: FeedbackStore, *, by: str = "week", resamples: int = 
     """
     if by not in PERIODS:
         raise UnknownName("period", by, PERIODS)
-    periods: dict[str, list[tuple[datetime, list[tuple[bool, bool]]]]] = {}
+    periods: dict[str, list[_Answered]] = {}
     for tale, said in store.tales():
         if tale.verdict is None or tale.verdict.outcome not in ("pass", "fail"):
             continue
-        answers = [(tale.verdict.passed, f.kid_friendly) for f in said if f.kid_friendly is not None]
+        answers = {f.person: f.kid_friendly for f in said if f.kid_friendly is not None}
         if answers:
-            periods.setdefault(tale.at.strftime(PERIODS[by]), []).append((tale.at, answers))
+            held = _Answered(tale.id, tale.at, tale.verdict.passed, answers)
+            periods.setdefault(tale.at.strftime(PERIODS[by]), []).append(held)
     return [_agreement(name, held, resamples, seed) for name, held in periods.items()]
+
+
+class _Answered(NamedTuple):
+    """A tale that people answered on."""
+
+    id: str
+    at: datetime
+    passed: bool
+    answers: Mapping[str, bool]
+
+    @property
+    def ratings(self) -> dict[str, str]:
+        """What the judge and each person said, in the judge's words."""
+        people = {f"person {name}": "pass" if friendly else "fail" for name, friendly in self.answers.items()}
+        return {"judge": "pass" if self.passed else "fail", **people}
 
 
 class JudgeKappa(Metric):
@@ -85,21 +104,22 @@ class JudgeKappa(Metric):
         return ratio(n * (both + neither) - chance, n * n - chance)
 
 
-def _agreement(
-    name: str, held: Sequence[tuple[datetime, Sequence[tuple[bool, bool]]]], resamples: int, seed: int
-) -> Agreement:
+def _agreement(name: str, held: Sequence[_Answered], resamples: int, seed: int) -> Agreement:
     import numpy as np
 
     cells = ((True, True), (True, False), (False, True), (False, False))
-    rows = np.array([[answers.count(cell) for cell in cells] for _, answers in held], float)
+    said = [[(tale.passed, friendly) for friendly in tale.answers.values()] for tale in held]
+    rows = np.array([[answers.count(cell) for cell in cells] for answers in said], float)
+    samples = [Sample(id=tale.id, ratings=FrozenDict(tale.ratings)) for tale in held]
     both, judge, _, neither = rows.sum(0).tolist()
     against = judge + neither
     return Agreement(
         period=name,
-        begun=held[0][0],
+        begun=held[0].at,
         tales=len(held),
         answers=int(rows.sum()),
         kappa=JudgeKappa().score_rows(rows, resamples=resamples, seed=seed),
+        alpha=Alpha().score(samples, resamples=resamples, seed=seed),
         agreed=(both + neither) / float(rows.sum()),
         let_through=judge / against if against else None,
     )

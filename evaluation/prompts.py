@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 from taleward.chains.template import Template, Variable, load_template
@@ -71,7 +72,8 @@ def registered_template(name: str, *, uri: str | None = None) -> Template:
             kept = client.load_prompt(address)
     except Exception as error:
         said = redact(str(error)).splitlines()[0]
-        with quiet():
+        there: list[str] | None = None
+        with quiet(), suppress(Exception):  # what went wrong first is told
             there = [prompt.name for prompt in client.search_prompts()]
         raise UnknownName(
             "registered template", name, there, hint=f"Register it first, with register_template. MLflow says: {said}"

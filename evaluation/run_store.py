@@ -6,11 +6,11 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import BackendError, MissingExtra, UnknownName
 from taleward.core.redact import redact, told
@@ -19,6 +19,9 @@ from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.recorder import experiment_id, quiet, store_uri
 from taleward.evaluation.spool import DEFAULT_SPOOL, Busy, Journal, journals, locked
 from taleward.evaluation.traces import SpanData, TraceData, tale_trace, write_traces
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +110,29 @@ def load_evaluation(run_id: str, uri: str | None = None) -> Evaluation:
         except Exception as error:
             raise UnknownName("evaluation run", run_id, None, hint=redact(f"MLflow says: {error}")) from error
         return Evaluation.model_validate_json(Path(file).read_bytes()).model_copy(update={"run_id": run_id})
+
+
+def record_page(
+    name: str, page: str, plot: Figure, params: Mapping[str, str], *, uri: str | None, experiment: str
+) -> str:
+    """Keep a comparison's page and plot as a run of their own; the run's id."""
+    check_mlflow()
+    import mlflow
+    from mlflow.entities import Param
+
+    place = uri or store_uri()
+    client = mlflow.MlflowClient(tracking_uri=place)
+    with quiet(), _settings(), tempfile.TemporaryDirectory() as folder:
+        where = experiment_id(client, place, experiment)
+        run_id = str(client.create_run(where, tags={"taleward.kind": "comparison"}, run_name=name).info.run_id)
+        held = [Param(_named(metric), said[:_LONGEST]) for metric, said in params.items()]
+        for at in range(0, len(held), _MOST):
+            client.log_batch(run_id, params=held[at : at + _MOST])
+        (Path(folder) / "comparison.html").write_text(page, encoding="utf-8")
+        plot.savefig(Path(folder) / "comparison.png", dpi=110)
+        client.log_artifacts(run_id, folder)
+        client.set_terminated(run_id)
+    return run_id
 
 
 def _write(journal: Journal, found: Evaluation) -> str:

@@ -144,7 +144,14 @@ def _attempt(attempt: Attempt, begun: Any) -> Iterator[SpanData]:
     if attempt.calls:
         written = begun + timedelta(seconds=attempt.writing_s)
         calls = [call.model_dump(mode="json") for call in attempt.calls]
-        yield SpanData("write", "LLM", _ns(begun), _ns(written), outputs=attempt.draft, attributes={"calls": calls})
+        yield SpanData(
+            "write",
+            "LLM",
+            _ns(begun),
+            _ns(written),
+            outputs=attempt.draft,
+            attributes={"calls": calls, **_usage(attempt)},
+        )
     for number, decision in enumerate(attempt.decisions, 1):
         decided = begun + timedelta(seconds=decision.at_s)
         yield SpanData(
@@ -163,6 +170,16 @@ def _attempt(attempt: Attempt, begun: Any) -> Iterator[SpanData]:
         inputs=attempt.draft,
         outputs=attempt.verdict.model_dump(mode="json"),
     )
+
+
+def _usage(attempt: Attempt) -> dict[str, Any]:
+    """Tokens, under the name by which MLflow's pages count them."""
+    read = [call.input_tokens for call in attempt.calls if call.input_tokens is not None]
+    written = [call.output_tokens for call in attempt.calls if call.output_tokens is not None]
+    if not read and not written:
+        return {}
+    total = sum(read) + sum(written)
+    return {"mlflow.chat.tokenUsage": {"input_tokens": sum(read), "output_tokens": sum(written), "total_tokens": total}}
 
 
 def _mlflow_span(trace_id: str, span: SpanData, context: Any, parent: Any, tags: Mapping[str, str]) -> Any:

@@ -58,6 +58,12 @@ def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation],
     done = CliRunner().invoke(app, ["compare", str(short.run_id), str(long.run_id), "--uri", uri])
     assert done.exit_code == 0, done.output
     assert "long" in done.output.splitlines()[5]
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    kept = client.get_run(found.record(uri=uri))
+    assert (kept.data.params, kept.info.status) == ({"size": "long"}, "FINISHED")
+    assert {a.path for a in client.list_artifacts(kept.info.run_id)} == {"comparison.html", "comparison.png"}
 
 
 def test_what_no_sample_has_is_no_value_and_no_fall(uri: str, tmp_path: Path) -> None:
@@ -144,6 +150,9 @@ def test_templates_in_the_prompt_registry(uri: str, values: dict[str, str]) -> N
     assert registered_template("adventure", uri=uri) == changed == registered_template("adventure/2", uri=uri)
     with pytest.raises(UnknownName, match="unknown registered template 'adventure@loser'"):
         registered_template("adventure@loser", uri=uri)
+    typed = CliRunner().invoke(app, ["templates", "--register", "adventure", "--alias", "typed", "--uri", uri])
+    assert "registered as version 3 of adventure" in " ".join(typed.output.split()), typed.output
+    assert registered_template("adventure@typed", uri=uri).text == shipped.text
     # Typed in MLflow's own pages: Jinja in it is refused, and a value that looks like it is a value.
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.register_prompt("by-hand", "A {{ animal }} ran.")

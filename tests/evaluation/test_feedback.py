@@ -205,5 +205,7 @@ def test_agreement_of_judge_and_people(store: FeedbackStore, request: pytest.Fix
     # By hand: agreed 0.8; by chance 3/5 * 2/5 + 2/5 * 3/5 = 0.48; (0.8 - 0.48) / (1 - 0.48).
     assert found.kappa.value == pytest.approx(0.32 / 0.52)
     assert found.kappa.low <= found.kappa.value <= found.kappa.high  # type: ignore[operator]
+    # Of 10 ratings in pairs 2 differ; 5 are of each class.
+    assert found.alpha.value == pytest.approx(1 - (2 / 10) / (2 * 5 * 5 / (10 * 9)))
     done = CliRunner().invoke(app, ["feedback", "agreement", "--uri", store.uri, "--experiment", here])
     assert "80%" in done.output, done.output

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fakes import FakeJudge, Teller, Writer
+from taleward.chains.story import StoryChain
 from taleward.core.tale import Tale
 from taleward.evaluation.recorder import MlflowRecorder, store_uri
 from taleward.moderation.guard import Guard
@@ -46,6 +47,18 @@ def test_a_tale_is_a_trace_with_attempts_verdicts_and_lineage(uri: str) -> None:
     judged = [(span.inputs, span.outputs["outcome"]) for span in trace.data.spans if span.name == "judge"]
     assert sorted(judged) == [("a bad draft", "fail"), ("a good draft", "pass")]
     assert trace.info.tags["released"] == "True"
+
+
+def test_tokens_are_counted_where_mlflow_counts_them(uri: str) -> None:
+    import mlflow
+
+    writer = StoryChain("embedded:storyteller", seed=1, max_tokens=8)
+    values = {name: variable.example for name, variable in writer.template.variables.items()}
+    tale = Guard(writer, FakeJudge(), recorder=MlflowRecorder(uri)).invoke(values)
+    client = mlflow.MlflowClient(uri)
+    where = client.get_experiment_by_name("taleward").experiment_id
+    [trace] = client.search_traces(locations=[where], filter_string=f"tags.tale_id = '{tale.id}'")
+    assert trace.info.token_usage["output_tokens"] == tale.attempts[0].calls[0].output_tokens == 8
 
 
 def test_a_refused_tale_is_recorded_too(uri: str) -> None:
