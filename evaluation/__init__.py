@@ -1,6 +1,6 @@
 """What is measured, and what MLflow keeps of it.
 
-`recorder.py` keeps tales as traces. `run.py` is `evaluate`: a system on a data set, measured by the files in `metrics/`,
+`recorder.py` keeps tales as traces. `run.py` is `evaluate`: a system on a data set, measured by `metrics/`, and
 kept as a run; `compare.py` and `gates.py` decide between runs. `judge_bench.py` measures judges. `feedback.py` and its
 neighbours bring in what people say.
 """

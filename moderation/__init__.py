@@ -1,7 +1,7 @@
 """Policies, judges and the guard: what may leave, and who says so.
 
-`policies/` holds what each age band may read, `judges/` one file a judge, and `guard.py` the only door out; `telling.py`
-and `holdback.py` are that door while a text streams, `guarded_chat.py` the same around any chat model. `fitting.py` fits
+`policies/` holds what each age band may read, `judges/` one file a judge, and `guard.py` the only door out. That door
+while a text streams is `telling.py` with `holdback.py`, and around any chat model `guarded_chat.py`. `fitting.py` fits
 thresholds to labelled texts.
 """
 
