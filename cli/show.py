@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from errno import EACCES, EPERM, EROFS
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -30,6 +31,10 @@ _COLOURS = {"pass": "green", "fail": "red", "abstain": "yellow", "unparsable": "
 _MARKS = {"mild": "black on bright_yellow", "moderate": "black on dark_orange", "severe": "white on red"}
 
 
+_DEBUG = "TALEWARD_DEBUG=1 shows where it happened."
+_WRITABLE = "Work in a folder that can be written, or name one with --folder."
+
+
 def say(message: str) -> None:
     """A remark."""
     _err.print(Text(message, style="dim"))
@@ -42,7 +47,7 @@ def warn(message: str) -> None:
 
 def say_error(error: Exception) -> None:
     """What went wrong, and the next step."""
-    hint = error.hint if isinstance(error, TalewardError) else "TALEWARD_DEBUG=1 shows where it happened."
+    hint = _hint(error) or (None if isinstance(error, TalewardError) else _DEBUG)
     _err.print(Text(f"error: {_said(error)}", style="red"))
     if hint:
         _err.print(Text(plain(hint)))
@@ -50,13 +55,19 @@ def say_error(error: Exception) -> None:
 
 def warn_unrecorded(what: str, error: Exception) -> None:
     """A warning that something was done and shown, but its record is lost."""
-    hint = error.hint if isinstance(error, TalewardError) else None
+    hint = _hint(error)
     warn(f"{what} was not recorded: {_said(error)}" + (f"\n{plain(hint)}" if hint else ""))
 
 
 def _said(error: Exception) -> str:
     said = str(error) if isinstance(error, TalewardError) else f"{type(error).__name__}: {error}"
     return plain(redact(said))
+
+
+def _hint(error: Exception) -> str | None:
+    if isinstance(error, TalewardError):
+        return error.hint
+    return _WRITABLE if isinstance(error, OSError) and error.errno in (EACCES, EPERM, EROFS) else None
 
 
 def working(what: str) -> AbstractContextManager[object]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from taleward.core.errors import ConfigurationError, InvalidFile, MissingExtra
+from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.evaluation.feedback import Feedback
 from taleward.evaluation.feedback_store import FeedbackStore, Told
-from taleward.moderation.labelled import Labelled, LabelledData
 
 
 def labelled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
@@ -39,20 +37,6 @@ def labelled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def labelled_data(store: FeedbackStore) -> LabelledData:
-    """The labelled set, for `fit_calibration` and `judge_bench`.
-
-    Raises:
-        ConfigurationError: Nobody has judged a tale yet.
-    """
-    rows = labelled_rows(store)
-    if not rows:
-        raise ConfigurationError("nobody has said of a tale if it is kid-friendly.", hint="Type: taleward feedback")
-    content = "".join(_line(row) for row in rows)
-    labelled = tuple(Labelled(r["text"], r["label"], tuple(r["categories"])) for r in rows)
-    return LabelledData("feedback", hashlib.sha256(content.encode()).hexdigest(), labelled)
 
 
 def preference_pairs(store: FeedbackStore) -> list[dict[str, Any]]:

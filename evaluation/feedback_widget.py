@@ -24,6 +24,7 @@ function add(parent, tag, text, props) {
   return made;
 }
 function render({ model, el }) {
+  let marking = "";
   const draw = () => {
     el.replaceChildren();
     const box = add(el, "div");
@@ -47,6 +48,8 @@ function render({ model, el }) {
     const kind = add(row, "select");
     for (const name of ["", ...model.get("known")])
       add(kind, "option", name || "marked words show: ...", { value: name });
+    kind.value = marking;
+    kind.onchange = () => { marking = kind.value; };
     page.onmouseup = () => {
       const chosen = window.getSelection();
       if (!chosen.rangeCount || chosen.isCollapsed) return;

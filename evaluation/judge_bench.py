@@ -1,4 +1,4 @@
-"""Judges measured on labelled texts, and against each other; needs the extra `calibration`.
+"""Judges measured on labelled texts, and against each other.
 
 A text that a judge did not pass counts as flagged: `abstain`, `unparsable` and `error` release nothing, so that they
 are right where the text is harmful and false alarms where it is not. How often that was is in `outcomes`.

@@ -40,6 +40,13 @@ def tell(child: str, folder: Path, *, seed: int | None = None) -> str:
     return f"Good evening, {child}.\n\n{tonight.text}\n\nSleep well."
 
 
+def forget(folder: Path) -> None:
+    """Remove what was told, and nothing else that may lie in the folder."""
+    shutil.rmtree(folder / "tales", ignore_errors=True)
+    for file in folder.glob("vectors.db*"):
+        file.unlink()
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="A bedtime story.")
@@ -49,7 +56,7 @@ def main() -> None:
     parser.add_argument("--forget", action="store_true", help="remove what was told, and end")
     given = parser.parse_args()
     if given.forget:
-        shutil.rmtree(given.folder, ignore_errors=True)
+        forget(given.folder)
         return
     given.folder.mkdir(parents=True, exist_ok=True)
     print(tell(given.child, given.folder, seed=given.seed))

@@ -79,7 +79,8 @@ def fit_calibration(
     if not any(row.categories for row in data.rows):
         raise ConfigurationError(
             f"no harmful text of {data.name} names a category, and thresholds are fitted by category.",
-            hint="Name the column with --category-column, or what all harmful texts are harmful for with --category.",
+            hint="Name their column (Columns(category=...), --category-column), or what all of them are harmful for "
+            "(category=, --category).",
         )
     answers = list(verdicts) if verdicts is not None else [judge.invoke(row.text) for row in data.rows]
     plain = [(r, v.scores) for r, v in zip(data.rows, answers, strict=True) if v.outcome in ("pass", "fail")]

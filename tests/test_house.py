@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -75,6 +76,16 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "tell" in done.stdout
     assert done.stderr.strip() == "[]"
+
+
+def test_the_embedded_models_leave_nothing_in_the_home_folder_and_so_call_nobody(tmp_path: Path) -> None:
+    # ONNX Runtime's telemetry keeps its queue and the machine's number there; on a CI server it is off by itself.
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH")}
+    code = "import taleward as tw; tw.judge('embedded:judge').invoke('A calm day by the sea.')"
+    (tmp_path / "home").mkdir()
+    environment = {**kept, "HOME": str(tmp_path / "home")}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    assert list((tmp_path / "home").rglob("*")) == []
 
 
 def test_version_is_the_distributions() -> None:

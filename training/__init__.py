@@ -1,4 +1,4 @@
-"""How the embedded models are made."""
+"""How the embedded models are made: `storyteller.py` and `judge.py` train, their `_report.py` measure for the cards."""
 
 if __name__ != "taleward.training":
     msg = "this folder is the package taleward.training; import it by that name"

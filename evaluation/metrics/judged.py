@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from taleward.core.policy import Policy
 from taleward.core.verdict import Verdict
 from taleward.evaluation.metrics.base import Mean, Need
 from taleward.evaluation.sample import Sample
 from taleward.moderation.judges import Judge
 from taleward.moderation.judges import judge as make_judge
-from taleward.moderation.policy import load_policy
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -91,12 +89,6 @@ class CategoryRate(Judged):
         """1 where the category was found."""
         found = [v.categories for v in self.verdicts(samples)]
         return [float(bool(c) if self.category is None else self.category in c) for c in found]
-
-
-def category_rates(policy: Policy | str = "kids") -> tuple[CategoryRate, ...]:
-    """A `CategoryRate` of the samples' own verdicts for each category of a policy."""
-    rules = load_policy(policy) if isinstance(policy, str) else policy
-    return tuple(CategoryRate(category) for category in rules.categories)
 
 
 def judged(samples: Sequence[Sample], judge: Judge | BaseChatModel | str, **options: Any) -> tuple[Sample, ...]:

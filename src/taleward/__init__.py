@@ -333,6 +333,7 @@ for _switch, _off in (
     ("LANGSMITH_TRACING", "false"),
     ("HF_HUB_DISABLE_TELEMETRY", "1"),
     ("ANONYMIZED_TELEMETRY", "False"),
+    ("ORT_DISABLE_TELEMETRY", "1"),  # ONNX Runtime reads it when it is imported, and never again
 ):
     os.environ.setdefault(_switch, _off)
 

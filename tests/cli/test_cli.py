@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from taleward.cli.show import say_error, warn_unrecorded
+from taleward.core.errors import MissingExtra
 
 VIOLENT = "The men laughed. He stabbed the guard in the throat and blood ran down the wall. Nobody came."
 GENTLE = "The little rabbit shared her carrot with a mouse. They sat under the old tree and watched the clouds go by."
@@ -169,3 +173,13 @@ def test_lists(place: Path) -> None:
     unknown = taleward("models", "embedded:storyteler", cwd=place)
     assert unknown.returncode == 2
     assert "Did you mean 'embedded:storyteller'?" in " ".join(unknown.stderr.split())
+
+
+def test_where_nothing_can_be_written_it_says_so_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    say_error(OSError(errno.EROFS, "Read-only file system", ".taleward"))
+    warn_unrecorded("the tale", PermissionError(errno.EACCES, "Permission denied", ".taleward"))
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("Work in a folder that can be written, or name one with --folder.") == 2
+    assert "DEBUG" not in said
+    warn_unrecorded("the tale", MissingExtra("recording tales", "mlflow"))
+    assert "pip install 'taleward[mlflow]'" in capsys.readouterr().err

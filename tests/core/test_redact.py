@@ -16,6 +16,11 @@ def test_keys_of_the_environment_and_of_known_shape_are_left_out(monkeypatch: py
     assert redact("a risk-taking disk-based story") == "a risk-taking disk-based story"
 
 
+def test_a_row_that_could_not_be_written_is_left_out() -> None:
+    said = "(sqlite3.OperationalError) attempt to write a readonly database\n[SQL: INSERT ...]\n[parameters: ('Mia',)]"
+    assert redact(said) == "(sqlite3.OperationalError) attempt to write a readonly database"
+
+
 def test_an_error_that_became_a_verdict_still_says_what_to_type() -> None:
     assert told(MissingExtra("a local model", "local")) == (
         "MissingExtra: a local model needs libraries that are not installed here. Type: pip install 'taleward[local]'"

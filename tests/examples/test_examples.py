@@ -77,3 +77,6 @@ def test_the_bedtime_story_is_remembered_for_the_next_evening(tmp_path: Path) ->
     first = bedtime.tell("Mia", tmp_path, seed=3)
     assert first.startswith("Good evening, Mia.\n\nOnce upon a time")
     assert bedtime.tell("Mia", tmp_path, seed=3) != first
+    (tmp_path / "a file of one's own").touch()
+    bedtime.forget(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a file of one's own"]
