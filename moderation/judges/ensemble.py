@@ -97,7 +97,7 @@ class Ensemble(Judge):
 
     def _none(self, judge: Judge, error: Exception | None) -> Verdict:
         late = f"no answer within {self.seconds} s"
-        detail = late if isinstance(error, TimeoutError) else told(error)
+        detail = late if error is None or isinstance(error, TimeoutError) else told(error)
         return Verdict(outcome="error", judge=judge.spec, policy=self.policy.id, band=self.band, detail=detail)
 
     def _together(self, verdicts: Sequence[Verdict]) -> Assessment:
