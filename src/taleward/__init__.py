@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
     from taleward.evaluation.compare import compare
+    from taleward.evaluation.datasets import load_dataset
     from taleward.evaluation.feedback import Feedback, MarkedSpan, pseudonym
     from taleward.evaluation.feedback_agreement import judge_agreement
     from taleward.evaluation.feedback_store import FeedbackStore, record_feedback
@@ -73,11 +74,12 @@ if TYPE_CHECKING:
     from taleward.evaluation.findings import Evaluation
     from taleward.evaluation.gates import Gate, check_gates, load_gates
     from taleward.evaluation.judge_bench import judge_bench
+    from taleward.evaluation.metrics import metric
     from taleward.evaluation.prompts import register_template, registered_template
     from taleward.evaluation.recorder import MlflowRecorder, store_uri
     from taleward.evaluation.run import evaluate
     from taleward.evaluation.run_scorers import ScorerMetric, as_scorer
-    from taleward.evaluation.run_store import load_evaluation
+    from taleward.evaluation.run_store import deliver_spooled, load_evaluation
     from taleward.evaluation.sample import Sample
     from taleward.moderation.best import BestOf
     from taleward.moderation.calibration import Calibration, Target, load_calibration
@@ -204,6 +206,7 @@ __all__ = [
     "compare",
     "convert_langchain_faiss",
     "decision_model",
+    "deliver_spooled",
     "embeddings",
     "evaluate",
     "evidence",
@@ -213,12 +216,14 @@ __all__ = [
     "judge_agreement",
     "judge_bench",
     "load_calibration",
+    "load_dataset",
     "load_evaluation",
     "load_gates",
     "load_policy",
     "load_routes",
     "load_task",
     "load_template",
+    "metric",
     "policy_names",
     "pseudonym",
     "read_labelled",
@@ -289,6 +294,7 @@ _HOMES = {
     "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
     "evaluation.compare": ("compare",),
+    "evaluation.datasets": ("load_dataset",),
     "evaluation.feedback": ("Feedback", "MarkedSpan", "pseudonym"),
     "evaluation.feedback_agreement": ("judge_agreement",),
     "evaluation.feedback_store": ("FeedbackStore", "record_feedback"),
@@ -296,11 +302,12 @@ _HOMES = {
     "evaluation.findings": ("Evaluation",),
     "evaluation.gates": ("Gate", "check_gates", "load_gates"),
     "evaluation.judge_bench": ("judge_bench",),
+    "evaluation.metrics": ("metric",),
     "evaluation.prompts": ("register_template", "registered_template"),
     "evaluation.recorder": ("MlflowRecorder", "store_uri"),
     "evaluation.run": ("evaluate",),
     "evaluation.run_scorers": ("ScorerMetric", "as_scorer"),
-    "evaluation.run_store": ("load_evaluation",),
+    "evaluation.run_store": ("deliver_spooled", "load_evaluation"),
     "evaluation.sample": ("Sample",),
     "moderation.best": ("BestOf",),
     "moderation.calibration": ("Calibration", "Target", "load_calibration"),
