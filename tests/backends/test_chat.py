@@ -249,6 +249,12 @@ def test_values_of_a_call_that_are_not_taken(teller: LocalChat, options: dict[st
         teller.invoke(OPENING, **options)
 
 
+def test_a_server_for_a_model_that_runs_here() -> None:
+    with pytest.raises(UnknownName, match="unknown option of embedded:storyteller 'base_url'") as caught:
+        chat_model("embedded:storyteller", base_url="http://127.0.0.1:9/v1")
+    assert "openai:NAME" in str(caught.value.hint)
+
+
 def test_a_stop_may_be_one_text(teller: LocalChat) -> None:
     whole = teller.invoke(OPENING, seed=3).text
     assert teller.bind(stop=whole[30:37]).invoke(OPENING, seed=3).text == whole[:30]
