@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from taleward.backends.attempts import Attempts
@@ -22,6 +22,8 @@ _WRITTEN = 256
 """Tokens that are taken into account for an answer of unknown length."""
 _CHARACTERS = 4
 """Of a token, about."""
+COST = "cost_usd"
+"""Key of `response_metadata` that says what an answer cost."""
 ANSWERED_BY = "answered_by"
 """Key of `response_metadata` that names the fallback which answered."""
 
@@ -95,7 +97,9 @@ class Calls:
         except BackendError as error:
             return await self._fallen_back(error, asked)
         for generation in result.generations:
-            self.note(generation.message, generation.generation_info)
+            self.learn(generation.message, generation.generation_info)
+            if (cost := self.cost(generation.message)) is not None:
+                generation.message.response_metadata[COST] = cost
         return result
 
     async def pieces(self, model: BaseChatModel, asked: Asked) -> AsyncGenerator[ChatGenerationChunk, None]:
@@ -206,14 +210,16 @@ class Calls:
             )
         return bool(reasons)
 
-    def note(self, message: BaseMessage, info: dict[str, Any] | None) -> None:
-        """Learn from the headers, which are then dropped, and note what an answer cost."""
+    def learn(self, message: BaseMessage, info: dict[str, Any] | None) -> None:
+        """Learn from the headers, which are then dropped."""
         for told in (info or {}, message.response_metadata):
             if headers := told.pop("headers", None):
                 self.attempts.pace.learn({str(name).lower(): str(value) for name, value in headers.items()})
+
+    def cost(self, message: BaseMessage) -> float | None:
+        """What an answer or a piece of one cost, in US dollars; `None` where nobody says."""
         usage = message.usage_metadata if isinstance(message, AIMessage) else None
-        if usage is not None and self.price is not None:
-            message.response_metadata["cost_usd"] = self.price.of(usage)
+        return None if usage is None or self.price is None else self.price.of(usage)
 
 
 class _Stream:
@@ -227,6 +233,7 @@ class _Stream:
         self._calls, self._ended, self.characters = calls, False, 0
         self._chunks: Any = model._astream(asked.messages, asked.stop, None, **asked.options)
         self._held: list[ChatGenerationChunk] = []
+        self._cost: float | None = None
 
     async def open(self) -> _Stream:
         """Wait for the first words, or the end."""
@@ -259,10 +266,16 @@ class _Stream:
         if chunk is None:
             if self._calls.ends and not self._ended:
                 raise self._broken("the stream ended without saying so, as one that was cut off does.")
-            return None
+            if self._cost is None:
+                return None
+            # Some vendors tell the tokens piece by piece, and LangChain cannot add numbers up: one sum behind them all.
+            sum_of_all, self._cost = AIMessageChunk(content="", response_metadata={COST: self._cost}), None
+            return ChatGenerationChunk(message=sum_of_all)
         self._calls.see_refusal(chunk.message)
         self._ended |= self._calls.see_end({**(chunk.generation_info or {}), **chunk.message.response_metadata})
-        self._calls.note(chunk.message, chunk.generation_info)
+        self._calls.learn(chunk.message, chunk.generation_info)
+        if (cost := self._calls.cost(chunk.message)) is not None:
+            self._cost = (self._cost or 0.0) + cost
         return chunk
 
     def _broken(self, why: str) -> BackendError:

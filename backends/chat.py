@@ -28,6 +28,8 @@ def _local(spec: ModelSpec, path: str, options: Mapping[str, Any]) -> BaseChatMo
     from taleward.backends.local import LocalChat
 
     hint = "What a call takes, such as stop, goes with the call, or by bind(): chat_model(...).bind(stop=['###'])."
+    if "base_url" in options:
+        hint = "base_url is for a server with OpenAI's API: name the model 'openai:NAME'."
     return made(LocalChat, str(spec), path, options, hint=hint)
 
 

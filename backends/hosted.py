@@ -28,6 +28,8 @@ _OPENAI = "https://api.openai.com"
 _TERMS = {"concurrency": "concurrency", "max_retries": "max_retries", "timeout": "timeout_s"}
 _TERMS |= {"deadline_s": "deadline_s", "hedge_s": "hedge_s"}
 _CONNECTIONS = {"http_async_client", "http_client", "http_socket_options", "openai_proxy"}
+_SAY_WHY = frozenset({"BaseChatOpenAI", "ChatAnthropic"})
+"""Vendors' classes whose answers always say why they ended: a stream without a reason was cut off."""
 _paces: dict[object, Pace] = {}
 _servers: dict[object, Honoured] = {}
 _lock = threading.Lock()
@@ -53,7 +55,7 @@ def openai_chat(spec: ModelSpec, *, base_url: str | None = None, **options: Any)
     def make(**given: Any) -> BaseChatModel:
         return ChatOpenAI(model=spec.model, base_url=base_url, **{**own, **given})
 
-    return with_calls(spec, make, server=base_url or _OPENAI, foreign=is_foreign(base_url), ends=True, **options)
+    return with_calls(spec, make, server=base_url or _OPENAI, foreign=is_foreign(base_url), **options)
 
 
 def openai_access(spec: ModelSpec, base_url: str | None, options: dict[str, Any]) -> str | None:
@@ -121,7 +123,6 @@ def with_calls(
     *,
     server: str,
     foreign: bool = False,
-    ends: bool = False,
     requests_per_minute: float | None = None,
     tokens_per_minute: float | None = None,
     price_usd: Sequence[float] | None = None,
@@ -135,7 +136,6 @@ def with_calls(
         make: Makes it, from its own options.
         server: Where it is.
         foreign: Whether the server is not the vendor's own: its prices are not known, and it may ignore options.
-        ends: See `Calls`.
         requests_per_minute: The most; learned from the server's headers where it is not given.
         tokens_per_minute: The same.
         price_usd: US dollars for a million tokens read and a million written; from `prices.yaml` where it is not given.
@@ -167,6 +167,7 @@ def with_calls(
         )
         honoured = _servers.setdefault(place, Honoured(str(spec))) if foreign else None
     others = [chat_model(other) for other in fallbacks]
+    ends = any(kind.__name__ in _SAY_WHY for kind in type(model).__mro__)
     return hosted(model, Calls(Attempts(str(spec), terms, pace), price=price, fallbacks=others, ends=ends), honoured)
 
 

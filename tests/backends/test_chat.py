@@ -270,6 +270,12 @@ def test_values_of_a_call_that_are_not_taken(teller: LocalChat, options: dict[st
         teller.invoke(OPENING, **options)
 
 
+def test_a_server_for_a_model_that_runs_here() -> None:
+    with pytest.raises(UnknownName, match="unknown option of embedded:storyteller 'base_url'") as caught:
+        chat_model("embedded:storyteller", base_url="http://127.0.0.1:9/v1")
+    assert "openai:NAME" in str(caught.value.hint)
+
+
 def test_a_stop_may_be_one_text(teller: LocalChat) -> None:
     whole = teller.invoke(OPENING, seed=3).text
     assert teller.bind(stop=whole[30:37]).invoke(OPENING, seed=3).text == whole[:30]
@@ -317,11 +323,11 @@ def test_embedded_models_that_write_nothing() -> None:
 def test_nothing_of_a_first_call_holds_the_event_loop_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even loading the model, which LangChain asks about on the loop."""
     shutil.copytree(embedded_path("storyteller"), tmp_path, dirs_exist_ok=True)
-    loop_thread, loaded_in = threading.get_ident(), set()
+    loaded_in: list[int] = []
     load = loading._load
 
     def seen(*arguments: Any) -> Any:
-        loaded_in.add(threading.get_ident())
+        loaded_in.append(threading.get_ident())
         return load(*arguments)
 
     monkeypatch.setattr(loading, "_load", seen)
@@ -333,7 +339,7 @@ def test_nothing_of_a_first_call_holds_the_event_loop_up(tmp_path: Path, monkeyp
         (tmp_path / str(seed)).symlink_to(tmp_path)
         assert asyncio.run(ask(chat_model(f"hf:{tmp_path / str(seed)}", max_tokens=3)))
     assert len(loaded_in) == 3
-    assert loop_thread not in loaded_in
+    assert threading.get_ident() not in loaded_in
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, get_args
 
 import langchain_core.exceptions
@@ -14,7 +14,9 @@ import openai
 import pytest
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel, SecretStr
@@ -22,6 +24,7 @@ from pydantic import BaseModel, SecretStr
 from fakes import FakeJudge
 from taleward import Guard, StoryChain, chat_model, embeddings
 from taleward.backends import attempts
+from taleward.backends.hosted import with_calls
 from taleward.backends.limits import Bucket, seconds_of
 from taleward.backends.prices import price_of
 from taleward.backends.spec import parse_spec
@@ -138,6 +141,12 @@ def test_the_deadline_holds_for_everything() -> None:
         found = model.batch(["hello"] * 4, {"max_concurrency": 4}, return_exceptions=True)
         assert [type(f) for f in found].count(DeadlineExceeded) >= 2
         assert server.at_once == 1
+
+
+def test_other_providers_of_openais_kind_are_held_to_a_reason_too() -> None:
+    settings = {"azure_endpoint": "http://127.0.0.1:9", "api_version": "2025-01-01", "api_key": SecretStr("x")}
+    model: Any = chat_model("azure_openai:any", max_retries=1, **settings)
+    assert (model.calls.ends, model.max_retries, model.calls.attempts.terms.max_retries) == (True, 0, 1)
 
 
 def test_nobody_is_reached(unused_tcp_port: int) -> None:
@@ -337,6 +346,26 @@ def test_costs_are_counted_and_reach_the_tale(values: dict[str, str]) -> None:
         tale = Guard(StoryChain(model), FakeJudge()).invoke(values)
         assert tale.attempts[0].calls[0].cost_usd > 0
         assert "cost_usd" not in model_of(server, "gpt-5-mini").invoke("hello").response_metadata  # not OpenAI's server
+
+
+def test_tokens_that_are_told_piece_by_piece_make_one_sum() -> None:
+    """As Gemini does; LangChain adds no numbers up, and raises where two pieces hold the same one."""
+
+    class Pieces(FakeListChatModel):
+        async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+            for text in ("one ", "two"):
+                usage = {"input_tokens": 2, "output_tokens": 1, "total_tokens": 3}
+                yield ChatGenerationChunk(message=AIMessageChunk(text, usage_metadata=usage))
+
+    model = with_calls(
+        parse_spec("mine:x"), lambda **options: Pieces(responses=["x"], **options), server="here", price_usd=(1.0, 10.0)
+    )
+    merged = None
+    for chunk in model.stream("hello"):
+        merged = chunk if merged is None else merged + chunk
+    assert merged is not None
+    assert merged.text == "one two"
+    assert merged.response_metadata["cost_usd"] == pytest.approx((4 * 1 + 2 * 10) / 1e6)
 
 
 def test_prices_are_data(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
