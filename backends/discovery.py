@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from taleward.backends.embedded import embedded_path
+from taleward.backends.embedded import ENCODER, embedded_path, is_embedded
 from taleward.backends.hub import cache_folder
 from taleward.backends.llama_graph import why_not
 from taleward.backends.loading import has_gpu
@@ -18,6 +18,8 @@ from taleward.core.errors import TalewardError
 from taleward.core.frozen import Frozen
 
 _LACKS = "needs: pip install 'taleward[local]'"
+_LACKS_ONNX = "needs: pip install 'taleward[onnx]'"
+_LACKS_ENCODER = f"{_LACKS_ONNX} && pip install {ENCODER}"
 _HOSTED = (
     ("anthropic", "langchain_anthropic", "ANTHROPIC_API_KEY"),
     ("google_genai", "langchain_google_genai", "GOOGLE_API_KEY"),
@@ -60,7 +62,7 @@ def discover() -> tuple[Found, ...]:
             spec="embedded:judge",
             kind="judge",
             usable=minilm,
-            about="MiniLM features with trained heads" if minilm else _LACKS,
+            about="MiniLM features with trained heads" if minilm else _LACKS_ENCODER,
             folder=str(embedded_path("judge")),
         ),
         _minilm(minilm),
@@ -100,7 +102,7 @@ def _installed(*packages: str) -> bool:
 def _minilm(usable: bool) -> Found:
     about = "all-MiniLM-L6-v2, 384 dimensions"
     if not usable:
-        return Found(spec="embedded:minilm", kind="embeddings", usable=False, about=_LACKS)
+        return Found(spec="embedded:minilm", kind="embeddings", usable=False, about=_LACKS_ENCODER)
     from taleward.backends.minilm import MAX_PIECES, model_folder
 
     folder = model_folder()
@@ -139,7 +141,7 @@ def _model(spec: str, kind: str, folder: Path, installed: bool) -> Found:
         spec=spec,
         kind=kind,
         usable=installed,
-        about=about if installed else _LACKS,
+        about=about if installed else _LACKS_ONNX if is_embedded(folder) else _LACKS,
         parameters=parameters,
         context=text.get("max_position_embeddings") or text.get("n_positions"),
         folder=str(folder),
