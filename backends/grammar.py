@@ -257,5 +257,5 @@ def _library() -> Any:
     try:
         import llguidance
     except ImportError as error:
-        raise MissingExtra("a grammar", "local") from error
+        raise MissingExtra("a grammar", "onnx") from error
     return llguidance

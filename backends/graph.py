@@ -29,7 +29,7 @@ class Graph:
         try:
             import onnx
         except ImportError as error:
-            raise MissingExtra("an embedded model", "local") from error
+            raise MissingExtra("an embedded model", "onnx") from error
         self._onnx = onnx
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
@@ -151,7 +151,7 @@ class Session:
         try:
             import onnxruntime
         except ImportError as error:
-            raise MissingExtra("an embedded model", "local") from error
+            raise MissingExtra("an embedded model", "onnx") from error
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.embeddings import Embeddings
 
 from taleward.backends.bert import Precision, bert_session
+from taleward.backends.embedded import missing_encoder
 from taleward.backends.graph import Session
-from taleward.core.errors import IntegrityError, MissingExtra
+from taleward.core.errors import IntegrityError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +55,7 @@ def model_folder() -> Path:
     places = list(spec.submodule_search_locations or ()) if spec else []
     folder = Path(places[0], "model") if places else None
     if folder is None or not (folder / "model.safetensors").is_file():
-        raise MissingExtra(_WHAT, "local")
+        raise missing_encoder(_WHAT)
     return folder
 
 
@@ -79,7 +80,7 @@ def _load(changed: Mapping[str, Any], precision: Precision = "float32") -> _Load
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise MissingExtra(_WHAT, "local") from error
+        raise missing_encoder(_WHAT) from error
     verify(folder / "model.safetensors")
     weights = load_file(folder / "model.safetensors") | {k: v.astype("float32") for k, v in changed.items()}
     session = bert_session(weights, layers=_LAYERS, heads=_HEADS, epsilon=1e-12, precision=precision)
@@ -124,7 +125,7 @@ class MiniLM:
             float32, shape (len(texts), 384), rows in the order of `texts`, each of length 1.
 
         Raises:
-            MissingExtra: The extra `local` is not installed.
+            MissingExtra: The extra `onnx` or the encoder's package is not installed.
             IntegrityError: The weights are not the published ones.
         """
         if batch_size < 1:
@@ -136,7 +137,7 @@ class MiniLM:
         try:
             import numpy
         except ImportError as error:
-            raise MissingExtra(_WHAT, "local") from error
+            raise missing_encoder(_WHAT) from error
         vectors = numpy.zeros((len(texts), DIMENSIONS), dtype=numpy.float32)
         if not texts:
             return vectors

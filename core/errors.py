@@ -74,10 +74,11 @@ class MissingExtra(ConfigurationError):
     Args:
         what: What needs it, as a noun phrase.
         extra: The extra of the `taleward` distribution that brings it.
+        then: What else pip must be told to install, where the extra does not bring all.
     """
 
-    def __init__(self, what: str, extra: str) -> None:
-        command = f"pip install 'taleward[{extra}]'"
+    def __init__(self, what: str, extra: str, *, then: str | None = None) -> None:
+        command = f"pip install 'taleward[{extra}]'" + (f" && pip install {then}" if then else "")
         super().__init__(f"{what} needs libraries that are not installed here.", hint=f"Type: {command}")
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from taleward.backends.bert import Precision
+from taleward.backends.embedded import missing_encoder
 from taleward.backends.minilm import MiniLM
-from taleward.core.errors import IntegrityError, InvalidFile, MissingExtra
+from taleward.core.errors import IntegrityError, InvalidFile
 from taleward.core.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -58,14 +59,14 @@ class Head:
     Raises:
         InvalidFile: The configuration is missing or is not one.
         IntegrityError: The weights are missing or are not those of the configuration.
-        MissingExtra: The extra `local` is not installed.
+        MissingExtra: The extra `onnx` or the encoder's package is not installed.
     """
 
     def __init__(self, folder: Path, *, precision: Precision = "int8") -> None:
         try:
             from safetensors.numpy import load
         except ImportError as error:
-            raise MissingExtra("the embedded judge", "local") from error
+            raise missing_encoder("the embedded judge") from error
         try:
             text = (folder / "config.json").read_text(encoding="utf-8")
             self.config = HeadConfig.model_validate(json.loads(text))

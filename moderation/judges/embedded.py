@@ -39,7 +39,7 @@ class EmbeddedJudge(Judge):
 
     Raises:
         ConfigurationError: The policy has no category that this judge knows.
-        MissingExtra: The extra `local` is not installed.
+        MissingExtra: The extra `onnx` or the encoder's package is not installed.
         IntegrityError: The head was made for another encoder, or its weights are not its own.
     """
 

@@ -96,8 +96,10 @@ class Ensemble(Judge):
         return self._together(await asyncio.gather(*(ask(judge) for judge in self.judges)))
 
     def _none(self, judge: Judge, error: Exception | None) -> Verdict:
-        late = f"no answer within {self.seconds} s"
-        detail = late if error is None or isinstance(error, TimeoutError) else told(error)
+        if isinstance(error, TimeoutError):
+            detail = f"no answer within {self.seconds} s"
+        else:
+            detail = told(error) if error else "it ended without an answer"
         return Verdict(outcome="error", judge=judge.spec, policy=self.policy.id, band=self.band, detail=detail)
 
     def _together(self, verdicts: Sequence[Verdict]) -> Assessment:
