@@ -22,6 +22,7 @@ from taleward.training import (
     storyteller_openings,
     storyteller_report,
     storyteller_text,
+    storyteller_variants,
 )
 from taleward.training import storyteller_batches as batches
 from taleward.training.storyteller_model import Llama, Shape
@@ -201,6 +202,65 @@ def test_an_opening_is_built_from_what_the_story_says():
     assert asked is not None
     assert "little dog" in asked
     assert storyteller_openings.as_request("", "It rained.", random.Random(0)) is None
+
+
+FOX = (
+    "Once upon a time, there was a little fox named Max. Max lived in a forest. One day the fox found an old map. "
+    "The map was torn. Max took the map home. The fox slept. Foxes love maps. They were happy."
+)
+
+
+def test_what_is_renamed_has_its_new_name_all_through_the_story():
+    told = storyteller_variants.renamed(FOX, "little fox", "shy owl")
+    assert "there was a shy owl named Max" in told
+    assert "One day the owl found" in told
+    assert "The owl slept. Owls love maps." in told
+    assert "found a glowing key. The key was torn. Max took the key home." in storyteller_variants.renamed(
+        FOX, "old map", "glowing key"
+    )
+    assert "there was an owl named" in storyteller_variants.renamed(FOX, "little fox", "owl")
+
+
+def test_a_varied_story_shows_the_parts_that_its_request_names():
+    parts = storyteller_openings.extract(FOX)
+    assert parts is not None
+    seen = set()
+    for seed in range(200):
+        story, now = storyteller_variants.varied(FOX, parts, random.Random(seed))
+        assert story.count("Max") >= FOX.count("Max")
+        for name in ("character", "item", "power", "action"):
+            assert getattr(now, name) in story, (name, seed)
+        if now.outcome != parts.outcome:
+            assert now.outcome in story
+        request = storyteller_openings.asked_for(now, random.Random(seed))
+        assert now.character in request
+        seen.add((now.character != parts.character, now.item != parts.item, bool(now.power), bool(now.action)))
+    assert len(seen) > 8
+
+
+def test_no_sentence_is_put_into_a_speech():
+    story = (
+        'There was a cat. "I am here. You are there. We are." said the cat. It sat. It ran. It slept. It woke. It ate.'
+    )
+    pieces = storyteller_variants._sentences(story)
+    assert '"I am here. You are there. We are." said the cat.' in pieces
+    assert " ".join(pieces) == story
+
+
+def test_requests_are_given_and_never_wanted():
+    row = [batches.BOS, batches.REQUEST, 9, 8, batches.STORY, 7, 6, batches.EOS, batches.BOS, 5, batches.EOS]
+    inputs, targets = batches.split(torch.tensor([[*row, batches.PAD]]))
+    assert inputs.tolist() == [row]
+    assert targets.tolist() == [[-100, -100, -100, -100, 7, 6, batches.EOS, -100, 5, batches.EOS, -100]]
+
+
+def test_training_goes_on_from_a_finished_model(data, tmp_path):
+    storyteller.train(data, tmp_path / "first", tmp_path / "work1", TINY)
+    still = replace(TINY, steps=1, rate=0.0)
+    storyteller.train(data, tmp_path / "second", tmp_path / "work2", still, start=tmp_path / "first")
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (tmp_path / "second/tokenizer.json").read_text() == (tmp_path / "first/tokenizer.json").read_text()
 
 
 def test_figures_on_known_texts():
