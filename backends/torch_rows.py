@@ -126,7 +126,9 @@ class TorchRows:
 
 def cache_name(model: Any) -> str:
     """What a model's `forward` calls its cache."""
-    return "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
+    takes = inspect.signature(model.forward).parameters
+    # transformers says `cache` since 5.24, and drops `past_key_values` with 5.40.
+    return next((name for name in ("cache_params", "cache") if name in takes), "past_key_values")
 
 
 def _tensors(layer: Any) -> list[Any]:
