@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,7 @@ class Database:
                 connection.close()
                 raise
         self._connection = connection
+        self._closing = weakref.finalize(self, _close, connection, os.getpid())
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
@@ -218,8 +220,14 @@ class Database:
         """Close the file; the next use opens it again."""
         with self._mine():
             if self._connection is not None:
-                self._connection.close()
+                self._closing()
                 self._connection = None
+
+
+def _close(connection: sqlite3.Connection, process: int) -> None:
+    """Close a connection of this process, see `_inherited`."""
+    if process == os.getpid():
+        connection.close()
 
 
 @contextmanager
