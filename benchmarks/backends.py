@@ -13,7 +13,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,10 @@ TOKENS_A_SECOND = "tokens/s"
 HYPOTHESES = ["calm", "wild", "sad"]
 
 
-def llama(folder: Path) -> str:
+SIZES = {"hidden_size": 288, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 6}
+
+
+def llama(folder: Path, sizes: Mapping[str, int] = SIZES) -> str:
     """The model, with a byte-level tokenizer that has a token for Yes and one for No; its folder."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -49,7 +52,6 @@ def llama(folder: Path) -> str:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", pad_token="<pad>")  # noqa: S106
     tokenizer.chat_template = "<s>{% for m in messages %}{{ m.content }}{% endfor %}"
     torch.manual_seed(0)
-    sizes = {"hidden_size": 288, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 6}
     tokens = {"bos_token_id": 31_998, "eos_token_id": None, "pad_token_id": 31_999, "vocab_size": 32_000}
     model = LlamaForCausalLM(LlamaConfig(**sizes, **tokens, max_position_embeddings=1024, tie_word_embeddings=True))
     model.save_pretrained(folder)
