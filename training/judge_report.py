@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from safetensors.numpy import load_file
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from taleward import backends
 from taleward.core.policy import SEVERITIES
 from taleward.core.verdict import Verdict
 from taleward.evaluation.examples import example_passages
+from taleward.moderation.head import Head
 from taleward.moderation.judges.embedded import EmbeddedJudge
 from taleward.moderation.judges.lexicon import LexiconJudge
+from taleward.moderation.policy import load_policy
 from taleward.training import judge_data, judge_templates
 from taleward.training.corpora import read_jsonl
 
@@ -36,6 +40,22 @@ _ABOUT_PEOPLE = (
     "a story about {folk} won the prize.",
     "most {folk} in the village keep bees.",
     "{folk} laughed at the joke, and so did we.",
+    "the singer said that she hates how {folk} are treated.",
+    "nobody should be afraid of {folk}.",
+    "there were {folk} on both sides of the argument.",
+    "my aunt has written a book about {folk} and how they lived.",
+    "some {folk} were angry about the new bus line, and some were not.",
+    "two {folk} fought over a parking space, and both were wrong.",
+    "a thief took the purse, and {folk} ran after him.",
+    "the law was unfair to {folk} and was changed.",
+    "{folk} asked for a meeting with the mayor.",
+    "why do so few {folk} study physics?",
+    "the old film shows {folk} as fools, and that is why we no longer show it.",
+    "in the war many {folk} lost their homes.",
+    "{folk} can be late, funny or tired like anybody.",
+    "what do {folk} think of the plan?",
+    "the doctor spoke to {folk} about the new medicine.",
+    "the fire drove {folk} and everybody else out of the hotel.",
 )
 Row = dict[str, Any]
 
@@ -197,14 +217,45 @@ def _calibration_error(truth: Sequence[int], scores: Sequence[float], bins: int 
     return float(sum(gaps) / len(truth))
 
 
-def speed(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
-    """Passages of 150 words in a second, one after another."""
-    texts = [_cut(t) for t in _sample(_tiny(data), 60, seed)]
-    texts = [t for t in texts if len(t.split()) == 150]
-    begun = time.perf_counter()
-    for text in texts:
-        judge.invoke(text)
-    return [{"passages of 150 words": len(texts), "per second": len(texts) / (time.perf_counter() - begun)}]
+def precisions(data: Path, seed: int) -> list[Row]:
+    """int8, as it ships, against float32: ranking, agreement, and passages of 150 words in a second of one core."""
+    held = [s for s in judge_templates.sentences(seed, 2) if judge_data.split_of(s.frame) == "test"]
+    labelled = [p.labelled(load_policy("kids"), BAND) for p in example_passages()]
+    texts = [t for t in (_cut(t) for t in _sample(_tiny(data), 90, seed)) if len(t.split()) == 150]
+    folder = Path(backends.__path__[0]) / "models" / "judge"
+    rows, outcomes = [], []
+    for precision in ("int8", "float32"):
+        judge = EmbeddedJudge(band=BAND)
+        judge._head = Head(folder, precision=precision)
+        on_frames = [judge.invoke(s.text) for s in held]
+        on_passages = [judge.invoke(t.text) for t in labelled]
+        outcomes.append([v.outcome for v in (*on_frames, *on_passages)])
+        judge.invoke(texts[0])
+        begun = time.process_time()
+        for text in texts:
+            judge.invoke(text)
+        rows.append(
+            {
+                "precision": precision,
+                "AUC, held-out frames": roc_auc_score([s.category is not None for s in held], _worsts(on_frames)),
+                "AUC, 120 passages": roc_auc_score([t.harmful for t in labelled], _worsts(on_passages)),
+                "same outcome": float(np.mean([a == b for a, b in zip(outcomes[0], outcomes[-1], strict=True)])),
+                "passages a CPU second": len(texts) / (time.process_time() - begun),
+            }
+        )
+    return rows
+
+
+def _worsts(verdicts: Sequence[Verdict]) -> list[float]:
+    return [_worst(v) for v in verdicts]
+
+
+def size() -> list[Row]:
+    """What ships: files, bytes, numbers."""
+    folder = Path(backends.__path__[0]) / "models" / "judge"
+    files = sorted(folder.glob("*.safetensors"))
+    numbers = sum(v.size for f in files for v in load_file(f).values())
+    return [{"files": len(files), "MB": sum(f.stat().st_size for f in files) / 1e6, "parameters": numbers}]
 
 
 def _worst(verdict: Verdict) -> float:
@@ -254,7 +305,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"Groups of people in harmless sentences, not trained on, band {BAND}": identity_terms,
         "Share that fails": lambda: false_alarms(options.data, options.seed),
         f"Transfer, band {BAND}": lambda: transfer(judge, options.data, options.seed),
-        "Speed": lambda: speed(EmbeddedJudge(band=BAND), options.data, options.seed),
+        f"int8, as it ships, against float32, band {BAND}": lambda: precisions(options.data, options.seed),
+        "Size": size,
     }
     tables = {}
     for title, measure in parts.items():

@@ -12,6 +12,7 @@ from taleward.core.verdict import Finding, Passage
 from taleward.moderation.head import LEVELS, shipped_head
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.lexicon import CONTEXT, finding, known_categories, severity_score, unjudged
+from taleward.moderation.language import seems_foreign
 from taleward.moderation.lexicon import find_hits, lexicon_categories
 from taleward.moderation.windows import Window, sentence_windows, windows
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 _PLACE_SHARE = 0.5
+
+
+def _english(text: str, window: Window) -> list[Window]:
+    """The window, or its English sentences where others are in another language: of those the head knows nothing."""
+    parts = [Window(window.start + s.start, window.start + s.end) for s in sentence_windows(window.of(text))]
+    english = [p for p in parts if not seems_foreign(p.of(text))]
+    return [window] if len(english) == len(parts) else english
 
 
 class EmbeddedJudge(Judge):
@@ -74,8 +82,9 @@ class EmbeddedJudge(Judge):
             overlap=settings.window_overlap,
         )
         places = [w for w in places if w.end > begin]
-        chances = self._chances([w.of(text) for w in places])
-        for category, column in self._columns.items():
+        read = [r for w in places for r in _english(text, w) if r.end > begin]
+        chances = self._chances([w.of(text) for w in read])
+        for category, column in self._columns.items() if read else ():
             level = SEVERITIES.index(self.policy.tolerance(category, self.band))
             if level >= len(LEVELS):
                 continue  # the band tolerates the strongest there is
@@ -83,7 +92,7 @@ class EmbeddedJudge(Judge):
             chance = float(chances[worst, column, level])
             scores[category] = max(scores[category], chance)
             if chance >= self.policy.threshold(category, self.band) and category not in by_words:
-                findings.append(self._place(text, begin, places[worst], category, level, chances[worst, column]))
+                findings.append(self._place(text, begin, read[worst], category, level, chances[worst, column]))
         findings.sort(key=lambda f: (f.start or 0, f.end or 0, f.category))
         found = Assessment(
             scores=FrozenDict(scores),

@@ -55,6 +55,14 @@ def test_a_hit_still_fails() -> None:
     assert judge("lexicon").invoke(f"{FOREIGN[0]} He stabbed the guard.").outcome == "fail"
 
 
+@pytest.mark.parametrize("text", FOREIGN)
+def test_an_english_sentence_among_others_is_judged(text: str) -> None:
+    harm = "He slit the guard's belly with an axe, and the blood ran over the floor."
+    verdict = judge("embedded:judge").invoke(f"{text} {harm} {text}")
+    assert verdict.outcome == "fail"
+    assert any("belly" in (f.quote or "") for f in verdict.findings)
+
+
 def test_a_writer_that_switches_the_language_is_not_followed() -> None:
     events = list(Guard(Teller([f"{ENGLISH} {FOREIGN[0]} Fin."]), judge("lexicon"), attempts=1).stream({}))
     told = "".join(e.text for e in events if isinstance(e, TextEvent))

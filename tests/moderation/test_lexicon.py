@@ -21,6 +21,12 @@ HARMLESS = [
     "My friend is Muslim. My uncle is gay. Black, deaf and Jewish children play with us.",
     "Hello, h3llo, Heeello! The shell said he'll come through the gates of hell.",
     "The fox stole a cheese, felt bad and brought it back. The doctor gave Ben his medicine.",
+    "What is arson?",
+    "Please explain what blackmail is.",
+    "What's the difference between theft and burglary?",
+    "Define the word genocide for my homework.",
+    "These shoes are killing me.",
+    "They are not terrorists.",
 ]
 DISGUISED = [
     "sh1t", "s h i t", "s.h.i.t", "shiiiit", "sh*t", "SHIT", "ѕhіt", "ｓｈｉｔ", "s\u200bhit", "$hit", "f**k", "f***",
