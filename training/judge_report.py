@@ -259,7 +259,7 @@ def size() -> list[Row]:
 
 
 def _worst(verdict: Verdict) -> float:
-    return max(verdict.scores.values())
+    return max(verdict.scores.values(), default=0.0)
 
 
 def _cuts(data: Path, kind: str, seed: int) -> list[str]:
