@@ -225,9 +225,11 @@ class Database:
 
 
 def _close(connection: sqlite3.Connection, process: int) -> None:
-    """Close a connection of this process, see `_inherited`."""
+    """Close a connection of this process, and keep one of a parent's, see `_inherited`."""
     if process == os.getpid():
         connection.close()
+    else:
+        _inherited.append(connection)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,8 @@ def test_a_store_that_cannot_be_reached_does_not_take_the_tale(
     broken.write_bytes(b"this is no database" * 100)
     assert told(f"sqlite:///{broken}", "a good draft").text == "a good draft"
     assert "was not recorded" in caplog.text
-    with pytest.raises(sqlite3.DatabaseError):
-        sqlite3.connect(broken).execute("select 1 from sqlite_master")
+    with closing(sqlite3.connect(broken)) as db, pytest.raises(sqlite3.DatabaseError):
+        db.execute("select 1 from sqlite_master")
 
 
 def test_a_streamed_tale_shows_what_was_held_and_why(uri: str) -> None:

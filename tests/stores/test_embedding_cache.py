@@ -269,6 +269,32 @@ assert cached.stats().failures == 0
 """
 
 
+_LET_GO = """
+import gc, os, sys
+from taleward.stores.database import Database
+def opened(name):
+    return Database(os.path.join(sys.argv[1], name), schema="CREATE TABLE t (x)", version=1, kind="test")
+mine, inherited, kept = opened("mine"), opened("inherited"), opened("kept")
+del mine
+assert not os.path.exists(os.path.join(sys.argv[1], "mine-wal"))
+if (child := os.fork()) == 0:
+    del inherited
+    gc.collect()
+    os._exit(0)
+os.waitpid(child, 0)
+with inherited.writing() as db:
+    db.execute("INSERT INTO t VALUES (1)")
+"""
+
+
+def test_a_database_that_is_let_go_closes_its_file_but_not_its_parents(tmp_path: Path) -> None:
+    # From Python 3.13 on, a connection that nobody closed is warned of.
+    command = [sys.executable, "-W", "error::ResourceWarning", "-c", _LET_GO, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["inherited", "kept", "mine"]
+
+
 def test_four_processes_write_one_cache(file: Path) -> None:
     workers = [subprocess.Popen([sys.executable, "-c", _WRITE, str(file), str(worker)]) for worker in range(4)]
     assert [worker.wait() for worker in workers] == [0, 0, 0, 0]
