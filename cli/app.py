@@ -96,9 +96,10 @@ def tell(
     chosen.render(values)  # wrong values end here, before any model is loaded
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
     with working("loading the models"):
-        writer = StoryChain(model, chosen, policy=policy, band=band, seed=seed, **options)
-        checker = make_judge(judge, policy=policy, band=band, calibration=calibration)
         drafts = best_of or (_BEST_OF if model.startswith("embedded:") and not stream else 1)
+        first = None if seed is None else seed * drafts  # two seeds share no draft
+        writer = StoryChain(model, chosen, policy=policy, band=band, seed=first, **options)
+        checker = make_judge(judge, policy=policy, band=band, calibration=calibration)
         if drafts > 1:
             guard: Guard = BestOf(writer, checker, candidates=drafts, seconds=seconds, keep_drafts=True)
         else:

@@ -13,7 +13,7 @@ from taleward.training.storyteller_model import Llama
 
 SAMPLING = {
     "do_sample": True,
-    "temperature": 0.7,
+    "temperature": 0.65,
     "top_p": 0.9,
     "repetition_penalty": 1.03,
     "no_repeat_ngram_size": 6,
