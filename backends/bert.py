@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from taleward.backends.graph import Graph, Session
-from taleward.backends.weights import rounded
-
-Precision = Literal["float32", "int8"]
+from taleward.backends.weights import Precision, rounded
 
 
 def bert_session(

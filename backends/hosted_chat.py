@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -13,17 +12,17 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
-from pydantic import Field, create_model
+from pydantic import Field
 
 from taleward.backends.calls import Asked, Calls
 from taleward.backends.honoured import Honoured
 from taleward.backends.many import at_once
+from taleward.backends.vendor_class import as_class, joined_class
 from taleward.core.bridge import Bridge
 from taleward.core.errors import ConfigurationError
 
 BRIDGE = Bridge("taleward-hosted")
 """Calls of vendors' clients run here: their connections belong to one event loop."""
-_STATE = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 
 
 class HostedChat(BaseChatModel):
@@ -139,7 +138,7 @@ class HostedChat(BaseChatModel):
                 f"{self.calls.spec} was made before this process was forked, and its connections are the parent's.",
                 hint="Make the model in the child: call chat_model there.",
             )
-        plain = _as(self.vendor, self)
+        plain: BaseChatModel = as_class(self.vendor, self)
         if "response_format" in options and getattr(self, "include_response_headers", False):
             # ChatOpenAI cannot have both in a stream, and says so each time.
             object.__setattr__(plain, "__dict__", {**plain.__dict__, "include_response_headers": False})
@@ -148,24 +147,8 @@ class HostedChat(BaseChatModel):
 
 def hosted(model: BaseChatModel, calls: Calls, honoured: Honoured | None = None) -> BaseChatModel:
     """A vendor's chat model, its calls made by `calls`; it is still an instance of the vendor's class."""
-    made = _as(_class(type(model)), model)
+    made: BaseChatModel = as_class(joined_class(HostedChat, type(model)), model)
     object.__setattr__(made, "__dict__", {**model.__dict__, "calls": calls, "honoured": honoured, "pid": os.getpid()})
-    return made
-
-
-@lru_cache
-def _class(vendor: type[BaseChatModel]) -> type[BaseChatModel]:
-    made: Any = create_model(vendor.__name__, __base__=(HostedChat, vendor), __module__=__name__)
-    made.vendor = vendor
-    kind: type[BaseChatModel] = made
-    return kind
-
-
-def _as(kind: type[BaseChatModel], model: BaseChatModel) -> BaseChatModel:
-    """The same object as another class: they share what they hold."""
-    made = kind.__new__(kind)
-    for name in _STATE:
-        object.__setattr__(made, name, getattr(model, name))
     return made
 
 

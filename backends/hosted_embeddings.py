@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from langchain_core.embeddings import Embeddings
-from pydantic import BaseModel, PrivateAttr, create_model
+from pydantic import BaseModel, PrivateAttr
 
 from taleward.backends.hosted_chat import BRIDGE
+from taleward.backends.vendor_class import as_class, joined_class
 from taleward.backends.vendor_errors import ours
 from taleward.core.errors import BackendError
 
@@ -66,17 +66,7 @@ def hosted_embeddings(spec: object, made: Embeddings) -> Embeddings:
     """A vendor's embeddings with our errors; they are still an instance of the vendor's class."""
     if not isinstance(made, BaseModel):
         return made
-    found: Any = made.__class__.__new__(_class(type(made)))
-    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__"):
-        object.__setattr__(found, name, getattr(made, name))
+    found = as_class(joined_class(HostedEmbeddings, type(made)), made)
     object.__setattr__(found, "__pydantic_private__", {**(made.__pydantic_private__ or {}), "_spec": spec})
     embeddings: Embeddings = found
     return embeddings
-
-
-@lru_cache
-def _class(vendor: type[BaseModel]) -> type[BaseModel]:
-    made: Any = create_model(vendor.__name__, __base__=(HostedEmbeddings, vendor), __module__=__name__)
-    made.vendor = vendor
-    kind: type[BaseModel] = made
-    return kind

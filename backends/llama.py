@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from taleward.backends.engine import Engine
 from taleward.backends.grammar import Vocabulary
@@ -20,7 +20,7 @@ from taleward.backends.hub_tokens import HubTokens
 from taleward.backends.likelihood import TokenScores, Window, in_groups
 from taleward.backends.llama_graph import llama_session, reading_session, why_not
 from taleward.backends.sampling import Sampling
-from taleward.backends.weights import weight_files
+from taleward.backends.weights import Precision, weight_files
 from taleward.core.errors import BackendError, MissingExtra
 
 _ROOM = 1 << 29
@@ -30,8 +30,6 @@ REQUEST, STORY = "<|request|>", "<|story|>"
 """The embedded storyteller's control tokens: around a request, before the story that answers it."""
 _READ = 512
 """Tokens that are scored together: more of them leave the processor's caches."""
-
-Precision = Literal["float32", "int8"]
 
 
 class LlamaModel:

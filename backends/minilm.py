@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 
-from taleward.backends.bert import Precision, bert_session
+from taleward.backends.bert import bert_session
 from taleward.backends.embedded import missing_encoder
 from taleward.backends.graph import Session
+from taleward.backends.weights import Precision
 from taleward.core.errors import IntegrityError
 
 if TYPE_CHECKING:

@@ -13,13 +13,16 @@ import secrets
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from taleward.core.errors import BackendError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+Precision = Literal["float32", "int8"]
+"""Of the linear layers of a model that runs on ONNX Runtime, see `Graph.linear_int8`."""
 
 _TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
 _VERSION = "int8-1"

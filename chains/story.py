@@ -167,8 +167,8 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
                 revision.released,
             )
         told, asked = revision.released.rstrip(), getattr(self.model, "takes_requests", False)
-        beginning = "" if asked else opening
-        lead = _joined(revision.released, "In the end,") if revision.closing else "" if told else beginning
+        beginning = "" if told or asked else opening
+        lead = _joined(revision.released, "In the end,") if revision.closing else beginning
         messages: list[BaseMessage] = [HumanMessage(opening)] if asked else []
         if told + lead:
             messages.append(AIMessage(told + lead))

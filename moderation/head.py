@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
-from taleward.backends.bert import Precision
 from taleward.backends.embedded import missing_encoder
 from taleward.backends.minilm import MiniLM
+from taleward.backends.weights import Precision
 from taleward.core.errors import IntegrityError, InvalidFile
 from taleward.core.frozen import Frozen
 

@@ -73,7 +73,7 @@ def _varied(document: Document, rng: random.Random) -> str:
         if parts is not None and rng.random() < _VARIED_SHARE:
             text, parts = varied(text, parts, rng)
             return f"{REQUEST_TEXT}{asked_for(parts, rng)}{STORY_TEXT}{text}"
-        request = as_request(document.title, text, rng)
+        request = as_request(document.title, parts, rng)
         return text if request is None else f"{REQUEST_TEXT}{request}{STORY_TEXT}{text}"
     if draw > 1 - MIDDLE_SHARE:
         sentences = text.split(". ")

@@ -134,12 +134,11 @@ def _often_named(story: str) -> str:
     return first[found] if found and heads[found] >= _SAID_OFTEN else ""
 
 
-def as_request(title: str, story: str, rng: random.Random) -> str | None:
-    """A request, in a sentence or two, that the story answers; None when it has no title and shows no parts.
+def as_request(title: str, parts: Parts | None, rng: random.Random) -> str | None:
+    """A request, in a sentence or two, that a story with this title and these parts answers; None when it has neither.
 
     The wording and the parts that are named vary with `rng`.
     """
-    parts = extract(story)
     if title and (parts is None or rng.random() < 0.3):
         return rng.choice((
             f'Tell a story called "{title}".', f'Write a bedtime story called "{title}".',

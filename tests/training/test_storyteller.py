@@ -198,10 +198,10 @@ def test_an_opening_is_built_from_what_the_story_says():
     assert "to play with it" in made or "to the big park" in made
     assert made.endswith("They became friends.")
     assert storyteller_openings.with_opening("It rained.", random.Random(0)) is None
-    asked = storyteller_openings.as_request("", story, random.Random(0))
+    asked = storyteller_openings.as_request("", storyteller_openings.extract(story), random.Random(0))
     assert asked is not None
     assert "little dog" in asked
-    assert storyteller_openings.as_request("", "It rained.", random.Random(0)) is None
+    assert storyteller_openings.as_request("", storyteller_openings.extract("It rained."), random.Random(0)) is None
 
 
 FOX = (
