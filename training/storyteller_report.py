@@ -10,7 +10,7 @@ import math
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, median
@@ -89,15 +89,41 @@ def repetition(words: Sequence[str], size: int = 4) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def longest_copy(words: Sequence[str], text: str) -> int:
-    """Length in words of the longest run of `words` that `text` (from `as_words`) holds as it is."""
-    best, start = 0, 0
-    while start + best < len(words):
-        if f" {' '.join(words[start : start + best + 1])} " in text:
-            best += 1
-        else:
-            start += 1
-    return best
+class Learned:
+    """Texts that copies are looked for in.
+
+    Args:
+        texts: Their words, each from `as_words`.
+    """
+
+    _SIZE = 6
+
+    def __init__(self, texts: Iterable[Sequence[str]]) -> None:
+        self._grams: set[int] = set()
+        kept = []
+        for words in texts:
+            kept.append(f" {' '.join(words)} \n")
+            self._grams.update(self._hashes(words))
+        self._text = "".join(kept)
+
+    def _hashes(self, words: Sequence[str]) -> list[int]:
+        return [hash(tuple(words[i : i + self._SIZE])) for i in range(len(words) - self._SIZE + 1)]
+
+    def longest_copy(self, words: Sequence[str]) -> int:
+        """Length in words of the longest run of `words` that one of the texts holds as it is.
+
+        Only runs whose n-grams are all known are looked up; a hash that two n-grams share costs a look-up more.
+        """
+        known = [h in self._grams for h in self._hashes(words)] + [True] * (self._SIZE - 1)
+        best, start = 0, 0
+        while start + best < len(words):
+            end = start + best + 1
+            whole = all(known[start : max(start + 1, end - self._SIZE + 1)]) if end - start >= self._SIZE else True
+            if whole and f" {' '.join(words[start:end])} " in self._text:
+                best += 1
+            else:
+                start += 1
+        return best
 
 
 def as_words(text: str) -> list[str]:
@@ -174,8 +200,8 @@ def _of_drafts(folder: Path, corpus: storyteller_text.Corpus) -> dict[str, Any]:
     judge = EmbeddedJudge()
     verdicts = [judge.invoke(text) for text in texts]
     learned = [as_words(document.text) for document in corpus.train if document.source in Recipe.sources]
-    seen = "".join(f" {' '.join(words)} \n" for words in learned)
-    copies = [longest_copy(words, seen) for words in written]
+    seen = Learned(learned)
+    copies = [seen.longest_copy(words) for words in written]
     rng = random.Random(0)
     others = random.Random(1).sample([d.text for d in corpus.train if d.source in Recipe.sources], len(texts))
     return {

@@ -266,7 +266,10 @@ def test_training_goes_on_from_a_finished_model(data, tmp_path):
 def test_figures_on_known_texts():
     assert storyteller_report.repetition(["a", "b", "c", "d", "a", "b", "c", "d"]) == pytest.approx(1 / 5)
     assert storyteller_report.repetition(["a"]) == 0
-    assert storyteller_report.longest_copy(["x", "the", "cat", "sat", "y"], " the cat sat on the mat \n") == 3
+    learned = storyteller_report.Learned([["the", "cat", "sat", "on", "the", "mat"], [*"abcdefghijk"]])
+    assert learned.longest_copy(["x", "the", "cat", "sat", "y"]) == 3
+    assert learned.longest_copy([*"xcdefghijxaby"]) == 8
+    assert learned.longest_copy(["the", "mat", "a"]) == 2
     model = Llama(TINY.shape, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="no texts"):
         storyteller_report.bits_per_char(model, lambda text: [0], [])
