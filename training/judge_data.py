@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +46,11 @@ _UNEASY = re.compile(
     r"kill|blood|weapon|sword|gun|shoot|shot|bit|bite|trap|storm|scream|wolf|snake|bear|giant|evil|steal|stole)\w*",
     re.IGNORECASE,
 )
+_HORROR = re.compile(
+    r"\b(?:monster|ghost|witch|haunt|scream|shriek|terrif|terror|horr|dead|death|grave|skelet|blood|corpse|demon|devil|"
+    r"curse|vanish|never (?:seen|found|came)|swallow)\w*",
+    re.IGNORECASE,
+)
 _ALARMING = re.compile(
     r"\b(?:murder|corpse|grave|coffin|devil|hell|demon|wine|rum|beer|drunk|drink|brandy|whisk|gin|smok|tobacco|pipe|opium|"
     r"naked|breast|bosom|kiss|embrac|passion|lover|mistress|seduc|bed|wife|husband|marri|slave|savage|negro|jew|gyps|"
@@ -55,6 +61,13 @@ _ALARMING = re.compile(
 )
 """Words without which a window of an old book hardly ever holds a harm; many that do have one are harmless."""
 
+_FOLDER = Path(__file__).parent
+_READ = _FOLDER / "judge_read.csv"
+"""Windows of the sources that were read for this project, by a digest, and their labels."""
+_STORIES = _FOLDER / "judge_stories.jsonl"
+"""Short stories that were written for this project, with the labels of the whole."""
+
+_READ_WEIGHT = 2.0
 _REQUESTS = (
     "Write a story about {text}.",
     "Tell me a story about {text}",
@@ -125,10 +138,84 @@ def _windows(text: str) -> list[str]:
     return [w.of(text).strip() for w in windows(text, **WINDOW) if len(w.of(text).split()) > 4]
 
 
-def gentle(data: Path, seed: int, tales: int, pages: int) -> list[Example]:
-    """Windows of TinyStories and CC-BY picture books: harmless but for what the lexicon finds.
+@lru_cache(maxsize=1)
+def _labels_read() -> dict[str, list[list[float | None]]]:
+    """Digests of windows to what their reader found."""
+    with _READ.open(encoding="utf-8", newline="") as lines:
+        return {row["window"]: _found(row["labels"]) for row in csv.DictReader(lines)}
 
-    Picture books are gentle by what they are, so a worry in one is taken for mild.
+
+def _found(labels: str) -> list[list[float | None]]:
+    """Labels from a reader's words, e.g. `violence:mild frightening:moderate`, or `none`."""
+    rows = _blank(0.0)
+    for part in labels.split():
+        if part != "none":
+            category, _, severity = part.partition(":")
+            rows[CATEGORIES.index(category)] = _level(severity)
+    return rows
+
+
+def digest(text: str) -> str:
+    """The name of a window in `judge_read.csv`, and of a document in `judge_passages.csv`."""
+    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:16]
+
+
+def read(data: Path) -> list[Example]:
+    """The windows that people read: labelled one by one, or part of a passage in which there was nothing to mind."""
+    found = {}
+    for passage in passages(data):
+        if not any(value for row in passage.labels for value in row):
+            for piece in _windows(passage.text):
+                found[piece] = Example(piece, _blank(0.0), 1.0, passage.source, passage.split)
+    for source, key, text in _documents(data):
+        for piece in _windows(text):
+            labels = _labels_read().get(digest(piece))
+            if labels is not None:
+                found[piece] = Example(piece, labels, _READ_WEIGHT, source, split_of(key))
+    return list(found.values())
+
+
+def passages(data: Path) -> list[Example]:
+    """Passages that were read and labelled as wholes: stretches of the sources, and stories of this project."""
+    with (_FOLDER / "judge_passages.csv").open(encoding="utf-8", newline="") as lines:
+        places = defaultdict(list)
+        for row in csv.DictReader(lines):
+            places[row["document"]].append((int(row["first"]), int(row["words"]), row["labels"]))
+    found = []
+    for source, key, text in _documents(data):
+        for first, count, labels in places.pop(digest(text), ()):
+            stretch = " ".join(text.split()[first : first + count])
+            found.append(Example(stretch, _found(labels), 1.0, source, split_of(key)))
+    for row in read_jsonl(_STORIES):
+        found.append(Example(row["text"], _found(row["labels"]), 1.0, "written", split_of(row["text"][:200])))
+    return found
+
+
+def _documents(data: Path) -> Iterator[tuple[str, str, str]]:
+    """Source, key of the split, and text of all stories and old books."""
+    for row in read_jsonl(_STORIES):
+        yield "written", row["text"][:200], row["text"]
+    for row in read_jsonl(data / "stories/tinystories.jsonl.gz"):
+        yield "tinystories", row["text"][:200], row["text"]
+    for row in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz"):
+        text = " ".join(map(str, row["pages"]))
+        yield "storybooks", text[:200], text
+    for row in read_jsonl(data / "stories/gutenberg_children.jsonl.gz"):
+        words = row["text"].split()
+        for start in range(2000, len(words) - 180, 2400):
+            yield "books_children", row["title"], " ".join(words[start : start + 180])
+    for passage in read_jsonl(data / "judge/gutenberg_adult_passages.jsonl.gz"):
+        yield "books_adult", passage["text"][:60], passage["text"]
+    for row in read_jsonl(data / "stories/fairytaleqa_train.jsonl.gz"):
+        for section in row["sections"]:
+            yield "fairytales", row["title"], " ".join(section.split())
+
+
+def gentle(data: Path, seed: int, tales: int, pages: int) -> list[Example]:
+    """Windows of TinyStories and CC-BY picture books that nobody read: harmless but for what the lexicon finds.
+
+    Picture books are gentle by what they are, so a worry in one is taken for mild; how frightening a word of horror is
+    in one, only a reader knows.
 
     Args:
         data: The folder with the data.
@@ -137,19 +224,22 @@ def gentle(data: Path, seed: int, tales: int, pages: int) -> list[Example]:
         pages: Windows of each picture book, at most.
     """
     chance = random.Random(f"gentle {seed}")
-    documents = [("tinystories", r["text"]) for r in read_jsonl(data / "stories/tinystories.jsonl.gz")]
-    documents = chance.sample(documents, min(tales, len(documents)))
-    documents += [
-        ("storybooks", " ".join(map(str, r["pages"]))) for r in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz")
-    ]
+    texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for source, _, text in _documents(data):
+        texts[source].append((source, text))
+    documents = chance.sample(texts["tinystories"], min(tales, len(texts["tinystories"]))) + texts["storybooks"]
     found = []
     for source, text in documents:
         pieces = _windows(text)
         for piece in chance.sample(pieces, min(len(pieces), 1 if source == "tinystories" else pages)):
             labels = _blank(0.0)
+            if digest(piece) in _labels_read():
+                continue
             if _UNEASY.search(piece):
                 for row in labels:
                     row[0] = None
+            if _HORROR.search(piece):
+                labels[CATEGORIES.index("frightening")][1] = None
             _with_hits(labels, piece)
             found.append(Example(piece, labels, 1.0, source, split_of(text[:200])))
     chance.shuffle(found)
@@ -174,27 +264,24 @@ def calm_documents(data: Path, seed: int, count: int) -> list[list[str]]:
 
 
 def books(data: Path, seed: int, count: int) -> list[Example]:
-    """Windows of old books for children and for adults and of fairy tales, labelled by words alone.
+    """Windows of old books for children and for adults and of fairy tales that nobody read, labelled by words alone.
 
     Half of them hold a word of the lexicon, as far as there are so many; the others hold none that could alarm, so
     that an old-fashioned style is not taken for a harm.
     """
     chance = random.Random(f"books {seed}")
     sides: dict[str, list[tuple[str, str]]] = {"books_children": [], "books_adult": [], "fairytales": []}
-    for row in read_jsonl(data / "stories/gutenberg_children.jsonl.gz"):
-        words = row["text"].split()
-        for start in range(2000, len(words) - 180, 2400):
-            sides["books_children"].append((row["title"], " ".join(words[start : start + 180])))
-    for passage in read_jsonl(data / "judge/gutenberg_adult_passages.jsonl.gz"):
-        sides["books_adult"].append((passage["text"][:60], passage["text"]))
-    for row in read_jsonl(data / "stories/fairytaleqa_train.jsonl.gz"):
-        sides["fairytales"] += [(row["title"], " ".join(section.split())) for section in row["sections"]]
+    for source, key, text in _documents(data):
+        if source in sides:
+            sides[source].append((key, text))
     found = []
     for source, passages in sides.items():
         with_hits: list[Example] = []
         without: list[Example] = []
         for key, text in chance.sample(passages, min(len(passages), count // 3)):
             for piece in _windows(text)[1:-1]:
+                if digest(piece) in _labels_read():
+                    continue
                 labels = _blank(0.0)
                 if hit := _with_hits(labels, piece):
                     labels = [[None, None, 0.0] if row[0] == 0.0 else row for row in labels]
@@ -208,15 +295,16 @@ def books(data: Path, seed: int, count: int) -> list[Example]:
 
 
 def comments(data: Path, seed: int, count: int) -> list[Example]:
-    """Tweets and comments with people's labels for hate and toxicity."""
+    """Tweets and comments with people's labels for hate and toxicity; those that were read, with all labels."""
     found: list[Example] = []
 
     def add(text: str, source: str, hate: list[float | None], others: float | None) -> None:
         text = re.sub(r"&\w+;|https?://\S+|RT @\w+:?|@\w+|#", " ", text)
         text = " ".join(text.split()[:80])
-        labels = _blank(others)
-        _with_hits(labels, text)
-        labels[CATEGORIES.index("hate")] = hate
+        labels = _labels_read().get(digest(text)) or _blank(others)
+        if digest(text) not in _labels_read():
+            _with_hits(labels, text)
+            labels[CATEGORIES.index("hate")] = hate
         found.append(Example(text, labels, 1.0, source, split_of(text[:80])))
 
     for row in read_csv(data / "judge/davidson_tweets.csv.gz"):
@@ -351,7 +439,7 @@ def examples(data: Path, seed: int) -> list[Example]:
     context: dict[Split, list[str]] = {
         s: [e.text for e in calm if e.split == s and not find_hits(e.text)] for s in SPLITS
     }
-    found = calm + synthetic(context, seed, 6) + forms(seed, 2400)
+    found = calm + read(data) + synthetic(context, seed, 6) + forms(seed, 2400)
     found += books(data, seed, 3000) + comments(data, seed, 2500)
     random.Random(f"order {seed}").shuffle(found)
     return found
