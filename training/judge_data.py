@@ -161,7 +161,7 @@ def digest(text: str) -> str:
 
 
 def read(data: Path) -> list[Example]:
-    """The windows that people read: labelled one by one, or part of a passage in which there was nothing to mind."""
+    """The windows that were read: labelled one by one, or part of a passage in which there was nothing to mind."""
     found = {}
     for passage in passages(data):
         if not any(value for row in passage.labels for value in row):
