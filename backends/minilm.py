@@ -115,6 +115,10 @@ class MiniLM:
             self._own = self._own or _load(self._changed, self._precision)
             return self._own
 
+    def knows(self, word: str) -> bool:
+        """Whether a word in lower case is one piece of the vocabulary."""
+        return self._parts()[0].token_to_id(word) is not None
+
     def encode(self, texts: Sequence[str], *, batch_size: int = 32) -> Floats:
         """Mean-pooled, L2-normalised sentence vectors.
 

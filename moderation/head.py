@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from taleward.backends.minilm import MiniLM
 from taleward.backends.weights import Precision
 from taleward.core.errors import IntegrityError, InvalidFile
 from taleward.core.frozen import Frozen
+from taleward.moderation.normalise import legible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +25,50 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 LEVELS = ("mild", "moderate", "severe")
+
+
+class Whole(Frozen):
+    """How the windows and categories of a text speak together; fitted by `taleward.training.judge`.
+
+    A window says what its categories say together: a soft maximum, so that several faint signs are more than one of
+    them. A text says what its worst window says. Dread builds up over a text: the mean of it over the windows, beyond
+    what gentle stories hold, is added to each window's. Nothing is ever taken away for a calm window, so no calm
+    sentence washes a harm out.
+
+    Attributes:
+        temperature: Of the soft maximum over categories; the higher, the nearer to the maximum.
+        offset: Added at last; such that the asked share of gentle stories fails.
+        dread: The share of the mean dread that is added.
+        dread_windows: Windows of a gentle story that the mean begins with, so that a lone sentence adds little.
+        dread_usual: Log-odds of each severity of `frightening` in a window of a gentle story.
+    """
+
+    temperature: float = Field(gt=0)
+    offset: float
+    dread: float = Field(ge=0)
+    dread_windows: float = Field(gt=0)
+    dread_usual: tuple[float, float, float]
+
+    def built_up(self, dread: Floats, level: int) -> float:
+        """What is added to the log-odds of `frightening`, 0 or more.
+
+        Args:
+            dread: Log-odds of that severity of `frightening`, shape (windows,).
+            level: Which severity, as an index of `LEVELS`.
+        """
+        beyond = float((dread - self.dread_usual[level]).sum()) / (len(dread) + self.dread_windows)
+        return self.dread * max(0.0, beyond)
+
+    def together(self, beyond: Floats) -> float:
+        """Log-odds of all categories together beyond their thresholds.
+
+        Args:
+            beyond: Log-odds minus those of the threshold, shape (windows, categories), both 1 or more.
+        """
+        import numpy
+
+        soft = numpy.logaddexp.reduce(self.temperature * beyond, axis=1) / self.temperature
+        return float(soft.max()) + self.offset
 
 
 class HeadConfig(Frozen):
@@ -36,6 +82,7 @@ class HeadConfig(Frozen):
         window_sentences: Sentences in a window, at most.
         window_words: Words in a window, at most.
         window_overlap: Sentences that neighbours share.
+        whole: How windows and categories speak together.
         seed: The seed of its training.
     """
 
@@ -46,6 +93,7 @@ class HeadConfig(Frozen):
     window_sentences: int = Field(ge=1)
     window_words: int = Field(ge=1)
     window_overlap: int = Field(ge=0)
+    whole: Whole
     seed: int = 0
 
 
@@ -76,30 +124,26 @@ class Head:
         top = load(_checked(folder / "encoder.safetensors", self.config.top_sha256))
         self.encoder = MiniLM(top, precision=precision)
 
-    def logits(self, vectors: Floats) -> Floats:
-        """Uncalibrated outputs, shape (texts, categories * 3)."""
-        import numpy
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """The encoder's vectors, float32, shape (texts, 384), of texts with their disguised words written out."""
+        return self.encoder.encode([legible(text, self.encoder.knows) for text in texts])
 
-        w = self._weights
-        hidden = numpy.maximum(vectors @ w["w1"] + w["b1"], 0.0)
-        raw: Floats = hidden @ w["w2"] + w["b2"]
-        return raw
-
-    def probabilities(self, vectors: Floats) -> Floats:
-        """Calibrated probabilities of a severity of at least `LEVELS[i]`.
+    def log_odds(self, vectors: Floats) -> Floats:
+        """Calibrated log-odds of a severity of at least `LEVELS[i]`.
 
         Args:
-            vectors: float32, shape (texts, 384), from `encoder`.
+            vectors: float32, shape (texts, 384), from `encode`.
 
         Returns:
-            float32 in 0..1, shape (texts, categories, 3); never rising along the last axis.
+            float32 in -30..30, shape (texts, categories, 3); never rising along the last axis.
         """
         import numpy
 
         w = self._weights
-        z = numpy.clip(self.logits(vectors) * w["scale"] + w["shift"], -30.0, 30.0)
-        chances = (1.0 / (1.0 + numpy.exp(-z))).reshape(len(vectors), len(self.config.categories), len(LEVELS))
-        falling: Floats = numpy.minimum.accumulate(chances, axis=2).astype(numpy.float32)
+        hidden = numpy.maximum(vectors @ w["w1"] + w["b1"], 0.0)
+        z = numpy.clip((hidden @ w["w2"] + w["b2"]) * w["scale"], -30.0, 30.0)
+        shape = len(vectors), len(self.config.categories), len(LEVELS)
+        falling: Floats = numpy.minimum.accumulate(z.reshape(shape), axis=2).astype(numpy.float32)
         return falling
 
 

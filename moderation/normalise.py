@@ -1,8 +1,9 @@
 """Text as a reader hears it, with a way back to the characters that were written.
 
-Two steps. `normalise` folds what looks the same: case, width, accents, look-alike letters, invisible characters.
-`disguises` proposes what a single odd token may stand for: leetspeak, stretched letters, letters spaced out,
-letters masked. Neither joins ordinary words, so "was hit" stays two words and "Scunthorpe" stays one.
+`normalise` folds what looks the same: case, width, accents, look-alike letters, invisible characters. `disguises`
+proposes what a single odd token may stand for: leetspeak, stretched letters, letters spaced out, letters masked.
+`legible` writes out those that stand for a word. None joins ordinary words, so "was hit" stays two words and
+"Scunthorpe" stays one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _LEET = {
 _MASK = "*#"
 _ODD = re.compile(r"[@$|+€0-9*#][a-z]|[a-z][@$|+€0-9*#]|[a-z]?![a-z]|([a-z])\1\1|[a-z]--+[a-z]|[a-z]__+[a-z]")
 _SPACED = re.compile(r"(?<![^\W_])(?:[a-z0-9@$!](?:[.*_-]|[ ]{1,2}|, ?)){2,24}[a-z0-9@$](?![^\W_])")
+_NUMBER = re.compile(r"[0-9][0-9.,:]*[a-z]{0,3}")
 _OUTER = "\"'.,;:?()[]{}<>“”*_-…"
 _MAX_READINGS = 16
 
@@ -104,6 +106,28 @@ class Disguise:
                     if _stretches(word, reading):
                         return word
         return None
+
+
+def legible(text: str, known: Callable[[str], bool]) -> str:
+    """A text for a model that knows words and not their disguises: folded, with the words that odd tokens stand for.
+
+    Args:
+        text: Any text.
+        known: Whether a reading is a word. Tokens without a reading that is one stay as they are, and so do ordinals
+            and measures ("2nd", "10am").
+    """
+    folded = normalise(text).text
+    pieces, done = [], 0
+    for disguise in sorted(disguises(folded), key=lambda d: d.start):
+        if disguise.start < done or _NUMBER.fullmatch(folded, disguise.start, disguise.end):
+            continue
+        runs = r"\1\1", r"\1"
+        readings = [re.sub(r"(.)\1\1+", run, reading) for reading in disguise.readings for run in runs]
+        word = next((r for r in readings if len(r) > 2 and r.isalpha() and known(r)), None)
+        if word is not None:
+            pieces += [folded[done : disguise.start], word]
+            done = disguise.end
+    return "".join([*pieces, folded[done:]])
 
 
 def squeeze(word: str) -> str:

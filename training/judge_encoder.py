@@ -1,8 +1,8 @@
-"""The judge's encoder: the upper layers of all-MiniLM-L6-v2, trained on with the labelled windows.
+"""The judge's encoder: the layers of all-MiniLM-L6-v2, trained on with the labelled windows.
 
-The layers below stay as they are, so each window is read by them once and kept. What is trained is small enough to ship
-beside the head; the rest comes from the package with the encoder. Training is kept in a folder as it goes, and goes on
-from there when it was cut off.
+What lies below the trained layers, the embeddings at least, stays as it is, so each window is read by it once and kept.
+What is trained is small enough to ship beside the head; the rest comes from the package with the encoder. Training is
+kept in a folder as it goes, and goes on from there when it was cut off.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from taleward.backends.minilm import model_folder, verify
 if TYPE_CHECKING:
     from taleward.training.judge import Table
 
-FROZEN = 3
-"""Layers from the bottom that stay as they are."""
+FROZEN = 0
+"""Layers from the bottom that stay as they are; the embeddings below them always do."""
 _PIECES = 128
 _TOKENS = 2048
 """Word pieces in a step, padding included."""
-_RATE = 1e-4
+_RATE = 2e-4
 _RATE_OUT = 2e-3
 _FALL = 0.8
 """A layer learns at this share of the rate of the one above it."""
@@ -202,7 +202,7 @@ def _fingerprint(texts: Sequence[str], train: Table, settings: tuple[object, ...
 
 @torch.no_grad()
 def _lower(model: Any, pieces: Sequence[Sequence[int]], frozen: int) -> list[Tensor]:
-    """States behind the frozen layers, float16, shape (pieces, 384) each."""
+    """States behind the frozen layers, float16, shape (pieces, 384) each; multiplied in bfloat16."""
     model.eval()
     found: list[Tensor | None] = [None] * len(pieces)
     order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
@@ -211,8 +211,9 @@ def _lower(model: Any, pieces: Sequence[Sequence[int]], frozen: int) -> list[Ten
         ids, mask = _padded([torch.tensor(pieces[i]) for i in group])
         x = model.embeddings(input_ids=ids)
         hidden = _hidden(mask)
-        for layer in model.encoder.layer[:frozen]:
-            x = _state(layer(x, hidden))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            for layer in model.encoder.layer[:frozen]:
+                x = _state(layer(x, hidden))
         for row, i in enumerate(group):
             found[i] = x[row, : len(pieces[i])].to(torch.float16)
     return [state for state in found if state is not None]

@@ -58,6 +58,7 @@ _ABOUT_PEOPLE = (
     "the fire drove {folk} and everybody else out of the hotel.",
 )
 Row = dict[str, Any]
+_PROBES = Path(__file__).parent / "judge_probes"
 
 
 def _cut(text: str, words: int = 150) -> str:
@@ -73,10 +74,10 @@ class _Remembering(EmbeddedJudge):
 
     _seen: ClassVar[dict[str, Any]] = {}
 
-    def _chances(self, texts: list[str]) -> Any:
+    def _log_odds(self, texts: list[str]) -> Any:
         new = [t for t in dict.fromkeys(texts) if t not in self._seen]
         if new:
-            self._seen.update(zip(new, super()._chances(new), strict=True))
+            self._seen.update(zip(new, super()._log_odds(new), strict=True))
         return np.stack([self._seen[t] for t in texts])
 
 
@@ -89,7 +90,7 @@ def categories(judge: EmbeddedJudge, seed: int) -> list[Row]:
         tolerated = SEVERITIES.index(judge.policy.tolerance(category, judge.band))
         threshold = judge.policy.threshold(category, judge.band)
         used = [
-            (int(s.category == category), v.scores[category])
+            (int(s.category == category), v.scores.get(category, 0.0))
             for s, v in zip(held, verdicts, strict=True)
             if s.category is None or (s.category == category and SEVERITIES.index(s.severity) > tolerated)
         ]
@@ -144,7 +145,7 @@ def false_alarms(data: Path, seed: int) -> list[Row]:
 def identity_terms() -> list[Row]:
     """Harmless sentences that no training saw, each about every one of the groups that the frames name."""
     judge = _Remembering(band=BAND)
-    groups = next(f.slots["folk"] for f in judge_templates.frames() if "{folk}" in f.text)
+    groups = sorted({group for f in judge_templates.frames() if "{folk}" in f.text for group in f.slots["folk"]})
     failed = {
         group: sum(not judge.invoke(text.format(folk=group)[:1].upper() + text.format(folk=group)[1:]).passed
                    for text in _ABOUT_PEOPLE) / len(_ABOUT_PEOPLE)
@@ -174,6 +175,33 @@ def passages() -> list[Row]:
                 len(truth) - sum(truth)
             )
         rows.append(row)
+    return rows
+
+
+def probes() -> list[Row]:
+    """Texts in the manner of public sets, written by authors who saw no frame, and never trained on."""
+    judge, words = _Remembering(band=BAND), LexiconJudge(band=BAND)
+    rows = []
+    for path in sorted(_PROBES.glob("*.jsonl")):
+        texts = list(read_jsonl(path))
+        for name in sorted({t["set"] for t in texts}):
+            found = [
+                (t["harmful"], judge.invoke(t["text"]), words.invoke(t["text"])) for t in texts if t["set"] == name
+            ]
+            harmful = [f for f in found if f[0]]
+            harmless = [f for f in found if not f[0]]
+            rows.append(
+                {
+                    "set": name,
+                    "harmful": len(harmful),
+                    "harmless": len(harmless),
+                    "AUC": roc_auc_score([f[0] for f in found], [_worst(f[1]) for f in found]),
+                    "found": sum(not f[1].passed for f in harmful) / len(harmful),
+                    "false alarms": sum(not f[1].passed for f in harmless) / len(harmless),
+                    "lexicon: found": sum(not f[2].passed for f in harmful) / len(harmful),
+                    "lexicon: false alarms": sum(not f[2].passed for f in harmless) / len(harmless),
+                }
+            )
     return rows
 
 
@@ -304,6 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "The 120 shipped passages, not trained on": passages,
         f"Groups of people in harmless sentences, not trained on, band {BAND}": identity_terms,
         "Share that fails": lambda: false_alarms(options.data, options.seed),
+        f"In the manner of public sets, not trained on, band {BAND}": probes,
         f"Transfer, band {BAND}": lambda: transfer(judge, options.data, options.seed),
         f"int8, as it ships, against float32, band {BAND}": lambda: precisions(options.data, options.seed),
         "Size": size,

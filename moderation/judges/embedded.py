@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from taleward.backends import minilm
@@ -13,7 +14,7 @@ from taleward.moderation.head import LEVELS, shipped_head
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.lexicon import CONTEXT, finding, known_categories, severity_score, unjudged
 from taleward.moderation.language import seems_foreign
-from taleward.moderation.lexicon import find_hits, lexicon_categories
+from taleward.moderation.lexicon import Hit, find_hits, lexicon_categories
 from taleward.moderation.windows import Window, sentence_windows, windows
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 _PLACE_SHARE = 0.5
+_DREAD = "frightening"
+_DOUBT = 0.4
+_BY_CONTEXT = frozenset({"violence", "frightening", "drugs", "dangerous_acts", "crime", "adult_themes"})
+"""Categories whose listed words have harmless senses that a reader tells by the context ("kill the process")."""
+_LEAST = 1e-6
+
+
+def _chance(odds: float) -> float:
+    return 1.0 / (1.0 + math.exp(-float(odds)))
 
 
 def _english(text: str, window: Window) -> list[Window]:
@@ -35,9 +45,12 @@ def _english(text: str, window: Window) -> list[Window]:
 class EmbeddedJudge(Judge):
     """Judges every window of a text, without a network, a key or a GPU.
 
-    A category's score is the head's probability that some window is worse than the band tolerates, or the
-    lexicon's score where that is higher. Findings are the lexicon's hits, with their exact places, and, in each
-    category that fails by the head alone, the worst sentence or window.
+    The head scores every window in every category; `taleward.moderation.head.Whole` says what they say together. All
+    categories are moved alike, so that the strongest one's score is the probability that the text breaks the policy;
+    where the lexicon's score is higher, that one counts. A listed word scores from the threshold up, the more the head
+    sees in its windows; where it sees next to nothing, words of categories that depend on the context are left out.
+    Findings are the lexicon's hits, with their exact places, and, in each category that fails by the head
+    alone, the worst sentence or window.
 
     It reads English alone, and abstains where a text is not.
 
@@ -59,22 +72,21 @@ class EmbeddedJudge(Judge):
                 f"the judge's head was trained on an encoder with the SHA-256 "
                 f"{self._head.config.encoder_sha256}; the one here has {minilm.SHA256}."
             )
-        self.weights_sha256 = self._head.config.weights_sha256
-        trained = frozenset(self._head.config.categories)
-        self.known = known_categories(self.policy, trained | lexicon_categories(), self.spec)
-        self._columns = {c: i for i, c in enumerate(self._head.config.categories) if c in self.known}
+        self.trained = self._head.config
+        self.known = known_categories(self.policy, frozenset(self.trained.categories) | lexicon_categories(), self.spec)
+        # Column, level, and threshold in log-odds, of each category in which the band does not tolerate everything.
+        self._judged: dict[str, tuple[int, int, float]] = {}
+        for column, category in enumerate(self.trained.categories):
+            if category in self.known:
+                level = SEVERITIES.index(self.policy.tolerance(category, band))
+                threshold = min(max(self.policy.threshold(category, band), _LEAST), 1 - _LEAST)
+                if level < len(LEVELS):
+                    self._judged[category] = column, level, math.log(threshold / (1 - threshold))
 
     def assess(self, passage: Passage) -> Assessment:
         """Score all windows and look up all words."""
         text, begin = passage.with_context(CONTEXT)
-        hits = [h for h in find_hits(text) if h.category in self.known and h.end > begin]
-        findings = [finding(hit, text) for hit in hits]
-        scores = dict.fromkeys(self.known, 0.0)
-        for hit in hits:
-            score = severity_score(self.policy, self.band, hit.category, hit.severity)
-            scores[hit.category] = max(scores[hit.category], score)
-        by_words = {f.category for f in findings if exceeds(f.severity, self.policy.tolerance(f.category, self.band))}
-        settings = self._head.config
+        settings = self.trained
         places = windows(
             text,
             size=settings.window_sentences,
@@ -83,16 +95,25 @@ class EmbeddedJudge(Judge):
         )
         places = [w for w in places if w.end > begin]
         read = [r for w in places for r in _english(text, w) if r.end > begin]
-        chances = self._chances([w.of(text) for w in read])
-        for category, column in self._columns.items() if read else ():
-            level = SEVERITIES.index(self.policy.tolerance(category, self.band))
-            if level >= len(LEVELS):
-                continue  # the band tolerates the strongest there is
-            worst = int(chances[:, column, level].argmax())
-            chance = float(chances[worst, column, level])
-            scores[category] = max(scores[category], chance)
-            if chance >= self.policy.threshold(category, self.band) and category not in by_words:
-                findings.append(self._place(text, begin, read[worst], category, level, chances[worst, column]))
+        odds = self._odds(text, read)
+        scores = dict.fromkeys(self.known, 0.0)
+        findings = []
+        for hit in find_hits(text):
+            if hit.category not in self.known or hit.end <= begin:
+                continue
+            belief = self._belief(hit, read, odds)
+            if belief < _DOUBT and hit.category in _BY_CONTEXT:
+                continue
+            score = severity_score(self.policy, self.band, hit.category, hit.severity)
+            least = min(score, self.policy.threshold(hit.category, self.band))
+            scores[hit.category] = max(scores[hit.category], least + belief * (score - least))
+            findings.append(finding(hit, text))
+        by_words = {f.category for f in findings if exceeds(f.severity, self.policy.tolerance(f.category, self.band))}
+        for category, (column, level, bound) in self._judged.items() if read else ():
+            worst = int(odds[:, column, level].argmax())
+            scores[category] = max(scores[category], _chance(odds[worst, column, level]))
+            if odds[worst, column, level] >= bound and category not in by_words:
+                findings.append(self._place(text, begin, read[worst], category, odds[worst, column]))
         findings.sort(key=lambda f: (f.start or 0, f.end or 0, f.category))
         found = Assessment(
             scores=FrozenDict(scores),
@@ -101,10 +122,40 @@ class EmbeddedJudge(Judge):
         )
         return self.english_only(found, text, [*places, *sentence_windows(text)], begin)
 
-    def _chances(self, texts: list[str]) -> Floats:
-        return self._head.probabilities(self._head.encoder.encode(texts))
+    def _odds(self, text: str, read: list[Window]) -> Floats:
+        """Log-odds of windows of a text, with what the whole of them adds, shape (windows, categories, 3)."""
+        odds = self._log_odds([w.of(text) for w in read])
+        return odds + self._added(odds) if read else odds
 
-    def _place(self, text: str, begin: int, window: Window, category: str, level: int, chances: Floats) -> Finding:
+    def _belief(self, hit: Hit, read: list[Window], odds: Floats) -> float:
+        """How far the head agrees that there is something at a hit, 0..1; 1 where it did not read the place."""
+        around = [n for n, w in enumerate(read) if w.start < hit.end and hit.start < w.end]
+        if not around or not self._judged:
+            return 1.0
+        return min(
+            1.0, 2 * _chance(max(odds[around, column, level].max() for column, level, _ in self._judged.values()))
+        )
+
+    def _log_odds(self, texts: list[str]) -> Floats:
+        return self._head.log_odds(self._head.encode(texts))
+
+    def _added(self, odds: Floats) -> Floats:
+        """What the whole text adds to each category's log-odds, shape (1, categories, 1)."""
+        import numpy
+
+        added = numpy.zeros((1, odds.shape[1], 1), dtype=numpy.float32)
+        if not self._judged:
+            return added
+        whole = self.trained.whole
+        beyond = numpy.stack([odds[:, column, level] - bound for column, level, bound in self._judged.values()], axis=1)
+        if _DREAD in self._judged:
+            column, level, _ = self._judged[_DREAD]
+            built_up = whole.built_up(odds[:, column, level], level)
+            added[0, column] = built_up
+            beyond[:, list(self._judged).index(_DREAD)] += built_up
+        return added + numpy.float32(whole.together(beyond) - float(beyond.max()))
+
+    def _place(self, text: str, begin: int, window: Window, category: str, odds: Floats) -> Finding:
         """The worst sentence of a window, from `begin` on; all of it where no sentence alone accounts for it."""
         parts = [
             Window(window.start + s.start, window.start + s.end)
@@ -112,29 +163,29 @@ class EmbeddedJudge(Judge):
             if s.of(window.of(text)).strip() and window.start + s.end > begin
         ]
         place = Window(max(begin, window.start), window.end)
+        column, level, _ = self._judged[category]
         if len(parts) > 1:
-            alone = self._chances([p.of(text) for p in parts])[:, self._columns[category], level]
-            worst = int(alone.argmax())
-            if alone[worst] >= _PLACE_SHARE * chances[level]:
+            both = self._log_odds([*(p.of(text) for p in parts), window.of(text)])[:, column, level]
+            worst = int(both[:-1].argmax())
+            if _chance(both[worst]) >= _PLACE_SHARE * _chance(both[-1]):
                 place = parts[worst]
         quote = place.of(text)
         start = place.start + len(quote) - len(quote.lstrip())
         quote = quote.strip()
         return Finding(
             category=category,
-            severity=self._severity(category, level, chances),
+            severity=self._severity(category, odds),
             quote=quote,
             start=start,
             end=start + len(quote),
-            rationale=f"reads like {self.policy.categories[category].title.lower()} "
-            f"(score {float(chances[level]):.2f})",
+            rationale=f"reads like {self.policy.categories[category].title.lower()} (score {_chance(odds[level]):.2f})",
         )
 
-    def _severity(self, category: str, level: int, chances: Floats) -> Severity:
+    def _severity(self, category: str, odds: Floats) -> Severity:
         """The strongest severity that is as sure as the threshold asks, at least the first not tolerated."""
-        threshold = self.policy.threshold(category, self.band)
+        _, level, bound = self._judged[category]
         strongest = level
         for number in range(level + 1, len(LEVELS)):
-            if chances[number] >= threshold:
+            if odds[number] >= bound:
                 strongest = number
         return SEVERITIES[strongest + 1]

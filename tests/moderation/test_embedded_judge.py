@@ -55,6 +55,28 @@ def test_all_of_a_long_text_is_judged() -> None:
     assert all(len(calm) < (f.start or 0) <= len(calm) + len(VIOLENT) + 1 for f in verdict.findings)
 
 
+DREAD = (
+    "Nobody in the village went to the mill after dark. The miller's boy had gone in there one evening to fetch a "
+    "sack. They heard him call once, and then they heard him laugh, and it was not his laugh. In the morning the door "
+    "stood open, and the wheel was turning, though the stream had been dry since May. His cap lay on the step. Every "
+    "night since then a light has gone up the stairs, slowly, as if somebody were counting. And if you stand still, "
+    "they say, you can hear him ask for you by name."
+)
+
+
+def test_dread_that_builds_up_fails() -> None:
+    verdict = EmbeddedJudge().invoke(DREAD)
+    assert verdict.outcome == "fail"
+    assert max(verdict.scores, key=lambda c: verdict.scores[c]) == "frightening"
+    [found] = [f for f in verdict.findings if f.category == "frightening"]
+    assert found.quote == DREAD[found.start : found.end]
+
+
+def test_a_disguised_insult_is_read() -> None:
+    plain, hidden = (EmbeddedJudge().invoke(t) for t in ("You are a stupid loser.", "You are a 5tup1d l0ser."))
+    assert hidden.scores == plain.scores
+
+
 def test_without_an_alarming_word_the_worst_sentence_is_named() -> None:
     text = (
         "The sun was warm. They made love all night and her naked skin shone as he caressed her hips. "
@@ -111,7 +133,7 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
 def test_rounded_to_int8_it_thinks_alike() -> None:
     texts = [VIOLENT, *GENTLE]
     heads = [Head(SHIPPED), Head(SHIPPED, precision="float32")]
-    rounded, exact = (head.probabilities(head.encoder.encode(texts)) for head in heads)
+    rounded, exact = (1 / (1 + np.exp(-head.log_odds(head.encode(texts)))) for head in heads)
     assert abs(rounded - exact).max() < 0.1
     assert not np.array_equal(rounded, exact)
 

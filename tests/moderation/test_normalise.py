@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taleward.moderation.lexicon import find_hits
-from taleward.moderation.normalise import disguises, normalise, squeeze
+from taleward.moderation.normalise import disguises, legible, normalise, squeeze
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
@@ -46,3 +46,28 @@ def test_what_looks_the_same_is_the_same(written: str, folded: str) -> None:
 
 def test_squeeze() -> None:
     assert squeeze("shiiiitt") == "shit"
+
+
+WORDS = {"idiot", "loser", "stupid", "cool", "yes", "monsters", "all", "hate", "the", "ist", "abc"}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("You 1d10t, you l0ser!", "you idiot, you loser!"),
+        ("s t u p i d m0n5ters", "stupid monsters"),
+        ("coool, yyyeeesss", "cool, yes"),
+        ("I h a t e @ll of you", "hate all of you"),
+        ("hаte", "hate"),  # the second letter is Cyrillic
+        ("the 1st of 3D, 10am, B7, mp3", "the 1st of 3d, 10am, b7, mp3"),
+        ("no such w0rd", "no such w0rd"),
+        ("", ""),
+    ],
+)
+def test_disguised_words_are_written_out(written: str, read: str) -> None:
+    assert legible(written, WORDS.__contains__) == read
+
+
+@given(anything)
+def test_a_text_without_a_known_word_is_only_folded(text: str) -> None:
+    assert legible(text, lambda word: False) == normalise(text).text

@@ -107,6 +107,69 @@ def test_an_old_style_alone_is_harmless_and_a_listed_word_is_not(data) -> None:
     assert all(value == 0.0 for e in found if e not in with_word for row in e.labels for value in row)
 
 
+def test_what_a_reader_found_goes_before_what_words_say(data, monkeypatch) -> None:
+    violence, frightening = (judge_data.CATEGORIES.index(c) for c in ("violence", "frightening"))
+    piece = next(e.text for e in judge_data.gentle(data, 0, 40, 9) if "stabbed" in e.text)
+    labels = judge_data._found("frightening:moderate violence:mild")
+    monkeypatch.setattr(judge_data, "_labels_read", lambda: {judge_data.digest(piece): labels})
+    assert piece not in {e.text for e in judge_data.gentle(data, 0, 40, 9)}
+    [found] = [e for e in judge_data.read(data) if e.text == piece]
+    assert found.labels[violence] == [1.0, 0.0, 0.0]
+    assert found.labels[frightening] == [1.0, 1.0, 0.0]
+    assert found.labels[2] == [0.0, 0.0, 0.0]
+    assert found.source == "storybooks"
+
+
+def test_labels_that_were_read_name_categories_and_severities(data) -> None:
+    assert len(judge_data._labels_read()) > 9000
+    written = judge_data.passages(data)
+    assert {e.source for e in written} == {"written"}  # the passages of the sources are not in this data
+    assert {e.split for e in written} == set(judge_data.SPLITS)
+    harmless = sum(not any(value for row in e.labels for value in row) for e in written)
+    assert len(written) / 4 < harmless < len(written) / 2
+
+
+def _head(seed=0, outputs=33):
+    chance = np.random.default_rng(seed)
+    return {
+        "w1": chance.normal(size=(384, 8)).astype(np.float32),
+        "b1": np.zeros(8, dtype=np.float32),
+        "w2": chance.normal(size=(8, outputs)).astype(np.float32),
+        "b2": np.full(outputs, -3.0, dtype=np.float32),
+    }
+
+
+def test_calibration_lets_the_asked_share_of_gentle_documents_fail() -> None:
+    chance = np.random.default_rng(1)
+    vectors = chance.normal(size=(600, 384)).astype(np.float32) / 20
+    weights = _head()
+    odds = judge._logits(weights, vectors)
+    labels = (chance.random(odds.shape) < 1 / (1 + np.exp(-2 * odds - 1))).astype(np.float32)
+    labels[::7, 3] = np.nan
+    valid = judge.Table(vectors, labels, np.ones(600, dtype=np.float32), np.array(["x"] * 600))
+    calm = [chance.normal(size=(n % 5 + 1, 384)).astype(np.float32) / 40 for n in range(200)]
+    whole = judge.calibrate(weights, valid, calm)
+
+    levels = [0 if c not in ("violence", "frightening") else 1 for c in judge_data.CATEGORIES]
+    bounds = np.array([0.0 if c != "frightening" else np.log(0.6 / 0.4) for c in judge_data.CATEGORIES])
+    failed = 0
+    for document in calm:
+        z = (judge._logits(weights, document) * weights["scale"]).reshape(len(document), -1, 3)
+        z = np.minimum.accumulate(z, axis=2)[:, np.arange(11), levels]
+        beyond = z - bounds
+        beyond[:, 1] += whole.built_up(z[:, 1], 1)
+        failed += whole.together(beyond) > 0
+    assert failed == pytest.approx(200 * judge._GENTLE_DOCUMENTS, abs=1)
+
+
+def test_the_temperature_is_the_one_that_labels_were_drawn_with() -> None:
+    chance = np.random.default_rng(0)
+    logits = chance.normal(size=(5000, 4)).astype(np.float32) * 2
+    labels = (chance.random(logits.shape) < 1 / (1 + np.exp(-0.6 * logits))).astype(np.float32)
+    labels[::3] = np.nan
+    assert judge._temperature(logits, labels) == pytest.approx(0.6, abs=0.03)
+
+
 def test_a_missing_file_is_named(data) -> None:
     (data / "judge/surge_toxicity.csv.gz").unlink()
     with pytest.raises(CorpusError, match=r"no file 'surge_toxicity\.csv\.gz'"):
