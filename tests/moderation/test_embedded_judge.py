@@ -10,6 +10,7 @@ from taleward.core.errors import ConfigurationError, IntegrityError, InvalidFile
 from taleward.core.policy import Policy
 from taleward.moderation.head import Head
 from taleward.moderation.judges.embedded import EmbeddedJudge
+from taleward.moderation.lexicon import find_hits
 from taleward.moderation.policy import load_policy
 
 pytest.importorskip("tokenizers", reason="the extra local is not installed")
@@ -75,6 +76,22 @@ def test_dread_that_builds_up_fails() -> None:
 def test_a_disguised_insult_is_read() -> None:
     plain, hidden = (EmbeddedJudge().invoke(t) for t in ("You are a stupid loser.", "You are a 5tup1d l0ser."))
     assert hidden.scores == plain.scores
+
+
+def test_a_listed_word_counts_by_its_context() -> None:
+    judge = EmbeddedJudge()
+    harmless = "The parent process should kill the child process when it hangs."
+    assert [h.category for h in find_hits(harmless)] == ["violence"]
+    assert judge.invoke(harmless).passed
+    harmful = judge.invoke("He planned to kill the child and hide the body.")
+    assert harmful.outcome == "fail"
+    assert "kill the child" in {f.quote for f in harmful.findings}
+
+
+def test_a_swear_word_fails_in_the_calmest_text() -> None:
+    verdict = EmbeddedJudge().invoke(f"{GENTLE[0]} Shit! {GENTLE[2]}")
+    assert verdict.outcome == "fail"
+    assert "Shit" in {f.quote for f in verdict.findings if f.category == "profanity"}
 
 
 def test_without_an_alarming_word_the_worst_sentence_is_named() -> None:
