@@ -62,7 +62,7 @@ _ALARMING = re.compile(
 """Words without which a window of an old book hardly ever holds a harm; many that do have one are harmless."""
 
 _FOLDER = Path(__file__).parent
-_READ = _FOLDER / "judge_read.csv"
+READ = _FOLDER / "judge_read.csv"
 """Windows of the sources that were read for this project, by a digest, and their labels."""
 _STORIES = _FOLDER / "judge_stories.jsonl"
 """Short stories that were written for this project, with the labels of the whole."""
@@ -134,24 +134,36 @@ def read_csv(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(lines)
 
 
-def _windows(text: str) -> list[str]:
+def pieces_of(text: str) -> list[str]:
+    """The windows of a text that have more than four words."""
     return [w.of(text).strip() for w in windows(text, **WINDOW) if len(w.of(text).split()) > 4]
 
 
 @lru_cache(maxsize=1)
-def _labels_read() -> dict[str, list[list[float | None]]]:
+def labels_read() -> dict[str, list[list[float | None]]]:
     """Digests of windows to what their reader found."""
-    with _READ.open(encoding="utf-8", newline="") as lines:
-        return {row["window"]: _found(row["labels"]) for row in csv.DictReader(lines)}
+    with READ.open(encoding="utf-8", newline="") as lines:
+        return {row["window"]: labels_from(row["labels"]) for row in csv.DictReader(lines)}
 
 
-def _found(labels: str) -> list[list[float | None]]:
-    """Labels from a reader's words, e.g. `violence:mild frightening:moderate`, or `none`."""
+def labels_from(words: str) -> list[list[float | None]]:
+    """Labels from a reader's words, e.g. `violence:mild frightening:moderate`, or `none`.
+
+    Raises:
+        ValueError: A category or a severity is none of the known ones.
+    """
     rows = _blank(0.0)
-    for part in labels.split():
-        if part != "none":
-            category, _, severity = part.partition(":")
-            rows[CATEGORIES.index(category)] = _level(severity)
+    for word in words.split():
+        if word == "none":
+            continue
+        category, _, severity = word.partition(":")
+        if category not in CATEGORIES or severity not in SEVERITIES[1:]:
+            msg = (
+                f"{word!r} is no label: take none, or category:severity with one of {', '.join(CATEGORIES)} and one of "
+                f"{', '.join(SEVERITIES[1:])}."
+            )
+            raise ValueError(msg)
+        rows[CATEGORIES.index(category)] = _level(severity)
     return rows
 
 
@@ -165,11 +177,11 @@ def read(data: Path) -> list[Example]:
     found = {}
     for passage in passages(data):
         if not any(value for row in passage.labels for value in row):
-            for piece in _windows(passage.text):
+            for piece in pieces_of(passage.text):
                 found[piece] = Example(piece, _blank(0.0), 1.0, passage.source, passage.split)
-    for source, key, text in _documents(data):
-        for piece in _windows(text):
-            labels = _labels_read().get(digest(piece))
+    for source, key, text in documents_of(data):
+        for piece in pieces_of(text):
+            labels = labels_read().get(digest(piece))
             if labels is not None:
                 found[piece] = Example(piece, labels, _READ_WEIGHT, source, split_of(key))
     return list(found.values())
@@ -182,16 +194,16 @@ def passages(data: Path) -> list[Example]:
         for row in csv.DictReader(lines):
             places[row["document"]].append((int(row["first"]), int(row["words"]), row["labels"]))
     found = []
-    for source, key, text in _documents(data):
+    for source, key, text in documents_of(data):
         for first, count, labels in places.pop(digest(text), ()):
             stretch = " ".join(text.split()[first : first + count])
-            found.append(Example(stretch, _found(labels), 1.0, source, split_of(key)))
+            found.append(Example(stretch, labels_from(labels), 1.0, source, split_of(key)))
     for row in read_jsonl(_STORIES):
-        found.append(Example(row["text"], _found(row["labels"]), 1.0, "written", split_of(row["text"][:200])))
+        found.append(Example(row["text"], labels_from(row["labels"]), 1.0, "written", split_of(row["text"][:200])))
     return found
 
 
-def _documents(data: Path) -> Iterator[tuple[str, str, str]]:
+def documents_of(data: Path) -> Iterator[tuple[str, str, str]]:
     """Source, key of the split, and text of all stories and old books."""
     for row in read_jsonl(_STORIES):
         yield "written", row["text"][:200], row["text"]
@@ -225,15 +237,15 @@ def gentle(data: Path, seed: int, tales: int, pages: int) -> list[Example]:
     """
     chance = random.Random(f"gentle {seed}")
     texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for source, _, text in _documents(data):
+    for source, _, text in documents_of(data):
         texts[source].append((source, text))
     documents = chance.sample(texts["tinystories"], min(tales, len(texts["tinystories"]))) + texts["storybooks"]
     found = []
     for source, text in documents:
-        pieces = _windows(text)
+        pieces = pieces_of(text)
         for piece in chance.sample(pieces, min(len(pieces), 1 if source == "tinystories" else pages)):
             labels = _blank(0.0)
-            if digest(piece) in _labels_read():
+            if digest(piece) in labels_read():
                 continue
             if _UNEASY.search(piece):
                 for row in labels:
@@ -259,7 +271,7 @@ def calm_documents(data: Path, seed: int, count: int) -> list[list[str]]:
         held = [t for t in texts if split_of(t[:200]) == "valid"]
         chance.shuffle(held)
         cuts = [" ".join(t.split()[:150]) if texts is books else t for t in held]
-        found += [pieces for t in cuts[:count] if not find_hits(t) and (pieces := _windows(t))][: count // 2]
+        found += [pieces for t in cuts[:count] if not find_hits(t) and (pieces := pieces_of(t))][: count // 2]
     return found
 
 
@@ -271,7 +283,7 @@ def books(data: Path, seed: int, count: int) -> list[Example]:
     """
     chance = random.Random(f"books {seed}")
     sides: dict[str, list[tuple[str, str]]] = {"books_children": [], "books_adult": [], "fairytales": []}
-    for source, key, text in _documents(data):
+    for source, key, text in documents_of(data):
         if source in sides:
             sides[source].append((key, text))
     found = []
@@ -279,8 +291,8 @@ def books(data: Path, seed: int, count: int) -> list[Example]:
         with_hits: list[Example] = []
         without: list[Example] = []
         for key, text in chance.sample(passages, min(len(passages), count // 3)):
-            for piece in _windows(text)[1:-1]:
-                if digest(piece) in _labels_read():
+            for piece in pieces_of(text)[1:-1]:
+                if digest(piece) in labels_read():
                     continue
                 labels = _blank(0.0)
                 if hit := _with_hits(labels, piece):
@@ -301,8 +313,8 @@ def comments(data: Path, seed: int, count: int) -> list[Example]:
     def add(text: str, source: str, hate: list[float | None], others: float | None) -> None:
         text = re.sub(r"&\w+;|https?://\S+|RT @\w+:?|@\w+|#", " ", text)
         text = " ".join(text.split()[:80])
-        labels = _labels_read().get(digest(text)) or _blank(others)
-        if digest(text) not in _labels_read():
+        labels = labels_read().get(digest(text)) or _blank(others)
+        if digest(text) not in labels_read():
             _with_hits(labels, text)
             labels[CATEGORIES.index("hate")] = hate
         found.append(Example(text, labels, 1.0, source, split_of(text[:80])))

