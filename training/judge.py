@@ -11,8 +11,9 @@
 * `judge/surge_toxicity.csv.gz`: surge-ai/toxicity on GitHub, MIT.
 * `judge/wikipedia_comments.csv.gz`: conversationai/unintended-ml-bias-analysis on GitHub, CC-BY-4.0.
 
-The sentences of `judge_templates.yaml` are added. The same data, seed and torch version give the same weights on
-the same kind of processor.
+The frames of `judge_templates.yaml` and `judge_frames/` and the stories of `judge_stories.jsonl` are added; windows in
+`judge_read.csv` and passages in `judge_passages.csv` have the labels that they were given by reading. The same data,
+seed and torch version give the same weights on the same kind of processor.
 """
 
 from __future__ import annotations

@@ -51,6 +51,8 @@ _HORROR = re.compile(
     r"curse|vanish|never (?:seen|found|came)|swallow)\w*",
     re.IGNORECASE,
 )
+"""Words with which a window of a picture book may be more than mildly frightening."""
+
 _ALARMING = re.compile(
     r"\b(?:murder|corpse|grave|coffin|devil|hell|demon|wine|rum|beer|drunk|drink|brandy|whisk|gin|smok|tobacco|pipe|opium|"
     r"naked|breast|bosom|kiss|embrac|passion|lover|mistress|seduc|bed|wife|husband|marri|slave|savage|negro|jew|gyps|"
