@@ -119,6 +119,10 @@ class MiniLM:
         """Whether a word in lower case is one piece of the vocabulary."""
         return self._parts()[0].token_to_id(word) is not None
 
+    def fits(self, text: str) -> bool:
+        """Whether `encode` reads a text to its end."""
+        return not self._parts()[0].encode(text).overflowing
+
     def encode(self, texts: Sequence[str], *, batch_size: int = 32) -> Floats:
         """Mean-pooled, L2-normalised sentence vectors.
 

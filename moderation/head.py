@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from taleward.backends.embedded import missing_encoder
-from taleward.backends.minilm import MiniLM
+from taleward.backends.minilm import MAX_PIECES, MiniLM
 from taleward.backends.weights import Precision
 from taleward.core.errors import IntegrityError, InvalidFile
 from taleward.core.frozen import Frozen
@@ -31,15 +31,15 @@ class Whole(Frozen):
     """How the windows and categories of a text speak together; fitted by `taleward.training.judge`.
 
     A window says what its categories say together: a soft maximum, so that several faint signs are more than one of
-    them. A text says what its worst window says. Dread builds up over a text: the mean of it over the windows, beyond
-    what gentle stories hold, is added to each window's. Nothing is ever taken away for a calm window, so no calm
-    sentence washes a harm out.
+    them. A text says what its worst window says. Dread builds up over a text: the mean of it over the stretch of
+    windows that holds most of it, beyond what gentle stories hold, is added to each window's. Calm windows before or
+    behind what is harmful take nothing away from it.
 
     Attributes:
         temperature: Of the soft maximum over categories; the higher, the nearer to the maximum.
         offset: Added at last; such that the asked share of gentle stories fails.
         dread: The share of the mean dread that is added.
-        dread_windows: Windows of a gentle story that the mean begins with, so that a lone sentence adds little.
+        dread_windows: Windows of a gentle story that each mean begins with, so that a lone sentence adds little.
         dread_usual: Log-odds of each severity of `frightening` in a window of a gentle story.
     """
 
@@ -53,11 +53,15 @@ class Whole(Frozen):
         """What is added to the log-odds of `frightening`, 0 or more.
 
         Args:
-            dread: Log-odds of that severity of `frightening`, shape (windows,).
+            dread: Log-odds of that severity of `frightening`, shape (windows,), in the order of the text, 1 or more.
             level: Which severity, as an index of `LEVELS`.
         """
-        beyond = float((dread - self.dread_usual[level]).sum()) / (len(dread) + self.dread_windows)
-        return self.dread * max(0.0, beyond)
+        import numpy
+
+        sums = numpy.concatenate([[0.0], numpy.cumsum(dread - self.dread_usual[level])])
+        counts = numpy.arange(1, len(dread) + 1) + self.dread_windows
+        most = max(((sums[n + 1 :] - sums[n]) / counts[: len(dread) - n]).max() for n in range(len(dread)))
+        return self.dread * max(0.0, float(most))
 
     def together(self, beyond: Floats) -> float:
         """Log-odds of all categories together beyond their thresholds.
@@ -127,6 +131,10 @@ class Head:
     def encode(self, texts: Sequence[str]) -> Floats:
         """The encoder's vectors, float32, shape (texts, 384), of texts with their disguised words written out."""
         return self.encoder.encode([legible(text, self.encoder.knows) for text in texts])
+
+    def fits(self, text: str) -> bool:
+        """Whether `encode` reads a text to its end."""
+        return len(text) < MAX_PIECES - 1 or self.encoder.fits(legible(text, self.encoder.knows))
 
     def log_odds(self, vectors: Floats) -> Floats:
         """Calibrated log-odds of a severity of at least `LEVELS[i]`.

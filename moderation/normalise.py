@@ -121,6 +121,8 @@ def legible(text: str, known: Callable[[str], bool]) -> str:
     for disguise in sorted(disguises(folded), key=lambda d: d.start):
         if disguise.start < done or _NUMBER.fullmatch(folded, disguise.start, disguise.end):
             continue
+        if not any(c.isalpha() for c in folded[disguise.start : disguise.end]):
+            continue
         runs = r"\1\1", r"\1"
         readings = [re.sub(r"(.)\1\1+", run, reading) for reading in disguise.readings for run in runs]
         word = next((r for r in readings if len(r) > 2 and r.isalpha() and known(r)), None)

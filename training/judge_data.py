@@ -155,9 +155,7 @@ def labels_from(words: str) -> list[list[float | None]]:
         ValueError: A category or a severity is none of the known ones.
     """
     rows = _blank(0.0)
-    for word in words.split():
-        if word == "none":
-            continue
+    for word in words.split() if words != "none" else ():
         category, _, severity = word.partition(":")
         if category not in CATEGORIES or severity not in SEVERITIES[1:]:
             msg = (

@@ -64,7 +64,8 @@ def add(path: Path, to: Path = judge_data.READ) -> int:
         reader = csv.DictReader(lines)
         if missing := {"window", "labels"} - set(reader.fieldnames or ()):
             raise InvalidFile(f"{path.name} has no column {sorted(missing)}: take a file that `pick` wrote.")
-        filled = {row["window"]: " ".join(sorted(row["labels"].split())) for row in reader if row["labels"].strip()}
+        rows = [(row["window"] or "", (row["labels"] or "").split()) for row in reader]
+    filled = {window: " ".join(sorted(labels)) for window, labels in rows if window and labels}
     for name, labels in filled.items():
         try:
             judge_data.labels_from(labels)

@@ -78,7 +78,7 @@ class _Remembering(EmbeddedJudge):
         new = [t for t in dict.fromkeys(texts) if t not in self._seen]
         if new:
             self._seen.update(zip(new, super()._log_odds(new), strict=True))
-        return np.stack([self._seen[t] for t in texts])
+        return np.stack([self._seen[t] for t in texts]) if texts else super()._log_odds(texts)
 
 
 def categories(judge: EmbeddedJudge, seed: int) -> list[Row]:

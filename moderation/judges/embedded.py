@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 _PLACE_SHARE = 0.5
 _DREAD = "frightening"
-_DOUBT = 0.4
-_BY_CONTEXT = frozenset({"violence", "frightening", "drugs", "dangerous_acts", "crime", "adult_themes"})
-"""Categories whose listed words have harmless senses that a reader tells by the context ("kill the process")."""
 _LEAST = 1e-6
 
 
@@ -45,12 +42,13 @@ def _english(text: str, window: Window) -> list[Window]:
 class EmbeddedJudge(Judge):
     """Judges every window of a text, without a network, a key or a GPU.
 
-    The head scores every window in every category; `taleward.moderation.head.Whole` says what they say together. All
-    categories are moved alike, so that the strongest one's score is the probability that the text breaks the policy;
-    where the lexicon's score is higher, that one counts. A listed word scores from the threshold up, the more the head
-    sees in its windows; where it sees next to nothing, words of categories that depend on the context are left out.
-    Findings are the lexicon's hits, with their exact places, and, in each category that fails by the head
+    The head scores every window in every category; `taleward.moderation.head.Whole` says what they say together. Dread
+    that builds up is added to what is frightening; then all categories are moved alike, so that the strongest is as far
+    beyond its threshold as all of them together. A listed word scores from the threshold up, the more the head sees in
+    its windows. Findings are the lexicon's hits, with their exact places, and, in each category that fails by the head
     alone, the worst sentence or window.
+
+    In a policy of few categories fewer signs add up, so it is milder than its thresholds say; `calibrated` moves it.
 
     It reads English alone, and abstains where a text is not.
 
@@ -93,20 +91,19 @@ class EmbeddedJudge(Judge):
             max_words=settings.window_words,
             overlap=settings.window_overlap,
         )
-        places = [w for w in places if w.end > begin]
-        read = [r for w in places for r in _english(text, w) if r.end > begin]
+        places = [w for w in places if text[max(begin, w.start) : w.end].strip()]
+        english = [r for w in places for r in _english(text, w)]
+        read = [r for w in english for r in self._fitting(text, w) if text[max(begin, r.start) : r.end].strip()]
         odds = self._odds(text, read)
         scores = dict.fromkeys(self.known, 0.0)
         findings = []
         for hit in find_hits(text):
             if hit.category not in self.known or hit.end <= begin:
                 continue
-            belief = self._belief(hit, read, odds)
-            if belief < _DOUBT and hit.category in _BY_CONTEXT:
-                continue
             score = severity_score(self.policy, self.band, hit.category, hit.severity)
             least = min(score, self.policy.threshold(hit.category, self.band))
-            scores[hit.category] = max(scores[hit.category], least + belief * (score - least))
+            score = least + self._belief(hit, read, odds) * (score - least)
+            scores[hit.category] = max(scores[hit.category], score)
             findings.append(finding(hit, text))
         by_words = {f.category for f in findings if exceeds(f.severity, self.policy.tolerance(f.category, self.band))}
         for category, (column, level, bound) in self._judged.items() if read else ():
@@ -121,6 +118,16 @@ class EmbeddedJudge(Judge):
             detail=unjudged(self.policy, self.known),
         )
         return self.english_only(found, text, [*places, *sentence_windows(text)], begin)
+
+    def _fitting(self, text: str, window: Window) -> list[Window]:
+        """The window, or parts of it that the encoder reads to their ends."""
+        own = window.of(text)
+        if self._head.fits(own):
+            return [window]
+        middle = own.rfind(" ", 1, len(own) // 2 + 1)
+        place = window.start + (middle if middle > 0 else len(own) // 2)
+        parts = Window(window.start, place), Window(place, window.end)
+        return [part for half in parts for part in self._fitting(text, half)]
 
     def _odds(self, text: str, read: list[Window]) -> Floats:
         """Log-odds of windows of a text, with what the whole of them adds, shape (windows, categories, 3)."""
@@ -160,7 +167,7 @@ class EmbeddedJudge(Judge):
         parts = [
             Window(window.start + s.start, window.start + s.end)
             for s in sentence_windows(window.of(text))
-            if s.of(window.of(text)).strip() and window.start + s.end > begin
+            if text[max(begin, window.start + s.start) : window.start + s.end].strip()
         ]
         place = Window(max(begin, window.start), window.end)
         column, level, _ = self._judged[category]
@@ -168,7 +175,7 @@ class EmbeddedJudge(Judge):
             both = self._log_odds([*(p.of(text) for p in parts), window.of(text)])[:, column, level]
             worst = int(both[:-1].argmax())
             if _chance(both[worst]) >= _PLACE_SHARE * _chance(both[-1]):
-                place = parts[worst]
+                place = Window(max(begin, parts[worst].start), parts[worst].end)
         quote = place.of(text)
         start = place.start + len(quote) - len(quote.lstrip())
         quote = quote.strip()
@@ -182,10 +189,10 @@ class EmbeddedJudge(Judge):
         )
 
     def _severity(self, category: str, odds: Floats) -> Severity:
-        """The strongest severity that is as sure as the threshold asks, at least the first not tolerated."""
+        """The strongest severity that is as sure as the threshold asks and likely, at least the first not tolerated."""
         _, level, bound = self._judged[category]
         strongest = level
         for number in range(level + 1, len(LEVELS)):
-            if odds[number] >= bound:
+            if odds[number] >= max(bound, 0.0):
                 strongest = number
         return SEVERITIES[strongest + 1]

@@ -8,6 +8,7 @@ import pytest
 from taleward import backends
 from taleward.core.errors import ConfigurationError, IntegrityError, InvalidFile
 from taleward.core.policy import Policy
+from taleward.core.verdict import Passage
 from taleward.moderation.head import Head
 from taleward.moderation.judges.embedded import EmbeddedJudge
 from taleward.moderation.lexicon import find_hits
@@ -78,14 +79,42 @@ def test_a_disguised_insult_is_read() -> None:
     assert hidden.scores == plain.scores
 
 
-def test_a_listed_word_counts_by_its_context() -> None:
+def test_a_listed_word_always_fails_and_scores_by_its_context() -> None:
     judge = EmbeddedJudge()
-    harmless = "The parent process should kill the child process when it hangs."
-    assert [h.category for h in find_hits(harmless)] == ["violence"]
-    assert judge.invoke(harmless).passed
-    harmful = judge.invoke("He planned to kill the child and hide the body.")
-    assert harmful.outcome == "fail"
-    assert "kill the child" in {f.quote for f in harmful.findings}
+    texts = ("The parent process should kill the child process when it hangs.", "He killed the child and hid the body.")
+    mild, grave = (judge.invoke(t) for t in texts)
+    assert all([h.category for h in find_hits(t)] == ["violence"] for t in texts)
+    assert [mild.outcome, grave.outcome] == ["fail", "fail"]
+    assert mild.scores["violence"] == pytest.approx(0.5, abs=0.1)
+    assert grave.scores["violence"] > 0.6
+
+
+@pytest.mark.parametrize("padding", ["." * 300, "~-" * 150, "xqzvkj" * 50, " ".join(["xqzvkjw" * 12] * 6)])
+def test_nothing_hides_behind_padding(padding: str) -> None:
+    harm = "the man wanted to hurt the little boy and make him bleed until he died"
+    assert EmbeddedJudge().invoke(f"So {padding} {harm}.").outcome == "fail"
+
+
+def test_calm_text_before_and_behind_does_not_wash_dread_out() -> None:
+    calm = " ".join(["The sun was warm and the birds sang in the trees. Everyone ate cake and laughed."] * 20)
+    alone = EmbeddedJudge().invoke(DREAD).scores["frightening"]
+    assert EmbeddedJudge().invoke(f"{calm} {DREAD} {calm}").scores["frightening"] > alone - 0.05
+
+
+@pytest.mark.parametrize("text", ["\nThe cat sat in the sun. They played.", " \n\n The end."])
+def test_what_the_context_holds_is_no_finding(text: str) -> None:
+    passage = Passage(text=text, context="He stabbed the guard and blood ran down the wall.")
+    verdict = EmbeddedJudge().invoke(passage)
+    assert verdict.outcome in {"pass", "fail"}, verdict.detail
+    assert all(f.quote == text[f.start : f.end] for f in verdict.findings)
+
+
+def test_a_threshold_of_nothing_does_not_make_all_things_severe() -> None:
+    data = load_policy("kids").model_dump()
+    data["bands"]["6-8"] |= {"threshold": 0.0, "thresholds": {}}
+    verdict = EmbeddedJudge(policy=Policy.model_validate(data)).invoke("The cat sat in the sun.")
+    assert verdict.outcome == "fail"
+    assert {f.severity for f in verdict.findings} <= {"mild", "moderate"}
 
 
 def test_a_swear_word_fails_in_the_calmest_text() -> None:

@@ -23,6 +23,8 @@ def test_calm_windows_take_nothing_away() -> None:
     calm = np.full((40, 11), -9.0)
     assert WHOLE.together(np.concatenate([calm, harm])) == WHOLE.together(harm)
     assert WHOLE.built_up(np.full(40, -12.0), 1) == 0
+    dread = np.full(6, 0.5)
+    assert WHOLE.built_up(np.concatenate([calm[:, 1], dread, calm[:, 1]]), 1) == WHOLE.built_up(dread, 1)
 
 
 def test_dread_builds_up_over_windows() -> None:

@@ -48,7 +48,7 @@ def test_squeeze() -> None:
     assert squeeze("shiiiitt") == "shit"
 
 
-WORDS = {"idiot", "loser", "stupid", "cool", "yes", "monsters", "all", "hate", "the", "ist", "abc"}
+WORDS = {"idiot", "loser", "stupid", "cool", "yes", "monsters", "all", "hate", "the", "ist", "abc", "ass"}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,7 @@ WORDS = {"idiot", "loser", "stupid", "cool", "yes", "monsters", "all", "hate", "
         ("hаte", "hate"),  # the second letter is Cyrillic
         ("the 1st of 3D, 10am, B7, mp3", "the 1st of 3d, 10am, b7, mp3"),
         ("no such w0rd", "no such w0rd"),
+        ("score: 4, 5, 5", "score: 4, 5, 5"),
         ("", ""),
     ],
 )

@@ -154,6 +154,10 @@ def test_windows_are_picked_read_and_added(data, tmp_path, capsys) -> None:
     write_rows(out, rows)
     with pytest.raises(InvalidFile, match=r"'violence:awful' is no label: take none, or category:severity"):
         judge_reading.add(out, read)
+    rows[1]["labels"] = "none hate:mild"
+    write_rows(out, rows)
+    with pytest.raises(InvalidFile, match="'none' is no label"):
+        judge_reading.add(out, read)
     out.write_text("a,b\n1,2\n")
     with pytest.raises(InvalidFile, match=r"no column \['labels', 'window'\]"):
         judge_reading.add(out, read)
