@@ -134,7 +134,9 @@ class Head:
 
     def fits(self, text: str) -> bool:
         """Whether `encode` reads a text to its end."""
-        return len(text) < MAX_PIECES - 1 or self.encoder.fits(legible(text, self.encoder.knows))
+        # Folded, some signs beyond ASCII are several letters; of all others each makes one piece at most.
+        short = text.isascii() and len(text) < MAX_PIECES - 1
+        return short or self.encoder.fits(legible(text, self.encoder.knows))
 
     def log_odds(self, vectors: Floats) -> Floats:
         """Calibrated log-odds of a severity of at least `LEVELS[i]`.

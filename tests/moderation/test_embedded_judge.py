@@ -89,7 +89,7 @@ def test_a_listed_word_always_fails_and_scores_by_its_context() -> None:
     assert grave.scores["violence"] > 0.6
 
 
-@pytest.mark.parametrize("padding", ["." * 300, "~-" * 150, "xqzvkj" * 50, " ".join(["xqzvkjw" * 12] * 6)])
+@pytest.mark.parametrize("padding", ["." * 300, "~-" * 150, "xqzvkj" * 50, " ".join(["xqzvkjw" * 12] * 6), "㏂" * 120])
 def test_nothing_hides_behind_padding(padding: str) -> None:
     harm = "the man wanted to hurt the little boy and make him bleed until he died"
     assert EmbeddedJudge().invoke(f"So {padding} {harm}.").outcome == "fail"
