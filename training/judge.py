@@ -37,8 +37,9 @@ from taleward.core.policy import SEVERITIES
 from taleward.moderation.head import Whole
 from taleward.moderation.normalise import legible
 from taleward.moderation.policy import load_policy
-from taleward.training.judge_data import CATEGORIES, WINDOW, Example, Split, calm_documents, examples
+from taleward.training.judge_data import calm_documents, examples
 from taleward.training.judge_encoder import tuned
+from taleward.training.judge_read import CATEGORIES, WINDOW, Example, Split
 
 Floats = npt.NDArray[np.float32]
 OUTPUTS = len(CATEGORIES) * 3

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from taleward.core.policy import SEVERITIES
 from taleward.moderation.lexicon import find_hits
-from taleward.moderation.policy import load_policy
-from taleward.moderation.windows import windows
-from taleward.training import judge_templates
+from taleward.training import judge_read, judge_templates
 from taleward.training.corpora import CorpusError, read_jsonl
+from taleward.training.judge_read import (
+    CATEGORIES,
+    SPLITS,
+    Example,
+    Split,
+    blank,
+    documents_of,
+    level,
+    pieces_of,
+    split_of,
+)
 from taleward.training.judge_templates import Sentence
-
-CATEGORIES = tuple(load_policy("kids").categories)
-WINDOW = {"size": 2, "max_words": 90, "overlap": 1}
-Split = Literal["train", "valid", "test"]
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 # What often comes with a category, so that its absence from a frame's label says nothing.
 _RELATED = {
@@ -63,13 +63,6 @@ _ALARMING = re.compile(
 )
 """Words without which a window of an old book hardly ever holds a harm; many that do have one are harmless."""
 
-_FOLDER = Path(__file__).parent
-READ = _FOLDER / "judge_read.csv"
-"""Windows of the sources that were read for this project, by a digest, and their labels."""
-_STORIES = _FOLDER / "judge_stories.jsonl"
-"""Short stories that were written for this project, with the labels of the whole."""
-
-_READ_WEIGHT = 2.0
 _REQUESTS = (
     "Write a story about {text}.",
     "Tell me a story about {text}",
@@ -78,40 +71,6 @@ _REQUESTS = (
     "My story is about {text}.",
     "I want {text}!",
 )
-
-
-@dataclass(slots=True)
-class Example:
-    """A window with its labels.
-
-    Attributes:
-        text: The window.
-        labels: For each category whether its severity is at least mild, moderate, severe: 1, 0, or `None` where
-            that is not known.
-        weight: How much it counts in training.
-        source: Where it comes from.
-        split: Decided by a hash of its document or frame, so that no document is in two splits.
-    """
-
-    text: str
-    labels: list[list[float | None]]
-    weight: float
-    source: str
-    split: Split
-
-
-def split_of(key: str) -> Split:
-    """70 % train, 15 % valid, 15 % test, by the key alone."""
-    place = int(hashlib.sha256(f"judge {key}".encode()).hexdigest()[:8], 16) % 100
-    return "train" if place < 70 else "valid" if place < 85 else "test"
-
-
-def _level(severity: str) -> list[float | None]:
-    return [1.0 if i < SEVERITIES.index(severity) else 0.0 for i in range(3)]
-
-
-def _blank(value: float | None) -> list[list[float | None]]:
-    return [[value] * 3 for _ in CATEGORIES]
 
 
 def _with_hits(labels: list[list[float | None]], text: str) -> bool:
@@ -136,93 +95,6 @@ def read_csv(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(lines)
 
 
-def pieces_of(text: str) -> list[str]:
-    """The windows of a text that have more than four words."""
-    return [w.of(text).strip() for w in windows(text, **WINDOW) if len(w.of(text).split()) > 4]
-
-
-@lru_cache(maxsize=1)
-def labels_read() -> dict[str, list[list[float | None]]]:
-    """Digests of windows to what their reader found."""
-    with READ.open(encoding="utf-8", newline="") as lines:
-        return {row["window"]: labels_from(row["labels"]) for row in csv.DictReader(lines)}
-
-
-def labels_from(words: str) -> list[list[float | None]]:
-    """Labels from a reader's words, e.g. `violence:mild frightening:moderate`, or `none`.
-
-    Raises:
-        ValueError: A category or a severity is none of the known ones.
-    """
-    rows = _blank(0.0)
-    for word in words.split() if words != "none" else ():
-        category, _, severity = word.partition(":")
-        if category not in CATEGORIES or severity not in SEVERITIES[1:]:
-            msg = (
-                f"{word!r} is no label: take none, or category:severity with one of {', '.join(CATEGORIES)} and one of "
-                f"{', '.join(SEVERITIES[1:])}."
-            )
-            raise ValueError(msg)
-        rows[CATEGORIES.index(category)] = _level(severity)
-    return rows
-
-
-def digest(text: str) -> str:
-    """The name of a window in `judge_read.csv`, and of a document in `judge_passages.csv`."""
-    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:16]
-
-
-def read(data: Path) -> list[Example]:
-    """The windows that were read: labelled one by one, or part of a passage in which there was nothing to mind."""
-    found = {}
-    for passage in passages(data):
-        if not any(value for row in passage.labels for value in row):
-            for piece in pieces_of(passage.text):
-                found[piece] = Example(piece, _blank(0.0), 1.0, passage.source, passage.split)
-    for source, key, text in documents_of(data):
-        for piece in pieces_of(text):
-            labels = labels_read().get(digest(piece))
-            if labels is not None:
-                found[piece] = Example(piece, labels, _READ_WEIGHT, source, split_of(key))
-    return list(found.values())
-
-
-def passages(data: Path) -> list[Example]:
-    """Passages that were read and labelled as wholes: stretches of the sources, and stories of this project."""
-    with (_FOLDER / "judge_passages.csv").open(encoding="utf-8", newline="") as lines:
-        places = defaultdict(list)
-        for row in csv.DictReader(lines):
-            places[row["document"]].append((int(row["first"]), int(row["words"]), row["labels"]))
-    found = []
-    for source, key, text in documents_of(data):
-        for first, count, labels in places.pop(digest(text), ()):
-            stretch = " ".join(text.split()[first : first + count])
-            found.append(Example(stretch, labels_from(labels), 1.0, source, split_of(key)))
-    for row in read_jsonl(_STORIES):
-        found.append(Example(row["text"], labels_from(row["labels"]), 1.0, "written", split_of(row["text"][:200])))
-    return found
-
-
-def documents_of(data: Path) -> Iterator[tuple[str, str, str]]:
-    """Source, key of the split, and text of all stories and old books."""
-    for row in read_jsonl(_STORIES):
-        yield "written", row["text"][:200], row["text"]
-    for row in read_jsonl(data / "stories/tinystories.jsonl.gz"):
-        yield "tinystories", row["text"][:200], row["text"]
-    for row in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz"):
-        text = " ".join(map(str, row["pages"]))
-        yield "storybooks", text[:200], text
-    for row in read_jsonl(data / "stories/gutenberg_children.jsonl.gz"):
-        words = row["text"].split()
-        for start in range(2000, len(words) - 180, 2400):
-            yield "books_children", row["title"], " ".join(words[start : start + 180])
-    for passage in read_jsonl(data / "judge/gutenberg_adult_passages.jsonl.gz"):
-        yield "books_adult", passage["text"][:60], passage["text"]
-    for row in read_jsonl(data / "stories/fairytaleqa_train.jsonl.gz"):
-        for section in row["sections"]:
-            yield "fairytales", row["title"], " ".join(section.split())
-
-
 def gentle(data: Path, seed: int, tales: int, pages: int) -> list[Example]:
     """Windows of TinyStories and CC-BY picture books that nobody read: harmless but for what the lexicon finds.
 
@@ -244,9 +116,9 @@ def gentle(data: Path, seed: int, tales: int, pages: int) -> list[Example]:
     for source, text in documents:
         pieces = pieces_of(text)
         for piece in chance.sample(pieces, min(len(pieces), 1 if source == "tinystories" else pages)):
-            labels = _blank(0.0)
-            if digest(piece) in labels_read():
+            if judge_read.digest(piece) in judge_read.labels_read():
                 continue
+            labels = blank(0.0)
             if _UNEASY.search(piece):
                 for row in labels:
                     row[0] = None
@@ -292,9 +164,9 @@ def books(data: Path, seed: int, count: int) -> list[Example]:
         without: list[Example] = []
         for key, text in chance.sample(passages, min(len(passages), count // 3)):
             for piece in pieces_of(text)[1:-1]:
-                if digest(piece) in labels_read():
+                if judge_read.digest(piece) in judge_read.labels_read():
                     continue
-                labels = _blank(0.0)
+                labels = blank(0.0)
                 if hit := _with_hits(labels, piece):
                     labels = [[None, None, 0.0] if row[0] == 0.0 else row for row in labels]
                 elif _UNEASY.search(piece) or _ALARMING.search(piece):
@@ -313,8 +185,9 @@ def comments(data: Path, seed: int, count: int) -> list[Example]:
     def add(text: str, source: str, hate: list[float | None], others: float | None) -> None:
         text = re.sub(r"&\w+;|https?://\S+|RT @\w+:?|@\w+|#", " ", text)
         text = " ".join(text.split()[:80])
-        labels = labels_read().get(digest(text)) or _blank(others)
-        if digest(text) not in labels_read():
+        labels = judge_read.labels_read().get(judge_read.digest(text))
+        if labels is None:
+            labels = blank(others)
             _with_hits(labels, text)
             labels[CATEGORIES.index("hate")] = hate
         found.append(Example(text, labels, 1.0, source, split_of(text[:80])))
@@ -322,16 +195,16 @@ def comments(data: Path, seed: int, count: int) -> list[Example]:
     for row in read_csv(data / "judge/davidson_tweets.csv.gz"):
         kind = row["class"]
         unknown: list[float | None] = [None, None, None]
-        hate = unknown if kind == "1" else _level("severe" if kind == "0" else "none")
+        hate = unknown if kind == "1" else level("severe" if kind == "0" else "none")
         add(row["tweet"], "davidson", hate, 0.0 if kind == "2" else None)
     random.Random(f"comments {seed}").shuffle(found)
     found = [e for e in found if e.labels[4][0] == 1.0] + found[:count]
     for row in read_csv(data / "judge/surge_toxicity.csv.gz"):
         toxic = row["is_toxic"] == "Toxic"
-        add(row["text"], "surge", [1.0, 1.0, None] if toxic else _level("none"), None if toxic else 0.0)
+        add(row["text"], "surge", [1.0, 1.0, None] if toxic else level("none"), None if toxic else 0.0)
     for row in read_csv(data / "judge/wikipedia_comments.csv.gz"):
         toxic = row["toxic"] == "True"
-        add(row["comment"], "wikipedia", [1.0, 1.0, None] if toxic else _level("none"), None if toxic else 0.0)
+        add(row["comment"], "wikipedia", [1.0, 1.0, None] if toxic else level("none"), None if toxic else 0.0)
     return found
 
 
@@ -367,12 +240,12 @@ def roughened(text: str, chance: random.Random) -> str:
 
 
 def _frame_labels(sentence: Sentence) -> list[list[float | None]]:
-    labels = _blank(0.0)
+    labels = blank(0.0)
     if sentence.category is not None:
         for name in _RELATED[sentence.category]:
             labels[CATEGORIES.index(name)] = [None, None, None]
         _with_hits(labels, sentence.text)
-        labels[CATEGORIES.index(sentence.category)] = _level(sentence.severity)
+        labels[CATEGORIES.index(sentence.category)] = level(sentence.severity)
     return labels
 
 
@@ -426,7 +299,7 @@ def forms(seed: int, count: int) -> list[Example]:
     for split, share in zip(SPLITS, (0.7, 0.15, 0.15), strict=True):
         for number in range(round(count * share)):
             picked = chance.sample(phrases[split, True], chance.choice((2, 2, 3, 4, 5, 6, 7)))
-            labels, source = _blank(0.0), "synthetic:harmless"
+            labels, source = blank(0.0), "synthetic:harmless"
             if number % 2:
                 bad = chance.choice(phrases[split, False])
                 picked[chance.randrange(len(picked))] = bad
@@ -451,7 +324,7 @@ def examples(data: Path, seed: int) -> list[Example]:
     context: dict[Split, list[str]] = {
         s: [e.text for e in calm if e.split == s and not find_hits(e.text)] for s in SPLITS
     }
-    found = calm + read(data) + synthetic(context, seed, 6) + forms(seed, 2400)
+    found = calm + judge_read.read(data) + synthetic(context, seed, 6) + forms(seed, 2400)
     found += books(data, seed, 3000) + comments(data, seed, 2500)
     random.Random(f"order {seed}").shuffle(found)
     return found

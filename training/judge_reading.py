@@ -18,7 +18,7 @@ from pathlib import Path
 
 from taleward.core.errors import InvalidFile
 from taleward.moderation.judges.embedded import EmbeddedJudge
-from taleward.training import judge_data
+from taleward.training import judge_read
 
 _COLUMNS = ("window", "labels", "source", "text")
 
@@ -36,16 +36,16 @@ def pick(data: Path, count: int, seed: int, documents: int = 600) -> list[dict[s
         CorpusError: A data file is missing.
     """
     sources: dict[str, list[str]] = defaultdict(list)
-    for source, key, text in judge_data.documents_of(data):
-        if judge_data.split_of(key) != "test":
+    for source, key, text in judge_read.documents_of(data):
+        if judge_read.split_of(key) != "test":
             sources[source].append(text)
-    read = {judge_data.digest(e.text) for e in judge_data.read(data)}
+    read = {judge_read.digest(e.text) for e in judge_read.read(data)}
     judge, chance = EmbeddedJudge(), random.Random(f"reading {seed}")
     rows = []
     for source, texts in sources.items():
         unread: dict[str, str] = {}
         for text in chance.sample(texts, min(documents, len(texts))):
-            unread |= {judge_data.digest(w): w for w in judge_data.pieces_of(text)}
+            unread |= {judge_read.digest(w): w for w in judge_read.pieces_of(text)}
         for name in unread.keys() & read:
             del unread[name]
         worst = {name: max(judge.invoke(text).scores.values(), default=0.0) for name, text in unread.items()}
@@ -54,7 +54,7 @@ def pick(data: Path, count: int, seed: int, documents: int = 600) -> list[dict[s
     return rows
 
 
-def add(path: Path, to: Path = judge_data.READ) -> int:
+def add(path: Path, to: Path = judge_read.READ) -> int:
     """Take the filled rows of a file into the windows that were read; how many there were.
 
     Raises:
@@ -68,7 +68,7 @@ def add(path: Path, to: Path = judge_data.READ) -> int:
     filled = {window: " ".join(sorted(labels)) for window, labels in rows if window and labels}
     for name, labels in filled.items():
         try:
-            judge_data.labels_from(labels)
+            judge_read.labels_from(labels)
         except ValueError as error:
             raise InvalidFile(f"{path.name}, window {name}: {error}") from error
     with to.open(encoding="utf-8", newline="") as lines:

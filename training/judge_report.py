@@ -27,7 +27,7 @@ from taleward.moderation.head import Head
 from taleward.moderation.judges.embedded import EmbeddedJudge
 from taleward.moderation.judges.lexicon import LexiconJudge
 from taleward.moderation.policy import load_policy
-from taleward.training import judge_data, judge_templates
+from taleward.training import judge_data, judge_read, judge_templates
 from taleward.training.corpora import read_jsonl
 
 BAND = "6-8"
@@ -83,10 +83,10 @@ class _Remembering(EmbeddedJudge):
 
 def categories(judge: EmbeddedJudge, seed: int) -> list[Row]:
     """Per category: harmful held-out frames that the band does not tolerate, against all harmless ones."""
-    held = [s for s in judge_templates.sentences(seed, 4) if judge_data.split_of(s.frame) == "test"]
+    held = [s for s in judge_templates.sentences(seed, 4) if judge_read.split_of(s.frame) == "test"]
     verdicts = [judge.invoke(s.text) for s in held]
     rows = []
-    for category in judge_data.CATEGORIES:
+    for category in judge_read.CATEGORIES:
         tolerated = SEVERITIES.index(judge.policy.tolerance(category, judge.band))
         threshold = judge.policy.threshold(category, judge.band)
         used = [
@@ -117,7 +117,7 @@ def categories(judge: EmbeddedJudge, seed: int) -> list[Row]:
 
 def false_alarms(data: Path, seed: int) -> list[Row]:
     """Shares of harmless texts that fail, per band."""
-    held = [s for s in judge_templates.sentences(seed, 4) if judge_data.split_of(s.frame) == "test"]
+    held = [s for s in judge_templates.sentences(seed, 4) if judge_read.split_of(s.frame) == "test"]
     calm = [s for s in held if s.category is None]
     identity = [s for s in calm if judge_templates.IDENTITY.search(s.frame)]
     sets = {
@@ -210,7 +210,7 @@ def transfer(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
     campfire, child = (_cuts(data, kind, seed) for kind in ("campfire", "child"))
     sets = [("campfire* against child*, 150 words", campfire, child)]
     comments = [e for e in judge_data.comments(data, seed, 1000) if e.split == "test"]
-    hate = judge_data.CATEGORIES.index("hate")
+    hate = judge_read.CATEGORIES.index("hate")
     for source in ("davidson", "surge", "wikipedia"):
         sides: tuple[list[str], list[str]] = ([], [])
         for e in comments:
@@ -247,7 +247,7 @@ def _calibration_error(truth: Sequence[int], scores: Sequence[float], bins: int 
 
 def precisions(data: Path, seed: int) -> list[Row]:
     """int8, as it ships, against float32: ranking, agreement, and passages of 150 words in a second of one core."""
-    held = [s for s in judge_templates.sentences(seed, 2) if judge_data.split_of(s.frame) == "test"]
+    held = [s for s in judge_templates.sentences(seed, 2) if judge_read.split_of(s.frame) == "test"]
     labelled = [p.labelled(load_policy("kids"), BAND) for p in example_passages()]
     texts = [t for t in (_cut(t) for t in _sample(_tiny(data), 90, seed)) if len(t.split()) == 150]
     folder = Path(backends.__path__[0]) / "models" / "judge"
@@ -296,12 +296,12 @@ def _cuts(data: Path, kind: str, seed: int) -> list[str]:
 
 def _tiny(data: Path) -> list[str]:
     rows = read_jsonl(data / "stories/tinystories.jsonl.gz")
-    return [r["text"] for r in rows if judge_data.split_of(r["text"][:200]) == "test"]
+    return [r["text"] for r in rows if judge_read.split_of(r["text"][:200]) == "test"]
 
 
 def _storybooks(data: Path) -> list[str]:
     texts = [" ".join(map(str, r["pages"])) for r in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz")]
-    return [_cut(t) for t in texts if judge_data.split_of(t[:200]) == "test"]
+    return [_cut(t) for t in texts if judge_read.split_of(t[:200]) == "test"]
 
 
 def _instruct(data: Path, kind: str) -> list[str]:

