@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 
 _MOST = 6
 _TAIL = 700

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.concurrency.threads import in_thread
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.policy import Probability
-from taleward.moderation.blocking import in_thread
 
 Found = Literal["tool", "none", "unsure"]
 

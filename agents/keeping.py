@@ -36,11 +36,11 @@ from taleward.agents.turns import (
     this_turn,
     tokens_of,
 )
+from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import ConfigurationError, TalewardError
-from taleward.core.redact import redact
+from taleward.core.redaction import redact
 from taleward.moderation.answering import Answering
 from taleward.moderation.answers import MARK, strings
-from taleward.moderation.blocking import in_sync
 from taleward.moderation.judges.base import Judge
 
 _Result = ToolMessage | Command[Any]

@@ -20,10 +20,10 @@ from langchain_core.messages import (
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.answering import Answering
 from taleward.moderation.answers import MARK, is_refusal, strings
-from taleward.moderation.blocking import in_sync
 from taleward.moderation.guarded_chat import GuardedChat
 from taleward.moderation.judges.base import Judge, check_judge, check_seconds
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from taleward.agents.choosing import Choice
 from taleward.agents.turns import CHOICE, STOPPED, this_turn
 from taleward.core.events import RetractionEvent, TextEvent
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.moderation.answers import MARK, is_refusal
 
 Outcome = Literal["answered", "asked", "unavailable", "refused", "stopped", "approval"]

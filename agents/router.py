@@ -34,11 +34,11 @@ from taleward.agents.tools.base import APPROVAL, ONCE
 from taleward.agents.tools.telling import STREAM
 from taleward.agents.turns import STOPPED
 from taleward.backends.chat import chat_model
-from taleward.core.bridge import iterate
+from taleward.core.concurrency.event_loop import iterate
+from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.answers import MARK, REFUSAL_WORDS
-from taleward.moderation.blocking import in_sync
 from taleward.moderation.judges.base import Judge
 
 _SYSTEM = (

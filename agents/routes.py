@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from taleward.core.files import load_yaml
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.yaml_files import load_yaml
 
 NONE = "none"
 """The route of requests that no tool is for."""

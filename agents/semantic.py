@@ -18,7 +18,7 @@ from taleward.agents.regression import fit_regression, probabilities
 from taleward.agents.routes import NONE, Routes, load_routes
 from taleward.agents.wording import Spelling, take_apart
 from taleward.backends.embeddings import embeddings as make_embeddings
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from taleward.backends.hub import cache_folder
 from taleward.backends.llama_graph import why_not
 from taleward.backends.weights import Weights, weight_files
 from taleward.core.errors import TalewardError
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 
 _LACKS = "needs: pip install 'taleward[local]'"
 _LACKS_ONNX = "needs: pip install 'taleward[onnx]'"

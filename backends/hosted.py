@@ -21,7 +21,7 @@ from taleward.backends.limits import Pace
 from taleward.backends.prices import given_price, price_of
 from taleward.backends.spec import ModelSpec
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
-from taleward.core.redact import redact
+from taleward.core.redaction import redact
 
 _AT_ONCE = 8
 _OPENAI = "https://api.openai.com"

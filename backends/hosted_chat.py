@@ -16,9 +16,9 @@ from pydantic import Field
 
 from taleward.backends.calls import Asked, Calls
 from taleward.backends.honoured import Honoured
-from taleward.backends.many import at_once
 from taleward.backends.vendor_class import as_class, joined_class
-from taleward.core.bridge import Bridge
+from taleward.core.concurrency.batch_config import at_once
+from taleward.core.concurrency.event_loop import Bridge
 from taleward.core.errors import ConfigurationError
 
 BRIDGE = Bridge("taleward-hosted")

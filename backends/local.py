@@ -25,12 +25,12 @@ from taleward.backends.answer import Answer, Wish
 from taleward.backends.engine import Engine
 from taleward.backends.grammar import closed, compile_grammar, response_schema
 from taleward.backends.likelihood import TextScores, TokenScores, Window, likelihood
-from taleward.backends.many import at_once
 from taleward.backends.questions import Answered, Question, answered
 from taleward.backends.sampling import Sampling
 from taleward.backends.texts import Order
 from taleward.backends.tools import call_schema, chosen_tools, tools_told
 from taleward.backends.turns import instructed, plain, turn
+from taleward.core.concurrency.batch_config import at_once
 from taleward.core.errors import ConfigurationError, ContextTooLong
 
 _AT_ONCE = 256

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from taleward.backends.spec import ModelSpec
 from taleward.core.errors import ConfigurationError, InvalidFile
-from taleward.core.files import YamlFile
+from taleward.core.yaml_files import YamlFile
 
 _SHIPPED = Path(__file__).with_name("prices.yaml")
 _VARIABLE = "TALEWARD_PRICES"

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from taleward.backends.decisions import decide_each
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from taleward.core.errors import (
     RateLimited,
     RequestRejected,
 )
-from taleward.core.redact import redact
+from taleward.core.redaction import redact
 
 
 class Meaning(NamedTuple):

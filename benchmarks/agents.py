@@ -31,8 +31,8 @@ from taleward.agents.semantic import SemanticWay
 from taleward.agents.threads import Threads
 from taleward.agents.tools import Toolbox, tools
 from taleward.backends.embeddings import embeddings
-from taleward.core.files import load_yaml
 from taleward.core.verdict import Passage
+from taleward.core.yaml_files import load_yaml
 from taleward.moderation.judges.base import Assessment, Judge
 
 _ABSTAIN = 0.03

@@ -25,7 +25,7 @@ from taleward.chains.few_shot import FewShotClassifier
 from taleward.chains.summarize import Summarizer
 from taleward.chains.task import LabelTask
 from taleward.chains.zero_shot import ZeroShotClassifier
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.sentences import sentences
 from taleward.stores.embedding_cache import CachedEmbeddings
 

@@ -12,7 +12,7 @@ from langchain_core.runnables.config import get_config_list
 from taleward.chains.classification import Classification, ClassificationOutcome
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.stores.examples import Example
 
 Shots = tuple[Example, ...]

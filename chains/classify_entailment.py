@@ -10,8 +10,8 @@ from langchain_core.runnables import RunnableConfig
 from taleward.backends.classifier import Classifier, classifier
 from taleward.chains.classify import Question, Reading
 from taleward.chains.task import LabelTask
+from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.blocking import in_thread
 from taleward.moderation.windows import windows
 
 if TYPE_CHECKING:

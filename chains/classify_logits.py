@@ -14,8 +14,8 @@ from taleward.chains.asking import continued, talked
 from taleward.chains.classify import Question, Reading
 from taleward.chains.family import loaded
 from taleward.chains.task import LabelTask
+from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import BackendError
-from taleward.moderation.blocking import in_thread
 
 if TYPE_CHECKING:
     from taleward.backends.local import LanguageModel

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 
 from taleward.chains.classify import Question, Reading
 from taleward.chains.task import LabelTask
-from taleward.moderation.blocking import in_thread
+from taleward.core.concurrency.threads import in_thread
 from taleward.moderation.windows import windows
 from taleward.stores.fingerprint import embed_array
 

@@ -21,9 +21,9 @@ from taleward.chains.classify_entailment import entailed
 from taleward.chains.family import family, name_of
 from taleward.chains.summarize_extract import source_spans
 from taleward.chains.summary import Faithfulness, SourceSpan, Support
+from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
-from taleward.moderation.blocking import in_thread
 from taleward.moderation.judges.grammar import Unparsable, strict_json
 from taleward.moderation.judges.inert import inert
 from taleward.moderation.judges.llm import fresh_number

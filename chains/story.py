@@ -14,8 +14,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.backends.chat import chat_model
 from taleward.backends.local import LocalChat
-from taleward.backends.many import at_once
 from taleward.chains.template import Template, load_template
+from taleward.core.concurrency.batch_config import at_once
 from taleward.core.policy import Policy
 from taleward.moderation.policy import load_policy
 from taleward.moderation.revision import Revision, revision_of

@@ -22,8 +22,8 @@ from taleward.chains.summarize_extract import central_sentences
 from taleward.chains.summarize_parts import Reduction
 from taleward.chains.summary import SourceSpan, Summary
 from taleward.chains.task import SummaryTask, load_task
+from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.blocking import in_thread
 
 
 class Summarizer(Runnable[str, Summary]):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.core.policy import Probability
 from taleward.core.tale import PromptVersion
 

@@ -13,7 +13,7 @@ from taleward.chains.classify import LabelChain
 from taleward.chains.summarize import Summarizer
 from taleward.chains.summary import Summary
 from taleward.core.errors import Refused
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
 from taleward.moderation.judges.base import Judge

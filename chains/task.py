@@ -10,9 +10,9 @@ from typing import TypeVar
 from pydantic import Field, model_validator
 
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.files import load_yaml
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.tale import PromptVersion
+from taleward.core.yaml_files import load_yaml
 from taleward.stores.examples import Example
 
 HYPOTHESIS = "This example is {label}."

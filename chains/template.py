@@ -15,9 +15,9 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from taleward.core.errors import InvalidInputs, UnknownName
-from taleward.core.files import load_yaml
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.tale import PromptVersion
+from taleward.core.yaml_files import load_yaml
 
 _SHIPPED = Path(__file__).parent / "templates"
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")

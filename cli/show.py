@@ -17,7 +17,7 @@ from taleward.backends.discovery import Found
 from taleward.chains.template import Template
 from taleward.core.errors import TalewardError
 from taleward.core.events import DoneEvent, Event, RetractionEvent, RevisionEvent, TextEvent
-from taleward.core.redact import redact
+from taleward.core.redaction import redact
 from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Finding, Verdict
 

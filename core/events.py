@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Verdict
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from taleward.core.display import tale_html
 from taleward.core.errors import Refused
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.html_display import tale_html
 from taleward.core.policy import Probability
 from taleward.core.verdict import Outcome, Verdict
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from taleward.core.display import Marked, verdict_html
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.html_display import Marked, verdict_html
 from taleward.core.policy import Probability, Severity
 
 Outcome = Literal["pass", "fail", "abstain", "unparsable", "error"]

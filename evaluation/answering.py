@@ -19,9 +19,9 @@ from taleward.chains.summarize import Summarizer
 from taleward.chains.summary import Summary
 from taleward.chains.summary_guard import JudgedSummary, SummaryGuard
 from taleward.core.errors import ConfigurationError
-from taleward.core.files import guess
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
+from taleward.core.yaml_files import guess
 from taleward.evaluation.described import described
 from taleward.evaluation.sample import Sample
 from taleward.moderation.judges.base import Judge

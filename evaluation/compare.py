@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.metrics import METRICS
 from taleward.evaluation.metrics import metric as known_metric

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import ConfigurationError, InvalidFile, MissingExtra, UnknownName
-from taleward.core.files import guess
 from taleward.core.records import TEXT_KINDS, content_of, kind_of, lines, records, with_problems
+from taleward.core.yaml_files import guess
 from taleward.evaluation.examples import example_path, passage_record
 from taleward.evaluation.recorder import quiet
 from taleward.evaluation.sample import Sample, as_samples

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import UnknownName
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.core.policy import Policy, exceeds
 from taleward.core.records import content_of, records
 from taleward.core.verdict import Finding

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import AwareDatetime
 
 from taleward.core.errors import MissingExtra, UnknownName
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.verdict import Verdict
 from taleward.evaluation.feedback import FIELDS, Feedback, FeedbackField, MarkedSpan, from_value, pseudonym, to_value
 from taleward.evaluation.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet, store_uri

@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError, model_validator
 
 from taleward.core.errors import InvalidFile
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.evaluation.compare import against
 from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.metrics.base import Metric

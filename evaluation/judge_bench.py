@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Verdict
 from taleward.evaluation.judge_figures import BenchReport, CategoryFigures, Comparison, Difference, JudgeFigures
 from taleward.moderation import metrics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.moderation.metrics import Bin, Interval
 
 

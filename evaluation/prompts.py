@@ -13,8 +13,8 @@ from typing import Any
 
 from taleward.chains.template import Template, Variable, load_template
 from taleward.core.errors import ConfigurationError, MissingExtra, UnknownName
-from taleward.core.frozen import FrozenDict
-from taleward.core.redact import redact
+from taleward.core.frozen_model import FrozenDict
+from taleward.core.redaction import redact
 from taleward.evaluation.recorder import quiet, store_uri
 
 _OURS = re.compile(r"\{([a-z][a-z0-9_]*)\}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.redact import told
+from taleward.core.redaction import told
 from taleward.evaluation.answering import System, asked_sha256, asking
 from taleward.evaluation.datasets import Dataset, load_dataset
 from taleward.evaluation.findings import Evaluation, Measured

@@ -9,8 +9,8 @@ from math import nan
 from typing import Any
 
 from taleward.core.errors import ConfigurationError, MissingExtra
-from taleward.core.frozen import FrozenDict
-from taleward.core.redact import redact
+from taleward.core.frozen_model import FrozenDict
+from taleward.core.redaction import redact
 from taleward.evaluation.metrics.base import Mean, Metric
 from taleward.evaluation.sample import Sample
 

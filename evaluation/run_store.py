@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import BackendError, MissingExtra, UnknownName
-from taleward.core.redact import redact, told
+from taleward.core.redaction import redact, told
 from taleward.core.verdict import Verdict
 from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.recorder import experiment_id, quiet, store_uri

@@ -8,10 +8,10 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.files import guess
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
+from taleward.core.yaml_files import guess
 
 
 class Sample(Frozen):

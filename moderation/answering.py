@@ -12,10 +12,10 @@ from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 
+from taleward.core.concurrency.threads import in_thread
 from taleward.core.tale import RefusalReason
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.answers import further_words, joined, looks_structured, refused, released, text_of
-from taleward.moderation.blocking import in_thread
 from taleward.moderation.course import Course
 from taleward.moderation.holdback import Piece, hold_back
 from taleward.moderation.judges.base import Judge

@@ -13,7 +13,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from taleward.backends.embeddings import embeddings as make_embeddings
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import DoneEvent, Event, RefusalEvent, TextEvent
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.tale import Attempt, RefusalReason, Tale
 from taleward.core.verdict import Verdict
 from taleward.moderation.course import Course

@@ -19,9 +19,9 @@ import yaml
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.files import load_yaml
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.policy import Policy, Probability
+from taleward.core.yaml_files import load_yaml
 from taleward.moderation.metrics import Bin, Interval
 
 _NEAREST = 1e-6

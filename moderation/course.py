@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from taleward.core.redact import told
+from taleward.core.redaction import told
 from taleward.core.tale import Attempt, Decision, Lineage, Refusal, RefusalReason, Tale, digest
 from taleward.core.verdict import Outcome, Verdict
 from taleward.moderation.judges.base import Judge

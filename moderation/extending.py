@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from taleward.core.files import Location, guess
+from taleward.core.yaml_files import Location, guess
 
 _MENTIONS = ("tolerance", "thresholds")
 

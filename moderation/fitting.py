@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 
 from taleward.core.errors import ConfigurationError, MissingExtra
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Verdict
 from taleward.moderation import metrics
 from taleward.moderation.calibration import Calibration, FittedCategory, FittedOn, Isotonic, Platt, Target

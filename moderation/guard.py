@@ -14,15 +14,15 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackMa
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.backends.many import at_once
-from taleward.core.bridge import iterate
+from taleward.core.concurrency.batch_config import at_once
+from taleward.core.concurrency.deadline import call_until
+from taleward.core.concurrency.event_loop import iterate
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
 from taleward.core.tale import Attempt, RefusalReason, Tale
 from taleward.core.verdict import Finding, Passage, Verdict
 from taleward.moderation.callbacks import without_listeners
 from taleward.moderation.course import Course, Recorder
-from taleward.moderation.deadline import call_until
 from taleward.moderation.inputs import about, masked
 from taleward.moderation.judges.base import Judge, check_judge, check_seconds
 from taleward.moderation.revision import Revision

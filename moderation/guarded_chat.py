@@ -17,11 +17,11 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
 from pydantic import Field
 
-from taleward.core.bridge import iterate
+from taleward.core.concurrency.event_loop import iterate
+from taleward.core.concurrency.threads import in_sync, in_thread, in_threads
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.moderation.answering import Answering
 from taleward.moderation.answers import MARK, is_refusal, names_in, without_retracted
-from taleward.moderation.blocking import in_sync, in_thread, in_threads
 from taleward.moderation.judges.base import Judge, check_judge, check_seconds
 
 

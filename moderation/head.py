@@ -15,7 +15,7 @@ from taleward.backends.embedded import missing_encoder
 from taleward.backends.minilm import MAX_PIECES, MiniLM
 from taleward.backends.weights import Precision
 from taleward.core.errors import IntegrityError, InvalidFile
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.moderation.normalise import legible
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from pathlib import Path
 from pydantic import Field
 
 from taleward.core.errors import InvalidFile
-from taleward.core.files import load_yaml
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.policy import SEVERITIES, Severity
+from taleward.core.yaml_files import load_yaml
 from taleward.moderation.normalise import Normalised, disguises, normalise, squeeze
 from taleward.moderation.private import find_private
 

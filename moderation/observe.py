@@ -10,7 +10,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.tale import ModelCall, PromptVersion
 
 _PARAMETERS = ("temperature", "top_p", "repetition_penalty", "max_tokens")

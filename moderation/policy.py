@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import InvalidFile, UnknownName
-from taleward.core.files import Location, YamlFile, guess
 from taleward.core.policy import Policy
+from taleward.core.yaml_files import Location, YamlFile, guess
 from taleward.moderation.extending import lost_removals, merged, without_categories
 
 _SHIPPED = Path(__file__).parent / "policies"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.core.policy import Band, Policy
 
 

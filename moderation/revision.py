@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from langchain_core.runnables import RunnableConfig
 
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.core.verdict import Finding
 
 _KEY = "taleward_revision"

@@ -16,9 +16,9 @@ from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.core.policy import Policy
-from taleward.core.redact import redact
+from taleward.core.redaction import redact
 from taleward.core.tale import Tale, digest
 from taleward.core.verdict import Verdict
 from taleward.stores.database import Database

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.stores.database import Database
 
 DType = Literal["float32", "float16"]

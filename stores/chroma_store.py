@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from langchain_core.embeddings import Embeddings
 
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
-from taleward.core.redact import redact
+from taleward.core.redaction import redact
 from taleward.stores.base import TalewardStore
 from taleward.stores.filters import Filter, to_chroma
 from taleward.stores.fingerprint import as_rows

@@ -8,7 +8,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.stores.database import Database
 from taleward.stores.faiss_index import Kind
 from taleward.stores.filters import Filter, to_sql

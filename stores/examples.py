@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.example_selectors import BaseExampleSelector
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.stores.base import TalewardStore
 from taleward.stores.filters import Filter
 

@@ -14,7 +14,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.outputs import Generation
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.stores.answers import AnswerCache
 from taleward.stores.faiss_store import FaissStore
 from taleward.stores.rows import score

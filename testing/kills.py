@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from taleward.core.errors import TalewardError
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.stores.base import TalewardStore
 from taleward.testing.embeddings import WordEmbeddings
 

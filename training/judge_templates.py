@@ -13,9 +13,9 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from taleward.core.errors import InvalidFile
-from taleward.core.files import load_yaml
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.policy import Severity
+from taleward.core.yaml_files import load_yaml
 
 _SLOT = re.compile(r"\{(\w+)\}")
 IDENTITY = re.compile(r"\{(group|identity|folk|one)\}")

@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from taleward.core.files import load_yaml
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
+from taleward.core.yaml_files import load_yaml
 from taleward.training.storyteller_openings import Parts
 
 _HEROES, _THING, _PLACE = 0.4, 0.6, 0.4

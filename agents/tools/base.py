@@ -14,10 +14,10 @@ from pydantic import ConfigDict, Field
 
 from taleward.agents.choosing import Request
 from taleward.agents.tools.box import Toolbox
+from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import TalewardError
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.core.tale import Tale
-from taleward.moderation.blocking import in_sync
 from taleward.moderation.callbacks import without_listeners
 
 APPROVAL = "needs-approval"

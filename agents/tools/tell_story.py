@@ -17,7 +17,7 @@ from taleward.agents.tools.telling import tell
 from taleward.agents.wording import take_apart
 from taleward.chains.story import StoryChain
 from taleward.chains.template import Template, Variable
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 
 _ARTICLE = re.compile(r"^(?:an?|the|some|my|our)\s+", re.IGNORECASE)
 _ABOUT = re.compile(r"\b(?:about|with|of|where|in which|starring)\s+(.+)$", re.IGNORECASE)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.evaluation.resampling import bootstrap
 from taleward.evaluation.sample import Sample
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 from taleward.evaluation.metrics.base import Mean, Metric, ratio
 from taleward.evaluation.sample import Sample
 

@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Self
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import Frozen, FrozenDict
+from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
-from taleward.core.redact import told
+from taleward.core.redaction import told
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
-from taleward.moderation.blocking import in_thread
 from taleward.moderation.calibration import Calibration, load_calibration
 from taleward.moderation.language import seems_foreign
 from taleward.moderation.policy import load_policy

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from taleward.core.redact import told
+from taleward.core.concurrency.threads import in_thread
+from taleward.core.redaction import told
 from taleward.core.tale import digest
 from taleward.core.verdict import Passage, Verdict
-from taleward.moderation.blocking import in_thread
 from taleward.moderation.calibration import Calibration
 from taleward.moderation.identity import identity
 from taleward.moderation.judges.base import Assessment, Judge, as_passage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy, exceeds
 from taleward.core.verdict import Finding
 from taleward.moderation.judges.base import Assessment

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from taleward.backends import minilm
 from taleward.core.errors import IntegrityError
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import SEVERITIES, Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.head import LEVELS, shipped_head

@@ -14,7 +14,7 @@ from taleward.backends.devices import device_of
 from taleward.backends.hub import ERRORS, expanded, fetching, unavailable
 from taleward.backends.spec import parse_spec
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge

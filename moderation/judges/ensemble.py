@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
+from taleward.core.concurrency.deadline import call_until
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import FrozenDict
-from taleward.core.redact import told
+from taleward.core.frozen_model import FrozenDict
+from taleward.core.redaction import told
 from taleward.core.verdict import Outcome, Passage, Verdict
-from taleward.moderation.deadline import call_until
 from taleward.moderation.judges.base import Assessment, Judge, check_seconds
 
 Rule: TypeAlias = Literal["any", "all", "majority", "weighted"]

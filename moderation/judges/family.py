@@ -16,7 +16,7 @@ from taleward.backends.decisions import Decision, decide, local_model, runs_here
 from taleward.backends.sampling import Sampling
 from taleward.backends.texts import Order
 from taleward.core.errors import ConfigurationError, ContextTooLong
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Code, Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge

@@ -13,7 +13,7 @@ from langchain_core.language_models import BaseChatModel
 
 from taleward.backends.frames import Instruction
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment
 from taleward.moderation.judges.family import GuardModel, Question

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge

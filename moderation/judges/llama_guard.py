@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment
 from taleward.moderation.judges.codes import assessed, highest

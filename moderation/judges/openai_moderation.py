@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from taleward.core.errors import MissingKey
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy, Probability
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge

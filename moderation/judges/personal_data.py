@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen import FrozenDict
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taleward.core.errors import MissingExtra
-from taleward.core.redact import redact, told
+from taleward.core.redaction import redact, told
 
 
 def test_keys_of_the_environment_and_of_known_shape_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

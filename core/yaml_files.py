@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from taleward.core.errors import InvalidFile
-from taleward.core.frozen import Frozen
+from taleward.core.frozen_model import Frozen
 
 T = TypeVar("T", bound=Frozen)
 

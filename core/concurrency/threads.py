@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from taleward.core.bridge import iterate
+from taleward.core.concurrency.event_loop import iterate
 
 T = TypeVar("T")
 

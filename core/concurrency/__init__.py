@@ -1,0 +1,1 @@
+"""Threads, event loops, deadlines and batch sizes that every layer shares."""
