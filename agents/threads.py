@@ -27,7 +27,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from taleward.agents.thread_rows import SCHEMA, VERSION, Rows
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import Frozen
-from taleward.stores.database import Database
+from taleward.stores.sqlite import Database
 
 T = TypeVar("T")
 _SWEEP_S = 60.0

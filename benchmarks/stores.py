@@ -28,11 +28,11 @@ from langchain_core.embeddings import Embeddings
 from benchmarks.questions import pairs
 from benchmarks.table import Row
 from benchmarks.table import run as show
-from taleward.stores.chroma_store import ChromaStore
-from taleward.stores.embedding_cache import CachedEmbeddings
-from taleward.stores.faiss_index import Kind, VectorIndex
-from taleward.stores.faiss_store import FaissStore
-from taleward.stores.semantic import SemanticAnswerCache
+from taleward.stores.caches.embeddings import CachedEmbeddings
+from taleward.stores.caches.semantic_answers import SemanticAnswerCache
+from taleward.stores.vector.chroma_store import ChromaStore
+from taleward.stores.vector.faiss_index import Kind, VectorIndex
+from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.kills import kill_store
 
 DIMENSIONS = 384

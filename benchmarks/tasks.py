@@ -27,7 +27,7 @@ from taleward.chains.task import LabelTask
 from taleward.chains.zero_shot import ZeroShotClassifier
 from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.sentences import sentences
-from taleward.stores.embedding_cache import CachedEmbeddings
+from taleward.stores.caches.embeddings import CachedEmbeddings
 
 KINDS = LabelTask(
     name="story-kind",

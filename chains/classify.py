@@ -13,7 +13,7 @@ from taleward.chains.classification import Classification, ClassificationOutcome
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
-from taleward.stores.examples import Example
+from taleward.stores.example_retriever import Example
 
 Shots = tuple[Example, ...]
 

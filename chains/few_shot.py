@@ -15,8 +15,8 @@ from taleward.chains.reading import By, reader
 from taleward.chains.shots import Select, Shots
 from taleward.chains.task import LabelTask, label_task
 from taleward.core.errors import ConfigurationError
-from taleward.stores.base import TalewardStore
-from taleward.stores.examples import Example, ExampleRetriever
+from taleward.stores.example_retriever import Example, ExampleRetriever
+from taleward.stores.vector.base import TalewardStore
 
 
 class FewShotClassifier(LabelChain):

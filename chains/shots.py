@@ -8,8 +8,8 @@ from typing import Literal
 
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
-from taleward.stores.base import TalewardStore
-from taleward.stores.examples import Example, ExampleRetriever
+from taleward.stores.example_retriever import Example, ExampleRetriever
+from taleward.stores.vector.base import TalewardStore
 
 Select = Literal["fixed", "balanced", "similar"]
 """`fixed`: the first ones, as they come. `balanced`: as many of each label, drawn by the seed, in mixed order.

@@ -13,7 +13,7 @@ from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.tale import PromptVersion
 from taleward.core.yaml_files import load_yaml
-from taleward.stores.examples import Example
+from taleward.stores.example_retriever import Example
 
 HYPOTHESIS = "This example is {label}."
 _SHIPPED = Path(__file__).parent / "tasks"

@@ -165,7 +165,7 @@ def _memory(folder: Path) -> Any:
 
     if find_spec("faiss") is None:
         return None
-    from taleward.stores.faiss_store import FaissStore
-    from taleward.stores.memory import TaleMemory
+    from taleward.stores.tale_memory import TaleMemory
+    from taleward.stores.vector.faiss_store import FaissStore
 
     return TaleMemory(FaissStore("embedded:minilm", folder / "tales"))

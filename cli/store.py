@@ -11,7 +11,7 @@ import typer
 from taleward.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from taleward.stores.base import TalewardStore
+    from taleward.stores.vector.base import TalewardStore
 
 store_app = typer.Typer(
     name="store",
@@ -28,7 +28,7 @@ Collection = Annotated[str, typer.Option(help="Chroma's collection.")]
 def stats(place: Place, collection: Collection = "taleward") -> None:
     """What a store holds, as JSON."""
     if _is_cache(place):
-        from taleward.stores.cache_file import open_cache, read_stats
+        from taleward.stores.caches.embeddings_file import open_cache, read_stats
 
         held = read_stats(open_cache(Path(place))).model_dump(exclude={"hits", "repeats", "misses", "failures"})
         return _print({"kind": "embedding cache", **held})
@@ -68,7 +68,7 @@ def delete(
 ) -> None:
     """Delete by id; what is deleted is overwritten."""
     if _is_cache(place):
-        from taleward.stores.cache_file import delete_entries, open_cache
+        from taleward.stores.caches.embeddings_file import delete_entries, open_cache
 
         return _print({"deleted": delete_entries(open_cache(Path(place)), ids)})
     store = _open(place, collection)
@@ -85,10 +85,10 @@ def export_(
     collection: Collection = "taleward",
 ) -> None:
     """Write a store to a Parquet file, vectors included."""
-    from taleward.stores.exchange import export_cache, export_store
+    from taleward.stores.vector.parquet import export_cache, export_store
 
     if _is_cache(place):
-        from taleward.stores.cache_file import open_cache
+        from taleward.stores.caches.embeddings_file import open_cache
 
         return _print({"exported": export_cache(open_cache(Path(place)), file)})
     store = _open(place, collection)
@@ -103,13 +103,13 @@ def import_(
     collection: Collection = "taleward",
 ) -> None:
     """Add a Parquet file's entries to a store; a place without one gets a FAISS store, or a cache if it ends in .db."""
-    from taleward.stores.exchange import held_model, import_cache, import_store
+    from taleward.stores.vector.parquet import held_model, import_cache, import_store
 
     if _is_cache(place) or place.endswith(".db"):
-        from taleward.stores.cache_file import open_cache
+        from taleward.stores.caches.embeddings_file import open_cache
 
         return _print({"imported": import_cache(open_cache(Path(place)), file)})
-    from taleward.stores.opening import open_store
+    from taleward.stores.vector.open import open_store
 
     store = open_store(place, collection=collection, create=True, model=held_model(file))
     _print({"imported": import_store(store, file)})
@@ -117,7 +117,7 @@ def import_(
 
 
 def _open(place: str, collection: str, embeddings: str | None = None) -> TalewardStore:
-    from taleward.stores.opening import open_store
+    from taleward.stores.vector.open import open_store
 
     if _is_cache(place):
         raise ConfigurationError(f"{place} is an embedding cache; it holds no texts to search.")

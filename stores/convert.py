@@ -10,8 +10,8 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 
 from taleward.core.errors import ConfigurationError, IntegrityError
-from taleward.stores.faiss_index import Kind, load_faiss
-from taleward.stores.faiss_store import FaissStore
+from taleward.stores.vector.faiss_index import Kind, load_faiss
+from taleward.stores.vector.faiss_store import FaissStore
 
 _LARGEST = 4 * 2**30
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import Frozen
-from taleward.stores.base import TalewardStore
+from taleward.stores.vector.base import TalewardStore
 from taleward.testing.embeddings import WordEmbeddings
 
 
@@ -72,7 +72,7 @@ def kill_store(kind: str, folder: Path, *, kills: int, seed: int = 0, longest_s:
 
 
 def _cache_texts(folder: Path, number: int) -> Iterator[str]:
-    from taleward.stores.embedding_cache import CachedEmbeddings
+    from taleward.stores.caches.embeddings import CachedEmbeddings
 
     cached = CachedEmbeddings(WordEmbeddings(), folder / "cache.db")
     for i in range(1_000_000):
@@ -81,7 +81,7 @@ def _cache_texts(folder: Path, number: int) -> Iterator[str]:
 
 
 def _cache_left(folder: Path, done: set[str]) -> set[str]:
-    from taleward.stores.embedding_cache import CachedEmbeddings
+    from taleward.stores.caches.embeddings import CachedEmbeddings
 
     model = WordEmbeddings()
     texts = sorted(done)
@@ -91,13 +91,13 @@ def _cache_left(folder: Path, done: set[str]) -> set[str]:
 
 
 def _faiss(folder: Path) -> TalewardStore:
-    from taleward.stores.faiss_store import FaissStore
+    from taleward.stores.vector.faiss_store import FaissStore
 
     return FaissStore(WordEmbeddings(), folder / "faiss")
 
 
 def _chroma(folder: Path) -> TalewardStore:
-    from taleward.stores.chroma_store import ChromaStore
+    from taleward.stores.vector.chroma_store import ChromaStore
 
     return ChromaStore(WordEmbeddings(), folder / "chroma")
 

@@ -18,9 +18,9 @@ import pytest
 from langchain_core.documents import Document
 
 from taleward.core.errors import ConfigurationError
-from taleward.stores.base import TalewardStore
-from taleward.stores.embedding_cache import CachedEmbeddings
-from taleward.stores.filters import matches
+from taleward.stores.caches.embeddings import CachedEmbeddings
+from taleward.stores.vector.base import TalewardStore
+from taleward.stores.vector.filters import matches
 from taleward.testing.embeddings import WordEmbeddings
 
 TEXTS = [
@@ -64,7 +64,7 @@ FILTERS: list[dict[str, Any]] = [
 
 
 class StoreConformance(ABC):
-    """Tests of the contract in `taleward.stores.base.TalewardStore`."""
+    """Tests of the contract in `taleward.stores.vector.base.TalewardStore`."""
 
     @abstractmethod
     def open(self, place: Path, embeddings: Any, **options: Any) -> TalewardStore:
@@ -242,7 +242,7 @@ class StoreConformance(ABC):
 
     @pytest.mark.parametrize("filter", FILTERS, ids=str)
     def test_filters_mean_the_same_everywhere(self, full: TalewardStore, filter: dict[str, Any]) -> None:
-        """As `taleward.stores.filters.matches` says."""
+        """As `taleward.stores.vector.filters.matches` says."""
         found = full.similarity_search("a story", k=10, filter=filter)
         assert {d.id for d in found} == {
             i for i, metadata in zip("abcd", METADATA, strict=True) if matches(filter, metadata)

@@ -28,7 +28,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.runnables import RunnableLambda
 import taleward as tw
 from taleward.evaluation.metrics import metric
-from taleward.stores.exchange import import_store
+from taleward.stores.vector.parquet import import_store
 
 fake, text = DeterministicFakeEmbedding(size=8), "A fox lost her kite. A woman found it. They flew it."
 writer, lexicon = RunnableLambda(lambda values: text), tw.judge("lexicon")

@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from taleward.backends.chat import chat_model
 from taleward.chains.template import Template, load_template
 from taleward.moderation.judges.base import Judge
-from taleward.stores.memory import TaleMemory
+from taleward.stores.tale_memory import TaleMemory
 
 
 @dataclass(frozen=True)

@@ -94,15 +94,15 @@ if TYPE_CHECKING:
     from taleward.moderation.labelled import Columns, read_labelled
     from taleward.moderation.policy import load_policy, policy_names
     from taleward.moderation.verdict_cache import VerdictCache
-    from taleward.stores.answers import AnswerCache
-    from taleward.stores.chat_cache import CachedChat
-    from taleward.stores.chroma_store import ChromaStore
+    from taleward.stores.caches.answers import AnswerCache
+    from taleward.stores.caches.chat import CachedChat
+    from taleward.stores.caches.embeddings import CachedEmbeddings
+    from taleward.stores.caches.semantic_answers import SemanticAnswerCache
     from taleward.stores.convert import convert_langchain_faiss
-    from taleward.stores.embedding_cache import CachedEmbeddings
-    from taleward.stores.examples import ExampleRetriever
-    from taleward.stores.faiss_store import FaissStore
-    from taleward.stores.memory import TaleMemory
-    from taleward.stores.semantic import SemanticAnswerCache
+    from taleward.stores.example_retriever import ExampleRetriever
+    from taleward.stores.tale_memory import TaleMemory
+    from taleward.stores.vector.chroma_store import ChromaStore
+    from taleward.stores.vector.faiss_store import FaissStore
 
 __version__ = "0.1.0.dev0"
 
@@ -322,15 +322,15 @@ _HOMES = {
     "moderation.labelled": ("Columns", "read_labelled"),
     "moderation.policy": ("load_policy", "policy_names"),
     "moderation.verdict_cache": ("VerdictCache",),
-    "stores.answers": ("AnswerCache",),
-    "stores.chat_cache": ("CachedChat",),
-    "stores.chroma_store": ("ChromaStore",),
+    "stores.caches.answers": ("AnswerCache",),
+    "stores.caches.chat": ("CachedChat",),
+    "stores.vector.chroma_store": ("ChromaStore",),
     "stores.convert": ("convert_langchain_faiss",),
-    "stores.embedding_cache": ("CachedEmbeddings",),
-    "stores.examples": ("ExampleRetriever",),
-    "stores.faiss_store": ("FaissStore",),
-    "stores.memory": ("TaleMemory",),
-    "stores.semantic": ("SemanticAnswerCache",),
+    "stores.caches.embeddings": ("CachedEmbeddings",),
+    "stores.example_retriever": ("ExampleRetriever",),
+    "stores.vector.faiss_store": ("FaissStore",),
+    "stores.tale_memory": ("TaleMemory",),
+    "stores.caches.semantic_answers": ("SemanticAnswerCache",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -16,8 +16,8 @@ from taleward.agents.threads import Threads
 from taleward.agents.tools import TOOLS, Toolbox, tools
 from taleward.agents.tools.base import NeedsMore, TaleTool
 from taleward.core.errors import UnknownName
-from taleward.stores.faiss_store import FaissStore
-from taleward.stores.memory import TaleMemory
+from taleward.stores.tale_memory import TaleMemory
+from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.embeddings import WordEmbeddings
 
 

@@ -14,8 +14,8 @@ from taleward.chains.classify import Question
 from taleward.chains.family import loaded
 from taleward.chains.few_shot import FewShotClassifier
 from taleward.core.errors import BackendError, ConfigurationError
-from taleward.stores.examples import ExampleRetriever
-from taleward.stores.faiss_store import FaissStore
+from taleward.stores.example_retriever import ExampleRetriever
+from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.embeddings import WordEmbeddings
 from task_models import BAD, GOOD, gpt2, llama, nli
 

@@ -21,9 +21,9 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.tale import digest
 from taleward.core.verdict import Verdict
 from taleward.moderation.guard import Guard
-from taleward.stores.answers import AnswerCache
-from taleward.stores.chat_cache import CachedChat
-from taleward.stores.semantic import SemanticAnswerCache, meaning_words, same_question
+from taleward.stores.caches.answers import AnswerCache
+from taleward.stores.caches.chat import CachedChat
+from taleward.stores.caches.semantic_answers import SemanticAnswerCache, meaning_words, same_question
 from taleward.testing.embeddings import WordEmbeddings
 
 

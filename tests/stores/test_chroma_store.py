@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from taleward.core.errors import BackendError, ConfigurationError
-from taleward.stores.chroma_store import ChromaStore
-from taleward.stores.embedding_cache import CachedEmbeddings
-from taleward.stores.faiss_store import FaissStore
+from taleward.stores.caches.embeddings import CachedEmbeddings
+from taleward.stores.vector.chroma_store import ChromaStore
+from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.embeddings import WordEmbeddings
 from taleward.testing.stores import StoreConformance
 
@@ -75,7 +75,7 @@ class TestServer(StoreConformance):
 
 def test_a_server_that_is_not_there_is_asked_again_and_then_named(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("taleward.stores.chroma_store.time.sleep", waits.append)
+    monkeypatch.setattr("taleward.stores.vector.chroma_store.time.sleep", waits.append)
     with pytest.raises(BackendError, match="did not answer in 3 tries") as caught:
         ChromaStore(WordEmbeddings(), "http://127.0.0.1:1", retries=2)
     assert caught.value.retryable

@@ -19,9 +19,9 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
 from taleward.core.tale import digest
-from taleward.stores.embedding_cache import CachedEmbeddings
-from taleward.stores.faiss_store import FaissStore
+from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.fingerprint import fingerprint
+from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.embeddings import WordEmbeddings
 
 
@@ -259,7 +259,7 @@ def test_the_embedded_encoder_by_its_spec(file: Path) -> None:
 
 _WRITE = """
 import sys
-from taleward.stores.embedding_cache import CachedEmbeddings
+from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.testing.embeddings import WordEmbeddings
 file, worker = sys.argv[1:]
 cached = CachedEmbeddings(WordEmbeddings(), file)
@@ -271,7 +271,7 @@ assert cached.stats().failures == 0
 
 _LET_GO = """
 import gc, os, sys
-from taleward.stores.database import Database
+from taleward.stores.sqlite import Database
 def opened(name):
     return Database(os.path.join(sys.argv[1], name), schema="CREATE TABLE t (x)", version=1, kind="test")
 mine, inherited, kept = opened("mine"), opened("inherited"), opened("kept")

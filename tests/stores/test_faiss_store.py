@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from taleward.core.errors import ConfigurationError, IntegrityError
-from taleward.stores import faiss_index
-from taleward.stores.faiss_index import Kind
-from taleward.stores.faiss_store import FaissStore
+from taleward.stores.vector import faiss_index
+from taleward.stores.vector.faiss_index import Kind
+from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.embeddings import WordEmbeddings
 from taleward.testing.stores import StoreConformance
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taleward.core.errors import ConfigurationError
-from taleward.stores.filters import check_metadata, matches, to_chroma, to_sql
+from taleward.stores.vector.filters import check_metadata, matches, to_chroma, to_sql
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
 keys = st.sampled_from(["a", "b", "a.b", 'quo"te', "back\\slash", "ключ", "'; DROP TABLE t; --", "a[0]", " "])

@@ -11,9 +11,9 @@ from langchain_core.prompts import FewShotPromptTemplate, PromptTemplate
 from fakes import FakeJudge, Writer
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.guard import Guard
-from taleward.stores.examples import ExampleRetriever
-from taleward.stores.faiss_store import FaissStore
-from taleward.stores.memory import TaleMemory
+from taleward.stores.example_retriever import ExampleRetriever
+from taleward.stores.tale_memory import TaleMemory
+from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.embeddings import WordEmbeddings
 
 

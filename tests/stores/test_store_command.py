@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from taleward.cli.app import app
 from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.core.tale import digest
-from taleward.stores.chroma_store import ChromaStore
-from taleward.stores.embedding_cache import CachedEmbeddings
-from taleward.stores.faiss_store import FaissStore
+from taleward.stores.caches.embeddings import CachedEmbeddings
+from taleward.stores.vector.chroma_store import ChromaStore
+from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.embeddings import WordEmbeddings
 
 TEXTS = ["a brave fox", "a quiet hen", "a blue whale"]

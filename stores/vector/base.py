@@ -9,10 +9,10 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from taleward.core.errors import ConfigurationError
-from taleward.stores.filters import Filter
 from taleward.stores.fingerprint import as_rows
-from taleward.stores.rows import Hit, as_document
-from taleward.stores.writing import WritableStore
+from taleward.stores.vector.filters import Filter
+from taleward.stores.vector.rows import Hit, as_document
+from taleward.stores.vector.writable import WritableStore
 
 
 class TalewardStore(WritableStore):
@@ -21,7 +21,7 @@ class TalewardStore(WritableStore):
     * A score is the cosine similarity of the vectors, those below 0 given as 0: from 0 (unlike) to 1 (alike). Every
       method that gives or takes scores uses it; hits come best first.
     * Adding under an id that is there replaces the document, its metadata and its vector.
-    * A `filter` (see `taleward.stores.filters`) is applied to all documents, not to the best few: with `k` fitting
+    * A `filter` (see `taleward.stores.vector.filters`) is applied to all documents, not to the best few: with `k` fitting
       documents in the store, `k` come back.
     * A store holds vectors of one model; another is refused.
     * Async methods give the same without blocking the event loop.
@@ -42,7 +42,7 @@ class TalewardStore(WritableStore):
         Args:
             vectors: Shape (queries, dimensions), of any length.
             k: Documents a query, 1 or more.
-            filter: See `taleward.stores.filters`.
+            filter: See `taleward.stores.vector.filters`.
 
         Returns:
             For each query its documents with scores, best first.
@@ -57,7 +57,7 @@ class TalewardStore(WritableStore):
         Args:
             query: A text.
             k: Documents at most, 1 or more.
-            filter: See `taleward.stores.filters`.
+            filter: See `taleward.stores.vector.filters`.
             kwargs: `score_threshold`: the least score that is given.
         """
         return self._scored(self._embeddings.embed_query(query), k, filter, **kwargs)
@@ -117,7 +117,7 @@ class TalewardStore(WritableStore):
             k: Documents at most.
             fetch_k: Documents to pick from.
             lambda_mult: From 0 (as different as can be) to 1 (as like the query as can be).
-            filter: See `taleward.stores.filters`.
+            filter: See `taleward.stores.vector.filters`.
             kwargs: None are taken.
         """
         vector = self._embeddings.embed_query(query)

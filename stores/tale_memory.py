@@ -9,8 +9,8 @@ from typing import Any
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import Frozen
 from taleward.core.tale import Tale
-from taleward.stores.base import TalewardStore
-from taleward.stores.filters import Filter
+from taleward.stores.vector.base import TalewardStore
+from taleward.stores.vector.filters import Filter
 
 
 class Alike(Frozen):

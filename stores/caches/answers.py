@@ -21,7 +21,7 @@ from taleward.core.policy import Policy
 from taleward.core.redaction import redact
 from taleward.core.tale import Tale, digest
 from taleward.core.verdict import Verdict
-from taleward.stores.database import Database
+from taleward.stores.sqlite import Database
 
 if TYPE_CHECKING:
     import sqlite3

@@ -11,8 +11,8 @@ from langchain_core.example_selectors import BaseExampleSelector
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import Frozen
-from taleward.stores.base import TalewardStore
-from taleward.stores.filters import Filter
+from taleward.stores.vector.base import TalewardStore
+from taleward.stores.vector.filters import Filter
 
 _LABEL = "label"
 
@@ -40,7 +40,7 @@ class ExampleRetriever(BaseExampleSelector):
     Args:
         store: Any store of Taleward.
         k: Examples to give.
-        filter: Which examples to look at, see `taleward.stores.filters`.
+        filter: Which examples to look at, see `taleward.stores.vector.filters`.
     """
 
     def __init__(self, store: TalewardStore, *, k: int = 4, filter: Filter | None = None) -> None:

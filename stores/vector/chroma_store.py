@@ -13,10 +13,10 @@ from langchain_core.embeddings import Embeddings
 
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
 from taleward.core.redaction import redact
-from taleward.stores.base import TalewardStore
-from taleward.stores.filters import Filter, to_chroma
 from taleward.stores.fingerprint import as_rows
-from taleward.stores.rows import Hit, Row, Rows, check_model, score
+from taleward.stores.vector.base import TalewardStore
+from taleward.stores.vector.filters import Filter, to_chroma
+from taleward.stores.vector.rows import Hit, Row, Rows, check_model, score
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats

@@ -29,7 +29,7 @@ LARGEST = 2**53
 _COMPARE = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _OPERATORS = ("$eq", "$ne", *_COMPARE, "$in", "$nin")
 _JOIN = {"$and": "AND", "$or": "OR"}
-_HINT = "taleward.stores.filters shows the language by examples."
+_HINT = "taleward.stores.vector.filters shows the language by examples."
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:

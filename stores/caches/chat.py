@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
-from taleward.stores.answers import AnswerCache
+from taleward.stores.caches.answers import AnswerCache
 
 
 class CachedChat(BaseChatModel):

@@ -8,10 +8,10 @@ from typing import NoReturn
 from langchain_core.embeddings import Embeddings
 
 from taleward.core.errors import ConfigurationError
-from taleward.stores.base import TalewardStore
-from taleward.stores.chroma_store import ChromaStore
-from taleward.stores.faiss_store import FaissStore
-from taleward.stores.rows import ANY_MODEL
+from taleward.stores.vector.base import TalewardStore
+from taleward.stores.vector.chroma_store import ChromaStore
+from taleward.stores.vector.faiss_store import FaissStore
+from taleward.stores.vector.rows import ANY_MODEL
 
 
 class NoEmbeddings(Embeddings):

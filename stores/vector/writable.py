@@ -14,9 +14,9 @@ from langchain_core.vectorstores import VectorStore
 
 from taleward.backends.embeddings import embeddings as by_spec
 from taleward.core.errors import BackendError, ConfigurationError
-from taleward.stores.filters import Filter, check_metadata
 from taleward.stores.fingerprint import aembed_array, as_rows, embed_array, fingerprint
-from taleward.stores.rows import Hit, Row, Rows, as_document, check_ids, check_texts, new_ids
+from taleward.stores.vector.filters import Filter, check_metadata
+from taleward.stores.vector.rows import Hit, Row, Rows, as_document, check_ids, check_texts, new_ids
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats

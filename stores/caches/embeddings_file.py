@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import Frozen
-from taleward.stores.database import Database
+from taleward.stores.sqlite import Database
 
 DType = Literal["float32", "float16"]
 

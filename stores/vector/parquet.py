@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import InvalidFile, MissingExtra
-from taleward.stores.base import TalewardStore
-from taleward.stores.cache_file import model_row
-from taleward.stores.rows import Rows, check_model
+from taleward.stores.caches.embeddings_file import model_row
+from taleward.stores.vector.base import TalewardStore
+from taleward.stores.vector.rows import Rows, check_model
 
 if TYPE_CHECKING:
-    from taleward.stores.database import Database
+    from taleward.stores.sqlite import Database
 
 _BATCH = 5000
 _STORE, _CACHE = b"taleward.store.1", b"taleward.embedding_cache.1"

@@ -15,9 +15,9 @@ from langchain_core.outputs import Generation
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import Frozen
-from taleward.stores.answers import AnswerCache
-from taleward.stores.faiss_store import FaissStore
-from taleward.stores.rows import score
+from taleward.stores.caches.answers import AnswerCache
+from taleward.stores.vector.faiss_store import FaissStore
+from taleward.stores.vector.rows import score
 
 _log = logging.getLogger(__name__)
 _ARTICLES = frozenset({"a", "an", "the"})

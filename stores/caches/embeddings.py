@@ -16,7 +16,7 @@ from langchain_core.embeddings import Embeddings
 from taleward.backends.embeddings import embeddings as by_spec
 from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
 from taleward.core.tale import digest
-from taleward.stores.cache_file import CacheStats, DType, delete_entries, model_row, open_cache, read_stats
+from taleward.stores.caches.embeddings_file import CacheStats, DType, delete_entries, model_row, open_cache, read_stats
 from taleward.stores.fingerprint import aembed_array, embed_array, fingerprint, is_symmetric
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.frozen_model import Frozen
-from taleward.stores.database import Database
-from taleward.stores.faiss_index import Kind
-from taleward.stores.filters import Filter, to_sql
-from taleward.stores.rows import Row, Rows
+from taleward.stores.sqlite import Database
+from taleward.stores.vector.faiss_index import Kind
+from taleward.stores.vector.filters import Filter, to_sql
+from taleward.stores.vector.rows import Row, Rows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Self, get_args
 from langchain_core.embeddings import Embeddings
 
 from taleward.core.errors import UnknownName
-from taleward.stores.base import TalewardStore
-from taleward.stores.documents import Documents, State
-from taleward.stores.faiss_index import Kind, VectorIndex, kind_for, load_faiss
-from taleward.stores.filters import Filter
-from taleward.stores.rows import Hit, Row, Rows, check_model, lost, score
+from taleward.stores.vector.base import TalewardStore
+from taleward.stores.vector.docstore import Documents, State
+from taleward.stores.vector.faiss_index import Kind, VectorIndex, kind_for, load_faiss
+from taleward.stores.vector.filters import Filter
+from taleward.stores.vector.rows import Hit, Row, Rows, check_model, lost, score
 
 if TYPE_CHECKING:
-    from taleward.stores.documents import Slots
-    from taleward.stores.faiss_index import Mask, Positions
     from taleward.stores.fingerprint import Floats
+    from taleward.stores.vector.docstore import Slots
+    from taleward.stores.vector.faiss_index import Mask, Positions
 
 _TRIES = 5
 
@@ -47,7 +47,7 @@ class FaissStore(TalewardStore):
         embeddings: LangChain embeddings, or a spec such as `embedded:minilm`.
         path: The folder, made when missing; `None` keeps everything in memory.
         index: `flat`, `hnsw` or `ivfpq`; `None` goes by the number of documents when it is saved: flat up to 200,000,
-            HNSW up to 2,000,000, then IVF-PQ. See `taleward.stores.faiss_index.Kind`.
+            HNSW up to 2,000,000, then IVF-PQ. See `taleward.stores.vector.faiss_index.Kind`.
         autosave: Save at the end of every change.
         verify: Check the index file's SHA-256 when it is opened, which reads it once.
         model: The model's fingerprint, where the embeddings do not tell it themselves.

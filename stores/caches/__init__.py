@@ -1,0 +1,1 @@
+"""Caches: embeddings, chat answers, semantically equal questions."""

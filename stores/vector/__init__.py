@@ -1,0 +1,1 @@
+"""Vector stores on FAISS and Chroma behind one contract and one filter language."""
