@@ -15,7 +15,7 @@ from taleward.agents.routed import Routed, RoutedEvent, TurnEvent
 from taleward.agents.router import Router
 from taleward.agents.threads import Threads
 from taleward.agents.tools import Toolbox, tools
-from taleward.backends.chat import chat_model
+from taleward.backends.chat_models import chat_model
 from taleward.core.events import TextEvent
 from taleward.moderation.judges import judge as make_judge
 from taleward.moderation.judges.base import Judge

@@ -12,7 +12,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from taleward.agents.choosing import Request, Tried, Way
 from taleward.agents.fence import DATA_RULE, fenced
-from taleward.backends.chat import chat_model
+from taleward.backends.chat_models import chat_model
 from taleward.core.frozen_model import FrozenDict
 
 _NO_TOOL = {

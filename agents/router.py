@@ -33,7 +33,7 @@ from taleward.agents.tools import ROLES, Role
 from taleward.agents.tools.base import APPROVAL, ONCE
 from taleward.agents.tools.telling import STREAM
 from taleward.agents.turns import STOPPED
-from taleward.backends.chat import chat_model
+from taleward.backends.chat_models import chat_model
 from taleward.core.concurrency.event_loop import iterate
 from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import ConfigurationError, UnknownName

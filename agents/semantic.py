@@ -17,7 +17,7 @@ from taleward.agents.choosing import Request, Tried, Way
 from taleward.agents.regression import fit_regression, probabilities
 from taleward.agents.routes import NONE, Routes, load_routes
 from taleward.agents.wording import Spelling, take_apart
-from taleward.backends.embeddings import embeddings as make_embeddings
+from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.core.frozen_model import FrozenDict
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _shipped() -> dict[str, Any] | None:
 
 def _vocabulary() -> frozenset[str]:
     """Words that the encoder knows whole: no misspelling of others."""
-    from taleward.backends.minilm import model_folder
+    from taleward.backends.onnx.minilm import model_folder
 
     file = model_folder() / "tokenizer.json"
     return frozenset(json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"])

@@ -7,9 +7,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from taleward.backends.chat import chat_model
-from taleward.backends.local import LocalChat
-from taleward.backends.questions import Answered, Choice, Question, Scale, YesNo
+from taleward.backends.chat_models import chat_model
+from taleward.backends.local.chat import LocalChat
+from taleward.backends.local.questions import Answered, Choice, Question, Scale, YesNo
 from taleward.core.errors import ConfigurationError
 
 

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from taleward.backends.devices import why_no_gpu
-from taleward.backends.embedded import ENCODER, embedded_path, is_embedded
-from taleward.backends.hub import cache_folder
-from taleward.backends.llama_graph import why_not
-from taleward.backends.weights import Weights, weight_files
+from taleward.backends.base.embedded import ENCODER, embedded_path, is_embedded
+from taleward.backends.onnx.llama_graph import why_not
+from taleward.backends.onnx.weights import Weights, weight_files
+from taleward.backends.transformers.devices import why_no_gpu
+from taleward.backends.transformers.hub import cache_folder
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import Frozen
 
@@ -97,7 +97,7 @@ def _judge(usable: bool) -> Found:
     folder = embedded_path("judge")
     if not usable:
         return Found(spec="embedded:judge", kind="judge", usable=False, about=_LACKS_ENCODER, folder=str(folder))
-    from taleward.backends.minilm import model_folder
+    from taleward.backends.onnx.minilm import model_folder
 
     files = [model_folder() / "model.safetensors", folder / "head.safetensors"]
     return Found(
@@ -114,7 +114,7 @@ def _minilm(usable: bool) -> Found:
     about = "all-MiniLM-L6-v2, 384 dimensions"
     if not usable:
         return Found(spec="embedded:minilm", kind="embeddings", usable=False, about=_LACKS_ENCODER)
-    from taleward.backends.minilm import MAX_PIECES, model_folder
+    from taleward.backends.onnx.minilm import MAX_PIECES, model_folder
 
     folder = model_folder()
     return Found(

@@ -30,7 +30,7 @@ from taleward.agents.routes import NONE, Example, Routes, load_routes
 from taleward.agents.semantic import SemanticWay
 from taleward.agents.threads import Threads
 from taleward.agents.tools import Toolbox, tools
-from taleward.backends.embeddings import embeddings
+from taleward.backends.embedding_models import embeddings
 from taleward.core.verdict import Passage
 from taleward.core.yaml_files import load_yaml
 from taleward.moderation.judges.base import Assessment, Judge
@@ -264,7 +264,7 @@ def constrained(count: int) -> Iterator[Row]:
     sys.path.insert(0, str(_TESTS))
     from transformers import Qwen3Config
 
-    from taleward.backends.chat import chat_model
+    from taleward.backends.chat_models import chat_model
     from tiny import SMALL, save_causal, tiny_tokenizer
 
     test = load_yaml(Path(__file__).parent / "requests.yaml", Routes).examples

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import Row, run
-from taleward.backends.chat import chat_model
-from taleward.backends.classifier import classifier
-from taleward.backends.local import LocalChat
-from taleward.backends.questions import Choice, Scale, YesNo
+from taleward.backends.chat_models import chat_model
+from taleward.backends.local.chat import LocalChat
+from taleward.backends.local.questions import Choice, Scale, YesNo
+from taleward.backends.transformers.classifier import classifier
 
 PROMPT = "x" * 33
 TOKENS = 128
@@ -64,7 +64,7 @@ def nli(folder: Path) -> str:
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-    from taleward.backends.minilm import model_folder
+    from taleward.backends.onnx.minilm import model_folder
 
     tokenizer = AutoTokenizer.from_pretrained(str(model_folder()))
     labels = {0: "CONTRADICTION", 1: "NEUTRAL", 2: "ENTAILMENT"}
@@ -167,7 +167,7 @@ def writing(folder: str, quick: bool) -> Iterator[Row]:
 
 def first_token(folder: str, quick: bool) -> Iterator[Row]:
     """How long a stream takes to its first token, and how long the engine alone does."""
-    from taleward.backends.texts import Order
+    from taleward.backends.engine.request import Order
 
     ours = local(folder)
     model: Any = ours._loaded

@@ -92,8 +92,8 @@ def perplexity(quick: bool) -> Iterator[Row]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from taleward.backends.chat import chat_model
-    from taleward.backends.embedded import embedded_path
+    from taleward.backends.base.embedded import embedded_path
+    from taleward.backends.chat_models import chat_model
     from taleward.evaluation.datasets import load_dataset
 
     stories = [text for sample in load_dataset("stories") for text in sample.references]

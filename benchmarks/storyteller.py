@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import Row, run
-from taleward.backends.embedded import embedded_path
+from taleward.backends.base.embedded import embedded_path
 
 _PEER = "stories260K"
 

@@ -231,7 +231,7 @@ def _save_nli(folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-    from taleward.backends.minilm import model_folder
+    from taleward.backends.onnx.minilm import model_folder
 
     tokenizer = AutoTokenizer.from_pretrained(model_folder())
     labels = ("contradiction", "neutral", "entailment")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 
-from taleward.backends.classifier import Classifier, classifier
+from taleward.backends.transformers.classifier import Classifier, classifier
 from taleward.chains.classify import Question, Reading
 from taleward.chains.task import LabelTask
 from taleward.core.concurrency.threads import in_thread
@@ -35,7 +35,7 @@ class EntailmentReader:
         model: `hf:` and a folder or the name of a repository.
         task: The labels and the hypothesis.
         multi_label: Whether each label stands for itself.
-        options: For the model, see `taleward.backends.classifier.Classifier`.
+        options: For the model, see `taleward.backends.transformers.classifier.Classifier`.
     """
 
     def __init__(self, model: str, task: LabelTask, *, multi_label: bool = False, **options: Any) -> None:

@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import convert_to_openai_messages
 from langchain_core.runnables import RunnableConfig
 
-from taleward.backends.decisions import Decision, decide
+from taleward.backends.local.decisions import Decision, decide
 from taleward.chains.asking import continued, talked
 from taleward.chains.classify import Question, Reading
 from taleward.chains.family import loaded
@@ -18,7 +18,7 @@ from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import BackendError
 
 if TYPE_CHECKING:
-    from taleward.backends.local import LanguageModel
+    from taleward.backends.local.chat import LanguageModel
 
 _WITHOUT_CONTENT = ("N/A", "...", "")
 _YES_NO = ("yes", "no")

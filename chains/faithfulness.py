@@ -14,9 +14,9 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from taleward.backends.chat import chat_model
-from taleward.backends.classifier import Classifier, classifier
-from taleward.backends.embeddings import embeddings
+from taleward.backends.chat_models import chat_model
+from taleward.backends.embedding_models import embeddings
+from taleward.backends.transformers.classifier import Classifier, classifier
 from taleward.chains.classify_entailment import entailed
 from taleward.chains.family import family, name_of
 from taleward.chains.summarize_extract import source_spans

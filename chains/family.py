@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from taleward.backends.hub import model_config
-from taleward.backends.spec import parse_spec
+from taleward.backends.base.spec import parse_spec
+from taleward.backends.transformers.hub import model_config
 
 if TYPE_CHECKING:
-    from taleward.backends.local import LanguageModel
+    from taleward.backends.local.chat import LanguageModel
 
 Family = Literal["chat", "embeddings", "classifier", "encoder-decoder"]
 """`chat`: decoders, which write (GPT, Llama, every hosted chat model). `embeddings`: encoders that give vectors
@@ -59,7 +59,7 @@ def name_of(model: str | BaseChatModel | Embeddings) -> str:
 
 def is_local(model: BaseChatModel) -> bool:
     """Whether a chat model runs in this process, so that its tokens and log-probabilities can be had."""
-    from taleward.backends.local import LocalChat
+    from taleward.backends.local.chat import LocalChat
 
     return isinstance(model, LocalChat)
 

@@ -10,9 +10,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, convert_to_openai_messages
 from langchain_core.runnables import RunnableConfig
 
-from taleward.backends.hub import model_config
-from taleward.backends.spec import parse_spec
-from taleward.backends.text_model import TextModel, text_model
+from taleward.backends.base.spec import parse_spec
+from taleward.backends.transformers.hub import model_config
+from taleward.backends.transformers.seq2seq import TextModel, text_model
 from taleward.chains.family import is_local, loaded
 from taleward.chains.summarize_parts import Size
 from taleward.chains.summary import SummaryMethod

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from taleward.backends.chat import chat_model
-from taleward.backends.embeddings import embeddings
+from taleward.backends.chat_models import chat_model
+from taleward.backends.embedding_models import embeddings
 from taleward.chains.classify import Reader
 from taleward.chains.classify_answers import OPENAI, AnswerReader
 from taleward.chains.classify_entailment import EntailmentReader

@@ -12,8 +12,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.backends.chat import chat_model
-from taleward.backends.local import LocalChat
+from taleward.backends.chat_models import chat_model
+from taleward.backends.local.chat import LocalChat
 from taleward.chains.template import Template, load_template
 from taleward.core.concurrency.batch_config import at_once
 from taleward.core.policy import Policy

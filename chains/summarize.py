@@ -13,8 +13,8 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.backends.chat import chat_model
-from taleward.backends.embeddings import embeddings
+from taleward.backends.chat_models import chat_model
+from taleward.backends.embedding_models import embeddings
 from taleward.chains.faithfulness import FaithfulnessCheck
 from taleward.chains.family import family, name_of
 from taleward.chains.pens import ChatPen, Count, Pen, TextPen

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.backends.embeddings import embeddings as make_embeddings
+from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import DoneEvent, Event, RefusalEvent, TextEvent
 from taleward.core.frozen_model import FrozenDict

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
-from taleward.backends.embedded import missing_encoder
-from taleward.backends.minilm import MAX_PIECES, MiniLM
-from taleward.backends.weights import Precision
+from taleward.backends.base.embedded import missing_encoder
+from taleward.backends.onnx.minilm import MAX_PIECES, MiniLM
+from taleward.backends.onnx.weights import Precision
 from taleward.core.errors import IntegrityError, InvalidFile
 from taleward.core.frozen_model import Frozen
 from taleward.moderation.normalise import legible

@@ -44,7 +44,7 @@ def fingerprint(embeddings: Embeddings) -> str:
     given = getattr(embeddings, "fingerprint", None)
     if isinstance(given, str) and given:
         return given
-    from taleward.backends.minilm import MAX_PIECES, SHA256, MiniLMEmbeddings
+    from taleward.backends.onnx.minilm import MAX_PIECES, SHA256, MiniLMEmbeddings
 
     if isinstance(embeddings, MiniLMEmbeddings):
         return f"embedded:minilm#{SHA256[:12]}-{MAX_PIECES}"
@@ -58,7 +58,7 @@ def fingerprint(embeddings: Embeddings) -> str:
 
 def is_symmetric(embeddings: Embeddings) -> bool:
     """Whether queries and documents are known to be embedded alike, so that one vector serves both."""
-    from taleward.backends.minilm import MiniLMEmbeddings
+    from taleward.backends.onnx.minilm import MiniLMEmbeddings
 
     return isinstance(embeddings, MiniLMEmbeddings) or getattr(embeddings, "symmetric", False) is True
 

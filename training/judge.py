@@ -32,7 +32,7 @@ import torch
 from safetensors.numpy import load_file, save
 from scipy.optimize import minimize_scalar
 
-from taleward.backends.minilm import SHA256, MiniLM
+from taleward.backends.onnx.minilm import SHA256, MiniLM
 from taleward.core.policy import SEVERITIES
 from taleward.moderation.head import Whole
 from taleward.moderation.normalise import legible

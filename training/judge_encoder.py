@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModel
 
-from taleward.backends.minilm import model_folder, verify
+from taleward.backends.onnx.minilm import model_folder, verify
 
 if TYPE_CHECKING:
     from taleward.training.judge import Table

@@ -8,8 +8,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from taleward.backends.llama import REQUEST as REQUEST_TEXT
-from taleward.backends.llama import STORY as STORY_TEXT
+from taleward.backends.onnx.llama import REQUEST as REQUEST_TEXT
+from taleward.backends.onnx.llama import STORY as STORY_TEXT
 from taleward.training.storyteller_openings import as_request, asked_for, extract, with_opening
 from taleward.training.storyteller_text import Document
 from taleward.training.storyteller_variants import varied

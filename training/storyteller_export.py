@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from taleward.backends.llama import REQUEST, STORY
+from taleward.backends.onnx.llama import REQUEST, STORY
 from taleward.training.storyteller_batches import BOS, BOS_TEXT, EOS, EOS_TEXT, PAD, PAD_TEXT
 from taleward.training.storyteller_model import Llama
 

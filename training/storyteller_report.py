@@ -22,7 +22,7 @@ from langchain_core.messages import AIMessage
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from taleward.backends.chat import chat_model
+from taleward.backends.chat_models import chat_model
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
 from taleward.moderation.judges.embedded import EmbeddedJudge

@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from taleward.backends.chat import chat_model
+from taleward.backends.chat_models import chat_model
 from taleward.chains.template import Template, load_template
 from taleward.moderation.judges.base import Judge
 from taleward.stores.tale_memory import TaleMemory

@@ -1,6 +1,6 @@
 """How likely a language model finds the outputs: perplexity, bits a character, next-token accuracy.
 
-The windows by which long texts are read are those of `taleward.backends.likelihood`. One reading serves all three.
+The windows by which long texts are read are those of `taleward.backends.engine.likelihood`. One reading serves all three.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from taleward.backends.chat import chat_model
-from taleward.backends.hosted import echoed
-from taleward.backends.likelihood import TextScores, window_of
-from taleward.backends.local import LocalChat
+from taleward.backends.chat_models import chat_model
+from taleward.backends.engine.likelihood import TextScores, window_of
+from taleward.backends.hosted.openai import echoed
+from taleward.backends.local.chat import LocalChat
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.metrics.base import Metric, ratio
 from taleward.evaluation.sample import Sample

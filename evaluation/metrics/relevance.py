@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from langchain_core.embeddings import Embeddings
 
-from taleward.backends.embeddings import embeddings as make_embeddings
+from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.evaluation.metrics.base import Mean
 from taleward.evaluation.sample import Sample
 from taleward.moderation.inputs import about

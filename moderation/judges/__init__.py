@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from taleward.backends.chat import PROVIDERS
+from taleward.backends.chat_models import PROVIDERS
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.policy import Policy
 from taleward.moderation.calibration import Calibration

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from taleward.backends import minilm
+from taleward.backends.onnx import minilm
 from taleward.core.errors import IntegrityError
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import SEVERITIES, Policy, Severity, exceeds

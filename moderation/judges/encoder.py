@@ -10,9 +10,9 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from taleward.backends.devices import device_of
-from taleward.backends.hub import ERRORS, expanded, fetching, unavailable
-from taleward.backends.spec import parse_spec
+from taleward.backends.base.spec import parse_spec
+from taleward.backends.transformers.devices import device_of
+from taleward.backends.transformers.hub import ERRORS, expanded, fetching, unavailable
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy

@@ -11,10 +11,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
-from taleward.backends.chat import chat_model
-from taleward.backends.decisions import Decision, decide, local_model, runs_here
-from taleward.backends.sampling import Sampling
-from taleward.backends.texts import Order
+from taleward.backends.chat_models import chat_model
+from taleward.backends.engine.request import Order
+from taleward.backends.engine.sampling import Sampling
+from taleward.backends.local.decisions import Decision, decide, local_model, runs_here
 from taleward.core.errors import ConfigurationError, ContextTooLong
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Code, Policy
@@ -25,7 +25,7 @@ from taleward.moderation.judges.grammar import Unparsable
 from taleward.moderation.judges.inert import inert
 
 if TYPE_CHECKING:
-    from taleward.backends.decisions import HubModel
+    from taleward.backends.local.decisions import HubModel
 
 REQUEST = "Please tell me a story."
 """The user's turn before a story without context: these models judge answers to a user."""

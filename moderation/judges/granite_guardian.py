@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 
-from taleward.backends.frames import Instruction
+from taleward.backends.engine.prompt_encoding import Instruction
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Passage
@@ -20,7 +20,7 @@ from taleward.moderation.judges.family import GuardModel, Question
 from taleward.moderation.judges.grammar import Unparsable, whole
 
 if TYPE_CHECKING:
-    from taleward.backends.decisions import HubModel
+    from taleward.backends.local.decisions import HubModel
 
 _VERSION = re.compile(r"(?<!\d)([34]\.\d)(?!\d)")
 _VERSIONS = ("3.0", "3.1", "3.2", "3.3", "4.1")

@@ -18,7 +18,7 @@ from taleward.moderation.judges.family import GuardModel, Question
 from taleward.moderation.judges.grammar import Unparsable, whole
 
 if TYPE_CHECKING:
-    from taleward.backends.decisions import HubModel
+    from taleward.backends.local.decisions import HubModel
 
 _CODE = r"S(?:[1-9]|1[0-4])"
 _ANSWER = re.compile(rf"safe|unsafe\n({_CODE}(?:,{_CODE})*)")

@@ -14,7 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from taleward.backends.chat import chat_model
+from taleward.backends.chat_models import chat_model
 from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge

@@ -14,7 +14,7 @@ from taleward.moderation.judges.family import GuardModel, Question
 from taleward.moderation.judges.grammar import Unparsable, whole
 
 if TYPE_CHECKING:
-    from taleward.backends.decisions import HubModel
+    from taleward.backends.local.decisions import HubModel
 
 _ANSWER = re.compile(r"Harmful request: (yes|no)\nResponse refusal: (yes|no|n/a)\nHarmful response: (yes|no|n/a)")
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from taleward.agents.semantic import SemanticWay
     from taleward.agents.threads import Threads
     from taleward.agents.tools import Toolbox, tools
-    from taleward.backends.chat import chat_model
-    from taleward.backends.classifier import Classifier, classifier
+    from taleward.backends.chat_models import chat_model
     from taleward.backends.decision_model import decision_model
-    from taleward.backends.embeddings import embeddings
-    from taleward.backends.questions import Answered, Choice, Scale, YesNo
-    from taleward.backends.text_model import TextModel, text_model
+    from taleward.backends.embedding_models import embeddings
+    from taleward.backends.local.questions import Answered, Choice, Scale, YesNo
+    from taleward.backends.transformers.classifier import Classifier, classifier
+    from taleward.backends.transformers.seq2seq import TextModel, text_model
     from taleward.chains.classification import Classification
     from taleward.chains.faithfulness import FaithfulnessCheck
     from taleward.chains.few_shot import FewShotClassifier
@@ -248,12 +248,12 @@ _HOMES = {
     "agents.semantic": ("SemanticWay",),
     "agents.threads": ("Threads",),
     "agents.tools": ("Toolbox", "tools"),
-    "backends.chat": ("chat_model",),
-    "backends.classifier": ("Classifier", "classifier"),
+    "backends.chat_models": ("chat_model",),
+    "backends.transformers.classifier": ("Classifier", "classifier"),
     "backends.decision_model": ("decision_model",),
-    "backends.embeddings": ("embeddings",),
-    "backends.questions": ("Answered", "Choice", "Scale", "YesNo"),
-    "backends.text_model": ("TextModel", "text_model"),
+    "backends.embedding_models": ("embeddings",),
+    "backends.local.questions": ("Answered", "Choice", "Scale", "YesNo"),
+    "backends.transformers.seq2seq": ("TextModel", "text_model"),
     "chains.classification": ("Classification",),
     "chains.faithfulness": ("FaithfulnessCheck",),
     "chains.few_shot": ("FewShotClassifier",),

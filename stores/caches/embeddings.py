@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_core.embeddings import Embeddings
 
-from taleward.backends.embeddings import embeddings as by_spec
+from taleward.backends.embedding_models import embeddings as by_spec
 from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
 from taleward.core.tale import digest
 from taleward.stores.caches.embeddings_file import CacheStats, DType, delete_entries, model_row, open_cache, read_stats

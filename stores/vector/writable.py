@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from taleward.backends.embeddings import embeddings as by_spec
+from taleward.backends.embedding_models import embeddings as by_spec
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.fingerprint import aembed_array, as_rows, embed_array, fingerprint
 from taleward.stores.vector.filters import Filter, check_metadata

@@ -23,14 +23,14 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from taleward import StoryChain
 from taleward.backends import hub, loading
-from taleward.backends.answer import StopText
-from taleward.backends.chat import chat_model
+from taleward.backends.base.embedded import embedded_path
+from taleward.backends.chat_models import chat_model
 from taleward.backends.discovery import devices, discover
-from taleward.backends.embedded import embedded_path
-from taleward.backends.embeddings import embeddings
-from taleward.backends.llama import Llama
-from taleward.backends.local import LocalChat
-from taleward.backends.text_model import text_model
+from taleward.backends.embedding_models import embeddings
+from taleward.backends.local.chat import LocalChat
+from taleward.backends.local.response import StopText
+from taleward.backends.onnx.llama import Llama
+from taleward.backends.transformers.seq2seq import text_model
 from taleward.chains.template import load_template
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
 

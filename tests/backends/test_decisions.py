@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taleward.backends.chat import chat_model
+from taleward.backends.chat_models import chat_model
 from taleward.backends.decision_model import decision_model
-from taleward.backends.decisions import decide
-from taleward.backends.frames import Instruction, encode_text, frame
-from taleward.backends.huggingface import HuggingFace
-from taleward.backends.local import LocalChat
-from taleward.backends.questions import Choice, Scale, YesNo
+from taleward.backends.engine.prompt_encoding import Instruction, encode_text, frame
+from taleward.backends.local.chat import LocalChat
+from taleward.backends.local.decisions import decide
+from taleward.backends.local.questions import Choice, Scale, YesNo
+from taleward.backends.transformers.causal_lm import HuggingFace
 from taleward.core.errors import BackendError, ConfigurationError, ContextTooLong
 from tiny import SMALL, save_causal, tiny_tokenizer
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taleward.backends.batcher import Batcher
-from taleward.backends.classifier import Classifier, classifier
-from taleward.backends.embeddings import embeddings
-from taleward.backends.hub_embeddings import HubEmbeddings
-from taleward.backends.text_model import text_model
+from taleward.backends.embedding_models import embeddings
+from taleward.backends.engine.batcher import Batcher
+from taleward.backends.transformers.classifier import Classifier, classifier
+from taleward.backends.transformers.embeddings import HubEmbeddings
+from taleward.backends.transformers.seq2seq import text_model
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.fingerprint import fingerprint
 from tiny import tiny_tokenizer

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taleward.backends.chat import chat_model
-from taleward.backends.embedded import embedded_path
-from taleward.backends.engine import Engine
-from taleward.backends.llama import Llama
-from taleward.backends.sampling import Sampler, Sampling
-from taleward.backends.texts import Order
+from taleward.backends.base.embedded import embedded_path
+from taleward.backends.chat_models import chat_model
+from taleward.backends.engine.engine import Engine
+from taleward.backends.engine.request import Order
+from taleward.backends.engine.sampling import Sampler, Sampling
+from taleward.backends.onnx.llama import Llama
 from taleward.core.errors import BackendError
 
 GREEDY = Sampling(temperature=0)
@@ -149,7 +149,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         list(pool.map(lambda n: engine.write(Order([n], GREEDY, 0, 10)), range(20, 28)))
     assert max(network.batches) <= 2
     assert len(engine.write(Order([20] * 50, GREEDY, 0, 3)).written) == 3  # more than there is room for: alone
-    monkeypatch.setattr("taleward.backends.engine.WAITING", 1)
+    monkeypatch.setattr("taleward.backends.engine.engine.WAITING", 1)
     network.pause = 0.2
     with ThreadPoolExecutor(4) as pool, pytest.raises(BackendError, match="1 requests wait for this model already"):
         list(pool.map(lambda n: engine.write(Order([n] * 20, GREEDY, 0, 3)), range(4)))

@@ -8,7 +8,7 @@ import sys
 
 def test_the_process_ends_well() -> None:
     code = (
-        "from taleward.backends.chat import chat_model\n"
+        "from taleward.backends.chat_models import chat_model\n"
         "chat_model('embedded:storyteller').invoke('A fox ran. ' * 30, max_tokens=100, seed=0, stop=[' '])"
     )
     for _ in range(2):

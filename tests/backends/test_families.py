@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taleward.backends.chat import chat_model
-from taleward.backends.huggingface import HuggingFace
-from taleward.backends.llama import HubLlama
-from taleward.backends.loading import runs_on_onnx
-from taleward.backends.local import LocalChat
-from taleward.backends.sampling import Sampling
-from taleward.backends.texts import Order
+from taleward.backends.chat_models import chat_model
+from taleward.backends.engine.request import Order
+from taleward.backends.engine.sampling import Sampling
+from taleward.backends.local.chat import LocalChat
+from taleward.backends.local.loading import runs_on_onnx
+from taleward.backends.onnx.llama import HubLlama
+from taleward.backends.transformers.causal_lm import HuggingFace
 from taleward.core.errors import BackendError, ConfigurationError
 from tiny import SMALL, save_causal, tiny_tokenizer
 

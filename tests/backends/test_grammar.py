@@ -11,9 +11,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel, Field
 
-from taleward.backends.chat import chat_model
-from taleward.backends.local import LocalChat
-from taleward.backends.tools import ToolText
+from taleward.backends.chat_models import chat_model
+from taleward.backends.local.chat import LocalChat
+from taleward.backends.local.tools import ToolText
 from taleward.core.errors import BackendError, ConfigurationError, UnknownName
 from tiny import SMALL, save_causal, tiny_tokenizer
 

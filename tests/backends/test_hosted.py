@@ -23,12 +23,12 @@ from pydantic import BaseModel, SecretStr
 
 from fakes import FakeJudge
 from taleward import Guard, StoryChain, chat_model, embeddings
-from taleward.backends import attempts
-from taleward.backends.hosted import with_calls
-from taleward.backends.limits import Bucket, seconds_of
-from taleward.backends.prices import price_of
-from taleward.backends.spec import parse_spec
-from taleward.backends.vendor_errors import BY_CLASS, ours, retry_after
+from taleward.backends.base.spec import parse_spec
+from taleward.backends.hosted.errors import BY_CLASS, ours, retry_after
+from taleward.backends.hosted.openai import retries as attempts
+from taleward.backends.hosted.openai import with_calls
+from taleward.backends.hosted.pricing import price_of
+from taleward.backends.hosted.rate_limits import Bucket, seconds_of
 from taleward.core.errors import (
     BackendError,
     ConfigurationError,
@@ -192,7 +192,7 @@ def test_limits_are_learned_from_headers() -> None:
 
 def test_a_bucket_fills_up_steadily_and_keeps_a_given_number(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("taleward.backends.limits.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("taleward.backends.hosted.rate_limits.time.monotonic", lambda: now[0])
     bucket = Bucket(60)
     bucket.take(60)
     assert bucket.wait_s(2) == pytest.approx(2)

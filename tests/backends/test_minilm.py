@@ -3,8 +3,8 @@ import threading
 import numpy as np
 import pytest
 
-from taleward.backends import minilm
-from taleward.backends.minilm import MiniLM, MiniLMEmbeddings
+from taleward.backends.onnx import minilm
+from taleward.backends.onnx.minilm import MiniLM, MiniLMEmbeddings
 from taleward.core.errors import IntegrityError, MissingExtra
 
 pytest.importorskip("tokenizers", reason="the extra local is not installed")

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from fakes import FakeJudge
 from taleward import chat_model
-from taleward.backends.embedded import embedded_path
+from taleward.backends.base.embedded import embedded_path
 from taleward.chains.story import StoryChain
 from taleward.core.errors import BackendError
 from taleward.moderation.guard import Guard

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chats import ScriptedChat
-from taleward.backends.chat import chat_model
-from taleward.backends.decisions import decide
+from taleward.backends.chat_models import chat_model
+from taleward.backends.local.decisions import decide
 from taleward.chains.classify import Question
 from taleward.chains.family import loaded
 from taleward.chains.few_shot import FewShotClassifier

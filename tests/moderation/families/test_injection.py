@@ -13,8 +13,8 @@ from langchain_core.messages import BaseMessage
 from guard_models import MODELS, make
 from guards import VARIANTS, made
 from hostile import CONTROL, HOSTILE
-from taleward.backends.chat import chat_model
-from taleward.backends.decisions import local_model
+from taleward.backends.chat_models import chat_model
+from taleward.backends.local.decisions import local_model
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
 from taleward.moderation.judges.family import GuardModel

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from guard_models import MODELS, make
-from taleward.backends.decisions import local_model
+from taleward.backends.local.decisions import local_model
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge

@@ -1,0 +1,1 @@
+"""Model specs, options and the embedded models' locations."""

@@ -1,0 +1,1 @@
+"""The local batching engine: requests, sampling, grammars, likelihoods."""

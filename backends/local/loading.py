@@ -1,0 +1,57 @@
+"""Models that are loaded in this process: each once, whoever asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taleward.backends.base.embedded import is_embedded
+from taleward.backends.engine.model_cache import Kept
+from taleward.backends.onnx.llama_graph import why_not
+from taleward.backends.transformers.devices import has_gpu
+from taleward.backends.transformers.hub import expanded, model_config, model_folder
+
+if TYPE_CHECKING:
+    from taleward.backends.local.chat import LanguageModel
+
+_kept: Kept[LanguageModel] = Kept()
+
+
+def load(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:
+    """A model, loaded on first use; the last four stay. See `LocalChat` for the arguments.
+
+    Raises:
+        BackendError: It could not be loaded.
+        ConfigurationError: It is a model of another kind, or there is no such device here.
+    """
+    return _kept.get(_load, path, engine, precision, device, dict(sorted(options.items())))
+
+
+def is_loaded(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> bool:
+    """Whether `load` would give the model at once."""
+    return _kept.has(_load, path, engine, precision, device, dict(sorted(options.items())))
+
+
+def _load(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:
+    path = expanded(path)
+    if engine == "auto":
+        on_onnx = precision == "int8" or (not device and not options and runs_on_onnx(path))
+        engine = "onnx" if on_onnx else "transformers"
+    if engine == "onnx":
+        from taleward.backends.onnx.llama import HubLlama, Llama
+
+        folder = model_folder(path)
+        return (Llama if is_embedded(folder) else HubLlama)(folder, precision=precision)
+    from taleward.backends.transformers.causal_lm import HuggingFace
+
+    return HuggingFace(path, device, options)
+
+
+def runs_on_onnx(path: str) -> bool:
+    """Whether the engine `onnx` knows the model and there is no GPU that would be faster."""
+    packages = ("onnx", "onnxruntime", "transformers")
+    if not all(find_spec(package) for package in packages) or has_gpu():
+        return False
+    return not why_not(model_config(path)) and any(Path(model_folder(path)).glob("*.safetensors"))

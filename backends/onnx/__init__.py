@@ -1,0 +1,1 @@
+"""Models on ONNX Runtime, without torch."""
