@@ -13,7 +13,7 @@ from langchain_core.tools import BaseTool
 from taleward.agents.choosing import Choice, Request, Tried, Way
 from taleward.agents.tools.base import NeedsMore, TaleTool
 from taleward.core.frozen_model import FrozenDict
-from taleward.moderation.callbacks import without_listeners
+from taleward.moderation.tracing.callbacks import without_listeners
 
 _SURE = 0.8
 _FIRST = re.compile(r"^\W*(?:the )?(?:first|former|one|1)\b", re.IGNORECASE)

@@ -39,8 +39,8 @@ from taleward.agents.turns import (
 from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import ConfigurationError, TalewardError
 from taleward.core.redaction import redact
-from taleward.moderation.answering import Answering
-from taleward.moderation.answers import MARK, strings
+from taleward.moderation.chat.messages import MARK, strings
+from taleward.moderation.chat.response import Answering
 from taleward.moderation.judges.base import Judge
 
 _Result = ToolMessage | Command[Any]

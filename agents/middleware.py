@@ -22,9 +22,9 @@ from langgraph.types import Command
 
 from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.answering import Answering
-from taleward.moderation.answers import MARK, is_refusal, strings
-from taleward.moderation.guarded_chat import GuardedChat
+from taleward.moderation.chat.guarded_chat import GuardedChat
+from taleward.moderation.chat.messages import MARK, is_refusal, strings
+from taleward.moderation.chat.response import Answering
 from taleward.moderation.judges.base import Judge, check_judge, check_seconds
 
 _Result = ToolMessage | Command[Any]

@@ -12,7 +12,7 @@ from taleward.agents.choosing import Choice
 from taleward.agents.turns import CHOICE, STOPPED, this_turn
 from taleward.core.events import RetractionEvent, TextEvent
 from taleward.core.frozen_model import Frozen, FrozenDict
-from taleward.moderation.answers import MARK, is_refusal
+from taleward.moderation.chat.messages import MARK, is_refusal
 
 Outcome = Literal["answered", "asked", "unavailable", "refused", "stopped", "approval"]
 

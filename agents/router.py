@@ -38,7 +38,7 @@ from taleward.core.concurrency.event_loop import iterate
 from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.frozen_model import FrozenDict
-from taleward.moderation.answers import MARK, REFUSAL_WORDS
+from taleward.moderation.chat.messages import MARK, REFUSAL_WORDS
 from taleward.moderation.judges.base import Judge
 
 _SYSTEM = (

@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
 from taleward.agents.routed import TurnEvent
 from taleward.core.events import RetractionEvent, TextEvent
-from taleward.moderation.answers import MARK
+from taleward.moderation.chat.messages import MARK
 
 
 class Shown:

@@ -19,9 +19,9 @@ from benchmarks.table import Row, run
 from taleward.core.events import DoneEvent, Event, TextEvent
 from taleward.core.tale import Tale
 from taleward.core.verdict import Finding, Passage, Verdict
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
+from taleward.moderation.guard.revision import Revision, revision_of
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.revision import Revision, revision_of
 
 BAD = "cruel"
 

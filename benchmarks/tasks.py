@@ -26,7 +26,7 @@ from taleward.chains.summarize import Summarizer
 from taleward.chains.task import LabelTask
 from taleward.chains.zero_shot import ZeroShotClassifier
 from taleward.core.frozen_model import FrozenDict
-from taleward.moderation.sentences import sentences
+from taleward.moderation.text.sentences import sentences
 from taleward.stores.caches.embeddings import CachedEmbeddings
 
 KINDS = LabelTask(

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from taleward.chains.classify import Question
 from taleward.chains.task import LabelTask
-from taleward.moderation.judges.inert import inert
+from taleward.moderation.judges.neutralize import inert
 
 SEPARATOR = "###"
 """Stands between the examples of a prompt that is continued; what comes behind the next one is no answer."""

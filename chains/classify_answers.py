@@ -15,7 +15,7 @@ from taleward.chains.family import is_local
 from taleward.chains.label_logprobs import label_scores
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.judges.grammar import Unparsable, strict_json
+from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 
 OPENAI = ("ChatOpenAI", "AzureChatOpenAI")
 """Clients that take a JSON schema and give log-probabilities."""

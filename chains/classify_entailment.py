@@ -12,7 +12,7 @@ from taleward.chains.classify import Question, Reading
 from taleward.chains.task import LabelTask
 from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.windows import windows
+from taleward.moderation.text.windows import windows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from taleward.chains.classify import Question, Reading
 from taleward.chains.task import LabelTask
 from taleward.core.concurrency.threads import in_thread
-from taleward.moderation.windows import windows
+from taleward.moderation.text.windows import windows
 from taleward.stores.fingerprint import embed_array
 
 if TYPE_CHECKING:

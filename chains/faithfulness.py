@@ -24,10 +24,10 @@ from taleward.chains.summary import Faithfulness, SourceSpan, Support
 from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
-from taleward.moderation.judges.grammar import Unparsable, strict_json
-from taleward.moderation.judges.inert import inert
 from taleward.moderation.judges.llm import fresh_number
-from taleward.moderation.windows import windows
+from taleward.moderation.judges.neutralize import inert
+from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
+from taleward.moderation.text.windows import windows
 from taleward.stores.fingerprint import embed_array
 
 LEAST = 0.5

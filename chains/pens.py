@@ -18,7 +18,7 @@ from taleward.chains.summarize_parts import Size
 from taleward.chains.summary import SummaryMethod
 from taleward.chains.task import SummaryTask
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.judges.inert import inert
+from taleward.moderation.judges.neutralize import inert
 
 CONTEXT = 8192
 """Tokens of prompt and answer where a model does not say how many it holds."""

@@ -17,8 +17,8 @@ from taleward.backends.local.chat import LocalChat
 from taleward.chains.template import Template, load_template
 from taleward.core.concurrency.batch_config import at_once
 from taleward.core.policy import Policy
-from taleward.moderation.policy import load_policy
-from taleward.moderation.revision import Revision, revision_of
+from taleward.moderation.guard.revision import Revision, revision_of
+from taleward.moderation.policies.load import load_policy
 
 
 class StoryChain(Runnable[Mapping[str, Any], str]):

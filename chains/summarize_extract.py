@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from langchain_core.embeddings import Embeddings
 
 from taleward.chains.summary import SourceSpan
-from taleward.moderation.sentences import sentences
+from taleward.moderation.text.sentences import sentences
 from taleward.stores.fingerprint import embed_array
 
 if TYPE_CHECKING:

@@ -86,8 +86,8 @@ def tell(
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
     from taleward.cli.show import show_stream, show_tale, working
-    from taleward.moderation.best import BestOf
-    from taleward.moderation.guard import Guard
+    from taleward.moderation.guard.best_of import BestOf
+    from taleward.moderation.guard.guard import Guard
     from taleward.moderation.judges import judge as make_judge
 
     chosen = load_template(template, templates)

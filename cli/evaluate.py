@@ -168,7 +168,7 @@ def _guard(
     from taleward.chains.template import load_template
     from taleward.cli.show import working
     from taleward.evaluation.prompts import registered_template
-    from taleward.moderation.guard import Guard
+    from taleward.moderation.guard.guard import Guard
     from taleward.moderation.judges import judge as make_judge
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}

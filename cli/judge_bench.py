@@ -17,8 +17,8 @@ from taleward.core.errors import ConfigurationError, UnknownName
 if TYPE_CHECKING:
     from taleward.core.policy import Policy
     from taleward.evaluation.judge_figures import BenchReport
+    from taleward.moderation.calibration.labeled_data import LabelledData
     from taleward.moderation.judges import Judge
-    from taleward.moderation.labelled import LabelledData
 
 Data = Annotated[Path, typer.Argument(help="Labelled texts: .csv, .tsv or .jsonl, with or without .gz.")]
 Spec = Annotated[list[str], typer.Option("--judge", help="A judge's spec; may be given again.")]
@@ -71,7 +71,7 @@ def judge_bench(
     from taleward.cli.show_bench import show_bench
     from taleward.evaluation.judge_bench import judge_bench as measure
     from taleward.evaluation.judge_plots import bench_plots, check_plots, save_plots
-    from taleward.moderation.calibration import load_calibration
+    from taleward.moderation.calibration.calibration import load_calibration
 
     rules, texts = _texts(data, policy, band, (text_column, label_column, category_column), harmful_label, category)
     if json_file is not None:
@@ -135,8 +135,8 @@ def calibrate(
     from taleward.cli.show import say
     from taleward.cli.show_bench import show_calibration
     from taleward.evaluation.judge_plots import calibration_plots, check_plots, save_plots
-    from taleward.moderation.calibration import Target
-    from taleward.moderation.fitting import fit_calibration
+    from taleward.moderation.calibration.calibration import Target
+    from taleward.moderation.calibration.fit import fit_calibration
 
     if method not in ("platt", "isotonic"):
         raise UnknownName("method", method, ("platt", "isotonic"))
@@ -184,8 +184,8 @@ def _texts(
     harmful: list[str] | None,
     category: str | None,
 ) -> tuple[Policy, LabelledData]:
-    from taleward.moderation.labelled import Columns, read_labelled
-    from taleward.moderation.policy import load_policy
+    from taleward.moderation.calibration.labeled_data import Columns, read_labelled
+    from taleward.moderation.policies.load import load_policy
 
     rules = load_policy(policy)
     rules.band(band)

@@ -30,7 +30,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show what a policy says, in all bands or in one."""
-    from taleward.moderation.policy import load_policy
+    from taleward.moderation.policies.load import load_policy
 
     found = load_policy(name)
     if band is not None:
@@ -48,7 +48,7 @@ def show(
 @policy.command()
 def check(file: Annotated[Path, typer.Argument(help="A .yaml file.")]) -> None:
     """Check a policy's file. Exit code 0: it is one, 2: it has problems, which are listed with their lines."""
-    from taleward.moderation.policy import load_policy
+    from taleward.moderation.policies.load import load_policy
 
     found = load_policy(file)
     counts = f"{len(found.categories)} categories, bands {', '.join(found.bands)}"
@@ -64,8 +64,8 @@ def diff(first: Named, second: Named, as_json: AsJson = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from taleward.moderation.policy import load_policy
-    from taleward.moderation.policy_diff import policy_diff
+    from taleward.moderation.policies.diff import policy_diff
+    from taleward.moderation.policies.load import load_policy
 
     one, other = load_policy(first), load_policy(second)
     changes = policy_diff(one, other)

@@ -24,8 +24,8 @@ from taleward.core.verdict import Verdict
 from taleward.core.yaml_files import guess
 from taleward.evaluation.described import described
 from taleward.evaluation.sample import Sample
+from taleward.moderation.guard.call_recorder import WritingObserver
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.observe import WritingObserver
 
 Answer = str | BaseMessage | Tale | Verdict | Classification | Summary | JudgedSummary
 """What a system may answer with."""

@@ -14,8 +14,8 @@ from taleward.chains.classify import LabelChain
 from taleward.chains.story import StoryChain
 from taleward.chains.summarize import Summarizer
 from taleward.chains.task import LabelTask, SummaryTask
-from taleward.moderation.best import BestOf
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.best_of import BestOf
+from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges.base import Judge
 
 _SETTINGS = (

@@ -11,8 +11,8 @@ from taleward.core.frozen_model import Frozen
 from taleward.core.policy import Policy, exceeds
 from taleward.core.records import content_of, records
 from taleward.core.verdict import Finding
-from taleward.moderation.labelled import Labelled
-from taleward.moderation.policy import load_policy
+from taleward.moderation.calibration.labeled_data import Labelled
+from taleward.moderation.policies.load import load_policy
 
 _DATA = Path(__file__).parent / "data"
 

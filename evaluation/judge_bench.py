@@ -17,10 +17,10 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Verdict
 from taleward.evaluation.judge_figures import BenchReport, CategoryFigures, Comparison, Difference, JudgeFigures
-from taleward.moderation import metrics
+from taleward.moderation.calibration import metrics
+from taleward.moderation.calibration.labeled_data import LabelledData
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.judges.cascade import risk
-from taleward.moderation.labelled import LabelledData
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taleward.core.frozen_model import Frozen, FrozenDict
-from taleward.moderation.metrics import Bin, Interval
+from taleward.moderation.calibration.metrics import Bin, Interval
 
 
 class CategoryFigures(Frozen):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import MissingExtra
 from taleward.evaluation.judge_figures import BenchReport
-from taleward.moderation.calibration import Calibration
-from taleward.moderation.metrics import Bin
+from taleward.moderation.calibration.calibration import Calibration
+from taleward.moderation.calibration.metrics import Bin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

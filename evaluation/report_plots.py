@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taleward.core.errors import MissingExtra
 from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.metrics.base import Score
-from taleward.moderation import metrics
+from taleward.moderation.calibration import metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

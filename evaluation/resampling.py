@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import Frozen
-from taleward.moderation.metrics import Interval, interval
+from taleward.moderation.calibration.metrics import Interval, interval
 
 if TYPE_CHECKING:
     import numpy as np

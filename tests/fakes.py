@@ -9,8 +9,8 @@ from typing import Any
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from taleward.core.verdict import Finding, Passage
+from taleward.moderation.guard.revision import Revision, revision_of
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.revision import Revision, revision_of
 
 
 class FakeJudge(Judge):

@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage
 
 from taleward.core.verdict import Outcome, Passage
 from taleward.moderation.judges import Judge, judge
-from taleward.moderation.judges.family import Answer, GuardModel
+from taleward.moderation.judges.guard_models.base import Answer, GuardModel
 from taleward.moderation.judges.llm import LLMJudge, fresh_number
 from taleward.moderation.judges.openai_moderation import OpenAIModeration
 

@@ -34,9 +34,9 @@ from scipy.optimize import minimize_scalar
 
 from taleward.backends.onnx.minilm import SHA256, MiniLM
 from taleward.core.policy import SEVERITIES
-from taleward.moderation.head import Whole
-from taleward.moderation.normalise import legible
-from taleward.moderation.policy import load_policy
+from taleward.moderation.judges.embedded.head import Whole
+from taleward.moderation.policies.load import load_policy
+from taleward.moderation.text.normalize import legible
 from taleward.training.judge_data import calm_documents, examples
 from taleward.training.judge_encoder import tuned
 from taleward.training.judge_read import CATEGORIES, WINDOW, Example, Split

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from taleward.core.policy import SEVERITIES
-from taleward.moderation.lexicon import find_hits
+from taleward.moderation.text.lexicon import find_hits
 from taleward.training import judge_read, judge_templates
 from taleward.training.corpora import CorpusError, read_jsonl
 from taleward.training.judge_read import (

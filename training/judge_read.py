@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from taleward.core.policy import SEVERITIES
-from taleward.moderation.policy import load_policy
-from taleward.moderation.windows import windows
+from taleward.moderation.policies.load import load_policy
+from taleward.moderation.text.windows import windows
 from taleward.training.corpora import read_jsonl
 
 CATEGORIES = tuple(load_policy("kids").categories)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from taleward.core.errors import InvalidFile
-from taleward.moderation.judges.embedded import EmbeddedJudge
+from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.training import judge_read
 
 _COLUMNS = ("window", "labels", "source", "text")

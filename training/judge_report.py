@@ -23,10 +23,10 @@ from taleward import backends
 from taleward.core.policy import SEVERITIES
 from taleward.core.verdict import Verdict
 from taleward.evaluation.examples import example_passages
-from taleward.moderation.head import Head
-from taleward.moderation.judges.embedded import EmbeddedJudge
+from taleward.moderation.judges.embedded.head import Head
+from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.judges.lexicon import LexiconJudge
-from taleward.moderation.policy import load_policy
+from taleward.moderation.policies.load import load_policy
 from taleward.training import judge_data, judge_read, judge_templates
 from taleward.training.corpora import read_jsonl
 

@@ -25,8 +25,8 @@ from transformers import AutoTokenizer
 from taleward.backends.chat_models import chat_model
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
-from taleward.moderation.judges.embedded import EmbeddedJudge
-from taleward.moderation.mentions import mentioned
+from taleward.moderation.judges.embedded.judge import EmbeddedJudge
+from taleward.moderation.text.value_coverage import mentioned
 from taleward.training import storyteller_text
 from taleward.training.storyteller import Recipe
 from taleward.training.storyteller_card import card, credits_list

@@ -18,7 +18,7 @@ from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import Frozen
 from taleward.core.tale import Tale
-from taleward.moderation.callbacks import without_listeners
+from taleward.moderation.tracing.callbacks import without_listeners
 
 APPROVAL = "needs-approval"
 """Tag of a tool that runs only when a person approved of that very call."""

@@ -18,7 +18,7 @@ from taleward.agents.tools.telling import tell
 from taleward.chains.story import StoryChain
 from taleward.chains.template import Template, Variable
 from taleward.core.frozen_model import FrozenDict
-from taleward.moderation.revision import Revision, revision_of, with_revision
+from taleward.moderation.guard.revision import Revision, revision_of, with_revision
 
 _NEXT = Template(
     name="next-part",

@@ -17,7 +17,7 @@ from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool, told, wor
 from taleward.agents.tools.box import Toolbox
 from taleward.agents.tools.telling import tell
 from taleward.agents.wording import take_apart
-from taleward.moderation.revision import revision_of
+from taleward.moderation.guard.revision import revision_of
 
 
 class _Arguments(Arguments):

@@ -13,7 +13,7 @@ from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool
 from taleward.agents.wording import take_apart
 from taleward.chains.summarize import Summarizer
 from taleward.chains.summary_guard import SummaryGuard
-from taleward.moderation.answers import REFUSAL_WORDS
+from taleward.moderation.chat.messages import REFUSAL_WORDS
 
 
 class _Arguments(Arguments):

@@ -13,7 +13,7 @@ from langgraph.prebuilt import ToolRuntime
 from taleward.agents.tools.box import Toolbox
 from taleward.core.events import DoneEvent, RetractionEvent, TextEvent
 from taleward.core.tale import Tale
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
 
 STREAM = "taleward"
 """Key under which a tool's stream writer gives the guard's events: text that passed, and what is to be withdrawn."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from taleward.evaluation.metrics.base import Mean
 from taleward.evaluation.sample import Sample
-from taleward.moderation.mentions import share_mentioned
+from taleward.moderation.text.value_coverage import share_mentioned
 
 
 class Mentions(Mean):
-    """Mean share of the inputs' texts that the output speaks of, 0..1; see `taleward.moderation.mentions`.
+    """Mean share of the inputs' texts that the output speaks of, 0..1; see `taleward.moderation.text.value_coverage`.
 
     A blank output speaks of nothing; inputs without text have no value.
     """

@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.evaluation.metrics.base import Mean
 from taleward.evaluation.sample import Sample
-from taleward.moderation.inputs import about
+from taleward.moderation.guard.inputs import about
 
 
 class Relevance(Mean):

@@ -12,25 +12,25 @@ from langchain_core.language_models import BaseChatModel
 from taleward.backends.chat_models import PROVIDERS
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.policy import Policy
-from taleward.moderation.calibration import Calibration
+from taleward.moderation.calibration.calibration import Calibration
 from taleward.moderation.judges.base import Assessment, Judge
 
 __all__ = ["JUDGES", "Assessment", "Judge", "judge"]
 
 JUDGES = {
     "lexicon": "lexicon.LexiconJudge",
-    "embedded:judge": "embedded.EmbeddedJudge",
+    "embedded:judge": "embedded.judge.EmbeddedJudge",
     "reading-level": "reading_level.ReadingLevel",
     "personal-data": "personal_data.PersonalData",
     "openai-moderation": "openai_moderation.OpenAIModeration",
-    "encoder": "encoder.EncoderJudge",
-    "llama-guard": "llama_guard.LlamaGuard",
-    "shieldgemma": "shieldgemma.ShieldGemma",
-    "granite-guardian": "granite_guardian.GraniteGuardian",
-    "qwen3guard": "qwen3guard.Qwen3Guard",
-    "wildguard": "wildguard.WildGuard",
-    "gpt-oss-safeguard": "safeguard.Safeguard",
-    "nemotron": "nemotron.Nemotron",
+    "encoder": "sequence_classifier.EncoderJudge",
+    "llama-guard": "guard_models.llama_guard.LlamaGuard",
+    "shieldgemma": "guard_models.shieldgemma.ShieldGemma",
+    "granite-guardian": "guard_models.granite_guardian.GraniteGuardian",
+    "qwen3guard": "guard_models.qwen3guard.Qwen3Guard",
+    "wildguard": "guard_models.wildguard.WildGuard",
+    "gpt-oss-safeguard": "guard_models.gpt_oss_safeguard.Safeguard",
+    "nemotron": "guard_models.nemotron.Nemotron",
 }
 """Judges by name, with file and class; every other spec is a chat model that judges by the policy's words.
 
@@ -97,7 +97,7 @@ def _made(name: str, model: str, **options: Any) -> Judge:
             f"the judge {name!r} needs a model behind its name.",
             hint=f"For example '{name}:hf:REPOSITORY or FOLDER', or '{name}:openai:NAME' with base_url=.",
         )
-    file, _, kind = JUDGES[name].partition(".")
+    file, _, kind = JUDGES[name].rpartition(".")
     make = getattr(import_module(f"taleward.moderation.judges.{file}"), kind)
     made: Judge = make(model, **options) if model else make(**options)
     return made

@@ -18,10 +18,10 @@ from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
 from taleward.core.redaction import told
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
-from taleward.moderation.calibration import Calibration, load_calibration
-from taleward.moderation.language import seems_foreign
-from taleward.moderation.policy import load_policy
-from taleward.moderation.windows import Window
+from taleward.moderation.calibration.calibration import Calibration, load_calibration
+from taleward.moderation.policies.load import load_policy
+from taleward.moderation.text.language import seems_foreign
+from taleward.moderation.text.windows import Window
 
 _SHOWN = 12
 

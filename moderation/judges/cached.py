@@ -14,11 +14,11 @@ from taleward.core.concurrency.threads import in_thread
 from taleward.core.redaction import told
 from taleward.core.tale import digest
 from taleward.core.verdict import Passage, Verdict
-from taleward.moderation.calibration import Calibration
-from taleward.moderation.identity import identity
+from taleward.moderation.calibration.calibration import Calibration
 from taleward.moderation.judges.base import Assessment, Judge, as_passage
-from taleward.moderation.verdict_cache import VerdictCache
-from taleward.moderation.verdict_entry import Entry
+from taleward.moderation.judges.identity import identity
+from taleward.moderation.verdict_cache.cache import VerdictCache
+from taleward.moderation.verdict_cache.entry import Entry
 
 _log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.lexicon import Hit, find_hits, lexicon_categories
-from taleward.moderation.windows import sentence_windows, windows
+from taleward.moderation.text.lexicon import Hit, find_hits, lexicon_categories
+from taleward.moderation.text.windows import sentence_windows, windows
 
 _WITHIN: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.9}
 _BEYOND: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.95}

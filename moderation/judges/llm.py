@@ -18,8 +18,8 @@ from taleward.backends.chat_models import chat_model
 from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.grammar import Unparsable, strict_json
-from taleward.moderation.judges.inert import inert
+from taleward.moderation.judges.neutralize import inert
+from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 
 
 class _Found(BaseModel):

@@ -15,8 +15,8 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy, Probability
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.codes import assessed, highest
-from taleward.moderation.judges.grammar import Unparsable, strict_json
+from taleward.moderation.judges.hazard_codes import assessed, highest
+from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 
 _TAXONOMY = "openai-moderation"
 _TIMEOUT_S = 30.0

@@ -1,4 +1,4 @@
-"""Personal data by its form: what `taleward.moderation.private` finds, a school, and a name given as one's own."""
+"""Personal data by its form: what `taleward.moderation.text.personal_data` finds, a school, and a name given as one's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.lexicon import severity_score, unjudged
-from taleward.moderation.private import find_private
+from taleward.moderation.text.personal_data import find_private
 
 _CATEGORY = "personal_data"
 _CONTEXT = 200

@@ -10,7 +10,7 @@ from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.windows import sentence_windows, windows
+from taleward.moderation.text.windows import sentence_windows, windows
 
 _CONTEXT = 2000
 _AGE_AT_0 = 4

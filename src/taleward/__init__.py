@@ -81,19 +81,19 @@ if TYPE_CHECKING:
     from taleward.evaluation.run_scorers import ScorerMetric, as_scorer
     from taleward.evaluation.run_store import deliver_spooled, load_evaluation
     from taleward.evaluation.sample import Sample
-    from taleward.moderation.best import BestOf
-    from taleward.moderation.calibration import Calibration, Target, load_calibration
-    from taleward.moderation.evidence import evidence
-    from taleward.moderation.fitting import fit_calibration
-    from taleward.moderation.guard import Guard
-    from taleward.moderation.guarded_chat import GuardedChat
+    from taleward.moderation.calibration.calibration import Calibration, Target, load_calibration
+    from taleward.moderation.calibration.fit import fit_calibration
+    from taleward.moderation.calibration.labeled_data import Columns, read_labelled
+    from taleward.moderation.chat.guarded_chat import GuardedChat
+    from taleward.moderation.guard.best_of import BestOf
+    from taleward.moderation.guard.guard import Guard
     from taleward.moderation.judges import Judge, judge
     from taleward.moderation.judges.cached import CachedJudge
     from taleward.moderation.judges.cascade import Cascade, Zone, fit_zone
     from taleward.moderation.judges.ensemble import Ensemble
-    from taleward.moderation.labelled import Columns, read_labelled
-    from taleward.moderation.policy import load_policy, policy_names
-    from taleward.moderation.verdict_cache import VerdictCache
+    from taleward.moderation.judges.evidence import evidence
+    from taleward.moderation.policies.load import load_policy, policy_names
+    from taleward.moderation.verdict_cache.cache import VerdictCache
     from taleward.stores.caches.answers import AnswerCache
     from taleward.stores.caches.chat import CachedChat
     from taleward.stores.caches.embeddings import CachedEmbeddings
@@ -309,19 +309,19 @@ _HOMES = {
     "evaluation.run_scorers": ("ScorerMetric", "as_scorer"),
     "evaluation.run_store": ("deliver_spooled", "load_evaluation"),
     "evaluation.sample": ("Sample",),
-    "moderation.best": ("BestOf",),
-    "moderation.calibration": ("Calibration", "Target", "load_calibration"),
-    "moderation.evidence": ("evidence",),
-    "moderation.fitting": ("fit_calibration",),
-    "moderation.guard": ("Guard",),
-    "moderation.guarded_chat": ("GuardedChat",),
+    "moderation.guard.best_of": ("BestOf",),
+    "moderation.calibration.calibration": ("Calibration", "Target", "load_calibration"),
+    "moderation.judges.evidence": ("evidence",),
+    "moderation.calibration.fit": ("fit_calibration",),
+    "moderation.guard.guard": ("Guard",),
+    "moderation.chat.guarded_chat": ("GuardedChat",),
     "moderation.judges": ("Judge", "judge"),
     "moderation.judges.cached": ("CachedJudge",),
     "moderation.judges.cascade": ("Cascade", "Zone", "fit_zone"),
     "moderation.judges.ensemble": ("Ensemble",),
-    "moderation.labelled": ("Columns", "read_labelled"),
-    "moderation.policy": ("load_policy", "policy_names"),
-    "moderation.verdict_cache": ("VerdictCache",),
+    "moderation.calibration.labeled_data": ("Columns", "read_labelled"),
+    "moderation.policies.load": ("load_policy", "policy_names"),
+    "moderation.verdict_cache.cache": ("VerdictCache",),
     "stores.caches.answers": ("AnswerCache",),
     "stores.caches.chat": ("CachedChat",),
     "stores.vector.chroma_store": ("ChromaStore",),

@@ -27,7 +27,7 @@ from taleward.agents.tools.base import APPROVAL
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.events import RetractionEvent, TextEvent
 from taleward.moderation.judges import judge as make_judge
-from taleward.moderation.judges.inert import inert
+from taleward.moderation.judges.neutralize import inert
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.embeddings import WordEmbeddings

@@ -20,7 +20,7 @@ from taleward import chat_model
 from taleward.backends.base.embedded import embedded_path
 from taleward.chains.story import StoryChain
 from taleward.core.errors import BackendError
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
 
 pytestmark = pytest.mark.server
 

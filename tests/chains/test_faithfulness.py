@@ -15,7 +15,7 @@ from taleward.chains.summarize import Summarizer
 from taleward.chains.summary_guard import JudgedSummary, SummaryGuard
 from taleward.chains.zero_shot import ZeroShotClassifier
 from taleward.core.errors import ConfigurationError, Refused
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
 from task_models import BAD, FOX, nli
 
 TRUE = "Mira the fox lost her red kite in a storm. An old woman gave it back to her with apple cake."

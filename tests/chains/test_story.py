@@ -14,8 +14,8 @@ from pydantic import Field
 from fakes import FakeJudge
 from taleward.chains.story import StoryChain
 from taleward.core.errors import InvalidInputs, UnknownName
-from taleward.moderation.guard import Guard
-from taleward.moderation.revision import Revision, with_revision
+from taleward.moderation.guard.guard import Guard
+from taleward.moderation.guard.revision import Revision, with_revision
 
 
 class Scribe(BaseChatModel):

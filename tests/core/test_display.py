@@ -7,7 +7,7 @@ from html import unescape
 
 from fakes import FakeJudge, Writer
 from taleward.core.verdict import Finding, Passage, Verdict
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges.base import Assessment
 
 TEXT = "<script>alert(1)</script> He stabbed & robbed him."

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from taleward.core.errors import InvalidFile, UnknownName
-from taleward.moderation.policy import load_policy
+from taleward.moderation.policies.load import load_policy
 
 GOOD = Path(__file__).parents[2] / "moderation/policies/kids.yaml"
 

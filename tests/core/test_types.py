@@ -15,7 +15,7 @@ from taleward.core.errors import Refused, UnknownName
 from taleward.core.policy import Policy, exceeds
 from taleward.core.tale import Attempt, Lineage, ModelCall, PromptVersion, Refusal, Tale, digest
 from taleward.core.verdict import Finding, Verdict
-from taleward.moderation.policy import load_policy
+from taleward.moderation.policies.load import load_policy
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 name = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)

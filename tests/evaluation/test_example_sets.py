@@ -12,7 +12,7 @@ from taleward.core.policy import SEVERITIES
 from taleward.evaluation.datasets import load_dataset
 from taleward.evaluation.examples import example_passages, example_path
 from taleward.evaluation.metrics import METRICS
-from taleward.moderation.policy import load_policy
+from taleward.moderation.policies.load import load_policy
 
 BANDS = ("3-5", "6-8", "9-12")
 

@@ -16,8 +16,8 @@ from taleward.evaluation.feedback import Feedback, MarkedSpan
 from taleward.evaluation.feedback_export import feedback_rows, labelled_rows, preference_pairs, write_rows
 from taleward.evaluation.feedback_store import FeedbackStore
 from taleward.evaluation.recorder import MlflowRecorder
+from taleward.moderation.calibration.labeled_data import Columns, read_labelled
 from taleward.moderation.judges.base import Assessment
-from taleward.moderation.labelled import Columns, read_labelled
 
 # MLflow's own code warns on import and when its store is first made.
 pytestmark = pytest.mark.filterwarnings("default")

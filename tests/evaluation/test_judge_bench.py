@@ -17,8 +17,8 @@ from taleward.evaluation.judge_figures import BenchReport
 from taleward.evaluation.judge_plots import bench_plots, save_plots
 from taleward.evaluation.judge_run import figures_of, record_bench
 from taleward.evaluation.recorder import store_uri
+from taleward.moderation.calibration.labeled_data import Labelled, LabelledData
 from taleward.moderation.judges import Assessment
-from taleward.moderation.labelled import Labelled, LabelledData
 
 SCORES = np.round(np.random.default_rng(0).random(120), 3)
 TRUTH = np.random.default_rng(1).random(120) < SCORES

@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeJudge, Writer
 from taleward.evaluation.recorder import MlflowRecorder, store_uri
 from taleward.evaluation.statistics import guard_counts
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -15,10 +15,10 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.events import DoneEvent, TextEvent
 from taleward.core.tale import Tale
 from taleward.core.verdict import Passage
-from taleward.moderation.best import BestOf
+from taleward.moderation.guard.best_of import BestOf
+from taleward.moderation.guard.revision import revision_of
 from taleward.moderation.judges import judge
 from taleward.moderation.judges.base import Assessment
-from taleward.moderation.revision import revision_of
 
 WORDS = ("fox", "owl", "bear", "sea")
 Tell = Callable[[BestOf, dict[str, Any]], Tale]

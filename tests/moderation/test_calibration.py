@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from fakes import FakeJudge
 from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.core.verdict import Finding
-from taleward.moderation.calibration import Calibration, Isotonic, Platt, Target, load_calibration
-from taleward.moderation.fitting import Unfit, fit_calibration, fit_category, fit_curve, pick_threshold
+from taleward.moderation.calibration.calibration import Calibration, Isotonic, Platt, Target, load_calibration
+from taleward.moderation.calibration.fit import Unfit, fit_calibration, fit_category, fit_curve, pick_threshold
+from taleward.moderation.calibration.labeled_data import Labelled, LabelledData
 from taleward.moderation.judges import Assessment, judge
 from taleward.moderation.judges.cached import CachedJudge
 from taleward.moderation.judges.cascade import Cascade, risk
-from taleward.moderation.labelled import Labelled, LabelledData
 
 RECALL = Target(kind="recall", value=0.9)
 ALARMS = Target(kind="false_alarms", value=0.05)

@@ -13,7 +13,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from chats import SECRET, Witness, leaked, says
 from fakes import FakeJudge
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
 
 CHAIN: Any = RunnableLambda(lambda _: "hi") | says(SECRET) | StrOutputParser()
 WRITERS: dict[str, Runnable[Any, str]] = {

@@ -9,10 +9,10 @@ from taleward import backends
 from taleward.core.errors import ConfigurationError, IntegrityError, InvalidFile
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
-from taleward.moderation.head import Head
-from taleward.moderation.judges.embedded import EmbeddedJudge
-from taleward.moderation.lexicon import find_hits
-from taleward.moderation.policy import load_policy
+from taleward.moderation.judges.embedded.head import Head
+from taleward.moderation.judges.embedded.judge import EmbeddedJudge
+from taleward.moderation.policies.load import load_policy
+from taleward.moderation.text.lexicon import find_hits
 
 pytest.importorskip("tokenizers", reason="the extra local is not installed")
 SHIPPED = Path(backends.__path__[0]) / "models" / "judge"

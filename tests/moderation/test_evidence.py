@@ -7,8 +7,8 @@ import pytest
 from fakes import FakeJudge
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
-from taleward.moderation.evidence import How, evidence
 from taleward.moderation.judges.base import Assessment
+from taleward.moderation.judges.evidence import How, evidence
 
 TEXT = "A fox ran home. It was bad there. The owl sang. It was bad again! The end."
 

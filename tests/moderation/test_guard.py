@@ -15,9 +15,9 @@ from fakes import FakeJudge, Writer
 from taleward.core.errors import ConfigurationError
 from taleward.core.tale import Tale
 from taleward.core.verdict import Finding, Passage
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
+from taleward.moderation.guard.revision import revision_of
 from taleward.moderation.judges.base import Assessment
-from taleward.moderation.revision import revision_of
 
 Tell = Callable[[Guard], Tale]
 

@@ -27,7 +27,7 @@ from chats import SECRET, EndWitness, ScriptedChat, Witness, calls, cut, cut_any
 from fakes import FakeJudge
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.core.verdict import Passage
-from taleward.moderation.guarded_chat import GuardedChat
+from taleward.moderation.chat.guarded_chat import GuardedChat
 from taleward.moderation.judges.base import Assessment
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")

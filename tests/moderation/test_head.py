@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from taleward.moderation.head import Whole
+from taleward.moderation.judges.embedded.head import Whole
 
 WHOLE = Whole(temperature=0.5, offset=-1.0, dread=0.4, dread_windows=4.0, dread_usual=(-4.0, -5.0, -6.0))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taleward.core.errors import InvalidFile
-from taleward.moderation.labelled import Columns, Labelled, read_labelled
+from taleward.moderation.calibration.labeled_data import Columns, Labelled, read_labelled
 
 ROWS = (Labelled("bad\nday", True, ("violence", "hate")), Labelled("good day", False))
 

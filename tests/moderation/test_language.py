@@ -7,9 +7,9 @@ import pytest
 from fakes import Teller
 from taleward.core.events import TextEvent
 from taleward.core.verdict import Passage
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges import judge
-from taleward.moderation.language import seems_foreign
+from taleward.moderation.text.language import seems_foreign
 
 ENGLISH = "Once there was a fox who lived by the sea with her mother. She liked to swim and to sing all day."
 FOREIGN = [

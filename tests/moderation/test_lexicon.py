@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from taleward.core.errors import ConfigurationError
 from taleward.core.policy import Policy
 from taleward.moderation.judges.lexicon import LexiconJudge
-from taleward.moderation.lexicon import find_hits
-from taleward.moderation.policy import load_policy
+from taleward.moderation.policies.load import load_policy
+from taleward.moderation.text.lexicon import find_hits
 
 BANDS = ["3-5", "6-8", "9-12"]
 HARMLESS = [

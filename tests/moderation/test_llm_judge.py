@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from taleward.core.verdict import Verdict
 from taleward.moderation.judges import judge
-from taleward.moderation.judges.inert import inert
+from taleward.moderation.judges.neutralize import inert
 
 
 class Answering(BaseChatModel):

@@ -6,7 +6,7 @@ import pytest
 
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
-from taleward.moderation.mentions import mentioned, share_mentioned
+from taleward.moderation.text.value_coverage import mentioned, share_mentioned
 
 TALE = "A shy dragon shared her balloons with all her friends."
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as peer
 
 from taleward.core.errors import ConfigurationError
-from taleward.moderation import metrics
+from taleward.moderation.calibration import metrics
 
 rows = st.lists(
     st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5000001, 0.9, 1.0])), min_size=2, max_size=40

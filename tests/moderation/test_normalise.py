@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taleward.moderation.lexicon import find_hits
-from taleward.moderation.normalise import disguises, legible, normalise, squeeze
+from taleward.moderation.text.lexicon import find_hits
+from taleward.moderation.text.normalize import disguises, legible, normalise, squeeze
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 

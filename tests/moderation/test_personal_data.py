@@ -8,7 +8,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
-from taleward.moderation.policy import load_policy
+from taleward.moderation.policies.load import load_policy
 
 FOUND = {
     "Call me at 555-201-3344 tonight.": "555-201-3344",

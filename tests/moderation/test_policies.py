@@ -10,8 +10,8 @@ import pytest
 from taleward.core.errors import InvalidFile
 from taleward.core.policy import SEVERITIES, Policy
 from taleward.moderation.judges import judge
-from taleward.moderation.policy import load_policy, policy_names
-from taleward.moderation.policy_diff import policy_diff
+from taleward.moderation.policies.diff import policy_diff
+from taleward.moderation.policies.load import load_policy, policy_names
 
 OWN = """\
 extends: kids

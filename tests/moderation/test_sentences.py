@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taleward.moderation.sentences import Cutter, sentences
+from taleward.moderation.text.sentences import Cutter, sentences
 
 TEXTS = st.text(st.sampled_from(list("aB .!?\"'“”\n,…(é龍3")), max_size=120)
 

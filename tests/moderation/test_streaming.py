@@ -22,9 +22,9 @@ from fakes import FakeJudge, Teller, Writer
 from taleward.core.events import DoneEvent, Event, RefusalEvent, RetractionEvent, RevisionEvent, TextEvent, VerdictEvent
 from taleward.core.tale import Tale
 from taleward.core.verdict import Passage, Verdict
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges.base import Assessment
-from taleward.moderation.policy import load_policy
+from taleward.moderation.policies.load import load_policy
 
 GOOD = ["A fox ra", "n home. He ", "met an owl. ", "They sang."]
 STORY = "A fox ran home. He met an owl. They sang."

@@ -18,14 +18,14 @@ from langchain_openai import ChatOpenAI
 from fakes import FakeJudge
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.core.verdict import Finding, Passage, Verdict
-from taleward.moderation.identity import identity
 from taleward.moderation.judges import Assessment, judge
 from taleward.moderation.judges.cached import CachedJudge
 from taleward.moderation.judges.cascade import Cascade, Zone
+from taleward.moderation.judges.identity import identity
 from taleward.moderation.judges.llm import LLMJudge
-from taleward.moderation.policy import load_policy
-from taleward.moderation.verdict_cache import VerdictCache
-from taleward.moderation.verdict_entry import Entry
+from taleward.moderation.policies.load import load_policy
+from taleward.moderation.verdict_cache.cache import VerdictCache
+from taleward.moderation.verdict_cache.entry import Entry
 
 SECRET = "Zacharias Quill lives behind the bad mill."
 

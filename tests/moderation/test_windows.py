@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taleward.moderation.windows import sentence_windows, windows
+from taleward.moderation.text.windows import sentence_windows, windows
 
 texts = st.text(st.sampled_from("ab .!?\n\"'”Aé龍。"), max_size=400)
 

@@ -20,7 +20,7 @@ from fakes import FakeJudge
 from taleward.core.errors import ConfigurationError
 from taleward.core.tale import digest
 from taleward.core.verdict import Verdict
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
 from taleward.stores.caches.answers import AnswerCache
 from taleward.stores.caches.chat import CachedChat
 from taleward.stores.caches.semantic_answers import SemanticAnswerCache, meaning_words, same_question

@@ -10,7 +10,7 @@ from langchain_core.prompts import FewShotPromptTemplate, PromptTemplate
 
 from fakes import FakeJudge, Writer
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.guard import Guard
+from taleward.moderation.guard.guard import Guard
 from taleward.stores.example_retriever import ExampleRetriever
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore

@@ -13,8 +13,8 @@ import pytest
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
-from taleward.moderation.judges.encoder import _load
-from taleward.moderation.policy import load_policy
+from taleward.moderation.judges.sequence_classifier import _load
+from taleward.moderation.policies.load import load_policy
 from tiny import tiny_tokenizer
 
 STORY = "The fox slept under the boat. " * 60

@@ -14,12 +14,12 @@ from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from guards import VARIANTS, reader
 from taleward.moderation.judges import Judge
-from taleward.moderation.judges.llama_guard import LlamaGuard
+from taleward.moderation.judges.guard_models.gpt_oss_safeguard import Safeguard
+from taleward.moderation.judges.guard_models.llama_guard import LlamaGuard
+from taleward.moderation.judges.guard_models.nemotron import Nemotron
+from taleward.moderation.judges.guard_models.qwen3guard import Qwen3Guard
+from taleward.moderation.judges.guard_models.wildguard import WildGuard
 from taleward.moderation.judges.llm import LLMJudge
-from taleward.moderation.judges.nemotron import Nemotron
-from taleward.moderation.judges.qwen3guard import Qwen3Guard
-from taleward.moderation.judges.safeguard import Safeguard
-from taleward.moderation.judges.wildguard import WildGuard
 
 CORPUS = [json.loads(line) for line in Path(__file__).with_name("malformed.jsonl").read_text("utf-8").splitlines()]
 READERS = {variant: reader(variant) for variant in VARIANTS}

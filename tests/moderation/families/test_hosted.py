@@ -13,7 +13,7 @@ from loopback import completion, serving
 from taleward.core.errors import ConfigurationError, MissingKey, UnknownName
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import JUDGES, Judge, judge
-from taleward.moderation.policy import load_policy
+from taleward.moderation.policies.load import load_policy
 
 STORY = Passage(text="The fox slept.", context="A fox lived by the sea.")
 
@@ -92,7 +92,7 @@ def test_an_answer_cut_at_the_limit_is_unparsable() -> None:
 
 
 def test_a_client_that_cannot_tell_the_template_is_an_error() -> None:
-    from taleward.moderation.judges.shieldgemma import ShieldGemma
+    from taleward.moderation.judges.guard_models.shieldgemma import ShieldGemma
 
     verdict = ShieldGemma(FakeListChatModel(responses=["No"])).invoke("A calm day.")
     assert verdict.outcome == "error"
@@ -151,7 +151,7 @@ def test_every_name_in_the_table_is_a_judge() -> None:
     from importlib import import_module
 
     for place in JUDGES.values():
-        file, _, kind = place.partition(".")
+        file, _, kind = place.rpartition(".")
         assert issubclass(getattr(import_module(f"taleward.moderation.judges.{file}"), kind), Judge)
 
 

@@ -17,9 +17,9 @@ from taleward.backends.chat_models import chat_model
 from taleward.backends.local.decisions import local_model
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
-from taleward.moderation.judges.family import GuardModel
-from taleward.moderation.judges.inert import inert
+from taleward.moderation.judges.guard_models.base import GuardModel
 from taleward.moderation.judges.llm import LLMJudge
+from taleward.moderation.judges.neutralize import inert
 
 QUIET = "quiet"
 LABELS = re.compile(r"^ *(?:user|human|agent|assistant|system|model|answers?|safety|refusal)[^\n:]*:", re.I | re.M)

@@ -13,8 +13,8 @@ from taleward.backends.local.decisions import local_model
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
-from taleward.moderation.judges.family import GuardModel
-from taleward.moderation.policy import load_policy
+from taleward.moderation.judges.guard_models.base import GuardModel
+from taleward.moderation.policies.load import load_policy
 
 TEXT = "The fox slept under the boat."
 STORY = Passage(text=TEXT, context="A fox lived by the sea.")
@@ -137,7 +137,7 @@ def test_a_model_that_would_answer_otherwise_is_unparsable(folders: dict[str, st
 
 
 def test_llama_guard_names_the_codes_of_what_it_flags(folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from taleward.moderation.judges.family import Answer
+    from taleward.moderation.judges.guard_models.base import Answer
 
     asked = guard(folders, "llama-guard 3 8B", least_mass=0.0, policy=lenient(0.0))
     monkeypatch.setattr(asked, "written", lambda *_: Answer("\n\nunsafe\nS2,S11"))

@@ -1,0 +1,1 @@
+"""Calibrated scores and thresholds, fitted on labeled texts."""

@@ -1,0 +1,1 @@
+"""Chat models whose output is moderated."""

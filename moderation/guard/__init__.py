@@ -1,0 +1,1 @@
+"""The guard: write, judge, revise, release or refuse; whole or streaming."""

@@ -1,0 +1,305 @@
+"""The guard: write, judge, revise within a budget, release or refuse. It owns the only door out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from taleward.core.concurrency.batch_config import at_once
+from taleward.core.concurrency.deadline import call_until
+from taleward.core.concurrency.event_loop import iterate
+from taleward.core.errors import ConfigurationError
+from taleward.core.events import Event
+from taleward.core.tale import Attempt, RefusalReason, Tale
+from taleward.core.verdict import Finding, Passage, Verdict
+from taleward.moderation.guard.inputs import about, masked
+from taleward.moderation.guard.revision import Revision
+from taleward.moderation.guard.run import Course, Recorder
+from taleward.moderation.guard.streaming import Telling
+from taleward.moderation.judges.base import Judge, check_judge, check_seconds
+from taleward.moderation.tracing.callbacks import without_listeners
+
+__all__ = ["Guard", "Recorder"]
+
+
+@dataclass
+class _Write:
+    attempt: int
+    findings: tuple[Finding, ...]
+
+
+@dataclass
+class _Ask:
+    text: str
+
+
+@dataclass
+class Embed:
+    """A step: vectors of texts."""
+
+    texts: list[str]
+    by: Embeddings
+
+
+_Step: TypeAlias = _Write | _Ask | Embed
+Plan: TypeAlias = Generator[_Step, Any, Tale]
+"""A tale's course as steps that either shell carries out: it is sent a step's answer, or thrown its exception."""
+
+
+class Guard(Runnable[Mapping[str, Any], Tale]):
+    """A Runnable from a writer's inputs to a tale: a text that was judged and passed, or a refusal.
+
+    Nothing but a verdict with outcome `pass` releases a text. A draft that fails is written anew with the findings as
+    instruction; a draft without a plain answer (unparsable, error) is judged again. An exception of the writer reaches
+    the caller; one of the judge is a verdict with outcome `error`.
+
+    `invoke`, `ainvoke` and `batch` give tales. `stream` and `astream` give events while the tale is written: each
+    sentence leaves behind its own verdict, a sentence that fails is dropped and the writer goes on from what was told,
+    and the whole is judged once more before the end; see `taleward.core.events`. As a step of a longer chain a guard
+    hands on the tale.
+
+    Args:
+        writer: A Runnable from inputs to a text. One with an attribute `continues = True` looks at its `Revision` and
+            goes on from the told text; any other is only asked again while nothing is told.
+        judge: A judge.
+        attempts: Drafts at most, 1 or more; a draft that is judged again counts as one too.
+        seconds: Wall-clock budget for all of it; what is not judged by then is refused. `None` for none. A text that
+            was told in part is given up to five more to be closed and checked.
+        judge_inputs: Whether the inputs' texts are judged before any model is called.
+        mask_personal_data: Whether personal data in the inputs (addresses, telephone and card numbers by their form)
+            is replaced by its kind before anything reads it.
+        keep_drafts: Whether the tale's attempts hold their drafts, and verdict events the words that failed. Those may
+            be texts that were refused: keep them away from children.
+        recorder: Where finished tales are recorded, or several such places, for example MLflow and a `TaleMemory`; one
+            that fails is logged and does not stop the tale.
+
+    Raises:
+        ConfigurationError: A budget is out of range, or the judge is none.
+    """
+
+    def __init__(
+        self,
+        writer: Runnable[Any, str],
+        judge: Judge,
+        *,
+        attempts: int = 3,
+        seconds: float | None = 120.0,
+        judge_inputs: bool = True,
+        mask_personal_data: bool = False,
+        keep_drafts: bool = False,
+        recorder: Recorder | Sequence[Recorder] | None = None,
+    ) -> None:
+        check_judge("a guard", judge)
+        if attempts < 1:
+            raise ConfigurationError(f"attempts must be 1 or more; got {attempts}.")
+        check_seconds(seconds)
+        self.writer, self.judge = writer, judge
+        self.attempts, self.seconds = attempts, seconds
+        self.judge_inputs, self.mask_personal_data = judge_inputs, mask_personal_data
+        self.keep_drafts = keep_drafts
+        several = () if recorder is None else recorder
+        self.recorders: tuple[Recorder, ...] = tuple(several) if isinstance(several, Sequence) else (several,)
+
+    def invoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
+        """Tell one tale."""
+        return self._call_with_config(self._run, input, config, run_type="chain")
+
+    async def ainvoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
+        """As `invoke`, without blocking the event loop."""
+        return await self._acall_with_config(self._arun, input, config, run_type="chain")
+
+    def batch(
+        self,
+        inputs: list[Mapping[str, Any]],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Tale]:
+        """A tale for each; `max_concurrency` bounds how many at the same time, 64 by default."""
+        configs = at_once(config, len(inputs))
+        return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
+
+    def stream(  # type: ignore[override]
+        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Event]:
+        """Tell one tale sentence by sentence; the last event is `done` with the tale."""
+        events: Iterator[Any] = self._transform_stream_with_config(
+            iter([input]), self._stream, config, run_type="chain"
+        )
+        yield from events
+
+    async def astream(  # type: ignore[override]
+        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Event]:
+        """As `stream`, without blocking the event loop."""
+
+        async def one() -> AsyncIterator[Mapping[str, Any]]:
+            yield input
+
+        run: Any = self._atransform_stream_with_config(one(), self._astream, config, run_type="chain")
+        async with aclosing(run) as events:
+            async for event in events:
+                yield event
+
+    def transform(
+        self, input: Iterator[Mapping[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Tale]:
+        """As a step of a chain that streams: the tale, when it is told."""
+        for inputs in input:
+            yield self.invoke(inputs, config)
+
+    async def atransform(
+        self, input: AsyncIterator[Mapping[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Tale]:
+        """As `transform`, without blocking the event loop."""
+        async for inputs in input:
+            yield await self.ainvoke(inputs, config)
+
+    def _course(self) -> Course:
+        return Course(self.judge, self.attempts, self.seconds, self.keep_drafts, self.recorders)
+
+    def _prepared(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        return masked(inputs) if self.mask_personal_data and isinstance(inputs, Mapping) else inputs
+
+    def _about(self, inputs: Mapping[str, Any]) -> str:
+        return about(inputs) if self.judge_inputs else ""
+
+    def _stream(
+        self, inputs: Iterator[Mapping[str, Any]], run_manager: CallbackManagerForChainRun, config: RunnableConfig
+    ) -> Iterator[Any]:
+        telling, prepared = self._telling(config), self._prepared(next(inputs))
+        yield from iterate(lambda: telling.events(prepared, self._about(prepared)))
+
+    async def _astream(
+        self,
+        inputs: AsyncIterator[Mapping[str, Any]],
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+    ) -> AsyncIterator[Any]:
+        prepared = self._prepared(await anext(inputs))
+        async with aclosing(self._telling(config).events(prepared, self._about(prepared))) as events:
+            async for event in events:
+                yield event
+
+    def _telling(self, config: RunnableConfig) -> Telling:
+        continues = bool(getattr(self.writer, "continues", False))
+        return Telling(self._course(), self.writer, continues=continues, config=config)
+
+    def _run(self, inputs: Mapping[str, Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Tale:
+        inputs, config, course = self._prepared(inputs), without_listeners(config), self._course()
+        plan = self._plan(course, inputs)
+        at: _Step | Tale = next(plan)
+        while not isinstance(at, Tale):
+            try:
+                answer = call_until(course.left(), partial(self._take, at, course, inputs, config))
+            except Exception as error:  # noqa: BLE001  the plan decides what it means
+                at = _advance(plan, error=error)
+            else:
+                at = _advance(plan, answer)
+        return course.finish(at, inputs)
+
+    async def _arun(
+        self, inputs: Mapping[str, Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+    ) -> Tale:
+        inputs, config, course = self._prepared(inputs), without_listeners(config), self._course()
+        plan = self._plan(course, inputs)
+        at: _Step | Tale = next(plan)
+        while not isinstance(at, Tale):
+            try:
+                answer = await asyncio.wait_for(self._atake(at, course, inputs, config), course.left())
+            except Exception as error:  # noqa: BLE001  the plan decides what it means
+                at = _advance(plan, error=error)
+            else:
+                at = _advance(plan, answer)
+        return await asyncio.to_thread(course.finish, at, inputs)
+
+    def _take(self, step: _Step, course: Course, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+        if isinstance(step, _Write):
+            return self.writer.invoke(inputs, course.writing(config, Revision(**vars(step))))
+        if isinstance(step, _Ask):
+            return self.judge.invoke(Passage(text=step.text), config)
+        return step.by.embed_documents(step.texts)
+
+    async def _atake(self, step: _Step, course: Course, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+        if isinstance(step, _Write):
+            return await self.writer.ainvoke(inputs, course.writing(config, Revision(**vars(step))))
+        if isinstance(step, _Ask):
+            return await self.judge.ainvoke(Passage(text=step.text), config)
+        return await step.by.aembed_documents(step.texts)
+
+    def _plan(self, course: Course, inputs: Mapping[str, Any]) -> Plan:
+        """The whole course of a tale that is told at once."""
+        if question := self._about(inputs):
+            for _ in range(self.attempts):
+                verdict = yield from judged(course, question)
+                if verdict.outcome not in ("unparsable", "error"):
+                    break
+            if not verdict.passed:
+                unjudged: RefusalReason = "timeout" if course.over() else "unjudged"
+                return course.refused("input" if verdict.outcome == "fail" else unjudged, (), verdict)
+        return (yield from self._drafts(course, inputs))
+
+    def _drafts(self, course: Course, inputs: Mapping[str, Any]) -> Plan:
+        """Drafts and verdicts until one passes or a budget is spent."""
+        done: list[Attempt] = []
+        draft: str | None = None
+        reason: RefusalReason = "failed"
+        for number in range(1, self.attempts + 1):
+            calls_before, since = len(course.observer.calls), time.monotonic()
+            if draft is None:
+                draft = yield from written(course, number, done[-1].verdict.findings if done else ())
+            if draft is None:
+                break
+            writing_s = time.monotonic() - since
+            verdict = yield from judged(course, draft)
+            done.append(course.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s))
+            if verdict.passed:
+                return course.released(draft, done)
+            if verdict.outcome in ("fail", "abstain"):
+                draft = None
+            reason = "failed" if verdict.outcome == "fail" else "unjudged"
+        return course.refused("timeout" if course.over() else reason, done, done[-1].verdict if done else None)
+
+
+def written(course: Course, attempt: int, findings: tuple[Finding, ...]) -> Generator[_Step, Any, str | None]:
+    """A draft; `None` when the time is over."""
+    if course.over():
+        return None
+    try:
+        draft: object = yield _Write(attempt, findings)
+    except TimeoutError:
+        if course.over():
+            return None
+        raise  # the writer's own time limit, not ours
+    if isinstance(draft, str):
+        return draft
+    raise TypeError(f"a writer must return text (str); it returned {type(draft).__name__}")
+
+
+def judged(course: Course, text: str) -> Generator[_Step, Any, Verdict]:
+    """The judge's answer; whatever is not a verdict becomes outcome `error`."""
+    try:
+        answer = yield _Ask(text)
+    except Exception as error:  # noqa: BLE001  a judge in trouble lets nothing pass
+        return course.failed(error)
+    return course.checked(answer)
+
+
+def _advance(plan: Plan, answer: object = None, error: Exception | None = None) -> _Step | Tale:
+    try:
+        if error is not None:
+            return plan.throw(error)
+        return plan.send(answer)
+    except StopIteration as end:
+        tale: Tale = end.value
+        return tale

@@ -1,0 +1,1 @@
+"""Adapters for generative guard models, one file per family."""

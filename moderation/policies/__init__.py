@@ -1,0 +1,1 @@
+"""Policies: loading, inheritance, comparison; the shipped YAML files."""

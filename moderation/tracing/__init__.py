@@ -1,0 +1,1 @@
+"""What rests on LangChain's private callback machinery."""

@@ -1,0 +1,1 @@
+"""Verdicts kept on disk without the texts."""
