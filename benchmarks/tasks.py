@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.table import Row, run
-from taleward.chains.few_shot import FewShotClassifier
-from taleward.chains.summarize import Summarizer
-from taleward.chains.task import LabelTask
-from taleward.chains.zero_shot import ZeroShotClassifier
+from taleward.chains.classification.few_shot import FewShotClassifier
+from taleward.chains.classification.zero_shot import ZeroShotClassifier
+from taleward.chains.summarization.summarizer import Summarizer
+from taleward.chains.tasks import LabelTask
 from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.text.sentences import sentences
 from taleward.stores.caches.embeddings import CachedEmbeddings

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from taleward.chains.classification import Classification
-from taleward.chains.summary import Summary
+from taleward.chains.classification.result import Classification
+from taleward.chains.summarization.result import Summary
 from taleward.cli.show import plain, say, warn
 
 _out = Console(highlight=False)

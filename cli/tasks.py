@@ -30,7 +30,7 @@ def summarize(
     as_json: AsJson = False,
 ) -> None:
     """Summarise a text. Exit code 0: done, 3: done, and --check found a sentence that the text does not bear out."""
-    from taleward.chains.summarize import Summarizer
+    from taleward.chains.summarization.summarizer import Summarizer
     from taleward.cli.read import read_text
     from taleward.cli.show import working
     from taleward.cli.show_tasks import show_summary
@@ -58,8 +58,8 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Classify a text. Exit code 0: there is an answer, 3: there is none."""
-    from taleward.chains.few_shot import FewShotClassifier
-    from taleward.chains.zero_shot import ZeroShotClassifier
+    from taleward.chains.classification.few_shot import FewShotClassifier
+    from taleward.chains.classification.zero_shot import ZeroShotClassifier
     from taleward.cli.read import read_text
     from taleward.cli.show import working
     from taleward.cli.show_tasks import show_classification

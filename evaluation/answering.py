@@ -13,11 +13,11 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 from pydantic import BaseModel
 
-from taleward.chains.classification import Classification
-from taleward.chains.classify import LabelChain
-from taleward.chains.summarize import Summarizer
-from taleward.chains.summary import Summary
-from taleward.chains.summary_guard import JudgedSummary, SummaryGuard
+from taleward.chains.classification.chain import LabelChain
+from taleward.chains.classification.result import Classification
+from taleward.chains.summarization.guard import JudgedSummary, SummaryGuard
+from taleward.chains.summarization.result import Summary
+from taleward.chains.summarization.summarizer import Summarizer
 from taleward.core.errors import ConfigurationError
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from taleward.agents.choosing import Request
 from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool
 from taleward.agents.wording import take_apart
-from taleward.chains.zero_shot import ZeroShotClassifier
+from taleward.chains.classification.zero_shot import ZeroShotClassifier
 
 _USUAL = ("fairy tale", "adventure", "animals", "friendship", "family", "school", "nature", "science", "bedtime")
 _NAMED = re.compile(r"((?:\b[a-z]+(?: tale)?, )*\b[a-z]+(?: tale)?,? or [a-z]+(?: tale)?)\b", re.IGNORECASE)

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from taleward.agents.choosing import Request
 from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool
 from taleward.agents.wording import take_apart
-from taleward.chains.summarize import Summarizer
-from taleward.chains.summary_guard import SummaryGuard
+from taleward.chains.summarization.guard import SummaryGuard
+from taleward.chains.summarization.summarizer import Summarizer
 from taleward.moderation.chat.messages import REFUSAL_WORDS
 
 

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from taleward.backends.local.questions import Answered, Choice, Scale, YesNo
     from taleward.backends.transformers.classifier import Classifier, classifier
     from taleward.backends.transformers.seq2seq import TextModel, text_model
-    from taleward.chains.classification import Classification
-    from taleward.chains.faithfulness import FaithfulnessCheck
-    from taleward.chains.few_shot import FewShotClassifier
+    from taleward.chains.classification.few_shot import FewShotClassifier
+    from taleward.chains.classification.result import Classification
+    from taleward.chains.classification.zero_shot import ZeroShotClassifier
     from taleward.chains.story import StoryChain
-    from taleward.chains.summarize import Summarizer
-    from taleward.chains.summary import Faithfulness, Summary
-    from taleward.chains.summary_guard import JudgedSummary, SummaryGuard
-    from taleward.chains.task import LabelTask, SummaryTask, load_task, task_names
+    from taleward.chains.summarization.faithfulness import FaithfulnessCheck
+    from taleward.chains.summarization.guard import JudgedSummary, SummaryGuard
+    from taleward.chains.summarization.result import Faithfulness, Summary
+    from taleward.chains.summarization.summarizer import Summarizer
+    from taleward.chains.tasks import LabelTask, SummaryTask, load_task, task_names
     from taleward.chains.template import Template, load_template, template_names
-    from taleward.chains.zero_shot import ZeroShotClassifier
     from taleward.core.errors import (
         BackendError,
         ConfigurationError,
@@ -254,16 +254,16 @@ _HOMES = {
     "backends.embedding_models": ("embeddings",),
     "backends.local.questions": ("Answered", "Choice", "Scale", "YesNo"),
     "backends.transformers.seq2seq": ("TextModel", "text_model"),
-    "chains.classification": ("Classification",),
-    "chains.faithfulness": ("FaithfulnessCheck",),
-    "chains.few_shot": ("FewShotClassifier",),
+    "chains.classification.result": ("Classification",),
+    "chains.summarization.faithfulness": ("FaithfulnessCheck",),
+    "chains.classification.few_shot": ("FewShotClassifier",),
     "chains.story": ("StoryChain",),
-    "chains.summarize": ("Summarizer",),
-    "chains.summary": ("Faithfulness", "Summary"),
-    "chains.summary_guard": ("JudgedSummary", "SummaryGuard"),
-    "chains.task": ("LabelTask", "SummaryTask", "load_task", "task_names"),
+    "chains.summarization.summarizer": ("Summarizer",),
+    "chains.summarization.result": ("Faithfulness", "Summary"),
+    "chains.summarization.guard": ("JudgedSummary", "SummaryGuard"),
+    "chains.tasks": ("LabelTask", "SummaryTask", "load_task", "task_names"),
     "chains.template": ("Template", "load_template", "template_names"),
-    "chains.zero_shot": ("ZeroShotClassifier",),
+    "chains.classification.zero_shot": ("ZeroShotClassifier",),
     "core.errors": (
         "BackendError",
         "ContentFiltered",

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from chats import ScriptedChat
 from fakes import FakeJudge, Writer
-from taleward.chains.faithfulness import FaithfulnessCheck
-from taleward.chains.summarize import Summarizer
-from taleward.chains.summary_guard import JudgedSummary, SummaryGuard
-from taleward.chains.zero_shot import ZeroShotClassifier
+from taleward.chains.classification.zero_shot import ZeroShotClassifier
+from taleward.chains.summarization.faithfulness import FaithfulnessCheck
+from taleward.chains.summarization.guard import JudgedSummary, SummaryGuard
+from taleward.chains.summarization.summarizer import Summarizer
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.moderation.guard.guard import Guard
 from task_models import BAD, FOX, nli

@@ -10,9 +10,9 @@ import pytest
 from chats import ScriptedChat
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.decisions import decide
-from taleward.chains.classify import Question
-from taleward.chains.family import loaded
-from taleward.chains.few_shot import FewShotClassifier
+from taleward.chains.classification.chain import Question
+from taleward.chains.classification.few_shot import FewShotClassifier
+from taleward.chains.model_kind import loaded
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.example_retriever import ExampleRetriever
 from taleward.stores.vector.faiss_store import FaissStore

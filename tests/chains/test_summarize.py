@@ -10,10 +10,10 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import FakeListChatModel
 
 from chats import ScriptedChat, says
-from taleward.chains.pens import ChatPen
-from taleward.chains.summarize import Summarizer
-from taleward.chains.summarize_extract import source_spans
-from taleward.chains.zero_shot import ZeroShotClassifier
+from taleward.chains.classification.zero_shot import ZeroShotClassifier
+from taleward.chains.summarization.extractive import source_spans
+from taleward.chains.summarization.models import ChatPen
+from taleward.chains.summarization.summarizer import Summarizer
 from taleward.core.errors import BackendError, ConfigurationError, UnknownName
 from taleward.testing.embeddings import WordEmbeddings
 from task_models import BAD, FOX, GOOD, bart, bert, gpt2, llama, nli, t5

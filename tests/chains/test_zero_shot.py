@@ -13,8 +13,8 @@ from langchain_core.runnables import RunnableLambda
 
 from chats import ScriptedChat, says
 from loopback import completion, serving
-from taleward.chains.classify import LabelChain
-from taleward.chains.zero_shot import ZeroShotClassifier
+from taleward.chains.classification.chain import LabelChain
+from taleward.chains.classification.zero_shot import ZeroShotClassifier
 from taleward.core.errors import BackendError, ConfigurationError, InvalidFile, UnknownName
 from task_models import BAD, FOX, GOOD, llama, nli, t5
 

@@ -10,10 +10,10 @@ from langchain_core.messages import convert_to_openai_messages
 from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.local.decisions import Decision, decide
-from taleward.chains.asking import continued, talked
-from taleward.chains.classify import Question, Reading
-from taleward.chains.family import loaded
-from taleward.chains.task import LabelTask
+from taleward.chains.classification.chain import Question, Reading
+from taleward.chains.classification.prompts import continued, talked
+from taleward.chains.model_kind import loaded
+from taleward.chains.tasks import LabelTask
 from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import BackendError
 

@@ -15,13 +15,13 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.embedding_models import embeddings
-from taleward.chains.faithfulness import FaithfulnessCheck
-from taleward.chains.family import family, name_of
-from taleward.chains.pens import ChatPen, Count, Pen, TextPen
-from taleward.chains.summarize_extract import central_sentences
-from taleward.chains.summarize_parts import Reduction
-from taleward.chains.summary import SourceSpan, Summary
-from taleward.chains.task import SummaryTask, load_task
+from taleward.chains.model_kind import family, name_of
+from taleward.chains.summarization.extractive import central_sentences
+from taleward.chains.summarization.faithfulness import FaithfulnessCheck
+from taleward.chains.summarization.map_reduce import Reduction
+from taleward.chains.summarization.models import ChatPen, Count, Pen, TextPen
+from taleward.chains.summarization.result import SourceSpan, Summary
+from taleward.chains.tasks import SummaryTask, load_task
 from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import ConfigurationError
 

@@ -9,11 +9,11 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 
-from taleward.chains.asking import NONE, SEPARATOR, as_json, continued, talked
-from taleward.chains.classify import Question, Reading
-from taleward.chains.family import is_local
-from taleward.chains.label_logprobs import label_scores
-from taleward.chains.task import LabelTask
+from taleward.chains.classification.chain import Question, Reading
+from taleward.chains.classification.prompts import NONE, SEPARATOR, as_json, continued, talked
+from taleward.chains.classification.readers.api_logprobs import label_scores
+from taleward.chains.model_kind import is_local
+from taleward.chains.tasks import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 

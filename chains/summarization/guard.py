@@ -8,10 +8,10 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackMa
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import model_validator
 
-from taleward.chains.classification import Classification
-from taleward.chains.classify import LabelChain
-from taleward.chains.summarize import Summarizer
-from taleward.chains.summary import Summary
+from taleward.chains.classification.chain import LabelChain
+from taleward.chains.classification.result import Classification
+from taleward.chains.summarization.result import Summary
+from taleward.chains.summarization.summarizer import Summarizer
 from taleward.core.errors import Refused
 from taleward.core.frozen_model import Frozen
 from taleward.core.tale import Tale

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from langchain_core.embeddings import Embeddings
 
-from taleward.chains.summary import SourceSpan
+from taleward.chains.summarization.result import SourceSpan
 from taleward.moderation.text.sentences import sentences
 from taleward.stores.fingerprint import embed_array
 

@@ -9,13 +9,13 @@ from langchain_core.language_models import BaseChatModel
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.embedding_models import embeddings
-from taleward.chains.classify import Reader
-from taleward.chains.classify_answers import OPENAI, AnswerReader
-from taleward.chains.classify_entailment import EntailmentReader
-from taleward.chains.classify_logits import LogitsReader
-from taleward.chains.classify_vectors import VectorReader
-from taleward.chains.family import family, is_local, name_of
-from taleward.chains.task import LabelTask
+from taleward.chains.classification.chain import Reader
+from taleward.chains.classification.readers.embeddings import VectorReader
+from taleward.chains.classification.readers.entailment import EntailmentReader
+from taleward.chains.classification.readers.generated import OPENAI, AnswerReader
+from taleward.chains.classification.readers.logits import LogitsReader
+from taleward.chains.model_kind import family, is_local, name_of
+from taleward.chains.tasks import LabelTask
 from taleward.core.errors import ConfigurationError
 
 By = Literal["auto", "probabilities", "constrained", "text"]

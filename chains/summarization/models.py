@@ -13,10 +13,10 @@ from langchain_core.runnables import RunnableConfig
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.transformers.hub import model_config
 from taleward.backends.transformers.seq2seq import TextModel, text_model
-from taleward.chains.family import is_local, loaded
-from taleward.chains.summarize_parts import Size
-from taleward.chains.summary import SummaryMethod
-from taleward.chains.task import SummaryTask
+from taleward.chains.model_kind import is_local, loaded
+from taleward.chains.summarization.map_reduce import Size
+from taleward.chains.summarization.result import SummaryMethod
+from taleward.chains.tasks import SummaryTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.neutralize import inert
 

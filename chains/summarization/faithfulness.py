@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from taleward.backends.chat_models import chat_model
 from taleward.backends.embedding_models import embeddings
 from taleward.backends.transformers.classifier import Classifier, classifier
-from taleward.chains.classify_entailment import entailed
-from taleward.chains.family import family, name_of
-from taleward.chains.summarize_extract import source_spans
-from taleward.chains.summary import Faithfulness, SourceSpan, Support
+from taleward.chains.classification.readers.entailment import entailed
+from taleward.chains.model_kind import family, name_of
+from taleward.chains.summarization.extractive import source_spans
+from taleward.chains.summarization.result import Faithfulness, SourceSpan, Support
 from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage

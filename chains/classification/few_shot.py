@@ -9,11 +9,11 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from taleward.chains.classify import LabelChain, Question
-from taleward.chains.family import family, name_of
-from taleward.chains.reading import By, reader
-from taleward.chains.shots import Select, Shots
-from taleward.chains.task import LabelTask, label_task
+from taleward.chains.classification.chain import LabelChain, Question
+from taleward.chains.classification.examples import Select, Shots
+from taleward.chains.classification.readers.select import By, reader
+from taleward.chains.model_kind import family, name_of
+from taleward.chains.tasks import LabelTask, label_task
 from taleward.core.errors import ConfigurationError
 from taleward.stores.example_retriever import Example, ExampleRetriever
 from taleward.stores.vector.base import TalewardStore
@@ -32,11 +32,11 @@ class FewShotClassifier(LabelChain):
         task: In their place a ready task: `sentiment`, `age-band`, the path of a `.yaml` file, or a `LabelTask`.
         examples: Labelled texts: `(text, label)` each; or a store or `ExampleRetriever` that holds them. `None` takes
             the task's own.
-        select: Which are shown, see `taleward.chains.shots.Select`.
+        select: Which are shown, see `taleward.chains.classification.examples.Select`.
         k: How many; `None` takes all, or four of a store's.
         seed: For a balanced draw.
         threshold: The least score of an answer, see `LabelChain`.
-        by: How a model that writes answers, see `taleward.chains.reading.By`.
+        by: How a model that writes answers, see `taleward.chains.classification.readers.select.By`.
         calibrate: Take out the bias that model and examples have towards labels (of log-probabilities alone).
         options: For the model.
 

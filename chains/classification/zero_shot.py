@@ -9,9 +9,9 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from taleward.chains.classify import LabelChain
-from taleward.chains.reading import By, reader
-from taleward.chains.task import LabelTask, label_task
+from taleward.chains.classification.chain import LabelChain
+from taleward.chains.classification.readers.select import By, reader
+from taleward.chains.tasks import LabelTask, label_task
 
 
 class ZeroShotClassifier(LabelChain):
@@ -28,7 +28,7 @@ class ZeroShotClassifier(LabelChain):
         multi_label: Whether several labels may hold at once. Scores then stand each for itself, else they sum to 1.
         threshold: The least score of an answer, see `LabelChain`.
         hypothesis: For an NLI model: a sentence with `{label}` or `{description}` in it.
-        by: How a model that writes answers, see `taleward.chains.reading.By`.
+        by: How a model that writes answers, see `taleward.chains.classification.readers.select.By`.
         calibrate: Take out the bias that a model has towards labels (of log-probabilities alone).
         options: For the model.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from taleward.chains.summarize_extract import source_spans
+from taleward.chains.summarization.extractive import source_spans
 from taleward.core.errors import BackendError
 
 

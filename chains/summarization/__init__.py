@@ -1,0 +1,1 @@
+"""Summaries: extractive, generated, checked, judged."""
