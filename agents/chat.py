@@ -10,10 +10,10 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 
-from taleward.agents.cast import CastSheet
-from taleward.agents.routed import Routed, RoutedEvent, TurnEvent
+from taleward.agents.result import Routed, RoutedEvent, TurnEvent
 from taleward.agents.router import Router
-from taleward.agents.threads import Threads
+from taleward.agents.story_state import CastSheet
+from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import Toolbox, tools
 from taleward.backends.chat_models import chat_model
 from taleward.core.events import TextEvent

@@ -18,21 +18,21 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
-from taleward.agents.choosing import Choice, Way
-from taleward.agents.constrained import ConstrainedWay
-from taleward.agents.deciding import Decider
-from taleward.agents.fence import DATA_RULE
-from taleward.agents.keeping import Budget, Keeper
-from taleward.agents.middleware import GuardedCalls
-from taleward.agents.once import CallLog
-from taleward.agents.routed import Routed, RoutedEvent, ToolUse, TurnEvent, routed_from
-from taleward.agents.semantic import SemanticWay
-from taleward.agents.showing import Shown
-from taleward.agents.threads import Threads
+from taleward.agents.middleware.guard import GuardedCalls
+from taleward.agents.middleware.limits import Budget, Keeper
+from taleward.agents.middleware.messages import STOPPED
+from taleward.agents.middleware.run_once import CallLog
+from taleward.agents.middleware.transcript import Shown
+from taleward.agents.middleware.untrusted_text import DATA_RULE
+from taleward.agents.result import Routed, RoutedEvent, ToolUse, TurnEvent, routed_from
+from taleward.agents.routing.constrained import ConstrainedWay
+from taleward.agents.routing.selector import Decider
+from taleward.agents.routing.semantic import SemanticWay
+from taleward.agents.routing.strategy import Choice, Way
+from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import ROLES, Role
 from taleward.agents.tools.base import APPROVAL, ONCE
-from taleward.agents.tools.telling import STREAM
-from taleward.agents.turns import STOPPED
+from taleward.agents.tools.guarded_tale import STREAM
 from taleward.backends.chat_models import chat_model
 from taleward.core.concurrency.event_loop import iterate
 from taleward.core.concurrency.threads import in_sync

@@ -23,12 +23,12 @@ from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from benchmarks.table import Row, run
-from taleward.agents.choosing import Request, Way
-from taleward.agents.constrained import ConstrainedWay
 from taleward.agents.router import Router
-from taleward.agents.routes import NONE, Example, Routes, load_routes
-from taleward.agents.semantic import SemanticWay
-from taleward.agents.threads import Threads
+from taleward.agents.routing.constrained import ConstrainedWay
+from taleward.agents.routing.routes import NONE, Example, Routes, load_routes
+from taleward.agents.routing.semantic import SemanticWay
+from taleward.agents.routing.strategy import Request, Way
+from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import Toolbox, tools
 from taleward.backends.embedding_models import embeddings
 from taleward.core.verdict import Passage
@@ -201,7 +201,7 @@ def _neighbours(k: int) -> Any:
 
 
 def _regression(known: Any, classes: Any, count: int) -> Any:
-    from taleward.agents.regression import fit_regression, probabilities
+    from taleward.agents.routing.logistic_regression import fit_regression, probabilities
 
     def ones(rows: Any) -> Any:
         return numpy.hstack([rows, numpy.ones((len(rows), 1))])

@@ -16,8 +16,8 @@ from taleward.core.errors import ConfigurationError, UnknownName
 
 if TYPE_CHECKING:
     from taleward.agents.chat import Chat
-    from taleward.agents.routed import Routed, TurnEvent
-    from taleward.agents.threads import Threads
+    from taleward.agents.result import Routed, TurnEvent
+    from taleward.agents.threads.checkpointer import Threads
 
 _FOLDER = Path(".taleward")
 _HELP = "Say what you want, for example: tell me a story about a fox. /cast shows who is in the story, /quit ends."
@@ -152,7 +152,7 @@ def _manage(folder: Path, delete: str | None) -> None:
 
 
 def _threads(folder: Path) -> Threads:
-    from taleward.agents.threads import Threads
+    from taleward.agents.threads.checkpointer import Threads
 
     if not (folder / "threads.db").is_file():
         raise ConfigurationError(f"there are no threads in {folder}.", hint="`taleward chat` begins one.")

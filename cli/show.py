@@ -22,7 +22,7 @@ from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
-    from taleward.agents.routed import Routed, TurnEvent
+    from taleward.agents.result import Routed, TurnEvent
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)

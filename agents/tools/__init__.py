@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from taleward.agents.tools.base import TaleTool
-from taleward.agents.tools.box import Toolbox
+from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import UnknownName
 
 __all__ = ["ROLES", "TOOLS", "Role", "TaleTool", "Toolbox", "tools"]
@@ -19,7 +19,7 @@ TOOLS = {
     "continue_story": "continue_story.ContinueStory",
     "judge_text": "judge_text.JudgeText",
     "revise_text": "revise_text.ReviseText",
-    "summarise_text": "summarise_text.SummariseText",
+    "summarise_text": "summarize_text.SummariseText",
     "classify_text": "classify_text.ClassifyText",
     "search_tales": "search_tales.SearchTales",
     "look_up_policy": "look_up_policy.LookUpPolicy",

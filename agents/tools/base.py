@@ -12,8 +12,8 @@ from langgraph.prebuilt import ToolRuntime
 from langgraph.types import Command
 from pydantic import ConfigDict, Field
 
-from taleward.agents.choosing import Request
-from taleward.agents.tools.box import Toolbox
+from taleward.agents.routing.strategy import Request
+from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import Frozen

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
-from taleward.agents.choosing import Request
+from taleward.agents.routing.request_parsing import take_apart
+from taleward.agents.routing.strategy import Request
 from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool
-from taleward.agents.wording import take_apart
 from taleward.chains.classification.zero_shot import ZeroShotClassifier
 
 _USUAL = ("fairy tale", "adventure", "animals", "friendship", "family", "school", "nature", "science", "bedtime")

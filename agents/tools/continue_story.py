@@ -11,10 +11,10 @@ from langgraph.prebuilt import ToolRuntime
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
-from taleward.agents.cast import CastSheet
-from taleward.agents.choosing import Request
+from taleward.agents.routing.strategy import Request
+from taleward.agents.story_state import CastSheet
 from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool, told, words_of
-from taleward.agents.tools.telling import tell
+from taleward.agents.tools.guarded_tale import tell
 from taleward.chains.story import StoryChain
 from taleward.chains.template import Template, Variable
 from taleward.core.frozen_model import FrozenDict

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel
 
-from taleward.agents.choosing import Request
+from taleward.agents.routing.strategy import Request
 from taleward.agents.tools.base import Arguments, TaleTool
-from taleward.agents.tools.box import Toolbox
+from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import ConfigurationError
 
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
-from taleward.agents.choosing import Request
+from taleward.agents.routing.request_parsing import take_apart
+from taleward.agents.routing.strategy import Request
 from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool
-from taleward.agents.wording import take_apart
 
 
 class _Arguments(Arguments):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
-from taleward.agents.choosing import Request
+from taleward.agents.routing.strategy import Request
 from taleward.agents.tools.base import Arguments, TaleTool
 from taleward.core.errors import UnknownName
 from taleward.core.policy import Policy

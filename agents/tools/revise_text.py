@@ -11,12 +11,12 @@ from langgraph.prebuilt import ToolRuntime
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
-from taleward.agents.choosing import Request
-from taleward.agents.fence import fenced
+from taleward.agents.middleware.untrusted_text import fenced
+from taleward.agents.routing.request_parsing import take_apart
+from taleward.agents.routing.strategy import Request
 from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool, told, words_of
-from taleward.agents.tools.box import Toolbox
-from taleward.agents.tools.telling import tell
-from taleward.agents.wording import take_apart
+from taleward.agents.tools.guarded_tale import tell
+from taleward.agents.tools.toolbox import Toolbox
 from taleward.moderation.guard.revision import revision_of
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from taleward.chains.tasks import LabelTask
+from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.stores.example_retriever import Example, ExampleRetriever
 from taleward.stores.vector.base import TalewardStore

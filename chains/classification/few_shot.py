@@ -13,7 +13,7 @@ from taleward.chains.classification.chain import LabelChain, Question
 from taleward.chains.classification.examples import Select, Shots
 from taleward.chains.classification.readers.select import By, reader
 from taleward.chains.model_kind import family, name_of
-from taleward.chains.tasks import LabelTask, label_task
+from taleward.chains.task import LabelTask, label_task
 from taleward.core.errors import ConfigurationError
 from taleward.stores.example_retriever import Example, ExampleRetriever
 from taleward.stores.vector.base import TalewardStore

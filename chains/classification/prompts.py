@@ -11,7 +11,7 @@ from collections.abc import Callable
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from taleward.chains.classification.chain import Question
-from taleward.chains.tasks import LabelTask
+from taleward.chains.task import LabelTask
 from taleward.moderation.judges.neutralize import inert
 
 SEPARATOR = "###"

@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 
 from taleward.chains.classification.chain import LabelChain
 from taleward.chains.classification.readers.select import By, reader
-from taleward.chains.tasks import LabelTask, label_task
+from taleward.chains.task import LabelTask, label_task
 
 
 class ZeroShotClassifier(LabelChain):

@@ -16,7 +16,7 @@ from taleward.backends.transformers.seq2seq import TextModel, text_model
 from taleward.chains.model_kind import is_local, loaded
 from taleward.chains.summarization.map_reduce import Size
 from taleward.chains.summarization.result import SummaryMethod
-from taleward.chains.tasks import SummaryTask
+from taleward.chains.task import SummaryTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.neutralize import inert
 

@@ -21,7 +21,7 @@ from taleward.chains.summarization.faithfulness import FaithfulnessCheck
 from taleward.chains.summarization.map_reduce import Reduction
 from taleward.chains.summarization.models import ChatPen, Count, Pen, TextPen
 from taleward.chains.summarization.result import SourceSpan, Summary
-from taleward.chains.tasks import SummaryTask, load_task
+from taleward.chains.task import SummaryTask, load_task
 from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import ConfigurationError
 

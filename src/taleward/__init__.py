@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taleward.agents.chat import Chat
-    from taleward.agents.constrained import ConstrainedWay
-    from taleward.agents.keeping import Budget
-    from taleward.agents.middleware import GuardMiddleware
-    from taleward.agents.routed import Routed
+    from taleward.agents.middleware.guard import GuardMiddleware
+    from taleward.agents.middleware.limits import Budget
+    from taleward.agents.result import Routed
     from taleward.agents.router import Router
-    from taleward.agents.routes import Routes, load_routes
-    from taleward.agents.semantic import SemanticWay
-    from taleward.agents.threads import Threads
+    from taleward.agents.routing.constrained import ConstrainedWay
+    from taleward.agents.routing.routes import Routes, load_routes
+    from taleward.agents.routing.semantic import SemanticWay
+    from taleward.agents.threads.checkpointer import Threads
     from taleward.agents.tools import Toolbox, tools
     from taleward.backends.chat_models import chat_model
     from taleward.backends.decision_model import decision_model
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from taleward.chains.summarization.guard import JudgedSummary, SummaryGuard
     from taleward.chains.summarization.result import Faithfulness, Summary
     from taleward.chains.summarization.summarizer import Summarizer
-    from taleward.chains.tasks import LabelTask, SummaryTask, load_task, task_names
+    from taleward.chains.task import LabelTask, SummaryTask, load_task, task_names
     from taleward.chains.template import Template, load_template, template_names
     from taleward.core.errors import (
         BackendError,
@@ -239,14 +239,14 @@ __all__ = [
 
 _HOMES = {
     "agents.chat": ("Chat",),
-    "agents.constrained": ("ConstrainedWay",),
-    "agents.keeping": ("Budget",),
-    "agents.middleware": ("GuardMiddleware",),
-    "agents.routed": ("Routed",),
+    "agents.routing.constrained": ("ConstrainedWay",),
+    "agents.middleware.limits": ("Budget",),
+    "agents.middleware.guard": ("GuardMiddleware",),
+    "agents.result": ("Routed",),
     "agents.router": ("Router",),
-    "agents.routes": ("Routes", "load_routes"),
-    "agents.semantic": ("SemanticWay",),
-    "agents.threads": ("Threads",),
+    "agents.routing.routes": ("Routes", "load_routes"),
+    "agents.routing.semantic": ("SemanticWay",),
+    "agents.threads.checkpointer": ("Threads",),
     "agents.tools": ("Toolbox", "tools"),
     "backends.chat_models": ("chat_model",),
     "backends.transformers.classifier": ("Classifier", "classifier"),
@@ -261,7 +261,7 @@ _HOMES = {
     "chains.summarization.summarizer": ("Summarizer",),
     "chains.summarization.result": ("Faithfulness", "Summary"),
     "chains.summarization.guard": ("JudgedSummary", "SummaryGuard"),
-    "chains.tasks": ("LabelTask", "SummaryTask", "load_task", "task_names"),
+    "chains.task": ("LabelTask", "SummaryTask", "load_task", "task_names"),
     "chains.template": ("Template", "load_template", "template_names"),
     "chains.classification.zero_shot": ("ZeroShotClassifier",),
     "core.errors": (

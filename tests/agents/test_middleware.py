@@ -26,7 +26,7 @@ from pydantic import BaseModel
 
 from chats import SECRET, ScriptedChat, Witness, calls, cut, cut_anyhow, leaked, says
 from fakes import FakeJudge
-from taleward.agents.middleware import GuardMiddleware
+from taleward.agents.middleware.guard import GuardMiddleware
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment

@@ -17,7 +17,7 @@ from langchain_core.tools import tool
 from chats import ScriptedChat, calls
 from fakes import FakeJudge
 from taleward.agents.router import Router
-from taleward.agents.threads import Threads
+from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools.base import ONCE
 
 folder, when, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]

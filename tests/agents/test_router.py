@@ -15,13 +15,13 @@ from chats import SECRET, ScriptedChat, calls, leaked
 from fakes import FakeJudge
 from hostile import HOSTILE
 from loopback import serving
-from taleward.agents.constrained import ConstrainedWay
-from taleward.agents.fence import fenced
-from taleward.agents.keeping import Budget
-from taleward.agents.routed import Routed, RoutedEvent
+from taleward.agents.middleware.limits import Budget
+from taleward.agents.middleware.untrusted_text import fenced
+from taleward.agents.result import Routed, RoutedEvent
 from taleward.agents.router import Router
-from taleward.agents.semantic import SemanticWay
-from taleward.agents.threads import Threads
+from taleward.agents.routing.constrained import ConstrainedWay
+from taleward.agents.routing.semantic import SemanticWay
+from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import TOOLS, Toolbox, tools
 from taleward.agents.tools.base import APPROVAL
 from taleward.core.errors import ConfigurationError, UnknownName

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from chats import ScriptedChat, calls
 from fakes import FakeJudge
-from taleward.agents.choosing import Request
-from taleward.agents.constrained import ConstrainedWay
 from taleward.agents.router import Router
-from taleward.agents.routes import Routes, load_routes
-from taleward.agents.semantic import SHIPPED, SemanticWay, digest
-from taleward.agents.threads import Threads
+from taleward.agents.routing.constrained import ConstrainedWay
+from taleward.agents.routing.request_parsing import Spelling, edits, take_apart
+from taleward.agents.routing.routes import Routes, load_routes
+from taleward.agents.routing.semantic import SHIPPED, SemanticWay, digest
+from taleward.agents.routing.strategy import Request
+from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import TOOLS, Toolbox, tools
-from taleward.agents.wording import Spelling, edits, take_apart
 from taleward.core.errors import InvalidFile
 
 
@@ -62,7 +62,7 @@ def test_it_says_when_no_tool_is_for_it_and_when_it_is_not_sure(way: SemanticWay
 
 def test_the_shipped_fit_is_that_of_the_shipped_routes(way: SemanticWay) -> None:
     assert SHIPPED.is_file()
-    assert way.state["digest"] == digest(load_routes(), 0.03), "run: python -m taleward.agents.semantic"
+    assert way.state["digest"] == digest(load_routes(), 0.03), "run: python -m taleward.agents.routing.semantic"
     assert set(TOOLS) <= set(way.labels)
 
 

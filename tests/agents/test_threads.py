@@ -17,7 +17,7 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from chats import ScriptedChat
-from taleward.agents.threads import Threads
+from taleward.agents.threads.checkpointer import Threads
 from taleward.core.errors import ConfigurationError, IntegrityError
 
 ASK: Any = {"messages": [HumanMessage("Who lives in the wood?")]}

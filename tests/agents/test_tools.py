@@ -9,10 +9,10 @@ import pytest
 
 from chats import SECRET, ScriptedChat, leaked
 from fakes import FakeJudge
-from taleward.agents.cast import CastSheet, characters_in
-from taleward.agents.choosing import Request
 from taleward.agents.router import Router
-from taleward.agents.threads import Threads
+from taleward.agents.routing.strategy import Request
+from taleward.agents.story_state import CastSheet, characters_in
+from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import TOOLS, Toolbox, tools
 from taleward.agents.tools.base import NeedsMore, TaleTool
 from taleward.core.errors import UnknownName

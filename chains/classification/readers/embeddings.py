@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 
 from taleward.chains.classification.chain import Question, Reading
-from taleward.chains.tasks import LabelTask
+from taleward.chains.task import LabelTask
 from taleward.core.concurrency.threads import in_thread
 from taleward.moderation.text.windows import windows
 from taleward.stores.fingerprint import embed_array

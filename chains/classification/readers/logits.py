@@ -13,7 +13,7 @@ from taleward.backends.local.decisions import Decision, decide
 from taleward.chains.classification.chain import Question, Reading
 from taleward.chains.classification.prompts import continued, talked
 from taleward.chains.model_kind import loaded
-from taleward.chains.tasks import LabelTask
+from taleward.chains.task import LabelTask
 from taleward.core.concurrency.threads import in_thread
 from taleward.core.errors import BackendError
 

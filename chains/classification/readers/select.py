@@ -15,7 +15,7 @@ from taleward.chains.classification.readers.entailment import EntailmentReader
 from taleward.chains.classification.readers.generated import OPENAI, AnswerReader
 from taleward.chains.classification.readers.logits import LogitsReader
 from taleward.chains.model_kind import family, is_local, name_of
-from taleward.chains.tasks import LabelTask
+from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
 
 By = Literal["auto", "probabilities", "constrained", "text"]

@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
-from taleward.agents.threads import Threads
+from taleward.agents.threads.checkpointer import Threads
 
 _UNFINISHED = (
     "This call was begun before the program was stopped, and nobody knows how far it came. It is not run again; ask "

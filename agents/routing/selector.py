@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
-from taleward.agents.choosing import Choice, Request, Tried, Way
+from taleward.agents.routing.strategy import Choice, Request, Tried, Way
 from taleward.agents.tools.base import NeedsMore, TaleTool
 from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.tracing.callbacks import without_listeners

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, ToolMessage
 from pydantic import Field
 
-from taleward.agents.choosing import Choice
-from taleward.agents.turns import CHOICE, STOPPED, this_turn
+from taleward.agents.middleware.messages import CHOICE, STOPPED, this_turn
+from taleward.agents.routing.strategy import Choice
 from taleward.core.events import RetractionEvent, TextEvent
 from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.moderation.chat.messages import MARK, is_refusal

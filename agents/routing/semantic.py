@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 
-from taleward.agents.choosing import Request, Tried, Way
-from taleward.agents.regression import fit_regression, probabilities
-from taleward.agents.routes import NONE, Routes, load_routes
-from taleward.agents.wording import Spelling, take_apart
+from taleward.agents.routing.logistic_regression import fit_regression, probabilities
+from taleward.agents.routing.request_parsing import Spelling, take_apart
+from taleward.agents.routing.routes import NONE, Routes, load_routes
+from taleward.agents.routing.strategy import Request, Tried, Way
 from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.core.frozen_model import FrozenDict
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-SHIPPED = Path(__file__).parent / "routes" / "fitted.json"
+SHIPPED = Path(__file__).parent / "data" / "fitted.json"
 _EACH = 120
 _RARE = 3
 _WEIGHT_OF_EXAMPLES = 3.0

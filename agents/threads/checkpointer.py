@@ -24,7 +24,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from taleward.agents.thread_rows import SCHEMA, VERSION, Rows
+from taleward.agents.threads.rows import SCHEMA, VERSION, Rows
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import Frozen
 from taleward.stores.sqlite import Database

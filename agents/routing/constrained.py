@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from taleward.agents.choosing import Request, Tried, Way
-from taleward.agents.fence import DATA_RULE, fenced
+from taleward.agents.middleware.untrusted_text import DATA_RULE, fenced
+from taleward.agents.routing.strategy import Request, Tried, Way
 from taleward.backends.chat_models import chat_model
 from taleward.core.frozen_model import FrozenDict
 

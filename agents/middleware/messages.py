@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
-from taleward.agents.fence import fenced
+from taleward.agents.middleware.untrusted_text import fenced
 
 CHOICE = "taleward_choice"
 """Key of a message's `response_metadata` under which it says by which choice it came."""

@@ -15,7 +15,7 @@ from taleward.core.yaml_files import load_yaml
 NONE = "none"
 """The route of requests that no tool is for."""
 
-_SHIPPED = Path(__file__).parent / "routes"
+_SHIPPED = Path(__file__).parent / "data"
 _CHOICE = re.compile(r"\[([^\[\]]*)\]|\{(\w+)\}")
 
 

@@ -20,12 +20,8 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 from pydantic import BaseModel, ValidationError
 
-from taleward.agents.choosing import Choice
-from taleward.agents.deciding import Decider
-from taleward.agents.middleware import words_of
-from taleward.agents.once import CallLog
-from taleward.agents.tools.base import ONCE, TaleTool
-from taleward.agents.turns import (
+from taleward.agents.middleware.guard import words_of
+from taleward.agents.middleware.messages import (
     CHOICE,
     STOPPED,
     call_key,
@@ -36,6 +32,10 @@ from taleward.agents.turns import (
     this_turn,
     tokens_of,
 )
+from taleward.agents.middleware.run_once import CallLog
+from taleward.agents.routing.selector import Decider
+from taleward.agents.routing.strategy import Choice
+from taleward.agents.tools.base import ONCE, TaleTool
 from taleward.core.concurrency.threads import in_sync
 from taleward.core.errors import ConfigurationError, TalewardError
 from taleward.core.redaction import redact

@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
-from taleward.agents.routed import TurnEvent
+from taleward.agents.result import TurnEvent
 from taleward.core.events import RetractionEvent, TextEvent
 from taleward.moderation.chat.messages import MARK
 

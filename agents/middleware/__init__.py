@@ -1,0 +1,1 @@
+"""Middleware for LangChain agents: guard, limits, run-once calls."""
