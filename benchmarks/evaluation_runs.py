@@ -93,7 +93,7 @@ def _ours(rows: int, folder: Path) -> dict[str, float]:
     import mlflow
 
     import taleward as tw
-    from taleward.evaluation.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import store_uri
 
     uri = store_uri(folder)
     data = [{"inputs": {"n": n}, "references": ["a tale"]} for n in range(rows)]
@@ -113,7 +113,7 @@ def _killed(rows: int, folder: Path) -> dict[str, float]:
     import mlflow
 
     import taleward as tw
-    from taleward.evaluation.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import store_uri
 
     told, marker = folder / "told", folder / "killed"
 

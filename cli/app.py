@@ -169,7 +169,7 @@ def templates(
     from taleward.cli.show import say, show_templates
 
     if register is not None:
-        from taleward.evaluation.prompts import register_template
+        from taleward.evaluation.tracking.prompts import register_template
 
         made = register_template(load_template(register, folder), alias=alias, uri=uri)
         called = f"{made.name}@{alias or 'latest'}"
@@ -184,7 +184,7 @@ def templates(
 def ui(folder: Folder = _FOLDER, port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) -> None:
     """Open MLflow on the recorded tales."""
     from taleward.cli.show import say
-    from taleward.evaluation.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import store_uri
 
     if find_spec("mlflow") is None:
         raise MissingExtra("the page with the recorded tales", "mlflow")
@@ -224,7 +224,7 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
 def _record(tale: Any, values: dict[str, Any], folder: Path) -> None:
     from taleward.cli.show import say, warn_unrecorded, working
-    from taleward.evaluation.recorder import MlflowRecorder, store_uri
+    from taleward.evaluation.tracking.recorder import MlflowRecorder, store_uri
 
     try:
         with working("recording"):

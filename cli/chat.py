@@ -48,7 +48,7 @@ def chat(
         return _manage(folder, delete)
     from taleward.agents.chat import Chat
     from taleward.cli.show import working
-    from taleward.evaluation.statistics import guard_counts
+    from taleward.evaluation.tracking.recorded_counts import guard_counts
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
     with working("loading the models"):

@@ -10,7 +10,7 @@ import typer
 from taleward.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from taleward.evaluation.findings import Evaluation
+    from taleward.evaluation.result import Evaluation
 
 NOT_PASSED = 3
 """Exit code where a gate did not hold."""
@@ -59,7 +59,7 @@ def evaluate(
 
     Exit code 0: measured, and all gates hold, 3: a gate does not hold, 2: wrong use or data, 1: MLflow has not got it.
     """
-    from taleward.evaluation.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import store_uri
 
     place = uri or store_uri(folder)
     if deliver:
@@ -69,9 +69,9 @@ def evaluate(
     from taleward.cli.show import warn
     from taleward.cli.show_evaluation import show_evaluation, show_gates
     from taleward.evaluation.datasets import load_dataset
+    from taleward.evaluation.evaluator import evaluate as run
     from taleward.evaluation.gates import GATES_FILE, check_gates, load_gates
-    from taleward.evaluation.run import evaluate as run
-    from taleward.evaluation.run_store import load_evaluation
+    from taleward.evaluation.tracking.runs import load_evaluation
 
     # Wrong files end here, before any model is loaded.
     named = gates or GATES_FILE
@@ -123,8 +123,8 @@ def compare(
     """Compare evaluations of the same data set: intervals, paired significance, the winner or "no difference"."""
     from taleward.cli.show import say
     from taleward.cli.show_evaluation import show_compared
-    from taleward.evaluation.compare import compare as compared
-    from taleward.evaluation.recorder import store_uri
+    from taleward.evaluation.comparison import compare as compared
+    from taleward.evaluation.tracking.recorder import store_uri
 
     found = compared(run, uri=uri or store_uri(folder))
     show_compared(found)
@@ -138,7 +138,7 @@ def compare(
 
 def _deliver(folder: Path) -> None:
     from taleward.cli.show import say, warn
-    from taleward.evaluation.run_store import deliver_spooled
+    from taleward.evaluation.tracking.runs import deliver_spooled
 
     tried = deliver_spooled(folder / "spool")
     for found in tried:
@@ -167,7 +167,7 @@ def _guard(
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
     from taleward.cli.show import working
-    from taleward.evaluation.prompts import registered_template
+    from taleward.evaluation.tracking.prompts import registered_template
     from taleward.moderation.guard.guard import Guard
     from taleward.moderation.judges import judge as make_judge
 
@@ -180,8 +180,8 @@ def _guard(
 
 def _write_report(found: Evaluation, path: Path) -> None:
     from taleward.cli.show import say
-    from taleward.evaluation.report import report_page
-    from taleward.evaluation.report_plots import evaluation_plots
+    from taleward.evaluation.report.html import report_page
+    from taleward.evaluation.report.plots import evaluation_plots
 
     path.write_text(report_page(found, evaluation_plots(found)), encoding="utf-8")
     say(f"page in {path}")

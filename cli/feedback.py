@@ -10,8 +10,8 @@ import typer
 from taleward.core.errors import ConfigurationError, TalewardError, UnknownName
 
 if TYPE_CHECKING:
-    from taleward.evaluation.feedback import MarkedSpan
-    from taleward.evaluation.feedback_store import FeedbackStore, Told
+    from taleward.evaluation.feedback.feedback import MarkedSpan
+    from taleward.evaluation.feedback.store import FeedbackStore, Told
 
 feedback_app = typer.Typer(
     name="feedback",
@@ -41,7 +41,7 @@ def review(
     if context.invoked_subcommand is not None:
         return
     from taleward.cli.show import say, working
-    from taleward.evaluation.feedback_store import own_pseudonym
+    from taleward.evaluation.feedback.store import own_pseudonym
 
     who = person or own_pseudonym(folder)
     with working("looking for tales"):
@@ -87,7 +87,7 @@ def export(
 ) -> None:
     """Write what people said to a file."""
     from taleward.cli.show import say
-    from taleward.evaluation.feedback_export import EXPORTS, write_rows
+    from taleward.evaluation.feedback.export import EXPORTS, write_rows
 
     if kind not in EXPORTS:
         raise UnknownName("kind of export", kind, EXPORTS)
@@ -106,7 +106,7 @@ def agreement(
     """How far the judge and people agree, over time."""
     from taleward.cli.show import say
     from taleward.cli.show_feedback import show_agreement
-    from taleward.evaluation.feedback_agreement import PERIODS, judge_agreement
+    from taleward.evaluation.feedback.agreement import PERIODS, judge_agreement
 
     if by not in PERIODS:
         raise UnknownName("period", by, PERIODS)
@@ -127,7 +127,7 @@ def withdraw(
 ) -> None:
     """Take back what a person said of a tale."""
     from taleward.cli.show import say
-    from taleward.evaluation.feedback_store import own_pseudonym
+    from taleward.evaluation.feedback.store import own_pseudonym
 
     store, who = _store(uri, folder, experiment), person or own_pseudonym(folder)
     if erase:
@@ -138,8 +138,8 @@ def withdraw(
 
 
 def _store(uri: str | None, folder: Path, experiment: str) -> FeedbackStore:
-    from taleward.evaluation.feedback_store import FeedbackStore
-    from taleward.evaluation.recorder import store_uri
+    from taleward.evaluation.feedback.store import FeedbackStore
+    from taleward.evaluation.tracking.recorder import store_uri
 
     return FeedbackStore(uri or store_uri(folder), experiment)
 
@@ -188,7 +188,7 @@ def _number(answer: str) -> int:
 
 
 def _spans(answer: str, text: str) -> list[MarkedSpan]:
-    from taleward.evaluation.feedback import MarkedSpan
+    from taleward.evaluation.feedback.feedback import MarkedSpan
 
     found = []
     for part in (p.strip() for p in answer.split("|")):

@@ -16,7 +16,7 @@ from taleward.core.errors import ConfigurationError, UnknownName
 
 if TYPE_CHECKING:
     from taleward.core.policy import Policy
-    from taleward.evaluation.judge_figures import BenchReport
+    from taleward.evaluation.judge_bench.result import BenchReport
     from taleward.moderation.calibration.labeled_data import LabelledData
     from taleward.moderation.judges import Judge
 
@@ -69,8 +69,8 @@ def judge_bench(
     """
     from taleward.cli.show import say
     from taleward.cli.show_bench import show_bench
-    from taleward.evaluation.judge_bench import judge_bench as measure
-    from taleward.evaluation.judge_plots import bench_plots, check_plots, save_plots
+    from taleward.evaluation.judge_bench.bench import judge_bench as measure
+    from taleward.evaluation.judge_bench.plots import bench_plots, check_plots, save_plots
     from taleward.moderation.calibration.calibration import load_calibration
 
     rules, texts = _texts(data, policy, band, (text_column, label_column, category_column), harmful_label, category)
@@ -134,7 +134,7 @@ def calibrate(
     """
     from taleward.cli.show import say
     from taleward.cli.show_bench import show_calibration
-    from taleward.evaluation.judge_plots import calibration_plots, check_plots, save_plots
+    from taleward.evaluation.judge_bench.plots import calibration_plots, check_plots, save_plots
     from taleward.moderation.calibration.calibration import Target
     from taleward.moderation.calibration.fit import fit_calibration
 
@@ -206,9 +206,9 @@ def _judge(spec: str, rules: Policy, band: str, base_url: str | None, cache: Pat
 
 def _record(report: BenchReport, folder: Path) -> None:
     from taleward.cli.show import say, warn_unrecorded
-    from taleward.evaluation.judge_plots import bench_plots
-    from taleward.evaluation.judge_run import record_bench
-    from taleward.evaluation.recorder import store_uri
+    from taleward.evaluation.judge_bench.plots import bench_plots
+    from taleward.evaluation.tracking.judge_runs import record_bench
+    from taleward.evaluation.tracking.recorder import store_uri
 
     try:
         run = record_bench(report, store_uri(folder), bench_plots(report) if find_spec("matplotlib") else {})

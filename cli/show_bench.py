@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from taleward.evaluation.judge_figures import BenchReport, JudgeFigures
+from taleward.evaluation.judge_bench.result import BenchReport, JudgeFigures
 from taleward.moderation.calibration.calibration import Calibration
 from taleward.moderation.calibration.metrics import Interval
 

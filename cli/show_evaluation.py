@@ -9,10 +9,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from taleward.cli.show import plain, say, warn
-from taleward.evaluation.compare import Compared
-from taleward.evaluation.findings import Evaluation
+from taleward.evaluation.comparison import Compared
 from taleward.evaluation.gates import GateLine
-from taleward.evaluation.report import interval_of, number
+from taleward.evaluation.report.html import interval_of, number
+from taleward.evaluation.result import Evaluation
 
 _out = Console(highlight=False)
 

@@ -10,10 +10,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from taleward.cli.show import plain, show_verdict
-from taleward.evaluation.feedback import Feedback
-from taleward.evaluation.feedback_agreement import Agreement
-from taleward.evaluation.feedback_store import Change, Told
-from taleward.evaluation.report import interval_of, number
+from taleward.evaluation.feedback.agreement import Agreement
+from taleward.evaluation.feedback.feedback import Feedback
+from taleward.evaluation.feedback.store import Change, Told
+from taleward.evaluation.report.html import interval_of, number
 
 _out = Console(highlight=False)
 

@@ -23,7 +23,7 @@ from typing import Any
 from websockets.sync.client import connect
 
 import taleward as tw
-from taleward.evaluation.recorder import store_uri
+from taleward.evaluation.tracking.recorder import store_uri
 
 HERE = Path(__file__).parent / "screenshots"
 SIZE = (1400, 900)

@@ -13,9 +13,9 @@ from typing import Any
 from taleward.core.errors import ConfigurationError, InvalidFile, MissingExtra, UnknownName
 from taleward.core.records import TEXT_KINDS, content_of, kind_of, lines, records, with_problems
 from taleward.core.yaml_files import guess
-from taleward.evaluation.examples import example_path, passage_record
-from taleward.evaluation.recorder import quiet
+from taleward.evaluation.labeled_passages import example_path, passage_record
 from taleward.evaluation.sample import Sample, as_samples
+from taleward.evaluation.tracking.recorder import quiet
 
 EXAMPLES = ("stories", "passages")
 """The data sets that are shipped; see `evaluation/data/README.md`."""

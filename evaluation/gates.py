@@ -18,10 +18,10 @@ from pydantic import ValidationError, model_validator
 
 from taleward.core.errors import InvalidFile
 from taleward.core.frozen_model import Frozen
-from taleward.evaluation.compare import against
-from taleward.evaluation.findings import Evaluation
+from taleward.evaluation.comparison import against
 from taleward.evaluation.metrics.base import Metric
-from taleward.evaluation.report import interval_of, number
+from taleward.evaluation.report.html import interval_of, number
+from taleward.evaluation.result import Evaluation
 
 GATES_FILE = Path("taleward.toml")
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.metrics.base import Mean
-from taleward.evaluation.metrics.words import words
+from taleward.evaluation.metrics.tokenize import words
 from taleward.evaluation.sample import Sample
 
 

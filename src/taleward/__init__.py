@@ -65,22 +65,22 @@ if TYPE_CHECKING:
     from taleward.core.policy import Band, Category, Policy
     from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
-    from taleward.evaluation.compare import compare
+    from taleward.evaluation.comparison import compare
     from taleward.evaluation.datasets import load_dataset
-    from taleward.evaluation.feedback import Feedback, MarkedSpan, pseudonym
-    from taleward.evaluation.feedback_agreement import judge_agreement
-    from taleward.evaluation.feedback_store import FeedbackStore, record_feedback
-    from taleward.evaluation.feedback_widget import FeedbackWidget
-    from taleward.evaluation.findings import Evaluation
+    from taleward.evaluation.evaluator import evaluate
+    from taleward.evaluation.feedback.agreement import judge_agreement
+    from taleward.evaluation.feedback.feedback import Feedback, MarkedSpan, pseudonym
+    from taleward.evaluation.feedback.store import FeedbackStore, record_feedback
+    from taleward.evaluation.feedback.widget import FeedbackWidget
     from taleward.evaluation.gates import Gate, check_gates, load_gates
-    from taleward.evaluation.judge_bench import judge_bench
+    from taleward.evaluation.judge_bench.bench import judge_bench
     from taleward.evaluation.metrics import metric
-    from taleward.evaluation.prompts import register_template, registered_template
-    from taleward.evaluation.recorder import MlflowRecorder, store_uri
-    from taleward.evaluation.run import evaluate
-    from taleward.evaluation.run_scorers import ScorerMetric, as_scorer
-    from taleward.evaluation.run_store import deliver_spooled, load_evaluation
+    from taleward.evaluation.result import Evaluation
     from taleward.evaluation.sample import Sample
+    from taleward.evaluation.tracking.prompts import register_template, registered_template
+    from taleward.evaluation.tracking.recorder import MlflowRecorder, store_uri
+    from taleward.evaluation.tracking.runs import deliver_spooled, load_evaluation
+    from taleward.evaluation.tracking.scorers import ScorerMetric, as_scorer
     from taleward.moderation.calibration.calibration import Calibration, Target, load_calibration
     from taleward.moderation.calibration.fit import fit_calibration
     from taleward.moderation.calibration.labeled_data import Columns, read_labelled
@@ -293,21 +293,21 @@ _HOMES = {
     "core.policy": ("Band", "Category", "Policy"),
     "core.tale": ("Attempt", "Decision", "Lineage", "ModelCall", "Refusal", "Tale"),
     "core.verdict": ("Finding", "Passage", "Verdict"),
-    "evaluation.compare": ("compare",),
+    "evaluation.comparison": ("compare",),
     "evaluation.datasets": ("load_dataset",),
-    "evaluation.feedback": ("Feedback", "MarkedSpan", "pseudonym"),
-    "evaluation.feedback_agreement": ("judge_agreement",),
-    "evaluation.feedback_store": ("FeedbackStore", "record_feedback"),
-    "evaluation.feedback_widget": ("FeedbackWidget",),
-    "evaluation.findings": ("Evaluation",),
+    "evaluation.feedback.feedback": ("Feedback", "MarkedSpan", "pseudonym"),
+    "evaluation.feedback.agreement": ("judge_agreement",),
+    "evaluation.feedback.store": ("FeedbackStore", "record_feedback"),
+    "evaluation.feedback.widget": ("FeedbackWidget",),
+    "evaluation.result": ("Evaluation",),
     "evaluation.gates": ("Gate", "check_gates", "load_gates"),
-    "evaluation.judge_bench": ("judge_bench",),
+    "evaluation.judge_bench.bench": ("judge_bench",),
     "evaluation.metrics": ("metric",),
-    "evaluation.prompts": ("register_template", "registered_template"),
-    "evaluation.recorder": ("MlflowRecorder", "store_uri"),
-    "evaluation.run": ("evaluate",),
-    "evaluation.run_scorers": ("ScorerMetric", "as_scorer"),
-    "evaluation.run_store": ("deliver_spooled", "load_evaluation"),
+    "evaluation.tracking.prompts": ("register_template", "registered_template"),
+    "evaluation.tracking.recorder": ("MlflowRecorder", "store_uri"),
+    "evaluation.evaluator": ("evaluate",),
+    "evaluation.tracking.scorers": ("ScorerMetric", "as_scorer"),
+    "evaluation.tracking.runs": ("deliver_spooled", "load_evaluation"),
     "evaluation.sample": ("Sample",),
     "moderation.guard.best_of": ("BestOf",),
     "moderation.calibration.calibration": ("Calibration", "Target", "load_calibration"),

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from taleward.cli.app import app
-from taleward.evaluation.spool import journals
+from taleward.evaluation.journal import journals
 
 # MLflow's own code warns on import and when its store is first made.
 pytestmark = pytest.mark.filterwarnings("default")

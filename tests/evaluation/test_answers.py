@@ -16,9 +16,9 @@ from fakes import FakeJudge, Writer
 from loopback import completion, serving
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.evaluation.datasets import load_dataset
+from taleward.evaluation.evaluator import evaluate
+from taleward.evaluation.journal import journals
 from taleward.evaluation.metrics import metric
-from taleward.evaluation.run import evaluate
-from taleward.evaluation.spool import journals
 
 # MLflow's own code warns on import and when its store is first made.
 pytestmark = pytest.mark.filterwarnings("default")

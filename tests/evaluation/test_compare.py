@@ -12,13 +12,13 @@ from means import MeanOf, size
 from taleward.chains.template import load_template
 from taleward.cli.app import app
 from taleward.core.errors import ConfigurationError, InvalidFile, UnknownName
-from taleward.evaluation.compare import compare
-from taleward.evaluation.findings import Evaluation
+from taleward.evaluation.comparison import compare
+from taleward.evaluation.evaluator import evaluate
 from taleward.evaluation.gates import check_gates, load_gates
-from taleward.evaluation.prompts import register_template, registered_template
-from taleward.evaluation.run import evaluate
-from taleward.evaluation.run_scorers import ScorerMetric, as_scorer
+from taleward.evaluation.result import Evaluation
 from taleward.evaluation.sample import Sample
+from taleward.evaluation.tracking.prompts import register_template, registered_template
+from taleward.evaluation.tracking.scorers import ScorerMetric, as_scorer
 
 # MLflow's own code warns on import and when its store is first made.
 pytestmark = pytest.mark.filterwarnings("default")

@@ -12,10 +12,10 @@ import taleward as tw
 from fakes import FakeJudge, Writer
 from taleward.cli.app import app
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.evaluation.feedback import Feedback, MarkedSpan
-from taleward.evaluation.feedback_export import feedback_rows, labelled_rows, preference_pairs, write_rows
-from taleward.evaluation.feedback_store import FeedbackStore
-from taleward.evaluation.recorder import MlflowRecorder
+from taleward.evaluation.feedback.export import feedback_rows, labelled_rows, preference_pairs, write_rows
+from taleward.evaluation.feedback.feedback import Feedback, MarkedSpan
+from taleward.evaluation.feedback.store import FeedbackStore
+from taleward.evaluation.tracking.recorder import MlflowRecorder
 from taleward.moderation.calibration.labeled_data import Columns, read_labelled
 from taleward.moderation.judges.base import Assessment
 
@@ -65,7 +65,7 @@ def by_hand(uri: str, trace_id: str, person: str, monkeypatch: pytest.MonkeyPatc
 def test_all_ways_to_say_it_read_back_the_same(
     store: FeedbackStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from taleward.evaluation.feedback_widget import FeedbackWidget
+    from taleward.evaluation.feedback.widget import FeedbackWidget
 
     here = request.node.name
     tale = tell(store, here)

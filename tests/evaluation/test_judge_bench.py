@@ -12,11 +12,11 @@ from sklearn import metrics as peer
 
 from fakes import FakeJudge
 from taleward.core.errors import ConfigurationError
-from taleward.evaluation.judge_bench import judge_bench, ranking
-from taleward.evaluation.judge_figures import BenchReport
-from taleward.evaluation.judge_plots import bench_plots, save_plots
-from taleward.evaluation.judge_run import figures_of, record_bench
-from taleward.evaluation.recorder import store_uri
+from taleward.evaluation.judge_bench.bench import judge_bench, ranking
+from taleward.evaluation.judge_bench.plots import bench_plots, save_plots
+from taleward.evaluation.judge_bench.result import BenchReport
+from taleward.evaluation.tracking.judge_runs import figures_of, record_bench
+from taleward.evaluation.tracking.recorder import store_uri
 from taleward.moderation.calibration.labeled_data import Labelled, LabelledData
 from taleward.moderation.judges import Assessment
 

@@ -11,7 +11,7 @@ import pytest
 from fakes import FakeJudge, Teller, Writer
 from taleward.chains.story import StoryChain
 from taleward.core.tale import Tale
-from taleward.evaluation.recorder import MlflowRecorder, store_uri
+from taleward.evaluation.tracking.recorder import MlflowRecorder, store_uri
 from taleward.moderation.guard.guard import Guard
 
 # MLflow's own code warns on import and when its store is first made.

@@ -18,9 +18,9 @@ import taleward as tw
 from fakes import FakeJudge, Writer
 from means import MeanOf, size
 from taleward.core.errors import ConfigurationError, InvalidFile
-from taleward.evaluation.run import evaluate
-from taleward.evaluation.run_store import deliver_spooled, load_evaluation
-from taleward.evaluation.spool import journals
+from taleward.evaluation.evaluator import evaluate
+from taleward.evaluation.journal import journals
+from taleward.evaluation.tracking.runs import deliver_spooled, load_evaluation
 
 # MLflow's own code warns on import and when its store is first made.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -131,7 +131,7 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from means import size
-from taleward.evaluation.run import evaluate
+from taleward.evaluation.evaluator import evaluate
 
 def tell(inputs):
     with open(sys.argv[4], "a") as out:
@@ -193,7 +193,7 @@ def test_a_store_that_goes_away_gets_it_all_later(tmp_path: Path) -> None:
 
 
 def test_delivering_twice_keeps_one(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from taleward.evaluation import run_store
+    from taleward.evaluation.tracking import runs as run_store
 
     def dies(*_: Any) -> None:
         raise ConnectionError("the line is dead")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fakes import FakeJudge, Writer
-from taleward.evaluation.recorder import MlflowRecorder, store_uri
-from taleward.evaluation.statistics import guard_counts
+from taleward.evaluation.tracking.recorded_counts import guard_counts
+from taleward.evaluation.tracking.recorder import MlflowRecorder, store_uri
 from taleward.moderation.guard.guard import Guard
 
 pytestmark = pytest.mark.filterwarnings("default")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import BackendError, MissingExtra
-from taleward.evaluation.judge_figures import BenchReport, JudgeFigures
-from taleward.evaluation.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet
+from taleward.evaluation.judge_bench.result import BenchReport, JudgeFigures
+from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet
 from taleward.moderation.calibration.metrics import Interval
 
 if TYPE_CHECKING:

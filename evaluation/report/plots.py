@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import MissingExtra
-from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.metrics.base import Score
+from taleward.evaluation.result import Evaluation
 from taleward.moderation.calibration import metrics
 
 if TYPE_CHECKING:

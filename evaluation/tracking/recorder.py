@@ -12,8 +12,8 @@ from typing import Any
 
 from taleward.core.errors import MissingExtra
 from taleward.core.tale import Tale
-from taleward.evaluation.counters import Counters
-from taleward.evaluation.traces import tale_trace, write_traces
+from taleward.evaluation.tracking.tale_counts import Counters
+from taleward.evaluation.tracking.traces import tale_trace, write_traces
 
 DEFAULT_EXPERIMENT = "taleward"
 _lock = threading.Lock()

@@ -67,7 +67,7 @@ class Evaluation(Frozen):
         return {name: measured.score for name, measured in self.metrics.items()}
 
     def _repr_html_(self) -> str:
-        from taleward.evaluation.report import score_cells, table_html
+        from taleward.evaluation.report.html import score_cells, table_html
 
         head = ("metric", self.name, "95 % interval", "unit", "samples")
         return table_html(head, (score_cells(score) for score in self.scores.values()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from taleward.core.errors import MissingExtra, TalewardError
-from taleward.evaluation.feedback import MarkedSpan
-from taleward.evaluation.feedback_store import FeedbackStore
+from taleward.evaluation.feedback.feedback import MarkedSpan
+from taleward.evaluation.feedback.store import FeedbackStore
 
 try:
     import anywidget

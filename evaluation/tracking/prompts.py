@@ -15,7 +15,7 @@ from taleward.chains.template import Template, Variable, load_template
 from taleward.core.errors import ConfigurationError, MissingExtra, UnknownName
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact
-from taleward.evaluation.recorder import quiet, store_uri
+from taleward.evaluation.tracking.recorder import quiet, store_uri
 
 _OURS = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _THEIRS = re.compile(r"\{\{\s*([a-z][a-z0-9_]*)\s*\}\}")

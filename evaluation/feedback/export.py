@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import InvalidFile, MissingExtra
-from taleward.evaluation.feedback import Feedback
-from taleward.evaluation.feedback_store import FeedbackStore, Told
+from taleward.evaluation.feedback.feedback import Feedback
+from taleward.evaluation.feedback.store import FeedbackStore, Told
 
 
 def labelled_rows(store: FeedbackStore) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import MissingExtra
-from taleward.evaluation.judge_figures import BenchReport
+from taleward.evaluation.judge_bench.result import BenchReport
 from taleward.moderation.calibration.calibration import Calibration
 from taleward.moderation.calibration.metrics import Bin
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import MissingExtra
-from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.metrics.base import Score
-from taleward.evaluation.report_plots import evaluation_plots
+from taleward.evaluation.report.plots import evaluation_plots
+from taleward.evaluation.result import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -22,7 +22,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
 from taleward.core.yaml_files import guess
-from taleward.evaluation.described import described
+from taleward.evaluation.describe import described
 from taleward.evaluation.sample import Sample
 from taleward.moderation.guard.call_recorder import WritingObserver
 from taleward.moderation.judges.base import Judge

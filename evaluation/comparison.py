@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import Frozen, FrozenDict
-from taleward.evaluation.findings import Evaluation
 from taleward.evaluation.metrics import METRICS
 from taleward.evaluation.metrics import metric as known_metric
 from taleward.evaluation.metrics.base import Mean, Metric, Score
-from taleward.evaluation.recorder import DEFAULT_EXPERIMENT
-from taleward.evaluation.report import image_html, interval_of, number, page_html, table_html
-from taleward.evaluation.report_plots import comparison_plot
-from taleward.evaluation.resampling import PairedTest, paired_test
-from taleward.evaluation.run_store import load_evaluation, record_page
+from taleward.evaluation.report.html import image_html, interval_of, number, page_html, table_html
+from taleward.evaluation.report.plots import comparison_plot
+from taleward.evaluation.result import Evaluation
 from taleward.evaluation.sample import Sample
+from taleward.evaluation.significance import PairedTest, paired_test
+from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT
+from taleward.evaluation.tracking.runs import load_evaluation, record_page
 
 if TYPE_CHECKING:
     import pandas as pd

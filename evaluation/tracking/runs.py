@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from taleward.core.errors import BackendError, MissingExtra, UnknownName
 from taleward.core.redaction import redact, told
 from taleward.core.verdict import Verdict
-from taleward.evaluation.findings import Evaluation
-from taleward.evaluation.recorder import experiment_id, quiet, store_uri
-from taleward.evaluation.spool import DEFAULT_SPOOL, Busy, Journal, journals, locked
-from taleward.evaluation.traces import SpanData, TraceData, tale_trace, write_traces
+from taleward.evaluation.journal import DEFAULT_SPOOL, Busy, Journal, journals, locked
+from taleward.evaluation.result import Evaluation
+from taleward.evaluation.tracking.recorder import experiment_id, quiet, store_uri
+from taleward.evaluation.tracking.traces import SpanData, TraceData, tale_trace, write_traces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,16 +14,16 @@ from typing import Any
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.redaction import told
-from taleward.evaluation.answering import System, asked_sha256, asking
 from taleward.evaluation.datasets import Dataset, load_dataset
-from taleward.evaluation.findings import Evaluation, Measured
+from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, locked, open_journal
 from taleward.evaluation.metrics import Metric, metrics_of
 from taleward.evaluation.metrics.base import OF_THE_DATA
-from taleward.evaluation.recorder import DEFAULT_EXPERIMENT, store_uri
-from taleward.evaluation.report import write_files
-from taleward.evaluation.run_store import check_mlflow, deliver, deliver_spooled
+from taleward.evaluation.report.html import write_files
+from taleward.evaluation.result import Evaluation, Measured
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.spool import DEFAULT_SPOOL, Journal, locked, open_journal
+from taleward.evaluation.system import System, asked_sha256, asking
+from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, store_uri
+from taleward.evaluation.tracking.runs import check_mlflow, deliver, deliver_spooled
 
 
 def evaluate(

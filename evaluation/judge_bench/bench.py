@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Verdict
-from taleward.evaluation.judge_figures import BenchReport, CategoryFigures, Comparison, Difference, JudgeFigures
+from taleward.evaluation.judge_bench.result import BenchReport, CategoryFigures, Comparison, Difference, JudgeFigures
 from taleward.moderation.calibration import metrics
 from taleward.moderation.calibration.labeled_data import LabelledData
 from taleward.moderation.judges.base import Judge

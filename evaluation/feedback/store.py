@@ -15,8 +15,16 @@ from pydantic import AwareDatetime
 from taleward.core.errors import MissingExtra, UnknownName
 from taleward.core.frozen_model import Frozen, FrozenDict
 from taleward.core.verdict import Verdict
-from taleward.evaluation.feedback import FIELDS, Feedback, FeedbackField, MarkedSpan, from_value, pseudonym, to_value
-from taleward.evaluation.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet, store_uri
+from taleward.evaluation.feedback.feedback import (
+    FIELDS,
+    Feedback,
+    FeedbackField,
+    MarkedSpan,
+    from_value,
+    pseudonym,
+    to_value,
+)
+from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet, store_uri
 from taleward.moderation.policies.load import load_policy, policy_names
 
 _PAGE = 500

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.metrics.base import Mean, Metric, ratio
-from taleward.evaluation.metrics.words import words
+from taleward.evaluation.metrics.tokenize import words
 from taleward.evaluation.sample import Sample
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""MLflow: runs, traces, prompts, scorers, recorded tales."""
