@@ -20,7 +20,7 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("TALEWARD_DEBUG"):
             raise
-        from taleward.cli.show import say_error
+        from taleward.cli.output.console import say_error
         from taleward.core.errors import BackendError, TalewardError
 
         say_error(error)

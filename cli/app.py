@@ -11,14 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from taleward.cli.chat import chat
-from taleward.cli.evaluate import compare, evaluate
-from taleward.cli.feedback import feedback_app
-from taleward.cli.judge_bench import calibrate, judge_bench
-from taleward.cli.policy import policy as policy_app
-from taleward.cli.read import read_text
-from taleward.cli.store import store_app
-from taleward.cli.tasks import classify, summarize
+from taleward.cli.commands.chat import chat
+from taleward.cli.commands.evaluate import compare, evaluate
+from taleward.cli.commands.feedback import feedback_app
+from taleward.cli.commands.judge_bench import calibrate, judge_bench
+from taleward.cli.commands.policy import policy as policy_app
+from taleward.cli.commands.store import store_app
+from taleward.cli.commands.tasks import classify, summarize
+from taleward.cli.input import read_text
 from taleward.core.errors import InvalidFile, MissingExtra
 
 REFUSED = 3
@@ -85,7 +85,7 @@ def tell(
     """
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
-    from taleward.cli.show import show_stream, show_tale, working
+    from taleward.cli.output.console import show_stream, show_tale, working
     from taleward.moderation.guard.best_of import BestOf
     from taleward.moderation.guard.guard import Guard
     from taleward.moderation.judges import judge as make_judge
@@ -128,7 +128,7 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge a text and mark what speaks against it. Exit code 0: it passed, 3: it did not."""
-    from taleward.cli.show import show_verdict, working
+    from taleward.cli.output.console import show_verdict, working
     from taleward.moderation.judges import judge as make_judge
 
     text = read_text(file)
@@ -147,8 +147,8 @@ def models(
 ) -> None:
     """List the models that can be used here, and what the others lack."""
     from taleward.backends.discovery import devices, discover
-    from taleward.cli.models import card, judges
-    from taleward.cli.show import show_card, show_models
+    from taleward.cli.models_list import card, judges
+    from taleward.cli.output.console import show_card, show_models
 
     found = [*discover(), *judges()]
     if spec is None:
@@ -166,7 +166,7 @@ def templates(
 ) -> None:
     """List the story templates with their variables; or register one, for `taleward eval --template NAME@ALIAS`."""
     from taleward.chains.template import load_template, template_names
-    from taleward.cli.show import say, show_templates
+    from taleward.cli.output.console import say, show_templates
 
     if register is not None:
         from taleward.evaluation.tracking.prompts import register_template
@@ -183,7 +183,7 @@ def templates(
 @app.command()
 def ui(folder: Folder = _FOLDER, port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) -> None:
     """Open MLflow on the recorded tales."""
-    from taleward.cli.show import say
+    from taleward.cli.output.console import say
     from taleward.evaluation.tracking.recorder import store_uri
 
     if find_spec("mlflow") is None:
@@ -223,7 +223,7 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
 
 def _record(tale: Any, values: dict[str, Any], folder: Path) -> None:
-    from taleward.cli.show import say, warn_unrecorded, working
+    from taleward.cli.output.console import say, warn_unrecorded, working
     from taleward.evaluation.tracking.recorder import MlflowRecorder, store_uri
 
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from taleward.chains.story import StoryChain
-from taleward.cli.show import say_error, warn_unrecorded
+from taleward.cli.output.console import say_error, warn_unrecorded
 from taleward.core.errors import MissingExtra
 
 VIOLENT = "The men laughed. He stabbed the guard in the throat and blood ran down the wall. Nobody came."

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from taleward.chains.classification.result import Classification
 from taleward.chains.summarization.result import Summary
-from taleward.cli.show import plain, say, warn
+from taleward.cli.output.console import plain, say, warn
 
 _out = Console(highlight=False)
 

@@ -40,7 +40,7 @@ def review(
     """Review recorded tales, one after the other. Each answer is kept as soon as it is given; Ctrl-C ends."""
     if context.invoked_subcommand is not None:
         return
-    from taleward.cli.show import say, working
+    from taleward.cli.output.console import say, working
     from taleward.evaluation.feedback.store import own_pseudonym
 
     who = person or own_pseudonym(folder)
@@ -69,7 +69,7 @@ def show(
     folder: Folder = _FOLDER,
 ) -> None:
     """What people say of a tale."""
-    from taleward.cli.show_feedback import show_feedback, show_history
+    from taleward.cli.output.feedback import show_feedback, show_history
 
     store = _store(uri, folder, experiment)
     show_feedback(store.tale(tale), store.read(tale))
@@ -86,7 +86,7 @@ def export(
     folder: Folder = _FOLDER,
 ) -> None:
     """Write what people said to a file."""
-    from taleward.cli.show import say
+    from taleward.cli.output.console import say
     from taleward.evaluation.feedback.export import EXPORTS, write_rows
 
     if kind not in EXPORTS:
@@ -104,8 +104,8 @@ def agreement(
     folder: Folder = _FOLDER,
 ) -> None:
     """How far the judge and people agree, over time."""
-    from taleward.cli.show import say
-    from taleward.cli.show_feedback import show_agreement
+    from taleward.cli.output.console import say
+    from taleward.cli.output.feedback import show_agreement
     from taleward.evaluation.feedback.agreement import PERIODS, judge_agreement
 
     if by not in PERIODS:
@@ -126,7 +126,7 @@ def withdraw(
     folder: Folder = _FOLDER,
 ) -> None:
     """Take back what a person said of a tale."""
-    from taleward.cli.show import say
+    from taleward.cli.output.console import say
     from taleward.evaluation.feedback.store import own_pseudonym
 
     store, who = _store(uri, folder, experiment), person or own_pseudonym(folder)
@@ -146,7 +146,7 @@ def _store(uri: str | None, folder: Path, experiment: str) -> FeedbackStore:
 
 def _review(store: FeedbackStore, tale: Told, person: str, which: str) -> bool:
     """Ask all questions about one tale; whether the last one was answered."""
-    from taleward.cli.show_feedback import show_told
+    from taleward.cli.output.feedback import show_told
 
     show_told(tale, which)
     _ask(store, tale, person, "rating", "rating, 1 (poor) to 5 (very good)", _number)
@@ -166,7 +166,7 @@ def _review(store: FeedbackStore, tale: Told, person: str, which: str) -> bool:
 
 
 def _ask(store: FeedbackStore, tale: Told, person: str, field: str, question: str, read: Any) -> bool:
-    from taleward.cli.show import say_error
+    from taleward.cli.output.console import say_error
 
     while True:
         answer = input(f"{question}: ").strip()

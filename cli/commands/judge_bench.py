@@ -67,8 +67,8 @@ def judge_bench(
 
     Exit code 0: measured, 2: wrong use or data.
     """
-    from taleward.cli.show import say
-    from taleward.cli.show_bench import show_bench
+    from taleward.cli.output.console import say
+    from taleward.cli.output.judge_bench import show_bench
     from taleward.evaluation.judge_bench.bench import judge_bench as measure
     from taleward.evaluation.judge_bench.plots import bench_plots, check_plots, save_plots
     from taleward.moderation.calibration.calibration import load_calibration
@@ -132,8 +132,8 @@ def calibrate(
 
     Exit code 0: at least one category was fitted, 1: none was, 2: wrong use or data.
     """
-    from taleward.cli.show import say
-    from taleward.cli.show_bench import show_calibration
+    from taleward.cli.output.console import say
+    from taleward.cli.output.judge_bench import show_calibration
     from taleward.evaluation.judge_bench.plots import calibration_plots, check_plots, save_plots
     from taleward.moderation.calibration.calibration import Target
     from taleward.moderation.calibration.fit import fit_calibration
@@ -205,7 +205,7 @@ def _judge(spec: str, rules: Policy, band: str, base_url: str | None, cache: Pat
 
 
 def _record(report: BenchReport, folder: Path) -> None:
-    from taleward.cli.show import say, warn_unrecorded
+    from taleward.cli.output.console import say, warn_unrecorded
     from taleward.evaluation.judge_bench.plots import bench_plots
     from taleward.evaluation.tracking.judge_runs import record_bench
     from taleward.evaluation.tracking.recorder import store_uri

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from taleward.cli.show import plain, say, warn
+from taleward.cli.output.console import plain, say, warn
 from taleward.evaluation.comparison import Compared
 from taleward.evaluation.gates import GateLine
 from taleward.evaluation.report.html import interval_of, number

@@ -31,9 +31,9 @@ def summarize(
 ) -> None:
     """Summarise a text. Exit code 0: done, 3: done, and --check found a sentence that the text does not bear out."""
     from taleward.chains.summarization.summarizer import Summarizer
-    from taleward.cli.read import read_text
-    from taleward.cli.show import working
-    from taleward.cli.show_tasks import show_summary
+    from taleward.cli.input import read_text
+    from taleward.cli.output.console import working
+    from taleward.cli.output.tasks import show_summary
 
     text = read_text(file)
     with working("summarising"):
@@ -60,9 +60,9 @@ def classify(
     """Classify a text. Exit code 0: there is an answer, 3: there is none."""
     from taleward.chains.classification.few_shot import FewShotClassifier
     from taleward.chains.classification.zero_shot import ZeroShotClassifier
-    from taleward.cli.read import read_text
-    from taleward.cli.show import working
-    from taleward.cli.show_tasks import show_classification
+    from taleward.cli.input import read_text
+    from taleward.cli.output.console import working
+    from taleward.cli.output.tasks import show_classification
 
     names = [label.strip() for label in labels.split(",")] if labels is not None else None
     text = read_text(file)

@@ -47,7 +47,7 @@ def chat(
     if threads or delete is not None:
         return _manage(folder, delete)
     from taleward.agents.chat import Chat
-    from taleward.cli.show import working
+    from taleward.cli.output.console import working
     from taleward.evaluation.tracking.recorded_counts import guard_counts
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
@@ -70,7 +70,7 @@ def chat(
 
 def _talk(talk: Chat) -> None:
     from taleward.agents.chat import origin
-    from taleward.cli.show import say, show_turn
+    from taleward.cli.output.console import say, show_turn
 
     say(f"thread {talk.thread!r}, tools of a {talk.router.role}. {_HELP}")
     for who, said in talk.history()[-_SHOWN:]:
@@ -95,7 +95,7 @@ def _talk(talk: Chat) -> None:
 
 def _answer(runner: asyncio.Runner, show: Any, events: AsyncIterator[TurnEvent], talk: Chat) -> Routed | None:
     """What became of a turn; `None` where it was stopped, or failed: the thread stays."""
-    from taleward.cli.show import say, say_error
+    from taleward.cli.output.console import say, say_error
 
     async def listen() -> Routed | None:
         routed = None
@@ -116,7 +116,7 @@ def _answer(runner: asyncio.Runner, show: Any, events: AsyncIterator[TurnEvent],
 
 def _approved(talk: Chat) -> bool | None:
     """Whether the calls that wait may be made; `None` where none waits."""
-    from taleward.cli.show import say
+    from taleward.cli.output.console import say
 
     waiting = talk.router.waiting(talk.thread)
     if not waiting:
@@ -138,7 +138,7 @@ def _asked(prompt: str = "> ") -> str | None:
 
 
 def _manage(folder: Path, delete: str | None) -> None:
-    from taleward.cli.show import say
+    from taleward.cli.output.console import say
 
     kept = _threads(folder)
     if delete is None:

@@ -66,8 +66,8 @@ def evaluate(
         return _deliver(folder)
     if data is None:
         raise typer.BadParameter("give a data set, or --deliver")
-    from taleward.cli.show import warn
-    from taleward.cli.show_evaluation import show_evaluation, show_gates
+    from taleward.cli.output.console import warn
+    from taleward.cli.output.evaluation import show_evaluation, show_gates
     from taleward.evaluation.datasets import load_dataset
     from taleward.evaluation.evaluator import evaluate as run
     from taleward.evaluation.gates import GATES_FILE, check_gates, load_gates
@@ -121,8 +121,8 @@ def compare(
     folder: Folder = _FOLDER,
 ) -> None:
     """Compare evaluations of the same data set: intervals, paired significance, the winner or "no difference"."""
-    from taleward.cli.show import say
-    from taleward.cli.show_evaluation import show_compared
+    from taleward.cli.output.console import say
+    from taleward.cli.output.evaluation import show_compared
     from taleward.evaluation.comparison import compare as compared
     from taleward.evaluation.tracking.recorder import store_uri
 
@@ -137,7 +137,7 @@ def compare(
 
 
 def _deliver(folder: Path) -> None:
-    from taleward.cli.show import say, warn
+    from taleward.cli.output.console import say, warn
     from taleward.evaluation.tracking.runs import deliver_spooled
 
     tried = deliver_spooled(folder / "spool")
@@ -166,7 +166,7 @@ def _guard(
 ) -> Any:
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
-    from taleward.cli.show import working
+    from taleward.cli.output.console import working
     from taleward.evaluation.tracking.prompts import registered_template
     from taleward.moderation.guard.guard import Guard
     from taleward.moderation.judges import judge as make_judge
@@ -179,7 +179,7 @@ def _guard(
 
 
 def _write_report(found: Evaluation, path: Path) -> None:
-    from taleward.cli.show import say
+    from taleward.cli.output.console import say
     from taleward.evaluation.report.html import report_page
     from taleward.evaluation.report.plots import evaluation_plots
 

@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
-from taleward.cli.show import plain, show_verdict
+from taleward.cli.output.console import plain, show_verdict
 from taleward.evaluation.feedback.agreement import Agreement
 from taleward.evaluation.feedback.feedback import Feedback
 from taleward.evaluation.feedback.store import Change, Told
