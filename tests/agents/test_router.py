@@ -30,7 +30,7 @@ from taleward.moderation.judges import judge as make_judge
 from taleward.moderation.judges.neutralize import inert
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 
 NO_WAYS: Any = ()
 

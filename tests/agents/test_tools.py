@@ -18,7 +18,7 @@ from taleward.agents.tools.base import NeedsMore, TaleTool
 from taleward.core.errors import UnknownName
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 
 
 def made(name: str, **box: Any) -> TaleTool:

@@ -40,7 +40,7 @@ from taleward.core.errors import (
     RequestRejected,
 )
 from taleward.stores.fingerprint import fingerprint
-from taleward.testing.openai_server import FakeOpenAI, Fault
+from taleward.testing.fake_openai import FakeOpenAI, Fault
 
 TEXT = "Once upon a time a hen found a key and kept it well."
 _BROKEN = {"stall": DeadlineExceeded, "drip": DeadlineExceeded, "reset": BackendError, "truncated": BackendError}

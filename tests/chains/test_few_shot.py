@@ -16,7 +16,7 @@ from taleward.chains.model_kind import loaded
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.example_retriever import ExampleRetriever
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 from task_models import BAD, GOOD, gpt2, llama, nli
 
 SHOTS = [("so good", "yes"), ("so bad", "no"), ("fine and good", "yes"), ("sad and bad", "no"), ("good old", "yes")]

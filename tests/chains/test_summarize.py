@@ -15,7 +15,7 @@ from taleward.chains.summarization.extractive import source_spans
 from taleward.chains.summarization.models import ChatPen
 from taleward.chains.summarization.summarizer import Summarizer
 from taleward.core.errors import BackendError, ConfigurationError, UnknownName
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 from task_models import BAD, FOX, GOOD, bart, bert, gpt2, llama, nli, t5
 
 

@@ -24,7 +24,7 @@ from taleward.moderation.guard.guard import Guard
 from taleward.stores.caches.answers import AnswerCache
 from taleward.stores.caches.chat import CachedChat
 from taleward.stores.caches.semantic_answers import SemanticAnswerCache, meaning_words, same_question
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 
 
 class Model(BaseChatModel):

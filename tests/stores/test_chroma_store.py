@@ -18,8 +18,8 @@ from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.vector.chroma_store import ChromaStore
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.embeddings import WordEmbeddings
-from taleward.testing.stores import StoreConformance
+from taleward.testing.fake_embeddings import WordEmbeddings
+from taleward.testing.store_conformance import StoreConformance
 
 
 class TestFolder(StoreConformance):

@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 
 from taleward.core.errors import ConfigurationError, IntegrityError
 from taleward.stores.convert import convert_langchain_faiss
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 
 TEXTS = ["a brave fox", "a quiet hen", "a blue whale"]
 

@@ -22,7 +22,7 @@ from taleward.core.tale import digest
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.fingerprint import fingerprint
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_the_embedded_encoder_by_its_spec(file: Path) -> None:
 _WRITE = """
 import sys
 from taleward.stores.caches.embeddings import CachedEmbeddings
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 file, worker = sys.argv[1:]
 cached = CachedEmbeddings(WordEmbeddings(), file)
 for first in range(0, 500, 50):

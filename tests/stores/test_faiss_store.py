@@ -13,8 +13,8 @@ from taleward.core.errors import ConfigurationError, IntegrityError
 from taleward.stores.vector import faiss_index
 from taleward.stores.vector.faiss_index import Kind
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.embeddings import WordEmbeddings
-from taleward.testing.stores import StoreConformance
+from taleward.testing.fake_embeddings import WordEmbeddings
+from taleward.testing.store_conformance import StoreConformance
 
 
 class TestFlat(StoreConformance):

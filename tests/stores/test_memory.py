@@ -14,7 +14,7 @@ from taleward.moderation.guard.guard import Guard
 from taleward.stores.example_retriever import ExampleRetriever
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 
 
 async def test_a_guard_remembers_what_it_released_and_nothing_else(tmp_path: Path) -> None:

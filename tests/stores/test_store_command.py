@@ -15,7 +15,7 @@ from taleward.core.tale import digest
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.vector.chroma_store import ChromaStore
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 
 TEXTS = ["a brave fox", "a quiet hen", "a blue whale"]
 

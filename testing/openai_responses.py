@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 
 _PLAIN: dict[str, Any] = {"string": "tale", "integer": 1, "number": 1.0, "boolean": True, "null": None}
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
 
 from taleward.core.errors import ConfigurationError
-from taleward.testing.openai_answers import Completion, embedded, written
+from taleward.testing.openai_responses import Completion, embedded, written
 
 Fault = Literal[
     "429",
@@ -67,7 +67,7 @@ class FakeOpenAI:
 
     In a chat it honours `n`, `logprobs`, `tools` with a forced `tool_choice`, `response_format`, `stream` and
     `stream_options`, and ends what it writes at `max_tokens` words. A request for embeddings gets those of
-    `taleward.testing.embeddings.WordEmbeddings`, or a refusal.
+    `taleward.testing.fake_embeddings.WordEmbeddings`, or a refusal.
 
     Args:
         answer: What it says: a text, or a function of the request's JSON.

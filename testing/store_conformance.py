@@ -21,7 +21,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.vector.base import TalewardStore
 from taleward.stores.vector.filters import matches
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 
 TEXTS = [
     "the brave rabbit found a golden key",

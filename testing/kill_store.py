@@ -17,7 +17,7 @@ from pathlib import Path
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import Frozen
 from taleward.stores.vector.base import TalewardStore
-from taleward.testing.embeddings import WordEmbeddings
+from taleward.testing.fake_embeddings import WordEmbeddings
 
 
 class KillReport(Frozen):
@@ -50,7 +50,7 @@ def kill_store(kind: str, folder: Path, *, kills: int, seed: int = 0, longest_s:
     done: set[str] = set()
     lost = unreadable = 0
     for number in range(kills):
-        command = [sys.executable, "-m", "taleward.testing.kills", kind, str(folder), str(number)]
+        command = [sys.executable, "-m", "taleward.testing.kill_store", kind, str(folder), str(number)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             out = child.stdout
             if out is None:
