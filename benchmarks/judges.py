@@ -1,7 +1,7 @@
 """The judges: speed of the embedded one, ensembles, cascades.
 
 `--quick` is the same with fewer repeats. Figures of quality are in the model's card and come from
-`python -m taleward.training.judge_report`; here only the way judges are combined is measured, on fakes of known truth.
+`python -m training.judge.report`; here only the way judges are combined is measured, on fakes of known truth.
 """
 
 from __future__ import annotations

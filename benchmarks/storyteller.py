@@ -1,8 +1,8 @@
 """The embedded storyteller: what it predicts beside stories260K, and what its stories are like.
 
 `python -m benchmarks.storyteller --data DIR --peer stories260K.bin --peer-tokenizer tok512.bin`: the corpus that
-`taleward.training.storyteller` names, and llama2.c's model of 260,032 parameters (`karpathy/tinyllamas`, MIT). Without
-the peer its column is empty. `taleward.training.storyteller_report` measures the figures, which the card holds too.
+`training.storyteller.train` names, and llama2.c's model of 260,032 parameters (`karpathy/tinyllamas`, MIT). Without
+the peer its column is empty. `training.storyteller.report` measures the figures, which the card holds too.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def rows(figures: dict[str, Any]) -> Iterator[Row]:
 
 def measure(given: argparse.Namespace) -> Iterator[Row]:
     """All rows."""
-    from taleward.training.storyteller_report import measure as report
+    from training.storyteller.report import measure as report
 
     yield from rows(report(given.data, embedded_path("storyteller"), given.peer, given.peer_tokenizer))
 

@@ -62,7 +62,6 @@ calls = {
     "BLEU": lambda: metric("bleu"),
     "reading levels": lambda: tw.judge("reading-level"),
     "the widget": lambda: tw.FeedbackWidget(tale),
-    "training": lambda: __import__("taleward.training"),
 }
 def labelled():
     with open("texts.csv", "w") as file:
@@ -110,7 +109,6 @@ NEEDS = {
     "BLEU": "evaluation",
     "reading levels": "reading",
     "the widget": "notebooks",
-    "training": "training",
 }
 
 

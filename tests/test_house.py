@@ -14,7 +14,7 @@ import taleward
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-FLOORS = ("agents", "backends", "chains", "cli", "core", "evaluation", "moderation", "stores", "testing", "training")
+FLOORS = ("agents", "backends", "chains", "cli", "core", "evaluation", "moderation", "stores", "testing")
 
 
 def run(code: str, *, cwd: Path) -> str:

@@ -1,8 +1,8 @@
-"""How the embedded models are made: `storyteller.py` and `judge.py` train, their `_report.py` measure for the cards."""
+"""How the embedded models are made. Run from the repository's root; not part of the wheel.
 
-if __name__ != "taleward.training":
-    msg = "this folder is the package taleward.training; import it by that name"
-    raise ImportError(msg)
+`python -m training.judge.train` and `python -m training.storyteller.train` train; each folder's `report` measures
+for the model card.
+"""
 
 from importlib.util import find_spec
 

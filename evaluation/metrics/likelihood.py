@@ -1,6 +1,6 @@
 """How likely a language model finds the outputs: perplexity, bits a character, next-token accuracy.
 
-The windows by which long texts are read are those of `taleward.backends.engine.likelihood`. One reading serves all three.
+Long texts are read in the windows of `taleward.backends.engine.likelihood`. One reading serves all three.
 """
 
 from __future__ import annotations

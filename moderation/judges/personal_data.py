@@ -1,4 +1,4 @@
-"""Personal data by its form: what `taleward.moderation.text.personal_data` finds, a school, and a name given as one's own."""
+"""Judge personal data by its form: what `text/personal_data.py` finds, a school, and a name given as one's own."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ class TalewardStore(WritableStore):
     * A score is the cosine similarity of the vectors, those below 0 given as 0: from 0 (unlike) to 1 (alike). Every
       method that gives or takes scores uses it; hits come best first.
     * Adding under an id that is there replaces the document, its metadata and its vector.
-    * A `filter` (see `taleward.stores.vector.filters`) is applied to all documents, not to the best few: with `k` fitting
-      documents in the store, `k` come back.
+    * A `filter` (see `taleward.stores.vector.filters`) is applied to all documents, not to the best few: with `k`
+      fitting documents in the store, `k` come back.
     * A store holds vectors of one model; another is refused.
     * Async methods give the same without blocking the event loop.
 

@@ -15,21 +15,13 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import taleward.backends
-from taleward.training import (
-    corpora,
-    storyteller,
-    storyteller_model,
-    storyteller_openings,
-    storyteller_report,
-    storyteller_text,
-    storyteller_variants,
-)
-from taleward.training import storyteller_batches as batches
-from taleward.training.storyteller_model import Llama, Shape
-from taleward.training.storyteller_peer import PeerTokenizer, read_model
+from training import corpora
+from training.storyteller import batches, model, openings, report, sources, train, variants
+from training.storyteller.llama2c import PeerTokenizer, read_model
+from training.storyteller.model import Llama, Shape
 
 SHIPPED = Path(taleward.backends.__file__).parent / "models" / "storyteller"
-TINY = storyteller.Recipe(
+TINY = train.Recipe(
     steps=6,
     length=200,
     batch=4,
@@ -55,10 +47,10 @@ def data(tmp_path):
             f"There, {name} found a {thing}. She decided to share number {number}. They were happy friends. "
             "They played all day and then they went home to sleep and dream."
         })  # fmt: skip
-    write(folder / storyteller_text.TINYSTORIES, stories)
+    write(folder / sources.TINYSTORIES, stories)
     pages = ["The cat sat in the sun and was happy all day long."] * 5
-    write(folder / storyteller_text.STORYBOOKS, [{"title": "Cat", "license": "CC-BY", "pages": pages}])
-    write(folder / storyteller_text.FAIRYTALES, [{"title": "Fox", "sections": ["A fox ran home and slept well."] * 9}])
+    write(folder / sources.STORYBOOKS, [{"title": "Cat", "license": "CC-BY", "pages": pages}])
+    write(folder / sources.FAIRYTALES, [{"title": "Fox", "sections": ["A fox ran home and slept well."] * 9}])
     told = (
         "**The Little Boat**\n\nOnce upon a time, there was a *small* boat. "
         + "It sailed out to sea and came home. " * 5
@@ -68,7 +60,7 @@ def data(tmp_path):
         {"kind": "bedtime", "title": "The Office", "story": told.replace("Once upon a time", "At nine sharp")},
         {"kind": "campfire", "title": "The Grave", "story": told},
     ]
-    write(folder / storyteller_text.INSTRUCT, rows)
+    write(folder / sources.INSTRUCT, rows)
     return folder
 
 
@@ -77,37 +69,37 @@ def weights(folder):
 
 
 def test_a_run_ends_in_a_folder_that_transformers_loads_with_the_same_numbers(data, tmp_path):
-    state = storyteller.train(data, tmp_path / "out", tmp_path / "work", TINY)
+    state = train.train(data, tmp_path / "out", tmp_path / "work", TINY)
     assert state["step"] == 6
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     ids = tokenizer("The cat sat in the sun.", return_tensors="pt")["input_ids"]
     assert ids[0, 0] == tokenizer.bos_token_id
-    ours = storyteller_report.load(tmp_path / "out")(ids[:, :-1], ids[:, 1:])
+    ours = report.load(tmp_path / "out")(ids[:, :-1], ids[:, 1:])
     theirs = model(ids, labels=ids).loss
     assert ours.item() == pytest.approx(theirs.item(), abs=1e-4)
 
 
 def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(data, tmp_path, monkeypatch):
-    storyteller.train(data, tmp_path / "whole", tmp_path / "work1", TINY)
-    real = storyteller.rate_factor
+    train.train(data, tmp_path / "whole", tmp_path / "work1", TINY)
+    real = train.rate_factor
 
     def cut(recipe, progress):
         if progress >= 0.5:
             raise KeyboardInterrupt
         return real(recipe, progress)
 
-    monkeypatch.setattr(storyteller, "rate_factor", cut)
+    monkeypatch.setattr(train, "rate_factor", cut)
     with pytest.raises(KeyboardInterrupt):
-        storyteller.train(data, tmp_path / "parts", tmp_path / "work2", TINY, save_seconds=-1)
+        train.train(data, tmp_path / "parts", tmp_path / "work2", TINY, save_seconds=-1)
     monkeypatch.undo()
-    storyteller.train(data, tmp_path / "parts", tmp_path / "work2", TINY)
+    train.train(data, tmp_path / "parts", tmp_path / "work2", TINY)
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 def test_of_written_stories_those_for_children_are_read_without_titles_and_remarks(data):
-    corpus = storyteller_text.load(data)
+    corpus = sources.load(data)
     (told,) = [document for document in corpus.train if document.source in ("child", "bedtime")]
     assert told.title == "The Little Boat"
     assert told.text.startswith("Once upon a time, there was a small boat.")
@@ -115,7 +107,7 @@ def test_of_written_stories_those_for_children_are_read_without_titles_and_remar
 
 
 def test_the_loss_in_slices_is_the_plain_one_and_so_are_its_gradients(monkeypatch):
-    monkeypatch.setattr(storyteller_model._TiedLoss, "ROWS", 7)
+    monkeypatch.setattr(model._TiedLoss, "ROWS", 7)
     rows = torch.randint(3, 300, (2, 33), generator=torch.Generator().manual_seed(0))
     rows[0, 20:] = batches.PAD
     inputs, targets = batches.split(rows)
@@ -135,22 +127,22 @@ def test_the_loss_in_slices_is_the_plain_one_and_so_are_its_gradients(monkeypatc
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(data, tmp_path):
-    storyteller.train(data, tmp_path / "out", tmp_path / "work", replace(TINY, steps=1))
+    train.train(data, tmp_path / "out", tmp_path / "work", replace(TINY, steps=1))
     with pytest.raises(ValueError, match="another recipe"):
-        storyteller.train(data, tmp_path / "out", tmp_path / "work", TINY)
+        train.train(data, tmp_path / "out", tmp_path / "work", TINY)
 
 
 def test_the_learning_rate_ends_at_zero():
-    recipe = storyteller.Recipe(steps=100)
-    assert storyteller.rate_factor(recipe, 1.0) == 0
-    assert storyteller.rate_factor(recipe, 0.3) == 1
-    assert 0 < storyteller.rate_factor(recipe, 0.0) < 1
+    recipe = train.Recipe(steps=100)
+    assert train.rate_factor(recipe, 1.0) == 0
+    assert train.rate_factor(recipe, 0.3) == 1
+    assert 0 < train.rate_factor(recipe, 0.0) < 1
 
 
 def test_a_missing_file_names_itself_and_what_is_there(data):
-    (data / storyteller_text.FAIRYTALES).unlink()
+    (data / sources.FAIRYTALES).unlink()
     with pytest.raises(corpora.CorpusError, match=r"fairytaleqa_train.*tinystories"):
-        storyteller_text.load(data)
+        sources.load(data)
 
 
 @pytest.mark.parametrize(("line", "says"), [("{", "not JSON"), ("[1]", "holds a list")])
@@ -190,18 +182,18 @@ def test_an_opening_is_built_from_what_the_story_says():
         "Once upon a time, there was a little dog named Max. One day he went to the big park. He found a red ball. "
         "Max wanted to play with it. They became friends."
     )
-    made = storyteller_openings.with_opening(story, random.Random(0))
+    made = openings.with_opening(story, random.Random(0))
     assert made is not None
     assert made.startswith("Once upon a time, in a")
     assert "little dog" in made
     assert "red ball" in made
     assert "to play with it" in made or "to the big park" in made
     assert made.endswith("They became friends.")
-    assert storyteller_openings.with_opening("It rained.", random.Random(0)) is None
-    asked = storyteller_openings.as_request("", storyteller_openings.extract(story), random.Random(0))
+    assert openings.with_opening("It rained.", random.Random(0)) is None
+    asked = openings.as_request("", openings.extract(story), random.Random(0))
     assert asked is not None
     assert "little dog" in asked
-    assert storyteller_openings.as_request("", storyteller_openings.extract("It rained."), random.Random(0)) is None
+    assert openings.as_request("", openings.extract("It rained."), random.Random(0)) is None
 
 
 FOX = (
@@ -211,28 +203,28 @@ FOX = (
 
 
 def test_what_is_renamed_has_its_new_name_all_through_the_story():
-    told = storyteller_variants.renamed(FOX, "little fox", "shy owl")
+    told = variants.renamed(FOX, "little fox", "shy owl")
     assert "there was a shy owl named Max" in told
     assert "One day the owl found" in told
     assert "The owl slept. Owls love maps." in told
-    assert "found a glowing key. The key was torn. Max took the key home." in storyteller_variants.renamed(
+    assert "found a glowing key. The key was torn. Max took the key home." in variants.renamed(
         FOX, "old map", "glowing key"
     )
-    assert "there was an owl named" in storyteller_variants.renamed(FOX, "little fox", "owl")
+    assert "there was an owl named" in variants.renamed(FOX, "little fox", "owl")
 
 
 def test_a_varied_story_shows_the_parts_that_its_request_names():
-    parts = storyteller_openings.extract(FOX)
+    parts = openings.extract(FOX)
     assert parts is not None
     seen = set()
     for seed in range(200):
-        story, now = storyteller_variants.varied(FOX, parts, random.Random(seed))
+        story, now = variants.varied(FOX, parts, random.Random(seed))
         assert story.count("Max") >= FOX.count("Max")
         for name in ("character", "item", "power", "action"):
             assert getattr(now, name) in story, (name, seed)
         if now.outcome != parts.outcome:
             assert now.outcome in story
-        request = storyteller_openings.asked_for(now, random.Random(seed))
+        request = openings.asked_for(now, random.Random(seed))
         assert now.character in request
         seen.add((now.character != parts.character, now.item != parts.item, bool(now.power), bool(now.action)))
     assert len(seen) > 8
@@ -242,7 +234,7 @@ def test_no_sentence_is_put_into_a_speech():
     story = (
         'There was a cat. "I am here. You are there. We are." said the cat. It sat. It ran. It slept. It woke. It ate.'
     )
-    pieces = storyteller_variants._sentences(story)
+    pieces = variants._sentences(story)
     assert '"I am here. You are there. We are." said the cat.' in pieces
     assert " ".join(pieces) == story
 
@@ -255,24 +247,24 @@ def test_requests_are_given_and_never_wanted():
 
 
 def test_training_goes_on_from_a_finished_model(data, tmp_path):
-    storyteller.train(data, tmp_path / "first", tmp_path / "work1", TINY)
+    train.train(data, tmp_path / "first", tmp_path / "work1", TINY)
     still = replace(TINY, steps=1, rate=0.0)
-    storyteller.train(data, tmp_path / "second", tmp_path / "work2", still, start=tmp_path / "first")
+    train.train(data, tmp_path / "second", tmp_path / "work2", still, start=tmp_path / "first")
     first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert (tmp_path / "second/tokenizer.json").read_text() == (tmp_path / "first/tokenizer.json").read_text()
 
 
 def test_figures_on_known_texts():
-    assert storyteller_report.repetition(["a", "b", "c", "d", "a", "b", "c", "d"]) == pytest.approx(1 / 5)
-    assert storyteller_report.repetition(["a"]) == 0
-    learned = storyteller_report.Learned([["the", "cat", "sat", "on", "the", "mat"], [*"abcdefghijk"]])
+    assert report.repetition(["a", "b", "c", "d", "a", "b", "c", "d"]) == pytest.approx(1 / 5)
+    assert report.repetition(["a"]) == 0
+    learned = report.Learned([["the", "cat", "sat", "on", "the", "mat"], [*"abcdefghijk"]])
     assert learned.longest_copy(["x", "the", "cat", "sat", "y"]) == 3
     assert learned.longest_copy([*"xcdefghijxaby"]) == 8
     assert learned.longest_copy(["the", "mat", "a"]) == 2
     model = Llama(TINY.shape, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="no texts"):
-        storyteller_report.bits_per_char(model, lambda text: [0], [])
+        report.bits_per_char(model, lambda text: [0], [])
 
 
 def test_a_model_in_the_layout_of_llama2c_is_read_as_it_was_written(tmp_path):

@@ -28,7 +28,7 @@ LEVELS = ("mild", "moderate", "severe")
 
 
 class Whole(Frozen):
-    """How the windows and categories of a text speak together; fitted by `taleward.training.judge`.
+    """How the windows and categories of a text speak together; fitted by `training.judge.train`.
 
     A window says what its categories say together: a soft maximum, so that several faint signs are more than one of
     them. A text says what its worst window says. Dread builds up over a text: the mean of it over the stretch of

@@ -42,7 +42,7 @@ def _english(text: str, window: Window) -> list[Window]:
 class EmbeddedJudge(Judge):
     """Judges every window of a text, without a network, a key or a GPU.
 
-    The head scores every window in every category; `taleward.moderation.judges.embedded.head.Whole` says what they say together. Dread
+    The head scores every window in every category; `head.Whole` combines them. Dread
     that builds up is added to what is frightening; then all categories are moved alike, so that the strongest is as far
     beyond its threshold as all of them together. A listed word scores from the threshold up, the more the head sees in
     its windows. Findings are the lexicon's hits, with their exact places, and, in each category that fails by the head

@@ -1,0 +1,1 @@
+"""How the embedded judge is trained and measured."""

@@ -1,0 +1,1 @@
+"""How the embedded storyteller is trained and measured."""

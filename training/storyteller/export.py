@@ -1,0 +1,62 @@
+"""Write a trained storyteller as a Hugging Face model folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from taleward.backends.onnx.llama import REQUEST, STORY
+from training.storyteller.batches import BOS, BOS_TEXT, EOS, EOS_TEXT, PAD, PAD_TEXT
+from training.storyteller.model import Llama
+
+SAMPLING = {
+    "do_sample": True,
+    "temperature": 0.65,
+    "top_p": 0.9,
+    "repetition_penalty": 1.03,
+    "no_repeat_ngram_size": 6,
+    "max_new_tokens": 800,
+}
+"""Defaults for `generate`, chosen by reading samples, by how much they repeat and by what of a request they keep."""
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{{ eos_token }}"
+    f"{{% else %}}{REQUEST}{{{{ m.content }}}}{STORY}{{% endif %}}{{% endfor %}}"
+)
+"""Requests and the stories that answer them; a system's turn is a request without a story."""
+
+
+def export(model: Llama, tokenizer: Any, out: Path) -> None:
+    """Write config, generation config, tokenizer and float16 weights; other files in the folder stay.
+
+    Args:
+        model: The trained model.
+        tokenizer: A `tokenizers.Tokenizer`.
+        out: The folder; made when missing.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    config = model.shape.to_config(bos=BOS, eos=EOS, pad=PAD)
+    ends = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
+    words = {"bos_token": BOS_TEXT, "eos_token": EOS_TEXT, "pad_token": PAD_TEXT}
+    _write(out / "config.json", config | {"follows_instructions": False})
+    _write(out / "generation_config.json", SAMPLING | ends)
+    _write(
+        out / "tokenizer_config.json",
+        words
+        | {
+            "chat_template": CHAT_TEMPLATE,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": model.shape.positions,
+            "clean_up_tokenization_spaces": False,
+            "padding_side": "left",
+        },
+    )
+    tokenizer.save(str(out / "tokenizer.json"))
+    weights = {name: value.to(torch.float16).contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
