@@ -41,7 +41,6 @@ _TEMPLATE = (
     "{% if tools %}<|im_start|>tools{% for t in tools %}{{ t | tojson }}{% endfor %}<|im_end|>{% endif %}"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}<|im_start|>assistant\n"
 )
-_TESTS = Path(__file__).parent.parent / "tests"
 
 
 class Calm(Judge):
@@ -261,11 +260,10 @@ def _scored(found: Sequence[str | None], test: Sequence[Example]) -> tuple[float
 
 def constrained(count: int) -> Iterator[Row]:
     """Calls of a model with random weights, which writes nonsense wherever the grammar lets it."""
-    sys.path.insert(0, str(_TESTS))
     from transformers import Qwen3Config
 
     from taleward.backends.chat_models import chat_model
-    from tiny import SMALL, save_causal, tiny_tokenizer
+    from tests.helpers.tiny_models import SMALL, save_causal, tiny_tokenizer
 
     test = load_yaml(Path(__file__).parent / "requests.yaml", Routes).examples
     tokenizer = tiny_tokenizer(["<|im_start|>", "<|im_end|>"], chat_template=_TEMPLATE)
@@ -353,10 +351,9 @@ def _savers(folder: Path, what: str) -> Iterator[tuple[str, Any, Path]]:
 
 def injection() -> Iterator[Row]:
     """Hostile texts as tools' answers, before a model that obeys them: what it got to call, and what came out."""
-    sys.path.insert(0, str(_TESTS))
-    from chats import SECRET, ScriptedChat, calls, leaked
-    from fakes import FakeJudge
-    from hostile import HOSTILE
+    from tests.helpers.fakes import FakeJudge
+    from tests.helpers.hostile_texts import HOSTILE
+    from tests.helpers.scripted_chat import SECRET, ScriptedChat, calls, leaked
 
     ran: list[str] = []
     out = 0

@@ -11,10 +11,6 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.types import StreamMode
 
-from chats import SECRET, ScriptedChat, calls, leaked
-from fakes import FakeJudge
-from hostile import HOSTILE
-from loopback import serving
 from taleward.agents.middleware.limits import Budget
 from taleward.agents.middleware.untrusted_text import fenced
 from taleward.agents.result import Routed, RoutedEvent
@@ -31,6 +27,10 @@ from taleward.moderation.judges.neutralize import inert
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.fake_embeddings import WordEmbeddings
+from tests.helpers.fakes import FakeJudge
+from tests.helpers.hostile_texts import HOSTILE
+from tests.helpers.openai_stub import serving
+from tests.helpers.scripted_chat import SECRET, ScriptedChat, calls, leaked
 
 NO_WAYS: Any = ()
 

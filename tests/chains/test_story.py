@@ -11,11 +11,11 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 from pydantic import Field
 
-from fakes import FakeJudge
 from taleward.chains.story import StoryChain
 from taleward.core.errors import InvalidInputs, UnknownName
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.guard.revision import Revision, with_revision
+from tests.helpers.fakes import FakeJudge
 
 
 class Scribe(BaseChatModel):

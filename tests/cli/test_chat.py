@@ -11,9 +11,9 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from loopback import serving
 from taleward.agents.chat import Chat
 from taleward.cli.app import app
+from tests.helpers.openai_stub import serving
 
 
 def talk(words: str, *options: str) -> Any:

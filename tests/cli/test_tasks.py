@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from task_models import BAD, FOX
+from tests.helpers.tiny_task_models import BAD, FOX
 
 
 def taleward(*args: str, cwd: Path, text: str) -> subprocess.CompletedProcess[str]:

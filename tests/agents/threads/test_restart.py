@@ -1,0 +1,84 @@
+"""A process is killed in the middle of a turn and started again: the thread goes on, and nothing is done twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+from langchain_core.tools import tool
+from tests.helpers.scripted_chat import ScriptedChat, calls
+from tests.helpers.fakes import FakeJudge
+from taleward.agents.router import Router
+from taleward.agents.threads.checkpointer import Threads
+from taleward.agents.tools.base import ONCE
+
+folder, when, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+
+def die(moment):
+    if moment == when:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@tool
+def order(book: str) -> str:
+    "Order a book."
+    die("before")
+    with (folder / "orders.txt").open("a") as file:
+        file.write(book + "\\n")
+    die("after")
+    return "ordered"
+
+order.tags = [ONCE]
+
+class Model(ScriptedChat):
+    def _chunks(self, messages, **kwargs):
+        last = messages[-1]
+        if last.type == "tool":
+            die("answer")
+            yield from ScriptedChat(answers=[["It said: " + last.content.split(chr(10))[1] + " "]])._chunks(messages)
+        else:
+            yield from super()._chunks(messages, **kwargs)
+
+model = Model(answers=[calls("order", {"book": "Moby Fox"})])
+router = Router([order], FakeJudge(), model=model, ways=(), threads=Threads(folder / "threads.db"))
+routed = router.resume("1") if what == "resume" else router.invoke(what, thread="1")
+messages = router.agent.get_state({"configurable": {"thread_id": "1"}}).values["messages"]
+print([m.type for m in messages], routed.text)
+"""
+
+
+def child(folder: Path, when: str, what: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", CHILD, str(folder), when, what, str(ROOT)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("when", "said", "orders"),
+    [
+        ("before", "This call was begun before the program was stopped", 0),
+        ("after", "This call was begun before the program was stopped", 1),
+        ("answer", "It said: ordered", 1),
+    ],
+)
+def test_killed_in_the_middle_of_a_turn(tmp_path: Path, when: str, said: str, orders: int) -> None:
+    assert child(tmp_path, when, "Order Moby Fox").returncode == -9
+    again = child(tmp_path, "never", "resume")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("['human', 'ai', 'tool', 'ai']")
+    assert said in again.stdout
+    file = tmp_path / "orders.txt"
+    assert len(file.read_text().splitlines() if file.exists() else []) == orders
+
+
+def test_another_request_gives_the_unfinished_turn_up(tmp_path: Path) -> None:
+    child(tmp_path, "after", "Order Moby Fox")
+    again = child(tmp_path, "never", "Order it again")
+    assert again.stdout.startswith("['human', 'ai', 'human', 'ai', 'tool', 'ai']"), again.stderr
+    assert (tmp_path / "orders.txt").read_text() == "Moby Fox\n" * 2

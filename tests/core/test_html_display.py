@@ -1,0 +1,59 @@
+"""What a notebook shows of tales and verdicts."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+from taleward.core.verdict import Finding, Passage, Verdict
+from taleward.moderation.guard.guard import Guard
+from taleward.moderation.judges.base import Assessment
+from tests.helpers.fakes import FakeJudge, Writer
+
+TEXT = "<script>alert(1)</script> He stabbed & robbed him."
+
+
+def verdict(*findings: Finding, outcome: str = "fail") -> Verdict:
+    return Verdict(outcome=outcome, judge="<b>j</b>", policy="kids@1", band="6-8", findings=findings)
+
+
+def finding(category: str, severity: str, words: str) -> Finding:
+    start = TEXT.index(words)
+    return Finding(category=category, severity=severity, quote=words, start=start, end=start + len(words))
+
+
+def shown(html: str) -> str:
+    return unescape(re.sub(r"<[^>]+>", "", html))
+
+
+def test_a_story_brings_no_markup_along_and_loses_no_character() -> None:
+    overlapping = [finding("violence", "moderate", "He stabbed & robbed"), finding("crime", "severe", "robbed him")]
+    html = verdict(*overlapping).marked(TEXT)._repr_html_()
+    assert "<script" not in html
+    assert "<b>j" not in html
+    assert TEXT in shown(html)
+    marks = re.findall(r'<mark style="background:(#\w+);color:#000" title="([^"]*)">([^<]*)</mark>', html)
+    assert [(why, words) for _, why, words in marks] == [
+        ("violence (moderate)", "He stabbed &amp; "),
+        ("violence (moderate); crime (severe)", "robbed"),
+        ("crime (severe)", " him"),
+    ]
+    assert marks[1][0] == marks[2][0] != marks[0][0]
+
+
+def test_findings_without_a_place_are_listed() -> None:
+    html = verdict(Finding(category="frightening", severity="mild", rationale="dread <i>throughout</i>"))._repr_html_()
+    assert "frightening, mild" in html
+    assert "<i>" not in html
+
+
+def test_a_refused_tale_shows_the_childs_words_and_the_reason() -> None:
+    def no(passage: Passage) -> Assessment:
+        return Assessment(scores={"violence": 1.0})
+
+    tale = Guard(Writer("He stabbed him.").runnable(), FakeJudge(no), attempts=1).invoke({})
+    html = tale._repr_html_()
+    assert tale.refusal is not None
+    assert tale.refusal.child_message in shown(html)
+    released = Guard(Writer("A calm <day>.").runnable(), FakeJudge()).invoke({})._repr_html_()
+    assert "A calm <day>." in shown(released)

@@ -1,0 +1,148 @@
+"""A bench on texts whose scores and labels are known."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as peer
+
+from taleward.core.errors import ConfigurationError
+from taleward.evaluation.judge_bench.bench import judge_bench, ranking
+from taleward.evaluation.judge_bench.plots import bench_plots, save_plots
+from taleward.evaluation.judge_bench.result import BenchReport
+from taleward.evaluation.tracking.judge_runs import figures_of, record_bench
+from taleward.evaluation.tracking.recorder import store_uri
+from taleward.moderation.calibration.labeled_data import Labelled, LabelledData
+from taleward.moderation.judges import Assessment
+from tests.helpers.fakes import FakeJudge
+
+SCORES = np.round(np.random.default_rng(0).random(120), 3)
+TRUTH = np.random.default_rng(1).random(120) < SCORES
+ROWS = tuple(
+    Labelled(str(s), bool(t), ("violence",) if t else ()) for s, t in zip(SCORES.tolist(), TRUTH.tolist(), strict=True)
+)
+DATA = LabelledData("known.csv", "ab" * 32, ROWS)
+
+
+def scorer(change: Any = float, cost: float | None = None) -> FakeJudge:
+    """A judge that scores a text, which is a number, by a function of it."""
+    return FakeJudge(lambda p: Assessment.model_validate({"scores": {"violence": change(p.text)}, "cost_usd": cost}))
+
+
+def yes_or_no(threshold: float) -> FakeJudge:
+    """A judge without scores."""
+    return FakeJudge(lambda p: Assessment(outcome="fail" if float(p.text) >= threshold else "pass"))
+
+
+@pytest.fixture(scope="module")
+def report() -> BenchReport:
+    judges = {"good": scorer(cost=0.01), "flat": scorer(lambda _: 0.2), "bare": yes_or_no(0.5)}
+    return judge_bench(judges, DATA, resamples=100, at_recall=0.9, at_false_alarms=0.1)
+
+
+def test_figures_are_those_of_scikit_learn(report: BenchReport) -> None:
+    good, flat, bare = report.judges
+    failed = SCORES >= 0.5
+    assert good.auc.value == pytest.approx(peer.roc_auc_score(TRUTH, SCORES))
+    assert good.average_precision.value == pytest.approx(peer.average_precision_score(TRUTH, SCORES))
+    assert good.f1.value == bare.f1.value == pytest.approx(peer.f1_score(TRUTH, failed))
+    assert good.precision.value == pytest.approx(peer.precision_score(TRUTH, failed))
+    alarms, recalls, _ = peer.roc_curve(TRUTH, SCORES, drop_intermediate=False)
+    assert good.false_alarms_at_recall.value == pytest.approx(alarms[recalls >= 0.9].min())
+    assert good.recall_at_false_alarms.value == pytest.approx(recalls[alarms <= 0.1].max())
+    assert good.auc.low < good.auc.value < good.auc.high
+    assert (flat.auc.value, flat.f1.value, flat.false_alarms.value) == (0.5, 0.0, 0.0)
+    assert bare.auc.value == pytest.approx(peer.roc_auc_score(TRUTH, failed))
+    assert (bare.ece, bare.reliability) == (None, ())
+    assert good.categories["violence"].auc == pytest.approx(good.auc.value)
+    assert good.categories["violence"].ece == pytest.approx(good.ece or 0)
+    assert good.cost_usd == pytest.approx(1.2)
+    assert (flat.cost_usd, flat.costs_known) == (None, 0)
+
+
+def test_judges_are_compared_on_the_same_texts(report: BenchReport) -> None:
+    first = report.comparisons[0]
+    assert (first.first, first.second) == ("good", "flat")
+    failed = SCORES >= 0.5
+    assert first.only_first_right == int(((failed == TRUTH) & TRUTH).sum())
+    assert first.only_second_right == int(((failed != TRUTH) & ~TRUTH).sum())
+    assert first.mcnemar_p < 0.01
+    gap = first.differences["auc"]
+    assert gap.value == pytest.approx(report.judges[0].auc.value - 0.5)
+    assert gap.low > 0
+    assert gap.p == 0.0
+    same = next(c for c in report.comparisons if (c.first, c.second) == ("good", "bare"))
+    assert (same.only_first_right, same.mcnemar_p, same.differences["f1"].value) == (0, 1.0, 0.0)
+
+
+def test_no_plain_answer_counts_as_not_released_and_is_counted() -> None:
+    def broken(passage: Any) -> Assessment:
+        if float(passage.text) < 0.2:
+            raise RuntimeError("no connection")
+        return Assessment.model_validate({"scores": {"violence": float(passage.text)}})
+
+    found = judge_bench({"broken": FakeJudge(broken)}, DATA, resamples=0).judges[0]
+    assert found.outcomes["error"] == int((SCORES < 0.2).sum())
+    flagged = (SCORES >= 0.5) | (SCORES < 0.2)
+    assert found.f1.value == pytest.approx(peer.f1_score(TRUTH, flagged))
+    assert found.false_alarms.value == pytest.approx(flagged[~TRUTH].mean())
+    assert found.auc.value == pytest.approx(peer.roc_auc_score(TRUTH, np.where(SCORES < 0.2, 1.0, SCORES)))
+    judge = FakeJudge(broken)
+    assert ranking(judge.invoke("0.1"), judge) == 1.0
+
+
+def test_the_same_seed_gives_the_same_report() -> None:
+    def measured(seed: int, workers: int = 1) -> dict[str, Any]:
+        report = judge_bench({"good": scorer()}, DATA, resamples=20, seed=seed, workers=workers)
+        return report.judges[0].model_dump(exclude={"latency_p50_s", "latency_p95_s"})
+
+    assert measured(0) == measured(0) == measured(0, workers=4)
+    assert measured(0) != measured(1)
+
+
+def test_what_cannot_be_measured_is_refused() -> None:
+    calm = LabelledData("calm.csv", "0", (Labelled("0.1", False),))
+    with pytest.raises(ConfigurationError, match=r"calm\.csv has 0 harmful of 1"):
+        judge_bench({"good": scorer()}, calm)
+    with pytest.raises(ConfigurationError, match="at least one judge"):
+        judge_bench({}, DATA)
+
+
+def test_json_there_and_back(report: BenchReport) -> None:
+    assert BenchReport.model_validate_json(report.model_dump_json()) == report
+    assert "data=known.csv:abababababab|n=120" in report.signature
+
+
+def test_plots_show_every_judge(report: BenchReport, tmp_path: Path) -> None:
+    plots = bench_plots(report)
+    labels = [line.get_label() for line in plots["precision-recall.png"].axes[0].get_lines()]
+    assert [label.split(" ")[0] for label in labels] == ["good", "flat", "bare", "by"]
+    assert len(plots["reliability.png"].axes[0].get_lines()) == 3
+    save_plots(plots, tmp_path / "new")
+    assert all((tmp_path / "new" / name).stat().st_size > 10_000 for name in plots)
+
+
+# MLflow's own code warns on import and when its store is first made.
+@pytest.mark.filterwarnings("default")
+def test_a_bench_is_a_run_with_one_run_a_judge_below(report: BenchReport, tmp_path: Path) -> None:
+    import mlflow
+
+    uri = store_uri(tmp_path)
+    run_id = record_bench(report, uri, bench_plots(report))
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("taleward")
+    below = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")
+    found = {run.data.params["judge"]: run.data for run in below}
+    assert set(found) == {"good", "flat", "bare"}
+    assert found["good"].metrics == pytest.approx(figures_of(report.judges[0]))
+    assert math.isclose(found["good"].metrics["violence/auc"], report.judges[0].auc.value)
+    assert found["good"].params["data_sha256"] == DATA.sha256
+    stored = {a.path for a in client.list_artifacts(run_id)}
+    assert stored == {"report.json", "judges.json", "precision-recall.png", "reliability.png"}
+    table = mlflow.artifacts.load_dict(f"{client.get_run(run_id).info.artifact_uri}/judges.json")
+    assert table["columns"][0] == "judge"
+    assert client.get_run(run_id).info.status == "FINISHED"

@@ -1,0 +1,163 @@
+"""Evaluations against each other and against thresholds, MLflow's scorers, and its prompt registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from taleward.chains.template import load_template
+from taleward.cli.app import app
+from taleward.core.errors import ConfigurationError, InvalidFile, UnknownName
+from taleward.evaluation.comparison import compare
+from taleward.evaluation.evaluator import evaluate
+from taleward.evaluation.gates import check_gates, load_gates
+from taleward.evaluation.result import Evaluation
+from taleward.evaluation.sample import Sample
+from taleward.evaluation.tracking.prompts import register_template, registered_template
+from taleward.evaluation.tracking.scorers import ScorerMetric, as_scorer
+from tests.helpers.mean_metric import MeanOf, size
+
+# MLflow's own code warns on import and when its store is first made.
+pytestmark = pytest.mark.filterwarnings("default")
+
+ROWS = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(40)]
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('project') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def three(uri: str, tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation]:
+    """`long` is longer than both others on every sample; `other` differs from `short` by noise alone."""
+    spool = tmp_path_factory.mktemp("spool")
+    lengths = {"short": lambda n: 20 + n % 7, "other": lambda n: 20 + (n + 3) % 7, "long": lambda n: 24 + n % 7}
+    return [
+        evaluate(["x" * long(n) for n in range(40)], ROWS, [size()], name=name, uri=uri, spool=spool)
+        for name, long in lengths.items()
+    ]
+
+
+def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
+    short, other, long = three
+    found = compare([e.run_id for e in three if e.run_id], uri=uri)
+    assert found == compare(three)
+    assert found.metrics["size"].winner == "long"
+    assert compare([short, other]).metrics["size"].said == "no difference"
+    table = found.table().set_index("evaluation")
+    assert table.loc["long", "winner"]
+    assert table.loc["long", "low"] < table.loc["long", "value"] < table.loc["long", "high"]
+    assert set(found.pairs()["significant"]) == {"yes", "no difference"}
+    page = found.html()
+    assert "data:image/png;base64," in page
+    assert "no difference" in page
+    done = CliRunner().invoke(app, ["compare", str(short.run_id), str(long.run_id), "--uri", uri])
+    assert done.exit_code == 0, done.output
+    assert "long" in done.output.splitlines()[5]
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    kept = client.get_run(found.record(uri=uri))
+    assert (kept.data.params, kept.info.status) == ({"size": "long"}, "FINISHED")
+    assert {a.path for a in client.list_artifacts(kept.info.run_id)} == {"comparison.html", "comparison.png"}
+
+
+def test_what_no_sample_has_is_no_value_and_no_fall(uri: str, tmp_path: Path) -> None:
+    rows = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(4)]
+    dear = [{**row, "output": "x", "cost_usd": 0.5} for row in rows]
+    unpriced, other, priced = (
+        evaluate(["x"] * 4, data, ["cost", "words"], name=name, uri=uri, spool=tmp_path)
+        for name, data in (("unpriced", rows), ("other", rows), ("priced", dear))
+    )
+    found = compare([unpriced, other])
+    assert (found.metrics["cost"].said, found.metrics["cost"].pairs[0].test.p) == ("no value", None)
+    assert "no value" in found.html()
+    done = CliRunner().invoke(app, ["compare", str(unpriced.run_id), str(other.run_id), "--uri", uri])
+    assert "cost: unpriced minus other: no value" in done.output, done.output
+    assert [line.passed for line in check_gates(unpriced, (), other)] == [True]  # words have no better way
+    one_sided = priced.model_copy(update={"data": unpriced.data})
+    assert [line.passed for line in check_gates(one_sided, (), unpriced)] == [True]
+    [lost] = check_gates(unpriced, (), one_sided)
+    assert (lost.passed, lost.said) == (False, "0.5 in priced, now -: no sample has a value in both")
+
+
+def test_what_cannot_be_compared_is_refused(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
+    elsewhere = evaluate(["a", "b"], ROWS[:2], [size()], uri=uri, spool=tmp_path)
+    with pytest.raises(ConfigurationError, match="not of the same data set"):
+        compare([three[0], elsewhere])
+    otherwise = MeanOf("size", lambda _: 1.0, edition="2")
+    again = evaluate(["x"] * 40, ROWS, [otherwise], uri=uri, spool=tmp_path)
+    with pytest.raises(ConfigurationError, match="was measured in two ways"):
+        compare([three[0], again])
+    with pytest.raises(UnknownName, match="unknown evaluation run 'nonsense'"):
+        compare(["nonsense", three[0]], uri=uri)
+
+
+def test_gates_hold_or_say_what_does_not(three: list[Evaluation], tmp_path: Path) -> None:
+    short, other, long = three
+    file = tmp_path / "taleward.toml"
+    file.write_text("[gates]\nsize = {at_least = 20, at_most = 23.4, sure = true}\nbleu = {at_least = 10}\n")
+    size_line, bleu_line = check_gates(short, load_gates(file))
+    assert not size_line.passed
+    assert "wanted at least 20 and at most 23.4, by the interval's worse end" in size_line.said
+    assert not bleu_line.passed
+    assert bleu_line.said == "was not measured; measured: size"
+    assert [line.passed for line in check_gates(other, (), short)] == [True]
+    assert [line.passed for line in check_gates(long, (), short)] == [True]
+    [fell] = check_gates(short, (), long)
+    assert not fell.passed
+    assert "significantly worse" in fell.said
+    file.write_text("[gates]\nsize = {atleast = 2}\nbleu = 3\n")
+    with pytest.raises(InvalidFile, match=r"size.*at_least(.|\n)*bleu: got 3; taken: a table"):
+        load_gates(file)
+
+
+def test_scorers_both_ways(uri: str, tmp_path: Path) -> None:
+    import mlflow
+    from mlflow.entities import Feedback
+    from mlflow.genai.scorers import scorer
+
+    given = as_scorer(size())
+    assert given.name == "size"
+    assert given.run(inputs={}, outputs="four") == 4
+
+    @scorer
+    def kind(outputs: str, expectations: dict[str, Any]) -> Feedback:
+        return Feedback(value="yes" if outputs == expectations["expected_response"] else "no")
+
+    rows = [{"id": "1", "inputs": {}, "references": ["a"]}, {"id": "2", "inputs": {}, "references": ["b"]}]
+    found = evaluate(["a", "a"], rows, [ScorerMetric(kind)], uri=uri, spool=tmp_path)
+    assert found.scores["kind"].value == 0.5
+    assert mlflow.__version__ in found.scores["kind"].signature
+    with pytest.raises(ConfigurationError, match="gave 'maybe' for sample '1'"):
+        ScorerMetric(scorer(lambda: "maybe", name="odd")).measure([Sample(id="1", output="a")])
+
+
+def test_templates_in_the_prompt_registry(uri: str, values: dict[str, str]) -> None:
+    import mlflow
+
+    shipped = load_template("adventure")
+    first = register_template("adventure", alias="champion", uri=uri)
+    assert registered_template("adventure@champion", uri=uri) == first
+    assert first.render(values) == shipped.render(values)
+    changed = register_template(shipped.model_copy(update={"text": f"{shipped.text} The end."}), uri=uri)
+    assert (first.version, changed.version) == ("1", "2")
+    assert registered_template("adventure@champion", uri=uri).version == "1"
+    assert registered_template("adventure", uri=uri) == changed == registered_template("adventure/2", uri=uri)
+    with pytest.raises(UnknownName, match="unknown registered template 'adventure@loser'"):
+        registered_template("adventure@loser", uri=uri)
+    typed = CliRunner().invoke(app, ["templates", "--register", "adventure", "--alias", "typed", "--uri", uri])
+    assert "registered as version 3 of adventure" in " ".join(typed.output.split()), typed.output
+    assert registered_template("adventure@typed", uri=uri).text == shipped.text
+    # Typed in MLflow's own pages: Jinja in it is refused, and a value that looks like it is a value.
+    client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client.register_prompt("by-hand", "A {{ animal }} ran.")
+    by_hand = registered_template("by-hand", uri=uri)
+    assert by_hand.render({"animal": "{{ 7 * 7 }}"}) == "A {{ 7 * 7 }} ran."
+    client.register_prompt("by-hand", "{% for x in y %}A {{ animal }}{% endfor %}")
+    with pytest.raises(ConfigurationError, match="cannot be used as a template"):
+        registered_template("by-hand", uri=uri)

@@ -1,0 +1,241 @@
+"""Fitted scores and thresholds: right on made-up truth, honest about what they cannot do, and obeyed by judges."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taleward.core.errors import ConfigurationError, InvalidFile
+from taleward.core.verdict import Finding
+from taleward.moderation.calibration.calibration import Calibration, Isotonic, Platt, Target, load_calibration
+from taleward.moderation.calibration.fit import Unfit, fit_calibration, fit_category, fit_curve, pick_threshold
+from taleward.moderation.calibration.labeled_data import Labelled, LabelledData
+from taleward.moderation.judges import Assessment, judge
+from taleward.moderation.judges.cached import CachedJudge
+from taleward.moderation.judges.cascade import Cascade, risk
+from tests.helpers.fakes import FakeJudge
+
+RECALL = Target(kind="recall", value=0.9)
+ALARMS = Target(kind="false_alarms", value=0.05)
+
+
+def made_up(texts: int, seed: int = 0) -> tuple[Any, Any]:
+    """Overconfident scores: the truth's log-odds are half of the score's."""
+    random = np.random.default_rng(seed)
+    odds = random.normal(0.0, 3.0, texts)
+    return random.random(texts) < 1 / (1 + np.exp(-odds / 2)), 1 / (1 + np.exp(-odds))
+
+
+class Scorer(FakeJudge):
+    """Scores a text that is a number with that number, as violence and hate."""
+
+    def __init__(self, findings: tuple[Finding, ...] = (), **more: Any) -> None:
+        def answer(passage: Any) -> Assessment:
+            if not passage.text.replace(".", "").isdigit():
+                return Assessment(outcome="unparsable")
+            scores = {"violence": float(passage.text), "hate": float(passage.text)}
+            return Assessment.model_validate({"scores": scores, "findings": findings, **more})
+
+        super().__init__(answer)
+
+
+def labelled(texts: int = 400) -> LabelledData:
+    truth, scores = made_up(texts)
+    rows = [Labelled(f"{s:.6f}", bool(t), ("violence",) if t else ()) for t, s in zip(truth, scores, strict=True)]
+    rows += [Labelled("no number", True, ("violence",)), Labelled("0.99", True, ("hate",))]
+    return LabelledData("made-up.csv", "0" * 64, tuple(rows))
+
+
+def test_platt_finds_the_sigmoid_that_made_the_labels() -> None:
+    curve = fit_curve(*made_up(20_000), "platt")
+    assert isinstance(curve, Platt)
+    assert curve.slope == pytest.approx(0.5, abs=0.03)
+    assert curve.intercept == pytest.approx(0.0, abs=0.06)
+
+
+def test_platts_targets_keep_parted_labels_finite() -> None:
+    curve = fit_curve(np.array([False] * 5 + [True] * 5), np.array([0.2] * 5 + [0.8] * 5), "platt")
+    assert curve(0.8) == pytest.approx(6 / 7, abs=1e-3)
+    assert curve(0.2) == pytest.approx(1 / 7, abs=1e-3)
+
+
+def test_isotonic_is_scikit_learns_line_and_keeps_the_order() -> None:
+    from sklearn.isotonic import IsotonicRegression
+
+    truth, scores = made_up(300)
+    curve = fit_curve(truth, scores, "isotonic")
+    peer = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, truth)
+    at = np.linspace(0, 1, 201)
+    ours = np.array([curve(x) for x in at])
+    assert np.abs(ours - peer.predict(at)).max() <= 0.0011
+    assert (np.diff(ours) > 0).all()
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=6), st.floats(0, 1), st.floats(0, 1))
+def test_a_curve_stays_within_0_and_1_and_never_falls(knots: list[tuple[float, float]], a: float, b: float) -> None:
+    at = sorted({k for k, _ in knots})
+    line = Isotonic(at=tuple(at), gives=tuple(sorted(g for _, g in knots)[: len(at)]))
+    low, high = sorted((a, b))
+    for curve in (line, Platt(slope=0.1 + knots[0][0], intercept=knots[0][1])):
+        assert 0.0 <= curve(low) <= curve(high) + 1e-12 <= 1.0 + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (Target(kind="recall", value=0.6), 0.55),
+        (Target(kind="recall", value=0.7), 0.35),
+        (Target(kind="false_alarms", value=0.3), 0.75),
+        (Target(kind="false_alarms", value=0.4), 0.55),
+        (Target(kind="false_alarms", value=0.7), 0.35),
+    ],
+)
+def test_a_threshold_lies_halfway_between_scores_that_were_seen(target: Target, expected: float) -> None:
+    truth = np.array([True, False, True, False, True, False])
+    scores = np.array([0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+    assert pick_threshold(truth, scores, target) == pytest.approx(expected)
+
+
+def test_a_target_out_of_reach_is_said() -> None:
+    truth, scores = np.array([True, True, False, False]), np.array([0.9, 0.1, 0.9, 0.2])
+    with pytest.raises(Unfit, match=r"recall>=0\.9 would fail every harmless text too"):
+        pick_threshold(truth, scores, RECALL)
+    with pytest.raises(Unfit, match=r"false_alarms<=0\.05 would let every harmful text pass"):
+        pick_threshold(truth, scores, ALARMS)
+    with pytest.raises(Unfit, match="do not rise with harm"):
+        fit_curve(np.array([True] * 9 + [False] * 9), np.array([0.1] * 9 + [0.9] * 9), "platt")
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+@pytest.mark.parametrize("target", [RECALL, ALARMS])
+def test_targets_hold_on_new_texts_and_scores_become_chances(method: Any, target: Target) -> None:
+    truth, scores = made_up(1500)
+    fitted = fit_category(truth, scores, target, method=method, resamples=30)
+    new_truth, new_scores = made_up(4000, seed=1)
+    failed = np.array([fitted.curve(s) >= fitted.threshold.value for s in new_scores])
+    reached = failed[new_truth].mean() if target.kind == "recall" else failed[~new_truth].mean()
+    told = fitted.recall if target.kind == "recall" else fitted.false_alarms
+    assert reached == pytest.approx(target.value, abs=0.04)
+    assert told.low - 0.02 <= reached <= told.high + 0.02
+    assert fitted.ece_after < 0.06 < fitted.ece_before
+    again = fit_category(truth, scores, target, method=method, resamples=30)
+    assert again == fitted
+    assert fit_category(truth, scores, target, method=method, resamples=30, seed=1).recall != fitted.recall
+
+
+def test_what_was_fitted_is_saved_with_what_it_was_fitted_on(tmp_path: Path) -> None:
+    fitted = fit_calibration(Scorer(), labelled(), RECALL, resamples=40)
+    assert list(fitted.categories) == ["violence"]
+    assert fitted.left_alone["hate"] == "1 harmful and 212 harmless texts; 20 of each are needed"
+    assert fitted.left_alone["drugs"] == "the judge gives no score here"
+    assert (fitted.data.texts, fitted.data.unjudged) == (402, 1)
+    assert "judge=fake|policy=kids@1:" in fitted.signature
+    assert "target=recall>=0.9|method=platt" in fitted.signature
+    fitted.save(tmp_path / "c.yaml")
+    assert load_calibration(tmp_path / "c.yaml") == fitted
+    text = (tmp_path / "c.yaml").read_text()
+    (tmp_path / "c.yaml").write_text(text.replace("slope: 0", "slope: -0"))
+    with pytest.raises(InvalidFile, match=r"line \d+: categories.violence.curve.platt.slope: .*greater than 0; got -0"):
+        load_calibration(tmp_path / "c.yaml")
+
+
+@cache
+def fitted_once() -> Calibration:
+    return fit_calibration(Scorer(), labelled(), RECALL, resamples=10)
+
+
+def by_hand(threshold: float, **changes: Any) -> Calibration:
+    """A calibration whose curve halves log-odds."""
+    same = {"value": threshold, "low": threshold, "high": threshold}
+    data = fitted_once().model_dump()
+    data["categories"]["violence"] |= {"curve": Platt(slope=0.5, intercept=0.0), "threshold": same}
+    return Calibration.model_validate(data | changes)
+
+
+def test_a_judge_decides_by_fitted_scores_and_thresholds() -> None:
+    plain, fitted = Scorer(), Scorer().calibrated(by_hand(0.7))
+    odds = 0.5 * math.log(0.8 / 0.2)
+    verdict = fitted.invoke("0.8")
+    assert verdict.scores["violence"] == pytest.approx(1 / (1 + math.exp(-odds)))
+    assert verdict.scores["hate"] == 0.8
+    assert plain.invoke("0.8").outcome == "fail"
+    assert verdict.outcome == "fail"  # hate was not fitted, and 0.8 is over the policy's threshold
+    strict = Scorer().calibrated(by_hand(0.3)).invoke("0.3")
+    assert (plain.invoke("0.3").outcome, strict.outcome) == ("pass", "fail")
+    assert strict.categories == ("violence",)
+    assert "the fitted score 0.40 is at least 0.30" in strict.findings[0].rationale
+    assert plain.calibration is None
+    assert plain.invoke("0.8").calibration is None
+    assert strict.calibration == by_hand(0.3).sha256[:12]
+
+
+def test_in_a_fitted_category_the_score_rules_and_elsewhere_findings_still_fail() -> None:
+    def found(category: str) -> tuple[Finding, ...]:
+        return (Finding(category=category, severity="severe"),)
+
+    assert Scorer(found("violence")).invoke("0.3").outcome == "fail"
+    assert Scorer(found("violence")).calibrated(by_hand(0.7)).invoke("0.3").outcome == "pass"
+    assert Scorer(found("hate")).calibrated(by_hand(0.7)).invoke("0.3").outcome == "fail"
+    assert Scorer(outcome="fail").calibrated(by_hand(0.7)).invoke("0.3").outcome == "fail"
+    assert Scorer().calibrated(by_hand(0.7)).invoke("words").outcome == "unparsable"
+
+
+def test_a_cache_keeps_calibrations_apart(tmp_path: Path) -> None:
+    plain = CachedJudge(Scorer(), tmp_path / "v.db")
+    strict = plain.calibrated(by_hand(0.3))
+    assert [plain.invoke("0.3").outcome, strict.invoke("0.3").outcome] == ["pass", "fail"]
+    assert strict.invoke("0.3").cached
+    assert strict.invoke("0.3").calibration == by_hand(0.3).sha256[:12]
+    assert (strict.rules.threshold("violence", "6-8"), plain.rules.threshold("violence", "6-8")) == (0.3, 0.5)
+
+
+def test_scores_are_read_by_the_rules_that_they_were_decided_by() -> None:
+    fitted = Scorer().calibrated(by_hand(0.3))
+    verdict = fitted.invoke("0.3")
+    assert risk(verdict, fitted.rules, fitted.band) >= 0.5
+    assert fitted.policy.threshold("violence", "6-8") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"judge": "other"}, "fitted for judge 'other', not 'fake'"),
+        ({"policy": "teen@1"}, "fitted for policy 'teen@1', not 'kids@1'"),
+        ({"band": "3-5"}, "fitted for band '3-5', not '6-8'"),
+        ({"policy_sha256": "abc"}, "fitted for policy content 'abc', not '"),
+    ],
+)
+def test_a_calibration_for_others_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        Scorer().calibrated(by_hand(0.5, **changes))
+
+
+def test_by_spec_and_path(tmp_path: Path) -> None:
+    by_hand(0.5).save(tmp_path / "c.yaml")
+    with pytest.raises(ConfigurationError, match="fitted for judge 'fake', not 'lexicon'"):
+        judge("lexicon", calibration=tmp_path / "c.yaml")
+    by_hand(0.9, judge="lexicon").save(tmp_path / "c.yaml")
+    made = judge("lexicon", calibration=tmp_path / "c.yaml")
+    assert made.rules.threshold("violence", "6-8") == 0.9
+    with pytest.raises(ConfigurationError, match="combines the verdicts of others"):
+        judge(["lexicon", Scorer()], calibration=tmp_path / "c.yaml")
+
+
+def test_what_cannot_be_fitted_is_refused() -> None:
+    data = labelled()
+    with pytest.raises(ConfigurationError, match="'fake' has a calibration already"):
+        fit_calibration(Scorer().calibrated(by_hand(0.5)), data, RECALL)
+    with pytest.raises(ConfigurationError, match="resamples must be at least 10; got 0"):
+        fit_calibration(Scorer(), data, RECALL, resamples=0)
+    with pytest.raises(ConfigurationError, match="combines others"):
+        fit_calibration(Cascade([Scorer(), Scorer()]), data, RECALL)
+    bare = LabelledData("bare.csv", "0", tuple(Labelled(r.text, r.harmful) for r in data.rows))
+    with pytest.raises(ConfigurationError, match=r"no harmful text of bare\.csv names a category"):
+        fit_calibration(Scorer(), bare, RECALL)

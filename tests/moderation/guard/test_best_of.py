@@ -1,0 +1,120 @@
+"""Best of n: what passes competes, and the best is released."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.embeddings import Embeddings
+
+from taleward.chains.story import StoryChain
+from taleward.core.errors import ConfigurationError
+from taleward.core.events import DoneEvent, TextEvent
+from taleward.core.tale import Tale
+from taleward.core.verdict import Passage
+from taleward.moderation.guard.best_of import BestOf
+from taleward.moderation.guard.revision import revision_of
+from taleward.moderation.judges import judge
+from taleward.moderation.judges.base import Assessment
+from tests.helpers.fakes import FakeJudge, Writer
+
+WORDS = ("fox", "owl", "bear", "sea")
+Tell = Callable[[BestOf, dict[str, Any]], Tale]
+
+
+class WordCounts(Embeddings):
+    """A vector says how often each of a few words occurs."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [[float(t.count(w)) for w in WORDS] for t in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
+
+
+@pytest.fixture(params=["sync", "async"])
+def tell(request: pytest.FixtureRequest) -> Tell:
+    if request.param == "sync":
+        return lambda best, inputs: best.invoke(inputs)
+    return lambda best, inputs: asyncio.run(best.ainvoke(inputs))
+
+
+def best(*drafts: str, **settings: Any) -> tuple[Writer, BestOf]:
+    writer = Writer(*drafts)
+    settings = {"candidates": len(drafts), "embeddings": WordCounts(), **settings}
+    return writer, BestOf(writer.runnable(), FakeJudge(), **settings)
+
+
+def test_the_most_relevant_draft_that_passed_is_released(tell: Tell) -> None:
+    writer, chooser = best("an owl", "a bad fox fox", "a fox", "the sea")
+    tale = tell(chooser, {"hero": "a fox"})
+    assert tale.text == "a fox"
+    assert [a.number for a in tale.attempts] == [1, 2, 4, 3]
+    assert tale.attempts[-1].ranks["relevance"] == pytest.approx(1.0)
+    assert tale.attempts[0].ranks["relevance"] == 0.0
+    assert tale.attempts[1].ranks == {}
+    assert [revision_of(c).attempt for c in writer.configs] == [1, 2, 3, 4]  # type: ignore[union-attr]
+
+
+def test_one_that_is_good_enough_ends_it(tell: Tell) -> None:
+    writer, chooser = best("a fox", "an owl", "the sea", good_enough=0.9)
+    assert tell(chooser, {"hero": "a fox"}).text == "a fox"
+    assert len(writer.configs) == 1
+
+
+def test_earlier_tales_are_not_told_again(tell: Tell) -> None:
+    _, chooser = best("a fox and a fox", "a fox and an owl", earlier=["fox"], weights=(0, 0, 1))
+    assert tell(chooser, {}).text == "a fox and an owl"
+    _, chooser = best("a fox", "an owl", "a fox", "a bear", candidates=2, weights=(0, 0, 1))
+    assert tell(chooser, {}).text == "a fox"
+    assert tell(chooser, {}).text == "a bear"
+
+
+def test_the_safer_draft_wins(tell: Tell) -> None:
+    def scored(passage: Passage) -> Assessment:
+        return Assessment(scores={"violence": 0.4 if "fox" in passage.text else 0.1})
+
+    chooser = BestOf(Writer("fox", "owl").runnable(), FakeJudge(scored), candidates=2, embeddings=WordCounts())
+    tale = tell(chooser, {})
+    assert tale.text == "owl"
+    assert tale.attempts[-1].ranks["safety"] == pytest.approx(0.8)
+
+
+def test_none_that_passes_is_a_refusal(tell: Tell) -> None:
+    _, chooser = best("bad", "bad too")
+    tale = tell(chooser, {})
+    assert tale.refusal is not None
+    assert tale.refusal.reason == "failed"
+    assert tell(chooser, {"hero": "bad"}).refusal.reason == "input"  # type: ignore[union-attr]
+
+
+def test_a_stream_is_the_released_text_alone() -> None:
+    _, chooser = best("bad", "an owl")
+    text, done = list(chooser.stream({}))
+    assert isinstance(text, TextEvent)
+    assert isinstance(done, DoneEvent)
+    assert text.text == "an owl" == done.tale.text
+
+
+def test_with_the_embedded_models(values: dict[str, str]) -> None:
+    writer = StoryChain("embedded:storyteller", seed=1, max_tokens=60)
+    tale = BestOf(writer, judge("embedded:judge"), candidates=3).invoke(values)
+    assert tale.released
+    assert len({a.draft_sha256 for a in tale.attempts}) == 3
+    ranked = [a.ranks["total"] for a in tale.attempts if a.ranks]
+    assert ranked[-1] == max(ranked)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"candidates": 1}, "candidates must be 2 or more; got 1"),
+        ({"good_enough": 1.5}, "good_enough must be from 0 to 1, or None; got 1.5"),
+        ({"weights": (0, 0, 0)}, "weights must not be negative, nor all 0"),
+    ],
+)
+def test_wrong_settings(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        BestOf(Writer("x").runnable(), FakeJudge(), embeddings=WordCounts(), **settings)

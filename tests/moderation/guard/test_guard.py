@@ -1,0 +1,220 @@
+"""The guard lets out what was judged and passed, and nothing else, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableLambda
+
+from taleward.core.errors import ConfigurationError
+from taleward.core.tale import Tale
+from taleward.core.verdict import Finding, Passage
+from taleward.moderation.guard.guard import Guard
+from taleward.moderation.guard.revision import revision_of
+from taleward.moderation.judges.base import Assessment
+from tests.helpers.fakes import FakeJudge, Writer
+
+Tell = Callable[[Guard], Tale]
+
+
+@pytest.fixture(params=["sync", "async"])
+def tell(request: pytest.FixtureRequest) -> Tell:
+    if request.param == "sync":
+        return lambda guard: guard.invoke({})
+    return lambda guard: asyncio.run(guard.ainvoke({}))
+
+
+def test_a_good_draft_is_released(tell: Tell) -> None:
+    tale = tell(Guard(Writer("good").runnable(), FakeJudge()))
+    assert tale.released
+    assert tale.text == "good"
+    assert tale.verdict is not None
+    assert tale.verdict.outcome == "pass"
+    assert (tale.lineage.judge, tale.lineage.policy, tale.lineage.band) == ("fake", "kids@1", "6-8")
+
+
+def test_a_bad_draft_is_revised_with_the_findings(tell: Tell) -> None:
+    writer, judge = Writer("a bad one", "a fine one"), FakeJudge()
+    tale = tell(Guard(writer.runnable(), judge))
+    assert tale.text == "a fine one"
+    assert judge.asked == ["a bad one", "a fine one"]
+    first, second = (revision_of(config) for config in writer.configs)
+    assert first is not None
+    assert second is not None
+    assert (first.attempt, first.findings) == (1, ())
+    assert second.attempt == 2
+    assert second.findings == (
+        Finding(category="violence", severity="severe", quote="bad", start=2, end=5, rationale="bad"),
+    )
+    assert "a bad one" not in tale.model_dump_json()
+
+
+def test_a_refusal_after_the_budget(tell: Tell) -> None:
+    tale = tell(Guard(Writer("bad secret").runnable(), FakeJudge(), attempts=2))
+    assert not tale.released
+    assert len(tale.attempts) == 2
+    assert tale.refusal is not None
+    assert tale.refusal.reason == "failed"
+    assert tale.refusal.categories == ("violence",)
+    assert "secret" not in tale.model_dump_json()
+    assert "secret" not in repr(tale)
+
+
+def raises(passage: Passage) -> Assessment:
+    raise ValueError("out of order")
+
+
+def nonsense(passage: Passage) -> Any:
+    return "pass"
+
+
+def nothing(passage: Passage) -> Any:
+    return None
+
+
+def abstains(passage: Passage) -> Assessment:
+    return Assessment(outcome="abstain", detail="cannot tell")
+
+
+def unparsable(passage: Passage) -> Assessment:
+    return Assessment(outcome="unparsable", detail="Not safe.")
+
+
+@pytest.mark.parametrize("answer", [raises, nonsense, nothing, abstains, unparsable])
+def test_no_plain_answer_releases_nothing(tell: Tell, answer: Callable[[Passage], Assessment]) -> None:
+    tale = tell(Guard(Writer("secret").runnable(), FakeJudge(answer), attempts=2))
+    assert not tale.released
+    assert tale.refusal is not None
+    assert tale.refusal.reason == "unjudged"
+    assert "secret" not in tale.model_dump_json()
+
+
+def test_a_draft_without_a_plain_answer_is_judged_again_not_rewritten(tell: Tell) -> None:
+    answers = [Assessment(outcome="unparsable"), Assessment()]
+    writer = Writer("good", "never asked for")
+    tale = tell(Guard(writer.runnable(), FakeJudge(lambda _: answers.pop(0))))
+    assert tale.text == "good"
+    assert len(writer.configs) == 1
+    assert [a.verdict.outcome for a in tale.attempts] == ["unparsable", "pass"]
+
+
+@pytest.mark.parametrize("draft", ["", " \n\t"])
+def test_a_blank_draft_is_never_released(tell: Tell, draft: str) -> None:
+    tale = tell(Guard(Writer(draft).runnable(), FakeJudge()))
+    assert not tale.released
+    assert {a.verdict.outcome for a in tale.attempts} == {"abstain"}
+
+
+def test_a_judge_that_hangs_is_left_behind(tell: Tell) -> None:
+    free = threading.Event()
+
+    def hangs(passage: Passage) -> Assessment:
+        free.wait(5)
+        return Assessment()
+
+    begun = time.monotonic()
+    guard = Guard(Writer("secret").runnable(), FakeJudge(hangs), seconds=0.2)
+    threading.Timer(1.0, free.set).start()
+    tale = tell(guard)
+    free.set()
+    assert time.monotonic() - begun < 3
+    assert not tale.released
+    assert tale.refusal is not None
+    assert tale.refusal.reason == "timeout"
+    assert tale.attempts[0].verdict.outcome == "error"
+
+
+def test_a_writer_that_hangs_is_refused(tell: Tell) -> None:
+    free = threading.Event()
+    threading.Timer(1.0, free.set).start()
+    tale = tell(Guard(RunnableLambda(lambda _: str(free.wait(5))), FakeJudge(), seconds=0.2))
+    assert not tale.released
+    assert tale.refusal is not None
+    assert tale.refusal.reason == "timeout"
+    assert tale.attempts == ()
+    assert tale.verdict is None
+
+
+def test_a_writers_error_reaches_the_caller(tell: Tell) -> None:
+    def fails(inputs: Any) -> str:
+        raise ConnectionError("no model there")
+
+    with pytest.raises(ConnectionError, match="no model there"):
+        tell(Guard(RunnableLambda(fails), FakeJudge()))
+
+
+def test_a_writer_must_return_text(tell: Tell) -> None:
+    with pytest.raises(TypeError, match=r"must return text \(str\).*returned int"):
+        tell(Guard(RunnableLambda(lambda _: 7), FakeJudge()))  # type: ignore[arg-type]
+
+
+async def test_cancellation_releases_nothing() -> None:
+    started = asyncio.Event()
+
+    class Slow(FakeJudge):
+        async def aassess(self, passage: Passage) -> Assessment:
+            started.set()
+            await asyncio.sleep(30)
+            return Assessment()
+
+    task = asyncio.create_task(Guard(Writer("secret").runnable(), Slow()).ainvoke({}))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_drafts_are_kept_only_on_request() -> None:
+    writer = Writer("bad one", "good one").runnable()
+    assert [a.draft for a in Guard(writer, FakeJudge()).invoke({}).attempts] == [None, None]
+    writer = Writer("bad one", "good one").runnable()
+    kept = Guard(writer, FakeJudge(), keep_drafts=True).invoke({})
+    assert [a.draft for a in kept.attempts] == ["bad one", "good one"]
+
+
+class Keeper:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.tales: list[tuple[Tale, dict[str, Any]]] = []
+
+    def record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
+        if self.error:
+            raise self.error
+        self.tales.append((tale, dict(inputs)))
+
+
+def test_a_recorder_gets_the_tale_with_its_drafts(tell: Tell) -> None:
+    keeper = Keeper()
+    tale = tell(Guard(Writer("good").runnable(), FakeJudge(), recorder=keeper))
+    [(kept, inputs)] = keeper.tales
+    assert kept.id == tale.id
+    assert kept.attempts[0].draft == "good"
+    assert inputs == {}
+
+
+def test_a_recorder_in_trouble_does_not_take_the_tale(tell: Tell, caplog: pytest.LogCaptureFixture) -> None:
+    behind = Keeper()
+    tale = tell(Guard(Writer("good").runnable(), FakeJudge(), recorder=[Keeper(OSError("disk is full")), behind]))
+    assert tale.text == "good"
+    assert [kept.id for kept, _ in behind.tales] == [tale.id]
+    assert "was not recorded: OSError: disk is full" in caplog.text
+
+
+def test_batch_keeps_the_order() -> None:
+    guard = Guard(RunnableLambda(lambda i: f"tale {i['n']}"), FakeJudge())
+    assert [t.text for t in guard.batch([{"n": n} for n in range(5)])] == [f"tale {n}" for n in range(5)]
+
+
+def test_wrong_budgets() -> None:
+    writer = Writer("x").runnable()
+    with pytest.raises(ConfigurationError, match="attempts must be 1 or more; got 0"):
+        Guard(writer, FakeJudge(), attempts=0)
+    with pytest.raises(ConfigurationError, match=r"seconds must be above 0.*got -1"):
+        Guard(writer, FakeJudge(), seconds=-1)
+    with pytest.raises(ConfigurationError, match="needs a judge; got RunnableLambda"):
+        Guard(writer, writer)  # type: ignore[arg-type]

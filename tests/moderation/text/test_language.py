@@ -1,0 +1,70 @@
+"""A judge that reads English alone lets nothing pass that it cannot read."""
+
+from __future__ import annotations
+
+import pytest
+
+from taleward.core.events import TextEvent
+from taleward.core.verdict import Passage
+from taleward.moderation.guard.guard import Guard
+from taleward.moderation.judges import judge
+from taleward.moderation.text.language import seems_foreign
+from tests.helpers.fakes import Teller
+
+ENGLISH = "Once there was a fox who lived by the sea with her mother. She liked to swim and to sing all day."
+FOREIGN = [
+    "Había una vez un niño que vivía en un bosque muy grande con su madre y su perro pequeño.",
+    "Es war einmal ein kleines Mädchen, das lebte mit seiner Mutter in einem Haus am Rande des Waldes.",
+    "Il était une fois une petite fille qui vivait avec sa mère dans une maison au bord de la forêt.",
+    "Byla jednou jedna holčička, která bydlela s maminkou v domku na kraji lesa a měla psa.",
+    "Жила-была девочка, и все её любили.",
+    "从前有一个小女孩住在森林里",
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_other_languages_are_noticed(text: str) -> None:
+    assert seems_foreign(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ENGLISH,
+        "Wow!",
+        "Zoë and José ate crêpes in the café, and they said it was très bien.",
+        "Tap, tap, tap went the rain. Drip, drop, drip!",
+        "“Здравствуй,” said the Russian doll, and she bowed to the children who had come to see her.",
+        "",
+    ],
+)
+def test_english_is_english(text: str) -> None:
+    assert not seems_foreign(text)
+
+
+@pytest.mark.parametrize("spec", ["lexicon", "embedded:judge"])
+@pytest.mark.parametrize("text", FOREIGN)
+def test_an_english_judge_abstains_from_the_rest(spec: str, text: str) -> None:
+    verdict = judge(spec).invoke(f"{ENGLISH} {text}")
+    assert verdict.outcome == "abstain"
+    assert "not in English" in verdict.detail
+    assert judge(spec).invoke(Passage(text=text, context=f"{ENGLISH} ")).outcome == "abstain"
+
+
+def test_a_hit_still_fails() -> None:
+    assert judge("lexicon").invoke(f"{FOREIGN[0]} He stabbed the guard.").outcome == "fail"
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_an_english_sentence_among_others_is_judged(text: str) -> None:
+    harm = "He slit the guard's belly with an axe, and the blood ran over the floor."
+    verdict = judge("embedded:judge").invoke(f"{text} {harm} {text}")
+    assert verdict.outcome == "fail"
+    assert any("belly" in (f.quote or "") for f in verdict.findings)
+
+
+def test_a_writer_that_switches_the_language_is_not_followed() -> None:
+    events = list(Guard(Teller([f"{ENGLISH} {FOREIGN[0]} Fin."]), judge("lexicon"), attempts=1).stream({}))
+    told = "".join(e.text for e in events if isinstance(e, TextEvent))
+    assert told.startswith(ENGLISH)
+    assert "niño" not in told

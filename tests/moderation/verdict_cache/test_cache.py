@@ -1,0 +1,218 @@
+"""Remembered verdicts: right, private, bounded, and never a reason for trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_openai import ChatOpenAI
+
+from taleward.core.errors import BackendError, ConfigurationError
+from taleward.core.verdict import Finding, Passage, Verdict
+from taleward.moderation.judges import Assessment, judge
+from taleward.moderation.judges.cached import CachedJudge
+from taleward.moderation.judges.cascade import Cascade, Zone
+from taleward.moderation.judges.identity import identity
+from taleward.moderation.judges.llm import LLMJudge
+from taleward.moderation.policies.load import load_policy
+from taleward.moderation.verdict_cache.cache import VerdictCache
+from taleward.moderation.verdict_cache.entry import Entry
+from tests.helpers.fakes import FakeJudge
+
+SECRET = "Zacharias Quill lives behind the bad mill."
+
+
+def without_times(verdict: Verdict) -> Verdict:
+    return verdict.model_copy(update={"latency_s": 0.0, "cost_usd": None, "cached": False})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "kept" / "verdicts.db"
+
+
+@pytest.mark.parametrize("text", ["all is well", SECRET])
+def test_the_second_answer_is_the_first_and_says_that_it_was_there(file: Path, text: str) -> None:
+    inner = FakeJudge()
+    cached = CachedJudge(inner, file)
+    first, second = cached.invoke(text), cached.invoke(text)
+    assert (first.cached, second.cached, len(inner.asked)) == (False, True, 1)
+    assert without_times(first) == without_times(second)
+    assert second.cost_usd == 0.0
+    assert asyncio.run(cached.ainvoke(text)).cached
+    assert CachedJudge(FakeJudge(), file).invoke(text).cached
+
+
+def test_the_real_judge_comes_back_whole(file: Path) -> None:
+    text = "The men laughed. He stabbed the guard in the throat and blood ran down the wall. Nobody came."
+    cached = CachedJudge(judge("lexicon"), file)
+    first, second = cached.invoke(text), cached.invoke(text)
+    assert first.findings
+    assert without_times(first) == without_times(second)
+
+
+def test_context_policy_band_and_settings_are_part_of_the_key(file: Path) -> None:
+    inner = FakeJudge()
+    cached = CachedJudge(inner, file)
+    cached.invoke(Passage(text="one", context="before"))
+    assert not cached.invoke("one").cached
+    assert not cached.invoke(Passage(text="one", context="else")).cached
+    kids = load_policy("kids")
+    other = judge("lexicon", policy=kids.model_copy(update={"description": "changed, with the same version"}))
+    keys = [
+        identity(judge("lexicon")),
+        identity(judge("lexicon", band="3-5")),
+        identity(judge("lexicon", policy="teen", band="13-15")),
+        identity(other),
+        identity(judge("lexicon"), "2026-11"),
+        identity(Cascade([judge("lexicon"), FakeJudge()])),
+        identity(Cascade([judge("lexicon"), FakeJudge()], [Zone(0.1, 0.9)])),
+        *(
+            identity(LLMJudge(ChatOpenAI(model="m", base_url=url, api_key="k", temperature=t)))
+            for url in ("http://a/v1", "http://b/v1")
+            for t in (0, 1)
+        ),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert identity(judge("lexicon")) == identity(judge("lexicon"))
+    one, two = (identity(LLMJudge(ChatOpenAI(model="m", api_key=key))) for key in ("k1", "k2"))
+    assert one == two
+
+
+@pytest.mark.parametrize("outcome", ["abstain", "unparsable", "error"])
+def test_only_plain_answers_are_kept(file: Path, outcome: str) -> None:
+    inner = FakeJudge(lambda _: Assessment.model_validate({"outcome": outcome}))
+    cached = CachedJudge(inner, file)
+    assert [cached.invoke("x").outcome, cached.invoke("x").outcome] == [outcome, outcome]
+    assert len(inner.asked) == 2
+    assert len(cached.cache) == 0
+
+
+def test_no_word_of_a_text_is_on_the_disk(file: Path) -> None:
+    def tell(passage: Passage) -> Assessment:
+        at = passage.text.find("mill")
+        finding = Finding(
+            category="violence",
+            severity="mild",
+            quote="mill",
+            start=at,
+            end=at + 4,
+            rationale="says where Zacharias Quill lives, with zacharias' mill",
+        )
+        return Assessment(findings=(finding,), detail="Quill, known from Grandfather's tale")
+
+    cached = CachedJudge(FakeJudge(tell), file)
+    passage = Passage(text=SECRET, context="Grandfather told this.")
+    first, second = cached.invoke(passage), cached.invoke(passage)
+    assert second.cached
+    assert second.findings[0].quote == "mill"
+    assert second.findings[0].rationale.lower() == first.findings[0].rationale.lower()
+    assert second.detail == first.detail
+    stored = b"".join(f.read_bytes() for f in file.parent.iterdir())
+    for word in (b"Quill", b"mill", b"acharias", b"Grandfather", b"behind"):
+        assert word not in stored, word
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_text_is_forgotten_for_every_judge_and_context(file: Path) -> None:
+    cache = VerdictCache(file)
+    first, second = CachedJudge(FakeJudge(), cache), CachedJudge(judge("lexicon"), cache)
+    first.invoke("one")
+    first.invoke(Passage(text="one", context="before"))
+    second.invoke("one")
+    first.invoke("two")
+    assert cache.forget("one") == 3
+    assert (first.invoke("one").cached, first.invoke("two").cached) == (False, True)
+    assert cache.clear() == 2
+    assert len(cache) == 0
+
+
+def test_old_verdicts_go_and_so_do_too_many(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = CachedJudge(FakeJudge(), VerdictCache(file, days=1, most=3))
+    for n in range(5):
+        cached.invoke(f"text {n}")
+    assert len(cached.cache) == 3
+    assert [cached.invoke(f"text {n}").cached for n in (4, 3, 2)] == [True, True, True]
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 86_401)
+    assert not cached.invoke("text 4").cached
+    assert len(cached.cache) == 1
+    monkeypatch.setattr(time, "time", lambda: now - 86_400)
+    assert not cached.invoke("text 4").cached  # made in the future: the clock was turned
+    for days, most in ((0, 1), (1, 0)):
+        with pytest.raises(ConfigurationError, match="days must be above 0 and most at least 1"):
+            VerdictCache(file, days=days, most=most)
+
+
+@pytest.mark.parametrize("harm", ["no database", "a folder", "a changed row", "a lost table"])
+def test_a_broken_cache_neither_fails_nor_passes(file: Path, harm: str, caplog: pytest.LogCaptureFixture) -> None:
+    inner = FakeJudge()
+    cached = CachedJudge(inner, file)
+    assert cached.invoke(SECRET).outcome == "fail"
+    if harm in ("no database", "a folder"):
+        for part in file.parent.iterdir():
+            part.unlink()
+        file.mkdir() if harm == "a folder" else file.write_bytes(b"this is not a database" * 100)
+    else:
+        with sqlite3.connect(file) as db:
+            change = "UPDATE verdicts SET body = replace(body, 'fail', 'pass')"
+            db.execute(change if harm == "a changed row" else "DROP TABLE verdicts")
+        db.close()
+    with caplog.at_level(logging.WARNING):
+        answers = [cached.invoke(SECRET) for _ in range(3)]
+    assert [a.outcome for a in answers] == ["fail"] * 3
+    assert not answers[0].cached
+    assert len(caplog.records) == (0 if harm == "a changed row" else 1)
+    if harm == "no database":
+        with pytest.raises(BackendError, match="could not be changed"):
+            cached.cache.forget(SECRET)
+
+
+def test_a_file_that_goes_away_is_made_again(file: Path) -> None:
+    cached = CachedJudge(FakeJudge(), file)
+    cached.invoke("one")
+    for part in file.parent.iterdir():
+        part.unlink()
+    assert [cached.invoke("one").cached, cached.invoke("one").cached] == [False, True]
+
+
+def test_several_processes_write_at_once(file: Path) -> None:
+    code = (
+        "import sys\nfrom taleward.moderation.judges import judge\n"
+        "from taleward.moderation.judges.cached import CachedJudge\n"
+        "j = CachedJudge(judge('lexicon'), sys.argv[1])\n"
+        "print(sum(j.invoke(f'The cat {n} sat.').passed for n in range(int(sys.argv[2]), int(sys.argv[2]) + 40)))"
+    )
+    jobs = [
+        subprocess.Popen([sys.executable, "-c", code, str(file), str(start)], stdout=subprocess.PIPE, text=True)
+        for start in (0, 20, 40)
+    ]
+    assert [job.communicate()[0].strip() for job in jobs] == ["40"] * 3
+    assert len(VerdictCache(file)) == 80
+
+
+def test_a_judge_that_quotes_what_is_not_there_is_not_kept() -> None:
+    finding = Finding(category="violence", severity="mild", quote="bad", start=0, end=3)
+    verdict = Verdict(outcome="fail", judge="j", policy="p@1", band="b", findings=(finding,))
+    assert Entry.of(verdict, Passage(text="good")) is None
+
+
+words = st.text(st.sampled_from("aAbĞß1 .'\n"), max_size=12)
+
+
+@given(words, words, words)
+def test_remarks_come_back_up_to_their_case(text: str, context: str, remark: str) -> None:
+    verdict = Verdict(outcome="pass", judge="j", policy="p@1", band="b", detail=remark)
+    passage = Passage(text=text, context=context)
+    entry = Entry.of(verdict, passage)
+    assert entry is not None
+    again = Entry.model_validate_json(entry.model_dump_json()).verdict(passage, "j", "p@1", "b")
+    assert again.detail.lower() == remark.lower()
