@@ -10,11 +10,11 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 
-from taleward.agents.result import Routed, RoutedEvent, TurnEvent
+from taleward.agents.result import RouterResult, RouterResultEvent, TurnEvent
 from taleward.agents.router import Router
 from taleward.agents.story_state import CastSheet
 from taleward.agents.threads.checkpointer import Threads
-from taleward.agents.tools import Toolbox, tools
+from taleward.agents.tools import Toolbox, story_tools
 from taleward.backends.chat_models import chat_model
 from taleward.core.events import TextEvent
 from taleward.moderation.judges import judge as make_judge
@@ -28,7 +28,7 @@ class Turn:
         routed: What became of it.
     """
 
-    def __init__(self, routed: Routed) -> None:
+    def __init__(self, routed: RouterResult) -> None:
         self.routed = routed
 
     def __repr__(self) -> str:
@@ -81,7 +81,7 @@ class Chat:
             thread,
             None if folder is None else Threads(Path(folder) / "threads.db", ttl_s=ttl_s),
         )
-        self.router = Router(tools(toolbox), judges, model=acting, role=role, threads=self.threads or _memory())
+        self.router = Router(story_tools(toolbox), judges, model=acting, role=role, threads=self.threads or _memory())
 
     def __call__(self, words: str) -> Turn:
         """Say something; in a notebook the answer is shown while it comes."""
@@ -89,7 +89,7 @@ class Chat:
         turn: Turn | None = None
         text = ""
         for event in self.stream(words):
-            if isinstance(event, RoutedEvent):
+            if isinstance(event, RouterResultEvent):
                 turn = Turn(event.routed)
             elif show is not None:
                 text = text[: event.start] + (event.text if isinstance(event, TextEvent) else "")
@@ -120,7 +120,7 @@ class Chat:
         return CastSheet.model_validate(state.get("cast") or {})
 
 
-def origin(routed: Routed) -> str:
+def origin(routed: RouterResult) -> str:
     """By which way a request went where, in a line."""
     tools_ = ", ".join(call.tool for call in routed.calls) or "no tool"
     score = routed.choice.scores.get(routed.tool or "")

@@ -9,15 +9,15 @@ from langchain_core.messages import AIMessage, ToolMessage
 from pydantic import Field
 
 from taleward.agents.middleware.messages import CHOICE, STOPPED, this_turn
-from taleward.agents.routing.strategy import Choice
+from taleward.agents.routing.strategy import ToolSelection
 from taleward.core.events import RetractionEvent, TextEvent
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.moderation.chat.messages import MARK, is_refusal
 
 Outcome = Literal["answered", "asked", "unavailable", "refused", "stopped", "approval"]
 
 
-class ToolUse(Frozen):
+class ToolUse(FrozenModel):
     """A call of a tool.
 
     Attributes:
@@ -31,7 +31,7 @@ class ToolUse(Frozen):
     status: Literal["success", "error", "open"] = "open"
 
 
-class Routed(Frozen):
+class RouterResult(FrozenModel):
     """What became of a request.
 
     Attributes:
@@ -48,7 +48,7 @@ class Routed(Frozen):
 
     outcome: Outcome
     text: str
-    choice: Choice = Choice()
+    choice: ToolSelection = ToolSelection()
     calls: tuple[ToolUse, ...] = ()
     thread: str | None = None
     steps: int = 0
@@ -66,7 +66,7 @@ class Routed(Frozen):
         return self.choice.by
 
 
-class RoutedEvent(Frozen):
+class RouterResultEvent(FrozenModel):
     """The last event of a turn.
 
     Attributes:
@@ -74,14 +74,14 @@ class RoutedEvent(Frozen):
     """
 
     type: Literal["routed"] = "routed"
-    routed: Routed
+    routed: RouterResult
 
 
-TurnEvent = TextEvent | RetractionEvent | RoutedEvent
+TurnEvent = TextEvent | RetractionEvent | RouterResultEvent
 """Any of a turn's events."""
 
 
-def routed_from(state: Mapping[str, Any], text: str, thread: str | None, *, waits: bool, seconds: float) -> Routed:
+def routed_from(state: Mapping[str, Any], text: str, thread: str | None, *, waits: bool, seconds: float) -> RouterResult:
     """What became of the last turn in an agent's state.
 
     Args:
@@ -98,7 +98,7 @@ def routed_from(state: Mapping[str, Any], text: str, thread: str | None, *, wait
         (m.response_metadata[CHOICE] for m in reversed(answers) if CHOICE in m.response_metadata), {}
     )
     status = {m.tool_call_id: m.status for m in turn if isinstance(m, ToolMessage)}
-    choice, detail = Choice.model_validate(noted), str(last.response_metadata.get(STOPPED, ""))
+    choice, detail = ToolSelection.model_validate(noted), str(last.response_metadata.get(STOPPED, ""))
     outcome: Outcome = "answered"
     if waits:
         outcome = "approval"
@@ -110,7 +110,7 @@ def routed_from(state: Mapping[str, Any], text: str, thread: str | None, *, wait
         outcome = "asked"
     elif choice.said:
         outcome = "unavailable"
-    return Routed(
+    return RouterResult(
         outcome=outcome,
         text=text.strip(),
         choice=choice,

@@ -19,23 +19,23 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
 from taleward.agents.middleware.guard import GuardedCalls
-from taleward.agents.middleware.limits import Budget, Keeper
+from taleward.agents.middleware.limits import Budget, AgentLimits
 from taleward.agents.middleware.messages import STOPPED
 from taleward.agents.middleware.run_once import CallLog
-from taleward.agents.middleware.transcript import Shown
+from taleward.agents.middleware.transcript import Transcript
 from taleward.agents.middleware.untrusted_text import DATA_RULE
-from taleward.agents.result import Routed, RoutedEvent, ToolUse, TurnEvent, routed_from
-from taleward.agents.routing.constrained import ConstrainedWay
-from taleward.agents.routing.selector import Decider
-from taleward.agents.routing.semantic import SemanticWay
-from taleward.agents.routing.strategy import Choice, Way
+from taleward.agents.result import RouterResult, RouterResultEvent, ToolUse, TurnEvent, routed_from
+from taleward.agents.routing.constrained import ConstrainedStrategy
+from taleward.agents.routing.selector import RouteSelector
+from taleward.agents.routing.semantic import SemanticStrategy
+from taleward.agents.routing.strategy import ToolSelection, RoutingStrategy
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import ROLES, Role
 from taleward.agents.tools.base import APPROVAL, ONCE
 from taleward.agents.tools.guarded_tale import STREAM
 from taleward.backends.chat_models import chat_model
-from taleward.core.concurrency.event_loop import iterate
-from taleward.core.concurrency.threads import in_sync
+from taleward.core.concurrency.event_loop import iterate_async
+from taleward.core.concurrency.threads import run_sync
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.chat.messages import MARK, REFUSAL_WORDS
@@ -48,11 +48,11 @@ _SYSTEM = (
 )
 
 
-class Router(Runnable[str, Routed]):
+class Router(Runnable[str, RouterResult]):
     """A Runnable from what somebody says to a routed, traced, judged result.
 
-    Three ways lead to a tool, each asked when the one before it is not sure. `SemanticWay` compares with examples.
-    `ConstrainedWay` has a model write one tool call under a grammar; models that run here go this way. A hosted model
+    Three ways lead to a tool, each asked when the one before it is not sure. `SemanticStrategy` compares with examples.
+    `ConstrainedStrategy` has a model write one tool call under a grammar; models that run here go this way. A hosted model
     gets the tools and works in steps, within the budget. What is not clear by all of them is asked back, once.
 
     Whatever way: only tools of the role can be called; what tools answer is judged, and fenced as data before a model
@@ -65,7 +65,7 @@ class Router(Runnable[str, Routed]):
         tools: Tools, such as `tools(Toolbox(...))` gives, and any of LangChain's.
         judge: Who judges all that leaves.
         model: A model that calls tools: a spec, or a LangChain chat model; `None` for none.
-        ways: Ways to ask before the model; `None` takes `SemanticWay`, and `ConstrainedWay` for a model that runs here.
+        ways: Ways to ask before the model; `None` takes `SemanticStrategy`, and `ConstrainedStrategy` for a model that runs here.
         role: Whose tools may be called; `None` for all of them, with inputs judged.
         roles: What each role may do.
         threads: Where threads are kept: `Threads(path)`, or another checkpointer of LangGraph with asynchronous
@@ -83,7 +83,7 @@ class Router(Runnable[str, Routed]):
         judge: Judge,
         *,
         model: str | BaseChatModel | None = None,
-        ways: Sequence[Way] | None = None,
+        ways: Sequence[RoutingStrategy] | None = None,
         role: str | None = None,
         roles: Mapping[str, Role] = ROLES,
         threads: BaseCheckpointSaver[Any] | None = None,
@@ -102,9 +102,9 @@ class Router(Runnable[str, Routed]):
             )
         local = self.model is not None and self.model._llm_type == "taleward-local"
         if ways is None:
-            ways = [SemanticWay(), *([ConstrainedWay(self.model, self.tools)] if local and self.model else [])]
+            ways = [SemanticStrategy(), *([ConstrainedStrategy(self.model, self.tools)] if local and self.model else [])]
         acts = self.model is not None and not local
-        self._decider = Decider(ways, {tool.name: tool for tool in self.tools}, model=acts)
+        self._decider = RouteSelector(ways, {tool.name: tool for tool in self.tools}, model=acts)
         self.agent = create_agent(
             self.model if acts and self.model is not None else _NoModel(),
             list(self.tools),
@@ -123,17 +123,17 @@ class Router(Runnable[str, Routed]):
             raise ConfigurationError(f"{once} must run once, which {kind} cannot note.", hint="Give Threads(path).")
         log = CallLog(self.threads) if once and isinstance(self.threads, Threads) else None
         guard = GuardedCalls(self.judge, seconds=self.budget.seconds)
-        keeper = Keeper(self._decider, self.judge, self.budget, judge_inputs=may.judge_inputs, log=log)
+        keeper = AgentLimits(self._decider, self.judge, self.budget, judge_inputs=may.judge_inputs, log=log)
         stops = {name: {"allowed_decisions": ["approve", "reject"]} for name in wait}
         return [keeper, *([HumanInTheLoopMiddleware(interrupt_on=stops)] if stops else []), guard]  # type: ignore[arg-type]
 
-    def choose(self, request: str) -> Choice:
+    def choose(self, request: str) -> ToolSelection:
         """Which tool a request would go to; nothing is called."""
-        return in_sync(lambda: self._decider.choice(request))
+        return run_sync(lambda: self._decider.choice(request))
 
     def invoke(
         self, input: str, config: RunnableConfig | None = None, *, thread: str | None = None, **kwargs: Any
-    ) -> Routed:
+    ) -> RouterResult:
         """Route a request, and act on it.
 
         Args:
@@ -146,7 +146,7 @@ class Router(Runnable[str, Routed]):
 
     async def ainvoke(
         self, input: str, config: RunnableConfig | None = None, *, thread: str | None = None, **kwargs: Any
-    ) -> Routed:
+    ) -> RouterResult:
         """As `invoke`, without blocking the event loop."""
         return await _alast(self.astream(input, config, thread=thread))
 
@@ -154,7 +154,7 @@ class Router(Runnable[str, Routed]):
         self, input: str, config: RunnableConfig | None = None, *, thread: str | None = None, **kwargs: Any
     ) -> Iterator[TurnEvent]:
         """As `invoke`, in pieces: text that was judged, what is to be withdrawn of it, and at the end what became."""
-        yield from iterate(lambda: self._turn(_said(input), thread, config))
+        yield from iterate_async(lambda: self._turn(_said(input), thread, config))
 
     async def astream(  # type: ignore[override]
         self, input: str, config: RunnableConfig | None = None, *, thread: str | None = None, **kwargs: Any
@@ -182,7 +182,7 @@ class Router(Runnable[str, Routed]):
         requests = [request for value in asked for request in value["action_requests"]]
         return tuple(ToolUse(tool=request["name"], args=FrozenDict(request["args"])) for request in requests)
 
-    def resume(self, thread: str, *, approve: bool | None = None, config: RunnableConfig | None = None) -> Routed:
+    def resume(self, thread: str, *, approve: bool | None = None, config: RunnableConfig | None = None) -> RouterResult:
         """Go on with a turn that was cut off, or that waits for approval.
 
         Args:
@@ -190,7 +190,7 @@ class Router(Runnable[str, Routed]):
             approve: Whether the calls that wait may be made; `None` where the turn was cut off.
             config: LangChain's config.
         """
-        return _last(iterate(lambda: self.aresume(thread, approve=approve, config=config)))
+        return _last(iterate_async(lambda: self.aresume(thread, approve=approve, config=config)))
 
     async def aresume(
         self, thread: str, *, approve: bool | None = None, config: RunnableConfig | None = None
@@ -221,7 +221,7 @@ class Router(Runnable[str, Routed]):
         named = thread or ((config or {}).get("configurable") or {}).get("thread_id")
         name = (named or uuid.uuid4().hex) if self.threads is not None else None
         ready: asyncio.Queue[TurnEvent | None] = asyncio.Queue()
-        shown = Shown(ready)
+        shown = Transcript(ready)
 
         async def run() -> None:
             try:
@@ -238,7 +238,7 @@ class Router(Runnable[str, Routed]):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _run(self, given: Any, name: str | None, config: RunnableConfig | None, shown: Shown) -> None:
+    async def _run(self, given: Any, name: str | None, config: RunnableConfig | None, shown: Transcript) -> None:
         begun, waits = time.monotonic(), False
         state: Any = {}
         config = {**(config or {}), "recursion_limit": 6 * self.budget.steps + 10}
@@ -263,7 +263,7 @@ class Router(Runnable[str, Routed]):
             shown.say(REFUSAL_WORDS["timeout"])
             state = {**state, "messages": [*state.get("messages", ()), _timeout()]}
         ended = time.monotonic() - begun
-        shown.ready.put_nowait(RoutedEvent(routed=routed_from(state, shown.text, name, waits=waits, seconds=ended)))
+        shown.ready.put_nowait(RouterResultEvent(routed=routed_from(state, shown.text, name, waits=waits, seconds=ended)))
 
 
 class _NoModel(BaseChatModel):
@@ -295,20 +295,20 @@ def _on(thread: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread}}
 
 
-def _last(events: Iterator[TurnEvent]) -> Routed:
+def _last(events: Iterator[TurnEvent]) -> RouterResult:
     *_, last = events
     return _ended(last)
 
 
-async def _alast(events: AsyncIterator[TurnEvent]) -> Routed:
+async def _alast(events: AsyncIterator[TurnEvent]) -> RouterResult:
     last: TurnEvent | None = None
     async for event in events:
         last = event
     return _ended(last)
 
 
-def _ended(event: TurnEvent | None) -> Routed:
-    if not isinstance(event, RoutedEvent):
+def _ended(event: TurnEvent | None) -> RouterResult:
+    if not isinstance(event, RouterResultEvent):
         msg = "the turn ended without its last event"
         raise RuntimeError(msg)
     return event.routed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 
 _MOST = 6
 _TAIL = 700
@@ -69,7 +69,7 @@ _NO_NAMES = frozenset(
 _END = re.compile(r"\s*(?:the end|and they lived happily ever after)[.!]*\s*$", re.IGNORECASE)
 
 
-class Character(Frozen):
+class Character(FrozenModel):
     """Somebody in a story.
 
     Attributes:
@@ -81,7 +81,7 @@ class Character(Frozen):
     about: str = ""
 
 
-class CastSheet(Frozen):
+class CastSheet(FrozenModel):
     """What must be known to go on with a story.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Any
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.chat import LocalChat
-from taleward.backends.local.questions import Answered, Choice, Question, Scale, YesNo
+from taleward.backends.local.questions import QuestionResult, MultipleChoice, Question, Scale, YesNo
 from taleward.core.errors import ConfigurationError
 
 
@@ -78,7 +78,7 @@ def _question(asked: Any) -> Question:
         meant = asked.criteria
         return YesNo(question=said, yes=_said(meant and meant.true), no=_said(meant and meant.false))
     if asked.type == "choice":
-        return Choice(question=said, options={name: _said(text) for name, text in asked.criteria.items()})
+        return MultipleChoice(question=said, options={name: _said(text) for name, text in asked.criteria.items()})
     if asked.type == "score":
         return Scale(question=said, levels=tuple(map(_said, asked.criteria)))
     raise ConfigurationError(f"a text model answers noul, choice and score; got a question of type {asked.type!r}.")
@@ -90,7 +90,7 @@ def _said(content: Any) -> str:
     return "" if content is None else content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
 
-def _answer(asked: Any, found: Answered) -> dict[str, Any]:
+def _answer(asked: Any, found: QuestionResult) -> dict[str, Any]:
     if asked.type == "noul":
         return {"type": "noul", "noul": min(1.0, found.yes)}
     chances, even = found.probabilities, 1 / len(found.probabilities)

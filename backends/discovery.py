@@ -15,7 +15,7 @@ from taleward.backends.onnx.weights import Weights, weight_files
 from taleward.backends.transformers.devices import why_no_gpu
 from taleward.backends.transformers.hub import cache_folder
 from taleward.core.errors import TalewardError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 
 _LACKS = "needs: pip install 'taleward[local]'"
 _LACKS_ONNX = "needs: pip install 'taleward[onnx]'"
@@ -29,7 +29,7 @@ _HOSTED = (
 )
 
 
-class Found(Frozen):
+class DiscoveredModel(FrozenModel):
     """A model, or a provider of models.
 
     Attributes:
@@ -51,7 +51,7 @@ class Found(Frozen):
     folder: str = ""
 
 
-def discover() -> tuple[Found, ...]:
+def discover() -> tuple[DiscoveredModel, ...]:
     """The embedded models, those in the cache of the Hugging Face hub, and the providers, without loading any."""
     onnx = _installed("onnx", "onnxruntime", "tokenizers", "safetensors")
     torch = _installed("torch", "transformers")
@@ -61,7 +61,7 @@ def discover() -> tuple[Found, ...]:
         _judge(minilm),
         _minilm(minilm),
         *_cached(torch),
-        Found(
+        DiscoveredModel(
             spec="hf:REPOSITORY or hf:FOLDER",
             kind="writer, judge, embeddings, classifier, text model",
             usable=torch,
@@ -69,7 +69,7 @@ def discover() -> tuple[Found, ...]:
         ),
         _openai(),
         *(_hosted(*told) for told in _HOSTED),
-        Found(
+        DiscoveredModel(
             spec="PROVIDER:MODEL",
             kind="writer, judge",
             usable=True,
@@ -93,14 +93,14 @@ def _installed(*packages: str) -> bool:
     return all(find_spec(package) for package in packages)
 
 
-def _judge(usable: bool) -> Found:
+def _judge(usable: bool) -> DiscoveredModel:
     folder = embedded_path("judge")
     if not usable:
-        return Found(spec="embedded:judge", kind="judge", usable=False, about=_LACKS_ENCODER, folder=str(folder))
+        return DiscoveredModel(spec="embedded:judge", kind="judge", usable=False, about=_LACKS_ENCODER, folder=str(folder))
     from taleward.backends.onnx.minilm import model_folder
 
     files = [model_folder() / "model.safetensors", folder / "head.safetensors"]
-    return Found(
+    return DiscoveredModel(
         spec="embedded:judge",
         kind="judge",
         usable=True,
@@ -110,14 +110,14 @@ def _judge(usable: bool) -> Found:
     )
 
 
-def _minilm(usable: bool) -> Found:
+def _minilm(usable: bool) -> DiscoveredModel:
     about = "all-MiniLM-L6-v2, 384 dimensions"
     if not usable:
-        return Found(spec="embedded:minilm", kind="embeddings", usable=False, about=_LACKS_ENCODER)
+        return DiscoveredModel(spec="embedded:minilm", kind="embeddings", usable=False, about=_LACKS_ENCODER)
     from taleward.backends.onnx.minilm import MAX_PIECES, model_folder
 
     folder = model_folder()
-    return Found(
+    return DiscoveredModel(
         spec="embedded:minilm",
         kind="embeddings",
         usable=True,
@@ -128,7 +128,7 @@ def _minilm(usable: bool) -> Found:
     )
 
 
-def _cached(torch: bool) -> Iterator[Found]:
+def _cached(torch: bool) -> Iterator[DiscoveredModel]:
     """Whole models in the hub's cache: those of which a snapshot has a configuration and weights."""
     for repository in sorted(cache_folder().glob("models--*")):
         name = repository.name.removeprefix("models--").replace("--", "/")
@@ -138,17 +138,17 @@ def _cached(torch: bool) -> Iterator[Found]:
                 break
 
 
-def _model(spec: str, kind: str, folder: Path, installed: bool) -> Found:
+def _model(spec: str, kind: str, folder: Path, installed: bool) -> DiscoveredModel:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         parameters = Weights(weight_files(folder)).parameters
     except (OSError, ValueError, TalewardError) as error:
-        return Found(spec=spec, kind=kind or "?", usable=False, about=f"not whole: {error}", folder=str(folder))
+        return DiscoveredModel(spec=spec, kind=kind or "?", usable=False, about=f"not whole: {error}", folder=str(folder))
     text = config.get("text_config") or config
     kind = kind or _kind(config)
     engine = "onnx" if "writer" in kind and not why_not(config) else "transformers"
     about = f"{config.get('model_type', '?')}, {text.get('num_hidden_layers', '?')} layers, engine {engine}"
-    return Found(
+    return DiscoveredModel(
         spec=spec,
         kind=kind,
         usable=installed,
@@ -168,17 +168,17 @@ def _kind(config: Mapping[str, Any]) -> str:
     return "writer, judge" if "ForCausalLM" in kinds or "LMHead" in kinds or "Conditional" in kinds else "embeddings"
 
 
-def _openai() -> Found:
+def _openai() -> DiscoveredModel:
     key, url = "OPENAI_API_KEY" in os.environ, os.environ.get("OPENAI_BASE_URL")
     about = f"server {url}" if url else "OpenAI" if key else "no OPENAI_API_KEY; or give base_url= for your own server"
-    return Found(spec="openai:MODEL", kind="writer, judge, embeddings", usable=bool(key or url), about=about)
+    return DiscoveredModel(spec="openai:MODEL", kind="writer, judge, embeddings", usable=bool(key or url), about=about)
 
 
-def _hosted(provider: str, package: str, key: str) -> Found:
+def _hosted(provider: str, package: str, key: str) -> DiscoveredModel:
     lacks = []
     if not _installed(package):
         lacks.append(f"needs: pip install {package.replace('_', '-')}")
     if key and key not in os.environ:
         lacks.append(f"no {key}")
     about = "; ".join(lacks) or f"by {package.replace('_', '-')}"
-    return Found(spec=f"{provider}:MODEL", kind="writer, judge", usable=not lacks, about=about)
+    return DiscoveredModel(spec=f"{provider}:MODEL", kind="writer, judge", usable=not lacks, about=about)

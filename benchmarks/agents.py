@@ -24,12 +24,12 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from benchmarks.table import Row, run
 from taleward.agents.router import Router
-from taleward.agents.routing.constrained import ConstrainedWay
-from taleward.agents.routing.routes import NONE, Example, Routes, load_routes
-from taleward.agents.routing.semantic import SemanticWay
-from taleward.agents.routing.strategy import Request, Way
+from taleward.agents.routing.constrained import ConstrainedStrategy
+from taleward.agents.routing.routes import NONE, RouteExample, Routes, load_routes
+from taleward.agents.routing.semantic import SemanticStrategy
+from taleward.agents.routing.strategy import RoutingRequest, RoutingStrategy
 from taleward.agents.threads.checkpointer import Threads
-from taleward.agents.tools import Toolbox, tools
+from taleward.agents.tools import Toolbox, story_tools
 from taleward.backends.embedding_models import embeddings
 from taleward.core.verdict import Passage
 from taleward.core.yaml_files import load_yaml
@@ -102,7 +102,7 @@ def routing() -> Iterator[Row]:
     """Accuracy on requests that no fit has seen, ours and others with the same utterances and vectors."""
     test = load_yaml(Path(__file__).parent / "requests.yaml", Routes).examples
     routes = load_routes()
-    way = SemanticWay()
+    way = SemanticStrategy()
     began = time.perf_counter()
     found = [_chosen(way, example.text) for example in test]
     each_ms = (time.perf_counter() - began) / len(test) * 1000
@@ -131,9 +131,9 @@ def routing() -> Iterator[Row]:
     yield Row("time to route a request", "ms", each_ms)
 
 
-def _chosen(way: Way, text: str) -> str | None:
+def _chosen(way: RoutingStrategy, text: str) -> str | None:
     """The tool for a text, or `none`; `None` where it is unsure."""
-    found = way.choose(Request(text=text))
+    found = way.choose(RoutingRequest(text=text))
     return None if found.found == "unsure" else found.tool or NONE
 
 
@@ -149,13 +149,13 @@ class Vectors:
 
 
 Pairs = Sequence[tuple[str, str]]
-Rule = Callable[[Vectors, Pairs, Pairs, Sequence[Example]], list[str | None]]
+Rule = Callable[[Vectors, Pairs, Pairs, Sequence[RouteExample]], list[str | None]]
 
 
 def _rule(score: Callable[[Any, Any, int], Any]) -> Rule:
     """A rule by scores of classes, unsure below a threshold fitted on the fit requests."""
 
-    def apply(vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[Example]) -> list[str | None]:
+    def apply(vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[RouteExample]) -> list[str | None]:
         labels = sorted({tool_ for tool_, _ in drawn})
 
         def scores(known: Pairs, asked: Sequence[str]) -> Any:
@@ -209,10 +209,10 @@ def _regression(known: Any, classes: Any, count: int) -> Any:
     return lambda asked: probabilities(found, ones(asked))
 
 
-def _zero_shot(vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[Example]) -> list[str | None]:
+def _zero_shot(vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[RouteExample]) -> list[str | None]:
     """The tool whose description is nearest; no tool below the threshold that is best on the fit requests."""
     box = Toolbox(Calm(), writer=Fake(), statistics=dict, memory=object())  # type: ignore[arg-type]
-    told = {t.name: t.description for t in tools(box)}
+    told = {t.name: t.description for t in story_tools(box)}
     named = embeddings("embedded:minilm").embed_documents(list(told.values()))
     matrix = numpy.asarray(named).T
     labels = list(told)
@@ -237,7 +237,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _peer(vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[Example]) -> dict[str, tuple[float, float, float]]:
+def _peer(vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[RouteExample]) -> dict[str, tuple[float, float, float]]:
     """The package semantic-router, in its own Python: `SEMANTIC_ROUTER_PYTHON`."""
     python = os.environ.get("SEMANTIC_ROUTER_PYTHON")
     if python is None:
@@ -251,7 +251,7 @@ def _peer(vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[Example]) -
     return {f"semantic-router, {name}: {told[name + ' is']}": _scored(told[name], test) for name in ("default", "best")}
 
 
-def _scored(found: Sequence[str | None], test: Sequence[Example]) -> tuple[float, float, float]:
+def _scored(found: Sequence[str | None], test: Sequence[RouteExample]) -> tuple[float, float, float]:
     """Right where sure, the share that is unsure, and right of all."""
     sure = [(f, e.tool) for f, e in zip(found, test, strict=True) if f is not None]
     right = sum(f == wanted for f, wanted in sure)
@@ -270,8 +270,8 @@ def constrained(count: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         spec = save_causal(Path(folder), Qwen3Config(**{**SMALL, "head_dim": 16, "initializer_range": 0.3}), tokenizer)
         model = chat_model(spec, engine="transformers", max_tokens=250, temperature=1.0)
-        way = ConstrainedWay(model, tools(Toolbox(Calm(), writer=Fake(), statistics=dict)))
-        found = [way.choose(Request(text=test[n % len(test)].text)) for n in range(count)]
+        way = ConstrainedStrategy(model, story_tools(Toolbox(Calm(), writer=Fake(), statistics=dict)))
+        found = [way.choose(RoutingRequest(text=test[n % len(test)].text)) for n in range(count)]
     parsed = sum(f.found != "unsure" for f in found) / count
     kinds = len({f.tool for f in found})
     named = f"constrained calls that parse, {count} of a random model, {kinds} tools"

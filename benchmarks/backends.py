@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.table import Row, run
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.chat import LocalChat
-from taleward.backends.local.questions import Choice, Scale, YesNo
+from taleward.backends.local.questions import MultipleChoice, Scale, YesNo
 from taleward.backends.transformers.classifier import classifier
 
 PROMPT = "x" * 33
@@ -167,7 +167,7 @@ def writing(folder: str, quick: bool) -> Iterator[Row]:
 
 def first_token(folder: str, quick: bool) -> Iterator[Row]:
     """How long a stream takes to its first token, and how long the engine alone does."""
-    from taleward.backends.engine.request import Order
+    from taleward.backends.engine.request import GenerationRequest
 
     ours = local(folder)
     model: Any = ours._loaded
@@ -176,7 +176,7 @@ def first_token(folder: str, quick: bool) -> Iterator[Row]:
     tokens = model.prompt([{"role": "user", "content": prompt}])
 
     def bare() -> None:
-        with model.engine.open(Order(tokens, model.defaults, 0, TOKENS)) as text:
+        with model.engine.open(GenerationRequest(tokens, model.defaults, 0, TOKENS)) as text:
             next(iter(text))
 
     stream, engine = seconds(lambda: next(ours.stream(prompt)), bare, repeats=30 if quick else 100)
@@ -194,7 +194,7 @@ def decisions(folder: str, quick: bool) -> Iterator[Row]:
     theirs = pipeline("decision", model=folder, device="cpu")
     questions = {
         "scary": YesNo(question="Is it scary?"),
-        "kind": Choice(question="Which kind?", options={"calm": "", "wild": "Very wild"}),
+        "kind": MultipleChoice(question="Which kind?", options={"calm": "", "wild": "Very wild"}),
         "age": Scale(question="How old?", levels=("3-5", "6-8", "9-12")),
     }
     request = {

@@ -93,9 +93,9 @@ def _ours(rows: int, folder: Path) -> dict[str, float]:
     import mlflow
 
     import taleward as tw
-    from taleward.evaluation.tracking.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    uri = store_uri(folder)
+    uri = default_tracking_uri(folder)
     data = [{"inputs": {"n": n}, "references": ["a tale"]} for n in range(rows)]
     tw.evaluate(_tell, data[:2], ["words"], uri=uri, spool=folder / "spool")  # makes the store
     begun = time.perf_counter()
@@ -113,7 +113,7 @@ def _killed(rows: int, folder: Path) -> dict[str, float]:
     import mlflow
 
     import taleward as tw
-    from taleward.evaluation.tracking.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import default_tracking_uri
 
     told, marker = folder / "told", folder / "killed"
 
@@ -125,7 +125,7 @@ def _killed(rows: int, folder: Path) -> dict[str, float]:
             os.kill(os.getpid(), signal.SIGKILL)
         return _tell(inputs)
 
-    uri = store_uri(folder)
+    uri = default_tracking_uri(folder)
     data = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(rows)]
     found = tw.evaluate(tell, data, ["words", "characters", "latency"], uri=uri, spool=folder / "spool", name="killed")
     client = mlflow.MlflowClient(tracking_uri=uri)

@@ -105,7 +105,7 @@ def mixed(quick: bool) -> Iterator[Row]:
     requests = 1_000 if quick else 10_000
     with FakeOpenAI(TEXT, faults=fault) as server:
         model = chat_model("openai:any", base_url=server.base_url, concurrency=_AT_ONCE, max_retries=4,
-                           timeout=_TIMEOUT_S, deadline_s=_DEADLINE_S)  # fmt: skip
+                           timeout=_TIMEOUT_S, total_timeout_s=_DEADLINE_S)  # fmt: skip
         found, longest, memory = outcomes(model, requests)
         others = requests // 5
         with_peer, theirs_longest, _ = outcomes(plain(server), others)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from benchmarks.table import Row, run
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.cascade import Cascade, fit_zone, risk
+from taleward.moderation.judges.cascade import Cascade, fit_uncertainty_band, relative_risk
 from taleward.moderation.judges.ensemble import Ensemble
 
 _WORDS = (
@@ -120,8 +120,8 @@ def cascade() -> Iterator[Row]:
     cheap = Fake({t: min(1.0, max(0.0, chance.gauss(0.67 if bad else 0.3, 0.16))) for t, bad in truth.items()})
     dear = Fake({t: float(bad if chance.random() < 0.97 else not bad) for t, bad in truth.items()})
     fitted, kept = list(truth)[: count // 2], list(truth)[count // 2 :]
-    risks = [risk(cheap.invoke(t), cheap.policy, cheap.band) for t in fitted]
-    zone = fit_zone(risks, [truth[t] for t in fitted], [not dear.invoke(t).passed for t in fitted])
+    risks = [relative_risk(cheap.invoke(t), cheap.policy, cheap.band) for t in fitted]
+    zone = fit_uncertainty_band(risks, [truth[t] for t in fitted], [not dear.invoke(t).passed for t in fitted])
     together = Cascade([cheap, dear], [zone])
     ours = _f1([truth[t] for t in kept], [not together.invoke(t).passed for t in kept])
     peer = _f1([truth[t] for t in kept], [not dear.invoke(t).passed for t in kept])

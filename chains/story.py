@@ -15,7 +15,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.chat import LocalChat
 from taleward.chains.template import Template, load_template
-from taleward.core.concurrency.batch_config import at_once
+from taleward.core.concurrency.batch_config import with_max_concurrency
 from taleward.core.policy import Policy
 from taleward.moderation.guard.revision import Revision, revision_of
 from taleward.moderation.policies.load import load_policy
@@ -85,7 +85,7 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
         **kwargs: Any,
     ) -> list[str]:
         """Write many; `max_concurrency` bounds how many at the same time, 64 by default."""
-        configs = at_once(config, len(inputs))
+        configs = with_max_concurrency(config, len(inputs))
         return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def stream(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[str]:

@@ -10,17 +10,17 @@ from typing import TypeVar
 from pydantic import Field, model_validator
 
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.tale import PromptVersion
 from taleward.core.yaml_files import load_yaml
-from taleward.stores.example_retriever import Example
+from taleward.stores.example_retriever import LabeledExample
 
 HYPOTHESIS = "This example is {label}."
 _SHIPPED = Path(__file__).parent / "tasks"
 _SLOTS = re.compile(r"\{([^{}]*)\}")
 
 
-class LabelTask(Frozen):
+class LabelTask(FrozenModel):
     """What a text is classified into.
 
     Attributes:
@@ -32,7 +32,7 @@ class LabelTask(Frozen):
         answer: What the label is, for example `sentiment`.
         labels: The labels, two or more, with a description each; an empty one is taken for none.
         hypothesis: For entailment: a sentence with `{label}` or `{description}` in it.
-        examples: Labelled texts.
+        examples: LabeledText texts.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
@@ -43,7 +43,7 @@ class LabelTask(Frozen):
     answer: str = Field(default="label", min_length=1)
     labels: FrozenDict[str, str] = Field(min_length=2)
     hypothesis: str = HYPOTHESIS
-    examples: tuple[Example, ...] = ()
+    examples: tuple[LabeledExample, ...] = ()
 
     @model_validator(mode="after")
     def _makes_sense(self) -> LabelTask:
@@ -67,7 +67,7 @@ class LabelTask(Frozen):
         return _SLOTS.sub(lambda slot: filled[slot[1]], self.hypothesis)
 
 
-class SummaryTask(Frozen):
+class SummaryTask(FrozenModel):
     """What is asked of a summary.
 
     Attributes:
@@ -93,7 +93,7 @@ class SummaryTask(Frozen):
 
 
 T = TypeVar("T", LabelTask, SummaryTask)
-_FOLDERS: dict[type[Frozen], str] = {LabelTask: "classify", SummaryTask: "summarize"}
+_FOLDERS: dict[type[FrozenModel], str] = {LabelTask: "classify", SummaryTask: "summarize"}
 
 
 def task_names(kind: type[LabelTask] | type[SummaryTask]) -> tuple[str, ...]:

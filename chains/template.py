@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from taleward.core.errors import InvalidInputs, UnknownName
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.tale import PromptVersion
 from taleward.core.yaml_files import load_yaml
 
@@ -25,7 +25,7 @@ _ARTICLE = re.compile(r"\b([Aa]) \{([a-z][a-z0-9_]*)\}")
 _VOWEL = re.compile(r"(?!eu|one\b|once\b|u[bcfkmnrst][aeiou])[aeiou]", re.IGNORECASE)
 
 
-class Variable(Frozen):
+class Variable(FrozenModel):
     """A value that a template asks for.
 
     Attributes:
@@ -39,7 +39,7 @@ class Variable(Frozen):
     max_length: int = Field(default=100, ge=1)
 
 
-class Template(Frozen):
+class Template(FrozenModel):
     """The beginning of a story with places for values.
 
     Attributes:

@@ -184,12 +184,12 @@ def templates(
 def ui(folder: Folder = _FOLDER, port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) -> None:
     """Open MLflow on the recorded tales."""
     from taleward.cli.output.console import say
-    from taleward.evaluation.tracking.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import default_tracking_uri
 
     if find_spec("mlflow") is None:
         raise MissingExtra("the page with the recorded tales", "mlflow")
     say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it); the tales are under 'Traces' of experiment 'taleward'.")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store_uri(folder), "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", default_tracking_uri(folder), "--port", str(port)]
     try:
         raise typer.Exit(subprocess.run(command, check=False).returncode)
     except KeyboardInterrupt:
@@ -224,11 +224,11 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
 def _record(tale: Any, values: dict[str, Any], folder: Path) -> None:
     from taleward.cli.output.console import say, warn_unrecorded, working
-    from taleward.evaluation.tracking.recorder import MlflowRecorder, store_uri
+    from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
 
     try:
         with working("recording"):
-            MlflowRecorder(store_uri(folder)).record(tale, values)
+            MlflowRecorder(default_tracking_uri(folder)).record(tale, values)
     except Exception as error:  # noqa: BLE001  the tale is told; only its record is lost
         warn_unrecorded("the tale", error)
     else:

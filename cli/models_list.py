@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from taleward.backends.discovery import Found
+from taleward.backends.discovery import DiscoveredModel
 from taleward.core.errors import UnknownName
 from taleward.moderation.judges import JUDGES
 
@@ -15,12 +15,12 @@ _RULES = {"lexicon": "word list with normalisation", "personal-data": "patterns 
 _ELSEWHERE = frozenset({"embedded:judge"})
 
 
-def judges() -> tuple[Found, ...]:
+def judges() -> tuple[DiscoveredModel, ...]:
     """What judges beside the chat models, and what it lacks."""
     return tuple(_found(name) for name in JUDGES if name not in _ELSEWHERE)
 
 
-def card(spec: str, found: Sequence[Found]) -> str:
+def card(spec: str, found: Sequence[DiscoveredModel]) -> str:
     """The card of a model that lies here, in Markdown.
 
     Args:
@@ -38,16 +38,16 @@ def card(spec: str, found: Sequence[Found]) -> str:
     return text.split("\n---\n", 1)[-1] if text.startswith("---\n") else text
 
 
-def _found(name: str) -> Found:
+def _found(name: str) -> DiscoveredModel:
     if name in _RULES:
-        return Found(spec=name, kind="judge", usable=True, about=f"{_RULES[name]}; no model")
+        return DiscoveredModel(spec=name, kind="judge", usable=True, about=f"{_RULES[name]}; no model")
     if name == "reading-level":
         usable = find_spec("textstat") is not None
         about = "formulas of readability; no model" if usable else "needs: pip install 'taleward[reading]'"
-        return Found(spec=name, kind="judge", usable=usable, about=about)
+        return DiscoveredModel(spec=name, kind="judge", usable=usable, about=about)
     if name == "openai-moderation":
         usable = "OPENAI_API_KEY" in os.environ
-        return Found(
+        return DiscoveredModel(
             spec=name, kind="judge", usable=usable, about="OpenAI's endpoint" if usable else "no OPENAI_API_KEY"
         )
     local = find_spec("torch") is not None and find_spec("transformers") is not None
@@ -57,4 +57,4 @@ def _found(name: str) -> Found:
         about = "a guard model of this family; SPEC is hf:REPOSITORY, or openai:MODEL behind a server"
     if not local:
         about = "needs: pip install 'taleward[local]'" + ("; or openai:MODEL as SPEC" if hosted else "")
-    return Found(spec=f"{name}:SPEC", kind="judge", usable=local, about=about)
+    return DiscoveredModel(spec=f"{name}:SPEC", kind="judge", usable=local, about=about)

@@ -6,12 +6,12 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Verdict
 
 
-class TextEvent(Frozen):
+class TextEvent(FrozenModel):
     """A sentence that passed.
 
     Attributes:
@@ -24,7 +24,7 @@ class TextEvent(Frozen):
     start: int = Field(ge=0)
 
 
-class VerdictEvent(Frozen):
+class VerdictEvent(FrozenModel):
     """A sentence, or at the end the whole text, was judged.
 
     Attributes:
@@ -46,7 +46,7 @@ class VerdictEvent(Frozen):
     held_s: float = Field(ge=0.0)
 
 
-class RevisionEvent(Frozen):
+class RevisionEvent(FrozenModel):
     """The writer was stopped and goes on from the told text.
 
     Attributes:
@@ -63,7 +63,7 @@ class RevisionEvent(Frozen):
     closing: bool = False
 
 
-class RetractionEvent(Frozen):
+class RetractionEvent(FrozenModel):
     """A told stretch must be withdrawn: the text as a whole was not released.
 
     Attributes:
@@ -78,7 +78,7 @@ class RetractionEvent(Frozen):
     categories: tuple[str, ...] = ()
 
 
-class RefusalEvent(Frozen):
+class RefusalEvent(FrozenModel):
     """There will be no text.
 
     Attributes:
@@ -89,7 +89,7 @@ class RefusalEvent(Frozen):
     refusal: Refusal
 
 
-class DoneEvent(Frozen):
+class DoneEvent(FrozenModel):
     """The last event.
 
     Attributes:

@@ -12,7 +12,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Frozen(BaseModel):
+class FrozenModel(BaseModel):
     """A Pydantic model that does not change after it was made and takes no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from taleward.core.errors import UnknownName
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 
 Severity = Literal["none", "mild", "moderate", "severe"]
 """How strong a hazard is, in rising order; `none` is only a tolerance, never a finding's severity."""
@@ -25,7 +25,7 @@ def exceeds(severity: Severity, tolerance: Severity) -> bool:
     return SEVERITIES.index(severity) > SEVERITIES.index(tolerance)
 
 
-class Category(Frozen):
+class Category(FrozenModel):
     """A kind of hazard.
 
     Attributes:
@@ -41,7 +41,7 @@ class Category(Frozen):
     not_allowed: tuple[str, ...] = ()
 
 
-class Band(Frozen):
+class Band(FrozenModel):
     """What one age band may read.
 
     Attributes:
@@ -72,7 +72,7 @@ class Band(Frozen):
         return self
 
 
-class Code(Frozen):
+class HazardCode(FrozenModel):
     """What a guard model's own code means under a policy.
 
     Attributes:
@@ -84,7 +84,7 @@ class Code(Frozen):
     severity: Literal["mild", "moderate", "severe"]
 
 
-class Policy(Frozen):
+class Policy(FrozenModel):
     """Hazard categories, and what each age band allows of them.
 
     Attributes:
@@ -109,7 +109,7 @@ class Policy(Frozen):
     bands: FrozenDict[str, Band]
     ending: Literal["close", "refuse"] = "refuse"
     parent: str | None = None
-    codes: FrozenDict[str, FrozenDict[str, Code]] = FrozenDict()
+    codes: FrozenDict[str, FrozenDict[str, HazardCode]] = FrozenDict()
 
     @model_validator(mode="after")
     def _is_whole(self) -> Policy:

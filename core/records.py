@@ -16,12 +16,12 @@ TEXT_KINDS = (".csv", ".tsv", ".jsonl", ".ndjson")
 _TOLD = 8
 
 
-def kind_of(path: Path) -> str:
+def file_kind(path: Path) -> str:
     """How a file's name ends, without `.gz`."""
     return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
 
 
-def content_of(path: Path, what: str) -> bytes:
+def read_content(path: Path, what: str) -> bytes:
     """A file's bytes, unzipped.
 
     Raises:
@@ -34,7 +34,7 @@ def content_of(path: Path, what: str) -> bytes:
         raise InvalidFile(f"{what} {path} cannot be read: {error}") from error
 
 
-def records(path: Path, content: bytes, what: str) -> Iterator[tuple[int, Any]]:
+def read_records(path: Path, content: bytes, what: str) -> Iterator[tuple[int, Any]]:
     """Each record with its line; where a line is no JSON, the error instead.
 
     Args:
@@ -45,7 +45,7 @@ def records(path: Path, content: bytes, what: str) -> Iterator[tuple[int, Any]]:
     Raises:
         InvalidFile: The name ends in something else, or it is no UTF-8 or no CSV.
     """
-    kind = kind_of(path)
+    kind = file_kind(path)
     if kind not in TEXT_KINDS:
         raise InvalidFile(f"{what} {path} ends in {kind!r}; taken: {', '.join(TEXT_KINDS)}, and .gz.")
     try:
@@ -75,7 +75,7 @@ def with_problems(path: Path, what: str, problems: list[str]) -> InvalidFile:
     return InvalidFile(f"{what} {path} has problems:{told}{more}")
 
 
-def lines(numbers: list[int]) -> str:
+def record_lines(numbers: list[int]) -> str:
     """The lines of one problem, for people."""
     more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
     return f"line {numbers[0]}{more}"

@@ -28,7 +28,7 @@ def redact(text: str) -> str:
     return _SHAPES.sub("[redacted]", text)
 
 
-def told(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """An exception as one line of a report: its kind, what it says, and the next step where it names one; no keys."""
     hint = f" {error.hint}" if isinstance(error, TalewardError) and error.hint else ""
     return redact(f"{type(error).__name__}: {error}{hint}")

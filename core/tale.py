@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import Refused
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.html_display import tale_html
 from taleward.core.policy import Probability
 from taleward.core.verdict import Outcome, Verdict
@@ -28,7 +28,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class PromptVersion(Frozen):
+class PromptVersion(FrozenModel):
     """The template that a draft was written from.
 
     Attributes:
@@ -40,7 +40,7 @@ class PromptVersion(Frozen):
     version: str
 
 
-class ModelCall(Frozen):
+class ModelCall(FrozenModel):
     """One call of a model while a draft was written.
 
     Attributes:
@@ -62,7 +62,7 @@ class ModelCall(Frozen):
     duration_s: float = Field(ge=0.0)
 
 
-class Decision(Frozen):
+class StretchDecision(FrozenModel):
     """What became of one stretch of a draft that was judged while it was being written.
 
     Attributes:
@@ -82,7 +82,7 @@ class Decision(Frozen):
     at_s: float = Field(default=0.0, ge=0.0)
 
 
-class Attempt(Frozen):
+class Attempt(FrozenModel):
     """One draft and what the judge said of it.
 
     Attributes:
@@ -105,11 +105,11 @@ class Attempt(Frozen):
     verdict: Verdict
     calls: tuple[ModelCall, ...] = ()
     writing_s: float = Field(default=0.0, ge=0.0)
-    decisions: tuple[Decision, ...] = ()
+    decisions: tuple[StretchDecision, ...] = ()
     ranks: FrozenDict[str, Probability] = FrozenDict()
 
 
-class Lineage(Frozen):
+class Lineage(FrozenModel):
     """Where a tale comes from.
 
     Attributes:
@@ -133,7 +133,7 @@ class Lineage(Frozen):
     closed: bool = False
 
 
-class Refusal(Frozen):
+class Refusal(FrozenModel):
     """Why there is no text.
 
     Attributes:
@@ -149,7 +149,7 @@ class Refusal(Frozen):
     categories: tuple[str, ...] = ()
 
 
-class Tale(Frozen):
+class Tale(FrozenModel):
     """The end of a guarded generation: a released text, or a refusal.
 
     A tale with text cannot be made unless the last attempt's draft is that very text and passed.

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.html_display import Marked, verdict_html
 from taleward.core.policy import Probability, Severity
 
@@ -21,7 +21,7 @@ Outcome = Literal["pass", "fail", "abstain", "unparsable", "error"]
 """
 
 
-class Passage(Frozen):
+class Passage(FrozenModel):
     """A text to judge.
 
     Attributes:
@@ -45,7 +45,7 @@ class Passage(Frozen):
         return before + self.text, len(before)
 
 
-class Finding(Frozen):
+class Finding(FrozenModel):
     """One place where a text shows a hazard.
 
     Attributes:
@@ -91,7 +91,7 @@ class Finding(Frozen):
         return self.model_copy(update={"start": start, "end": end, "quote": self.quote[-(end - start) :]})
 
 
-class Verdict(Frozen):
+class Verdict(FrozenModel):
     """A judge's answer about one text.
 
     Attributes:

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from taleward.core.errors import InvalidFile
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 
-T = TypeVar("T", bound=Frozen)
+T = TypeVar("T", bound=FrozenModel)
 
 Location = Sequence[int | str]
 """The way to a place in a file: keys and list positions from the top."""
@@ -132,7 +132,7 @@ def _said(error: ErrorDetails, kind: type[BaseModel]) -> str:
             return "is missing"
         case "extra_forbidden":
             taken = _fields_at(kind, error["loc"][:-1])
-            return f"is no field here;{guess(str(error['loc'][-1]), taken)} taken: {', '.join(taken)}"
+            return f"is no field here;{did_you_mean(str(error['loc'][-1]), taken)} taken: {', '.join(taken)}"
         case "value_error":
             return error["msg"].removeprefix("Value error, ")
         case "unknown_category":
@@ -141,7 +141,7 @@ def _said(error: ErrorDetails, kind: type[BaseModel]) -> str:
     return f"{error['msg']}; got {got if len(got) <= _SHOWN else f'{got[:_SHOWN]}...'}"
 
 
-def guess(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` did you mean 'x'?` where a known name is near, else nothing."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" did you mean {near[0]!r}?" if near else ""

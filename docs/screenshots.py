@@ -23,7 +23,7 @@ from typing import Any
 from websockets.sync.client import connect
 
 import taleward as tw
-from taleward.evaluation.tracking.recorder import store_uri
+from taleward.evaluation.tracking.recorder import default_tracking_uri
 
 HERE = Path(__file__).parent / "screenshots"
 SIZE = (1400, 900)
@@ -55,7 +55,7 @@ def main() -> None:
         sys.exit("there is no chromium and no google-chrome on the path")
     HERE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        uri = store_uri(Path(folder))
+        uri = default_tracking_uri(Path(folder))
         run_id, experiment, trace_id = fill(uri, Path(folder))
         with closing(Browser(browser, Path(folder) / "browser")) as chromium, served(uri) as address:
             base = f"{address}/#/experiments/{experiment}"

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.evaluation.metrics import METRICS
 from taleward.evaluation.metrics import metric as known_metric
 from taleward.evaluation.metrics.base import Mean, Metric, Score
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HEAD = ("metric", "first", "second", "first minus second", "interval", "p", "significant")
 
 
-class Pair(Frozen):
+class Pair(FrozenModel):
     """Two evaluations by one metric.
 
     Attributes:
@@ -43,7 +43,7 @@ class Pair(Frozen):
     significant: bool
 
 
-class MetricComparison(Frozen):
+class MetricComparison(FrozenModel):
     """All evaluations by one metric.
 
     Attributes:
@@ -70,7 +70,7 @@ class MetricComparison(Frozen):
         return "no clear winner" if any(p.significant for p in self.pairs) else "no difference"
 
 
-class Compared(Frozen):
+class ComparisonResult(FrozenModel):
     """Evaluations against each other; a notebook shows it as a page.
 
     Attributes:
@@ -168,7 +168,7 @@ def compare(
     resamples: int = 1000,
     seed: int = 0,
     uri: str | None = None,
-) -> Compared:
+) -> ComparisonResult:
     """Compare evaluations of the same data set: models, prompts, judges, whatever was evaluated.
 
     Args:
@@ -201,7 +201,7 @@ def compare(
         name: _compared(name, dict(zip(names, found, strict=True)), ids, own.get(name), (level, resamples, seed))
         for name in shared
     }
-    return Compared(names=tuple(names), metrics=FrozenDict(compared), n=len(ids), level=level)
+    return ComparisonResult(names=tuple(names), metrics=FrozenDict(compared), n=len(ids), level=level)
 
 
 def against(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import ConfigurationError, InvalidFile, MissingExtra, UnknownName
-from taleward.core.records import TEXT_KINDS, content_of, kind_of, lines, records, with_problems
-from taleward.core.yaml_files import guess
+from taleward.core.records import TEXT_KINDS, read_content, file_kind, record_lines, read_records, with_problems
+from taleward.core.yaml_files import did_you_mean
 from taleward.evaluation.labeled_passages import example_path, passage_record
 from taleward.evaluation.sample import Sample, as_samples
 from taleward.evaluation.tracking.recorder import quiet
@@ -110,7 +110,7 @@ def _check(columns: Mapping[str, str | Sequence[str]] | None) -> None:
         taken = list(Sample.model_fields)
         if field not in taken:
             raise ConfigurationError(
-                f"columns: {field!r} is no field of a sample;{guess(field, taken)} taken: {', '.join(taken)}."
+                f"columns: {field!r} is no field of a sample;{did_you_mean(field, taken)} taken: {', '.join(taken)}."
             )
         if not isinstance(named, str) and field not in _LISTS:
             raise ConfigurationError(
@@ -122,22 +122,22 @@ def _example(name: str, band: str) -> Dataset:
     path = example_path(name)
     if name == "stories":
         return _file(path, None)
-    content = content_of(path, _WHAT)
-    rows = [passage_record(record, band) for _, record in records(path, content, _WHAT)]
+    content = read_content(path, _WHAT)
+    rows = [passage_record(record, band) for _, record in read_records(path, content, _WHAT)]
     return Dataset(f"{path.name}/{band}", hashlib.sha256(content).hexdigest(), as_samples(rows))
 
 
 def _file(path: Path, columns: Mapping[str, str | Sequence[str]] | None) -> Dataset:
     if not path.exists() and not path.suffix:
         raise UnknownName("data set", str(path), EXAMPLES, hint="Or give the path of a file.")
-    content = content_of(path, _WHAT)
-    if kind_of(path) == ".parquet":
+    content = read_content(path, _WHAT)
+    if file_kind(path) == ".parquet":
         found = _parquet(path, content)
-    elif kind_of(path) in TEXT_KINDS:
-        found = records(path, content, _WHAT)
+    elif file_kind(path) in TEXT_KINDS:
+        found = read_records(path, content, _WHAT)
     else:
         taken = ", ".join([*TEXT_KINDS, ".parquet"])
-        raise InvalidFile(f"{_WHAT} {path} ends in {kind_of(path)!r}; taken: {taken}, and .gz.")
+        raise InvalidFile(f"{_WHAT} {path} ends in {file_kind(path)!r}; taken: {taken}, and .gz.")
     samples = _samples(path, found, columns)
     return Dataset(path.name, hashlib.sha256(content).hexdigest(), samples)
 
@@ -246,7 +246,7 @@ def _samples(
         else:
             made.append(sample)
             seen.add(sample.id)
-    problems = [f"{lines(numbers)}: {said}" for said, numbers in wrong.items()]
+    problems = [f"{record_lines(numbers)}: {said}" for said, numbers in wrong.items()]
     if not made and not problems:
         problems.append("it has no rows")
     if problems:
@@ -275,7 +275,7 @@ def _named(record: Mapping[str, Any], columns: Mapping[str, str | Sequence[str]]
     for field, named in columns.items():
         for column in [named] if isinstance(named, str) else named:
             if column not in record:
-                near = guess(column, [str(c) for c in record])
+                near = did_you_mean(column, [str(c) for c in record])
                 raise ConfigurationError(f"has no column {column!r};{near} columns here: {', '.join(map(str, record))}")
         if isinstance(named, str):
             whole = field != "inputs" or isinstance(record[named], Mapping)

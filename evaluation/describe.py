@@ -38,7 +38,7 @@ def described(system: Any) -> dict[str, str]:
 def _parts(system: Any) -> dict[str, str]:
     match system:
         case Guard():
-            ranked = {"good_enough", "weights"} if isinstance(system, BestOf) else set()
+            ranked = {"accept_score", "weights"} if isinstance(system, BestOf) else set()
             more = {name: str(getattr(system, name)) for name in sorted(ranked)}
             judge = {f"judge.{name}": value for name, value in _parts(system.judge).items()}
             writer = {f"writer.{name}": value for name, value in described(system.writer).items()}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.redaction import told
+from taleward.core.redaction import format_error
 from taleward.evaluation.datasets import Dataset, load_dataset
 from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, locked, open_journal
 from taleward.evaluation.metrics import Metric, metrics_of
@@ -22,8 +22,8 @@ from taleward.evaluation.report.html import write_files
 from taleward.evaluation.result import Evaluation, Measured
 from taleward.evaluation.sample import Sample
 from taleward.evaluation.system import System, asked_sha256, asking
-from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, store_uri
-from taleward.evaluation.tracking.runs import check_mlflow, deliver, deliver_spooled
+from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tracking_uri
+from taleward.evaluation.tracking.runs import check_mlflow, deliver, upload_pending
 
 
 def evaluate(
@@ -77,7 +77,7 @@ def evaluate(
     check_mlflow()
     if concurrency < 1 or resamples < 0:
         raise ConfigurationError(f"concurrency is 1 or more, resamples 0 or more; got {concurrency} and {resamples}.")
-    place = uri or store_uri()
+    place = uri or default_tracking_uri()
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset, uri=place)
     rows, measures = data.samples, metrics_of(metrics)
     if not rows:
@@ -111,7 +111,7 @@ def evaluate(
             journal.finish(found.model_dump(mode="json"))
         found = deliver(journal, found)
     if found.run_id is not None:  # the store is there: what it missed before can go too
-        deliver_spooled(spool, str(plan["uri"]))
+        upload_pending(spool, str(plan["uri"]))
     return found
 
 
@@ -136,7 +136,7 @@ def _run(
             try:
                 made = await ask(row)
             except Exception as error:  # noqa: BLE001  told as failed; the others go on
-                failed[row.id] = told(error)
+                failed[row.id] = format_error(error)
             else:
                 keep(made.model_dump_json())
                 if not done:  # told by the first answer, not when all of them are paid for

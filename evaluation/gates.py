@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError, model_validator
 
 from taleward.core.errors import InvalidFile
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.evaluation.comparison import against
 from taleward.evaluation.metrics.base import Metric
 from taleward.evaluation.report.html import interval_of, number
@@ -26,7 +26,7 @@ from taleward.evaluation.result import Evaluation
 GATES_FILE = Path("taleward.toml")
 
 
-class Gate(Frozen):
+class Gate(FrozenModel):
     """What one metric has to hold.
 
     Attributes:
@@ -49,7 +49,7 @@ class Gate(Frozen):
         return self
 
 
-class GateLine(Frozen):
+class GateLine(FrozenModel):
     """What became of one gate.
 
     Attributes:

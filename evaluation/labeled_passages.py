@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import UnknownName
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy, exceeds
-from taleward.core.records import content_of, records
+from taleward.core.records import read_content, read_records
 from taleward.core.verdict import Finding
-from taleward.moderation.calibration.labeled_data import Labelled
+from taleward.moderation.calibration.labeled_data import LabeledText
 from taleward.moderation.policies.load import load_policy
 
 _DATA = Path(__file__).parent / "data"
 
 
-class LabelledPassage(Frozen):
+class LabeledPassage(FrozenModel):
     """A text that a person has read by a policy.
 
     Attributes:
@@ -34,10 +34,10 @@ class LabelledPassage(Frozen):
         """Whether the policy tolerates all findings in an age band."""
         return not self._over(policy, band)
 
-    def labelled(self, policy: Policy, band: str) -> Labelled:
+    def labelled(self, policy: Policy, band: str) -> LabeledText:
         """The text with its label in a band, as `fit_calibration` and `judge_bench` take it."""
         over = self._over(policy, band)
-        return Labelled(self.text, bool(over), tuple(dict.fromkeys(f.category for f in over)))
+        return LabeledText(self.text, bool(over), tuple(dict.fromkeys(f.category for f in over)))
 
     def _over(self, policy: Policy, band: str) -> list[Finding]:
         return [f for f in self.findings if exceeds(f.severity, policy.tolerance(f.category, band))]
@@ -51,16 +51,16 @@ def example_path(name: str) -> Path:
     return known[name]
 
 
-def example_passages() -> tuple[LabelledPassage, ...]:
+def example_passages() -> tuple[LabeledPassage, ...]:
     """The 120 passages, labelled by the policy `kids`."""
     path = example_path("passages")
-    found = records(path, content_of(path, "the data set"), "the data set")
+    found = read_records(path, read_content(path, "the data set"), "the data set")
     return tuple(passage_of(record) for _, record in found)
 
 
-def passage_of(record: Mapping[str, Any]) -> LabelledPassage:
+def passage_of(record: Mapping[str, Any]) -> LabeledPassage:
     """A passage from a record of the file, which also holds the labels that follow from its findings."""
-    return LabelledPassage.model_validate({k: record[k] for k in LabelledPassage.model_fields if k in record})
+    return LabeledPassage.model_validate({k: record[k] for k in LabeledPassage.model_fields if k in record})
 
 
 def passage_record(record: Mapping[str, Any], band: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import AwareDatetime
 
 from taleward.core.errors import UnknownName
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.evaluation.metrics.base import Score
 from taleward.evaluation.sample import Sample
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Measured(Frozen):
+class Measured(FrozenModel):
     """One metric over the samples of an evaluation.
 
     Attributes:
@@ -31,7 +31,7 @@ class Measured(Frozen):
     statistics: tuple[tuple[float, ...], ...]
 
 
-class Evaluation(Frozen):
+class Evaluation(FrozenModel):
     """What an evaluation found.
 
     Attributes:

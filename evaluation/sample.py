@@ -8,13 +8,13 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
-from taleward.core.yaml_files import guess
+from taleward.core.yaml_files import did_you_mean
 
 
-class Sample(Frozen):
+class Sample(FrozenModel):
     """One row of an evaluation.
 
     What a tale knows (text, verdict, seconds, tokens, cost) is taken from it where it is not given.
@@ -116,7 +116,7 @@ def _sample(row: Any, number: int) -> Sample:
         )
     taken = list(Sample.model_fields)
     if unknown := [str(k) for k in row if k not in taken]:
-        near = guess(unknown[0], taken)
+        near = did_you_mean(unknown[0], taken)
         raise ConfigurationError(f"row {number} has a field {unknown[0]!r};{near} taken: {', '.join(taken)}.")
     values = {"id": str(number), **row}
     if isinstance(values.get("references"), str):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.moderation.calibration.metrics import Interval, interval
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Valued(Protocol):
         """Corpus values, shape (resamples,), of rows (n, k) drawn as often as the weights (resamples, n) say."""
 
 
-class PairedTest(Frozen):
+class PairedTest(FrozenModel):
     """Two systems on the same samples.
 
     Attributes:

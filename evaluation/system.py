@@ -21,10 +21,10 @@ from taleward.chains.summarization.summarizer import Summarizer
 from taleward.core.errors import ConfigurationError
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
-from taleward.core.yaml_files import guess
+from taleward.core.yaml_files import did_you_mean
 from taleward.evaluation.describe import described
 from taleward.evaluation.sample import Sample
-from taleward.moderation.guard.call_recorder import WritingObserver
+from taleward.moderation.guard.call_recorder import CallRecorder
 from taleward.moderation.judges.base import Judge
 
 Answer = str | BaseMessage | Tale | Verdict | Classification | Summary | JudgedSummary
@@ -58,7 +58,7 @@ def asking(
             about["input_key"] = input_key
 
         async def asked(sample: Sample) -> Sample:
-            observer, begun = WritingObserver(), time.perf_counter()
+            observer, begun = CallRecorder(), time.perf_counter()
             answer = await runnable.ainvoke(given(sample), {"callbacks": [observer]})
             return _timed(answered(sample, answer), time.perf_counter() - begun, observer)
 
@@ -118,7 +118,7 @@ def answered(row: Sample, answer: Any) -> Sample:
     raise ConfigurationError(f"sample {row.id!r}: the system gave a {type(answer).__name__}; taken: {_TAKEN}.")
 
 
-def _timed(sample: Sample, seconds: float, observer: WritingObserver) -> Sample:
+def _timed(sample: Sample, seconds: float, observer: CallRecorder) -> Sample:
     """The sample with what it took, as far as somebody said; a tale knows that itself."""
     if sample.tale is not None:
         return sample
@@ -148,7 +148,7 @@ def _given(system: System, rows: Sequence[Sample], input_key: str | None) -> Cal
     key = input_key
     for row in rows:
         if key not in row.inputs:
-            near = guess(key, [str(name) for name in row.inputs])
+            near = did_you_mean(key, [str(name) for name in row.inputs])
             raise ConfigurationError(
                 f"sample {row.id!r} has no input {key!r};{near} there are: {', '.join(map(str, row.inputs)) or 'none'}."
             )

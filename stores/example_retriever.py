@@ -1,4 +1,4 @@
-"""Labelled examples, found by likeness: for few-shot prompts, and human verdicts for a judge's prompt."""
+"""LabeledText examples, found by likeness: for few-shot prompts, and human verdicts for a judge's prompt."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from langchain_core.example_selectors import BaseExampleSelector
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.stores.vector.base import TalewardStore
 from taleward.stores.vector.filters import Filter
 
 _LABEL = "label"
 
 
-class Example(Frozen):
+class LabeledExample(FrozenModel):
     """A text with its label.
 
     Attributes:
@@ -68,7 +68,7 @@ class ExampleRetriever(BaseExampleSelector):
         self.store.add_texts(list(latest), metadatas, ids=list(ids.values()))
         return [ids[text] for text, _ in pairs]
 
-    def examples(self, text: str, k: int | None = None) -> list[Example]:
+    def examples(self, text: str, k: int | None = None) -> list[LabeledExample]:
         """The examples most like a text, most alike last, where a model minds them most.
 
         Half of the places go to the most alike whatever their label, the others to labels not among those.
@@ -82,11 +82,11 @@ class ExampleRetriever(BaseExampleSelector):
         names = {document.id for document, _ in picked}
         picked += [hit for hit in found if hit[0].id not in names][: k - len(picked)]
         examples = [
-            Example(text=d.page_content, label=str(d.metadata.get(_LABEL, "")), score=score) for d, score in picked
+            LabeledExample(text=d.page_content, label=str(d.metadata.get(_LABEL, "")), score=score) for d, score in picked
         ]
         return sorted(examples, key=lambda example: example.score or 0.0)
 
-    async def aexamples(self, text: str, k: int | None = None) -> list[Example]:
+    async def aexamples(self, text: str, k: int | None = None) -> list[LabeledExample]:
         """As `examples`, without blocking the event loop."""
         return await asyncio.to_thread(self.examples, text, k)
 

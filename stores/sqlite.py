@@ -26,7 +26,7 @@ _inherited: list[sqlite3.Connection | None] = []
 """Connections of parent processes, kept: closing one in a child could take the log from under the parent."""
 
 
-class Database:
+class SqliteDatabase:
     """One SQLite file in WAL mode with one table layout.
 
     A commit survives a kill of the process; after a power cut the file is whole and may lack the last commits. One

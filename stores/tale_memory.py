@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.tale import Tale
 from taleward.stores.vector.base import TalewardStore
 from taleward.stores.vector.filters import Filter
 
 
-class Alike(Frozen):
+class Alike(FrozenModel):
     """A tale told before that is like a text.
 
     Attributes:
@@ -34,13 +34,13 @@ class TaleMemory:
 
     Args:
         store: Any store of Taleward; its embeddings decide what is alike.
-        too_alike: The score from which a text is a near-duplicate.
+        max_similarity: The score from which a text is a near-duplicate.
     """
 
-    def __init__(self, store: TalewardStore, *, too_alike: float = 0.95) -> None:
-        if not 0 <= too_alike <= 1:
-            raise ConfigurationError(f"too_alike must be from 0 to 1; got {too_alike}.")
-        self.store, self.too_alike = store, too_alike
+    def __init__(self, store: TalewardStore, *, max_similarity: float = 0.95) -> None:
+        if not 0 <= max_similarity <= 1:
+            raise ConfigurationError(f"max_similarity must be from 0 to 1; got {max_similarity}.")
+        self.store, self.max_similarity = store, max_similarity
 
     def remember(self, tale: Tale, *, metadata: Mapping[str, Any] | None = None) -> bool:
         """Keep a released tale under its id, with policy and band as metadata.
@@ -74,7 +74,7 @@ class TaleMemory:
 
     def is_repeat(self, text: str, *, filter: Filter | None = None) -> bool:
         """Whether a tale told before is so alike that this one should not be told."""
-        return 1.0 - self.novelty(text, filter=filter) >= self.too_alike
+        return 1.0 - self.novelty(text, filter=filter) >= self.max_similarity
 
     def forget(self, ids: Iterable[str]) -> None:
         """Delete tales by id."""

@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from taleward.core.errors import TalewardError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.stores.vector.base import TalewardStore
 from taleward.testing.fake_embeddings import WordEmbeddings
 
 
-class KillReport(Frozen):
+class KillReport(FrozenModel):
     """What is left after kills.
 
     Attributes:

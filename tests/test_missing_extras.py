@@ -50,7 +50,7 @@ calls = {
     "a model of the hub": lambda: tw.chat_model("hf:folder").invoke(text),
     "vectors of the hub": lambda: tw.embeddings("hf:folder").embed_query(text),
     "a classifier": lambda: tw.classifier("hf:folder").batch([text]),
-    "a text model": lambda: tw.text_model("hf:folder").invoke(text),
+    "a text model": lambda: tw.seq2seq_model("hf:folder").invoke(text),
     "a recorder": lambda: tw.MlflowRecorder("sqlite:///t.db"),
     "feedback": lambda: tw.record_feedback(tale.id, rating=4, uri="sqlite:///t.db"),
     "an evaluation": lambda: tw.evaluate(writer, [tw.Sample(id="1", inputs={})], ["words"], uri="sqlite:///t.db"),
@@ -66,7 +66,7 @@ calls = {
 def labelled():
     with open("texts.csv", "w") as file:
         file.write("text,label\\nA calm day.,0\\nShit.,1\\n")
-    return tw.read_labelled("texts.csv")
+    return tw.load_labeled("texts.csv")
 found = {}
 for what, call in calls.items():
     try:

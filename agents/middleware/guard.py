@@ -20,12 +20,12 @@ from langchain_core.messages import (
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from taleward.core.concurrency.threads import in_sync
+from taleward.core.concurrency.threads import run_sync
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.chat.guarded_chat import GuardedChat
 from taleward.moderation.chat.messages import MARK, is_refusal, strings
-from taleward.moderation.chat.response import Answering
-from taleward.moderation.judges.base import Judge, check_judge, check_seconds
+from taleward.moderation.chat.response import GuardedResponse
+from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 
 _Result = ToolMessage | Command[Any]
 
@@ -104,7 +104,7 @@ class GuardMiddleware(GuardedCalls):
         judge_tool_results: bool = False,
     ) -> None:
         check_judge("a guard", judge)
-        check_seconds(seconds)
+        check_timeout(seconds)
         super().__init__(judge, seconds=seconds)
         self.judge_inputs = judge_inputs
 
@@ -134,11 +134,11 @@ class GuardMiddleware(GuardedCalls):
         return "\n".join(_last_words(state["messages"])) if self.judge_inputs else ""
 
     def _asked(self, text: str) -> AIMessage | None:
-        answering = Answering(self.judge, self.seconds, blocking=True)
-        return in_sync(lambda: answering.asked(text))
+        answering = GuardedResponse(self.judge, self.seconds, blocking=True)
+        return run_sync(lambda: answering.asked(text))
 
     async def _aasked(self, text: str) -> AIMessage | None:
-        return await Answering(self.judge, self.seconds).asked(text)
+        return await GuardedResponse(self.judge, self.seconds).asked(text)
 
 
 class _WithToolResults(GuardMiddleware):

@@ -33,14 +33,14 @@ from taleward.agents.middleware.messages import (
     tokens_of,
 )
 from taleward.agents.middleware.run_once import CallLog
-from taleward.agents.routing.selector import Decider
-from taleward.agents.routing.strategy import Choice
+from taleward.agents.routing.selector import RouteSelector
+from taleward.agents.routing.strategy import ToolSelection
 from taleward.agents.tools.base import ONCE, TaleTool
-from taleward.core.concurrency.threads import in_sync
+from taleward.core.concurrency.threads import run_sync
 from taleward.core.errors import ConfigurationError, TalewardError
 from taleward.core.redaction import redact
 from taleward.moderation.chat.messages import MARK, strings
-from taleward.moderation.chat.response import Answering
+from taleward.moderation.chat.response import GuardedResponse
 from taleward.moderation.judges.base import Judge
 
 _Result = ToolMessage | Command[Any]
@@ -88,7 +88,7 @@ class Budget:
             )
 
 
-class Keeper(AgentMiddleware[TaleState, Any, Any]):
+class AgentLimits(AgentMiddleware[TaleState, Any, Any]):
     """Decides by which way a turn goes, and holds models and tools to their bounds.
 
     Args:
@@ -102,7 +102,7 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
     state_schema = TaleState
 
     def __init__(
-        self, decider: Decider, judge: Judge, budget: Budget, *, judge_inputs: bool, log: CallLog | None
+        self, decider: RouteSelector, judge: Judge, budget: Budget, *, judge_inputs: bool, log: CallLog | None
     ) -> None:
         super().__init__()
         self._decider, self._judge, self._budget = decider, judge, budget
@@ -115,7 +115,7 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         answer = self._known(request)
         if answer is None and isinstance(request.messages[-1], HumanMessage):
             config = get_config()
-            answer = in_sync(lambda: self._routed(request, config, blocking=True))
+            answer = run_sync(lambda: self._routed(request, config, blocking=True))
         if answer is not None and not _left(answer):
             return ModelResponse(result=[answer])
         return _with_choice(handler(request.override(messages=fenced_turns(request.messages))), answer)
@@ -143,8 +143,8 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         except Exception as error:  # noqa: BLE001  the model is told how to go on
             result = _failed(request, error)
         if text := _unjudged(request.tool, result):
-            answering = Answering(self._judge, self._budget.seconds, blocking=True)
-            result = _instead(request, result, in_sync(lambda: answering.asked(text)))
+            answering = GuardedResponse(self._judge, self._budget.seconds, blocking=True)
+            result = _instead(request, result, run_sync(lambda: answering.asked(text)))
         return self._noted(request, result)
 
     async def awrap_tool_call(
@@ -161,7 +161,7 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         except Exception as error:  # noqa: BLE001  the model is told how to go on
             result = _failed(request, error)
         if text := _unjudged(request.tool, result):
-            result = _instead(request, result, await Answering(self._judge, self._budget.seconds).asked(text))
+            result = _instead(request, result, await GuardedResponse(self._judge, self._budget.seconds).asked(text))
         return self._noted(request, result)
 
     def _known(self, request: ModelRequest[Any]) -> AIMessage | None:
@@ -185,7 +185,7 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         if self._judge_inputs and (refusal := await self._refusal([str(last.text)], blocking=blocking)):
             return refusal
         previous = before[-1].response_metadata.get(CHOICE) if before and isinstance(before[-1], AIMessage) else None
-        asked = Choice.model_validate(previous) if previous and previous.get("question") else None
+        asked = ToolSelection.model_validate(previous) if previous and previous.get("question") else None
         tale = str(request.state.get("tale") or "")
         choice = await self._decider.choice(str(last.text), tale=tale, asked=asked, config=config)
         noted = {CHOICE: choice.model_dump(mode="json", exclude_defaults=True)}
@@ -207,7 +207,7 @@ class Keeper(AgentMiddleware[TaleState, Any, Any]):
         text = "\n".join(word for word in words if word.strip())
         if not text:
             return None
-        refusal = await Answering(self._judge, self._budget.seconds, blocking=blocking).asked(text)
+        refusal = await GuardedResponse(self._judge, self._budget.seconds, blocking=blocking).asked(text)
         return None if refusal is None else AIMessage(**message_chunk_to_message(refusal).model_dump(exclude={"type"}))
 
     def _early(self, request: ToolCallRequest) -> _Result | None:

@@ -12,7 +12,7 @@ from taleward.core.events import RetractionEvent, TextEvent
 from taleward.moderation.chat.messages import MARK
 
 
-class Shown:
+class Transcript:
     """What the reader has seen of a turn.
 
     Attributes:

@@ -11,7 +11,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from taleward.agents.middleware.untrusted_text import DATA_RULE, fenced
-from taleward.agents.routing.strategy import Request, Tried, Way
+from taleward.agents.routing.strategy import RoutingRequest, RoutingAttempt, RoutingStrategy
 from taleward.backends.chat_models import chat_model
 from taleward.core.frozen_model import FrozenDict
 
@@ -29,7 +29,7 @@ _SYSTEM = (
 )
 
 
-class ConstrainedWay(Way):
+class ConstrainedStrategy(RoutingStrategy):
     """Chooses by a model that must answer with a tool call: `bind_tools(..., tool_choice="any")`.
 
     A model that runs here writes such an answer under a grammar made of the tools' schemas, so that it always parses;
@@ -49,28 +49,28 @@ class ConstrainedWay(Way):
         self._bound = self.model.bind_tools(declared, tool_choice="any")
         self._schemas = {tool.name: tool.tool_call_schema for tool in tools}
 
-    def choose(self, request: Request) -> Tried:
+    def choose(self, request: RoutingRequest) -> RoutingAttempt:
         """The tool that the model calls, with its arguments."""
         return self._read(self._bound.invoke(_messages(request)))
 
-    async def achoose(self, request: Request) -> Tried:
+    async def achoose(self, request: RoutingRequest) -> RoutingAttempt:
         """As `choose`, without blocking the event loop."""
         return self._read(await self._bound.ainvoke(_messages(request)))
 
-    def _read(self, answer: AIMessage) -> Tried:
+    def _read(self, answer: AIMessage) -> RoutingAttempt:
         if not answer.tool_calls:
             broken = answer.invalid_tool_calls
             why = f"the call cannot be read: {broken[0]['error']}" if broken else "the model called no tool"
-            return Tried(way=self.name, found="unsure", detail=why)
+            return RoutingAttempt(way=self.name, found="unsure", detail=why)
         call = answer.tool_calls[0]
         if call["name"] == "no_tool":
-            return Tried(way=self.name, found="none")
+            return RoutingAttempt(way=self.name, found="none")
         if call["name"] not in self._schemas:
-            return Tried(way=self.name, found="unsure", detail=f"there is no tool {call['name']!r}")
-        return Tried(way=self.name, found="tool", tool=call["name"], args=FrozenDict(call["args"]))
+            return RoutingAttempt(way=self.name, found="unsure", detail=f"there is no tool {call['name']!r}")
+        return RoutingAttempt(way=self.name, found="tool", tool=call["name"], args=FrozenDict(call["args"]))
 
 
-def _messages(request: Request) -> list[Any]:
+def _messages(request: RoutingRequest) -> list[Any]:
     parts = [f"They said before:\n{fenced(request.before)}"] if request.before else []
     if request.tale:
         parts.append(f"The text told last, which 'it' may mean:\n{fenced(request.tale)}")

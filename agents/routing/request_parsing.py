@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 
 _QUOTED = re.compile(r'"([^"]{8,})"|“([^”]{8,})”', re.DOTALL)
 _AFTER_COLON = re.compile(r"(?<=\w): *\n*(?=\S+\s+\S+\s+\S+)(.*)", re.DOTALL)
@@ -27,7 +27,7 @@ _SECOND = re.compile(
 _WORD = re.compile(r"[A-Za-z']+")
 
 
-class Wording(Frozen):
+class Wording(FrozenModel):
     """A request taken apart.
 
     Attributes:

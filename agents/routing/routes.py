@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.yaml_files import load_yaml
 
 NONE = "none"
@@ -19,7 +19,7 @@ _SHIPPED = Path(__file__).parent / "data"
 _CHOICE = re.compile(r"\[([^\[\]]*)\]|\{(\w+)\}")
 
 
-class Example(Frozen):
+class RouteExample(FrozenModel):
     """A request as somebody put it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Example(Frozen):
     kind: str = "plain"
 
 
-class Routes(Frozen):
+class Routes(FrozenModel):
     """What people say when they want a tool.
 
     Attributes:
@@ -46,7 +46,7 @@ class Routes(Frozen):
     version: str
     fillings: FrozenDict[str, tuple[str, ...]] = FrozenDict()
     routes: FrozenDict[str, tuple[str, ...]] = FrozenDict()
-    examples: tuple[Example, ...] = ()
+    examples: tuple[RouteExample, ...] = ()
 
     @model_validator(mode="after")
     def _fillings_are_there(self) -> Routes:

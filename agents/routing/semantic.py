@@ -16,7 +16,7 @@ from langchain_core.embeddings import Embeddings
 from taleward.agents.routing.logistic_regression import fit_regression, probabilities
 from taleward.agents.routing.request_parsing import Spelling, take_apart
 from taleward.agents.routing.routes import NONE, Routes, load_routes
-from taleward.agents.routing.strategy import Request, Tried, Way
+from taleward.agents.routing.strategy import RoutingRequest, RoutingAttempt, RoutingStrategy
 from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.core.frozen_model import FrozenDict
 
@@ -35,7 +35,7 @@ _HESITATION = 0.5
 _TOKEN = re.compile(r"[a-z']+|[?!]")
 
 
-class SemanticWay(Way):
+class SemanticStrategy(RoutingStrategy):
     """Chooses by example: nothing is generated, and a request takes milliseconds.
 
     What is read is the wish, without a text that comes with it, of several wishes the first, with misspelt words
@@ -72,7 +72,7 @@ class SemanticWay(Way):
             state = self._fitted(abstain)
         self._read(state)
 
-    def choose(self, request: Request) -> Tried:
+    def choose(self, request: RoutingRequest) -> RoutingAttempt:
         """The tool for a request, or the two that it hesitates between."""
         own = self._scores([request.text])[0]
         if request.before and own.max() < self.threshold:
@@ -83,18 +83,18 @@ class SemanticWay(Way):
         if top < self.threshold:
             options = tuple(o for o in order if o != NONE and scores[o] >= _HESITATION * scores[order[1]])[:2]
             why = f"{best} has {top:.2f}, less than {self.threshold:.2f}"
-            return Tried(way=self.name, found="unsure", tool=best, scores=scores, options=options, detail=why)
+            return RoutingAttempt(way=self.name, found="unsure", tool=best, scores=scores, options=options, detail=why)
         if best == NONE:
-            return Tried(way=self.name, found="none", scores=scores)
-        return Tried(way=self.name, found="tool", tool=best, scores=scores)
+            return RoutingAttempt(way=self.name, found="none", scores=scores)
+        return RoutingAttempt(way=self.name, found="tool", tool=best, scores=scores)
 
-    def _answered(self, request: Request) -> Tried:
+    def _answered(self, request: RoutingRequest) -> RoutingAttempt:
         """The better of the tools that were asked about, by the answer and by the first request; it decides now."""
         rows = self._scores([request.text, request.before])
         both = {o: float(rows[:, self.labels.index(o)].mean()) for o in request.options if o in self.labels}
         if not both:
-            return Tried(way=self.name, found="none")
-        return Tried(way=self.name, found="tool", tool=max(both, key=lambda o: both[o]), scores=FrozenDict(both))
+            return RoutingAttempt(way=self.name, found="none")
+        return RoutingAttempt(way=self.name, found="tool", tool=max(both, key=lambda o: both[o]), scores=FrozenDict(both))
 
     def _scores(self, requests: Sequence[str]) -> Floats:
         return probabilities(self._weights, self._features([self._wish(text) for text in requests]))
@@ -187,4 +187,4 @@ def _grams(wish: str) -> Iterable[str]:
 
 if __name__ == "__main__":
     SHIPPED.unlink(missing_ok=True)
-    SHIPPED.write_text(json.dumps(SemanticWay().state, ensure_ascii=False, separators=(",", ":")) + "\n", "utf-8")
+    SHIPPED.write_text(json.dumps(SemanticStrategy().state, ensure_ascii=False, separators=(",", ":")) + "\n", "utf-8")

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.core.concurrency.threads import in_thread
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.concurrency.threads import run_in_thread
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.policy import Probability
 
 Found = Literal["tool", "none", "unsure"]
 
 
-class Request(Frozen):
+class RoutingRequest(FrozenModel):
     """What somebody wants.
 
     Attributes:
@@ -31,7 +31,7 @@ class Request(Frozen):
     tale: str = ""
 
 
-class Tried(Frozen):
+class RoutingAttempt(FrozenModel):
     """What one way made of a request.
 
     Attributes:
@@ -53,7 +53,7 @@ class Tried(Frozen):
     detail: str = ""
 
 
-class Choice(Frozen):
+class ToolSelection(FrozenModel):
     """Which tool a request goes to, and by which way.
 
     Attributes:
@@ -70,7 +70,7 @@ class Choice(Frozen):
     tool: str | None = None
     args: FrozenDict[str, Any] = FrozenDict()
     by: str | None = None
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[RoutingAttempt, ...] = ()
     request: str = ""
     question: str | None = None
     options: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class Choice(Frozen):
         return next((tried.scores for tried in reversed(self.tried) if tried.scores), FrozenDict())
 
 
-class Way(Runnable[Request | str, Tried], ABC):
+class RoutingStrategy(Runnable[RoutingRequest | str, RoutingAttempt], ABC):
     """A Runnable from a request to a tool, or to the word that it is not sure.
 
     A subclass answers `choose`.
@@ -94,30 +94,30 @@ class Way(Runnable[Request | str, Tried], ABC):
     name: str
 
     @abstractmethod
-    def choose(self, request: Request) -> Tried:
+    def choose(self, request: RoutingRequest) -> RoutingAttempt:
         """The tool for a request."""
 
-    async def achoose(self, request: Request) -> Tried:
+    async def achoose(self, request: RoutingRequest) -> RoutingAttempt:
         """As `choose`, without blocking the event loop; by default in a thread."""
-        return await in_thread(partial(self.choose, request))
+        return await run_in_thread(partial(self.choose, request))
 
-    def invoke(self, input: Request | str, config: RunnableConfig | None = None, **kwargs: Any) -> Tried:
+    def invoke(self, input: RoutingRequest | str, config: RunnableConfig | None = None, **kwargs: Any) -> RoutingAttempt:
         """The tool for a request."""
         return self._call_with_config(lambda given: self.choose(as_request(given)), input, config, run_type="chain")
 
-    async def ainvoke(self, input: Request | str, config: RunnableConfig | None = None, **kwargs: Any) -> Tried:
+    async def ainvoke(self, input: RoutingRequest | str, config: RunnableConfig | None = None, **kwargs: Any) -> RoutingAttempt:
         """As `invoke`, without blocking the event loop."""
 
-        async def choose(given: Request | str) -> Tried:
+        async def choose(given: RoutingRequest | str) -> RoutingAttempt:
             return await self.achoose(as_request(given))
 
         return await self._acall_with_config(choose, input, config, run_type="chain")
 
 
-def as_request(input: Request | str) -> Request:
+def as_request(input: RoutingRequest | str) -> RoutingRequest:
     """What a way was given, as a request."""
-    if isinstance(input, Request):
+    if isinstance(input, RoutingRequest):
         return input
     if isinstance(input, str):
-        return Request(text=input)
+        return RoutingRequest(text=input)
     raise TypeError(f"a request is a text (str) or a Request; got {type(input).__name__}")

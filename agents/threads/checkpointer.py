@@ -24,10 +24,10 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from taleward.agents.threads.rows import SCHEMA, VERSION, Rows
+from taleward.agents.threads.rows import SCHEMA, VERSION, ThreadRows
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
-from taleward.stores.sqlite import Database
+from taleward.core.frozen_model import FrozenModel
+from taleward.stores.sqlite import SqliteDatabase
 
 T = TypeVar("T")
 _SWEEP_S = 60.0
@@ -35,7 +35,7 @@ _FORGET_AFTER = 50
 """Checkpoints after which SQLite's log is emptied: left alone it grows to 1,000 pages."""
 
 
-class ThreadInfo(Frozen):
+class ThreadInfo(FrozenModel):
     """A thread that is kept.
 
     Attributes:
@@ -69,7 +69,7 @@ class Threads(BaseCheckpointSaver[str]):
         super().__init__(serde=JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None))
         if ttl_s is not None and ttl_s <= 0:
             raise ConfigurationError(f"ttl_s must be above 0, or None to keep all; got {ttl_s}.")
-        self.database = Database(Path(path), schema=SCHEMA, version=VERSION, kind="file of threads")
+        self.database = SqliteDatabase(Path(path), schema=SCHEMA, version=VERSION, kind="file of threads")
         self.ttl_s = ttl_s
         self._swept, self._puts = 0.0, 0
         self.sweep()
@@ -93,7 +93,7 @@ class Threads(BaseCheckpointSaver[str]):
             self.sweep()
         with self.database.writing() as connection:
             thread = _thread(connection, name)
-            rows = Rows(connection, self.serde, thread)
+            rows = ThreadRows(connection, self.serde, thread)
             for channel, version in new_versions.items():
                 kind, ref = "empty", 0
                 if channel in checkpoint["channel_values"]:
@@ -118,7 +118,7 @@ class Threads(BaseCheckpointSaver[str]):
         name, ns = _place(config)
         with self.database.writing() as connection:
             thread = _thread(connection, name)
-            rows = Rows(connection, self.serde, thread)
+            rows = ThreadRows(connection, self.serde, thread)
             for number, (channel, value) in enumerate(writes):
                 index = WRITES_IDX_MAP.get(channel, number)
                 or_else = "IGNORE" if index >= 0 else "REPLACE"
@@ -250,7 +250,7 @@ class Threads(BaseCheckpointSaver[str]):
 
     def _tuple(self, connection: sqlite3.Connection, thread: int, name: str, ns: str, row: Any) -> CheckpointTuple:
         id_, parent, type_, data, about = row
-        rows = Rows(connection, self.serde, thread)
+        rows = ThreadRows(connection, self.serde, thread)
         checkpoint = self.serde.loads_typed((type_, data))
         ask = "SELECT kind, ref FROM states WHERE thread = ? AND ns = ? AND channel = ? AND version = ?"
         states = (

@@ -53,7 +53,7 @@ SELECT chain.id, {} FROM chain JOIN bodies ON bodies.id = chain.body ORDER BY ch
 """
 
 
-class Rows:
+class ThreadRows:
     """The values of one thread, within one transaction.
 
     Args:

@@ -19,7 +19,7 @@ TOOLS = {
     "continue_story": "continue_story.ContinueStory",
     "judge_text": "judge_text.JudgeText",
     "revise_text": "revise_text.ReviseText",
-    "summarise_text": "summarize_text.SummariseText",
+    "summarize_text": "summarize_text.SummarizeText",
     "classify_text": "classify_text.ClassifyText",
     "search_tales": "search_tales.SearchTales",
     "look_up_policy": "look_up_policy.LookUpPolicy",
@@ -50,7 +50,7 @@ ROLES = {
 """Who may do what; `Router(roles=...)` takes a table of your own."""
 
 
-def tools(box: Toolbox, names: Iterable[str] | None = None) -> Sequence[TaleTool]:
+def story_tools(box: Toolbox, names: Iterable[str] | None = None) -> Sequence[TaleTool]:
     """The tools that can be made from what is in the box.
 
     Args:

@@ -12,13 +12,13 @@ from langgraph.prebuilt import ToolRuntime
 from langgraph.types import Command
 from pydantic import ConfigDict, Field
 
-from taleward.agents.routing.strategy import Request
+from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.toolbox import Toolbox
-from taleward.core.concurrency.threads import in_sync
+from taleward.core.concurrency.threads import run_sync
 from taleward.core.errors import TalewardError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.tale import Tale
-from taleward.moderation.tracing.callbacks import without_listeners
+from taleward.moderation.tracing.callbacks import mute_callbacks
 
 APPROVAL = "needs-approval"
 """Tag of a tool that runs only when a person approved of that very call."""
@@ -39,7 +39,7 @@ class NeedsMore(TalewardError):
         self.tool = tool
 
 
-class Arguments(Frozen):
+class ToolArguments(FrozenModel):
     """A tool's arguments: unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid")
@@ -70,7 +70,7 @@ class TaleTool(BaseTool):
         """Whether the box has what the tool needs."""
         return True
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: RoutingRequest) -> dict[str, Any]:
         """The arguments of a call for a request, by simple extraction.
 
         Raises:
@@ -96,10 +96,10 @@ class TaleTool(BaseTool):
         return {**parsed, "runtime": tool_input.get("runtime")}
 
     def _run(self, *, config: RunnableConfig, runtime: Any = None, **arguments: Any) -> str | Command[Any]:
-        return in_sync(lambda: self._arun(config=config, runtime=runtime, **arguments))
+        return run_sync(lambda: self._arun(config=config, runtime=runtime, **arguments))
 
     async def _arun(self, *, config: RunnableConfig, runtime: Any = None, **arguments: Any) -> str | Command[Any]:
-        without_listeners(config)  # what models within a tool say is not judged yet
+        mute_callbacks(config)  # what models within a tool say is not judged yet
         return await self.work(runtime, **arguments)
 
 

@@ -10,8 +10,8 @@ from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
 from taleward.agents.routing.request_parsing import take_apart
-from taleward.agents.routing.strategy import Request
-from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool
+from taleward.agents.routing.strategy import RoutingRequest
+from taleward.agents.tools.base import ToolArguments, NeedsMore, TaleTool
 from taleward.chains.classification.zero_shot import ZeroShotClassifier
 
 _USUAL = ("fairy tale", "adventure", "animals", "friendship", "family", "school", "nature", "science", "bedtime")
@@ -19,7 +19,7 @@ _NAMED = re.compile(r"((?:\b[a-z]+(?: tale)?, )*\b[a-z]+(?: tale)?,? or [a-z]+(?
 _BETWEEN = re.compile(r",? or |, ")
 
 
-class _Arguments(Arguments):
+class _Arguments(ToolArguments):
     text: str = Field(description="The whole text.", min_length=1, max_length=100_000)
     labels: list[str] = Field(
         default_factory=list, max_length=20, description="Labels to choose from; empty for the usual ones."
@@ -36,7 +36,7 @@ class ClassifyText(TaleTool):
     title: ClassVar[str] = "say what kind of text it is"
     example: ClassVar[Mapping[str, Any]] = {"text": "The whale sang all night.", "labels": ["sea", "school"]}
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: RoutingRequest) -> dict[str, Any]:
         """The text in the request, or else the one told last; labels where the wish names some: "happy or sad"."""
         apart = take_apart(request.text)
         text = apart.text or request.tale

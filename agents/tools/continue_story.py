@@ -11,9 +11,9 @@ from langgraph.prebuilt import ToolRuntime
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
-from taleward.agents.routing.strategy import Request
+from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.story_state import CastSheet
-from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool, told, words_of
+from taleward.agents.tools.base import ToolArguments, NeedsMore, TaleTool, told, words_of
 from taleward.agents.tools.guarded_tale import tell
 from taleward.chains.story import StoryChain
 from taleward.chains.template import Template, Variable
@@ -29,7 +29,7 @@ _NEXT = Template(
 )
 
 
-class _Arguments(Arguments):
+class _Arguments(ToolArguments):
     wish: str = Field(default="", description="What should happen, where the reader said so.", max_length=300)
 
 
@@ -45,7 +45,7 @@ class ContinueStory(TaleTool):
     title: ClassVar[str] = "go on with the story"
     example: ClassVar[Mapping[str, Any]] = {"wish": "they find the lost boat"}
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: RoutingRequest) -> dict[str, Any]:
         """Nothing: what the reader wants to know is how it goes on."""
         if not request.tale:
             raise NeedsMore("I have not told you a story yet. What shall it be about?", tool="tell_story")

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel
 
-from taleward.agents.routing.strategy import Request
-from taleward.agents.tools.base import Arguments, TaleTool
+from taleward.agents.routing.strategy import RoutingRequest
+from taleward.agents.tools.base import ToolArguments, TaleTool
 from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import ConfigurationError
 
 
-class _Arguments(Arguments):
+class _Arguments(ToolArguments):
     pass
 
 
@@ -36,7 +36,7 @@ class FeedbackStatistics(TaleTool):
         """Without a source there are no numbers."""
         return box.statistics is not None
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: RoutingRequest) -> dict[str, Any]:
         """Nothing."""
         return {}
 

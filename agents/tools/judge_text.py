@@ -9,11 +9,11 @@ from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
 from taleward.agents.routing.request_parsing import take_apart
-from taleward.agents.routing.strategy import Request
-from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool
+from taleward.agents.routing.strategy import RoutingRequest
+from taleward.agents.tools.base import ToolArguments, NeedsMore, TaleTool
 
 
-class _Arguments(Arguments):
+class _Arguments(ToolArguments):
     text: str = Field(description="The whole text to judge.", min_length=1, max_length=20_000)
 
 
@@ -29,7 +29,7 @@ class JudgeText(TaleTool):
     title: ClassVar[str] = "judge a text"
     example: ClassVar[Mapping[str, Any]] = {"text": "The fox went home."}
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: RoutingRequest) -> dict[str, Any]:
         """The text in the request, or else the one told last."""
         text = take_apart(request.text).text or take_apart(request.before).text or request.tale
         if not text:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
-from taleward.agents.routing.strategy import Request
-from taleward.agents.tools.base import Arguments, TaleTool
+from taleward.agents.routing.strategy import RoutingRequest
+from taleward.agents.tools.base import ToolArguments, TaleTool
 from taleward.core.errors import UnknownName
 from taleward.core.policy import Policy
 
@@ -23,7 +23,7 @@ _WORDS = dict(
 _AGE = re.compile(rf"\b(\d{{1,2}}|{'|'.join(_WORDS)})[- ]?(?:year|yr)?s?\b", re.IGNORECASE)
 
 
-class _Arguments(Arguments):
+class _Arguments(ToolArguments):
     topic: str = Field(default="", description="What to look up: 'violence'; empty for all.", max_length=100)
     band: str = Field(default="", description="An age band such as '6-8'; empty for the one in force.", max_length=10)
 
@@ -40,7 +40,7 @@ class LookUpPolicy(TaleTool):
     title: ClassVar[str] = "look up the policy"
     example: ClassVar[Mapping[str, Any]] = {"topic": "violence", "band": "6-8"}
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: RoutingRequest) -> dict[str, Any]:
         """The category with the most words in common with the request, and the band that it names or means."""
         policy, text = self.box.judge.policy, request.text
         topic = _closest(policy, text)

@@ -13,14 +13,14 @@ from pydantic import BaseModel, Field
 
 from taleward.agents.middleware.untrusted_text import fenced
 from taleward.agents.routing.request_parsing import take_apart
-from taleward.agents.routing.strategy import Request
-from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool, told, words_of
+from taleward.agents.routing.strategy import RoutingRequest
+from taleward.agents.tools.base import ToolArguments, NeedsMore, TaleTool, told, words_of
 from taleward.agents.tools.guarded_tale import tell
 from taleward.agents.tools.toolbox import Toolbox
 from taleward.moderation.guard.revision import revision_of
 
 
-class _Arguments(Arguments):
+class _Arguments(ToolArguments):
     text: str = Field(description="The whole text to revise.", min_length=1, max_length=20_000)
     wish: str = Field(description="What to change: 'gentler', 'without the wolf'.", min_length=1, max_length=500)
 
@@ -42,7 +42,7 @@ class ReviseText(TaleTool):
         """A model that only continues text cannot rewrite one."""
         return box.follows_orders
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: RoutingRequest) -> dict[str, Any]:
         """The text in the request, or else the one told last; the wish is all the rest."""
         apart = take_apart(request.text)
         text = apart.text or take_apart(request.before).text or request.tale

@@ -11,8 +11,8 @@ from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
 from taleward.agents.routing.request_parsing import take_apart
-from taleward.agents.routing.strategy import Request
-from taleward.agents.tools.base import Arguments, TaleTool
+from taleward.agents.routing.strategy import RoutingRequest
+from taleward.agents.tools.base import ToolArguments, TaleTool
 from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import ConfigurationError
 
@@ -20,7 +20,7 @@ _SHOWN = 240
 _ABOUT = re.compile(r"\b(?:about|with|like|where|in which|of|for)\s+(.+)$", re.IGNORECASE)
 
 
-class _Arguments(Arguments):
+class _Arguments(ToolArguments):
     query: str = Field(description="What the tale is about, in a few words.", min_length=1, max_length=300)
     most: int = Field(default=3, ge=1, le=10, description="How many tales at most.")
 
@@ -42,7 +42,7 @@ class SearchTales(TaleTool):
         """Without a memory there is nothing to search."""
         return box.memory is not None
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: RoutingRequest) -> dict[str, Any]:
         """What the tale is about, as far as the words tell it from the wish."""
         wish = take_apart(request.text).first
         about = _ABOUT.search(wish)

@@ -9,28 +9,28 @@ from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
 from taleward.agents.routing.request_parsing import take_apart
-from taleward.agents.routing.strategy import Request
-from taleward.agents.tools.base import Arguments, NeedsMore, TaleTool
+from taleward.agents.routing.strategy import RoutingRequest
+from taleward.agents.tools.base import ToolArguments, NeedsMore, TaleTool
 from taleward.chains.summarization.guard import SummaryGuard
 from taleward.chains.summarization.summarizer import Summarizer
 from taleward.moderation.chat.messages import REFUSAL_WORDS
 
 
-class _Arguments(Arguments):
+class _Arguments(ToolArguments):
     text: str = Field(description="The whole text to sum up.", min_length=1, max_length=100_000)
     sentences: int = Field(default=2, ge=1, le=10, description="How many sentences at most.")
 
 
-class SummariseText(TaleTool):
+class SummarizeText(TaleTool):
     """Sums a text up behind the judge: in its own words where the writer follows instructions, else in the text's."""
 
-    name: str = "summarise_text"
+    name: str = "summarize_text"
     description: str = "Sum up a text in a few sentences. Give it the whole text. The summary comes back judged."
     args_schema: type[BaseModel] = _Arguments
     title: ClassVar[str] = "sum up a text"
     example: ClassVar[Mapping[str, Any]] = {"text": "The fox went home. It snowed. The fox slept.", "sentences": 1}
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: RoutingRequest) -> dict[str, Any]:
         """The text in the request, or else the one told last."""
         text = take_apart(request.text).text or request.tale
         if not text:

@@ -11,9 +11,9 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 
 from taleward.agents.routing.request_parsing import take_apart
-from taleward.agents.routing.strategy import Request
+from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.story_state import CastSheet
-from taleward.agents.tools.base import Arguments, TaleTool, told, words_of
+from taleward.agents.tools.base import ToolArguments, TaleTool, told, words_of
 from taleward.agents.tools.guarded_tale import tell
 from taleward.chains.story import StoryChain
 from taleward.chains.template import Template, Variable
@@ -40,7 +40,7 @@ _REQUESTED = Template(
 )
 
 
-class _Arguments(Arguments):
+class _Arguments(ToolArguments):
     about: str = Field(description="What the story is to be about, in the reader's words.", max_length=500)
     character: str = Field(default="", description="Who it is about, without an article: 'brave fox'.", max_length=60)
     setting: str = Field(
@@ -60,7 +60,7 @@ class TellStory(TaleTool):
     title: ClassVar[str] = "tell a story"
     example: ClassVar[Mapping[str, Any]] = {"about": "a fox who finds a key", "character": "fox", "setting": "wood"}
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: RoutingRequest) -> dict[str, Any]:
         """Hero and setting as far as the words name them."""
         wish = _FILLERS.sub("", take_apart(request.text).first).strip()
         where, about = _WHERE.search(wish), _ABOUT.search(wish)

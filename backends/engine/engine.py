@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol, TypeVar
 
 from taleward.backends.engine.grammar import Vocabulary
-from taleward.backends.engine.request import AsyncText, Order, SyncText, Text
+from taleward.backends.engine.request import AsyncTokenSequence, GenerationRequest, SyncTokenSequence, TokenSequence
 from taleward.backends.engine.sampling import Sampler
 from taleward.core.errors import BackendError
 
@@ -27,8 +27,8 @@ _LAST_STEP_S = 5.0
 """How long the end of the process waits for the step that a replica is at."""
 
 
-class Rows(Protocol):
-    """Texts under way in a network, one a row; see `LlamaRows` and `TorchRows`."""
+class DecodingBatch(Protocol):
+    """Texts under way in a network, one a row; see `LlamaBatch` and `TorchBatch`."""
 
     @property
     def most(self) -> int: ...  # noqa: D102
@@ -46,7 +46,7 @@ class Rows(Protocol):
         """There are no rows; give back memory that is worth it."""
 
 
-T = TypeVar("T", bound=Text)
+T = TypeVar("T", bound=TokenSequence)
 
 
 class Engine:
@@ -62,7 +62,7 @@ class Engine:
     """
 
     def __init__(
-        self, replicas: Sequence[Rows], *, ends: Collection[int], vocabulary: Callable[[], Vocabulary] | None = None
+        self, replicas: Sequence[DecodingBatch], *, ends: Collection[int], vocabulary: Callable[[], Vocabulary] | None = None
     ) -> None:
         self._line = _Line(ends, len(replicas))
         self._replicas, self._started = replicas, False
@@ -71,33 +71,33 @@ class Engine:
         self._lock = threading.Lock()
         weakref.finalize(self, self._line.end)
 
-    def open(self, order: Order) -> SyncText:
+    def open(self, order: GenerationRequest) -> SyncTokenSequence:
         """A text that gives each token as soon as it is there.
 
         Raises:
             BackendError: Too many requests are waiting, or there is no room for what the grammar needs.
         """
-        return self._enter(SyncText(order, self._sampler(order), each=True))
+        return self._enter(SyncTokenSequence(order, self._sampler(order), each=True))
 
-    async def aopen(self, order: Order) -> AsyncText:
+    async def aopen(self, order: GenerationRequest) -> AsyncTokenSequence:
         """As `open`, without blocking the event loop."""
-        return self._enter(AsyncText(order, await self._asampler(order), each=True))
+        return self._enter(AsyncTokenSequence(order, await self._asampler(order), each=True))
 
-    def write(self, order: Order) -> Text:
+    def write(self, order: GenerationRequest) -> TokenSequence:
         """All of a text: its caller is woken once."""
-        with self._enter(SyncText(order, self._sampler(order), each=False)) as text:
+        with self._enter(SyncTokenSequence(order, self._sampler(order), each=False)) as text:
             for _ in text:
                 pass
         return text
 
-    async def awrite(self, order: Order) -> Text:
+    async def awrite(self, order: GenerationRequest) -> TokenSequence:
         """As `write`, without blocking the event loop."""
-        async with self._enter(AsyncText(order, await self._asampler(order), each=False)) as text:
+        async with self._enter(AsyncTokenSequence(order, await self._asampler(order), each=False)) as text:
             async for _ in text:
                 pass
         return text
 
-    def _sampler(self, order: Order) -> Sampler:
+    def _sampler(self, order: GenerationRequest) -> Sampler:
         matcher = None
         if order.grammar is not None:
             with self._lock:
@@ -109,7 +109,7 @@ class Engine:
             matcher = known.matcher(order.grammar, order.most)
         return Sampler(order.sampling, order.seed, order.prompt, matcher, order.logprobs)
 
-    async def _asampler(self, order: Order) -> Sampler:
+    async def _asampler(self, order: GenerationRequest) -> Sampler:
         return await asyncio.to_thread(self._sampler, order) if order.grammar else self._sampler(order)
 
     def _enter(self, text: T) -> T:
@@ -129,7 +129,7 @@ class _Line:
 
     def __init__(self, ends: Collection[int], replicas: int) -> None:
         self._ends, self._replicas = ends, replicas
-        self._waiting: deque[Text] = deque()
+        self._waiting: deque[TokenSequence] = deque()
         self._changed = threading.Condition()
         self._running = 0
         self._ended = self._stopped = False
@@ -146,7 +146,7 @@ class _Line:
         for thread in self._threads:
             thread.join(_LAST_STEP_S)
 
-    def join(self, text: Text) -> None:
+    def join(self, text: TokenSequence) -> None:
         with self._changed:
             if len(self._waiting) >= WAITING:
                 self._waiting = deque(t for t in self._waiting if not t.closed)
@@ -164,8 +164,8 @@ class _Line:
             self._ended = True
             self._changed.notify_all()
 
-    def work(self, rows: Rows) -> None:
-        running: list[Text] = []
+    def work(self, rows: DecodingBatch) -> None:
+        running: list[TokenSequence] = []
         while not self._stopped and (arrived := self._arrived(rows, running)) is not None:
             before = len(running) + len(arrived)
             try:
@@ -181,7 +181,7 @@ class _Line:
             with self._changed:
                 self._running -= before - len(running)
 
-    def _arrived(self, rows: Rows, running: Sequence[Text]) -> list[Text] | None:
+    def _arrived(self, rows: DecodingBatch, running: Sequence[TokenSequence]) -> list[TokenSequence] | None:
         """Who joins now; waits while there is nothing to do. A replica takes no more than its share of all texts."""
         with self._changed:
             if not running and not self._waiting:
@@ -193,7 +193,7 @@ class _Line:
             if not running:
                 self._gather(rows.most)
             share = min(rows.most, -(-(self._running + len(self._waiting)) // self._replicas))
-            arrived: list[Text] = []
+            arrived: list[TokenSequence] = []
             reach = max((_reach(t) for t in running), default=0)
             longest = 0
             while self._waiting and len(running) + len(arrived) < share:
@@ -219,7 +219,7 @@ class _Line:
             self._changed.wait(_MOMENT_S)
 
     def _step(
-        self, rows: Rows, running: list[Text], first: int, texts: Sequence[Text], new: Sequence[Sequence[int]]
+        self, rows: DecodingBatch, running: list[TokenSequence], first: int, texts: Sequence[TokenSequence], new: Sequence[Sequence[int]]
     ) -> None:
         """One token for each of the texts; those that arrived become rows, those that ended leave."""
         logits = rows.advance(first, new, [len(t.tokens) for t in texts])
@@ -239,5 +239,5 @@ class _Line:
                 running[number] = last
 
 
-def _reach(text: Text) -> int:
+def _reach(text: TokenSequence) -> int:
     return len(text.order.prompt) + text.order.most

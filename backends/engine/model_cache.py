@@ -11,12 +11,12 @@ from weakref import WeakSet
 
 M = TypeVar("M")
 _KEPT = 4
-_all: WeakSet[Kept[Any]] = WeakSet()
+_all: WeakSet[ModelCache[Any]] = WeakSet()
 _parents: list[object] = []
 """What a forked process got from its parent. It stays: its locks may be held by threads that are not here."""
 
 
-class Kept(Generic[M]):
+class ModelCache(Generic[M]):
     """Things by the arguments that made them. While one is being made, those who ask for others do not wait."""
 
     def __init__(self) -> None:

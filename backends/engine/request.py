@@ -18,7 +18,7 @@ Answer = int | None | Exception
 
 
 @dataclass(frozen=True)
-class Order:
+class GenerationRequest:
     """A text that is asked for.
 
     Attributes:
@@ -40,7 +40,7 @@ class Order:
     deadline: float | None = None
 
 
-class Text:
+class TokenSequence:
     """A text that is being written for a caller, who leaves by closing it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Text:
         ended: Whether the model or the grammar ended it, and not the limit.
     """
 
-    def __init__(self, order: Order, sampler: Sampler, give: Callable[[Answer], None]) -> None:
+    def __init__(self, order: GenerationRequest, sampler: Sampler, give: Callable[[Answer], None]) -> None:
         self.tokens = list(order.prompt)
         self.written: list[int] = []
         self.ended = self.closed = False
@@ -104,10 +104,10 @@ class Text:
         return None if self.order.deadline is None else max(0.0, self.order.deadline - time.monotonic())
 
 
-class SyncText(Text):
+class SyncTokenSequence(TokenSequence):
     """For a caller in a thread: iterate, or `wait` for all of it."""
 
-    def __init__(self, order: Order, sampler: Sampler, *, each: bool) -> None:
+    def __init__(self, order: GenerationRequest, sampler: Sampler, *, each: bool) -> None:
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         super().__init__(order, sampler, self._answers.put if each else _only_ends(self._answers.put))
 
@@ -128,10 +128,10 @@ class SyncText(Text):
             yield token
 
 
-class AsyncText(Text):
+class AsyncTokenSequence(TokenSequence):
     """For a caller on an event loop: iterate, or `wait` for all of it."""
 
-    def __init__(self, order: Order, sampler: Sampler, *, each: bool) -> None:
+    def __init__(self, order: GenerationRequest, sampler: Sampler, *, each: bool) -> None:
         self._answers, give = _async_queue()
         super().__init__(order, sampler, give if each else _only_ends(give))
 

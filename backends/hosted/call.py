@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
-from taleward.backends.hosted.errors import AGAIN, ours
+from taleward.backends.hosted.errors import AGAIN, map_vendor_error
 from taleward.backends.hosted.pricing import Price
 from taleward.backends.hosted.retries import Attempts
 from taleward.core.errors import BackendError, ContentFiltered, DeadlineExceeded, RequestRejected
@@ -254,7 +254,7 @@ class _Stream:
         except BackendError:
             raise
         except Exception as error:
-            found = ours(error, self._calls.spec)
+            found = map_vendor_error(error, self._calls.spec)
             if found is None:
                 raise
             raise self._broken(str(found)) from error

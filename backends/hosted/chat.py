@@ -15,13 +15,13 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import Field
 
 from taleward.backends.hosted.call import Asked, Calls
-from taleward.backends.hosted.ignored_options import Honoured
+from taleward.backends.hosted.ignored_options import OptionSupport
 from taleward.backends.hosted.subclass import as_class, joined_class
-from taleward.core.concurrency.batch_config import at_once
-from taleward.core.concurrency.event_loop import Bridge
+from taleward.core.concurrency.batch_config import with_max_concurrency
+from taleward.core.concurrency.event_loop import EventLoopThread
 from taleward.core.errors import ConfigurationError
 
-BRIDGE = Bridge("taleward-hosted")
+BRIDGE = EventLoopThread("taleward-hosted")
 """Calls of vendors' clients run here: their connections belong to one event loop."""
 
 
@@ -56,7 +56,7 @@ class HostedChat(BaseChatModel):
         **kwargs: Any,
     ) -> list[AIMessage]:
         """Many answers, as many at the same time as the model's `concurrency` lets."""
-        configs = at_once(config, len(inputs), self.calls.attempts.terms.concurrency)
+        configs = with_max_concurrency(config, len(inputs), self.calls.attempts.terms.concurrency)
         return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def _generate(
@@ -109,7 +109,7 @@ class HostedChat(BaseChatModel):
         plain = self._plain(options)
         if self.honoured is None:
             return await calls.answer(plain, Asked(messages, stop, options))
-        honoured: Honoured = self.honoured
+        honoured: OptionSupport = self.honoured
 
         async def ask(messages: list[BaseMessage], options: Mapping[str, Any]) -> ChatResult:
             return await calls.answer(plain, Asked(messages, stop, options))
@@ -145,7 +145,7 @@ class HostedChat(BaseChatModel):
         return plain
 
 
-def hosted(model: BaseChatModel, calls: Calls, honoured: Honoured | None = None) -> BaseChatModel:
+def hosted(model: BaseChatModel, calls: Calls, honoured: OptionSupport | None = None) -> BaseChatModel:
     """A vendor's chat model, its calls made by `calls`; it is still an instance of the vendor's class."""
     made: BaseChatModel = as_class(joined_class(HostedChat, type(model)), model)
     object.__setattr__(made, "__dict__", {**model.__dict__, "calls": calls, "honoured": honoured, "pid": os.getpid()})

@@ -10,7 +10,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, PrivateAttr
 
 from taleward.backends.hosted.chat import BRIDGE
-from taleward.backends.hosted.errors import ours
+from taleward.backends.hosted.errors import map_vendor_error
 from taleward.backends.hosted.subclass import as_class, joined_class
 from taleward.core.errors import BackendError
 
@@ -57,7 +57,7 @@ class HostedEmbeddings(BaseModel):
         except BackendError:  # from the vendor's own call of another of these
             raise
         except Exception as error:
-            if (found := ours(error, self._spec)) is None:
+            if (found := map_vendor_error(error, self._spec)) is None:
                 raise
             raise found from error
 

@@ -121,7 +121,7 @@ _GENERAL = ("APIStatusError", "APIError", "OpenAIError", "ModelError")
 _ANSWER = re.compile(r"\b(response|choices|completion|server had an error|JSON)\b", re.IGNORECASE)
 
 
-def ours(error: Exception, spec: object) -> BackendError | None:
+def map_vendor_error(error: Exception, spec: object) -> BackendError | None:
     """A vendor's error as ours; `None` for one that is not about the model, such as a wrong argument.
 
     Args:

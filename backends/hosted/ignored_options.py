@@ -27,7 +27,7 @@ _ATTEMPTS = 3
 _CHOICES = ("any", "required")
 
 
-class Honoured:
+class OptionSupport:
     """What is known of one server and model; see the module.
 
     Args:

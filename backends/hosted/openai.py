@@ -16,7 +16,7 @@ from taleward.backends.base.spec import ModelSpec
 from taleward.backends.engine.likelihood import TextScores
 from taleward.backends.hosted.call import Calls
 from taleward.backends.hosted.chat import hosted
-from taleward.backends.hosted.ignored_options import Honoured
+from taleward.backends.hosted.ignored_options import OptionSupport
 from taleward.backends.hosted.pricing import given_price, price_of
 from taleward.backends.hosted.rate_limits import Pace
 from taleward.backends.hosted.retries import Attempts, Terms
@@ -26,12 +26,12 @@ from taleward.core.redaction import redact
 _AT_ONCE = 8
 _OPENAI = "https://api.openai.com"
 _TERMS = {"concurrency": "concurrency", "max_retries": "max_retries", "timeout": "timeout_s"}
-_TERMS |= {"deadline_s": "deadline_s", "hedge_s": "hedge_s"}
+_TERMS |= {"total_timeout_s": "total_timeout_s", "hedge_s": "hedge_s"}
 _CONNECTIONS = {"http_async_client", "http_client", "http_socket_options", "openai_proxy"}
 _SAY_WHY = frozenset({"BaseChatOpenAI", "ChatAnthropic"})
 """Vendors' classes whose answers always say why they ended: a stream without a reason was cut off."""
 _paces: dict[object, Pace] = {}
-_servers: dict[object, Honoured] = {}
+_servers: dict[object, OptionSupport] = {}
 _lock = threading.Lock()
 
 
@@ -140,7 +140,7 @@ def with_calls(
         tokens_per_minute: The same.
         price_usd: US dollars for a million tokens read and a million written; from `prices.yaml` where it is not given.
         fallbacks: Specs, or chat models, that are asked in turn where this one cannot answer.
-        options: `concurrency`, `max_retries`, `timeout`, `deadline_s` and `hedge_s`, see `Terms`; all others for
+        options: `concurrency`, `max_retries`, `timeout`, `total_timeout_s` and `hedge_s`, see `Terms`; all others for
             `make`.
 
     Raises:
@@ -165,7 +165,7 @@ def with_calls(
         pace = _paces.setdefault(
             (place, requests_per_minute, tokens_per_minute), Pace(requests_per_minute, tokens_per_minute)
         )
-        honoured = _servers.setdefault(place, Honoured(str(spec))) if foreign else None
+        honoured = _servers.setdefault(place, OptionSupport(str(spec))) if foreign else None
     others = [chat_model(other) for other in fallbacks]
     ends = any(kind.__name__ in _SAY_WHY for kind in type(model).__mro__)
     return hosted(model, Calls(Attempts(str(spec), terms, pace), price=price, fallbacks=others, ends=ends), honoured)

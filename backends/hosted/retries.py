@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from taleward.backends.hosted.errors import headers_of, ours, retry_after
+from taleward.backends.hosted.errors import headers_of, map_vendor_error, retry_after
 from taleward.backends.hosted.rate_limits import Pace
 from taleward.core.errors import BackendError, ConfigurationError, DeadlineExceeded, RateLimited
 
@@ -30,7 +30,7 @@ class Terms:
         concurrency: Calls at the same time, at most; others wait in line.
         max_retries: How many times a call is made again where that may help.
         timeout_s: Seconds for one attempt, and between two pieces of a stream.
-        deadline_s: Seconds for everything: waiting, attempts, and the whole of a stream.
+        total_timeout_s: Seconds for everything: waiting, attempts, and the whole of a stream.
         hedge_s: Seconds after which a call without an answer is made a second time beside the first; the first answer
             counts, and both are paid for. `None` never does.
     """
@@ -38,7 +38,7 @@ class Terms:
     concurrency: int = 64
     max_retries: int = 4
     timeout_s: float = 60.0
-    deadline_s: float = 300.0
+    total_timeout_s: float = 300.0
     hedge_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class Terms:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigurationError(f"{name} is a whole number from {least}; got {value!r}.")
-        for name in ("timeout_s", "deadline_s", "hedge_s"):
+        for name in ("timeout_s", "total_timeout_s", "hedge_s"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and value > 0) and not (name == "hedge_s" and value is None):
                 told = "timeout" if name == "timeout_s" else name
@@ -69,9 +69,9 @@ class Attempts:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[float]:
         """One of the places for calls at the same time; gives the moment at which the call has to be done."""
-        ends_at = time.monotonic() + self.terms.deadline_s
+        ends_at = time.monotonic() + self.terms.total_timeout_s
         try:
-            async with asyncio.timeout(self.terms.deadline_s):
+            async with asyncio.timeout(self.terms.total_timeout_s):
                 await self._turns.acquire()
         except TimeoutError as error:
             raise self._late("it stood in line behind other calls") from error
@@ -108,7 +108,7 @@ class Attempts:
             return DeadlineExceeded(
                 f"{self.spec} did not answer within {self.terms.timeout_s:g} s.", hint="Give a larger timeout."
             )
-        found = ours(error, self.spec)
+        found = map_vendor_error(error, self.spec)
         if found is None:
             raise error
         return found
@@ -146,7 +146,7 @@ class Attempts:
 
     def _late(self, why: str) -> DeadlineExceeded:
         return DeadlineExceeded(
-            f"{self.spec} was not done within {self.terms.deadline_s:g} s: {why}.", hint="Give a larger deadline_s."
+            f"{self.spec} was not done within {self.terms.total_timeout_s:g} s: {why}.", hint="Give a larger total_timeout_s."
         )
 
     def _on_loop(self, moment: float) -> float:

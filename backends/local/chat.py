@@ -24,13 +24,13 @@ from pydantic import BaseModel, Field, model_validator
 from taleward.backends.engine.engine import Engine
 from taleward.backends.engine.grammar import closed, compile_grammar, response_schema
 from taleward.backends.engine.likelihood import TextScores, TokenScores, Window, likelihood
-from taleward.backends.engine.request import Order
+from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampling
 from taleward.backends.local.messages import instructed, plain, turn
-from taleward.backends.local.questions import Answered, Question, answered
-from taleward.backends.local.response import Answer, Wish
+from taleward.backends.local.questions import QuestionResult, Question, answered
+from taleward.backends.local.response import ResponseBuilder, ChatRequest
 from taleward.backends.local.tools import call_schema, chosen_tools, tools_told
-from taleward.core.concurrency.batch_config import at_once
+from taleward.core.concurrency.batch_config import with_max_concurrency
 from taleward.core.errors import ConfigurationError, ContextTooLong
 
 _AT_ONCE = 256
@@ -284,7 +284,7 @@ class LocalChat(BaseChatModel):
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
         return RunnableMap(raw=answers) | read.with_fallbacks([failed], exception_key="parsing_error")
 
-    def decide(self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]) -> dict[str, Answered]:
+    def decide(self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]) -> dict[str, QuestionResult]:
         """Answers to questions about a text, each with its probabilities; nothing is written.
 
         The text is read once for all questions. A question that is a plain text is answered with yes or no:
@@ -298,7 +298,7 @@ class LocalChat(BaseChatModel):
 
     async def adecide(
         self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]
-    ) -> dict[str, Answered]:
+    ) -> dict[str, QuestionResult]:
         """As `decide`, without blocking the event loop."""
         return await asyncio.to_thread(self.decide, text, questions)
 
@@ -311,7 +311,7 @@ class LocalChat(BaseChatModel):
         **kwargs: Any,
     ) -> list[AIMessage]:
         """Answers to all of them, written together; `max_concurrency` bounds how many at once, 256 by default."""
-        configs = at_once(config, len(inputs), _AT_ONCE)
+        configs = with_max_concurrency(config, len(inputs), _AT_ONCE)
         return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def _generate(
@@ -324,14 +324,14 @@ class LocalChat(BaseChatModel):
         model = self._loaded
         wish = self._wish(model, messages, stop, kwargs)
         if not stop:
-            return Answer(wish, model.engine.write(wish.order), model.decode).result()
+            return ResponseBuilder(wish, model.engine.write(wish.order), model.decode).result()
         with model.engine.open(wish.order) as text:
-            answer = Answer(wish, text, model.decode)
+            answer = ResponseBuilder(wish, text, model.decode)
             for token in text:
                 answer.push(token)
                 if answer.stopped:
                     break
-        return Answer(wish, text, model.decode).result()
+        return ResponseBuilder(wish, text, model.decode).result()
 
     def _stream(
         self,
@@ -343,7 +343,7 @@ class LocalChat(BaseChatModel):
         model = self._loaded
         wish = self._wish(model, messages, stop, kwargs)
         with model.engine.open(wish.order) as text:
-            answer = Answer(wish, text, model.decode)
+            answer = ResponseBuilder(wish, text, model.decode)
             for token in text:
                 if chunk := answer.push(token):
                     if run_manager:
@@ -365,14 +365,14 @@ class LocalChat(BaseChatModel):
     ) -> ChatResult:
         model, wish = await self._awish(messages, stop, kwargs)
         if not stop:
-            return Answer(wish, await model.engine.awrite(wish.order), model.decode).result()
+            return ResponseBuilder(wish, await model.engine.awrite(wish.order), model.decode).result()
         async with await model.engine.aopen(wish.order) as text:
-            answer = Answer(wish, text, model.decode)
+            answer = ResponseBuilder(wish, text, model.decode)
             async for token in text:
                 answer.push(token)
                 if answer.stopped:
                     break
-        return Answer(wish, text, model.decode).result()
+        return ResponseBuilder(wish, text, model.decode).result()
 
     async def _astream(
         self,
@@ -383,7 +383,7 @@ class LocalChat(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         model, wish = await self._awish(messages, stop, kwargs)
         async with await model.engine.aopen(wish.order) as text:
-            answer = Answer(wish, text, model.decode)
+            answer = ResponseBuilder(wish, text, model.decode)
             async for token in text:
                 if chunk := answer.push(token):
                     if run_manager:
@@ -398,17 +398,17 @@ class LocalChat(BaseChatModel):
 
     async def _awish(
         self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
-    ) -> tuple[LanguageModel, Wish]:
+    ) -> tuple[LanguageModel, ChatRequest]:
         """As `_wish`; loading, long prompts and grammars do not hold the event loop up."""
 
-        def make() -> tuple[LanguageModel, Wish]:
+        def make() -> tuple[LanguageModel, ChatRequest]:
             return (model := self._loaded), self._wish(model, messages, stop, given)
 
         return await asyncio.to_thread(make)
 
     def _wish(
         self, model: LanguageModel, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
-    ) -> Wish:
+    ) -> ChatRequest:
         unknown = sorted(set(given) - _OPTIONS)
         if unknown:
             taken = ", ".join(sorted(_OPTIONS))
@@ -433,7 +433,7 @@ class LocalChat(BaseChatModel):
         for name, value in (("seed", seed or 0), ("top_logprobs", likeliest)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ConfigurationError(f"{name} is a whole number from 0; got {value!r}.")
-        order = Order(
+        order = GenerationRequest(
             prompt,
             sampling,
             seed,
@@ -444,7 +444,7 @@ class LocalChat(BaseChatModel):
         )
         stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
         names = frozenset(tool["function"]["name"] for tool in tools)
-        return Wish(self.spec, order, stops, names, forced, parsed=form is not None and not forced)
+        return ChatRequest(self.spec, order, stops, names, forced, parsed=form is not None and not forced)
 
     def _prompt(
         self,

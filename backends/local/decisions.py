@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 
-class Decision(NamedTuple):
+class AnswerProbabilities(NamedTuple):
     """A model's choice among several answers.
 
     Attributes:
@@ -56,14 +56,14 @@ def local_model(model: BaseChatModel) -> HubModel | None:
     return loaded  # type: ignore[no-any-return]
 
 
-def decide(model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[str]) -> list[Decision]:
+def decide(model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[str]) -> list[AnswerProbabilities]:
     """A decision for each prompt among the same choices; see `decide_each`."""
     return decide_each(model, prompts, [choices] * len(prompts))
 
 
 def decide_each(
     model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[str]]
-) -> list[Decision]:
+) -> list[AnswerProbabilities]:
     """A decision for each prompt; the tokens that all prompts begin with are read once.
 
     An answer of several tokens has the product of their probabilities. The text to judge, which the prompts of one
@@ -117,7 +117,7 @@ def _reader(model: LanguageModel, question: Sequence[int], shared: Any) -> Calla
     return read
 
 
-def _decision(read: Callable[[tuple[int, ...]], Floats], answers: Sequence[Sequence[int]]) -> Decision:
+def _decision(read: Callable[[tuple[int, ...]], Floats], answers: Sequence[Sequence[int]]) -> AnswerProbabilities:
     import numpy
 
     logs = numpy.array(
@@ -125,7 +125,7 @@ def _decision(read: Callable[[tuple[int, ...]], Floats], answers: Sequence[Seque
     )
     chances = numpy.exp(logs - logs.max())
     chances /= chances.sum()
-    return Decision(tuple(float(c) for c in chances), min(1.0, float(numpy.exp(logs).sum())))
+    return AnswerProbabilities(tuple(float(c) for c in chances), min(1.0, float(numpy.exp(logs).sum())))
 
 
 def _log_softmax(logits: npt.NDArray[np.float32]) -> Floats:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.backends.base.embedded import is_embedded
-from taleward.backends.engine.model_cache import Kept
+from taleward.backends.engine.model_cache import ModelCache
 from taleward.backends.onnx.llama_graph import why_not
 from taleward.backends.transformers.devices import has_gpu
 from taleward.backends.transformers.hub import expanded, model_config, model_folder
@@ -16,7 +16,7 @@ from taleward.backends.transformers.hub import expanded, model_config, model_fol
 if TYPE_CHECKING:
     from taleward.backends.local.chat import LanguageModel
 
-_kept: Kept[LanguageModel] = Kept()
+_kept: ModelCache[LanguageModel] = ModelCache()
 
 
 def load(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:

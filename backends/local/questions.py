@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from taleward.backends.local.decisions import decide_each
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LETTERS = string.ascii_uppercase
 
 
-class YesNo(Frozen):
+class YesNo(FrozenModel):
     """A question that is answered with yes or no.
 
     Attributes:
@@ -39,7 +39,7 @@ class YesNo(Frozen):
     no: str = ""
 
 
-class Choice(Frozen):
+class MultipleChoice(FrozenModel):
     """A question that is answered with one of several names, up to 26.
 
     Attributes:
@@ -56,7 +56,7 @@ class Choice(Frozen):
         return dict.fromkeys(given, "") if isinstance(given, list | tuple) else given
 
 
-class Scale(Frozen):
+class Scale(FrozenModel):
     """A question that is answered with a level, up to 26.
 
     Attributes:
@@ -68,10 +68,10 @@ class Scale(Frozen):
     levels: tuple[str, ...] = Field(min_length=2, max_length=len(_LETTERS))
 
 
-Question = YesNo | Choice | Scale
+Question = YesNo | MultipleChoice | Scale
 
 
-class Answered(Frozen):
+class QuestionResult(FrozenModel):
     """How a model answers a question.
 
     Attributes:
@@ -102,7 +102,7 @@ class Answered(Frozen):
 
 def answered(
     model: LanguageModel, text: str | Sequence[object], questions: Mapping[str, Question | str]
-) -> dict[str, Answered]:
+) -> dict[str, QuestionResult]:
     """The answers to questions about a text, which is read once.
 
     Args:
@@ -123,7 +123,7 @@ def answered(
     choices = labels if model.follows_instructions else [[f" {label}" for label in some] for some in labels]
     decisions = decide_each(model, [_prompt(model, said, question) for question in typed.values()], choices)
     return {
-        name: Answered(
+        name: QuestionResult(
             probabilities=dict(zip(_answers(question), decision.probabilities, strict=True)), mass=decision.mass
         )
         for (name, question), decision in zip(typed.items(), decisions, strict=True)
@@ -141,7 +141,7 @@ def _prompt(model: LanguageModel, text: str, question: Question) -> list[int]:
     if isinstance(question, YesNo):
         lines.append("Answer Yes or No only.")
     else:
-        noun = "option" if isinstance(question, Choice) else "level"
+        noun = "option" if isinstance(question, MultipleChoice) else "level"
         lines.append(f"Answer with the letter of the {noun} that fits best ({labels[0]} to {labels[-1]}) only.")
     said = f"{text}\n\n" + "\n".join(lines)
     if not model.follows_instructions:
@@ -152,7 +152,7 @@ def _prompt(model: LanguageModel, text: str, question: Question) -> list[int]:
 def _meanings(question: Question, labels: Sequence[str]) -> list[str]:
     if isinstance(question, YesNo):
         return [f"{label}: {text}" for label, text in zip(labels, (question.yes, question.no), strict=True) if text]
-    if isinstance(question, Choice):
+    if isinstance(question, MultipleChoice):
         told = [f"{name}: {text}" if text else name for name, text in question.options.items()]
     else:
         told = list(question.levels)
@@ -162,7 +162,7 @@ def _meanings(question: Question, labels: Sequence[str]) -> list[str]:
 def _answers(question: Question) -> list[str]:
     if isinstance(question, YesNo):
         return ["yes", "no"]
-    return list(question.options) if isinstance(question, Choice) else [str(n) for n in range(len(question.levels))]
+    return list(question.options) if isinstance(question, MultipleChoice) else [str(n) for n in range(len(question.levels))]
 
 
 def _labels(question: Question) -> tuple[str, ...]:

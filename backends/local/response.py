@@ -10,12 +10,12 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from taleward.backends.engine.request import Order, Text
+from taleward.backends.engine.request import GenerationRequest, TokenSequence
 from taleward.backends.engine.sampling import Score
 from taleward.backends.local.tools import Calls, ToolText
 
 
-class Wish(NamedTuple):
+class ChatRequest(NamedTuple):
     """What an answer is made of.
 
     Attributes:
@@ -28,14 +28,14 @@ class Wish(NamedTuple):
     """
 
     spec: str
-    order: Order
+    order: GenerationRequest
     stops: Sequence[str] = ()
     tools: frozenset[str] = frozenset()
     forced: bool = False
     parsed: bool = False
 
 
-class Answer:
+class ResponseBuilder:
     """One answer under way.
 
     Args:
@@ -44,7 +44,7 @@ class Answer:
         decode: From tokens to text.
     """
 
-    def __init__(self, wish: Wish, text: Text, decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(self, wish: ChatRequest, text: TokenSequence, decode: Callable[[Sequence[int]], str]) -> None:
         self._wish, self._text, self._decode = wish, text, decode
         self._decoder, self._cut = Decoder(decode), StopText(wish.stops)
         self._calls = ToolText(wish.tools, forced=wish.forced) if wish.tools else None

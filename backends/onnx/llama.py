@@ -81,7 +81,7 @@ class LlamaModel:
         ends = generation.get("eos_token_id", self._config.get("eos_token_id"))
         self._ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
         self._session = llama_session(self._config, weight_files(folder), precision)
-        copies = [LlamaRows(self._session, self._config, rows) for _ in range(replicas or min(4, os.cpu_count() or 1))]
+        copies = [LlamaBatch(self._session, self._config, rows) for _ in range(replicas or min(4, os.cpu_count() or 1))]
         size = int(self._config["vocab_size"])
         self.engine = Engine(copies, ends=self._ends, vocabulary=lambda: self.vocabulary(size, [*self._ends]))
 
@@ -219,7 +219,7 @@ class HubLlama(HubTokens, LlamaModel):
         LlamaModel.__init__(self, folder, **options)
 
 
-class LlamaRows:
+class LlamaBatch:
     """Texts under way in one replica: row after row of the key and value caches, which the network writes in place.
 
     Args:

@@ -13,7 +13,7 @@ _KNOWN = frozenset({"DynamicLayer", "DynamicSlidingWindowLayer", "LinearAttentio
 """Layers of caches that can be joined."""
 
 
-class TorchRows:
+class TorchBatch:
     """The rows of one model; see `Rows`.
 
     All rows end at the same place of the caches and are padded in front, so that each step writes one column, whatever

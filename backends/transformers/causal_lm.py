@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taleward.backends.engine.engine import Engine
 from taleward.backends.engine.likelihood import TokenScores, Window, in_groups
 from taleward.backends.engine.sampling import Sampling
-from taleward.backends.transformers.batch import TorchRows, cache_name
+from taleward.backends.transformers.batch import TorchBatch, cache_name
 from taleward.backends.transformers.devices import check_map, device_of
 from taleward.backends.transformers.hub import ERRORS, fetching, loading, unavailable
 from taleward.backends.transformers.tokenizer import HubTokens
@@ -131,7 +131,7 @@ class HuggingFace(HubTokens):
         return found
 
 
-class _Rows(TorchRows):
+class _Rows(TorchBatch):
     """Rows that go by the model's number of threads."""
 
     def __init__(self, model: Any, small: bool) -> None:
@@ -164,7 +164,7 @@ def _check(config: Any, path: str) -> None:
     if config.is_encoder_decoder:
         raise ConfigurationError(
             f"{path!r} is an encoder-decoder model ({config.model_type}), which turns texts into texts.",
-            hint=f"Load it with taleward.text_model('hf:{path}').",
+            hint=f"Load it with taleward.seq2seq_model('hf:{path}').",
         )
     if kinds and all(kind.endswith(_OTHERS) for kind in kinds):
         raise ConfigurationError(

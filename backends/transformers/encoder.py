@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from taleward.backends.engine.model_cache import Kept
+from taleward.backends.engine.model_cache import ModelCache
 from taleward.backends.transformers.devices import check_map, device_of
 from taleward.backends.transformers.hub import ERRORS, expanded, fetching, loading, unavailable
 from taleward.core.errors import ConfigurationError, ContextTooLong, MissingExtra
@@ -134,7 +134,7 @@ def padded(lists: Sequence[Sequence[int]], pad: int | None, device: Any) -> dict
     return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
-_kept: Kept[Any] = Kept()
+_kept: ModelCache[Any] = ModelCache()
 
 
 def loaded_once(make: Callable[..., M], *arguments: Any) -> M:

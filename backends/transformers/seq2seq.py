@@ -20,20 +20,20 @@ _MOST = 512
 _TAKEN_BY_MODEL = frozenset({"input_ids", "attention_mask", "inputs", "streamer", "output_scores"})
 
 
-def text_model(model: str, **options: Any) -> TextModel:
+def seq2seq_model(model: str, **options: Any) -> Seq2SeqModel:
     """The encoder-decoder model behind a spec.
 
     Args:
         model: `hf:` and a folder or the name of a repository, for example `hf:google-t5/t5-small`.
-        options: See `TextModel`.
+        options: See `Seq2SeqModel`.
 
     Raises:
         ConfigurationError: The spec is none of a model that runs here, or an option is not taken.
     """
-    return made(TextModel, model, hub_path(model, "an encoder-decoder model"), options)
+    return made(Seq2SeqModel, model, hub_path(model, "an encoder-decoder model"), options)
 
 
-class TextModel(RunnableSerializable[str, str]):
+class Seq2SeqModel(RunnableSerializable[str, str]):
     """An encoder-decoder model as a Runnable from text to text; callers at the same time share its batches.
 
     `invoke(text, num_beams=4)` and `bind` set any of the next four for a call.

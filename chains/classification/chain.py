@@ -13,16 +13,16 @@ from taleward.chains.classification.result import Classification, Classification
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
-from taleward.stores.example_retriever import Example
+from taleward.stores.example_retriever import LabeledExample
 
-Shots = tuple[Example, ...]
+ExampleSelector = tuple[LabeledExample, ...]
 
 
 class Question(NamedTuple):
     """A text that is not blank, and the examples shown before it."""
 
     text: str
-    shots: Shots = ()
+    shots: ExampleSelector = ()
 
 
 class Reading(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
-from taleward.stores.example_retriever import Example, ExampleRetriever
+from taleward.stores.example_retriever import LabeledExample, ExampleRetriever
 from taleward.stores.vector.base import TalewardStore
 
 Select = Literal["fixed", "balanced", "similar"]
@@ -17,12 +17,12 @@ Select = Literal["fixed", "balanced", "similar"]
 _WAYS = ("fixed", "balanced", "similar")
 
 
-class Shots:
+class ExampleSelector:
     """Picks the examples for a text.
 
     Args:
         task: The labels, and the examples where none are given.
-        examples: Labelled texts; or, to pick by likeness, a store or an `ExampleRetriever` that holds them.
+        examples: LabeledText texts; or, to pick by likeness, a store or an `LabeledExampleRetriever` that holds them.
         select: How they are picked; `None` takes `similar` for a store and `fixed` otherwise.
         k: How many; `None` takes all, or four of a store's.
         seed: For the balanced draw.
@@ -34,7 +34,7 @@ class Shots:
     def __init__(
         self,
         task: LabelTask,
-        examples: Iterable[Example | tuple[str, str] | Mapping[str, str]] | TalewardStore | ExampleRetriever | None,
+        examples: Iterable[LabeledExample | tuple[str, str] | Mapping[str, str]] | TalewardStore | ExampleRetriever | None,
         *,
         select: Select | None,
         k: int | None,
@@ -65,7 +65,7 @@ class Shots:
                 raise ConfigurationError("a few-shot classifier needs examples; got none.")
             self._fixed = tuple(_balanced(given, list(task.labels), k, seed) if select == "balanced" else given[:k])
 
-    def pick(self, texts: Sequence[str]) -> list[tuple[Example, ...]]:
+    def pick(self, texts: Sequence[str]) -> list[tuple[LabeledExample, ...]]:
         """The examples for each text.
 
         Raises:
@@ -78,29 +78,29 @@ class Shots:
             self._check(examples)
         return found
 
-    def _check(self, examples: Iterable[Example]) -> None:
+    def _check(self, examples: Iterable[LabeledExample]) -> None:
         if unknown := sorted({example.label for example in examples} - self._labels):
             raise ConfigurationError(f"examples have the labels {unknown}; the task has {sorted(self._labels)}.")
 
 
-def _example(given: Example | tuple[str, str] | Mapping[str, str]) -> Example:
-    if isinstance(given, Example):
+def _example(given: LabeledExample | tuple[str, str] | Mapping[str, str]) -> LabeledExample:
+    if isinstance(given, LabeledExample):
         return given
     if isinstance(given, Mapping) and {"text", "label"} <= set(given):
-        return Example(text=given["text"], label=given["label"])
+        return LabeledExample(text=given["text"], label=given["label"])
     if isinstance(given, tuple | list) and len(given) == 2:
-        return Example(text=given[0], label=given[1])
+        return LabeledExample(text=given[0], label=given[1])
     raise ConfigurationError(f"an example is a (text, label), or has the keys text and label; got {given!r}.")
 
 
-def _balanced(given: Sequence[Example], labels: Sequence[str], k: int | None, seed: int) -> list[Example]:
+def _balanced(given: Sequence[LabeledExample], labels: Sequence[str], k: int | None, seed: int) -> list[LabeledExample]:
     """As many examples of each label as there are of the rarest, k in all at most, round by round."""
     chance = random.Random(seed)  # noqa: S311  a draw that can be repeated
     of = {label: [example for example in given if example.label == label] for label in labels}
     if missing := [label for label, mine in of.items() if not mine]:
         raise ConfigurationError(f"a balanced choice needs examples of every label; there are none of {missing}.")
     rounds = [chance.sample(mine, min(map(len, of.values()))) for mine in of.values()]
-    drawn: list[Example] = []
+    drawn: list[LabeledExample] = []
     for row in zip(*rounds, strict=True):
         drawn += chance.sample(row, len(row))
     return drawn[:k]

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from taleward.chains.classification.chain import Question
 from taleward.chains.task import LabelTask
-from taleward.moderation.judges.neutralize import inert
+from taleward.moderation.judges.neutralize import neutralize_markup
 
 SEPARATOR = "###"
 """Stands between the examples of a prompt that is continued; what comes behind the next one is no answer."""
@@ -77,8 +77,8 @@ def _entry(task: LabelTask, text: str, answer: str) -> str:
 
 def _line(text: str) -> str:
     """A text on one line, in which nothing separates."""
-    return " ".join(inert(text).split()).replace(SEPARATOR, "♯" * len(SEPARATOR))
+    return " ".join(neutralize_markup(text).split()).replace(SEPARATOR, "♯" * len(SEPARATOR))
 
 
 def _fenced(task: LabelTask, text: str) -> str:
-    return f"<{task.noun}>\n{inert(text).strip()}\n</{task.noun}>"
+    return f"<{task.noun}>\n{neutralize_markup(text).strip()}\n</{task.noun}>"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.policy import Probability
 from taleward.core.tale import PromptVersion
 
@@ -14,7 +14,7 @@ ClassificationOutcome = Literal["label", "abstain", "unparsable"]
 """`label`: there is an answer. `abstain`: none is sure enough. `unparsable`: the model's words were no label."""
 
 
-class Classification(Frozen):
+class Classification(FrozenModel):
     """A text's label, or its labels.
 
     Attributes:

@@ -21,11 +21,11 @@ from taleward.chains.classification.readers.entailment import entailed
 from taleward.chains.model_kind import family, name_of
 from taleward.chains.summarization.extractive import source_spans
 from taleward.chains.summarization.result import Faithfulness, SourceSpan, Support
-from taleward.core.concurrency.threads import in_thread
+from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
-from taleward.moderation.judges.llm import fresh_number
-from taleward.moderation.judges.neutralize import inert
+from taleward.moderation.judges.llm import random_delimiter
+from taleward.moderation.judges.neutralize import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 from taleward.moderation.text.windows import windows
 from taleward.stores.fingerprint import embed_array
@@ -103,7 +103,7 @@ class FaithfulnessCheck(Runnable[tuple[str, str], Faithfulness]):
             return self._unsupported(told)
         if self._chat is None:
             return self._measured(text, told)
-        number = fresh_number(Passage(text=text, context=input[1]))
+        number = random_delimiter(Passage(text=text, context=input[1]))
         return self._read(self._chat.invoke(_asked(text, told, number), config), told, number)
 
     async def _acheck(
@@ -113,8 +113,8 @@ class FaithfulnessCheck(Runnable[tuple[str, str], Faithfulness]):
         if not told or not text.strip():
             return self._unsupported(told)
         if self._chat is None:
-            return await in_thread(partial(self._measured, text, told))
-        number = fresh_number(Passage(text=text, context=input[1]))
+            return await run_in_thread(partial(self._measured, text, told))
+        number = random_delimiter(Passage(text=text, context=input[1]))
         return self._read(await self._chat.ainvoke(_asked(text, told, number), config), told, number)
 
     def _unsupported(self, told: Sequence[str]) -> Faithfulness:
@@ -202,9 +202,9 @@ def _asked(text: str, told: Sequence[str], number: str) -> list[BaseMessage]:
         "Answer with one JSON object and nothing else, with its keys in this order:\n"
         f'{{"id": "{number}", "unsupported": [the numbers of the unsupported sentences]}}'
     )
-    listed = "\n".join(f"{n}. {' '.join(inert(sentence).split())}" for n, sentence in enumerate(told, 1))
+    listed = "\n".join(f"{n}. {' '.join(neutralize_markup(sentence).split())}" for n, sentence in enumerate(told, 1))
     request = (
-        f"<text-{number}>\n{inert(text)}\n</text-{number}>\n\nThe summary's sentences:\n<summary-{number}>\n{listed}\n"
+        f"<text-{number}>\n{neutralize_markup(text)}\n</text-{number}>\n\nThe summary's sentences:\n<summary-{number}>\n{listed}\n"
         f"</summary-{number}>\n\nGive the JSON object with id {number} now."
     )
     return [SystemMessage(system), HumanMessage(request)]

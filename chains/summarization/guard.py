@@ -13,13 +13,13 @@ from taleward.chains.classification.result import Classification
 from taleward.chains.summarization.result import Summary
 from taleward.chains.summarization.summarizer import Summarizer
 from taleward.core.errors import Refused
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
 from taleward.moderation.judges.base import Judge
 
 
-class JudgedSummary(Frozen):
+class JudgedSummary(FrozenModel):
     """A summary that passed, or the verdict that held it back.
 
     It cannot be made with a summary unless the verdict is a pass.

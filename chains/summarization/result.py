@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Probability
 from taleward.core.tale import PromptVersion
 
 SummaryMethod = Literal["extractive", "encoder-decoder", "chat"]
 
 
-class SourceSpan(Frozen):
+class SourceSpan(FrozenModel):
     """A place in the text that was summarised.
 
     Attributes:
@@ -27,7 +27,7 @@ class SourceSpan(Frozen):
     end: int = Field(ge=0)
 
 
-class Support(Frozen):
+class Support(FrozenModel):
     """How well a summary's sentence is borne out by the text.
 
     Attributes:
@@ -45,7 +45,7 @@ class Support(Frozen):
     why: str = ""
 
 
-class Faithfulness(Frozen):
+class Faithfulness(FrozenModel):
     """Whether a summary says only what its text says.
 
     Attributes:
@@ -73,7 +73,7 @@ class Faithfulness(Frozen):
         return self.outcome == "checked" and all(support.supported for support in self.sentences)
 
 
-class Summary(Frozen):
+class Summary(FrozenModel):
     """A summary, and where it comes from.
 
     Attributes:

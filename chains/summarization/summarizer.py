@@ -19,10 +19,10 @@ from taleward.chains.model_kind import family, name_of
 from taleward.chains.summarization.extractive import central_sentences
 from taleward.chains.summarization.faithfulness import FaithfulnessCheck
 from taleward.chains.summarization.map_reduce import Reduction
-from taleward.chains.summarization.models import ChatPen, Count, Pen, TextPen
+from taleward.chains.summarization.models import ChatSummaryModel, Count, SummaryModel, Seq2SeqSummaryModel
 from taleward.chains.summarization.result import SourceSpan, Summary
 from taleward.chains.task import SummaryTask, load_task
-from taleward.core.concurrency.threads import in_thread
+from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.errors import ConfigurationError
 
 
@@ -41,7 +41,7 @@ class Summarizer(Runnable[str, Summary]):
         faithfulness: Check each summary against its text: a `FaithfulnessCheck`, or the spec of one.
         context_tokens: Tokens that the model holds; `None` asks it.
         count_tokens: Tokens of a text for a chat model; `None` asks it.
-        options: For the model: those of `chat_model`; for an encoder-decoder model those of `text_model` and of
+        options: For the model: those of `chat_model`; for an encoder-decoder model those of `seq2seq_model` and of
             transformers' `generate`: `num_beams`, `min_length`, `max_length`, `length_penalty` and so on.
 
     Raises:
@@ -67,17 +67,17 @@ class Summarizer(Runnable[str, Summary]):
         self.sentences = sentences or self.task.sentences
         self.spec = name_of(model)
         self.check = _check(faithfulness)
-        self._pen: Pen | None = None
+        self._pen: SummaryModel | None = None
         self._embeddings: Embeddings | None = None
         kind = family(model)
         if kind == "encoder-decoder" and isinstance(model, str):
-            self._pen = TextPen(model, context_tokens=context_tokens, **options)
+            self._pen = Seq2SeqSummaryModel(model, context_tokens=context_tokens, **options)
         elif kind == "embeddings" and not isinstance(model, BaseChatModel):
             self._embeddings = embeddings(model, **options)
         elif kind == "chat" and not isinstance(model, Embeddings):
             chat = chat_model(model, **options)
             bounds = {"context_tokens": context_tokens, "count_tokens": count_tokens}
-            self._pen = ChatPen(chat, self.spec, self.task, self.sentences, **bounds)  # type: ignore[arg-type]
+            self._pen = ChatSummaryModel(chat, self.spec, self.task, self.sentences, **bounds)  # type: ignore[arg-type]
         else:
             raise ConfigurationError(
                 f"{self.spec} is a classifier; it neither writes nor gives vectors of sentences.",
@@ -115,12 +115,12 @@ class Summarizer(Runnable[str, Summary]):
             return
         config = self._named(config)
         if self._pen is None:
-            yield (await in_thread(partial(self._extracted, input))).text
+            yield (await run_in_thread(partial(self._extracted, input))).text
             return
-        under_way = await in_thread(partial(self._begun, self._pen, input))
+        under_way = await run_in_thread(partial(self._begun, self._pen, input))
         while len(under_way.texts) > 1:
             told = await self._pen.awrite(under_way.texts, config)
-            await in_thread(partial(under_way.take, told))
+            await run_in_thread(partial(under_way.take, told))
         pieces: Any = self._pen.astream(under_way.texts[0], config)
         async with aclosing(pieces) as running:
             async for piece in running:
@@ -151,18 +151,18 @@ class Summarizer(Runnable[str, Summary]):
         if not _worded(input):
             return self._blank()
         if self._pen is None:
-            made = await in_thread(partial(self._extracted, input))
+            made = await run_in_thread(partial(self._extracted, input))
         else:
-            under_way = await in_thread(partial(self._begun, self._pen, input))
+            under_way = await run_in_thread(partial(self._begun, self._pen, input))
             while under_way.texts:
                 told = await self._pen.awrite(under_way.texts, config)
-                await in_thread(partial(under_way.take, told))
+                await run_in_thread(partial(under_way.take, told))
             made = self._written(input, under_way)
         if self.check is None:
             return made
         return made.model_copy(update={"faithfulness": await self.check.ainvoke((input, made.text), config)})
 
-    def _begun(self, pen: Pen, text: str) -> Reduction:
+    def _begun(self, pen: SummaryModel, text: str) -> Reduction:
         return Reduction(text, pen.size(), self.spec)
 
     def _extracted(self, text: str) -> Summary:

@@ -16,7 +16,7 @@ from taleward.core.errors import ConfigurationError, UnknownName
 
 if TYPE_CHECKING:
     from taleward.agents.chat import Chat
-    from taleward.agents.result import Routed, TurnEvent
+    from taleward.agents.result import RouterResult, TurnEvent
     from taleward.agents.threads.checkpointer import Threads
 
 _FOLDER = Path(".taleward")
@@ -93,11 +93,11 @@ def _talk(talk: Chat) -> None:
                     say(f"[{origin(routed)}]")
 
 
-def _answer(runner: asyncio.Runner, show: Any, events: AsyncIterator[TurnEvent], talk: Chat) -> Routed | None:
+def _answer(runner: asyncio.Runner, show: Any, events: AsyncIterator[TurnEvent], talk: Chat) -> RouterResult | None:
     """What became of a turn; `None` where it was stopped, or failed: the thread stays."""
     from taleward.cli.output.console import say, say_error
 
-    async def listen() -> Routed | None:
+    async def listen() -> RouterResult | None:
         routed = None
         async with aclosing(events) as running:  # type: ignore[type-var]
             async for event in running:

@@ -59,9 +59,9 @@ def evaluate(
 
     Exit code 0: measured, and all gates hold, 3: a gate does not hold, 2: wrong use or data, 1: MLflow has not got it.
     """
-    from taleward.evaluation.tracking.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    place = uri or store_uri(folder)
+    place = uri or default_tracking_uri(folder)
     if deliver:
         return _deliver(folder)
     if data is None:
@@ -124,23 +124,23 @@ def compare(
     from taleward.cli.output.console import say
     from taleward.cli.output.evaluation import show_compared
     from taleward.evaluation.comparison import compare as compared
-    from taleward.evaluation.tracking.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    found = compared(run, uri=uri or store_uri(folder))
+    found = compared(run, uri=uri or default_tracking_uri(folder))
     show_compared(found)
     if html is not None:
         html.write_text(found.html(), encoding="utf-8")
         say(f"page in {html}")
     if record:
-        kept = found.record(uri=uri or store_uri(folder), experiment=experiment)
+        kept = found.record(uri=uri or default_tracking_uri(folder), experiment=experiment)
         say(f"recorded as run {kept}; see it with: taleward ui")
 
 
 def _deliver(folder: Path) -> None:
     from taleward.cli.output.console import say, warn
-    from taleward.evaluation.tracking.runs import deliver_spooled
+    from taleward.evaluation.tracking.runs import upload_pending
 
-    tried = deliver_spooled(folder / "spool")
+    tried = upload_pending(folder / "spool")
     for found in tried:
         if found.undelivered:
             warn(f"{found.name}: MLflow has not got it: {found.undelivered}")
@@ -167,12 +167,12 @@ def _guard(
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
     from taleward.cli.output.console import working
-    from taleward.evaluation.tracking.prompts import registered_template
+    from taleward.evaluation.tracking.prompts import load_registered_template
     from taleward.moderation.guard.guard import Guard
     from taleward.moderation.judges import judge as make_judge
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
-    chosen = registered_template(template, uri=uri) if "@" in template else load_template(template, templates)
+    chosen = load_registered_template(template, uri=uri) if "@" in template else load_template(template, templates)
     with working("loading the models"):
         writer = StoryChain(model, chosen, policy=policy, band=band, seed=seed, **options)
         return Guard(writer, make_judge(judge, policy=policy, band=band), attempts=attempts)

@@ -11,7 +11,7 @@ from taleward.core.errors import ConfigurationError, TalewardError, UnknownName
 
 if TYPE_CHECKING:
     from taleward.evaluation.feedback.feedback import MarkedSpan
-    from taleward.evaluation.feedback.store import FeedbackStore, Told
+    from taleward.evaluation.feedback.store import FeedbackStore, RecordedTale
 
 feedback_app = typer.Typer(
     name="feedback",
@@ -139,12 +139,12 @@ def withdraw(
 
 def _store(uri: str | None, folder: Path, experiment: str) -> FeedbackStore:
     from taleward.evaluation.feedback.store import FeedbackStore
-    from taleward.evaluation.tracking.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    return FeedbackStore(uri or store_uri(folder), experiment)
+    return FeedbackStore(uri or default_tracking_uri(folder), experiment)
 
 
-def _review(store: FeedbackStore, tale: Told, person: str, which: str) -> bool:
+def _review(store: FeedbackStore, tale: RecordedTale, person: str, which: str) -> bool:
     """Ask all questions about one tale; whether the last one was answered."""
     from taleward.cli.output.feedback import show_told
 
@@ -165,7 +165,7 @@ def _review(store: FeedbackStore, tale: Told, person: str, which: str) -> bool:
     return _ask(store, tale, person, "kid_friendly", question, _yes)
 
 
-def _ask(store: FeedbackStore, tale: Told, person: str, field: str, question: str, read: Any) -> bool:
+def _ask(store: FeedbackStore, tale: RecordedTale, person: str, field: str, question: str, read: Any) -> bool:
     from taleward.cli.output.console import say_error
 
     while True:

@@ -17,10 +17,10 @@ from taleward.core.errors import ConfigurationError, UnknownName
 if TYPE_CHECKING:
     from taleward.core.policy import Policy
     from taleward.evaluation.judge_bench.result import BenchReport
-    from taleward.moderation.calibration.labeled_data import LabelledData
+    from taleward.moderation.calibration.labeled_data import LabeledData
     from taleward.moderation.judges import Judge
 
-Data = Annotated[Path, typer.Argument(help="Labelled texts: .csv, .tsv or .jsonl, with or without .gz.")]
+Data = Annotated[Path, typer.Argument(help="LabeledText texts: .csv, .tsv or .jsonl, with or without .gz.")]
 Spec = Annotated[list[str], typer.Option("--judge", help="A judge's spec; may be given again.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]
 BandName = Annotated[str, typer.Option("--band", help="Age band of the policy.")]
@@ -69,7 +69,7 @@ def judge_bench(
     """
     from taleward.cli.output.console import say
     from taleward.cli.output.judge_bench import show_bench
-    from taleward.evaluation.judge_bench.bench import judge_bench as measure
+    from taleward.evaluation.judge_bench.bench import benchmark_judges as measure
     from taleward.evaluation.judge_bench.plots import bench_plots, check_plots, save_plots
     from taleward.moderation.calibration.calibration import load_calibration
 
@@ -183,8 +183,8 @@ def _texts(
     columns: tuple[str, str, str | None],
     harmful: list[str] | None,
     category: str | None,
-) -> tuple[Policy, LabelledData]:
-    from taleward.moderation.calibration.labeled_data import Columns, read_labelled
+) -> tuple[Policy, LabeledData]:
+    from taleward.moderation.calibration.labeled_data import Columns, load_labeled
     from taleward.moderation.policies.load import load_policy
 
     rules = load_policy(policy)
@@ -192,7 +192,7 @@ def _texts(
     if category is not None and category not in rules.categories:
         raise UnknownName(f"category of policy {rules.id!r}", category, rules.categories)
     named = Columns(*columns, harmful=tuple(harmful or ()))
-    return rules, read_labelled(data, named, known=tuple(rules.categories), category=category)
+    return rules, load_labeled(data, named, known=tuple(rules.categories), category=category)
 
 
 def _judge(spec: str, rules: Policy, band: str, base_url: str | None, cache: Path | None) -> Judge:
@@ -208,10 +208,10 @@ def _record(report: BenchReport, folder: Path) -> None:
     from taleward.cli.output.console import say, warn_unrecorded
     from taleward.evaluation.judge_bench.plots import bench_plots
     from taleward.evaluation.tracking.judge_runs import record_bench
-    from taleward.evaluation.tracking.recorder import store_uri
+    from taleward.evaluation.tracking.recorder import default_tracking_uri
 
     try:
-        run = record_bench(report, store_uri(folder), bench_plots(report) if find_spec("matplotlib") else {})
+        run = record_bench(report, default_tracking_uri(folder), bench_plots(report) if find_spec("matplotlib") else {})
     except Exception as error:  # noqa: BLE001  the bench is shown; only its record is lost
         warn_unrecorded("the bench", error)
     else:

@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
-from taleward.backends.discovery import Found
+from taleward.backends.discovery import DiscoveredModel
 from taleward.chains.template import Template
 from taleward.core.errors import TalewardError
 from taleward.core.events import DoneEvent, Event, RetractionEvent, RevisionEvent, TextEvent
@@ -22,7 +22,7 @@ from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
-    from taleward.agents.result import Routed, TurnEvent
+    from taleward.agents.result import RouterResult, TurnEvent
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -99,7 +99,7 @@ def show_stream(events: Iterable[Event]) -> Tale:
     return tale
 
 
-def show_turn(event: TurnEvent) -> Routed | None:
+def show_turn(event: TurnEvent) -> RouterResult | None:
     """A piece of a conversation's answer as it comes; at its end what became of the turn."""
     if isinstance(event, TextEvent):
         _out.out(plain(event.text), end="", highlight=False)
@@ -132,7 +132,7 @@ def show_verdict(verdict: Verdict, text: str) -> None:
     _findings(verdict.findings)
 
 
-def show_models(found: Iterable[Found], devices: Iterable[str]) -> None:
+def show_models(found: Iterable[DiscoveredModel], devices: Iterable[str]) -> None:
     """What can be used here, and why not the rest; what it runs on."""
     table = Table(Column("spec", no_wrap=True), "usable", Column("what it is, or what it lacks", overflow="fold"))
     for row in found:

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from taleward.cli.output.console import plain, say, warn
-from taleward.evaluation.comparison import Compared
+from taleward.evaluation.comparison import ComparisonResult
 from taleward.evaluation.gates import GateLine
 from taleward.evaluation.report.html import interval_of, number
 from taleward.evaluation.result import Evaluation
@@ -40,7 +40,7 @@ def show_gates(lines: Iterable[GateLine]) -> None:
         _out.print(Text.assemble(mark, (line.metric, "bold"), f": {plain(line.said)}"))
 
 
-def show_compared(found: Compared) -> None:
+def show_compared(found: ComparisonResult) -> None:
     """A row for each metric, then each two evaluations."""
     _out.print(Text(f"{found.n} samples that all have; 95 % bootstrap intervals in brackets\n"))
     table = Table("metric", *(Column(Text(plain(name)), overflow="fold") for name in found.names), "winner")

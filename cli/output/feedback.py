@@ -12,13 +12,13 @@ from rich.text import Text
 from taleward.cli.output.console import plain, show_verdict
 from taleward.evaluation.feedback.agreement import Agreement
 from taleward.evaluation.feedback.feedback import Feedback
-from taleward.evaluation.feedback.store import Change, Told
+from taleward.evaluation.feedback.store import FeedbackChange, RecordedTale
 from taleward.evaluation.report.html import interval_of, number
 
 _out = Console(highlight=False)
 
 
-def show_told(tale: Told, which: str) -> None:
+def show_told(tale: RecordedTale, which: str) -> None:
     """A tale with what its judge found marked."""
     released = "released" if tale.released else "not released"
     _out.print(Text(f"\ntale {tale.id}, {which}: {released}, {tale.policy} for ages {tale.band}", style="bold"))
@@ -28,7 +28,7 @@ def show_told(tale: Told, which: str) -> None:
         show_verdict(tale.verdict, tale.text)
 
 
-def show_feedback(tale: Told, said: Iterable[Feedback]) -> None:
+def show_feedback(tale: RecordedTale, said: Iterable[Feedback]) -> None:
     """A row for each person."""
     heads = ("person", "rating", "kid-friendly", "against it", "marked", "comment", "when")
     table = Table(*(Column(head, overflow="fold") for head in heads))
@@ -51,7 +51,7 @@ def show_feedback(tale: Told, said: Iterable[Feedback]) -> None:
     _out.print(table if table.rows else Text("nobody has said anything of it"))
 
 
-def show_history(changes: Iterable[Change]) -> None:
+def show_history(changes: Iterable[FeedbackChange]) -> None:
     """Every answer, oldest first."""
     table = Table("when", "person", "what", "answer", "holds")
     for c in changes:

@@ -11,7 +11,7 @@ AT_ONCE = 64
 """Runs of a chain or guard at the same time."""
 
 
-def at_once(
+def with_max_concurrency(
     config: RunnableConfig | list[RunnableConfig] | None, count: int, most: int = AT_ONCE
 ) -> list[RunnableConfig]:
     """The configuration of each of a batch's runs, with `max_concurrency` where it was not given."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def call_until(seconds: float | None, work: Callable[[], T]) -> T:
+def call_with_timeout(seconds: float | None, work: Callable[[], T]) -> T:
     """Run `work`, and stop waiting for it after so many seconds.
 
     A thread cannot be killed: work that hangs stays behind in a daemon thread, which does not keep the process alive,

@@ -12,10 +12,10 @@ from weakref import WeakSet
 
 T = TypeVar("T")
 _PATIENCE_S = 5.0
-_all: WeakSet[Bridge] = WeakSet()
+_all: WeakSet[EventLoopThread] = WeakSet()
 
 
-class Bridge:
+class EventLoopThread:
     """An event loop in a daemon thread, which is started when it is first needed and stays.
 
     Clients of hosted models keep connections that belong to the loop they were opened on: what goes over one bridge
@@ -81,12 +81,12 @@ class Bridge:
 
 
 class Items(Generic[T]):
-    """What `Bridge.aiterate` gives.
+    """What `EventLoopThread.aiterate` gives.
 
     It is no generator: an event loop that ends closes all of its generators at once, those inside of others too.
     """
 
-    def __init__(self, bridge: Bridge, steps: _Steps[T]) -> None:
+    def __init__(self, bridge: EventLoopThread, steps: _Steps[T]) -> None:
         self._bridge, self._steps = bridge, steps
 
     def __aiter__(self) -> Items[T]:
@@ -140,6 +140,6 @@ def _forget() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
-_STREAMS = Bridge("taleward-stream")
-iterate = _STREAMS.iterate
+_STREAMS = EventLoopThread("taleward-stream")
+iterate_async = _STREAMS.iterate
 """What a guard, a router or a chat does for callers that are not asynchronous runs over this bridge."""

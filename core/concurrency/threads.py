@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from taleward.core.concurrency.event_loop import iterate
+from taleward.core.concurrency.event_loop import iterate_async
 
 T = TypeVar("T")
 
 
-async def in_thread(work: Callable[[], T]) -> T:
+async def run_in_thread(work: Callable[[], T]) -> T:
     """What a call that blocks gives, waited for in a thread of its own.
 
     Unlike the threads of an event loop's pool it is no other call's: one that hangs, and is left behind when this is
@@ -43,7 +43,7 @@ async def in_thread(work: Callable[[], T]) -> T:
     return await done
 
 
-async def in_threads(items: Iterator[T]) -> AsyncGenerator[T, None]:
+async def run_in_threads(items: Iterator[T]) -> AsyncGenerator[T, None]:
     """The items of an iterator that blocks, each waited for in a thread.
 
     Closing it closes the iterator; one that blocks just then is left behind, and ends when it gives its next item.
@@ -52,7 +52,7 @@ async def in_threads(items: Iterator[T]) -> AsyncGenerator[T, None]:
     try:
         while True:
             waiting = True
-            item: Any = await in_thread(partial(next, items, end))
+            item: Any = await run_in_thread(partial(next, items, end))
             waiting = False
             if item is end:
                 return
@@ -60,10 +60,10 @@ async def in_threads(items: Iterator[T]) -> AsyncGenerator[T, None]:
     finally:
         close = getattr(items, "close", None)
         if close is not None and not waiting:
-            await in_thread(close)
+            await run_in_thread(close)
 
 
-def in_sync(make: Callable[[], Awaitable[T]]) -> T:
+def run_sync(make: Callable[[], Awaitable[T]]) -> T:
     """What an asynchronous call gives, for a caller that is not asynchronous.
 
     Args:
@@ -73,6 +73,6 @@ def in_sync(make: Callable[[], Awaitable[T]]) -> T:
     async def one() -> AsyncGenerator[T, None]:
         yield await make()
 
-    answers: Iterator[T] = iterate(one)
+    answers: Iterator[T] = iterate_async(one)
     [answer] = answers
     return answer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import AwareDatetime
 
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.evaluation.feedback.store import FeedbackStore
 from taleward.evaluation.metrics.agreement import Alpha
 from taleward.evaluation.metrics.base import Metric, Score, ratio
@@ -22,7 +22,7 @@ PERIODS: Mapping[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-
 """The periods, and how each is named."""
 
 
-class Agreement(Frozen):
+class Agreement(FrozenModel):
     """The judge and people on the tales of one period; each person's answer on a tale counts once.
 
     Attributes:

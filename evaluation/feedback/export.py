@@ -10,11 +10,11 @@ from typing import Any
 
 from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.evaluation.feedback.feedback import Feedback
-from taleward.evaluation.feedback.store import FeedbackStore, Told
+from taleward.evaluation.feedback.store import FeedbackStore, RecordedTale
 
 
-def labelled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
-    """A row for each tale that people judged, as `read_labelled` reads it with the category column `categories`.
+def labeled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
+    """A row for each tale that people judged, as `load_labeled` reads it with the category column `categories`.
 
     A tale is harmful where as many people or more say so than not. Its categories are those that any of them named.
     """
@@ -46,7 +46,7 @@ def preference_pairs(store: FeedbackStore) -> list[dict[str, Any]]:
     `judge`, of a tale that people found kid-friendly and a draft of it that the judge had turned down.
     """
     pairs = []
-    groups: dict[str, list[tuple[Told, tuple[float, float]]]] = {}
+    groups: dict[str, list[tuple[RecordedTale, tuple[float, float]]]] = {}
     for tale, said in store.tales():
         score = _score(said)
         if score is None or not tale.text:
@@ -69,7 +69,7 @@ def feedback_rows(store: FeedbackStore) -> list[dict[str, Any]]:
     return [_plain(f, tale.text) for tale, said in store.tales() for f in said]
 
 
-EXPORTS = {"all": feedback_rows, "labelled": labelled_rows, "pairs": preference_pairs}
+EXPORTS = {"all": feedback_rows, "labelled": labeled_rows, "pairs": preference_pairs}
 """What can be exported, by name."""
 
 
@@ -114,7 +114,7 @@ def _score(said: Iterable[Feedback]) -> tuple[float, float] | None:
     return (sum(votes) / len(votes) if votes else 0.5, sum(ratings) / len(ratings) if ratings else 3.0)
 
 
-def _prompt(tale: Told) -> str:
+def _prompt(tale: RecordedTale) -> str:
     return tale.inputs if isinstance(tale.inputs, str) else json.dumps(tale.inputs, ensure_ascii=False, sort_keys=True)
 
 

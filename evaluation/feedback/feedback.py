@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 
 FeedbackField = Literal["rating", "kid_friendly", "categories", "spans", "comment"]
 """The parts of a feedback; in MLflow each is an assessment of that name on the tale's trace."""
@@ -23,7 +23,7 @@ _YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": 
 _PLACE = re.compile(r"(\d+)-(\d+)(?:\s+([\w-]+))?")
 
 
-class MarkedSpan(Frozen):
+class MarkedSpan(FrozenModel):
     """A stretch of a tale that a person marked.
 
     Attributes:
@@ -44,7 +44,7 @@ class MarkedSpan(Frozen):
         return self
 
 
-class Feedback(Frozen):
+class Feedback(FrozenModel):
     """All that one person says of one tale now; earlier answers are in the history.
 
     Attributes:

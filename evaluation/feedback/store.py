@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import AwareDatetime
 
 from taleward.core.errors import MissingExtra, UnknownName
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.verdict import Verdict
 from taleward.evaluation.feedback.feedback import (
     FIELDS,
@@ -24,14 +24,14 @@ from taleward.evaluation.feedback.feedback import (
     pseudonym,
     to_value,
 )
-from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet, store_uri
+from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet, default_tracking_uri
 from taleward.moderation.policies.load import load_policy, policy_names
 
 _PAGE = 500
 _WITHDRAWN = "WITHDRAWN"
 
 
-class Change(Frozen):
+class FeedbackChange(FrozenModel):
     """One answer that was once given.
 
     Attributes:
@@ -54,7 +54,7 @@ class Change(Frozen):
 
 
 @dataclass(frozen=True)
-class Told:
+class RecordedTale:
     """A tale as it was recorded.
 
     Attributes:
@@ -105,7 +105,7 @@ class FeedbackStore:
             from mlflow.tracing.client import TracingClient
         except ImportError as error:
             raise MissingExtra("keeping feedback", "mlflow") from error
-        self.uri = uri or store_uri()
+        self.uri = uri or default_tracking_uri()
         with quiet():
             self._client = mlflow.MlflowClient(tracking_uri=self.uri)
             self._where = experiment_id(self._client, self.uri, experiment)
@@ -184,12 +184,12 @@ class FeedbackStore:
         """What each person says of each tale, oldest tale first."""
         return [f for info in self._infos() for f in _feedback(info.tags["tale_id"], info.assessments)]
 
-    def history(self, tale_id: str) -> list[Change]:
+    def history(self, tale_id: str) -> list[FeedbackChange]:
         """Every answer on a tale that was not erased, oldest first."""
         made = [_change(tale_id, a) for a in self._info(tale_id).assessments if _is_ours(a)]
         return sorted(made, key=lambda change: change.at)
 
-    def tale(self, tale_id: str) -> Told:
+    def tale(self, tale_id: str) -> RecordedTale:
         """The tale itself.
 
         Raises:
@@ -199,7 +199,7 @@ class FeedbackStore:
         with quiet():
             return _told(self._client.get_trace(info.trace_id, display=False))
 
-    def tales(self) -> Iterator[tuple[Told, list[Feedback]]]:
+    def tales(self) -> Iterator[tuple[RecordedTale, list[Feedback]]]:
         """All tales with what people say of them, oldest first."""
         for trace in self._search(include_spans=True):
             yield _told(trace), _feedback(trace.info.tags["tale_id"], trace.info.assessments)
@@ -221,7 +221,7 @@ class FeedbackStore:
         trace_id: str,
         person: str,
         field: str,
-        before: Change | None,
+        before: FeedbackChange | None,
         *,
         value: Any = None,
         error: bool = False,
@@ -327,8 +327,8 @@ def _is_ours(assessment: Any) -> bool:
     return assessment.name in FIELDS and assessment.feedback is not None and assessment.source.source_type == "HUMAN"
 
 
-def _change(tale_id: str, assessment: Any) -> Change:
-    return Change(
+def _change(tale_id: str, assessment: Any) -> FeedbackChange:
+    return FeedbackChange(
         tale_id=tale_id,
         person=assessment.source.source_id or "default",
         field=assessment.name,
@@ -342,7 +342,7 @@ def _change(tale_id: str, assessment: Any) -> Change:
 def _feedback(tale_id: str, assessments: Iterable[Any]) -> list[Feedback]:
     """The newest answer in force of each person to each question."""
     held = sorted((_change(tale_id, a) for a in assessments if _is_ours(a)), key=lambda change: change.at)
-    people: dict[str, dict[str, Change]] = {}
+    people: dict[str, dict[str, FeedbackChange]] = {}
     for change in held:
         if change.holds:
             people.setdefault(change.person, {})[change.field] = change
@@ -353,7 +353,7 @@ def _feedback(tale_id: str, assessments: Iterable[Any]) -> list[Feedback]:
     ]
 
 
-def _read(tale_id: str, person: str, answers: Sequence[Change]) -> Feedback:
+def _read(tale_id: str, person: str, answers: Sequence[FeedbackChange]) -> Feedback:
     read: dict[str, Any] = {}
     unread: dict[str, str] = {}
     for change in answers:
@@ -365,14 +365,14 @@ def _read(tale_id: str, person: str, answers: Sequence[Change]) -> Feedback:
     return Feedback(tale_id=tale_id, person=person, at=latest, unread=FrozenDict(unread), **read)
 
 
-def _told(trace: Any) -> Told:
+def _told(trace: Any) -> RecordedTale:
     root = next(span for span in trace.data.spans if span.parent_id is None)
     judged = sorted((s for s in trace.data.spans if s.name == "judge"), key=lambda s: s.start_time_ns)
     drafts = tuple((span.inputs, Verdict.model_validate(span.outputs)) for span in judged)
     tags, outputs = trace.info.tags, root.outputs
     text = outputs.get("text") if isinstance(outputs, dict) else outputs
     last = drafts[-1][0] if drafts else None
-    return Told(
+    return RecordedTale(
         id=tags["tale_id"],
         trace_id=trace.info.trace_id,
         text=text if isinstance(text, str) else last or "",

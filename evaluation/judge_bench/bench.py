@@ -18,9 +18,9 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Verdict
 from taleward.evaluation.judge_bench.result import BenchReport, CategoryFigures, Comparison, Difference, JudgeFigures
 from taleward.moderation.calibration import metrics
-from taleward.moderation.calibration.labeled_data import LabelledData
+from taleward.moderation.calibration.labeled_data import LabeledData
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.judges.cascade import risk
+from taleward.moderation.judges.cascade import relative_risk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,9 +34,9 @@ _POINTS = 200
 _FEWEST = 5
 
 
-def judge_bench(
+def benchmark_judges(
     judges: Mapping[str, Judge],
-    data: LabelledData,
+    data: LabeledData,
     *,
     at_recall: float = 0.95,
     at_false_alarms: float = 0.05,
@@ -49,7 +49,7 @@ def judge_bench(
 
     Args:
         judges: Names to judges.
-        data: Labelled texts.
+        data: LabeledText texts.
         at_recall: The recall at which false alarms are compared, 0..1.
         at_false_alarms: The share of false alarms at which recall is compared, 0..1.
         resamples: Bootstrap resamples, drawn within each label.
@@ -109,18 +109,18 @@ def judge_bench(
 
 
 def ranking(verdict: Verdict, judge: Judge) -> float:
-    """The score, 0..1, that a text is ranked by: the judge's `risk`, at least 0.5 for a text that it did not pass.
+    """The score, 0..1, that a text is ranked by: the judge's `relative_risk`, at least 0.5 for a text that it did not pass.
 
     Without a plain answer it is 1: such a text is released at no threshold.
     """
     if verdict.outcome not in ("pass", "fail"):
         return 1.0
     return (
-        risk(verdict, judge.rules, judge.band) if verdict.passed else max(0.5, risk(verdict, judge.rules, judge.band))
+        relative_risk(verdict, judge.rules, judge.band) if verdict.passed else max(0.5, relative_risk(verdict, judge.rules, judge.band))
     )
 
 
-def _ask(name: str, judge: Judge, data: LabelledData, workers: int, step: Callable[[str], None]) -> list[Verdict]:
+def _ask(name: str, judge: Judge, data: LabeledData, workers: int, step: Callable[[str], None]) -> list[Verdict]:
     def one(text: str) -> Verdict:
         verdict = judge.invoke(text)
         step(name)
@@ -136,7 +136,7 @@ def _ask(name: str, judge: Judge, data: LabelledData, workers: int, step: Callab
 def _figures(
     name: str,
     judge: Judge,
-    data: LabelledData,
+    data: LabeledData,
     verdicts: Sequence[Verdict],
     flagged: Bools,
     drawn: Iterable[npt.NDArray[np.intp]],
@@ -184,7 +184,7 @@ def _figures(
     return found, draws
 
 
-def _by_category(judge: Judge, data: LabelledData, verdicts: Sequence[Verdict]) -> dict[str, CategoryFigures]:
+def _by_category(judge: Judge, data: LabeledData, verdicts: Sequence[Verdict]) -> dict[str, CategoryFigures]:
     """Categories with at least five harmful and five harmless texts that have a score."""
     import numpy as np
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.moderation.calibration.metrics import Bin, Interval
 
 
-class CategoryFigures(Frozen):
+class CategoryFigures(FrozenModel):
     """One category: the texts that are harmful for it against the harmless ones, by its score alone.
 
     Attributes:
@@ -30,7 +30,7 @@ class CategoryFigures(Frozen):
     ece: float
 
 
-class JudgeFigures(Frozen):
+class JudgeFigures(FrozenModel):
     """One judge. Intervals are 95 % percentile bootstrap intervals.
 
     Attributes:
@@ -82,7 +82,7 @@ class JudgeFigures(Frozen):
     categories: FrozenDict[str, CategoryFigures]
 
 
-class Difference(Frozen):
+class Difference(FrozenModel):
     """How far the first judge is above the second one, on the same resamples.
 
     Attributes:
@@ -98,7 +98,7 @@ class Difference(Frozen):
     p: float
 
 
-class Comparison(Frozen):
+class Comparison(FrozenModel):
     """Two judges on the same texts.
 
     Attributes:
@@ -118,7 +118,7 @@ class Comparison(Frozen):
     differences: FrozenDict[str, Difference]
 
 
-class BenchReport(Frozen):
+class BenchReport(FrozenModel):
     """What a bench found.
 
     Attributes:

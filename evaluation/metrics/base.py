@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.evaluation.sample import Sample
 from taleward.evaluation.significance import bootstrap
 
@@ -31,7 +31,7 @@ OF_THE_DATA: tuple[Need, ...] = ("inputs", "reference", "label", "ratings")
 _TOLD = 5
 
 
-class Score(Frozen):
+class Score(FrozenModel):
     """A metric's value on a corpus.
 
     Attributes:

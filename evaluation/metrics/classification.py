@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.evaluation.metrics.base import Mean, Metric, ratio
 from taleward.evaluation.sample import Sample
 
@@ -101,7 +101,7 @@ class F1(ByClass):
         return ratio(2 * hits, 2 * hits + alarms + misses, 0.0)
 
 
-class Confusion(Frozen):
+class Confusion(FrozenModel):
     """How often which class was given for which.
 
     Attributes:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from taleward.evaluation.metrics.base import Mean
 from taleward.evaluation.sample import Sample
-from taleward.moderation.text.value_coverage import share_mentioned
+from taleward.moderation.text.value_coverage import value_coverage
 
 
-class Mentions(Mean):
+class ValueCoverage(Mean):
     """Mean share of the inputs' texts that the output speaks of, 0..1; see `taleward.moderation.text.value_coverage`.
 
     A blank output speaks of nothing; inputs without text have no value.
@@ -23,5 +23,5 @@ class Mentions(Mean):
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
         """The share of each output."""
-        found = (share_mentioned(sample.inputs, sample.text) for sample in samples)
+        found = (value_coverage(sample.inputs, sample.text) for sample in samples)
         return [math.nan if share is None else share for share in found]

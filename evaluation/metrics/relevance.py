@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.evaluation.metrics.base import Mean
 from taleward.evaluation.sample import Sample
-from taleward.moderation.guard.inputs import about
+from taleward.moderation.guard.inputs import input_texts
 
 
 class Relevance(Mean):
@@ -39,7 +39,7 @@ class Relevance(Mean):
         """The similarity of each output to its inputs."""
         import numpy as np
 
-        pairs = [(s.text, about(s.inputs)) for s in samples]
+        pairs = [(s.text, input_texts(s.inputs)) for s in samples]
         whole = [all(text.strip() for text in pair) for pair in pairs]
         asked = [text for pair, both in zip(pairs, whole, strict=True) if both for text in pair]
         found = np.full(len(samples), np.nan)

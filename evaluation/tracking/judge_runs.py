@@ -24,7 +24,7 @@ def record_bench(
 
     Args:
         report: What the bench found.
-        uri: An MLflow tracking URI, see `store_uri`.
+        uri: An MLflow tracking URI, see `default_tracking_uri`.
         plots: Figures by file name.
         experiment: The experiment's name; made when it is missing.
 

@@ -15,7 +15,7 @@ from taleward.chains.template import Template, Variable, load_template
 from taleward.core.errors import ConfigurationError, MissingExtra, UnknownName
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact
-from taleward.evaluation.tracking.recorder import quiet, store_uri
+from taleward.evaluation.tracking.recorder import quiet, default_tracking_uri
 
 _OURS = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _THEIRS = re.compile(r"\{\{\s*([a-z][a-z0-9_]*)\s*\}\}")
@@ -53,7 +53,7 @@ def register_template(template: str | Template, *, alias: str | None = None, uri
     return made.model_copy(update={"version": str(kept.version)})
 
 
-def registered_template(name: str, *, uri: str | None = None) -> Template:
+def load_registered_template(name: str, *, uri: str | None = None) -> Template:
     """A template of the registry.
 
     Args:
@@ -101,5 +101,5 @@ def _client(uri: str | None) -> Any:
         import mlflow
     except ImportError as error:
         raise MissingExtra("the prompt registry", "mlflow") from error
-    place = uri or store_uri()
+    place = uri or default_tracking_uri()
     return mlflow.MlflowClient(tracking_uri=place, registry_uri=place)

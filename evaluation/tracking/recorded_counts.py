@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, quiet, store_uri
+from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, quiet, default_tracking_uri
 
 
 def guard_counts(folder: Path, experiment: str = DEFAULT_EXPERIMENT) -> dict[str, float]:
@@ -20,7 +20,7 @@ def guard_counts(folder: Path, experiment: str = DEFAULT_EXPERIMENT) -> dict[str
     with quiet():
         import mlflow
 
-        client = mlflow.MlflowClient(tracking_uri=store_uri(folder))
+        client = mlflow.MlflowClient(tracking_uri=default_tracking_uri(folder))
         found = client.get_experiment_by_name(experiment)
         if found is None:
             return {}

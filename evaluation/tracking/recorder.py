@@ -12,14 +12,14 @@ from typing import Any
 
 from taleward.core.errors import MissingExtra
 from taleward.core.tale import Tale
-from taleward.evaluation.tracking.tale_counts import Counters
+from taleward.evaluation.tracking.tale_counts import TaleCounts
 from taleward.evaluation.tracking.traces import tale_trace, write_traces
 
 DEFAULT_EXPERIMENT = "taleward"
 _lock = threading.Lock()
 
 
-def store_uri(folder: str | Path = ".taleward") -> str:
+def default_tracking_uri(folder: str | Path = ".taleward") -> str:
     """The tracking URI of the SQLite store in a project's folder; the folder is made when it is missing."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +44,10 @@ class MlflowRecorder:
     A trace holds the inputs, every draft with its verdict, and the lineage; its tag `tale_id` is the tale's id. Of a
     tale that was streamed it also holds each sentence's decision, and how long the sentence was held. Texts that were
     refused are in it: the store is for the people who run the app. A run named `guard` has the counts of this
-    recorder's tales as metrics, see `Counters`.
+    recorder's tales as metrics, see `TaleCounts`.
 
     Args:
-        uri: An MLflow tracking URI, see `store_uri`.
+        uri: An MLflow tracking URI, see `default_tracking_uri`.
         experiment: The experiment's name; made when it is missing.
 
     Raises:
@@ -58,7 +58,7 @@ class MlflowRecorder:
         if find_spec("mlflow") is None:
             raise MissingExtra("recording tales", "mlflow")
         self.uri, self.experiment = uri, experiment
-        self._counters = Counters()
+        self._counters = TaleCounts()
         self._run_id: str | None = None
 
     def record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:

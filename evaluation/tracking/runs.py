@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import BackendError, MissingExtra, UnknownName
-from taleward.core.redaction import redact, told
+from taleward.core.redaction import redact, format_error
 from taleward.core.verdict import Verdict
 from taleward.evaluation.journal import DEFAULT_SPOOL, Busy, Journal, journals, locked
 from taleward.evaluation.result import Evaluation
-from taleward.evaluation.tracking.recorder import experiment_id, quiet, store_uri
+from taleward.evaluation.tracking.recorder import experiment_id, quiet, default_tracking_uri
 from taleward.evaluation.tracking.traces import SpanData, TraceData, tale_trace, write_traces
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def deliver(journal: Journal, found: Evaluation) -> Evaluation:
         with quiet(), _settings():
             run_id = _write(journal, found)
     except Exception as error:  # noqa: BLE001  whatever a store raises; the journal keeps it all
-        why = told(error)
+        why = format_error(error)
         _log.warning(
             "evaluation %r is kept in %s; once MLflow is there, type: taleward eval --deliver (%s)",
             found.name,
@@ -72,7 +72,7 @@ def deliver(journal: Journal, found: Evaluation) -> Evaluation:
     return found.model_copy(update={"run_id": run_id})
 
 
-def deliver_spooled(spool: Path = DEFAULT_SPOOL, uri: str | None = None) -> list[Evaluation]:
+def upload_pending(spool: Path = DEFAULT_SPOOL, uri: str | None = None) -> list[Evaluation]:
     """Try again to deliver what is finished.
 
     Args:
@@ -103,7 +103,7 @@ def load_evaluation(run_id: str, uri: str | None = None) -> Evaluation:
     check_mlflow()
     import mlflow
 
-    client = mlflow.MlflowClient(tracking_uri=uri or store_uri())
+    client = mlflow.MlflowClient(tracking_uri=uri or default_tracking_uri())
     with quiet(), _settings(), tempfile.TemporaryDirectory() as folder:
         try:
             file = client.download_artifacts(run_id, FOUND, folder)
@@ -120,7 +120,7 @@ def record_page(
     import mlflow
     from mlflow.entities import Param
 
-    place = uri or store_uri()
+    place = uri or default_tracking_uri()
     client = mlflow.MlflowClient(tracking_uri=place)
     with quiet(), _settings(), tempfile.TemporaryDirectory() as folder:
         where = experiment_id(client, place, experiment)
@@ -213,8 +213,8 @@ def _trace(evaluation: str, found: Evaluation, number: int) -> TraceData:
     end = int(found.finished_at.timestamp() * 1e9)
     start = end - int((sample.latency_s or 0.0) * 1e9)
     judged = () if sample.verdict is None else (_judged(sample.verdict, sample.output, start, end),)
-    told = sample.output if sample.error is None else {"error": sample.error}
-    root = SpanData("sample", "CHAIN", start, end, dict(sample.inputs), told, {"scores": scores}, judged)
+    format_error = sample.output if sample.error is None else {"error": sample.error}
+    root = SpanData("sample", "CHAIN", start, end, dict(sample.inputs), format_error, {"scores": scores}, judged)
     of = f"{evaluation} {sample.id}"
     return TraceData(of, root, {"sample": sample.id, "tale_id": TraceData(of, root, {}).id})
 

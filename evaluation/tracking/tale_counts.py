@@ -7,7 +7,7 @@ from collections import Counter
 from taleward.core.tale import Tale
 
 
-class Counters:
+class TaleCounts:
     """Counts of a guard's tales, as MLflow metrics.
 
     `tales`, `released`, `closed` (brought to an end by the guard), `revised` (at least one draft turned down),

@@ -19,7 +19,7 @@ import yaml
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.policy import Policy, Probability
 from taleward.core.yaml_files import load_yaml
 from taleward.moderation.calibration.metrics import Bin, Interval
@@ -28,7 +28,7 @@ _NEAREST = 1e-6
 _OWN_SHARE = 1e-3
 
 
-class Platt(Frozen):
+class Platt(FrozenModel):
     """A sigmoid of the score's log-odds (Platt 1999).
 
     Attributes:
@@ -47,7 +47,7 @@ class Platt(Frozen):
         return 1.0 / (1.0 + math.exp(-at)) if at >= 0 else math.exp(at) / (1.0 + math.exp(at))
 
 
-class Isotonic(Frozen):
+class Isotonic(FrozenModel):
     """A rising line through knots (Zadrozny and Elkan 2002).
 
     Where the line is level, a thousandth of the score itself keeps the order of the scores.
@@ -91,7 +91,7 @@ class Isotonic(Frozen):
 Curve = Annotated[Platt | Isotonic, Field(discriminator="kind")]
 
 
-class Target(Frozen):
+class Target(FrozenModel):
     """What a threshold is to reach on the labelled texts.
 
     Attributes:
@@ -107,7 +107,7 @@ class Target(Frozen):
         return f"recall>={self.value:g}" if self.kind == "recall" else f"false_alarms<={self.value:g}"
 
 
-class FittedCategory(Frozen):
+class FittedCategory(FrozenModel):
     """One category's curve and threshold, and how good they are.
 
     The figures with a range are measured on texts that the fit did not see: resamples are fitted anew and measured on
@@ -142,7 +142,7 @@ class FittedCategory(Frozen):
     reliability_after: tuple[Bin, ...]
 
 
-class FittedOn(Frozen):
+class FittedOn(FrozenModel):
     """The labelled texts.
 
     Attributes:
@@ -160,7 +160,7 @@ class FittedOn(Frozen):
     unjudged: int
 
 
-class Calibration(Frozen):
+class Calibration(FrozenModel):
     """Fitted scores and thresholds.
 
     Attributes:

@@ -19,7 +19,7 @@ from taleward.moderation.calibration.calibration import (
     Platt,
     Target,
 )
-from taleward.moderation.calibration.labeled_data import Labelled, LabelledData
+from taleward.moderation.calibration.labeled_data import LabeledText, LabeledData
 from taleward.moderation.judges.base import Judge
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Unfit(Exception):
 
 def fit_calibration(
     judge: Judge,
-    data: LabelledData,
+    data: LabeledData,
     target: Target,
     *,
     method: Method = "platt",
@@ -59,7 +59,7 @@ def fit_calibration(
 
     Args:
         judge: A judge that gives scores, without a calibration.
-        data: Labelled texts with categories.
+        data: LabeledText texts with categories.
         target: What each threshold has to reach.
         method: `platt` for few texts; `isotonic` where there are a thousand or more (Niculescu-Mizil, Caruana 2005).
         least: How many harmful, and how many harmless, texts a category needs.
@@ -242,7 +242,7 @@ def pick_threshold(truth: Bools, scores: Floats, target: Target) -> float:
     return halfway if halfway > below else float(at[chosen])
 
 
-def _labels(plain: Sequence[tuple[Labelled, Mapping[str, float]]], category: str, least: int) -> tuple[Bools, Floats]:
+def _labels(plain: Sequence[tuple[LabeledText, Mapping[str, float]]], category: str, least: int) -> tuple[Bools, Floats]:
     import numpy as np
 
     told = [(category in r.categories, r.harmful, s.get(category)) for r, s in plain]

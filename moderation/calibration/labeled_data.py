@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taleward.core.records import content_of, lines, records, with_problems
+from taleward.core.records import read_content, record_lines, read_records, with_problems
 
 _WORDS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 _TOLD = 8
@@ -34,7 +34,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabeledText:
     """One text.
 
     Attributes:
@@ -49,7 +49,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class LabelledData:
+class LabeledData:
     """The texts of a file.
 
     Attributes:
@@ -60,12 +60,12 @@ class LabelledData:
 
     name: str
     sha256: str
-    rows: tuple[Labelled, ...]
+    rows: tuple[LabeledText, ...]
 
 
-def read_labelled(
+def load_labeled(
     path: str | Path, columns: Columns | None = None, *, known: Collection[str] = (), category: str | None = None
-) -> LabelledData:
+) -> LabeledData:
     """Read labelled texts.
 
     Args:
@@ -79,19 +79,19 @@ def read_labelled(
             what is taken.
     """
     path, columns = Path(path), columns or Columns()
-    content = content_of(path, _WHAT)
-    rows: list[Labelled] = []
+    content = read_content(path, _WHAT)
+    rows: list[LabeledText] = []
     wrong: dict[str, list[int]] = {}
     seen: set[str] = set()
     names: set[str] = set()
-    for line, record in records(path, content, _WHAT):
+    for line, record in read_records(path, content, _WHAT):
         try:
             rows.append(_row(record, columns, known, category))
             seen.add(str(record[columns.label]))
             names.update(record)
         except ValueError as error:
             wrong.setdefault(str(error), []).append(line)
-    problems = [f"{lines(numbers)}: {said}" for said, numbers in wrong.items()]
+    problems = [f"{record_lines(numbers)}: {said}" for said, numbers in wrong.items()]
     missing = [word for word in columns.harmful if word not in seen]
     if missing and not problems:
         few = ", ".join(repr(s) for s in sorted(seen)[:_TOLD])
@@ -104,10 +104,10 @@ def read_labelled(
         problems.append("it has no rows")
     if problems:
         raise with_problems(path, _WHAT, problems)
-    return LabelledData(path.name, hashlib.sha256(content).hexdigest(), tuple(rows))
+    return LabeledData(path.name, hashlib.sha256(content).hexdigest(), tuple(rows))
 
 
-def _row(record: Any, columns: Columns, known: Collection[str], category: str | None) -> Labelled:
+def _row(record: Any, columns: Columns, known: Collection[str], category: str | None) -> LabeledText:
     if not isinstance(record, Mapping):
         came = f"is no JSON: {record}" if isinstance(record, ValueError) else f"holds a {type(record).__name__}"
         msg = f"{came}; taken: a JSON object"
@@ -128,7 +128,7 @@ def _row(record: Any, columns: Columns, known: Collection[str], category: str | 
         raise ValueError(msg)
     if category is not None and not named:
         named = (category,)
-    return Labelled(text, harmful, named if harmful else ())
+    return LabeledText(text, harmful, named if harmful else ())
 
 
 def _harmful(value: Any, columns: Columns) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Probability
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Scores = Sequence[float] | Floats
 
 
-class Bin(Frozen):
+class Bin(FrozenModel):
     """One bar of a reliability diagram.
 
     Attributes:
@@ -42,7 +42,7 @@ class Bin(Frozen):
     harmful: Probability
 
 
-class Interval(Frozen):
+class Interval(FrozenModel):
     """A figure, and the range that resampling gave it.
 
     Attributes:

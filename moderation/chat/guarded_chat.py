@@ -17,12 +17,12 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
 from pydantic import Field
 
-from taleward.core.concurrency.event_loop import iterate
-from taleward.core.concurrency.threads import in_sync, in_thread, in_threads
+from taleward.core.concurrency.event_loop import iterate_async
+from taleward.core.concurrency.threads import run_sync, run_in_thread, run_in_threads
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.moderation.chat.messages import MARK, is_refusal, names_in, without_retracted
-from taleward.moderation.chat.response import Answering
-from taleward.moderation.judges.base import Judge, check_judge, check_seconds
+from taleward.moderation.chat.response import GuardedResponse
+from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 
 
 class GuardedChat(BaseChatModel):
@@ -68,7 +68,7 @@ class GuardedChat(BaseChatModel):
                 hint="Make one with taleward.chat_model('openai:gpt-5-mini').",
             )
         check_judge("a guarded chat", judge)
-        check_seconds(seconds)
+        check_timeout(seconds)
         if inner.callbacks:
             kwargs.setdefault("callbacks", inner.callbacks)
             inner = inner.model_copy(update={"callbacks": None})
@@ -133,12 +133,12 @@ class GuardedChat(BaseChatModel):
         found: dict[str, Any] = {}
 
         async def ask(config: RunnableConfig) -> AIMessage:
-            found.update(await in_thread(partial(structured.invoke, input, config)))
+            found.update(await run_in_thread(partial(structured.invoke, input, config)))
             raw: AIMessage = found["raw"]
             return raw
 
-        answering = Answering(self.judge, self.seconds, declared=names, blocking=True)
-        return _object(in_sync(lambda: answering.whole(ask)), found, include_raw=include_raw)
+        answering = GuardedResponse(self.judge, self.seconds, declared=names, blocking=True)
+        return _object(run_sync(lambda: answering.whole(ask)), found, include_raw=include_raw)
 
     async def _astructured(
         self, structured: Runnable[Any, Any], names: frozenset[str], include_raw: bool, input: LanguageModelInput
@@ -150,7 +150,7 @@ class GuardedChat(BaseChatModel):
             raw: AIMessage = found["raw"]
             return raw
 
-        end = await Answering(self.judge, self.seconds, declared=names).whole(ask)
+        end = await GuardedResponse(self.judge, self.seconds, declared=names).whole(ask)
         return _object(end, found, include_raw=include_raw)
 
     def _generate(
@@ -161,10 +161,10 @@ class GuardedChat(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         def ask(config: RunnableConfig) -> Awaitable[AIMessage]:
-            return in_thread(partial(self._model.invoke, messages, config, **_options(stop, kwargs)))
+            return run_in_thread(partial(self._model.invoke, messages, config, **_options(stop, kwargs)))
 
         answering = self._answering(run_manager, blocking=True)
-        return _result(in_sync(lambda: answering.whole(ask)))
+        return _result(run_sync(lambda: answering.whole(ask)))
 
     async def _agenerate(
         self,
@@ -186,10 +186,10 @@ class GuardedChat(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         def ask(config: RunnableConfig) -> AsyncIterator[AIMessage]:
-            return in_threads(self._model.stream(messages, config, **_options(stop, kwargs)))
+            return run_in_threads(self._model.stream(messages, config, **_options(stop, kwargs)))
 
         answering = self._answering(run_manager, blocking=True)
-        for chunk in iterate(lambda: answering.streamed(ask)):
+        for chunk in iterate_async(lambda: answering.streamed(ask)):
             yield ChatGenerationChunk(message=chunk)
 
     async def _astream(
@@ -206,8 +206,8 @@ class GuardedChat(BaseChatModel):
             async for chunk in chunks:
                 yield ChatGenerationChunk(message=chunk)
 
-    def _answering(self, run: BaseRunManager | None, *, blocking: bool = False) -> Answering:
-        return Answering(self.judge, self.seconds, declared=self.declared, run=run, blocking=blocking)
+    def _answering(self, run: BaseRunManager | None, *, blocking: bool = False) -> GuardedResponse:
+        return GuardedResponse(self.judge, self.seconds, declared=self.declared, run=run, blocking=blocking)
 
     @property
     def _model(self) -> Runnable[LanguageModelInput, AIMessage]:

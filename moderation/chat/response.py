@@ -12,19 +12,19 @@ from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 
-from taleward.core.concurrency.threads import in_thread
+from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.tale import RefusalReason
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.chat.messages import further_words, joined, looks_structured, refused, released, text_of
 from taleward.moderation.guard.hold_back import Piece, hold_back
-from taleward.moderation.guard.run import Course
+from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.tracing.unheard import unheard
+from taleward.moderation.tracing.unheard import muted_run
 
 T = TypeVar("T")
 
 
-class Answering:
+class GuardedResponse:
     """One call of a guarded model.
 
     Args:
@@ -45,9 +45,9 @@ class Answering:
         run: BaseRunManager | None = None,
         blocking: bool = False,
     ) -> None:
-        self._course = Course(judge, attempts=1, seconds=seconds, keep_drafts=False, recorders=())
+        self._course = GuardRun(judge, attempts=1, seconds=seconds, keep_drafts=False, recorders=())
         self._declared, self._blocking = declared, blocking
-        self._config, self._context = unheard(run)
+        self._config, self._context = muted_run(run)
 
     async def asked(self, text: str) -> AIMessageChunk | None:
         """What to say to a text of the other side that does not pass; `None` where it passes."""
@@ -153,7 +153,7 @@ class Answering:
         judge = self._course.judge
         try:
             if self._blocking:
-                return self._course.checked(await in_thread(partial(judge.invoke, passage, self._config)))
+                return self._course.checked(await run_in_thread(partial(judge.invoke, passage, self._config)))
             return self._course.checked(await judge.ainvoke(passage, self._config))
         except Exception as error:  # noqa: BLE001  a verdict of its own
             return self._course.failed(error)

@@ -17,10 +17,10 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.tale import Attempt, RefusalReason, Tale
 from taleward.core.verdict import Verdict
 from taleward.moderation.guard.guard import Embed, Guard, Plan, judged, written
-from taleward.moderation.guard.inputs import about
-from taleward.moderation.guard.run import Course
+from taleward.moderation.guard.inputs import input_texts
+from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.text.value_coverage import share_mentioned
+from taleward.moderation.text.value_coverage import value_coverage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,7 @@ class BestOf(Guard):
         writer: A Runnable from inputs to a text; a seeded `StoryChain` takes another seed for every draft.
         judge: A judge.
         candidates: Drafts at most, 2 or more.
-        good_enough: A draft that reaches this rank, 0..1, is released at once; `None` always writes all.
+        accept_score: A draft that reaches this rank, 0..1, is released at once; `None` always writes all.
         earlier: Texts of tales that were told before.
         embeddings: For relevance and variety: a spec, or LangChain embeddings.
         weights: Of safety, relevance and variety; not negative, not all 0.
@@ -61,7 +61,7 @@ class BestOf(Guard):
         judge: Judge,
         *,
         candidates: int = 4,
-        good_enough: float | None = None,
+        accept_score: float | None = None,
         earlier: Sequence[str] = (),
         embeddings: str | Embeddings = "embedded:minilm",
         weights: tuple[float, float, float] = (0.4, 0.4, 0.2),
@@ -69,12 +69,12 @@ class BestOf(Guard):
     ) -> None:
         if candidates < 2:
             raise ConfigurationError(f"candidates must be 2 or more; got {candidates}.", hint="For one, take a Guard.")
-        if good_enough is not None and not 0 <= good_enough <= 1:
-            raise ConfigurationError(f"good_enough must be from 0 to 1, or None; got {good_enough}.")
+        if accept_score is not None and not 0 <= accept_score <= 1:
+            raise ConfigurationError(f"accept_score must be from 0 to 1, or None; got {accept_score}.")
         if min(weights) < 0 or sum(weights) == 0:
             raise ConfigurationError(f"weights must not be negative, nor all 0; got {weights}.")
         super().__init__(writer, judge, attempts=candidates, **settings)
-        self.good_enough, self.weights = good_enough, weights
+        self.accept_score, self.weights = accept_score, weights
         self.embeddings = make_embeddings(embeddings)
         self._unread: list[str] = list(earlier)[-_REMEMBERED:]
         self._earlier: deque[Vector] = deque(maxlen=_REMEMBERED)
@@ -92,7 +92,7 @@ class BestOf(Guard):
         for event in _events(await self.ainvoke(input, config)):
             yield event
 
-    def _drafts(self, course: Course, inputs: Mapping[str, Any]) -> Plan:
+    def _drafts(self, course: GuardRun, inputs: Mapping[str, Any]) -> Plan:
         done: list[Attempt] = []
         best: tuple[float, str, Attempt, Vector] | None = None
         reason: RefusalReason = "failed"
@@ -112,7 +112,7 @@ class BestOf(Guard):
             else:
                 reason = "failed" if verdict.outcome == "fail" else "unjudged"
             done.append(attempt)
-            if best is not None and self.good_enough is not None and best[0] >= self.good_enough:
+            if best is not None and self.accept_score is not None and best[0] >= self.accept_score:
                 break
         if best is None:
             return course.refused("timeout" if course.over() else reason, done, done[-1].verdict if done else None)
@@ -126,14 +126,14 @@ class BestOf(Guard):
         """The draft's ranks, and its vector of length 1."""
         import numpy
 
-        question = about(inputs)
+        question = input_texts(inputs)
         rows = yield Embed([draft, question, *self._unread], self.embeddings)
         vectors = numpy.asarray(rows, dtype=numpy.float64)
         vectors /= numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         own, asked = vectors[0], vectors[1]
         self._earlier.extend(vectors[2:])
         self._unread = []
-        told = share_mentioned(inputs, draft)
+        told = value_coverage(inputs, draft)
         nearest = max((float(own @ other) for other in self._earlier), default=0.0)
         policy, band = self.judge.rules, self.judge.band
         highest = max((s / max(policy.threshold(c, band), 1e-9) for c, s in verdict.scores.items()), default=0.0)

@@ -16,7 +16,7 @@ from taleward.core.tale import ModelCall, PromptVersion
 _PARAMETERS = ("temperature", "top_p", "repetition_penalty", "max_tokens")
 
 
-class WritingObserver(BaseCallbackHandler):
+class CallRecorder(BaseCallbackHandler):
     """Collects model calls and the prompt's version, whatever Runnables the writer is made of.
 
     Attributes:

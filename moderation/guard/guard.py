@@ -14,19 +14,19 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackMa
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.core.concurrency.batch_config import at_once
-from taleward.core.concurrency.deadline import call_until
-from taleward.core.concurrency.event_loop import iterate
+from taleward.core.concurrency.batch_config import with_max_concurrency
+from taleward.core.concurrency.deadline import call_with_timeout
+from taleward.core.concurrency.event_loop import iterate_async
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
 from taleward.core.tale import Attempt, RefusalReason, Tale
 from taleward.core.verdict import Finding, Passage, Verdict
-from taleward.moderation.guard.inputs import about, masked
+from taleward.moderation.guard.inputs import input_texts, masked
 from taleward.moderation.guard.revision import Revision
-from taleward.moderation.guard.run import Course, Recorder
-from taleward.moderation.guard.streaming import Telling
-from taleward.moderation.judges.base import Judge, check_judge, check_seconds
-from taleward.moderation.tracing.callbacks import without_listeners
+from taleward.moderation.guard.run import GuardRun, Recorder
+from taleward.moderation.guard.streaming import GuardedStream
+from taleward.moderation.judges.base import Judge, check_judge, check_timeout
+from taleward.moderation.tracing.callbacks import mute_callbacks
 
 __all__ = ["Guard", "Recorder"]
 
@@ -101,7 +101,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         check_judge("a guard", judge)
         if attempts < 1:
             raise ConfigurationError(f"attempts must be 1 or more; got {attempts}.")
-        check_seconds(seconds)
+        check_timeout(seconds)
         self.writer, self.judge = writer, judge
         self.attempts, self.seconds = attempts, seconds
         self.judge_inputs, self.mask_personal_data = judge_inputs, mask_personal_data
@@ -126,7 +126,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         **kwargs: Any,
     ) -> list[Tale]:
         """A tale for each; `max_concurrency` bounds how many at the same time, 64 by default."""
-        configs = at_once(config, len(inputs))
+        configs = with_max_concurrency(config, len(inputs))
         return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def stream(  # type: ignore[override]
@@ -165,20 +165,20 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         async for inputs in input:
             yield await self.ainvoke(inputs, config)
 
-    def _course(self) -> Course:
-        return Course(self.judge, self.attempts, self.seconds, self.keep_drafts, self.recorders)
+    def _course(self) -> GuardRun:
+        return GuardRun(self.judge, self.attempts, self.seconds, self.keep_drafts, self.recorders)
 
     def _prepared(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         return masked(inputs) if self.mask_personal_data and isinstance(inputs, Mapping) else inputs
 
     def _about(self, inputs: Mapping[str, Any]) -> str:
-        return about(inputs) if self.judge_inputs else ""
+        return input_texts(inputs) if self.judge_inputs else ""
 
     def _stream(
         self, inputs: Iterator[Mapping[str, Any]], run_manager: CallbackManagerForChainRun, config: RunnableConfig
     ) -> Iterator[Any]:
         telling, prepared = self._telling(config), self._prepared(next(inputs))
-        yield from iterate(lambda: telling.events(prepared, self._about(prepared)))
+        yield from iterate_async(lambda: telling.events(prepared, self._about(prepared)))
 
     async def _astream(
         self,
@@ -191,17 +191,17 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             async for event in events:
                 yield event
 
-    def _telling(self, config: RunnableConfig) -> Telling:
+    def _telling(self, config: RunnableConfig) -> GuardedStream:
         continues = bool(getattr(self.writer, "continues", False))
-        return Telling(self._course(), self.writer, continues=continues, config=config)
+        return GuardedStream(self._course(), self.writer, continues=continues, config=config)
 
     def _run(self, inputs: Mapping[str, Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Tale:
-        inputs, config, course = self._prepared(inputs), without_listeners(config), self._course()
+        inputs, config, course = self._prepared(inputs), mute_callbacks(config), self._course()
         plan = self._plan(course, inputs)
         at: _Step | Tale = next(plan)
         while not isinstance(at, Tale):
             try:
-                answer = call_until(course.left(), partial(self._take, at, course, inputs, config))
+                answer = call_with_timeout(course.left(), partial(self._take, at, course, inputs, config))
             except Exception as error:  # noqa: BLE001  the plan decides what it means
                 at = _advance(plan, error=error)
             else:
@@ -211,7 +211,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
     async def _arun(
         self, inputs: Mapping[str, Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> Tale:
-        inputs, config, course = self._prepared(inputs), without_listeners(config), self._course()
+        inputs, config, course = self._prepared(inputs), mute_callbacks(config), self._course()
         plan = self._plan(course, inputs)
         at: _Step | Tale = next(plan)
         while not isinstance(at, Tale):
@@ -223,21 +223,21 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
                 at = _advance(plan, answer)
         return await asyncio.to_thread(course.finish, at, inputs)
 
-    def _take(self, step: _Step, course: Course, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+    def _take(self, step: _Step, course: GuardRun, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
         if isinstance(step, _Write):
             return self.writer.invoke(inputs, course.writing(config, Revision(**vars(step))))
         if isinstance(step, _Ask):
             return self.judge.invoke(Passage(text=step.text), config)
         return step.by.embed_documents(step.texts)
 
-    async def _atake(self, step: _Step, course: Course, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+    async def _atake(self, step: _Step, course: GuardRun, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
         if isinstance(step, _Write):
             return await self.writer.ainvoke(inputs, course.writing(config, Revision(**vars(step))))
         if isinstance(step, _Ask):
             return await self.judge.ainvoke(Passage(text=step.text), config)
         return await step.by.aembed_documents(step.texts)
 
-    def _plan(self, course: Course, inputs: Mapping[str, Any]) -> Plan:
+    def _plan(self, course: GuardRun, inputs: Mapping[str, Any]) -> Plan:
         """The whole course of a tale that is told at once."""
         if question := self._about(inputs):
             for _ in range(self.attempts):
@@ -249,7 +249,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
                 return course.refused("input" if verdict.outcome == "fail" else unjudged, (), verdict)
         return (yield from self._drafts(course, inputs))
 
-    def _drafts(self, course: Course, inputs: Mapping[str, Any]) -> Plan:
+    def _drafts(self, course: GuardRun, inputs: Mapping[str, Any]) -> Plan:
         """Drafts and verdicts until one passes or a budget is spent."""
         done: list[Attempt] = []
         draft: str | None = None
@@ -271,7 +271,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         return course.refused("timeout" if course.over() else reason, done, done[-1].verdict if done else None)
 
 
-def written(course: Course, attempt: int, findings: tuple[Finding, ...]) -> Generator[_Step, Any, str | None]:
+def written(course: GuardRun, attempt: int, findings: tuple[Finding, ...]) -> Generator[_Step, Any, str | None]:
     """A draft; `None` when the time is over."""
     if course.over():
         return None
@@ -286,7 +286,7 @@ def written(course: Course, attempt: int, findings: tuple[Finding, ...]) -> Gene
     raise TypeError(f"a writer must return text (str); it returned {type(draft).__name__}")
 
 
-def judged(course: Course, text: str) -> Generator[_Step, Any, Verdict]:
+def judged(course: GuardRun, text: str) -> Generator[_Step, Any, Verdict]:
     """The judge's answer; whatever is not a verdict becomes outcome `error`."""
     try:
         answer = yield _Ask(text)

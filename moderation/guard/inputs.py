@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from taleward.moderation.text.personal_data import find_private
+from taleward.moderation.text.personal_data import find_personal_data
 
 
-def about(inputs: Mapping[str, Any]) -> str:
+def input_texts(inputs: Mapping[str, Any]) -> str:
     """The inputs' texts, one a line, as one text to judge."""
     return "\n".join(value.strip() for value in inputs.values() if isinstance(value, str) and value.strip())
 
@@ -24,7 +24,7 @@ def mask(text: str) -> str:
     What is found is what has such a form; names of people are not.
     """
     end, kept = 0, []
-    for kind, start, stop in sorted(find_private(text), key=lambda found: (found[1], -found[2])):
+    for kind, start, stop in sorted(find_personal_data(text), key=lambda found: (found[1], -found[2])):
         if start >= end:
             kept += [text[end:start], f"[{kind}]"]
             end = stop

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from langchain_core.runnables import RunnableConfig
 
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.verdict import Finding
 
 _KEY = "taleward_revision"
 
 
-class Revision(Frozen):
+class Revision(FrozenModel):
     """What the writer should know of earlier drafts.
 
     Attributes:

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from taleward.core.redaction import told
-from taleward.core.tale import Attempt, Decision, Lineage, Refusal, RefusalReason, Tale, digest
+from taleward.core.redaction import format_error
+from taleward.core.tale import Attempt, StretchDecision, Lineage, Refusal, RefusalReason, Tale, digest
 from taleward.core.verdict import Outcome, Verdict
-from taleward.moderation.guard.call_recorder import WritingObserver
+from taleward.moderation.guard.call_recorder import CallRecorder
 from taleward.moderation.guard.revision import Revision, with_revision
 from taleward.moderation.judges.base import Judge
 
@@ -40,7 +40,7 @@ class Recorder(Protocol):
 
 
 @dataclass
-class Course:
+class GuardRun:
     """One tale under way.
 
     Attributes:
@@ -57,7 +57,7 @@ class Course:
     seconds: float | None
     keep_drafts: bool
     recorders: Sequence[Recorder]
-    observer: WritingObserver = field(default_factory=WritingObserver)
+    observer: CallRecorder = field(default_factory=CallRecorder)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _begun: float = field(default_factory=time.monotonic)
     _ends: float | None = field(init=False)
@@ -95,7 +95,7 @@ class Course:
 
     def failed(self, error: Exception) -> Verdict:
         """The verdict `error` for an exception of the judge."""
-        return self.verdict("error", told(error))
+        return self.verdict("error", format_error(error))
 
     def attempt(
         self,
@@ -105,7 +105,7 @@ class Course:
         *,
         calls_before: int,
         writing_s: float,
-        decisions: Sequence[Decision] = (),
+        decisions: Sequence[StretchDecision] = (),
     ) -> Attempt:
         """A draft with its verdict and the model calls made since there were `calls_before`."""
         return Attempt(
@@ -141,7 +141,7 @@ class Course:
             try:
                 recorder.record(tale, inputs)
             except Exception as error:  # noqa: BLE001  a store in trouble does not take the tale away
-                _log.warning("the tale %s was not recorded: %s", tale.id, told(error))
+                _log.warning("the tale %s was not recorded: %s", tale.id, format_error(error))
         if self.keep_drafts:
             return tale
         bare = tuple(a.model_copy(update={"draft": None}) for a in tale.attempts)

@@ -20,13 +20,13 @@ from taleward.core.events import (
     TextEvent,
     VerdictEvent,
 )
-from taleward.core.tale import Attempt, Decision, RefusalReason
+from taleward.core.tale import Attempt, StretchDecision, RefusalReason
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.guard.hold_back import CONTEXT, Piece, hold_back
 from taleward.moderation.guard.repetition import Loops
 from taleward.moderation.guard.revision import Revision
-from taleward.moderation.guard.run import Course
-from taleward.moderation.tracing.callbacks import without_listeners
+from taleward.moderation.guard.run import GuardRun
+from taleward.moderation.tracing.callbacks import mute_callbacks
 
 T = TypeVar("T")
 _CLOSING_SENTENCES = 3
@@ -41,12 +41,12 @@ class _Run:
     revision: Revision
     calls_before: int
     began: float = field(default_factory=time.monotonic)
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: list[StretchDecision] = field(default_factory=list)
     turned_down: Piece | None = None
     late: bool = False
 
 
-class Telling:
+class GuardedStream:
     """One tale's way from its inputs to its end.
 
     Args:
@@ -56,9 +56,9 @@ class Telling:
         config: The run's config.
     """
 
-    def __init__(self, course: Course, writer: Runnable[Any, str], *, continues: bool, config: RunnableConfig) -> None:
+    def __init__(self, course: GuardRun, writer: Runnable[Any, str], *, continues: bool, config: RunnableConfig) -> None:
         self._course, self._writer, self._continues = course, writer, continues
-        self._config = without_listeners(config)
+        self._config = mute_callbacks(config)
         self._told = ""
         self._attempts: list[Attempt] = []
         self._closed = False
@@ -254,8 +254,8 @@ class Telling:
         return self._last.categories if self._last else ()
 
 
-def _decision(piece: Piece, at_s: float) -> Decision:
-    return Decision(
+def _decision(piece: Piece, at_s: float) -> StretchDecision:
+    return StretchDecision(
         start=piece.start,
         end=piece.end,
         outcome=piece.verdict.outcome,

@@ -23,7 +23,7 @@ JUDGES = {
     "reading-level": "reading_level.ReadingLevel",
     "personal-data": "personal_data.PersonalData",
     "openai-moderation": "openai_moderation.OpenAIModeration",
-    "encoder": "sequence_classifier.EncoderJudge",
+    "encoder": "sequence_classifier.SequenceClassifierJudge",
     "llama-guard": "guard_models.llama_guard.LlamaGuard",
     "shieldgemma": "guard_models.shieldgemma.ShieldGemma",
     "granite-guardian": "guard_models.granite_guardian.GraniteGuardian",

@@ -12,21 +12,21 @@ from typing import Any, ClassVar, Self
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.core.concurrency.threads import in_thread
+from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
-from taleward.core.redaction import told
+from taleward.core.redaction import format_error
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 from taleward.moderation.calibration.calibration import Calibration, load_calibration
 from taleward.moderation.policies.load import load_policy
-from taleward.moderation.text.language import seems_foreign
+from taleward.moderation.text.language import looks_foreign
 from taleward.moderation.text.windows import Window
 
 _SHOWN = 12
 
 
-class Assessment(Frozen):
+class Assessment(FrozenModel):
     """What a judge found, before the policy's word on it.
 
     Attributes:
@@ -105,7 +105,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Judge without blocking the event loop; by default `assess` in a thread."""
-        return await in_thread(partial(self.assess, passage))
+        return await run_in_thread(partial(self.assess, passage))
 
     def invoke(self, input: str | Passage, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
         """The verdict on a text; exceptions become outcome `error`."""
@@ -154,7 +154,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             windows: Places in it; those that end before `begin` are left out.
             begin: Where the judged passage begins.
         """
-        if self._decide(found) == "fail" or not any(seems_foreign(w.of(text)) for w in windows if w.end > begin):
+        if self._decide(found) == "fail" or not any(looks_foreign(w.of(text)) for w in windows if w.end > begin):
             return found
         return found.model_copy(update={"outcome": "abstain", "detail": "a part of the text is not in English"})
 
@@ -209,11 +209,11 @@ def check_judge(what: str, judge: object) -> None:
         )
 
 
-def check_seconds(seconds: float | None) -> None:
+def check_timeout(seconds: float | None) -> None:
     """Raise `ConfigurationError` where a budget of time is none."""
     if seconds is not None and seconds <= 0:
         raise ConfigurationError(f"seconds must be above 0, or None for no limit; got {seconds}.")
 
 
 def _failed(error: Exception) -> Assessment:
-    return Assessment(outcome="error", detail=told(error))
+    return Assessment(outcome="error", detail=format_error(error))

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from taleward.core.concurrency.threads import in_thread
-from taleward.core.redaction import told
+from taleward.core.concurrency.threads import run_in_thread
+from taleward.core.redaction import format_error
 from taleward.core.tale import digest
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.calibration.calibration import Calibration
@@ -64,11 +64,11 @@ class CachedJudge(Judge):
 
     async def _aanswer(self, input: str | Passage) -> Verdict:
         passage = as_passage(input)
-        found = await in_thread(partial(self._look_up, passage))
+        found = await run_in_thread(partial(self._look_up, passage))
         if found is not None:
             return found
         verdict = await self.judge.ainvoke(passage)
-        await in_thread(partial(self._keep, verdict, passage))
+        await run_in_thread(partial(self._keep, verdict, passage))
         return verdict
 
     def _look_up(self, passage: Passage) -> Verdict | None:
@@ -101,5 +101,5 @@ class CachedJudge(Judge):
             _log.warning(
                 "the verdict cache %s cannot be used, the judge is asked: %s",
                 self.cache.path,
-                told(error),
+                format_error(error),
             )

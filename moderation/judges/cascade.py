@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.judges.base import Assessment, Judge
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def risk(verdict: Verdict, policy: Policy, band: str) -> float:
+def relative_risk(verdict: Verdict, policy: Policy, band: str) -> float:
     """How near a verdict is to the other one, in 0..1: below 0.5 every score is under its threshold.
 
     The highest over the categories of the score, stretched so that each category's threshold lies at 0.5. Without
@@ -38,7 +38,7 @@ def _stretched(score: float, threshold: float) -> float:
 
 
 @dataclass(frozen=True)
-class Zone:
+class UncertaintyBand:
     """When a judge's answer ends a cascade.
 
     Attributes:
@@ -60,11 +60,11 @@ class Zone:
         """Whether no further judge needs to be asked."""
         if not plain(verdict):
             return False
-        at = risk(verdict, policy, band)
+        at = relative_risk(verdict, policy, band)
         return at < self.pass_below if verdict.passed else at >= self.fail_from
 
 
-class Share(Frozen):
+class Share(FrozenModel):
     """How often a judge of a cascade was asked.
 
     Attributes:
@@ -99,7 +99,7 @@ class Cascade(Judge):
     Args:
         judges: Two or more, from cheap to dear, all of one policy and band.
         zones: For every judge but the last, when its answer ends the cascade. By default a lexicon ends it with a
-            fail alone, and every other judge where its risk is below 0.2 or from 0.8 on; see `fit_zone`.
+            fail alone, and every other judge where its risk is below 0.2 or from 0.8 on; see `fit_uncertainty_band`.
 
     Raises:
         ConfigurationError: The judges do not fit together, or there are not as many zones as needed.
@@ -107,7 +107,7 @@ class Cascade(Judge):
 
     calibratable = False
 
-    def __init__(self, judges: Sequence[Judge], zones: Sequence[Zone] | None = None) -> None:
+    def __init__(self, judges: Sequence[Judge], zones: Sequence[UncertaintyBand] | None = None) -> None:
         check_judges(judges)
         zones = [_usual(judge) for judge in judges[:-1]] if zones is None else zones
         if len(zones) != len(judges) - 1:
@@ -168,25 +168,25 @@ class Cascade(Judge):
         )
 
 
-def fit_zone(
+def fit_uncertainty_band(
     risks: Sequence[float],
     truth: Sequence[bool],
     dear: Sequence[bool],
     *,
-    most_lost: float = 0.01,
-    sureness: float = 0.8,
+    max_f1_loss: float = 0.01,
+    confidence: float = 0.8,
     seed: int = 0,
-) -> Zone:
+) -> UncertaintyBand:
     """The zone that hands the fewest texts on while the cascade's F1 stays near the dear judge's.
 
     The loss is looked at on 200 bootstrap resamples (Efron 1979), so that few texts do not promise too much.
 
     Args:
-        risks: The cheap judge's `risk` for every text, 0..1.
+        risks: The cheap judge's `relative_risk` for every text, 0..1.
         truth: Whether the text is harmful.
         dear: Whether the dear judge fails it.
-        most_lost: How much F1 may be lost against asking the dear judge about every text, 0..1.
-        sureness: The share of the resamples in which no more may be lost, 0..1.
+        max_f1_loss: How much F1 may be lost against asking the dear judge about every text, 0..1.
+        confidence: The share of the resamples in which no more may be lost, 0..1.
         seed: Of the resampling.
 
     Raises:
@@ -208,18 +208,18 @@ def fit_zone(
         found: npt.NDArray[np.float32] = 2 * (times @ (failed & harmful)) / numpy.maximum(marked, 1)
         return found
 
-    floor = f1(given) - most_lost
+    floor = f1(given) - max_f1_loss
     steps = numpy.linspace(0.0, 1.0, 21)
     lows = [0.0, *(numpy.quantile(at[at < 0.5], steps) if (at < 0.5).any() else ()), 0.5]
     highs = [0.5, *(numpy.quantile(at[at >= 0.5], steps) if (at >= 0.5).any() else ()), math.inf]
-    best, fewest = Zone(0.0, math.inf), len(at) + 1
+    best, fewest = UncertaintyBand(0.0, math.inf), len(at) + 1
     for low in lows:
         for high in highs:
             up = (at >= low) & (at < high)
-            if up.sum() < fewest and (f1(numpy.where(up, given, at >= 0.5)) >= floor).mean() >= sureness:
-                best, fewest = Zone(float(low), float(high)), int(up.sum())
+            if up.sum() < fewest and (f1(numpy.where(up, given, at >= 0.5)) >= floor).mean() >= confidence:
+                best, fewest = UncertaintyBand(float(low), float(high)), int(up.sum())
     return best
 
 
-def _usual(judge: Judge) -> Zone:
-    return Zone(pass_below=0.0, fail_from=0.5) if judge.spec == "lexicon" else Zone()
+def _usual(judge: Judge) -> UncertaintyBand:
+    return UncertaintyBand(pass_below=0.0, fail_from=0.5) if judge.spec == "lexicon" else UncertaintyBand()

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
-from taleward.core.concurrency.deadline import call_until
+from taleward.core.concurrency.deadline import call_with_timeout
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
-from taleward.core.redaction import told
+from taleward.core.redaction import format_error
 from taleward.core.verdict import Outcome, Passage, Verdict
-from taleward.moderation.judges.base import Assessment, Judge, check_seconds
+from taleward.moderation.judges.base import Assessment, Judge, check_timeout
 
 Rule: TypeAlias = Literal["any", "all", "majority", "weighted"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -56,7 +56,7 @@ class Ensemble(Judge):
             raise ConfigurationError("weights belong to the rule 'weighted', and it needs them.")
         if weights is not None and (len(weights) != len(judges) or min(weights) <= 0):
             raise ConfigurationError(f"weights must be {len(judges)} numbers above 0; got {list(weights)}.")
-        check_seconds(seconds)
+        check_timeout(seconds)
         named = ", ".join(judge.spec for judge in judges)
         super().__init__(f"{rule}({named})", policy=judges[0].policy, band=judges[0].band)
         self.judges, self.rule, self.seconds = tuple(judges), rule, seconds
@@ -69,7 +69,7 @@ class Ensemble(Judge):
         def ask(number: int) -> None:
             judge = self.judges[number]
             try:
-                answers[number] = call_until(self.seconds, lambda: judge.invoke(passage))
+                answers[number] = call_with_timeout(self.seconds, lambda: judge.invoke(passage))
             except Exception as error:  # noqa: BLE001  no answer, and no pass
                 answers[number] = self._none(judge, error)
 
@@ -99,17 +99,17 @@ class Ensemble(Judge):
         if isinstance(error, TimeoutError):
             detail = f"no answer within {self.seconds} s"
         else:
-            detail = told(error) if error else "it ended without an answer"
+            detail = format_error(error) if error else "it ended without an answer"
         return Verdict(outcome="error", judge=judge.spec, policy=self.policy.id, band=self.band, detail=detail)
 
     def _together(self, verdicts: Sequence[Verdict]) -> Assessment:
         outcome = self._outcome([v.outcome for v in verdicts])
         open_ = [f"{v.judge}: {v.outcome}{f' ({v.detail})' if v.detail else ''}" for v in verdicts if not plain(v)]
-        told = [v for v in verdicts if v.outcome == outcome] or verdicts
+        format_error = [v for v in verdicts if v.outcome == outcome] or verdicts
         return Assessment(
             outcome=outcome,
             scores=FrozenDict(self._scores(verdicts)),
-            findings=tuple(dict.fromkeys(f for v in told for f in v.findings)),
+            findings=tuple(dict.fromkeys(f for v in format_error for f in v.findings)),
             detail="; ".join(open_),
             cost_usd=total_cost(verdicts),
         )

@@ -9,7 +9,7 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.text.lexicon import Hit, find_hits, lexicon_categories
+from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
 from taleward.moderation.text.windows import sentence_windows, windows
 
 _WITHIN: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.9}
@@ -82,7 +82,7 @@ def severity_score(policy: Policy, band: str, category: str, severity: Severity)
     return threshold * _WITHIN[severity]
 
 
-def finding(hit: Hit, text: str) -> Finding:
+def finding(hit: LexiconHit, text: str) -> Finding:
     """A hit as a finding."""
     how = "written so as to be overlooked" if hit.disguised else "a word or phrase on the list"
     return Finding(

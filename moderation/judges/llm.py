@@ -18,7 +18,7 @@ from taleward.backends.chat_models import chat_model
 from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.neutralize import inert
+from taleward.moderation.judges.neutralize import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 
 
@@ -60,12 +60,12 @@ class LLMJudge(Judge):
 
     def assess(self, passage: Passage) -> Assessment:
         """Ask the model once."""
-        number = fresh_number(passage)
+        number = random_delimiter(passage)
         return self._priced(self.model.invoke(self._messages(passage, number), **self._form()), passage, number)
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Ask the model once, without blocking the event loop."""
-        number = fresh_number(passage)
+        number = random_delimiter(passage)
         answer = await self.model.ainvoke(self._messages(passage, number), **self._form())
         return self._priced(answer, passage, number)
 
@@ -97,7 +97,7 @@ class LLMJudge(Judge):
             'none. verdict is "fail" when any finding is more severe than its category tolerates.'
         )
         fence = f"text-{number}"
-        text, told = inert(passage.text), inert(passage.context)
+        text, told = neutralize_markup(passage.text), neutralize_markup(passage.context)
         before = f"What came before it, not to be judged:\n<before-{number}>\n{told}\n</before-{number}>\n\n"
         request = (
             before if told else ""
@@ -133,7 +133,7 @@ class LLMJudge(Judge):
         )
 
 
-def fresh_number(passage: Passage) -> str:
+def random_delimiter(passage: Passage) -> str:
     """A random number, 16 hexadecimal digits, that is in neither the text nor its context."""
     while True:
         number = secrets.token_hex(8)
@@ -147,7 +147,7 @@ def _unparsable(why: str) -> Assessment:
 
 def _place(found: _Found, text: str) -> Finding:
     # The model may quote the text as it is, or as its prompt spelled it: of the same length.
-    start = max(text.find(found.quote), inert(text).find(found.quote)) if found.quote else -1
+    start = max(text.find(found.quote), neutralize_markup(text).find(found.quote)) if found.quote else -1
     if start < 0:
         return Finding(category=found.category, severity=found.severity, rationale=found.rationale)
     return Finding(

@@ -23,7 +23,7 @@ _SPEAKER = re.compile(
 )
 
 
-def inert(text: str) -> str:
+def neutralize_markup(text: str) -> str:
     """The text, of the same length, without tags, control tokens, headings, rules and speakers' names of prompts."""
     text = _TAG.sub(lambda m: m[0].translate(_SIGNS), text)
     text = _BRACKET.sub("⁅", text)

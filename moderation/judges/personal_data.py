@@ -11,7 +11,7 @@ from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.lexicon import severity_score, unjudged
-from taleward.moderation.text.personal_data import find_private
+from taleward.moderation.text.personal_data import find_personal_data
 
 _CATEGORY = "personal_data"
 _CONTEXT = 200
@@ -66,7 +66,7 @@ class PersonalData(Judge):
 
 
 def _find(text: str) -> Iterator[tuple[str, int, int]]:
-    yield from find_private(text)
+    yield from find_personal_data(text)
     for kind, form in _FORMS.items():
         for match in form.finditer(text):
             yield kind, match.start(), match.end()

@@ -34,7 +34,7 @@ _LONGEST = 512
 _lock = threading.Lock()
 
 
-class EncoderJudge(Judge):
+class SequenceClassifierJudge(Judge):
     """Judges with a sequence classifier, for example `encoder:hf:meta-llama/Llama-Prompt-Guard-2-86M`.
 
     A label's score is the highest that it has in a window. A model of one label a text has softmax scores, one of

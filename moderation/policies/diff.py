@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Band, Policy
 
 
-class Change(Frozen):
+class PolicyChange(FrozenModel):
     """One difference.
 
     Attributes:
@@ -23,7 +23,7 @@ class Change(Frozen):
     after: str | None
 
 
-def policy_diff(first: Policy, second: Policy) -> tuple[Change, ...]:
+def policy_diff(first: Policy, second: Policy) -> tuple[PolicyChange, ...]:
     """The differences, in the order of the policies' own parts.
 
     Tolerances and thresholds are compared as they hold for each category that both have, written out or not. Names,
@@ -41,7 +41,7 @@ def policy_diff(first: Policy, second: Policy) -> tuple[Change, ...]:
     )
 
 
-def _dump(part: Frozen, ignored: set[str] | None = None) -> dict[str, Any]:
+def _dump(part: FrozenModel, ignored: set[str] | None = None) -> dict[str, Any]:
     return part.model_dump(mode="json", exclude=ignored)
 
 
@@ -53,13 +53,13 @@ def _band(policy: Policy, name: str, band: Band, categories: Sequence[str]) -> d
     }
 
 
-def _changes(above: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Change]:
+def _changes(above: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[PolicyChange]:
     for key in dict.fromkeys((*first, *second)):
         one, other = first.get(key), second.get(key)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             yield from _changes(f"{above}{key}.", one, other)
         elif one != other:
-            yield Change(place=f"{above}{key}", before=_words(one), after=_words(other))
+            yield PolicyChange(place=f"{above}{key}", before=_words(one), after=_words(other))
 
 
 def _words(value: Any) -> str | None:

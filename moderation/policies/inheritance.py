@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from taleward.core.yaml_files import Location, guess
+from taleward.core.yaml_files import Location, did_you_mean
 
 _MENTIONS = ("tolerance", "thresholds")
 
@@ -43,7 +43,7 @@ def lost_removals(
             known = ", ".join(map(str, base)) or "nothing"
             yield (
                 place,
-                f"null takes away what is inherited, and this is not;{guess(str(key), base)} inherited: {known}",
+                f"null takes away what is inherited, and this is not;{did_you_mean(str(key), base)} inherited: {known}",
             )
         elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
             yield from lost_removals(base[key], value, place)

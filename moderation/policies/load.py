@@ -9,7 +9,7 @@ from typing import Any
 
 from taleward.core.errors import InvalidFile, UnknownName
 from taleward.core.policy import Policy
-from taleward.core.yaml_files import Location, YamlFile, guess
+from taleward.core.yaml_files import Location, YamlFile, did_you_mean
 from taleward.moderation.policies.inheritance import lost_removals, merged, without_categories
 
 _SHIPPED = Path(__file__).parent
@@ -82,7 +82,7 @@ def _parent(file: YamlFile, before: tuple[Path, ...]) -> Policy:
     elif isinstance(named, str) and named.endswith((".yaml", ".yml")):
         source = file.path.parent / named
     else:
-        close = guess(named, policy_names()) if isinstance(named, str) else ""
+        close = did_you_mean(named, policy_names()) if isinstance(named, str) else ""
         taken = f"{', '.join(policy_names())}, or the path of a .yaml file from here"
         raise file.refused([(("extends",), f"got {named!r};{close} taken: {taken}")])
     if source.resolve() in before:

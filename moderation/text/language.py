@@ -21,7 +21,7 @@ _FOREIGN_LETTERS = 5
 _FOREIGN_SHARE = 0.2
 
 
-def seems_foreign(text: str) -> bool:
+def looks_foreign(text: str) -> bool:
     """Whether a few sentences are in another language.
 
     True where a fifth of the letters, five at least, are not Latin ones, and where of 13 words or more fewer than

@@ -15,11 +15,11 @@ from pathlib import Path
 from pydantic import Field
 
 from taleward.core.errors import InvalidFile
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.policy import SEVERITIES, Severity
 from taleward.core.yaml_files import load_yaml
-from taleward.moderation.text.normalize import Normalised, disguises, normalise, squeeze
-from taleward.moderation.text.personal_data import find_private
+from taleward.moderation.text.normalize import NormalizedText, disguises, normalize, squeeze
+from taleward.moderation.text.personal_data import find_personal_data
 
 _DATA = Path(__file__).parent / "data"
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")
@@ -29,7 +29,7 @@ _GAP_WORDS = 3
 _LOOK_BACK = 5
 
 
-class Group(Frozen):
+class Group(FrozenModel):
     """Terms that say the same of a text.
 
     Attributes:
@@ -49,7 +49,7 @@ class Group(Frozen):
     masked: tuple[str, ...] = ()
 
 
-class Lexicon(Frozen):
+class Lexicon(FrozenModel):
     """A file of terms.
 
     Attributes:
@@ -62,7 +62,7 @@ class Lexicon(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class LexiconHit:
     """A place where a term stands.
 
     Attributes:
@@ -231,20 +231,20 @@ def lexicon_categories() -> frozenset[str]:
     return frozenset(p.group.category for ps in _shipped().first.values() for p in ps) | {"personal_data"}
 
 
-def find_hits(text: str) -> list[Hit]:
+def find_hits(text: str) -> list[LexiconHit]:
     """All hits in a text, by place; of hits in one category that overlap, the strongest, then the longest.
 
     Args:
         text: Any text; the offsets in the answer are its own.
     """
-    view: Normalised = normalise(text)
+    view: NormalizedText = normalize(text)
     found = [
-        Hit(p.group.category, p.group.severity, *view.span(start, end), p.term, disguised)
+        LexiconHit(p.group.category, p.group.severity, *view.span(start, end), p.term, disguised)
         for start, end, p, disguised in _shipped().find(view.text)
     ]
-    found += [Hit("personal_data", "moderate", start, end, kind) for kind, start, end in find_private(text)]
+    found += [LexiconHit("personal_data", "moderate", start, end, kind) for kind, start, end in find_personal_data(text)]
     found.sort(key=lambda h: (-SEVERITIES.index(h.severity), h.start - h.end, h.start))
-    kept: list[Hit] = []
+    kept: list[LexiconHit] = []
     for hit in found:
         if not any(k.category == hit.category and k.start < hit.end and hit.start < k.end for k in kept):
             kept.append(hit)

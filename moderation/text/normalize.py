@@ -1,8 +1,8 @@
 """Text as a reader hears it, with a way back to the characters that were written.
 
-`normalise` folds what looks the same: case, width, accents, look-alike letters, invisible characters. `disguises`
+`normalize` folds what looks the same: case, width, accents, look-alike letters, invisible characters. `disguises`
 proposes what a single odd token may stand for: leetspeak, stretched letters, letters spaced out, letters masked.
-`legible` writes out those that stand for a word. None joins ordinary words, so "was hit" stays two words and
+`undisguise` writes out those that stand for a word. None joins ordinary words, so "was hit" stays two words and
 "Scunthorpe" stays one.
 """
 
@@ -34,7 +34,7 @@ _MAX_READINGS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Normalised:
+class NormalizedText:
     """A folded text with its way back.
 
     Attributes:
@@ -55,17 +55,17 @@ class Normalised:
         return self.starts[start], self.ends[end - 1]
 
 
-def normalise(text: str) -> Normalised:
+def normalize(text: str) -> NormalizedText:
     """Fold case, width, accents and look-alike letters; drop invisible and direction-changing characters."""
     if text.isascii():
-        return Normalised(text.lower(), None, None)
+        return NormalizedText(text.lower(), None, None)
     pieces: list[str] = []
     starts: list[int] = []
     for offset, char in enumerate(text):
         folded = char.lower() if char < "\x80" else _fold(char)
         pieces.append(folded)
         starts.extend([offset] * len(folded))
-    return Normalised("".join(pieces), starts, [s + 1 for s in starts])
+    return NormalizedText("".join(pieces), starts, [s + 1 for s in starts])
 
 
 @lru_cache(maxsize=4096)
@@ -108,7 +108,7 @@ class Disguise:
         return None
 
 
-def legible(text: str, known: Callable[[str], bool]) -> str:
+def undisguise(text: str, known: Callable[[str], bool]) -> str:
     """A text for a model that knows words and not their disguises: folded, with the words that odd tokens stand for.
 
     Args:
@@ -116,7 +116,7 @@ def legible(text: str, known: Callable[[str], bool]) -> str:
         known: Whether a reading is a word. Tokens without a reading that is one stay as they are, and so do ordinals
             and measures ("2nd", "10am").
     """
-    folded = normalise(text).text
+    folded = normalize(text).text
     pieces, done = [], 0
     for disguise in sorted(disguises(folded), key=lambda d: d.start):
         if disguise.start < done or _NUMBER.fullmatch(folded, disguise.start, disguise.end):

@@ -25,7 +25,7 @@ _DIGITS = re.compile(r"\d")
 _ADDRESS_SIGNS = re.compile(r"@|www|http|\.[a-z]{2}", re.IGNORECASE)
 
 
-def find_private(text: str) -> Iterator[tuple[str, int, int]]:
+def find_personal_data(text: str) -> Iterator[tuple[str, int, int]]:
     """Kind, start and end of each place in a text that looks like personal data; offsets in code points."""
     has_digits = _DIGITS.search(text) is not None
     has_signs = _ADDRESS_SIGNS.search(text) is not None

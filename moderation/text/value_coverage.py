@@ -19,14 +19,14 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower())
 
 
-def mentioned(value: str, text: str) -> bool:
+def mentions_value(value: str, text: str) -> bool:
     """Whether a text speaks of a value: at least half of the value's words, small ones aside, begin like one in it."""
     asked = [word for word in words_of(value) if not _SMALL.fullmatch(word)] or words_of(value)
     said = {word[:_STEM] for word in words_of(text)}
     return 2 * sum(word[:_STEM] in said for word in asked) >= len(asked)
 
 
-def share_mentioned(inputs: Mapping[str, Any], text: str) -> float | None:
+def value_coverage(inputs: Mapping[str, Any], text: str) -> float | None:
     """The share of the inputs' texts that a text speaks of, 0..1; `None` where the inputs hold no text."""
     asked = [value for value in inputs.values() if isinstance(value, str) and words_of(value)]
-    return sum(mentioned(value, text) for value in asked) / len(asked) if asked else None
+    return sum(mentions_value(value, text) for value in asked) / len(asked) if asked else None

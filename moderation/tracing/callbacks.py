@@ -12,7 +12,7 @@ _TRACERS = ("mlflow.", "langsmith.")
 """Where tracers come from that are no `BaseTracer`."""
 
 
-def without_listeners(config: RunnableConfig) -> RunnableConfig:
+def mute_callbacks(config: RunnableConfig) -> RunnableConfig:
     """The config for a run whose words are not judged yet: tracers stay, whoever passes words on is left out.
 
     Left out are LangChain's and LangGraph's own streaming handlers (`astream_events`, stream mode `messages`) and every

@@ -14,7 +14,7 @@ from langchain_core.tracers.context import _configure_hooks
 from taleward.moderation.tracing.callbacks import may_see
 
 
-def unheard(run: BaseRunManager | None) -> tuple[RunnableConfig, contextvars.Context]:
+def muted_run(run: BaseRunManager | None) -> tuple[RunnableConfig, contextvars.Context]:
     """The config and the context for runs whose words are not judged yet.
 
     Tracers stay, since they keep what they see for the people who run the app. Every other callback is left out, even

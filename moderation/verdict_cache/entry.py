@@ -10,7 +10,7 @@ import re
 
 from pydantic import Field
 
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.policy import Probability, Severity
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 
@@ -18,7 +18,7 @@ Words = tuple[str | tuple[int, int], ...]
 """A remark: pieces of its own, and places in the text."""
 
 
-class _Found(Frozen):
+class _Found(FrozenModel):
     category: str
     severity: Severity
     start: int | None = Field(default=None, ge=0)
@@ -26,7 +26,7 @@ class _Found(Frozen):
     rationale: Words = ()
 
 
-class Entry(Frozen):
+class Entry(FrozenModel):
     """A verdict without the words of its text."""
 
     outcome: Outcome

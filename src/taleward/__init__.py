@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from taleward.agents.chat import Chat
     from taleward.agents.middleware.guard import GuardMiddleware
     from taleward.agents.middleware.limits import Budget
-    from taleward.agents.result import Routed
+    from taleward.agents.result import RouterResult
     from taleward.agents.router import Router
-    from taleward.agents.routing.constrained import ConstrainedWay
+    from taleward.agents.routing.constrained import ConstrainedStrategy
     from taleward.agents.routing.routes import Routes, load_routes
-    from taleward.agents.routing.semantic import SemanticWay
+    from taleward.agents.routing.semantic import SemanticStrategy
     from taleward.agents.threads.checkpointer import Threads
-    from taleward.agents.tools import Toolbox, tools
+    from taleward.agents.tools import Toolbox, story_tools
     from taleward.backends.chat_models import chat_model
     from taleward.backends.decision_model import decision_model
     from taleward.backends.embedding_models import embeddings
-    from taleward.backends.local.questions import Answered, Choice, Scale, YesNo
+    from taleward.backends.local.questions import QuestionResult, MultipleChoice, Scale, YesNo
     from taleward.backends.transformers.classifier import Classifier, classifier
-    from taleward.backends.transformers.seq2seq import TextModel, text_model
+    from taleward.backends.transformers.seq2seq import Seq2SeqModel, seq2seq_model
     from taleward.chains.classification.few_shot import FewShotClassifier
     from taleward.chains.classification.result import Classification
     from taleward.chains.classification.zero_shot import ZeroShotClassifier
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         VerdictEvent,
     )
     from taleward.core.policy import Band, Category, Policy
-    from taleward.core.tale import Attempt, Decision, Lineage, ModelCall, Refusal, Tale
+    from taleward.core.tale import Attempt, StretchDecision, Lineage, ModelCall, Refusal, Tale
     from taleward.core.verdict import Finding, Passage, Verdict
     from taleward.evaluation.comparison import compare
     from taleward.evaluation.datasets import load_dataset
@@ -73,23 +73,23 @@ if TYPE_CHECKING:
     from taleward.evaluation.feedback.store import FeedbackStore, record_feedback
     from taleward.evaluation.feedback.widget import FeedbackWidget
     from taleward.evaluation.gates import Gate, check_gates, load_gates
-    from taleward.evaluation.judge_bench.bench import judge_bench
+    from taleward.evaluation.judge_bench.bench import benchmark_judges
     from taleward.evaluation.metrics import metric
     from taleward.evaluation.result import Evaluation
     from taleward.evaluation.sample import Sample
-    from taleward.evaluation.tracking.prompts import register_template, registered_template
-    from taleward.evaluation.tracking.recorder import MlflowRecorder, store_uri
-    from taleward.evaluation.tracking.runs import deliver_spooled, load_evaluation
+    from taleward.evaluation.tracking.prompts import register_template, load_registered_template
+    from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
+    from taleward.evaluation.tracking.runs import upload_pending, load_evaluation
     from taleward.evaluation.tracking.scorers import ScorerMetric, as_scorer
     from taleward.moderation.calibration.calibration import Calibration, Target, load_calibration
     from taleward.moderation.calibration.fit import fit_calibration
-    from taleward.moderation.calibration.labeled_data import Columns, read_labelled
+    from taleward.moderation.calibration.labeled_data import Columns, load_labeled
     from taleward.moderation.chat.guarded_chat import GuardedChat
     from taleward.moderation.guard.best_of import BestOf
     from taleward.moderation.guard.guard import Guard
     from taleward.moderation.judges import Judge, judge
     from taleward.moderation.judges.cached import CachedJudge
-    from taleward.moderation.judges.cascade import Cascade, Zone, fit_zone
+    from taleward.moderation.judges.cascade import Cascade, UncertaintyBand, fit_uncertainty_band
     from taleward.moderation.judges.ensemble import Ensemble
     from taleward.moderation.judges.evidence import evidence
     from taleward.moderation.policies.load import load_policy, policy_names
@@ -127,7 +127,7 @@ __all__ = [
     "Classifier",
     "Columns",
     "ConfigurationError",
-    "ConstrainedWay",
+    "ConstrainedStrategy",
     "ContentFiltered",
     "ContextTooLong",
     "DeadlineExceeded",
@@ -170,14 +170,14 @@ __all__ = [
     "RequestRejected",
     "RetractionEvent",
     "RevisionEvent",
-    "Routed",
+    "RouterResult",
     "Router",
     "Routes",
     "Sample",
     "Scale",
     "ScorerMetric",
     "SemanticAnswerCache",
-    "SemanticWay",
+    "SemanticStrategy",
     "StoryChain",
     "Summarizer",
     "Summary",
@@ -189,7 +189,7 @@ __all__ = [
     "Target",
     "Template",
     "TextEvent",
-    "TextModel",
+    "Seq2SeqModel",
     "Threads",
     "Toolbox",
     "UnknownName",
@@ -206,12 +206,12 @@ __all__ = [
     "compare",
     "convert_langchain_faiss",
     "decision_model",
-    "deliver_spooled",
+    "upload_pending",
     "embeddings",
     "evaluate",
     "evidence",
     "fit_calibration",
-    "fit_zone",
+    "fit_uncertainty_band",
     "judge",
     "judge_agreement",
     "judge_bench",
@@ -226,26 +226,26 @@ __all__ = [
     "metric",
     "policy_names",
     "pseudonym",
-    "read_labelled",
+    "load_labeled",
     "record_feedback",
     "register_template",
-    "registered_template",
-    "store_uri",
+    "load_registered_template",
+    "default_tracking_uri",
     "task_names",
     "template_names",
-    "text_model",
+    "seq2seq_model",
     "tools",
 ]
 
 _HOMES = {
     "agents.chat": ("Chat",),
-    "agents.routing.constrained": ("ConstrainedWay",),
+    "agents.routing.constrained": ("ConstrainedStrategy",),
     "agents.middleware.limits": ("Budget",),
     "agents.middleware.guard": ("GuardMiddleware",),
-    "agents.result": ("Routed",),
+    "agents.result": ("RouterResult",),
     "agents.router": ("Router",),
     "agents.routing.routes": ("Routes", "load_routes"),
-    "agents.routing.semantic": ("SemanticWay",),
+    "agents.routing.semantic": ("SemanticStrategy",),
     "agents.threads.checkpointer": ("Threads",),
     "agents.tools": ("Toolbox", "tools"),
     "backends.chat_models": ("chat_model",),
@@ -253,7 +253,7 @@ _HOMES = {
     "backends.decision_model": ("decision_model",),
     "backends.embedding_models": ("embeddings",),
     "backends.local.questions": ("Answered", "Choice", "Scale", "YesNo"),
-    "backends.transformers.seq2seq": ("TextModel", "text_model"),
+    "backends.transformers.seq2seq": ("Seq2SeqModel", "seq2seq_model"),
     "chains.classification.result": ("Classification",),
     "chains.summarization.faithfulness": ("FaithfulnessCheck",),
     "chains.classification.few_shot": ("FewShotClassifier",),
@@ -303,11 +303,11 @@ _HOMES = {
     "evaluation.gates": ("Gate", "check_gates", "load_gates"),
     "evaluation.judge_bench.bench": ("judge_bench",),
     "evaluation.metrics": ("metric",),
-    "evaluation.tracking.prompts": ("register_template", "registered_template"),
-    "evaluation.tracking.recorder": ("MlflowRecorder", "store_uri"),
+    "evaluation.tracking.prompts": ("register_template", "load_registered_template"),
+    "evaluation.tracking.recorder": ("MlflowRecorder", "default_tracking_uri"),
     "evaluation.evaluator": ("evaluate",),
     "evaluation.tracking.scorers": ("ScorerMetric", "as_scorer"),
-    "evaluation.tracking.runs": ("deliver_spooled", "load_evaluation"),
+    "evaluation.tracking.runs": ("upload_pending", "load_evaluation"),
     "evaluation.sample": ("Sample",),
     "moderation.guard.best_of": ("BestOf",),
     "moderation.calibration.calibration": ("Calibration", "Target", "load_calibration"),
@@ -317,9 +317,9 @@ _HOMES = {
     "moderation.chat.guarded_chat": ("GuardedChat",),
     "moderation.judges": ("Judge", "judge"),
     "moderation.judges.cached": ("CachedJudge",),
-    "moderation.judges.cascade": ("Cascade", "Zone", "fit_zone"),
+    "moderation.judges.cascade": ("Cascade", "Zone", "fit_uncertainty_band"),
     "moderation.judges.ensemble": ("Ensemble",),
-    "moderation.calibration.labeled_data": ("Columns", "read_labelled"),
+    "moderation.calibration.labeled_data": ("Columns", "load_labeled"),
     "moderation.policies.load": ("load_policy", "policy_names"),
     "moderation.verdict_cache.cache": ("VerdictCache",),
     "stores.caches.answers": ("AnswerCache",),

@@ -16,12 +16,12 @@ from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy
 from taleward.core.redaction import redact
 from taleward.core.tale import Tale, digest
 from taleward.core.verdict import Verdict
-from taleward.stores.sqlite import Database
+from taleward.stores.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,7 +43,7 @@ CREATE TABLE verdicts (
 _ABOUT = ("model_name", "finish_reason")
 
 
-class AnswerStats(Frozen):
+class AnswerStats(FrozenModel):
     """What an answer cache holds, and what it was good for since this object was made.
 
     Attributes:
@@ -81,7 +81,7 @@ class AnswerCache(BaseCache):
         band: The age band.
         judge: A Runnable from a text to a verdict, for texts without one.
         ttl_s: Seconds that answers and verdicts live; `None` for no end.
-        max_answers: Answers in the file at most; those used longest ago go first.
+        max_entries: Answers in the file at most; those used longest ago go first.
         clock: Seconds since the epoch, for tests.
 
     Raises:
@@ -97,13 +97,13 @@ class AnswerCache(BaseCache):
         band: str,
         judge: Runnable[Any, Verdict] | None = None,
         ttl_s: float | None = None,
-        max_answers: int | None = None,
+        max_entries: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if ttl_s is not None and not ttl_s > 0:
             raise ConfigurationError(f"ttl_s must be above 0, or None for no end; got {ttl_s}.")
-        if max_answers is not None and max_answers < 1:
-            raise ConfigurationError(f"max_answers must be 1 or more, or None for no bound; got {max_answers}.")
+        if max_entries is not None and max_entries < 1:
+            raise ConfigurationError(f"max_entries must be 1 or more, or None for no bound; got {max_entries}.")
         self.policy = policy.id if isinstance(policy, Policy) else policy
         if "@" not in self.policy:
             raise ConfigurationError(
@@ -111,10 +111,10 @@ class AnswerCache(BaseCache):
                 hint=f"load_policy({policy!r}).id says it.",
             )
         self.band, self.judge = band, judge
-        self.ttl_s, self.max_answers = ttl_s, max_answers
+        self.ttl_s, self.max_entries = ttl_s, max_entries
         self._clock = clock
         self._hits = self._misses = self._withheld = self._failures = 0
-        self._database = Database(Path(path), schema=_SCHEMA, version=_VERSION, kind="answer cache")
+        self._database = SqliteDatabase(Path(path), schema=_SCHEMA, version=_VERSION, kind="answer cache")
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """The answer that may be given; `None` where there is none."""
@@ -220,7 +220,7 @@ class AnswerCache(BaseCache):
         if not self._passes(text):
             self._withheld += 1
             return None
-        if self.max_answers is not None and used < now - 60:
+        if self.max_entries is not None and used < now - 60:
             with self._database.writing() as connection:
                 connection.execute("UPDATE answers SET used = ? WHERE key = ?", (now, key))
         if not chat:
@@ -271,11 +271,11 @@ class AnswerCache(BaseCache):
     def _trim(self, connection: sqlite3.Connection, now: float) -> None:
         connection.execute("DELETE FROM answers WHERE expires <= ?", (now,))
         connection.execute("DELETE FROM verdicts WHERE expires <= ?", (now,))
-        if self.max_answers is not None:
+        if self.max_entries is not None:
             [count] = connection.execute("SELECT count(*) FROM answers").fetchone()
             connection.execute(
                 "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used LIMIT ?)",
-                (max(0, count - self.max_answers),),
+                (max(0, count - self.max_entries),),
             )
 
     def _expires(self) -> float | None:

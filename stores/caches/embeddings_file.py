@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
-from taleward.stores.sqlite import Database
+from taleward.core.frozen_model import FrozenModel
+from taleward.stores.sqlite import SqliteDatabase
 
 DType = Literal["float32", "float16"]
 
@@ -28,7 +28,7 @@ CREATE INDEX entries_by_end ON entries (expires) WHERE expires IS NOT NULL
 """
 
 
-class CachedModel(Frozen):
+class CachedModel(FrozenModel):
     """One model's share of a cache.
 
     Attributes:
@@ -48,7 +48,7 @@ class CachedModel(Frozen):
     entries: int
 
 
-class CacheStats(Frozen):
+class CacheStats(FrozenModel):
     """What a cache holds, and what it was good for since this object was made.
 
     Attributes:
@@ -70,9 +70,9 @@ class CacheStats(Frozen):
     failures: int = 0
 
 
-def open_cache(path: Path) -> Database:
+def open_cache(path: Path) -> SqliteDatabase:
     """The database of an embedding cache."""
-    return Database(path, schema=_SCHEMA, version=_VERSION, kind="embedding cache")
+    return SqliteDatabase(path, schema=_SCHEMA, version=_VERSION, kind="embedding cache")
 
 
 def model_row(connection: Any, model: str, normalize: bool, role: str, dtype: str, dimensions: int) -> int:
@@ -94,7 +94,7 @@ def model_row(connection: Any, model: str, normalize: bool, role: str, dtype: st
     return int(row)
 
 
-def delete_entries(database: Database, ids: Iterable[str]) -> int:
+def delete_entries(database: SqliteDatabase, ids: Iterable[str]) -> int:
     """Delete the vectors of texts named by the SHA-256 of each, in every model's share."""
     try:
         hashes = [(bytes.fromhex(i),) for i in ids]
@@ -111,7 +111,7 @@ def delete_entries(database: Database, ids: Iterable[str]) -> int:
     return gone
 
 
-def read_stats(database: Database) -> CacheStats:
+def read_stats(database: SqliteDatabase) -> CacheStats:
     """What the file holds."""
     with database.reading() as connection:
         rows = connection.execute(

@@ -14,7 +14,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.outputs import Generation
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.stores.caches.answers import AnswerCache
 from taleward.stores.vector.faiss_store import FaissStore
 from taleward.stores.vector.rows import score
@@ -66,7 +66,7 @@ def split_prompt(prompt: str) -> tuple[str, str]:
     return json.dumps(messages, sort_keys=True), question
 
 
-class FalseHits(Frozen):
+class FalseHits(FrozenModel):
     """How a semantic cache did on pairs of questions whose sameness is known.
 
     Attributes:

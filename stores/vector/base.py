@@ -11,7 +11,7 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from taleward.core.errors import ConfigurationError
 from taleward.stores.fingerprint import as_rows
 from taleward.stores.vector.filters import Filter
-from taleward.stores.vector.rows import Hit, as_document
+from taleward.stores.vector.rows import SearchHit, as_document
 from taleward.stores.vector.writable import WritableStore
 
 
@@ -173,7 +173,7 @@ class TalewardStore(WritableStore):
         least = score_threshold or 0.0
         return [(as_document(h.row), h.score) for h in hits if h.score >= least]
 
-    def _found(self, vectors: Any, k: int, filter: Filter | None, with_vectors: bool = False) -> list[list[Hit]]:
+    def _found(self, vectors: Any, k: int, filter: Filter | None, with_vectors: bool = False) -> list[list[SearchHit]]:
         if k < 1:
             raise ConfigurationError(f"k must be 1 or more; got {k}.")
         queries = self._units(as_rows(vectors, len(vectors)))

@@ -16,7 +16,7 @@ from taleward.core.redaction import redact
 from taleward.stores.fingerprint import as_rows
 from taleward.stores.vector.base import TalewardStore
 from taleward.stores.vector.filters import Filter, to_chroma
-from taleward.stores.vector.rows import Hit, Row, Rows, check_model, score
+from taleward.stores.vector.rows import SearchHit, Row, VectorRows, check_model, score
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats
@@ -117,7 +117,7 @@ class ChromaStore(TalewardStore):
 
     # The contract ---------------------------------------------------------------------------------------------------
 
-    def _upsert(self, rows: Rows, vectors: Floats, fresh: bool) -> None:
+    def _upsert(self, rows: VectorRows, vectors: Floats, fresh: bool) -> None:
         held: list[dict[str, Any] | None] = [dict(m) for m in rows.metadatas or ({} for _ in rows.ids)]
         if rows.expires is not None:
             held = [
@@ -139,7 +139,7 @@ class ChromaStore(TalewardStore):
         before = dict(zip(found["ids"], found["metadatas"], strict=True))
         return [{**dict.fromkeys(before.get(i) or ()), **(m or {})} for i, m in zip(ids, metadatas, strict=True)]
 
-    def scan(self, size: int = 1000) -> Iterator[tuple[Rows, Floats]]:
+    def scan(self, size: int = 1000) -> Iterator[tuple[VectorRows, Floats]]:
         """Every document with its vector, in pieces of at most `size`."""
         first, include = 0, ["documents", "metadatas", "embeddings"]
         while True:
@@ -149,7 +149,7 @@ class ChromaStore(TalewardStore):
             first += len(found["ids"])
             held = [_row("", "", metadata).metadata for metadata in found["metadatas"]]
             ends = [(metadata or {}).get(_EXPIRES) for metadata in found["metadatas"]]
-            rows = Rows(found["ids"], [text or "" for text in found["documents"]], held, ends)
+            rows = VectorRows(found["ids"], [text or "" for text in found["documents"]], held, ends)
             yield rows, as_rows(found["embeddings"], len(rows.ids))
 
     def _get(self, ids: Sequence[str]) -> dict[str, Row]:
@@ -170,7 +170,7 @@ class ChromaStore(TalewardStore):
         over = {_EXPIRES: {"$lte": self._clock()}}
         self._call(lambda: self._collection.delete(where=over))
 
-    def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[Hit]]:
+    def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[SearchHit]]:
         include = ["documents", "metadatas", "distances", *(["embeddings"] if with_vectors else [])]
         where = to_chroma(filter)
         found = self._call(
@@ -180,7 +180,7 @@ class ChromaStore(TalewardStore):
         held = found["embeddings"] if with_vectors else [[None] * len(line) for line in found["ids"]]
         return [
             [
-                Hit(_row(i, text, metadata), score(1 - distance), vector)
+                SearchHit(_row(i, text, metadata), score(1 - distance), vector)
                 for i, text, metadata, distance, vector in zip(*columns, strict=True)
             ]
             for columns in zip(*lists, held, strict=True)

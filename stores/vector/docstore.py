@@ -8,11 +8,11 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taleward.core.frozen_model import Frozen
-from taleward.stores.sqlite import Database
+from taleward.core.frozen_model import FrozenModel
+from taleward.stores.sqlite import SqliteDatabase
 from taleward.stores.vector.faiss_index import Kind
 from taleward.stores.vector.filters import Filter, to_sql
-from taleward.stores.vector.rows import Row, Rows
+from taleward.stores.vector.rows import Row, VectorRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ CREATE INDEX documents_by_end ON documents (expires) WHERE expires IS NOT NULL
 """
 
 
-class State(Frozen):
+class State(FrozenModel):
     """What a committed store consists of.
 
     Attributes:
@@ -63,7 +63,7 @@ class Documents:
 
     def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.database = Database(
+        self.database = SqliteDatabase(
             path or Path(":memory:"), schema=_SCHEMA, version=_VERSION, kind="document database of a FAISS store"
         )
 
@@ -90,7 +90,7 @@ class Documents:
         with self.database.reading() as connection:
             return int(connection.execute(living, (self._clock(),)).fetchone()[0])
 
-    def insert(self, rows: Rows) -> int:
+    def insert(self, rows: VectorRows) -> int:
         """Insert rows whose ids are not there.
 
         Returns:
@@ -148,7 +148,7 @@ class Documents:
         )
         return {row[0]: _row(*row[1:]) for row in self.database.select_in(living, slots, self._clock())}
 
-    def after(self, slot: int, size: int) -> tuple[list[int], Rows]:
+    def after(self, slot: int, size: int) -> tuple[list[int], VectorRows]:
         """The next documents behind a slot, with their slots."""
         with self.database.reading() as connection:
             found = connection.execute(
@@ -157,7 +157,7 @@ class Documents:
                 (self._clock(), slot, size),
             ).fetchall()
         slots, ids, texts, metadatas, expires = map(list, zip(*found, strict=True)) if found else ([], [], [], [], [])
-        return slots, Rows(ids, texts, [json.loads(m) for m in metadatas], expires)
+        return slots, VectorRows(ids, texts, [json.loads(m) for m in metadatas], expires)
 
     def fitting(self, filter: Filter) -> Slots:
         """The slots of all documents that fit a filter, rising."""

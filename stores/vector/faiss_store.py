@@ -20,7 +20,7 @@ from taleward.stores.vector.base import TalewardStore
 from taleward.stores.vector.docstore import Documents, State
 from taleward.stores.vector.faiss_index import Kind, VectorIndex, kind_for, load_faiss
 from taleward.stores.vector.filters import Filter
-from taleward.stores.vector.rows import Hit, Row, Rows, check_model, lost, score
+from taleward.stores.vector.rows import SearchHit, Row, VectorRows, check_model, lost, score
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats
@@ -159,7 +159,7 @@ class FaissStore(TalewardStore):
 
     # The contract ---------------------------------------------------------------------------------------------------
 
-    def _upsert(self, rows: Rows, vectors: Floats, fresh: bool) -> None:
+    def _upsert(self, rows: VectorRows, vectors: Floats, fresh: bool) -> None:
         import numpy
 
         with self._changing():
@@ -192,7 +192,7 @@ class FaissStore(TalewardStore):
                 with self._changing():
                     self._drop(self._documents.expired())
 
-    def scan(self, size: int = 1000) -> Iterator[tuple[Rows, Floats]]:
+    def scan(self, size: int = 1000) -> Iterator[tuple[VectorRows, Floats]]:
         """Every document with its vector, in pieces of at most `size`."""
         import numpy
 
@@ -211,7 +211,7 @@ class FaissStore(TalewardStore):
         with self._lock:
             return self._documents.by_id(ids)
 
-    def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[Hit]]:
+    def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[SearchHit]]:
         with self._lock:
             self._refresh()
             if self._index is None:
@@ -225,14 +225,14 @@ class FaissStore(TalewardStore):
             rows = self._documents.by_slot(self._slots[positions[found]].tolist())
             held = self._index.vectors(positions[found]) if with_vectors else None
             slots = self._slots[positions].tolist()
-        hits: list[list[Hit]] = []
+        hits: list[list[SearchHit]] = []
         at = 0
         for line, scores, there in zip(slots, cosines.tolist(), found.tolist(), strict=True):
             hits.append([])
             for slot, cosine, is_there in zip(line, scores, there, strict=True):
                 if is_there:
                     if slot in rows:  # another process may have deleted it since the index was loaded
-                        hits[-1].append(Hit(rows[slot], score(cosine), None if held is None else held[at]))
+                        hits[-1].append(SearchHit(rows[slot], score(cosine), None if held is None else held[at]))
                     at += 1
         return hits
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.stores.caches.embeddings_file import model_row
 from taleward.stores.vector.base import TalewardStore
-from taleward.stores.vector.rows import Rows, check_model
+from taleward.stores.vector.rows import VectorRows, check_model
 
 if TYPE_CHECKING:
-    from taleward.stores.sqlite import Database
+    from taleward.stores.sqlite import SqliteDatabase
 
 _BATCH = 5000
 _STORE, _CACHE = b"taleward.store.1", b"taleward.embedding_cache.1"
@@ -70,12 +70,12 @@ def import_store(store: TalewardStore, file: str | Path) -> int:
     for batch in _batches(file):
         columns = batch.to_pydict()
         metadatas = [json.loads(m) for m in columns["metadata"]]
-        store.restore(Rows(columns["id"], columns["text"], metadatas, columns["expires"]), columns["vector"])
+        store.restore(VectorRows(columns["id"], columns["text"], metadatas, columns["expires"]), columns["vector"])
         count += batch.num_rows
     return count
 
 
-def export_cache(database: Database, file: str | Path) -> int:
+def export_cache(database: SqliteDatabase, file: str | Path) -> int:
     """Write every entry of an embedding cache; the texts are not in it, only their SHA-256.
 
     Returns:
@@ -103,7 +103,7 @@ def export_cache(database: Database, file: str | Path) -> int:
             writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
 
 
-def import_cache(database: Database, file: str | Path) -> int:
+def import_cache(database: SqliteDatabase, file: str | Path) -> int:
     """Add every entry of a Parquet file to an embedding cache; entries that are there stay.
 
     Returns:

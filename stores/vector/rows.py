@@ -25,7 +25,7 @@ class Row(NamedTuple):
     metadata: Metadata
 
 
-class Rows(NamedTuple):
+class VectorRows(NamedTuple):
     """Documents to store, by column: 100,000 objects of their own would take longer than their vectors.
 
     Attributes:
@@ -40,15 +40,15 @@ class Rows(NamedTuple):
     metadatas: Sequence[Metadata] | None
     expires: Sequence[float | None] | None
 
-    def pieces(self, size: int) -> Iterator[Rows]:
+    def pieces(self, size: int) -> Iterator[VectorRows]:
         """The same in pieces of at most `size` documents."""
         for at in range(0, len(self.ids), size):
             to = at + size
             metadatas = self.metadatas[at:to] if self.metadatas else None
-            yield Rows(self.ids[at:to], self.texts[at:to], metadatas, self.expires[at:to] if self.expires else None)
+            yield VectorRows(self.ids[at:to], self.texts[at:to], metadatas, self.expires[at:to] if self.expires else None)
 
 
-class Hit(NamedTuple):
+class SearchHit(NamedTuple):
     """One document that was found.
 
     Attributes:

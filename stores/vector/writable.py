@@ -16,7 +16,7 @@ from taleward.backends.embedding_models import embeddings as by_spec
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.fingerprint import aembed_array, as_rows, embed_array, fingerprint
 from taleward.stores.vector.filters import Filter, check_metadata
-from taleward.stores.vector.rows import Hit, Row, Rows, as_document, check_ids, check_texts, new_ids
+from taleward.stores.vector.rows import SearchHit, Row, VectorRows, as_document, check_ids, check_texts, new_ids
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats
@@ -65,7 +65,7 @@ class WritableStore(VectorStore):
         return True
 
     @abstractmethod
-    def _upsert(self, rows: Rows, vectors: Floats, fresh: bool) -> None:
+    def _upsert(self, rows: VectorRows, vectors: Floats, fresh: bool) -> None:
         """Keep rows with vectors of length 1; `fresh` when none of the ids can be there yet."""
 
     @abstractmethod
@@ -81,11 +81,11 @@ class WritableStore(VectorStore):
         """Remove documents whose time is over; without `wait`, a store that is busy may do so later."""
 
     @abstractmethod
-    def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[Hit]]:
+    def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[SearchHit]]:
         """The `k` best rows for each vector, best first."""
 
     @abstractmethod
-    def scan(self, size: int = 1000) -> Iterator[tuple[Rows, Floats]]:
+    def scan(self, size: int = 1000) -> Iterator[tuple[VectorRows, Floats]]:
         """Every document with its vector, in pieces of at most `size`; a change in between may be seen or not."""
 
     def _flush(self) -> None:
@@ -174,7 +174,7 @@ class WritableStore(VectorStore):
             self._flush()
         return list(rows.ids)
 
-    def restore(self, rows: Rows, vectors: Floats) -> None:
+    def restore(self, rows: VectorRows, vectors: Floats) -> None:
         """Keep documents that `scan` of another store with the same model gave, with the ends of their lives."""
         now = self._clock()
         ends = rows.expires or [None] * len(rows.ids)
@@ -183,7 +183,7 @@ class WritableStore(VectorStore):
         for metadata in metadatas or ():
             check_metadata(metadata)
         if left:
-            kept = Rows(
+            kept = VectorRows(
                 [rows.ids[at] for at in left], [rows.texts[at] for at in left], metadatas, [ends[at] for at in left]
             )
             self._upsert(kept, self._units(as_rows(vectors, len(rows.ids))[left]), False)
@@ -260,7 +260,7 @@ class WritableStore(VectorStore):
         lengths = numpy.sqrt(squares, dtype=numpy.float32)[:, None]
         return numpy.divide(rows, numpy.where(lengths > 0, lengths, 1), dtype=numpy.float32)
 
-    def _rows(self, texts: Any, metadatas: Any, ids: Any, unknown: Mapping[str, Any]) -> tuple[Rows, bool]:
+    def _rows(self, texts: Any, metadatas: Any, ids: Any, unknown: Mapping[str, Any]) -> tuple[VectorRows, bool]:
         if unknown:
             raise ConfigurationError(f"this store takes no {', '.join(sorted(unknown))}.")
         if isinstance(texts, str):
@@ -279,4 +279,4 @@ class WritableStore(VectorStore):
             for metadata in metadatas:
                 check_metadata(metadata)
         expires = None if self.ttl_s is None else [self._clock() + self.ttl_s] * len(texts)
-        return Rows(named, texts, metadatas, expires), ids is None
+        return VectorRows(named, texts, metadatas, expires), ids is None

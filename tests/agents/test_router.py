@@ -13,17 +13,17 @@ from langgraph.types import StreamMode
 
 from taleward.agents.middleware.limits import Budget
 from taleward.agents.middleware.untrusted_text import fenced
-from taleward.agents.result import Routed, RoutedEvent
+from taleward.agents.result import RouterResult, RouterResultEvent
 from taleward.agents.router import Router
-from taleward.agents.routing.constrained import ConstrainedWay
-from taleward.agents.routing.semantic import SemanticWay
+from taleward.agents.routing.constrained import ConstrainedStrategy
+from taleward.agents.routing.semantic import SemanticStrategy
 from taleward.agents.threads.checkpointer import Threads
-from taleward.agents.tools import TOOLS, Toolbox, tools
+from taleward.agents.tools import TOOLS, Toolbox, story_tools
 from taleward.agents.tools.base import APPROVAL
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.events import RetractionEvent, TextEvent
 from taleward.moderation.judges import judge as make_judge
-from taleward.moderation.judges.neutralize import inert
+from taleward.moderation.judges.neutralize import neutralize_markup
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.fake_embeddings import WordEmbeddings
@@ -66,7 +66,7 @@ def test_a_model_with_tools_works_in_steps() -> None:
 
 
 def test_what_is_not_clear_goes_on_to_the_model() -> None:
-    routed = agent(ScriptedChat(answers=[["A bear? "]]), ways=[SemanticWay()]).invoke("hmm what about the bear")
+    routed = agent(ScriptedChat(answers=[["A bear? "]]), ways=[SemanticStrategy()]).invoke("hmm what about the bear")
     assert (routed.by, routed.text) == ("model", "A bear?")
     assert [tried.way for tried in routed.choice.tried] == ["semantic", "model"]
     assert routed.choice.tried[0].found == "unsure"
@@ -77,7 +77,7 @@ def test_a_turned_down_answer_is_withdrawn_and_refused() -> None:
     events = list(router.stream("Go on then"))
     assert leaked(events) == ""
     last = events[-1]
-    assert isinstance(last, RoutedEvent)
+    assert isinstance(last, RouterResultEvent)
     assert last.routed.outcome == "refused"
     assert shown(events) == last.routed.text == "I would rather not say that. Shall we talk about something else?"
 
@@ -107,8 +107,8 @@ def test_every_stream_mode_shows_judged_words_alone(mode: Any, tmp_path: Path) -
 
 
 def test_what_a_model_writes_into_a_forced_call_is_judged() -> None:
-    made = tools(Toolbox(FakeJudge()), ["look_up_policy"])
-    way = ConstrainedWay(ScriptedChat(answers=[calls("look_up_policy", {"topic": SECRET})]), made)
+    made = story_tools(Toolbox(FakeJudge()), ["look_up_policy"])
+    way = ConstrainedStrategy(ScriptedChat(answers=[calls("look_up_policy", {"topic": SECRET})]), made)
     router = Router(made, FakeJudge(), ways=[way])
     modes: Any = list(get_args(StreamMode))
     ask: Any = {"messages": [HumanMessage("What may I read?")]}
@@ -116,13 +116,13 @@ def test_what_a_model_writes_into_a_forced_call_is_judged() -> None:
     assert router.invoke("What may I read?").outcome == "refused"
 
 
-@pytest.mark.parametrize("name", ["tell_story", "revise_text", "summarise_text", "judge_text"])
+@pytest.mark.parametrize("name", ["tell_story", "revise_text", "summarize_text", "judge_text"])
 @pytest.mark.parametrize("asynchronous", [True, False])
 def test_what_models_within_tools_say_is_not_heard(name: str, asynchronous: bool) -> None:
     """A tool's own model writes what does not pass, and an LLM that judges quotes it: neither is in any stream."""
     quoting = ScriptedChat(answers=[[f'{{"quote": "{SECRET}"}}']])
     judge = make_judge(quoting) if name == "judge_text" else FakeJudge()
-    made = tools(Toolbox(judge, writer=ScriptedChat(answers=[[SECRET]])), [name])
+    made = story_tools(Toolbox(judge, writer=ScriptedChat(answers=[[SECRET]])), [name])
     model = ScriptedChat(answers=[calls(name, dict(made[0].example)), ["Fine. "]])
     router = agent(model, *made)
     modes: Any = list(get_args(StreamMode))
@@ -150,7 +150,7 @@ def test_what_tools_say_is_data(story: str) -> None:
     routed = agent(obeys, library).invoke("What is in the library?")
     [read] = [m for m in obeys.asked[1]["messages"] if isinstance(m, ToolMessage)]
     first, *lines, last = str(read.content).split("\n")
-    assert "\n".join(lines) == inert(found)
+    assert "\n".join(lines) == neutralize_markup(found)
     assert last == first.replace("<", "</")
     assert [m.type for m in obeys.asked[1]["messages"]] == ["system", "human", "ai", "tool"]
     assert [(c.tool, c.status) for c in routed.calls] == [("library", "success"), ("erase_all", "error")]
@@ -167,7 +167,7 @@ def test_a_role_calls_its_tools_and_no_others(role: str, name: str, tmp_path: Pa
     memory = TaleMemory(FaissStore(WordEmbeddings(), tmp_path))
     writer = ScriptedChat(answers=[["A calm day. "]])
     box = Toolbox(FakeJudge(), writer=writer, memory=memory, statistics=lambda: {"tales": 1.0})
-    made = {t.name: t for t in tools(box)}
+    made = {t.name: t for t in story_tools(box)}
     model = ScriptedChat(answers=[calls(name, dict(made[name].example)), ["Here you are. "]])
     router = Router(list(made.values()), box.judge, model=model, role=role, ways=NO_WAYS)
     may = {t.name for t in router.tools}
@@ -177,7 +177,7 @@ def test_a_role_calls_its_tools_and_no_others(role: str, name: str, tmp_path: Pa
 
 
 def test_children_are_not_handed_what_others_may_ask() -> None:
-    router = Router(tools(Toolbox(FakeJudge(), statistics=lambda: {"tales": 1.0})), FakeJudge(), role="child")
+    router = Router(story_tools(Toolbox(FakeJudge(), statistics=lambda: {"tales": 1.0})), FakeJudge(), role="child")
     routed = router.invoke("How many tales were refused?")
     assert (routed.outcome, routed.calls) == ("unavailable", ())
     assert routed.text.startswith("That is not something I can do here. I can tell a story")
@@ -188,7 +188,7 @@ def test_children_are_not_handed_what_others_may_ask() -> None:
 
 def test_a_wrong_call_is_told_how_to_be_right() -> None:
     model = ScriptedChat(answers=[calls("judge_text", {"txt": "A day."}), ["I see. "]])
-    routed = agent(model, *tools(Toolbox(FakeJudge()))).invoke("Judge it")
+    routed = agent(model, *story_tools(Toolbox(FakeJudge()))).invoke("Judge it")
     said = str(model.asked[1]["messages"][-1].content)
     assert routed.calls[0].status == "error"
     for part in (
@@ -226,7 +226,7 @@ def test_a_call_made_again_and_again_ends_the_turn() -> None:
 
 
 def test_a_budget_ends_the_turn() -> None:
-    def forever(budget: Budget) -> Routed:
+    def forever(budget: Budget) -> RouterResult:
         numbered = [
             [AIMessageChunk(content="", tool_calls=[{"name": "weather", "args": {"place": str(n)}, "id": str(n)}])]
             for n in range(60)

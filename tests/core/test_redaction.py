@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taleward.core.errors import MissingExtra
-from taleward.core.redaction import redact, told
+from taleward.core.redaction import redact, format_error
 
 
 def test_keys_of_the_environment_and_of_known_shape_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +22,7 @@ def test_a_row_that_could_not_be_written_is_left_out() -> None:
 
 
 def test_an_error_that_became_a_verdict_still_says_what_to_type() -> None:
-    assert told(MissingExtra("a local model", "local")) == (
+    assert format_error(MissingExtra("a local model", "local")) == (
         "MissingExtra: a local model needs libraries that are not installed here. Type: pip install 'taleward[local]'"
     )
-    assert told(OSError("disk is full, sk-proj-abc123def456")) == "OSError: disk is full, [redacted]"
+    assert format_error(OSError("disk is full, sk-proj-abc123def456")) == "OSError: disk is full, [redacted]"

@@ -16,7 +16,7 @@ from taleward.evaluation.evaluator import evaluate
 from taleward.evaluation.gates import check_gates, load_gates
 from taleward.evaluation.result import Evaluation
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.tracking.prompts import register_template, registered_template
+from taleward.evaluation.tracking.prompts import register_template, load_registered_template
 from taleward.evaluation.tracking.scorers import ScorerMetric, as_scorer
 from tests.helpers.mean_metric import MeanOf, size
 
@@ -142,22 +142,22 @@ def test_templates_in_the_prompt_registry(uri: str, values: dict[str, str]) -> N
 
     shipped = load_template("adventure")
     first = register_template("adventure", alias="champion", uri=uri)
-    assert registered_template("adventure@champion", uri=uri) == first
+    assert load_registered_template("adventure@champion", uri=uri) == first
     assert first.render(values) == shipped.render(values)
     changed = register_template(shipped.model_copy(update={"text": f"{shipped.text} The end."}), uri=uri)
     assert (first.version, changed.version) == ("1", "2")
-    assert registered_template("adventure@champion", uri=uri).version == "1"
-    assert registered_template("adventure", uri=uri) == changed == registered_template("adventure/2", uri=uri)
+    assert load_registered_template("adventure@champion", uri=uri).version == "1"
+    assert load_registered_template("adventure", uri=uri) == changed == load_registered_template("adventure/2", uri=uri)
     with pytest.raises(UnknownName, match="unknown registered template 'adventure@loser'"):
-        registered_template("adventure@loser", uri=uri)
+        load_registered_template("adventure@loser", uri=uri)
     typed = CliRunner().invoke(app, ["templates", "--register", "adventure", "--alias", "typed", "--uri", uri])
     assert "registered as version 3 of adventure" in " ".join(typed.output.split()), typed.output
-    assert registered_template("adventure@typed", uri=uri).text == shipped.text
+    assert load_registered_template("adventure@typed", uri=uri).text == shipped.text
     # Typed in MLflow's own pages: Jinja in it is refused, and a value that looks like it is a value.
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.register_prompt("by-hand", "A {{ animal }} ran.")
-    by_hand = registered_template("by-hand", uri=uri)
+    by_hand = load_registered_template("by-hand", uri=uri)
     assert by_hand.render({"animal": "{{ 7 * 7 }}"}) == "A {{ 7 * 7 }} ran."
     client.register_prompt("by-hand", "{% for x in y %}A {{ animal }}{% endfor %}")
     with pytest.raises(ConfigurationError, match="cannot be used as a template"):
-        registered_template("by-hand", uri=uri)
+        load_registered_template("by-hand", uri=uri)

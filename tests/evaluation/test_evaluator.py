@@ -18,7 +18,7 @@ import taleward as tw
 from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.evaluation.evaluator import evaluate
 from taleward.evaluation.journal import journals
-from taleward.evaluation.tracking.runs import deliver_spooled, load_evaluation
+from taleward.evaluation.tracking.runs import upload_pending, load_evaluation
 from tests.helpers.fakes import FakeJudge, Writer
 from tests.helpers.mean_metric import MeanOf, size
 
@@ -183,9 +183,9 @@ def test_a_store_that_goes_away_gets_it_all_later(tmp_path: Path) -> None:
     assert found.undelivered is not None
     assert len(found.samples) == 12
     assert [j.plan["name"] for j in journals(spool)] == ["cut off"]
-    assert deliver_spooled(spool)[0].undelivered is not None
+    assert upload_pending(spool)[0].undelivered is not None
     away.rename(store)
-    [delivered] = deliver_spooled(spool)
+    [delivered] = upload_pending(spool)
     run, traces = stored(uri, str(delivered.run_id))
     assert (run.info.status, run.info.run_name, len(traces)) == ("FINISHED", "cut off", 12)
     assert run.data.metrics["size"] == found.scores["size"].value
@@ -201,7 +201,7 @@ def test_delivering_twice_keeps_one(uri: str, tmp_path: Path, monkeypatch: pytes
     with monkeypatch.context() as broken:
         broken.setattr(run_store, "_check", dies)  # all is written, and the answer is lost
         assert evaluate(tell, ROWS, [size()], name="twice", uri=uri, spool=tmp_path).run_id is None
-    [again] = deliver_spooled(tmp_path)
+    [again] = upload_pending(tmp_path)
     _, traces = stored(uri, str(again.run_id))
     assert len(traces) == 12
     import mlflow

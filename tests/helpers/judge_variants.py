@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage
 from taleward.core.verdict import Outcome, Passage
 from taleward.moderation.judges import Judge, judge
 from taleward.moderation.judges.guard_models.base import Answer, GuardModel
-from taleward.moderation.judges.llm import LLMJudge, fresh_number
+from taleward.moderation.judges.llm import LLMJudge, random_delimiter
 from taleward.moderation.judges.openai_moderation import OpenAIModeration
 
 NUMBER = "{number}"
@@ -55,7 +55,7 @@ def reader(variant: str) -> Callable[..., Outcome]:
             questions = asked.questions(passage)
             found = asked.conclude(questions, [Answer(answer.replace(NUMBER, q.code)) for q in questions])
         elif isinstance(asked, LLMJudge):
-            number = fresh_number(passage)
+            number = random_delimiter(passage)
             found = asked._read(AIMessage(answer.replace(NUMBER, number)), passage, number)
         else:
             assert isinstance(asked, OpenAIModeration)

@@ -18,7 +18,7 @@ from tests.helpers.fakes import FakeJudge, Writer
 
 
 async def test_a_guard_remembers_what_it_released_and_nothing_else(tmp_path: Path) -> None:
-    memory = TaleMemory(FaissStore(WordEmbeddings(), tmp_path), too_alike=0.9)
+    memory = TaleMemory(FaissStore(WordEmbeddings(), tmp_path), max_similarity=0.9)
     assert memory.novelty("the brave fox found a key") == 1.0
     guard = Guard(Writer("the brave fox found a key").runnable(), FakeJudge(), recorder=memory)
     tale = guard.invoke({})
@@ -32,8 +32,8 @@ async def test_a_guard_remembers_what_it_released_and_nothing_else(tmp_path: Pat
     assert (alike.id, alike.text) == (tale.id, "the brave fox found a key")
     memory.forget([tale.id])
     assert memory.novelty("the brave fox found a key") == 1.0
-    with pytest.raises(ConfigurationError, match="too_alike"):
-        TaleMemory(memory.store, too_alike=2)
+    with pytest.raises(ConfigurationError, match="max_similarity"):
+        TaleMemory(memory.store, max_similarity=2)
 
 
 async def test_examples_are_alike_and_show_every_label() -> None:

@@ -1,4 +1,4 @@
-"""Labelled sentences and phrases from the frames in `templates.yaml` and `frames/`."""
+"""LabeledText sentences and phrases from the frames in `templates.yaml` and `frames/`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from taleward.core.errors import InvalidFile
-from taleward.core.frozen_model import Frozen, FrozenDict
+from taleward.core.frozen_model import FrozenModel, FrozenDict
 from taleward.core.policy import Severity
 from taleward.core.yaml_files import load_yaml
 
@@ -35,7 +35,7 @@ def _lines(value: object) -> object:
 Frames = Annotated[tuple[str, ...], BeforeValidator(_lines)]
 
 
-class Templates(Frozen):
+class Templates(FrozenModel):
     """A file of frames; frames are a list, or a text with one a line.
 
     Attributes:

@@ -36,7 +36,7 @@ from taleward.backends.onnx.minilm import SHA256, MiniLM
 from taleward.core.policy import SEVERITIES
 from taleward.moderation.judges.embedded.head import Whole
 from taleward.moderation.policies.load import load_policy
-from taleward.moderation.text.normalize import legible
+from taleward.moderation.text.normalize import undisguise
 from training.judge.encoder import tuned
 from training.judge.labeled_windows import CATEGORIES, WINDOW, Example, Split
 from training.judge.training_set import calm_documents, examples
@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = examples(options.data, options.seed)
     words = MiniLM()
     for example in found:
-        example.text = legible(example.text, words.knows)
+        example.text = undisguise(example.text, words.knows)
     print(f"{len(found)} windows", flush=True)
     top = _top(found, options.top, work, options.seed)
     # Rounded as it will run, so that the head learns what it will see.
@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train, valid = (table(found, vectors, s) for s in ("train", "valid"))
     weights = stack([fit(train, valid, 100 * options.seed + member) for member in range(_MEMBERS)])
     calm = calm_documents(options.data, options.seed, _CALM)
-    rows = iter(encoder.encode([legible(piece, words.knows) for pieces in calm for piece in pieces]))
+    rows = iter(encoder.encode([undisguise(piece, words.knows) for pieces in calm for piece in pieces]))
     whole = calibrate(weights, valid, [np.stack([next(rows) for _ in pieces]) for pieces in calm])
     print(
         f"moved by {whole.offset:.2f}, {_GENTLE_DOCUMENTS:.0%} of {len(calm)} gentle documents fail in the band {_BAND}"

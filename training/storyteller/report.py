@@ -26,7 +26,7 @@ from taleward.backends.chat_models import chat_model
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
-from taleward.moderation.text.value_coverage import mentioned
+from taleward.moderation.text.value_coverage import mentions_value
 from training.storyteller import sources
 from training.storyteller.card import card, credits_list
 from training.storyteller.llama2c import PeerTokenizer, read_model
@@ -194,7 +194,7 @@ def _of_drafts(folder: Path, corpus: sources.Corpus) -> dict[str, Any]:
     texts = [answer.text for answer in answers]
     written = [as_words(text) for text in texts]
     told = [
-        [mentioned(value, text) for value in values(number // DRAFTS).values()] for number, text in enumerate(texts)
+        [mentions_value(value, text) for value in values(number // DRAFTS).values()] for number, text in enumerate(texts)
     ]
     best = [max(told[at : at + DRAFTS], key=sum) for at in range(0, len(told), DRAFTS)]
     judge = EmbeddedJudge()

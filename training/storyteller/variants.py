@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from taleward.core.frozen_model import Frozen
+from taleward.core.frozen_model import FrozenModel
 from taleward.core.yaml_files import load_yaml
 from training.storyteller.openings import Parts
 
@@ -46,7 +46,7 @@ _OUTCOME_TOLD = (
 )
 
 
-class Words(Frozen):
+class Words(FrozenModel):
     """Words as comma-separated texts, phrases one a line."""
 
     characters: str

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 
 from taleward.chains.classification.chain import Question, Reading
 from taleward.chains.task import LabelTask
-from taleward.core.concurrency.threads import in_thread
+from taleward.core.concurrency.threads import run_in_thread
 from taleward.moderation.text.windows import windows
 from taleward.stores.fingerprint import embed_array
 
@@ -81,7 +81,7 @@ class VectorReader:
 
     async def aread(self, questions: Sequence[Question], configs: list[RunnableConfig]) -> list[Reading]:
         """As `read`, in a thread."""
-        return await in_thread(lambda: self.read(questions, configs))
+        return await run_in_thread(lambda: self.read(questions, configs))
 
     def _with_shots(self, question: Question) -> Floats:
         """The labels' vectors, moved to their examples; shape (labels, dimensions)."""

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from taleward.backends.transformers.classifier import Classifier, classifier
 from taleward.chains.classification.chain import Question, Reading
 from taleward.chains.task import LabelTask
-from taleward.core.concurrency.threads import in_thread
+from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.text.windows import windows
 
@@ -62,7 +62,7 @@ class EntailmentReader:
 
     async def aread(self, questions: Sequence[Question], configs: list[RunnableConfig]) -> list[Reading]:
         """As `read`, in a thread."""
-        return await in_thread(lambda: self.read(questions, configs))
+        return await run_in_thread(lambda: self.read(questions, configs))
 
 
 def entailed(model: Classifier, pairs: Sequence[tuple[str, str]]) -> Floats:

@@ -9,12 +9,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import convert_to_openai_messages
 from langchain_core.runnables import RunnableConfig
 
-from taleward.backends.local.decisions import Decision, decide
+from taleward.backends.local.decisions import AnswerProbabilities, decide
 from taleward.chains.classification.chain import Question, Reading
 from taleward.chains.classification.prompts import continued, talked
 from taleward.chains.model_kind import loaded
 from taleward.chains.task import LabelTask
-from taleward.core.concurrency.threads import in_thread
+from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.errors import BackendError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class LogitsReader:
 
     async def aread(self, questions: Sequence[Question], configs: list[RunnableConfig]) -> list[Reading]:
         """As `read`, in a thread."""
-        return await in_thread(lambda: self.read(questions, configs))
+        return await run_in_thread(lambda: self.read(questions, configs))
 
     def _local(self) -> LanguageModel:
         local = loaded(self.model)
@@ -80,7 +80,7 @@ class LogitsReader:
 
     def _chances(self, local: LanguageModel, questions: Sequence[Question]) -> list[list[list[float]]]:
         """For each question the probabilities of the choices: one row, or with several labels a row a label."""
-        columns: list[list[Decision]] = []
+        columns: list[list[AnswerProbabilities]] = []
         for asked in list(self.task.labels) if self.multi_label else [None]:
             prompts = [self._prompt(local, question, asked) for question in questions]
             columns.append(decide(local, prompts, self._choices(local)))

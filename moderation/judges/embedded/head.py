@@ -15,8 +15,8 @@ from taleward.backends.base.embedded import missing_encoder
 from taleward.backends.onnx.minilm import MAX_PIECES, MiniLM
 from taleward.backends.onnx.weights import Precision
 from taleward.core.errors import IntegrityError, InvalidFile
-from taleward.core.frozen_model import Frozen
-from taleward.moderation.text.normalize import legible
+from taleward.core.frozen_model import FrozenModel
+from taleward.moderation.text.normalize import undisguise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LEVELS = ("mild", "moderate", "severe")
 
 
-class Whole(Frozen):
+class Whole(FrozenModel):
     """How the windows and categories of a text speak together; fitted by `training.judge.train`.
 
     A window says what its categories say together: a soft maximum, so that several faint signs are more than one of
@@ -75,7 +75,7 @@ class Whole(Frozen):
         return float(soft.max()) + self.offset
 
 
-class HeadConfig(Frozen):
+class HeadConfig(FrozenModel):
     """What belongs to a head's weights.
 
     Attributes:
@@ -130,13 +130,13 @@ class Head:
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """The encoder's vectors, float32, shape (texts, 384), of texts with their disguised words written out."""
-        return self.encoder.encode([legible(text, self.encoder.knows) for text in texts])
+        return self.encoder.encode([undisguise(text, self.encoder.knows) for text in texts])
 
     def fits(self, text: str) -> bool:
         """Whether `encode` reads a text to its end."""
         # Folded, some signs beyond ASCII are several letters; of all others each makes one piece at most.
         short = text.isascii() and len(text) < MAX_PIECES - 1
-        return short or self.encoder.fits(legible(text, self.encoder.knows))
+        return short or self.encoder.fits(undisguise(text, self.encoder.knows))
 
     def log_odds(self, vectors: Floats) -> Floats:
         """Calibrated log-odds of a severity of at least `LEVELS[i]`.

@@ -13,8 +13,8 @@ from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.embedded.head import LEVELS, shipped_head
 from taleward.moderation.judges.lexicon import CONTEXT, finding, known_categories, severity_score, unjudged
-from taleward.moderation.text.language import seems_foreign
-from taleward.moderation.text.lexicon import Hit, find_hits, lexicon_categories
+from taleward.moderation.text.language import looks_foreign
+from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
 from taleward.moderation.text.windows import Window, sentence_windows, windows
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _chance(odds: float) -> float:
 def _english(text: str, window: Window) -> list[Window]:
     """The window, or its English sentences where others are in another language: of those the head knows nothing."""
     parts = [Window(window.start + s.start, window.start + s.end) for s in sentence_windows(window.of(text))]
-    english = [p for p in parts if not seems_foreign(p.of(text))]
+    english = [p for p in parts if not looks_foreign(p.of(text))]
     return [window] if len(english) == len(parts) else english
 
 
@@ -134,7 +134,7 @@ class EmbeddedJudge(Judge):
         odds = self._log_odds([w.of(text) for w in read])
         return odds + self._added(odds) if read else odds
 
-    def _belief(self, hit: Hit, read: list[Window], odds: Floats) -> float:
+    def _belief(self, hit: LexiconHit, read: list[Window], odds: Floats) -> float:
         """How far the head agrees that there is something at a hit, 0..1; 1 where it did not read the place."""
         around = [n for n, w in enumerate(read) if w.start < hit.end and hit.start < w.end]
         if not around or not self._judged:

@@ -12,16 +12,16 @@ from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from taleward.backends.chat_models import chat_model
-from taleward.backends.engine.request import Order
+from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampling
-from taleward.backends.local.decisions import Decision, decide, local_model, runs_here
+from taleward.backends.local.decisions import AnswerProbabilities, decide, local_model, runs_here
 from taleward.core.errors import ConfigurationError, ContextTooLong
 from taleward.core.frozen_model import FrozenDict
-from taleward.core.policy import Code, Policy
+from taleward.core.policy import HazardCode, Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.hazard_codes import assessed, highest
-from taleward.moderation.judges.neutralize import inert
+from taleward.moderation.judges.neutralize import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class GuardModel(Judge):
         self.role, self.price_usd, self.least_mass = role, price_usd, least_mass
 
     @property
-    def codes(self) -> Mapping[str, Code]:
+    def codes(self) -> Mapping[str, HazardCode]:
         """The model's codes that the policy maps."""
         return self.policy.codes.get(self.family, FrozenDict())
 
@@ -120,10 +120,10 @@ class GuardModel(Judge):
 
     def conversation(self, passage: Passage) -> tuple[Mapping[str, str], ...]:
         """The text as the last turn, behind its context or a request where it is judged as a response."""
-        text = {"role": "user" if self.role == "prompt" else "assistant", "content": inert(passage.text)}
+        text = {"role": "user" if self.role == "prompt" else "assistant", "content": neutralize_markup(passage.text)}
         if self.role == "prompt":
             return (text,)
-        return {"role": "user", "content": inert(passage.context) if passage.context.strip() else REQUEST}, text
+        return {"role": "user", "content": neutralize_markup(passage.context) if passage.context.strip() else REQUEST}, text
 
     def tokens(self, local: HubModel, question: Question) -> list[int]:
         """The prompt's tokens for a model that runs here."""
@@ -186,7 +186,7 @@ class GuardModel(Judge):
         }
         return assessed(self.policy, self.family, flagged, scores=highest(self.policy, self.band, self.family, chances))
 
-    def decide(self, local: HubModel, questions: Sequence[Question]) -> list[Decision] | None:
+    def decide(self, local: HubModel, questions: Sequence[Question]) -> list[AnswerProbabilities] | None:
         """A decision for each question; `None` where the model would have answered out of its format."""
         prompts = [self.tokens(local, question) for question in questions]
         for prompt in prompts:
@@ -206,7 +206,7 @@ class GuardModel(Judge):
         """What a model that runs here writes, control tokens spelled out."""
         prompt = self.tokens(local, question)
         self._fits(local, prompt)
-        said = local.engine.write(Order(prompt, Sampling(temperature=0.0), None, self.most)).written
+        said = local.engine.write(GenerationRequest(prompt, Sampling(temperature=0.0), None, self.most)).written
         return Answer(local.decode(said, control=True), len(said) >= self.most, self._cost(len(prompt), len(said)))
 
     def _fits(self, local: HubModel, prompt: Sequence[int]) -> None:

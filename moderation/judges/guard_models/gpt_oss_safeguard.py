@@ -17,8 +17,8 @@ from taleward.core.policy import SEVERITIES
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment
 from taleward.moderation.judges.guard_models.base import GuardModel, Question
-from taleward.moderation.judges.llm import fresh_number
-from taleward.moderation.judges.neutralize import inert
+from taleward.moderation.judges.llm import random_delimiter
+from taleward.moderation.judges.neutralize import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 
 _HARMONY = re.compile(
@@ -51,9 +51,9 @@ class Safeguard(GuardModel):
 
     def questions(self, passage: Passage) -> list[Question]:
         """The policy, and the text in a fence with the number."""
-        number = fresh_number(passage)
-        context = f"<before-{number}>\n{inert(passage.context)}\n</before-{number}>\n" if passage.context else ""
-        text = f"{context}<text-{number}>\n{inert(passage.text)}\n</text-{number}>"
+        number = random_delimiter(passage)
+        context = f"<before-{number}>\n{neutralize_markup(passage.context)}\n</before-{number}>\n" if passage.context else ""
+        text = f"{context}<text-{number}>\n{neutralize_markup(passage.text)}\n</text-{number}>"
         turns = ({"role": "system", "content": self._order(number)}, {"role": "user", "content": text})
         return [Question(turns, code=number)]
 

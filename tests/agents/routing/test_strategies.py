@@ -10,27 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taleward.agents.router import Router
-from taleward.agents.routing.constrained import ConstrainedWay
+from taleward.agents.routing.constrained import ConstrainedStrategy
 from taleward.agents.routing.request_parsing import Spelling, edits, take_apart
 from taleward.agents.routing.routes import Routes, load_routes
-from taleward.agents.routing.semantic import SHIPPED, SemanticWay, digest
-from taleward.agents.routing.strategy import Request
+from taleward.agents.routing.semantic import SHIPPED, SemanticStrategy, digest
+from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.threads.checkpointer import Threads
-from taleward.agents.tools import TOOLS, Toolbox, tools
+from taleward.agents.tools import TOOLS, Toolbox, story_tools
 from taleward.core.errors import InvalidFile
 from tests.helpers.fakes import FakeJudge
 from tests.helpers.scripted_chat import ScriptedChat, calls
 
 
 @pytest.fixture(scope="module")
-def way() -> SemanticWay:
-    return SemanticWay()
+def way() -> SemanticStrategy:
+    return SemanticStrategy()
 
 
 def router(tmp_path: Path, **options: Any) -> Router:
     judge = FakeJudge()
     box = Toolbox(judge, seed=1, statistics=lambda: {"tales": 3.0, "refused": 1.0})
-    return Router(tools(box), judge, threads=Threads(tmp_path / "threads.db"), **options)
+    return Router(story_tools(box), judge, threads=Threads(tmp_path / "threads.db"), **options)
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,13 @@ def router(tmp_path: Path, **options: Any) -> Router:
         ("Find the tale about the lighthouse and then make it shorter.", "search_tales"),
     ],
 )
-def test_the_semantic_way_knows_what_is_wanted(way: SemanticWay, words: str, tool: str) -> None:
+def test_the_semantic_way_knows_what_is_wanted(way: SemanticStrategy, words: str, tool: str) -> None:
     found = way.invoke(words)
     assert (found.found, found.tool) == ("tool", tool)
     assert sum(found.scores.values()) == pytest.approx(1.0)
 
 
-def test_it_says_when_no_tool_is_for_it_and_when_it_is_not_sure(way: SemanticWay) -> None:
+def test_it_says_when_no_tool_is_for_it_and_when_it_is_not_sure(way: SemanticStrategy) -> None:
     assert way.invoke("What is the capital of Peru?").found == "none"
     unsure = way.invoke("hmm what about the bear")
     assert unsure.found == "unsure"
@@ -60,7 +60,7 @@ def test_it_says_when_no_tool_is_for_it_and_when_it_is_not_sure(way: SemanticWay
     assert unsure.scores[unsure.tool or ""] < way.threshold
 
 
-def test_the_shipped_fit_is_that_of_the_shipped_routes(way: SemanticWay) -> None:
+def test_the_shipped_fit_is_that_of_the_shipped_routes(way: SemanticStrategy) -> None:
     assert SHIPPED.is_file()
     assert way.state["digest"] == digest(load_routes(), 0.03), "run: python -m taleward.agents.routing.semantic"
     assert set(TOOLS) <= set(way.labels)
@@ -83,7 +83,7 @@ def test_a_small_fit_of_ones_own_learns_its_routes() -> None:
     shipped = load_routes()
     two = {name: shipped.routes[name] for name in ("tell_story", "feedback_statistics")}
     few = tuple(e for e in shipped.examples if e.tool in two)
-    own = SemanticWay(Routes(version="1", fillings=shipped.fillings, routes=two, examples=few), abstain=0.1)
+    own = SemanticStrategy(Routes(version="1", fillings=shipped.fillings, routes=two, examples=few), abstain=0.1)
     assert own.invoke("how often was a story refused this week").tool == "feedback_statistics"
     assert own.labels == sorted(two)
 
@@ -152,8 +152,8 @@ def test_a_choice_can_be_had_without_acting(tmp_path: Path) -> None:
 def test_a_model_forced_to_one_call_is_a_way_too() -> None:
     box = Toolbox(FakeJudge())
     model = ScriptedChat(answers=[calls("look_up_policy", {"topic": "fire"}), calls("no_tool", {}), ["just words"]])
-    forced = ConstrainedWay(model, tools(box))
-    found = forced.invoke(Request(text="May they play with matches?"))
+    forced = ConstrainedStrategy(model, story_tools(box))
+    found = forced.invoke(RoutingRequest(text="May they play with matches?"))
     assert (found.tool, dict(found.args or {})) == ("look_up_policy", {"topic": "fire"})
     assert forced.invoke("What time is it?").found == "none"
     assert forced.invoke("What time is it?").found == "unsure"
@@ -173,7 +173,7 @@ def test_a_model_that_runs_here_is_asked_for_one_forced_call(tmp_path: Path) -> 
     tokenizer = tiny_tokenizer(["<|im_start|>", "<|im_end|>"], chat_template=template)
     spec = save_causal(tmp_path / "model", Qwen3Config(**{**SMALL, "head_dim": 16}), tokenizer)
     judge = FakeJudge()
-    made = tools(Toolbox(judge), ["look_up_policy"])
+    made = story_tools(Toolbox(judge), ["look_up_policy"])
     router = Router(made, judge, model=spec, max_tokens=80, seed=1)
     routed = router.invoke("hmm what about the bear")
     assert [tried.way for tried in routed.choice.tried] == ["semantic", "constrained"]

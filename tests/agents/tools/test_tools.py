@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from taleward.agents.router import Router
-from taleward.agents.routing.strategy import Request
+from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.story_state import CastSheet, characters_in
 from taleward.agents.threads.checkpointer import Threads
-from taleward.agents.tools import TOOLS, Toolbox, tools
+from taleward.agents.tools import TOOLS, Toolbox, story_tools
 from taleward.agents.tools.base import NeedsMore, TaleTool
 from taleward.core.errors import UnknownName
 from taleward.stores.tale_memory import TaleMemory
@@ -22,19 +22,19 @@ from tests.helpers.scripted_chat import SECRET, ScriptedChat, leaked
 
 
 def made(name: str, **box: Any) -> TaleTool:
-    return tools(Toolbox(FakeJudge(), **box), [name])[0]
+    return story_tools(Toolbox(FakeJudge(), **box), [name])[0]
 
 
 def teller(tmp_path: Path, *answers: str, **box: Any) -> Router:
     judge = FakeJudge()
     writer = ScriptedChat(answers=[[a] for a in answers])
-    return Router(tools(Toolbox(judge, writer=writer, **box)), judge, threads=Threads(tmp_path / "threads.db"))
+    return Router(story_tools(Toolbox(judge, writer=writer, **box)), judge, threads=Threads(tmp_path / "threads.db"))
 
 
 def test_each_tool_has_a_schema_words_for_models_and_an_example(tmp_path: Path) -> None:
     memory = TaleMemory(FaissStore(WordEmbeddings(), tmp_path))
     box = Toolbox(FakeJudge(), writer=ScriptedChat(answers=[]), memory=memory, statistics=dict)
-    all_ = tools(box)
+    all_ = story_tools(box)
     assert [tool.name for tool in all_] == list(TOOLS)
     for tool in all_:
         assert len(tool.description) > 40
@@ -42,12 +42,12 @@ def test_each_tool_has_a_schema_words_for_models_and_an_example(tmp_path: Path) 
         assert schema.model_validate(dict(tool.example))
         assert "runtime" not in schema.model_fields
     with pytest.raises(UnknownName, match=r"unknown tool 'tell_storey'\. Did you mean 'tell_story'"):
-        tools(box, ["tell_storey"])
+        story_tools(box, ["tell_storey"])
 
 
 def test_a_tool_that_lacks_what_it_needs_is_left_out() -> None:
-    names = [tool.name for tool in tools(Toolbox(FakeJudge()))]
-    assert names == ["tell_story", "continue_story", "judge_text", "summarise_text", "classify_text", "look_up_policy"]
+    names = [tool.name for tool in story_tools(Toolbox(FakeJudge()))]
+    assert names == ["tell_story", "continue_story", "judge_text", "summarize_text", "classify_text", "look_up_policy"]
 
 
 def test_a_story_goes_on_another_evening_with_its_cast(tmp_path: Path) -> None:
@@ -90,10 +90,10 @@ def test_a_text_is_revised_and_becomes_the_one_that_is_meant(tmp_path: Path) -> 
 
 
 def test_a_text_is_summed_up_and_labelled_with_the_embedded_models(tmp_path: Path) -> None:
-    router = Router(tools(Toolbox(FakeJudge())), FakeJudge(), role="parent")
+    router = Router(story_tools(Toolbox(FakeJudge())), FakeJudge(), role="parent")
     text = "The fox lost her kite in a storm. It was a red kite. An old woman found the kite and gave it to the fox."
     summed = router.invoke(f"Sum this up: {text}")
-    assert summed.tool == "summarise_text"
+    assert summed.tool == "summarize_text"
     assert 0 < len(summed.text) < len(text)
     labelled = router.invoke("Classify this as sea or school: The whale sang under the waves all night.")
     assert dict(labelled.calls[0].args)["labels"] == ["sea", "school"]
@@ -109,7 +109,7 @@ def test_a_text_is_summed_up_and_labelled_with_the_embedded_models(tmp_path: Pat
     ],
 )
 def test_the_policy_is_looked_up_by_what_is_asked(words: str, arguments: dict[str, str]) -> None:
-    assert made("look_up_policy").arguments(Request(text=words)) == arguments
+    assert made("look_up_policy").arguments(RoutingRequest(text=words)) == arguments
 
 
 @pytest.mark.parametrize(
@@ -122,14 +122,14 @@ def test_the_policy_is_looked_up_by_what_is_asked(words: str, arguments: dict[st
     ],
 )
 def test_hero_and_place_come_from_the_words(words: str, character: str, setting: str) -> None:
-    found = made("tell_story").arguments(Request(text=words))
+    found = made("tell_story").arguments(RoutingRequest(text=words))
     assert (found["character"], found["setting"]) == (character, setting)
 
 
 def test_what_is_missing_is_a_question() -> None:
     with pytest.raises(NeedsMore, match="Which text shall I judge"):
-        made("judge_text").arguments(Request(text="Judge it"))
-    assert made("judge_text").arguments(Request(text="Judge it", tale="A day."))["text"] == "A day."
+        made("judge_text").arguments(RoutingRequest(text="Judge it"))
+    assert made("judge_text").arguments(RoutingRequest(text="Judge it", tale="A day."))["text"] == "A day."
 
 
 def test_characters_are_those_with_names() -> None:

@@ -17,7 +17,7 @@ import pytest
 from taleward.backends.base.embedded import embedded_path
 from taleward.backends.chat_models import chat_model
 from taleward.backends.engine.engine import Engine
-from taleward.backends.engine.request import Order
+from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampler, Sampling
 from taleward.backends.onnx.llama import Llama
 from taleward.core.errors import BackendError
@@ -71,7 +71,7 @@ def test_everyone_gets_their_own_text() -> None:
     engine = Engine(networks, ends={0})
     asked = [(p, 5 + n % 11) for n, p in enumerate(prompts(60)) if 13 not in alone(p, 20)]
     with ThreadPoolExecutor(30) as pool:
-        found = list(pool.map(lambda a: engine.write(Order(a[0], GREEDY, 0, a[1])).written, asked))
+        found = list(pool.map(lambda a: engine.write(GenerationRequest(a[0], GREEDY, 0, a[1])).written, asked))
     assert found == [alone(p, most) for p, most in asked]
     assert max(max(n.batches) for n in networks) > 1
     assert all(len(n.batches) > 5 for n in networks)
@@ -82,63 +82,63 @@ async def test_async_and_streams_are_the_same() -> None:
     asked = [p for p in prompts(20) if 13 not in alone(p, 9)]
 
     async def stream(prompt: list[int]) -> list[int]:
-        async with await engine.aopen(Order(prompt, GREEDY, 0, 9)) as text:
+        async with await engine.aopen(GenerationRequest(prompt, GREEDY, 0, 9)) as text:
             return [token async for token in text]
 
     expected = [alone(p, 9) for p in asked]
-    written = await asyncio.gather(*(engine.awrite(Order(p, GREEDY, 0, 9)) for p in asked))
+    written = await asyncio.gather(*(engine.awrite(GenerationRequest(p, GREEDY, 0, 9)) for p in asked))
     assert [text.written for text in written] == expected
     assert await asyncio.gather(*(stream(p) for p in asked)) == expected
-    assert [list(engine.open(Order(p, GREEDY, 0, 9))) for p in asked] == expected
+    assert [list(engine.open(GenerationRequest(p, GREEDY, 0, 9))) for p in asked] == expected
 
 
 def test_whoever_leaves_frees_the_place() -> None:
     network = Counting(most=1, pause=0.005)
     engine = Engine([network], ends={99})
-    with engine.open(Order([1], GREEDY, 0, 10**6)) as endless:
+    with engine.open(GenerationRequest([1], GREEDY, 0, 10**6)) as endless:
         assert next(iter(endless)) == 1
-    assert engine.write(Order([5], GREEDY, 0, 2)).written == alone([5], 2)
+    assert engine.write(GenerationRequest([5], GREEDY, 0, 2)).written == alone([5], 2)
 
 
 async def test_a_cancelled_caller_frees_the_place() -> None:
     engine = Engine([Counting(most=1, pause=0.005)], ends={99})
-    task = asyncio.create_task(engine.awrite(Order([1], GREEDY, 0, 10**6)))
+    task = asyncio.create_task(engine.awrite(GenerationRequest([1], GREEDY, 0, 10**6)))
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await asyncio.wait_for(engine.awrite(Order([5], GREEDY, 0, 2)), 5)).written == alone([5], 2)
+    assert (await asyncio.wait_for(engine.awrite(GenerationRequest([5], GREEDY, 0, 2)), 5)).written == alone([5], 2)
 
 
 def test_a_network_that_breaks_tells_its_callers_and_goes_on() -> None:
     engine = Engine([Counting()], ends={0})
     with pytest.raises(BackendError, match="failed while it was writing: the network broke"):
-        engine.write(Order([13], GREEDY, 0, 5))
-    assert engine.write(Order([5], GREEDY, 0, 2)).written == alone([5], 2)
+        engine.write(GenerationRequest([13], GREEDY, 0, 5))
+    assert engine.write(GenerationRequest([5], GREEDY, 0, 2)).written == alone([5], 2)
 
 
 def test_one_text_that_fails_leaves_the_others_alone() -> None:
     engine = Engine([Counting(pause=0.001)], ends={0})
     with ThreadPoolExecutor(2) as pool:
         prompt = next(p for p in prompts(60) if 13 not in alone(p, 40))
-        good = pool.submit(engine.write, Order(prompt, GREEDY, 0, 40))
+        good = pool.submit(engine.write, GenerationRequest(prompt, GREEDY, 0, 40))
         with pytest.raises(BackendError, match="logits are not numbers"):
-            list(engine.open(Order([7], GREEDY, 0, 5)))
+            list(engine.open(GenerationRequest([7], GREEDY, 0, 5)))
         assert good.result().written == alone(prompt, 40)
 
 
 async def test_a_deadline_frees_the_place() -> None:
     engine = Engine([Counting(most=1, pause=0.002)], ends={99})
 
-    def late() -> Order:
-        return Order([1], GREEDY, 0, 10**6, deadline=time.monotonic() + 0.05)
+    def late() -> GenerationRequest:
+        return GenerationRequest([1], GREEDY, 0, 10**6, deadline=time.monotonic() + 0.05)
 
     with pytest.raises(BackendError, match=r"the time was up after \d+ of up to 1000000 tokens") as caught:
         engine.write(late())
     assert caught.value.retryable
     with pytest.raises(BackendError, match="the time was up"):
         await engine.awrite(late())
-    assert (await engine.awrite(Order([5], GREEDY, 0, 2))).written == alone([5], 2)
+    assert (await engine.awrite(GenerationRequest([5], GREEDY, 0, 2))).written == alone([5], 2)
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,18 +146,18 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     network.room = 30
     engine = Engine([network], ends={99})
     with ThreadPoolExecutor(8) as pool:  # each may grow to 11 tokens, so that two fit
-        list(pool.map(lambda n: engine.write(Order([n], GREEDY, 0, 10)), range(20, 28)))
+        list(pool.map(lambda n: engine.write(GenerationRequest([n], GREEDY, 0, 10)), range(20, 28)))
     assert max(network.batches) <= 2
-    assert len(engine.write(Order([20] * 50, GREEDY, 0, 3)).written) == 3  # more than there is room for: alone
+    assert len(engine.write(GenerationRequest([20] * 50, GREEDY, 0, 3)).written) == 3  # more than there is room for: alone
     monkeypatch.setattr("taleward.backends.engine.engine.WAITING", 1)
     network.pause = 0.2
     with ThreadPoolExecutor(4) as pool, pytest.raises(BackendError, match="1 requests wait for this model already"):
-        list(pool.map(lambda n: engine.write(Order([n] * 20, GREEDY, 0, 3)), range(4)))
+        list(pool.map(lambda n: engine.write(GenerationRequest([n] * 20, GREEDY, 0, 3)), range(4)))
 
 
 def test_threads_end_with_their_engine() -> None:
     engine = Engine([Counting()], ends={0})
-    engine.write(Order([5], GREEDY, 0, 2))
+    engine.write(GenerationRequest([5], GREEDY, 0, 2))
     threads = [t for t in threading.enumerate() if t._target == engine._line.work]  # type: ignore[attr-defined]
     assert len(threads) == 1
     del engine
@@ -169,11 +169,11 @@ def test_threads_end_with_their_engine() -> None:
 def test_a_late_caller_joins_the_batch_at_work() -> None:
     network = Counting(pause=0.01)
     engine = Engine([network], ends={99})
-    first = threading.Thread(target=lambda: engine.write(Order([1], GREEDY, 0, 40)).written)
+    first = threading.Thread(target=lambda: engine.write(GenerationRequest([1], GREEDY, 0, 40)).written)
     first.start()
     time.sleep(0.1)
     begun = time.monotonic()
-    engine.write(Order([2], GREEDY, 0, 5))
+    engine.write(GenerationRequest([2], GREEDY, 0, 5))
     assert time.monotonic() - begun < 0.25
     first.join()
     assert 2 in network.batches
@@ -188,9 +188,9 @@ def test_a_text_does_not_depend_on_its_neighbours(llama: Llama) -> None:
     starts = ["Once", "There was a fox who lived near the sea and", "Tom ran. " * 30, "One day, a very small bird"]
     asked = [llama.prompt([{"role": "assistant", "content": starts[n % 4]}]) for n in range(24)]
     drawn = Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.1)
-    by_itself = [llama.engine.write(Order(p, drawn, n, 20 + n)).written for n, p in enumerate(asked)]
+    by_itself = [llama.engine.write(GenerationRequest(p, drawn, n, 20 + n)).written for n, p in enumerate(asked)]
     with ThreadPoolExecutor(24) as pool:
-        together = list(pool.map(lambda n: llama.engine.write(Order(asked[n], drawn, n, 20 + n)).written, range(24)))
+        together = list(pool.map(lambda n: llama.engine.write(GenerationRequest(asked[n], drawn, n, 20 + n)).written, range(24)))
     assert together == by_itself
 
 
@@ -232,7 +232,7 @@ def test_no_tokens_come_twice_in_a_row_as_in_transformers(llama: Llama, size: in
 
     prompt = llama.prompt([{"role": "assistant", "content": "The fox ran and ran and"}])
     drawn = Sampling(temperature=0, no_repeat_ngram_size=size)
-    ours = llama.engine.write(Order(prompt, drawn, None, 60)).written
+    ours = llama.engine.write(GenerationRequest(prompt, drawn, None, 60)).written
     theirs = AutoModelForCausalLM.from_pretrained(embedded_path("storyteller"), dtype=torch.float32).generate(
         torch.tensor([prompt]), do_sample=False, repetition_penalty=1.0, no_repeat_ngram_size=size, max_new_tokens=60
     )

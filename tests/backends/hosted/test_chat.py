@@ -24,7 +24,7 @@ from pydantic import BaseModel, SecretStr
 from taleward import Guard, StoryChain, chat_model, embeddings
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.hosted import retries
-from taleward.backends.hosted.errors import BY_CLASS, ours, retry_after
+from taleward.backends.hosted.errors import BY_CLASS, map_vendor_error, retry_after
 from taleward.backends.hosted.openai import with_calls
 from taleward.backends.hosted.pricing import price_of
 from taleward.backends.hosted.rate_limits import Bucket, seconds_of
@@ -60,7 +60,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def model_of(server: FakeOpenAI, name: str = "any", **options: Any) -> BaseChatModel:
-    return chat_model(f"openai:{name}", base_url=server.base_url, **{"timeout": 0.5, "deadline_s": 20, **options})
+    return chat_model(f"openai:{name}", base_url=server.base_url, **{"timeout": 0.5, "total_timeout_s": 20, **options})
 
 
 def written(model: BaseChatModel, way: str) -> str:
@@ -125,7 +125,7 @@ def test_retry_after_is_honoured_for_all_who_ask() -> None:
         assert 1.0 <= time.monotonic() - begun < 3
     with FakeOpenAI(TEXT, faults=lambda number, request: "429-retry-after") as server:
         with pytest.raises(RateLimited) as caught:
-            model_of(server, deadline_s=0.5).invoke("hello")
+            model_of(server, total_timeout_s=0.5).invoke("hello")
         assert caught.value.retry_after_s == 1
         assert len(server.requests) == 1
 
@@ -134,10 +134,10 @@ def test_the_deadline_holds_for_everything() -> None:
     with FakeOpenAI(TEXT, faults=lambda number, request: "slow") as server:
         begun = time.monotonic()
         with pytest.raises(DeadlineExceeded, match=r"within 0\.7 s"):
-            model_of(server, timeout=0.3, deadline_s=0.7, max_retries=99).invoke("hello")
+            model_of(server, timeout=0.3, total_timeout_s=0.7, max_retries=99).invoke("hello")
         assert time.monotonic() - begun < 5
     with FakeOpenAI(TEXT, delay_s=0.3) as server:  # nor does anybody stand in line for longer
-        model = model_of(server, concurrency=1, deadline_s=0.5)
+        model = model_of(server, concurrency=1, total_timeout_s=0.5)
         found = model.batch(["hello"] * 4, {"max_concurrency": 4}, return_exceptions=True)
         assert [type(f) for f in found].count(DeadlineExceeded) >= 2
 
@@ -392,7 +392,7 @@ def test_prices_are_data(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None
         ({"concurrency": 0}, "concurrency is a whole number from 1; got 0"),
         ({"max_retries": -1}, "max_retries is a whole number from 0"),
         ({"timeout": 0}, "timeout is a number of seconds above 0; got 0"),
-        ({"deadline_s": "soon"}, "deadline_s is a number of seconds above 0; got 'soon'"),
+        ({"total_timeout_s": "soon"}, "total_timeout_s is a number of seconds above 0; got 'soon'"),
         ({"requests_per_minute": 0}, "requests_per_minute is a number above 0; got 0"),
         ({"price_usd": 3}, "price_usd is US dollars"),
         ({"base_url": "127.0.0.1:9/v1"}, "base_url is an address that begins with http:// or https://; got '127"),
@@ -430,14 +430,14 @@ def test_other_clients_are_understood_by_their_status() -> None:
     class Theirs(Exception):
         response = Response()
 
-    found = ours(Theirs("slow down, sk-abcdefghijkl"), "x:y")
+    found = map_vendor_error(Theirs("slow down, sk-abcdefghijkl"), "x:y")
     assert isinstance(found, RateLimited)
     assert found.retry_after_s == 7
     assert str(found) == "x:y is asked too often: slow down, [redacted]"
     Response.status_code = 422
-    assert isinstance(ours(Theirs("no"), "x:y"), RequestRejected)
-    assert isinstance(ours(TimeoutError(), "x:y"), DeadlineExceeded)
-    assert ours(TypeError("create() got an unexpected keyword argument 'colour'"), "x:y") is None
+    assert isinstance(map_vendor_error(Theirs("no"), "x:y"), RequestRejected)
+    assert isinstance(map_vendor_error(TimeoutError(), "x:y"), DeadlineExceeded)
+    assert map_vendor_error(TypeError("create() got an unexpected keyword argument 'colour'"), "x:y") is None
 
 
 @pytest.mark.parametrize(
@@ -583,7 +583,7 @@ def test_of_many_mixed_requests_each_ends_in_exactly_one_outcome() -> None:
         return kinds[(number * 7919) % len(kinds)]  # type: ignore[return-value]
 
     with FakeOpenAI(TEXT, faults=fault) as server:
-        model = model_of(server, concurrency=64, timeout=10, deadline_s=120)
+        model = model_of(server, concurrency=64, timeout=10, total_timeout_s=120)
 
         async def one(number: int) -> str:
             try:

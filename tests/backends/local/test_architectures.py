@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from taleward.backends.chat_models import chat_model
-from taleward.backends.engine.request import Order
+from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampling
 from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.loading import runs_on_onnx
@@ -77,7 +77,7 @@ def together(model: HuggingFace | HubLlama) -> list[list[int]]:
     """All at the same time: texts of different lengths join and leave one batch."""
     greedy = Sampling(temperature=0)
     with ThreadPoolExecutor(len(PROMPTS)) as pool:
-        return [t.written for t in pool.map(lambda p: model.engine.write(Order(p, greedy, 0, 24)), PROMPTS)]
+        return [t.written for t in pool.map(lambda p: model.engine.write(GenerationRequest(p, greedy, 0, 24)), PROMPTS)]
 
 
 @pytest.mark.parametrize("name", [*ONNX, *OTHERS])
@@ -111,7 +111,7 @@ def test_rounding_to_8_bits_changes_little_and_is_kept(tmp_path: Path, monkeypat
         assert 0 < np.abs(a - b).max() < 0.1 * np.abs(a).max()
     # A text does not depend on its neighbours here either.
     greedy = Sampling(temperature=0)
-    alone = [rounded.engine.write(Order(p, greedy, 0, 24)).written for p in PROMPTS]
+    alone = [rounded.engine.write(GenerationRequest(p, greedy, 0, 24)).written for p in PROMPTS]
     assert together(rounded) == alone
     HubLlama(folder, precision="int8")
     assert [f.stat().st_mtime_ns for f in (tmp_path / "cache").iterdir()] == [made_at]
@@ -145,7 +145,7 @@ def test_the_engine_is_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "hint"), [("T5ForConditionalGeneration", "text_model"), ("BertForSequenceClassification", "classifier")]
+    ("kind", "hint"), [("T5ForConditionalGeneration", "seq2seq_model"), ("BertForSequenceClassification", "classifier")]
 )
 def test_models_of_another_kind_are_named(kind: str, hint: str, tmp_path: Path) -> None:
     import transformers

@@ -31,7 +31,7 @@ from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.response import StopText
 from taleward.backends.onnx.llama import Llama
 from taleward.backends.transformers import hub
-from taleward.backends.transformers.seq2seq import text_model
+from taleward.backends.transformers.seq2seq import seq2seq_model
 from taleward.chains.template import load_template
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
 
@@ -418,7 +418,7 @@ def test_a_hub_model_that_cannot_be_had() -> None:
         lambda: chat_model("hf:nobody/no-such-model").invoke("x"),
         lambda: chat_model("hf:nobody/no-such-model", engine="transformers").invoke("x"),
         lambda: embeddings("hf:nobody/no-such-model").embed_query("x"),
-        lambda: text_model("hf:nobody/no-such-model").invoke("x"),
+        lambda: seq2seq_model("hf:nobody/no-such-model").invoke("x"),
     ):
         with pytest.raises(BackendError, match=r"is no folder here, it is not in the cache .* could not be fetched"):
             ask()

@@ -17,7 +17,7 @@ from taleward.backends.decision_model import decision_model
 from taleward.backends.engine.prompt_encoding import Instruction, encode_text, frame
 from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.decisions import decide
-from taleward.backends.local.questions import Choice, Scale, YesNo
+from taleward.backends.local.questions import MultipleChoice, Scale, YesNo
 from taleward.backends.transformers.causal_lm import HuggingFace
 from taleward.core.errors import BackendError, ConfigurationError, ContextTooLong
 from tests.helpers.tiny_models import SMALL, save_causal, tiny_tokenizer
@@ -200,7 +200,7 @@ def test_questions_are_answered_as_transformers_answers_them(engine: str, tmp_pa
     asked = {
         "scary": YesNo(question="Is it scary?", yes="A child would cry."),
         "sad": "Is it sad?",
-        "kind": Choice(question="Which kind?", options={"calm": "", "wild": "Very wild."}),
+        "kind": MultipleChoice(question="Which kind?", options={"calm": "", "wild": "Very wild."}),
         "age": Scale(question="How old?", levels=("3-5", "6-8", "9-12")),
     }
     same = {

@@ -16,7 +16,7 @@ from taleward.backends.embedding_models import embeddings
 from taleward.backends.engine.batcher import Batcher
 from taleward.backends.transformers.classifier import Classifier, classifier
 from taleward.backends.transformers.embeddings import HubEmbeddings
-from taleward.backends.transformers.seq2seq import text_model
+from taleward.backends.transformers.seq2seq import seq2seq_model
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.fingerprint import fingerprint
 from tests.helpers.tiny_models import tiny_tokenizer
@@ -172,7 +172,7 @@ async def test_texts_to_texts(kind: str, tmp_path: Path) -> None:
         halves = {f"{h}_{n}": v for h in ("encoder", "decoder") for n, v in (("layers", 2), ("attention_heads", 4))}
         sizes = {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "init_std": 0.3, **halves}
     folder = saved(tmp_path, kind, **sizes)
-    model = text_model(f"hf:{folder}", num_beams=3, max_tokens=12, prefix="summarize: ")
+    model = seq2seq_model(f"hf:{folder}", num_beams=3, max_tokens=12, prefix="summarize: ")
     plain = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
 
     def alone(text: str, **options: Any) -> str:

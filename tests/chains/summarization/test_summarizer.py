@@ -11,7 +11,7 @@ from langchain_core.language_models import FakeListChatModel
 
 from taleward.chains.classification.zero_shot import ZeroShotClassifier
 from taleward.chains.summarization.extractive import source_spans
-from taleward.chains.summarization.models import ChatPen
+from taleward.chains.summarization.models import ChatSummaryModel
 from taleward.chains.summarization.summarizer import Summarizer
 from taleward.core.errors import BackendError, ConfigurationError, UnknownName
 from taleward.testing.fake_embeddings import WordEmbeddings
@@ -135,7 +135,7 @@ def test_decoders_summarise_long_texts_within_their_context_to_the_token(tmp_pat
     spec = make(tmp_path, context=1200)
     chain, usage = Summarizer(spec, max_tokens=40, seed=0, temperature=1.0), Usage()
     pen = chain._pen
-    assert isinstance(pen, ChatPen)
+    assert isinstance(pen, ChatSummaryModel)
     found = chain.invoke(FOX * 4, {"callbacks": [usage]})
     assert found.parts > 1
     assert max(usage.read) <= pen.size().room == 1200 - 40

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 import taleward as tw
 from taleward.cli.app import app
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.evaluation.feedback.export import feedback_rows, labelled_rows, preference_pairs, write_rows
+from taleward.evaluation.feedback.export import feedback_rows, labeled_rows, preference_pairs, write_rows
 from taleward.evaluation.feedback.feedback import Feedback, MarkedSpan
 from taleward.evaluation.feedback.store import FeedbackStore
 from taleward.evaluation.tracking.recorder import MlflowRecorder
-from taleward.moderation.calibration.labeled_data import Columns, read_labelled
+from taleward.moderation.calibration.labeled_data import Columns, load_labeled
 from taleward.moderation.judges.base import Assessment
 from tests.helpers.fakes import FakeJudge, Writer
 
@@ -178,8 +178,8 @@ def test_exports_feed_calibration_and_training(
     store.record(disliked.id, person="anna", kid_friendly=False, categories=["violence"])
     store.record(disliked.id, person="ben", kid_friendly=True)
     file = tmp_path / "labelled.jsonl"
-    assert write_rows(labelled_rows(store), file) == 2
-    rows = read_labelled(file, Columns(category="categories")).rows
+    assert write_rows(labeled_rows(store), file) == 2
+    rows = load_labeled(file, Columns(category="categories")).rows
     # One of two finds it harmful: it counts as harmful.
     assert [(r.text, r.harmful, r.categories) for r in rows] == [
         ("A kind fox.", False, ()),

@@ -11,21 +11,21 @@ import pytest
 from sklearn import metrics as peer
 
 from taleward.core.errors import ConfigurationError
-from taleward.evaluation.judge_bench.bench import judge_bench, ranking
+from taleward.evaluation.judge_bench.bench import benchmark_judges, ranking
 from taleward.evaluation.judge_bench.plots import bench_plots, save_plots
 from taleward.evaluation.judge_bench.result import BenchReport
 from taleward.evaluation.tracking.judge_runs import figures_of, record_bench
-from taleward.evaluation.tracking.recorder import store_uri
-from taleward.moderation.calibration.labeled_data import Labelled, LabelledData
+from taleward.evaluation.tracking.recorder import default_tracking_uri
+from taleward.moderation.calibration.labeled_data import LabeledText, LabeledData
 from taleward.moderation.judges import Assessment
 from tests.helpers.fakes import FakeJudge
 
 SCORES = np.round(np.random.default_rng(0).random(120), 3)
 TRUTH = np.random.default_rng(1).random(120) < SCORES
 ROWS = tuple(
-    Labelled(str(s), bool(t), ("violence",) if t else ()) for s, t in zip(SCORES.tolist(), TRUTH.tolist(), strict=True)
+    LabeledText(str(s), bool(t), ("violence",) if t else ()) for s, t in zip(SCORES.tolist(), TRUTH.tolist(), strict=True)
 )
-DATA = LabelledData("known.csv", "ab" * 32, ROWS)
+DATA = LabeledData("known.csv", "ab" * 32, ROWS)
 
 
 def scorer(change: Any = float, cost: float | None = None) -> FakeJudge:
@@ -41,7 +41,7 @@ def yes_or_no(threshold: float) -> FakeJudge:
 @pytest.fixture(scope="module")
 def report() -> BenchReport:
     judges = {"good": scorer(cost=0.01), "flat": scorer(lambda _: 0.2), "bare": yes_or_no(0.5)}
-    return judge_bench(judges, DATA, resamples=100, at_recall=0.9, at_false_alarms=0.1)
+    return benchmark_judges(judges, DATA, resamples=100, at_recall=0.9, at_false_alarms=0.1)
 
 
 def test_figures_are_those_of_scikit_learn(report: BenchReport) -> None:
@@ -85,7 +85,7 @@ def test_no_plain_answer_counts_as_not_released_and_is_counted() -> None:
             raise RuntimeError("no connection")
         return Assessment.model_validate({"scores": {"violence": float(passage.text)}})
 
-    found = judge_bench({"broken": FakeJudge(broken)}, DATA, resamples=0).judges[0]
+    found = benchmark_judges({"broken": FakeJudge(broken)}, DATA, resamples=0).judges[0]
     assert found.outcomes["error"] == int((SCORES < 0.2).sum())
     flagged = (SCORES >= 0.5) | (SCORES < 0.2)
     assert found.f1.value == pytest.approx(peer.f1_score(TRUTH, flagged))
@@ -97,7 +97,7 @@ def test_no_plain_answer_counts_as_not_released_and_is_counted() -> None:
 
 def test_the_same_seed_gives_the_same_report() -> None:
     def measured(seed: int, workers: int = 1) -> dict[str, Any]:
-        report = judge_bench({"good": scorer()}, DATA, resamples=20, seed=seed, workers=workers)
+        report = benchmark_judges({"good": scorer()}, DATA, resamples=20, seed=seed, workers=workers)
         return report.judges[0].model_dump(exclude={"latency_p50_s", "latency_p95_s"})
 
     assert measured(0) == measured(0) == measured(0, workers=4)
@@ -105,11 +105,11 @@ def test_the_same_seed_gives_the_same_report() -> None:
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    calm = LabelledData("calm.csv", "0", (Labelled("0.1", False),))
+    calm = LabeledData("calm.csv", "0", (LabeledText("0.1", False),))
     with pytest.raises(ConfigurationError, match=r"calm\.csv has 0 harmful of 1"):
-        judge_bench({"good": scorer()}, calm)
+        benchmark_judges({"good": scorer()}, calm)
     with pytest.raises(ConfigurationError, match="at least one judge"):
-        judge_bench({}, DATA)
+        benchmark_judges({}, DATA)
 
 
 def test_json_there_and_back(report: BenchReport) -> None:
@@ -131,7 +131,7 @@ def test_plots_show_every_judge(report: BenchReport, tmp_path: Path) -> None:
 def test_a_bench_is_a_run_with_one_run_a_judge_below(report: BenchReport, tmp_path: Path) -> None:
     import mlflow
 
-    uri = store_uri(tmp_path)
+    uri = default_tracking_uri(tmp_path)
     run_id = record_bench(report, uri, bench_plots(report))
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("taleward")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from taleward.evaluation.tracking.recorded_counts import guard_counts
-from taleward.evaluation.tracking.recorder import MlflowRecorder, store_uri
+from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
 from taleward.moderation.guard.guard import Guard
 from tests.helpers.fakes import FakeJudge, Writer
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 def test_counts_of_several_recorders_are_put_together(tmp_path: Path) -> None:
     assert guard_counts(tmp_path) == {}
     for text in ("A calm day.", "A bad day."):
-        recorder = MlflowRecorder(store_uri(tmp_path))
+        recorder = MlflowRecorder(default_tracking_uri(tmp_path))
         Guard(Writer(text).runnable(), FakeJudge(), attempts=1, recorder=recorder).invoke({"about": "a day"})
     counts = guard_counts(tmp_path)
     assert (counts["tales"], counts["released"], counts["refused"], counts["refused/failed"]) == (2.0, 1.0, 1.0, 1.0)

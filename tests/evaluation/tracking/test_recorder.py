@@ -10,7 +10,7 @@ import pytest
 
 from taleward.chains.story import StoryChain
 from taleward.core.tale import Tale
-from taleward.evaluation.tracking.recorder import MlflowRecorder, store_uri
+from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
 from taleward.moderation.guard.guard import Guard
 from tests.helpers.fakes import FakeJudge, Teller, Writer
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return store_uri(tmp_path_factory.mktemp("project") / "a folder" / ".taleward")
+    return default_tracking_uri(tmp_path_factory.mktemp("project") / "a folder" / ".taleward")
 
 
 def told(uri: str, *drafts: str) -> Tale:

@@ -16,10 +16,10 @@ from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.core.verdict import Finding
 from taleward.moderation.calibration.calibration import Calibration, Isotonic, Platt, Target, load_calibration
 from taleward.moderation.calibration.fit import Unfit, fit_calibration, fit_category, fit_curve, pick_threshold
-from taleward.moderation.calibration.labeled_data import Labelled, LabelledData
+from taleward.moderation.calibration.labeled_data import LabeledText, LabeledData
 from taleward.moderation.judges import Assessment, judge
 from taleward.moderation.judges.cached import CachedJudge
-from taleward.moderation.judges.cascade import Cascade, risk
+from taleward.moderation.judges.cascade import Cascade, relative_risk
 from tests.helpers.fakes import FakeJudge
 
 RECALL = Target(kind="recall", value=0.9)
@@ -46,11 +46,11 @@ class Scorer(FakeJudge):
         super().__init__(answer)
 
 
-def labelled(texts: int = 400) -> LabelledData:
+def labelled(texts: int = 400) -> LabeledData:
     truth, scores = made_up(texts)
-    rows = [Labelled(f"{s:.6f}", bool(t), ("violence",) if t else ()) for t, s in zip(truth, scores, strict=True)]
-    rows += [Labelled("no number", True, ("violence",)), Labelled("0.99", True, ("hate",))]
-    return LabelledData("made-up.csv", "0" * 64, tuple(rows))
+    rows = [LabeledText(f"{s:.6f}", bool(t), ("violence",) if t else ()) for t, s in zip(truth, scores, strict=True)]
+    rows += [LabeledText("no number", True, ("violence",)), LabeledText("0.99", True, ("hate",))]
+    return LabeledData("made-up.csv", "0" * 64, tuple(rows))
 
 
 def test_platt_finds_the_sigmoid_that_made_the_labels() -> None:
@@ -199,7 +199,7 @@ def test_a_cache_keeps_calibrations_apart(tmp_path: Path) -> None:
 def test_scores_are_read_by_the_rules_that_they_were_decided_by() -> None:
     fitted = Scorer().calibrated(by_hand(0.3))
     verdict = fitted.invoke("0.3")
-    assert risk(verdict, fitted.rules, fitted.band) >= 0.5
+    assert relative_risk(verdict, fitted.rules, fitted.band) >= 0.5
     assert fitted.policy.threshold("violence", "6-8") == 0.5
 
 
@@ -236,6 +236,6 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit_calibration(Scorer(), data, RECALL, resamples=0)
     with pytest.raises(ConfigurationError, match="combines others"):
         fit_calibration(Cascade([Scorer(), Scorer()]), data, RECALL)
-    bare = LabelledData("bare.csv", "0", tuple(Labelled(r.text, r.harmful) for r in data.rows))
+    bare = LabeledData("bare.csv", "0", tuple(LabeledText(r.text, r.harmful) for r in data.rows))
     with pytest.raises(ConfigurationError, match=r"no harmful text of bare\.csv names a category"):
         fit_calibration(Scorer(), bare, RECALL)

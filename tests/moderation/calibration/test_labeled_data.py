@@ -1,4 +1,4 @@
-"""Labelled files: every usual form is read, every wrong row is named."""
+"""LabeledText files: every usual form is read, every wrong row is named."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from taleward.core.errors import InvalidFile
-from taleward.moderation.calibration.labeled_data import Columns, Labelled, read_labelled
+from taleward.moderation.calibration.labeled_data import Columns, LabeledText, load_labeled
 
-ROWS = (Labelled("bad\nday", True, ("violence", "hate")), Labelled("good day", False))
+ROWS = (LabeledText("bad\nday", True, ("violence", "hate")), LabeledText("good day", False))
 
 
 def test_csv_and_json_lines_zipped_or_not_are_the_same(tmp_path: Path) -> None:
@@ -27,19 +27,19 @@ def test_csv_and_json_lines_zipped_or_not_are_the_same(tmp_path: Path) -> None:
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
     columns = Columns(category="kind")
     for name in ("a.csv", "a.tsv", "a.jsonl", "a.csv.gz", "a.jsonl.gz"):
-        assert read_labelled(tmp_path / name, columns).rows == ROWS, name
-    zipped, plain = (read_labelled(tmp_path / n, columns).sha256 for n in ("a.csv.gz", "a.csv"))
+        assert load_labeled(tmp_path / name, columns).rows == ROWS, name
+    zipped, plain = (load_labeled(tmp_path / n, columns).sha256 for n in ("a.csv.gz", "a.csv"))
     assert zipped == plain
 
 
 def test_words_as_labels(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("t,is\nx,Toxic\ny,Not Toxic\n")
-    data = read_labelled(tmp_path / "a.csv", Columns("t", "is", harmful=("Toxic",)), category="hate")
-    assert data.rows == (Labelled("x", True, ("hate",)), Labelled("y", False))
+    data = load_labeled(tmp_path / "a.csv", Columns("t", "is", harmful=("Toxic",)), category="hate")
+    assert data.rows == (LabeledText("x", True, ("hate",)), LabeledText("y", False))
     with pytest.raises(InvalidFile, match="no row has the harmful label 'toxic'; labels here: 'Not Toxic', 'Toxic'"):
-        read_labelled(tmp_path / "a.csv", Columns("t", "is", harmful=("toxic",)))
+        load_labeled(tmp_path / "a.csv", Columns("t", "is", harmful=("toxic",)))
     with pytest.raises(InvalidFile, match="no row has the category column 'kind'; columns here: is, t"):
-        read_labelled(tmp_path / "a.csv", Columns("t", "is", "kind", ("Toxic",)))
+        load_labeled(tmp_path / "a.csv", Columns("t", "is", "kind", ("Toxic",)))
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_words_as_labels(tmp_path: Path) -> None:
 def test_a_wrong_file_names_the_line(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InvalidFile, match=said):
-        read_labelled(tmp_path / name, Columns(category="kind"), known=("violence", "hate"))
+        load_labeled(tmp_path / name, Columns(category="kind"), known=("violence", "hate"))

@@ -59,7 +59,7 @@ def test_the_most_relevant_draft_that_passed_is_released(tell: Tell) -> None:
 
 
 def test_one_that_is_good_enough_ends_it(tell: Tell) -> None:
-    writer, chooser = best("a fox", "an owl", "the sea", good_enough=0.9)
+    writer, chooser = best("a fox", "an owl", "the sea", accept_score=0.9)
     assert tell(chooser, {"hero": "a fox"}).text == "a fox"
     assert len(writer.configs) == 1
 
@@ -111,7 +111,7 @@ def test_with_the_embedded_models(values: dict[str, str]) -> None:
     ("settings", "said"),
     [
         ({"candidates": 1}, "candidates must be 2 or more; got 1"),
-        ({"good_enough": 1.5}, "good_enough must be from 0 to 1, or None; got 1.5"),
+        ({"accept_score": 1.5}, "accept_score must be from 0 to 1, or None; got 1.5"),
         ({"weights": (0, 0, 0)}, "weights must not be negative, nor all 0"),
     ],
 )

@@ -177,7 +177,7 @@ def test_drafts_are_kept_only_on_request() -> None:
     assert [a.draft for a in kept.attempts] == ["bad one", "good one"]
 
 
-class Keeper:
+class AgentLimits:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.tales: list[tuple[Tale, dict[str, Any]]] = []
@@ -189,7 +189,7 @@ class Keeper:
 
 
 def test_a_recorder_gets_the_tale_with_its_drafts(tell: Tell) -> None:
-    keeper = Keeper()
+    keeper = AgentLimits()
     tale = tell(Guard(Writer("good").runnable(), FakeJudge(), recorder=keeper))
     [(kept, inputs)] = keeper.tales
     assert kept.id == tale.id
@@ -198,8 +198,8 @@ def test_a_recorder_gets_the_tale_with_its_drafts(tell: Tell) -> None:
 
 
 def test_a_recorder_in_trouble_does_not_take_the_tale(tell: Tell, caplog: pytest.LogCaptureFixture) -> None:
-    behind = Keeper()
-    tale = tell(Guard(Writer("good").runnable(), FakeJudge(), recorder=[Keeper(OSError("disk is full")), behind]))
+    behind = AgentLimits()
+    tale = tell(Guard(Writer("good").runnable(), FakeJudge(), recorder=[AgentLimits(OSError("disk is full")), behind]))
     assert tale.text == "good"
     assert [kept.id for kept, _ in behind.tales] == [tale.id]
     assert "was not recorded: OSError: disk is full" in caplog.text

@@ -14,7 +14,7 @@ from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.verdict import Outcome, Passage, Verdict
 from taleward.moderation.judges import judge
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.cascade import Cascade, Zone, fit_zone, risk
+from taleward.moderation.judges.cascade import Cascade, UncertaintyBand, fit_uncertainty_band, relative_risk
 from taleward.moderation.judges.ensemble import Ensemble, Rule
 from tests.helpers.fakes import FakeJudge
 
@@ -139,10 +139,10 @@ def test_a_word_lists_silence_ends_no_cascade() -> None:
 
 def test_risk_puts_thresholds_in_the_middle() -> None:
     cheap = says("pass", 0.25)
-    assert risk(cheap.invoke("x"), cheap.policy, cheap.band) == pytest.approx(0.25)
-    at = {s: risk(says("pass", s).invoke("x"), cheap.policy, cheap.band) for s in (0.0, 0.5, 1.0)}
+    assert relative_risk(cheap.invoke("x"), cheap.policy, cheap.band) == pytest.approx(0.25)
+    at = {s: relative_risk(says("pass", s).invoke("x"), cheap.policy, cheap.band) for s in (0.0, 0.5, 1.0)}
     assert at == {0.0: 0.0, 0.5: 0.5, 1.0: 1.0}
-    assert risk(says("fail").invoke("x"), cheap.policy, cheap.band) == 1.0
+    assert relative_risk(says("fail").invoke("x"), cheap.policy, cheap.band) == 1.0
 
 
 def test_a_fitted_zone_keeps_the_dear_judges_f1_and_asks_it_seldom() -> None:
@@ -150,7 +150,7 @@ def test_a_fitted_zone_keeps_the_dear_judges_f1_and_asks_it_seldom() -> None:
     truth = [chance.random() < 0.3 for _ in range(2000)]
     risks = [min(1.0, max(0.0, chance.gauss(0.75 if t else 0.25, 0.18))) for t in truth]
     dear = [t if chance.random() < 0.97 else not t for t in truth]
-    zone = fit_zone(risks, truth, dear)
+    zone = fit_uncertainty_band(risks, truth, dear)
     up = [zone.pass_below <= r < zone.fail_from for r in risks]
     final = [d if u else r >= 0.5 for r, d, u in zip(risks, dear, up, strict=True)]
 
@@ -171,10 +171,10 @@ def test_a_fitted_zone_keeps_the_dear_judges_f1_and_asks_it_seldom() -> None:
         (lambda: Ensemble([FakeJudge(), FakeJudge()], "weighted", weights=[1, 0]), "must be 2 numbers above 0"),
         (lambda: Ensemble([FakeJudge(), FakeJudge()], seconds=0), "seconds must be above 0"),
         (lambda: Cascade([FakeJudge(), judge("lexicon", band="3-5")]), "one policy and band"),
-        (lambda: Cascade([FakeJudge(), FakeJudge()], [Zone(), Zone()]), "2 judges need 1 zones; got 2"),
-        (lambda: Zone(0.6, 0.8), "0 <= pass_below <= 0.5 <= fail_from"),
-        (lambda: fit_zone([0.1], [True, False], [True]), "of one length; got 1, 2 and 1"),
-        (lambda: fit_zone([0.1, 0.2], [True, True], [True, True]), "only one of the two"),
+        (lambda: Cascade([FakeJudge(), FakeJudge()], [UncertaintyBand(), UncertaintyBand()]), "2 judges need 1 zones; got 2"),
+        (lambda: UncertaintyBand(0.6, 0.8), "0 <= pass_below <= 0.5 <= fail_from"),
+        (lambda: fit_uncertainty_band([0.1], [True, False], [True]), "of one length; got 1, 2 and 1"),
+        (lambda: fit_uncertainty_band([0.1, 0.2], [True, True], [True, True]), "only one of the two"),
     ],
 )
 def test_what_does_not_fit_is_refused(make: Callable[[], object], said: str) -> None:

@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from taleward.core.verdict import Verdict
 from taleward.moderation.judges import judge
-from taleward.moderation.judges.neutralize import inert
+from taleward.moderation.judges.neutralize import neutralize_markup
 
 
 class Answering(BaseChatModel):
@@ -137,7 +137,7 @@ def test_what_the_story_says_to_the_judge_stays_inside_the_fence(story: str) -> 
     def echo(number: str, prompt: str) -> str:
         fenced = re.search(rf"<text-{number}>\n(.*)\n</text-{number}>", prompt, re.DOTALL)
         assert fenced is not None
-        assert fenced[1] == inert(story)
+        assert fenced[1] == neutralize_markup(story)
         return story
 
     assert ask(echo, story).outcome == "unparsable"

@@ -8,7 +8,7 @@ from taleward.core.events import TextEvent
 from taleward.core.verdict import Passage
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges import judge
-from taleward.moderation.text.language import seems_foreign
+from taleward.moderation.text.language import looks_foreign
 from tests.helpers.fakes import Teller
 
 ENGLISH = "Once there was a fox who lived by the sea with her mother. She liked to swim and to sing all day."
@@ -24,7 +24,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("text", FOREIGN)
 def test_other_languages_are_noticed(text: str) -> None:
-    assert seems_foreign(text)
+    assert looks_foreign(text)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_other_languages_are_noticed(text: str) -> None:
     ],
 )
 def test_english_is_english(text: str) -> None:
-    assert not seems_foreign(text)
+    assert not looks_foreign(text)
 
 
 @pytest.mark.parametrize("spec", ["lexicon", "embedded:judge"])

@@ -3,14 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taleward.moderation.text.lexicon import find_hits
-from taleward.moderation.text.normalize import disguises, legible, normalise, squeeze
+from taleward.moderation.text.normalize import disguises, undisguise, normalize, squeeze
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
 
 @given(anything)
 def test_spans_lie_within_the_original_and_rise(text: str) -> None:
-    view = normalise(text)
+    view = normalize(text)
     spans = [view.span(i, i + 1) for i in range(len(view.text))]
     assert all(0 <= a < b <= len(text) for a, b in spans)
     assert spans == sorted(spans)
@@ -25,7 +25,7 @@ def test_a_planted_word_is_found_where_it_stands(before: str, after: str) -> Non
 
 @given(anything)
 def test_disguises_never_leave_the_text(text: str) -> None:
-    folded = normalise(text).text
+    folded = normalize(text).text
     assert all(0 <= d.start < d.end <= len(folded) for d in disguises(folded))
 
 
@@ -41,7 +41,7 @@ def test_disguises_never_leave_the_text(text: str) -> None:
     ],
 )
 def test_what_looks_the_same_is_the_same(written: str, folded: str) -> None:
-    assert normalise(written).text == folded
+    assert normalize(written).text == folded
 
 
 def test_squeeze() -> None:
@@ -66,9 +66,9 @@ WORDS = {"idiot", "loser", "stupid", "cool", "yes", "monsters", "all", "hate", "
     ],
 )
 def test_disguised_words_are_written_out(written: str, read: str) -> None:
-    assert legible(written, WORDS.__contains__) == read
+    assert undisguise(written, WORDS.__contains__) == read
 
 
 @given(anything)
 def test_a_text_without_a_known_word_is_only_folded(text: str) -> None:
-    assert legible(text, lambda word: False) == normalise(text).text
+    assert undisguise(text, lambda word: False) == normalize(text).text

@@ -6,7 +6,7 @@ import pytest
 
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
-from taleward.moderation.text.value_coverage import mentioned, share_mentioned
+from taleward.moderation.text.value_coverage import mentions_value, value_coverage
 
 TALE = "A shy dragon shared her balloons with all her friends."
 
@@ -26,11 +26,11 @@ TALE = "A shy dragon shared her balloons with all her friends."
     ],
 )
 def test_half_of_a_values_words_are_enough_and_small_ones_do_not_count(value: str, said: bool) -> None:
-    assert mentioned(value, TALE) is said
+    assert mentions_value(value, TALE) is said
 
 
 def test_the_share_is_over_the_inputs_that_are_text() -> None:
-    assert share_mentioned({"hero": "shy dragon", "thing": "old book", "age": 6, "blank": " "}, TALE) == 0.5
-    assert share_mentioned({"age": 6}, TALE) is None
+    assert value_coverage({"hero": "shy dragon", "thing": "old book", "age": 6, "blank": " "}, TALE) == 0.5
+    assert value_coverage({"age": 6}, TALE) is None
     rows = [{"inputs": {"hero": "dragon"}, "output": TALE}, {"inputs": {"hero": "fox"}, "output": TALE}]
     assert metric("mentions").score(as_samples(rows), resamples=10).value == 0.5

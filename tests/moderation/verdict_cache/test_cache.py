@@ -19,7 +19,7 @@ from taleward.core.errors import BackendError, ConfigurationError
 from taleward.core.verdict import Finding, Passage, Verdict
 from taleward.moderation.judges import Assessment, judge
 from taleward.moderation.judges.cached import CachedJudge
-from taleward.moderation.judges.cascade import Cascade, Zone
+from taleward.moderation.judges.cascade import Cascade, UncertaintyBand
 from taleward.moderation.judges.identity import identity
 from taleward.moderation.judges.llm import LLMJudge
 from taleward.moderation.policies.load import load_policy
@@ -74,7 +74,7 @@ def test_context_policy_band_and_settings_are_part_of_the_key(file: Path) -> Non
         identity(other),
         identity(judge("lexicon"), "2026-11"),
         identity(Cascade([judge("lexicon"), FakeJudge()])),
-        identity(Cascade([judge("lexicon"), FakeJudge()], [Zone(0.1, 0.9)])),
+        identity(Cascade([judge("lexicon"), FakeJudge()], [UncertaintyBand(0.1, 0.9)])),
         *(
             identity(LLMJudge(ChatOpenAI(model="m", base_url=url, api_key="k", temperature=t)))
             for url in ("http://a/v1", "http://b/v1")

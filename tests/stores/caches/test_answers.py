@@ -148,7 +148,7 @@ def test_a_guard_records_its_verdicts_in_the_cache(tmp_path: Path) -> None:
 def test_answers_end_and_go_by_use_and_by_id(tmp_path: Path) -> None:
     now = [0.0]
     options: dict[str, Any] = {"policy": "kids@1", "band": "6-8", "judge": FakeJudge(), "clock": lambda: now[0]}
-    cache = AnswerCache(tmp_path / "answers.db", ttl_s=1000, max_answers=2, **options)
+    cache = AnswerCache(tmp_path / "answers.db", ttl_s=1000, max_entries=2, **options)
     for at, name in enumerate(["a", "b", "c"]):
         now[0] = at * 100.0
         cache.update(name, "model", [Generation(text=f"tale {name}")])
@@ -176,8 +176,8 @@ def test_a_cache_in_trouble_never_fails_the_caller(tmp_path: Path, caplog: pytes
     (tmp_path / "a.db").write_bytes(b"torn" * 5000)
     assert model.invoke("x").text == "a good tale 3"
     assert cache._failures >= 3
-    with pytest.raises(ConfigurationError, match="max_answers"):
-        AnswerCache(tmp_path / "b.db", policy="kids@1", band="6-8", max_answers=0)
+    with pytest.raises(ConfigurationError, match="max_entries"):
+        AnswerCache(tmp_path / "b.db", policy="kids@1", band="6-8", max_entries=0)
 
 
 def test_tool_calls_are_not_kept(cache: AnswerCache) -> None:

@@ -16,7 +16,7 @@ from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
 from taleward.moderation.judges.guard_models.base import GuardModel
 from taleward.moderation.judges.llm import LLMJudge
-from taleward.moderation.judges.neutralize import inert
+from taleward.moderation.judges.neutralize import neutralize_markup
 from tests.helpers.hostile_texts import CONTROL, HOSTILE
 from tests.helpers.judge_variants import VARIANTS, made
 from tests.helpers.tiny_guard_models import MODELS, make
@@ -31,7 +31,7 @@ def near(story: str) -> str:
 
 @pytest.mark.parametrize("story", HOSTILE)
 def test_the_text_is_spelled_in_signs_that_steer_nothing(story: str) -> None:
-    spelled = inert(near(story))
+    spelled = neutralize_markup(near(story))
     assert len(spelled) == len(near(story))
     assert not any(token in spelled for token in CONTROL)
     assert not re.search(r"<[^\s<>]|\[/?INST\]|^ *#|^ *---+ *$", spelled, re.MULTILINE)
@@ -40,13 +40,13 @@ def test_the_text_is_spelled_in_signs_that_steer_nothing(story: str) -> None:
 
 def test_a_story_is_spelled_as_it_is() -> None:
     story = '"Look: 3 < 5 - and 7 > 6!" said Mia [aged 7]. The user of the boat: a fox. It cost $5 -- no more. :-) <3'
-    assert inert(story) == story.replace("<3", "‹3")
+    assert neutralize_markup(story) == story.replace("<3", "‹3")
 
 
 @given(st.text())
 def test_spelling_keeps_length_and_ends(text: str) -> None:
-    assert len(inert(text)) == len(text)
-    assert inert(inert(text)) == inert(text)
+    assert len(neutralize_markup(text)) == len(text)
+    assert neutralize_markup(neutralize_markup(text)) == neutralize_markup(text)
 
 
 def turns(variant: str) -> Callable[[str, str], list[list[tuple[str, str]]]]:
@@ -82,7 +82,7 @@ def test_prompts_behind_an_api_keep_their_turns_and_fences(variant: str, story: 
         ]
         for prompt, calm in zip(spelled, quiet, strict=True):
             for (_, said), (_, expected) in zip(prompt, calm, strict=True):
-                assert said.replace(inert(near(story)), QUIET) == expected
+                assert said.replace(neutralize_markup(near(story)), QUIET) == expected
 
 
 def test_the_fence_is_new_with_each_call_and_not_in_the_text() -> None:
@@ -100,7 +100,7 @@ def test_a_number_that_stands_in_the_text_is_not_taken(monkeypatch: pytest.Monke
 
     drawn = iter(["a" * 16, "b" * 16, "c" * 16])
     monkeypatch.setattr(llm.secrets, "token_hex", lambda _: next(drawn))
-    assert llm.fresh_number(Passage(text=f"x{'a' * 16}", context="b" * 16)) == "c" * 16
+    assert llm.random_delimiter(Passage(text=f"x{'a' * 16}", context="b" * 16)) == "c" * 16
 
 
 @pytest.fixture(scope="module", params=MODELS)
