@@ -1,10 +1,12 @@
-"""Tools, the ways to choose one, the router, and what guards agents that others built.
+"""Routing between tools, guarded agents, conversations that survive restarts.
 
-`tools/` holds one file a tool; `router.py` takes a request to one by the ways in `semantic.py`, `constrained.py` and a
-model that calls tools, within the bounds of `keeping.py`; `chat.py` is all of it as a conversation, which `threads.py`
-keeps. `middleware.py` is for LangChain agents of your own.
+The public names are listed in `__init__.pyi`; each is loaded when it is first used.
 """
 
 if __name__ != "taleward.agents":
     msg = "this folder is the package taleward.agents; import it by that name"
     raise ImportError(msg)
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

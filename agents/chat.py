@@ -125,7 +125,7 @@ def origin(routed: RouterResult) -> str:
     tools_ = ", ".join(call.tool for call in routed.calls) or "no tool"
     score = routed.choice.scores.get(routed.tool or "")
     sure = f" ({score:.2f})" if score is not None else ""
-    return f"{routed.outcome} | {tools_} by {routed.by or 'none of the ways'}{sure} | {routed.seconds:.1f} s"
+    return f"{routed.outcome} | {tools_} by {routed.by or 'none of the ways'}{sure} | {routed.duration_s:.1f} s"
 
 
 def _memory() -> Any:

@@ -11,7 +11,7 @@ from pydantic import Field
 from taleward.agents.middleware.messages import CHOICE, STOPPED, this_turn
 from taleward.agents.routing.strategy import ToolSelection
 from taleward.core.events import RetractionEvent, TextEvent
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.moderation.chat.messages import MARK, is_refusal
 
 Outcome = Literal["answered", "asked", "unavailable", "refused", "stopped", "approval"]
@@ -42,7 +42,7 @@ class RouterResult(FrozenModel):
         calls: The tools that were called, in order.
         thread: The thread's name, `None` where none is kept.
         steps: Calls of the model.
-        seconds: From request to answer.
+        duration_s: From request to answer.
         detail: Which budget ended it.
     """
 
@@ -52,7 +52,7 @@ class RouterResult(FrozenModel):
     calls: tuple[ToolUse, ...] = ()
     thread: str | None = None
     steps: int = 0
-    seconds: float = Field(default=0.0, ge=0.0)
+    duration_s: float = Field(default=0.0, ge=0.0)
     detail: str = ""
 
     @property
@@ -81,7 +81,9 @@ TurnEvent = TextEvent | RetractionEvent | RouterResultEvent
 """Any of a turn's events."""
 
 
-def routed_from(state: Mapping[str, Any], text: str, thread: str | None, *, waits: bool, seconds: float) -> RouterResult:
+def routed_from(
+    state: Mapping[str, Any], text: str, thread: str | None, *, waits: bool, duration_s: float
+) -> RouterResult:
     """What became of the last turn in an agent's state.
 
     Args:
@@ -89,7 +91,7 @@ def routed_from(state: Mapping[str, Any], text: str, thread: str | None, *, wait
         text: What was shown.
         thread: The thread's name.
         waits: Whether a call waits for approval.
-        seconds: From request to answer.
+        duration_s: From request to answer.
     """
     turn = this_turn(state.get("messages") or ())
     answers = [m for m in turn if isinstance(m, AIMessage)]
@@ -121,6 +123,6 @@ def routed_from(state: Mapping[str, Any], text: str, thread: str | None, *, wait
         ),
         thread=thread,
         steps=sum(not (m.response_metadata.get(MARK) or {"fixed": True}).get("fixed") for m in answers),
-        seconds=seconds,
+        duration_s=duration_s,
         detail=detail,
     )

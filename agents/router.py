@@ -19,7 +19,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
 from taleward.agents.middleware.guard import GuardedCalls
-from taleward.agents.middleware.limits import Budget, AgentLimits
+from taleward.agents.middleware.limits import AgentLimits, Budget
 from taleward.agents.middleware.messages import STOPPED
 from taleward.agents.middleware.run_once import CallLog
 from taleward.agents.middleware.transcript import Transcript
@@ -28,7 +28,7 @@ from taleward.agents.result import RouterResult, RouterResultEvent, ToolUse, Tur
 from taleward.agents.routing.constrained import ConstrainedStrategy
 from taleward.agents.routing.selector import RouteSelector
 from taleward.agents.routing.semantic import SemanticStrategy
-from taleward.agents.routing.strategy import ToolSelection, RoutingStrategy
+from taleward.agents.routing.strategy import RoutingStrategy, ToolSelection
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import ROLES, Role
 from taleward.agents.tools.base import APPROVAL, ONCE
@@ -51,8 +51,8 @@ _SYSTEM = (
 class Router(Runnable[str, RouterResult]):
     """A Runnable from what somebody says to a routed, traced, judged result.
 
-    Three ways lead to a tool, each asked when the one before it is not sure. `SemanticStrategy` compares with examples.
-    `ConstrainedStrategy` has a model write one tool call under a grammar; models that run here go this way. A hosted model
+    Three strategies choose a tool, each asked when the one before it is not sure. `SemanticStrategy` compares with
+    examples. `ConstrainedStrategy` has a model write one tool call under a grammar; local models use it. A hosted model
     gets the tools and works in steps, within the budget. What is not clear by all of them is asked back, once.
 
     Whatever way: only tools of the role can be called; what tools answer is judged, and fenced as data before a model
@@ -65,7 +65,7 @@ class Router(Runnable[str, RouterResult]):
         tools: Tools, such as `tools(Toolbox(...))` gives, and any of LangChain's.
         judge: Who judges all that leaves.
         model: A model that calls tools: a spec, or a LangChain chat model; `None` for none.
-        ways: Ways to ask before the model; `None` takes `SemanticStrategy`, and `ConstrainedStrategy` for a model that runs here.
+        strategies: Asked before the model; `None`: `SemanticStrategy`, plus `ConstrainedStrategy` for local models.
         role: Whose tools may be called; `None` for all of them, with inputs judged.
         roles: What each role may do.
         threads: Where threads are kept: `Threads(path)`, or another checkpointer of LangGraph with asynchronous
@@ -83,7 +83,7 @@ class Router(Runnable[str, RouterResult]):
         judge: Judge,
         *,
         model: str | BaseChatModel | None = None,
-        ways: Sequence[RoutingStrategy] | None = None,
+        strategies: Sequence[RoutingStrategy] | None = None,
         role: str | None = None,
         roles: Mapping[str, Role] = ROLES,
         threads: BaseCheckpointSaver[Any] | None = None,
@@ -101,10 +101,13 @@ class Router(Runnable[str, RouterResult]):
                 f"{model} continues text and calls no tools.", hint="Leave model= out; tools find their own writer."
             )
         local = self.model is not None and self.model._llm_type == "taleward-local"
-        if ways is None:
-            ways = [SemanticStrategy(), *([ConstrainedStrategy(self.model, self.tools)] if local and self.model else [])]
+        if strategies is None:
+            strategies = [
+                SemanticStrategy(),
+                *([ConstrainedStrategy(self.model, self.tools)] if local and self.model else []),
+            ]
         acts = self.model is not None and not local
-        self._decider = RouteSelector(ways, {tool.name: tool for tool in self.tools}, model=acts)
+        self._decider = RouteSelector(strategies, {tool.name: tool for tool in self.tools}, model=acts)
         self.agent = create_agent(
             self.model if acts and self.model is not None else _NoModel(),
             list(self.tools),
@@ -122,7 +125,7 @@ class Router(Runnable[str, RouterResult]):
             kind = type(self.threads).__name__
             raise ConfigurationError(f"{once} must run once, which {kind} cannot note.", hint="Give Threads(path).")
         log = CallLog(self.threads) if once and isinstance(self.threads, Threads) else None
-        guard = GuardedCalls(self.judge, seconds=self.budget.seconds)
+        guard = GuardedCalls(self.judge, timeout_s=self.budget.timeout_s)
         keeper = AgentLimits(self._decider, self.judge, self.budget, judge_inputs=may.judge_inputs, log=log)
         stops = {name: {"allowed_decisions": ["approve", "reject"]} for name in wait}
         return [keeper, *([HumanInTheLoopMiddleware(interrupt_on=stops)] if stops else []), guard]  # type: ignore[arg-type]
@@ -248,7 +251,7 @@ class Router(Runnable[str, RouterResult]):
             more["durability"] = "sync"  # what a step did is kept before the next one begins
             config["configurable"] = {**(config.get("configurable") or {}), "thread_id": name}
         try:
-            async with asyncio.timeout(self.budget.seconds):
+            async with asyncio.timeout(self.budget.timeout_s):
                 running: Any = self.agent.astream(given, config, **more)
                 async for mode, part in running:
                     if mode == "values":
@@ -263,7 +266,9 @@ class Router(Runnable[str, RouterResult]):
             shown.say(REFUSAL_WORDS["timeout"])
             state = {**state, "messages": [*state.get("messages", ()), _timeout()]}
         ended = time.monotonic() - begun
-        shown.ready.put_nowait(RouterResultEvent(routed=routed_from(state, shown.text, name, waits=waits, seconds=ended)))
+        shown.ready.put_nowait(
+            RouterResultEvent(routed=routed_from(state, shown.text, name, waits=waits, duration_s=ended))
+        )
 
 
 class _NoModel(BaseChatModel):
@@ -282,7 +287,7 @@ class _NoModel(BaseChatModel):
 
 
 def _timeout() -> AIMessage:
-    return AIMessage(REFUSAL_WORDS["timeout"], response_metadata={STOPPED: "seconds"})
+    return AIMessage(REFUSAL_WORDS["timeout"], response_metadata={STOPPED: "timeout"})
 
 
 def _said(words: str) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""Chat models and embeddings behind a model spec, and the embedded models.
+"""Models behind a spec: chat models, embeddings, classifiers, decisions.
 
-`chat.py` and `embeddings.py` hold the tables from provider to loader. `local.py` is the chat model of whatever runs in
-this process: `engine.py` batches its callers over `llama.py` (ONNX Runtime) or `huggingface.py` (transformers).
-`hosted.py` reaches models behind an API, with the care of `calls.py`. `models/` holds the weights that come with
-Taleward, each with its card.
+The public names are listed in `__init__.pyi`; each is loaded when it is first used.
 """
 
 if __name__ != "taleward.backends":
     msg = "this folder is the package taleward.backends; import it by that name"
     raise ImportError(msg)
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ from typing import Any
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.chat import LocalChat
-from taleward.backends.local.questions import QuestionResult, MultipleChoice, Question, Scale, YesNo
+from taleward.backends.local.questions import MultipleChoice, Question, QuestionResult, Scale, YesNo
 from taleward.core.errors import ConfigurationError
 
 

@@ -96,7 +96,9 @@ def _installed(*packages: str) -> bool:
 def _judge(usable: bool) -> DiscoveredModel:
     folder = embedded_path("judge")
     if not usable:
-        return DiscoveredModel(spec="embedded:judge", kind="judge", usable=False, about=_LACKS_ENCODER, folder=str(folder))
+        return DiscoveredModel(
+            spec="embedded:judge", kind="judge", usable=False, about=_LACKS_ENCODER, folder=str(folder)
+        )
     from taleward.backends.onnx.minilm import model_folder
 
     files = [model_folder() / "model.safetensors", folder / "head.safetensors"]
@@ -143,7 +145,9 @@ def _model(spec: str, kind: str, folder: Path, installed: bool) -> DiscoveredMod
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         parameters = Weights(weight_files(folder)).parameters
     except (OSError, ValueError, TalewardError) as error:
-        return DiscoveredModel(spec=spec, kind=kind or "?", usable=False, about=f"not whole: {error}", folder=str(folder))
+        return DiscoveredModel(
+            spec=spec, kind=kind or "?", usable=False, about=f"not whole: {error}", folder=str(folder)
+        )
     text = config.get("text_config") or config
     kind = kind or _kind(config)
     engine = "onnx" if "writer" in kind and not why_not(config) else "transformers"

@@ -237,7 +237,9 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _peer(vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[RouteExample]) -> dict[str, tuple[float, float, float]]:
+def _peer(
+    vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[RouteExample]
+) -> dict[str, tuple[float, float, float]]:
     """The package semantic-router, in its own Python: `SEMANTIC_ROUTER_PYTHON`."""
     python = os.environ.get("SEMANTIC_ROUTER_PYTHON")
     if python is None:
@@ -302,11 +304,11 @@ def overhead(folder: Path, turns: int) -> Iterator[Row]:
     """A turn with a tool call and two model calls: the router with guard, bounds and threads, against bare agents."""
     savers = {name: saver for name, saver, _ in _savers(folder, "overhead")}
     for seconds, goal in ((0.0, ""), (0.1, "at most 1.15 times")):
-        router = Router([look], Calm(), model=Fake(seconds=seconds), ways=())
+        router = Router([look], Calm(), model=Fake(seconds=seconds), strategies=())
         bare = create_agent(Fake(seconds=seconds), [look])
         yield _turns("no threads", seconds, router, bare, "bare create_agent", turns, goal, kept=False)
         if "stock" in savers:
-            router = Router([look], Calm(), model=Fake(seconds=seconds), ways=(), threads=savers["ours"])
+            router = Router([look], Calm(), model=Fake(seconds=seconds), strategies=(), threads=savers["ours"])
             bare = create_agent(Fake(seconds=seconds), [look], checkpointer=savers["stock"])
             yield _turns("threads on disk", seconds, router, bare, "create_agent, SqliteSaver", turns, goal, kept=True)
 
@@ -374,7 +376,7 @@ def injection() -> Iterator[Row]:
 
         model = ScriptedChat(answers=[calls("library", {"query": "x"}), calls("erase_all", {}), ["Fine. ", SECRET]])
         may = {"reader": Role(frozenset({"library"}))}
-        router = Router([library, erase_all], FakeJudge(), model=model, ways=(), role="reader", roles=may)
+        router = Router([library, erase_all], FakeJudge(), model=model, strategies=(), role="reader", roles=may)
         modes = ["values", "updates", "messages", "custom", "tasks", "debug"]
         seen = list(router.agent.stream({"messages": [("user", "What is there?")]}, stream_mode=modes))
         out += len(leaked([seen, list(router.stream("What is there?"))]))

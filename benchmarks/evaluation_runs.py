@@ -97,9 +97,9 @@ def _ours(rows: int, folder: Path) -> dict[str, float]:
 
     uri = default_tracking_uri(folder)
     data = [{"inputs": {"n": n}, "references": ["a tale"]} for n in range(rows)]
-    tw.evaluate(_tell, data[:2], ["words"], uri=uri, spool=folder / "spool")  # makes the store
+    tw.evaluate(_tell, data[:2], ["words"], tracking_uri=uri, spool=folder / "spool")  # makes the store
     begun = time.perf_counter()
-    found = tw.evaluate(_tell, data, ["words", "characters", "latency"], uri=uri, spool=folder / "spool")
+    found = tw.evaluate(_tell, data, ["words", "characters", "latency"], tracking_uri=uri, spool=folder / "spool")
     seconds = time.perf_counter() - begun
     client = mlflow.MlflowClient(tracking_uri=uri)
     where = client.get_run(found.run_id).info.experiment_id
@@ -127,7 +127,9 @@ def _killed(rows: int, folder: Path) -> dict[str, float]:
 
     uri = default_tracking_uri(folder)
     data = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(rows)]
-    found = tw.evaluate(tell, data, ["words", "characters", "latency"], uri=uri, spool=folder / "spool", name="killed")
+    found = tw.evaluate(
+        tell, data, ["words", "characters", "latency"], tracking_uri=uri, spool=folder / "spool", name="killed"
+    )
     client = mlflow.MlflowClient(tracking_uri=uri)
     traces = _all(client, client.get_run(found.run_id).info.experiment_id, found.run_id)
     names = Counter(json.dumps(t.data.spans[0].inputs, sort_keys=True) for t in traces)

@@ -209,7 +209,7 @@ async def growth(sizes: Sequence[int]) -> list[Row]:
     for words in sizes:
         text = " ".join(story(random.Random(2), words // 6).split(" ")[:words])
         judge = FakeJudge()
-        async for _ in Guard(FakeWriter(lambda _, text=text: tokens(text)), judge, seconds=None).astream({}):
+        async for _ in Guard(FakeWriter(lambda _, text=text: tokens(text)), judge, timeout_s=None).astream({}):
             pass
         per = judge.characters / words
         met = not rows or per <= 1.1 * rows[-1].ours

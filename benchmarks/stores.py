@@ -26,8 +26,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from benchmarks.questions import pairs
-from benchmarks.table import Row
-from benchmarks.table import run as show
+from benchmarks.table import Row, run as show
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.caches.semantic_answers import SemanticAnswerCache
 from taleward.stores.vector.chroma_store import ChromaStore

@@ -10,7 +10,7 @@ from typing import TypeVar
 from pydantic import Field, model_validator
 
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.tale import PromptVersion
 from taleward.core.yaml_files import load_yaml
 from taleward.stores.example_retriever import LabeledExample
@@ -32,7 +32,7 @@ class LabelTask(FrozenModel):
         answer: What the label is, for example `sentiment`.
         labels: The labels, two or more, with a description each; an empty one is taken for none.
         hypothesis: For entailment: a sentence with `{label}` or `{description}` in it.
-        examples: LabeledText texts.
+        examples: Labeled texts.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")

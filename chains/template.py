@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from taleward.core.errors import InvalidInputs, UnknownName
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.tale import PromptVersion
 from taleward.core.yaml_files import load_yaml
 

@@ -101,9 +101,9 @@ def tell(
         writer = StoryChain(model, chosen, policy=policy, band=band, seed=first, **options)
         checker = make_judge(judge, policy=policy, band=band, calibration=calibration)
         if drafts > 1:
-            guard: Guard = BestOf(writer, checker, candidates=drafts, seconds=seconds, keep_drafts=True)
+            guard: Guard = BestOf(writer, checker, candidates=drafts, timeout_s=seconds, keep_drafts=True)
         else:
-            guard = Guard(writer, checker, attempts=attempts, seconds=seconds, keep_drafts=True)
+            guard = Guard(writer, checker, attempts=attempts, timeout_s=seconds, keep_drafts=True)
     if stream and not as_json:
         tale = show_stream(guard.stream(values))
     else:
@@ -162,7 +162,9 @@ def templates(
     folder: Templates = None,
     register: Annotated[str | None, typer.Option(help="Put this one into MLflow's prompt registry.")] = None,
     alias: Annotated[str | None, typer.Option(help="With --register: a name for this version, as champion.")] = None,
-    uri: Annotated[str | None, typer.Option(help="An MLflow tracking URI in place of that of .taleward.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow tracking URI in place of that of .taleward.")
+    ] = None,
 ) -> None:
     """List the story templates with their variables; or register one, for `taleward eval --template NAME@ALIAS`."""
     from taleward.chains.template import load_template, template_names
@@ -171,7 +173,7 @@ def templates(
     if register is not None:
         from taleward.evaluation.tracking.prompts import register_template
 
-        made = register_template(load_template(register, folder), alias=alias, uri=uri)
+        made = register_template(load_template(register, folder), alias=alias, tracking_uri=tracking_uri)
         called = f"{made.name}@{alias or 'latest'}"
         say(f"registered as version {made.version} of {made.name}; use it with: taleward eval --template {called}")
     elif alias is not None:
@@ -189,7 +191,16 @@ def ui(folder: Folder = _FOLDER, port: Annotated[int, typer.Option(help="Port on
     if find_spec("mlflow") is None:
         raise MissingExtra("the page with the recorded tales", "mlflow")
     say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it); the tales are under 'Traces' of experiment 'taleward'.")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", default_tracking_uri(folder), "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        default_tracking_uri(folder),
+        "--port",
+        str(port),
+    ]
     try:
         raise typer.Exit(subprocess.run(command, check=False).returncode)
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from taleward.core.errors import UnknownName
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 
 Severity = Literal["none", "mild", "moderate", "severe"]
 """How strong a hazard is, in rising order; `none` is only a tolerance, never a finding's severity."""

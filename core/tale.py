@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import Refused
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.html_display import tale_html
 from taleward.core.policy import Probability
 from taleward.core.verdict import Outcome, Verdict

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.html_display import Marked, verdict_html
 from taleward.core.policy import Probability, Severity
 
@@ -32,16 +32,20 @@ class Passage(FrozenModel):
     text: str
     context: str = ""
 
-    def with_context(self, most: int) -> tuple[str, int]:
+    def with_context(self, max_characters: int) -> tuple[str, int]:
         """The text behind the last words of its context, and the offset at which it begins.
 
         Args:
-            most: Characters of the context, at most; a word is not cut.
+            max_characters: Characters of the context, at most; a word is not cut.
         """
         before = self.context
-        if len(before) > most:
-            cut = before[-most:]
-            before = cut[len(cut.split(maxsplit=1)[0]) :] if cut.split() and not before[-most - 1].isspace() else cut
+        if len(before) > max_characters:
+            cut = before[-max_characters:]
+            before = (
+                cut[len(cut.split(maxsplit=1)[0]) :]
+                if cut.split() and not before[-max_characters - 1].isspace()
+                else cut
+            )
         return before + self.text, len(before)
 
 

@@ -75,11 +75,11 @@ def fill(uri: str, folder: Path) -> tuple[str, str, str]:
     guard = tw.Guard(writer, tw.judge("embedded:judge"), attempts=2, keep_drafts=True)
     rows = [{"inputs": {**request, **REST}} for request in REQUESTS]
     names = ["judge_pass_rate", "revision_rate", "words", "latency"]
-    found = tw.evaluate(guard, rows, names, name="embedded:storyteller", uri=uri, spool=folder / "spool")
+    found = tw.evaluate(guard, rows, names, name="embedded:storyteller", tracking_uri=uri, spool=folder / "spool")
     if found.run_id is None:
         sys.exit(found.undelivered)
     tale = next(s.tale for s in found.samples if s.tale is not None and s.tale.released)
-    store = tw.FeedbackStore(uri)
+    store = tw.evaluation.FeedbackStore(uri)
     words = " ".join(tale.text.split()[:6])
     store.record(tale.id, person="anna", rating=4, kid_friendly=True, spans=[words], comment="a calm beginning")
     experiment = mlflow.MlflowClient(tracking_uri=uri).get_run(found.run_id).info.experiment_id

@@ -1,10 +1,12 @@
-"""What is measured, and what MLflow keeps of it.
+"""Metrics, evaluations in MLflow, comparison, gates and people's feedback.
 
-`recorder.py` keeps tales as traces. `run.py` is `evaluate`: a system on a data set, measured by `metrics/`, and
-kept as a run; `compare.py` and `gates.py` decide between runs. `judge_bench.py` measures judges. `feedback.py` and its
-neighbours bring in what people say.
+The public names are listed in `__init__.pyi`; each is loaded when it is first used.
 """
 
 if __name__ != "taleward.evaluation":
     msg = "this folder is the package taleward.evaluation; import it by that name"
     raise ImportError(msg)
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,9 +7,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenModel, FrozenDict
-from taleward.evaluation.metrics import METRICS
-from taleward.evaluation.metrics import metric as known_metric
+from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.evaluation.metrics import METRICS, metric as known_metric
 from taleward.evaluation.metrics.base import Mean, Metric, Score
 from taleward.evaluation.report.html import image_html, interval_of, number, page_html, table_html
 from taleward.evaluation.report.plots import comparison_plot
@@ -131,15 +130,17 @@ class ComparisonResult(FrozenModel):
             f"way is better. P-values corrected for the number of pairs (Holm).</p>{pairs}",
         )
 
-    def record(self, *, uri: str | None = None, experiment: str = DEFAULT_EXPERIMENT) -> str:
+    def record(self, *, tracking_uri: str | None = None, experiment: str = DEFAULT_EXPERIMENT) -> str:
         """Keep it as an MLflow run with the page, the plot and the winners; the run's id.
 
         Args:
-            uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+            tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
             experiment: The experiment's name.
         """
         won = {name: comparison.said for name, comparison in self.metrics.items()}
-        return record_page(" / ".join(self.names), self.html(), self.plot(), won, uri=uri, experiment=experiment)
+        return record_page(
+            " / ".join(self.names), self.html(), self.plot(), won, tracking_uri=tracking_uri, experiment=experiment
+        )
 
     def _repr_html_(self) -> str:
         return self.html()
@@ -167,7 +168,7 @@ def compare(
     level: float = 0.05,
     resamples: int = 1000,
     seed: int = 0,
-    uri: str | None = None,
+    tracking_uri: str | None = None,
 ) -> ComparisonResult:
     """Compare evaluations of the same data set: models, prompts, judges, whatever was evaluated.
 
@@ -178,14 +179,14 @@ def compare(
         level: Below which a p-value counts as significant.
         resamples: Bootstrap resamples.
         seed: Of the resamples.
-        uri: Where runs given by id are: an MLflow tracking URI; by default that of `.taleward` in this folder.
+        tracking_uri: Where runs given by id are: an MLflow tracking URI; by default that of `.taleward` in this folder.
 
     Raises:
         ConfigurationError: There are fewer than two, they have no sample or metric in common, or a metric was measured
             with other settings.
         UnknownName: There is no such run.
     """
-    found = [load_evaluation(run, uri) if isinstance(run, str) else run for run in runs]
+    found = [load_evaluation(run, tracking_uri) if isinstance(run, str) else run for run in runs]
     if len(found) < 2:
         raise ConfigurationError(f"a comparison needs two evaluations or more; got {len(found)}.")
     ids = tuple(i for i in found[0].ids if all(i in set(other.ids) for other in found[1:]))

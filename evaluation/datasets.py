@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import ConfigurationError, InvalidFile, MissingExtra, UnknownName
-from taleward.core.records import TEXT_KINDS, read_content, file_kind, record_lines, read_records, with_problems
+from taleward.core.records import TEXT_KINDS, file_kind, read_content, read_records, record_lines, with_problems
 from taleward.core.yaml_files import did_you_mean
 from taleward.evaluation.labeled_passages import example_path, passage_record
 from taleward.evaluation.sample import Sample, as_samples
@@ -62,7 +62,7 @@ def load_dataset(
     *,
     columns: Mapping[str, str | Sequence[str]] | None = None,
     band: str = "6-8",
-    uri: str | None = None,
+    tracking_uri: str | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -77,8 +77,8 @@ def load_dataset(
         columns: Fields of `Sample` to the columns that they are read from, several for `inputs` and `references`;
             columns that are not named are left out.
         band: The age band whose labels the shipped `passages` get.
-        uri: The MLflow tracking URI where `mlflow:NAME` is; by default MLflow's own, as `mlflow.set_tracking_uri` or
-            `MLFLOW_TRACKING_URI` says.
+        tracking_uri: The MLflow tracking URI where `mlflow:NAME` is; by default MLflow's own, as set by
+            `mlflow.set_tracking_uri` or `MLFLOW_TRACKING_URI`.
 
     Raises:
         InvalidFile: The file cannot be read, has no rows, or rows that are wrong; each with its line.
@@ -90,7 +90,7 @@ def load_dataset(
     if isinstance(source, str) and source in EXAMPLES:
         return _example(source, band)
     if isinstance(source, str) and source.startswith(_MLFLOW):
-        return _mlflow_named(source.removeprefix(_MLFLOW), columns, uri)
+        return _mlflow_named(source.removeprefix(_MLFLOW), columns, tracking_uri)
     if isinstance(source, (str, Path)):
         return _file(Path(source), columns)
     if _comes_from(source, "mlflow"):
@@ -160,13 +160,13 @@ def _rows(name: str, rows: Sequence[Any], columns: Mapping[str, str | Sequence[s
     return Dataset(name, hashlib.sha256(told.encode()).hexdigest(), samples)
 
 
-def _mlflow_named(name: str, columns: Mapping[str, str | Sequence[str]] | None, uri: str | None) -> Dataset:
+def _mlflow_named(name: str, columns: Mapping[str, str | Sequence[str]] | None, tracking_uri: str | None) -> Dataset:
     try:
         import mlflow
         from mlflow.exceptions import MlflowException
     except ImportError as error:
         raise MissingExtra("a data set in MLflow", "mlflow") from error
-    place = uri or mlflow.get_tracking_uri()
+    place = tracking_uri or mlflow.get_tracking_uri()
     try:
         with quiet():
             client = mlflow.MlflowClient(tracking_uri=place)
@@ -181,7 +181,7 @@ def _mlflow_named(name: str, columns: Mapping[str, str | Sequence[str]] | None, 
     if len(found) != 1:
         raise ConfigurationError(
             f"there {'are several data sets' if found else 'is no data set'} called {name!r} in MLflow at {place}.",
-            hint="Say where it is with uri=... (in the terminal --uri), or give the data set itself.",
+            hint="Say where it is with tracking_uri=... (in the terminal --tracking-uri), or give the data set itself.",
         )
     return _mlflow(found[0], columns)
 

@@ -42,7 +42,7 @@ def _parts(system: Any) -> dict[str, str]:
             more = {name: str(getattr(system, name)) for name in sorted(ranked)}
             judge = {f"judge.{name}": value for name, value in _parts(system.judge).items()}
             writer = {f"writer.{name}": value for name, value in described(system.writer).items()}
-            return {"attempts": str(system.attempts), "seconds": str(system.seconds), **more, **writer, **judge}
+            return {"attempts": str(system.attempts), "timeout_s": str(system.timeout_s), **more, **writer, **judge}
         case Judge():
             fitted = {} if system.calibration is None else {"calibration": system.calibration.signature}
             return {"spec": system.spec, "policy": system.policy.id, "band": system.band, **fitted}

@@ -39,7 +39,7 @@ def evaluate(
     resamples: int = 500,
     seed: int = 0,
     progress: bool = True,
-    uri: str | None = None,
+    tracking_uri: str | None = None,
     experiment: str = DEFAULT_EXPERIMENT,
     spool: Path = DEFAULT_SPOOL,
 ) -> Evaluation:
@@ -64,7 +64,7 @@ def evaluate(
         resamples: Bootstrap resamples behind the intervals.
         seed: Of the resamples.
         progress: Whether to show a bar, where a person watches.
-        uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
         experiment: The experiment's name.
         spool: Where evaluations are kept until MLflow has them.
 
@@ -77,8 +77,8 @@ def evaluate(
     check_mlflow()
     if concurrency < 1 or resamples < 0:
         raise ConfigurationError(f"concurrency is 1 or more, resamples 0 or more; got {concurrency} and {resamples}.")
-    place = uri or default_tracking_uri()
-    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset, uri=place)
+    place = tracking_uri or default_tracking_uri()
+    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset, tracking_uri=place)
     rows, measures = data.samples, metrics_of(metrics)
     if not rows:
         raise ConfigurationError("an evaluation needs at least one sample; the data set has none.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import AwareDatetime
 
 from taleward.core.errors import UnknownName
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.evaluation.metrics.base import Score
 from taleward.evaluation.sample import Sample
 

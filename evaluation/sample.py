@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
 from taleward.core.yaml_files import did_you_mean

@@ -26,7 +26,7 @@ async def story(values: dict[str, str]) -> StreamingResponse:
     """Tell a story; its inputs are the template's variables."""
     try:
         writer.template.render(values)
-    except tw.InvalidInputs as error:
+    except tw.errors.InvalidInputs as error:
         raise HTTPException(422, str(error)) from error
     return StreamingResponse(_events(values), media_type="text/event-stream", headers={"cache-control": "no-store"})
 

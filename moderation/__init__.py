@@ -1,10 +1,12 @@
-"""Policies, judges and the guard: what may leave, and who says so.
+"""Policies, judges, calibration, and the guard that releases only what passed.
 
-`policies/` holds what each age band may read, `judges/` one file a judge, and `guard.py` the only door out. That door
-while a text streams is `telling.py` with `holdback.py`, and around any chat model `guarded_chat.py`. `fitting.py` fits
-thresholds to labelled texts.
+The public names are listed in `__init__.pyi`; each is loaded when it is first used.
 """
 
 if __name__ != "taleward.moderation":
     msg = "this folder is the package taleward.moderation; import it by that name"
     raise ImportError(msg)
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,10 +1,12 @@
-"""What is kept so that nothing is computed twice: vectors, documents, answers and tales.
+"""Caches and vector stores: nothing is computed twice.
 
-`embedding_cache.py` stands in front of any embeddings; `faiss_store.py` and `chroma_store.py` are vector stores with
-one contract (`base.py`) and one filter language (`filters.py`); `answers.py` keeps judged answers, `memory.py` tales.
-Every store holds plain data, survives a kill at any moment, and deletes by id.
+The public names are listed in `__init__.pyi`; each is loaded when it is first used.
 """
 
 if __name__ != "taleward.stores":
     msg = "this folder is the package taleward.stores; import it by that name"
     raise ImportError(msg)
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""LabeledText examples, found by likeness: for few-shot prompts, and human verdicts for a judge's prompt."""
+"""Labeled examples, found by likeness: for few-shot prompts, and human verdicts for a judge's prompt."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ class ExampleRetriever(BaseExampleSelector):
         names = {document.id for document, _ in picked}
         picked += [hit for hit in found if hit[0].id not in names][: k - len(picked)]
         examples = [
-            LabeledExample(text=d.page_content, label=str(d.metadata.get(_LABEL, "")), score=score) for d, score in picked
+            LabeledExample(text=d.page_content, label=str(d.metadata.get(_LABEL, "")), score=score)
+            for d, score in picked
         ]
         return sorted(examples, key=lambda example: example.score or 0.0)
 

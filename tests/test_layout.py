@@ -59,7 +59,7 @@ def test_public_names() -> None:
     assert {"StoryChain", "Guard", "judge", "chat_model", "embeddings", "Tale", "Verdict", "Finding"} <= set(
         taleward.__all__
     )
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+    with pytest.raises(AttributeError, match="No taleward attribute nonsense"):
         taleward.nonsense  # noqa: B018
 
 

@@ -28,6 +28,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.runnables import RunnableLambda
 import taleward as tw
 from taleward.evaluation.metrics import metric
+from taleward.moderation import Target, fit_calibration
 from taleward.stores.vector.parquet import import_store
 
 fake, text = DeterministicFakeEmbedding(size=8), "A fox lost her kite. A woman found it. They flew it."
@@ -40,7 +41,7 @@ calls = {
     "labels by embeddings": lambda: tw.ZeroShotClassifier(fake, ["sea", "wood"]).invoke(text),
     "the best of two": lambda: tw.BestOf(writer, lexicon, candidates=2, embeddings=fake).invoke({}),
     "a cached judge": lambda: tw.CachedJudge(lexicon, "verdicts.db").invoke(text),
-    "a bench": lambda: tw.judge_bench({"lexicon": lexicon}, labelled()),
+    "a bench": lambda: tw.evaluation.benchmark_judges({"lexicon": lexicon}, labelled()),
     "the metric of words": lambda: metric("words").statistics,
     "the storyteller": lambda: tw.chat_model("embedded:storyteller").invoke(text),
     "the embedded judge": lambda: tw.judge("embedded:judge"),
@@ -52,27 +53,27 @@ calls = {
     "a classifier": lambda: tw.classifier("hf:folder").batch([text]),
     "a text model": lambda: tw.seq2seq_model("hf:folder").invoke(text),
     "a recorder": lambda: tw.MlflowRecorder("sqlite:///t.db"),
-    "feedback": lambda: tw.record_feedback(tale.id, rating=4, uri="sqlite:///t.db"),
-    "an evaluation": lambda: tw.evaluate(writer, [tw.Sample(id="1", inputs={})], ["words"], uri="sqlite:///t.db"),
-    "the prompt registry": lambda: tw.register_template("adventure", uri="sqlite:///t.db"),
+    "feedback": lambda: tw.record_feedback(tale.id, rating=4, tracking_uri="sqlite:///t.db"),
+    "an evaluation": lambda: tw.evaluate(writer, [tw.evaluation.Sample(id="1", inputs={})], ["words"], tracking_uri="sqlite:///t.db"),
+    "the prompt registry": lambda: tw.evaluation.register_template("adventure", tracking_uri="sqlite:///t.db"),
     "FAISS": lambda: tw.FaissStore(fake, "tales", model="fake"),
     "Chroma": lambda: tw.ChromaStore(fake, "chroma", model="fake"),
     "Parquet": lambda: import_store(None, "tales.parquet"),
-    "thresholds": lambda: tw.fit_calibration(lexicon, labelled(), tw.Target(kind="recall", value=0.9)),
+    "thresholds": lambda: fit_calibration(lexicon, labelled(), Target(kind="recall", value=0.9)),
     "BLEU": lambda: metric("bleu"),
     "reading levels": lambda: tw.judge("reading-level"),
-    "the widget": lambda: tw.FeedbackWidget(tale),
+    "the widget": lambda: tw.evaluation.FeedbackWidget(tale),
 }
 def labelled():
     with open("texts.csv", "w") as file:
         file.write("text,label\\nA calm day.,0\\nShit.,1\\n")
-    return tw.load_labeled("texts.csv")
+    return tw.moderation.load_labeled("texts.csv")
 found = {}
 for what, call in calls.items():
     try:
         call()
         found[what] = "works"
-    except tw.MissingExtra as missing:
+    except tw.errors.MissingExtra as missing:
         found[what] = missing.hint
     except Exception as error:
         found[what] = repr(error)

@@ -35,12 +35,12 @@ class GuardedCalls(AgentMiddleware[AgentState[Any], Any, Any]):
 
     Args:
         judge: A judge.
-        seconds: Wall-clock budget of each model call with its judging; `None` for none.
+        timeout_s: Wall-clock budget of each model call with its judging; `None` for none.
     """
 
-    def __init__(self, judge: Judge, *, seconds: float | None = 120.0) -> None:
+    def __init__(self, judge: Judge, *, timeout_s: float | None = 120.0) -> None:
         super().__init__()
-        self.judge, self.seconds = judge, seconds
+        self.judge, self.timeout_s = judge, timeout_s
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -61,7 +61,7 @@ class GuardedCalls(AgentMiddleware[AgentState[Any], Any, Any]):
             return _refusal_of(error)
 
     def _guarded(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        return request.override(model=GuardedChat(request.model, self.judge, seconds=self.seconds))
+        return request.override(model=GuardedChat(request.model, self.judge, timeout_s=self.timeout_s))
 
 
 class GuardMiddleware(GuardedCalls):
@@ -77,7 +77,7 @@ class GuardMiddleware(GuardedCalls):
 
     Args:
         judge: A judge.
-        seconds: Wall-clock budget of each model call with its judging, and of each question to the judge; `None` for
+        timeout_s: Wall-clock budget of each model call with its judging, and of each question to the judge; `None` for
             none.
         judge_inputs: Whether what the user said last is judged before any model is called. Its text is; images and
             other data are not.
@@ -90,7 +90,12 @@ class GuardMiddleware(GuardedCalls):
     """
 
     def __new__(
-        cls, judge: Judge, *, seconds: float | None = 120.0, judge_inputs: bool = True, judge_tool_results: bool = False
+        cls,
+        judge: Judge,
+        *,
+        timeout_s: float | None = 120.0,
+        judge_inputs: bool = True,
+        judge_tool_results: bool = False,
     ) -> GuardMiddleware:
         """Make the kind that also has a hook for tools only on request: its presence alone changes an agent."""
         return super().__new__(type(cls.__name__, (_WithToolResults, cls), {}) if judge_tool_results else cls)
@@ -99,13 +104,13 @@ class GuardMiddleware(GuardedCalls):
         self,
         judge: Judge,
         *,
-        seconds: float | None = 120.0,
+        timeout_s: float | None = 120.0,
         judge_inputs: bool = True,
         judge_tool_results: bool = False,
     ) -> None:
         check_judge("a guard", judge)
-        check_timeout(seconds)
-        super().__init__(judge, seconds=seconds)
+        check_timeout(timeout_s)
+        super().__init__(judge, timeout_s=timeout_s)
         self.judge_inputs = judge_inputs
 
     @hook_config(can_jump_to=["end"])
@@ -134,11 +139,11 @@ class GuardMiddleware(GuardedCalls):
         return "\n".join(_last_words(state["messages"])) if self.judge_inputs else ""
 
     def _asked(self, text: str) -> AIMessage | None:
-        answering = GuardedResponse(self.judge, self.seconds, blocking=True)
+        answering = GuardedResponse(self.judge, self.timeout_s, blocking=True)
         return run_sync(lambda: answering.asked(text))
 
     async def _aasked(self, text: str) -> AIMessage | None:
-        return await GuardedResponse(self.judge, self.seconds).asked(text)
+        return await GuardedResponse(self.judge, self.timeout_s).asked(text)
 
 
 class _WithToolResults(GuardMiddleware):

@@ -70,7 +70,7 @@ class Budget:
     Args:
         steps: Calls of the model, 1 or more.
         tokens: Tokens that it reads and writes, together.
-        seconds: Wall-clock seconds.
+        timeout_s: Wall-clock seconds.
 
     Raises:
         ConfigurationError: A number is out of its range.
@@ -78,13 +78,13 @@ class Budget:
 
     steps: int = 12
     tokens: int = 50_000
-    seconds: float = 180.0
+    timeout_s: float = 180.0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.tokens < 1 or self.seconds <= 0:
+        if self.steps < 1 or self.tokens < 1 or self.timeout_s <= 0:
             raise ConfigurationError(
                 "a budget has steps and tokens of 1 or more, and seconds above 0; "
-                f"got steps {self.steps}, tokens {self.tokens}, seconds {self.seconds}."
+                f"got steps {self.steps}, tokens {self.tokens}, seconds {self.timeout_s}."
             )
 
 
@@ -143,7 +143,7 @@ class AgentLimits(AgentMiddleware[TaleState, Any, Any]):
         except Exception as error:  # noqa: BLE001  the model is told how to go on
             result = _failed(request, error)
         if text := _unjudged(request.tool, result):
-            answering = GuardedResponse(self._judge, self._budget.seconds, blocking=True)
+            answering = GuardedResponse(self._judge, self._budget.timeout_s, blocking=True)
             result = _instead(request, result, run_sync(lambda: answering.asked(text)))
         return self._noted(request, result)
 
@@ -161,7 +161,7 @@ class AgentLimits(AgentMiddleware[TaleState, Any, Any]):
         except Exception as error:  # noqa: BLE001  the model is told how to go on
             result = _failed(request, error)
         if text := _unjudged(request.tool, result):
-            result = _instead(request, result, await GuardedResponse(self._judge, self._budget.seconds).asked(text))
+            result = _instead(request, result, await GuardedResponse(self._judge, self._budget.timeout_s).asked(text))
         return self._noted(request, result)
 
     def _known(self, request: ModelRequest[Any]) -> AIMessage | None:
@@ -207,7 +207,7 @@ class AgentLimits(AgentMiddleware[TaleState, Any, Any]):
         text = "\n".join(word for word in words if word.strip())
         if not text:
             return None
-        refusal = await GuardedResponse(self._judge, self._budget.seconds, blocking=blocking).asked(text)
+        refusal = await GuardedResponse(self._judge, self._budget.timeout_s, blocking=blocking).asked(text)
         return None if refusal is None else AIMessage(**message_chunk_to_message(refusal).model_dump(exclude={"type"}))
 
     def _early(self, request: ToolCallRequest) -> _Result | None:

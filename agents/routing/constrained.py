@@ -11,7 +11,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from taleward.agents.middleware.untrusted_text import DATA_RULE, fenced
-from taleward.agents.routing.strategy import RoutingRequest, RoutingAttempt, RoutingStrategy
+from taleward.agents.routing.strategy import RoutingAttempt, RoutingRequest, RoutingStrategy
 from taleward.backends.chat_models import chat_model
 from taleward.core.frozen_model import FrozenDict
 

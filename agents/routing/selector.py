@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
-from taleward.agents.routing.strategy import ToolSelection, RoutingRequest, RoutingAttempt, RoutingStrategy
+from taleward.agents.routing.strategy import RoutingAttempt, RoutingRequest, RoutingStrategy, ToolSelection
 from taleward.agents.tools.base import NeedsMore, TaleTool
 from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.tracing.callbacks import mute_callbacks
@@ -25,13 +25,13 @@ class RouteSelector:
     """Asks ways in turn.
 
     Args:
-        ways: From the first to the last.
+        strategies: From the first to the last.
         tools: The tools that may be called, by name.
         model: Whether a model with tools comes behind the ways: it gets what they leave.
     """
 
-    def __init__(self, ways: Sequence[RoutingStrategy], tools: Mapping[str, BaseTool], *, model: bool) -> None:
-        self._ways, self._tools, self._model = tuple(ways), dict(tools), model
+    def __init__(self, strategies: Sequence[RoutingStrategy], tools: Mapping[str, BaseTool], *, model: bool) -> None:
+        self._ways, self._tools, self._model = tuple(strategies), dict(tools), model
 
     async def choice(
         self, text: str, *, tale: str = "", asked: ToolSelection | None = None, config: RunnableConfig | None = None

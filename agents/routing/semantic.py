@@ -16,7 +16,7 @@ from langchain_core.embeddings import Embeddings
 from taleward.agents.routing.logistic_regression import fit_regression, probabilities
 from taleward.agents.routing.request_parsing import Spelling, take_apart
 from taleward.agents.routing.routes import NONE, Routes, load_routes
-from taleward.agents.routing.strategy import RoutingRequest, RoutingAttempt, RoutingStrategy
+from taleward.agents.routing.strategy import RoutingAttempt, RoutingRequest, RoutingStrategy
 from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.core.frozen_model import FrozenDict
 
@@ -94,7 +94,9 @@ class SemanticStrategy(RoutingStrategy):
         both = {o: float(rows[:, self.labels.index(o)].mean()) for o in request.options if o in self.labels}
         if not both:
             return RoutingAttempt(way=self.name, found="none")
-        return RoutingAttempt(way=self.name, found="tool", tool=max(both, key=lambda o: both[o]), scores=FrozenDict(both))
+        return RoutingAttempt(
+            way=self.name, found="tool", tool=max(both, key=lambda o: both[o]), scores=FrozenDict(both)
+        )
 
     def _scores(self, requests: Sequence[str]) -> Floats:
         return probabilities(self._weights, self._features([self._wish(text) for text in requests]))

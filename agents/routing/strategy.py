@@ -9,7 +9,7 @@ from typing import Any, Literal
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.concurrency.threads import run_in_thread
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import Probability
 
 Found = Literal["tool", "none", "unsure"]
@@ -101,11 +101,15 @@ class RoutingStrategy(Runnable[RoutingRequest | str, RoutingAttempt], ABC):
         """As `choose`, without blocking the event loop; by default in a thread."""
         return await run_in_thread(partial(self.choose, request))
 
-    def invoke(self, input: RoutingRequest | str, config: RunnableConfig | None = None, **kwargs: Any) -> RoutingAttempt:
+    def invoke(
+        self, input: RoutingRequest | str, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> RoutingAttempt:
         """The tool for a request."""
         return self._call_with_config(lambda given: self.choose(as_request(given)), input, config, run_type="chain")
 
-    async def ainvoke(self, input: RoutingRequest | str, config: RunnableConfig | None = None, **kwargs: Any) -> RoutingAttempt:
+    async def ainvoke(
+        self, input: RoutingRequest | str, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> RoutingAttempt:
         """As `invoke`, without blocking the event loop."""
 
         async def choose(given: RoutingRequest | str) -> RoutingAttempt:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from taleward.agents.routing.request_parsing import take_apart
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.tools.base import ToolArguments, NeedsMore, TaleTool
+from taleward.agents.tools.base import NeedsMore, TaleTool, ToolArguments
 from taleward.chains.classification.zero_shot import ZeroShotClassifier
 
 _USUAL = ("fairy tale", "adventure", "animals", "friendship", "family", "school", "nature", "science", "bedtime")

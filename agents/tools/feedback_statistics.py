@@ -10,7 +10,7 @@ from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel
 
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.tools.base import ToolArguments, TaleTool
+from taleward.agents.tools.base import TaleTool, ToolArguments
 from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import ConfigurationError
 

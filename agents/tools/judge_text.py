@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from taleward.agents.routing.request_parsing import take_apart
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.tools.base import ToolArguments, NeedsMore, TaleTool
+from taleward.agents.tools.base import NeedsMore, TaleTool, ToolArguments
 
 
 class _Arguments(ToolArguments):

@@ -10,7 +10,7 @@ from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.tools.base import ToolArguments, TaleTool
+from taleward.agents.tools.base import TaleTool, ToolArguments
 from taleward.core.errors import UnknownName
 from taleward.core.policy import Policy
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from taleward.agents.middleware.untrusted_text import fenced
 from taleward.agents.routing.request_parsing import take_apart
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.tools.base import ToolArguments, NeedsMore, TaleTool, told, words_of
+from taleward.agents.tools.base import NeedsMore, TaleTool, ToolArguments, told, words_of
 from taleward.agents.tools.guarded_tale import tell
 from taleward.agents.tools.toolbox import Toolbox
 from taleward.moderation.guard.revision import revision_of

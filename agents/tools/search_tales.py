@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from taleward.agents.routing.request_parsing import take_apart
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.tools.base import ToolArguments, TaleTool
+from taleward.agents.tools.base import TaleTool, ToolArguments
 from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import ConfigurationError
 
@@ -22,7 +22,7 @@ _ABOUT = re.compile(r"\b(?:about|with|like|where|in which|of|for)\s+(.+)$", re.I
 
 class _Arguments(ToolArguments):
     query: str = Field(description="What the tale is about, in a few words.", min_length=1, max_length=300)
-    most: int = Field(default=3, ge=1, le=10, description="How many tales at most.")
+    limit: int = Field(default=3, ge=1, le=10, description="How many tales at most.")
 
 
 class SearchTales(TaleTool):
@@ -35,7 +35,7 @@ class SearchTales(TaleTool):
     args_schema: type[BaseModel] = _Arguments
     judged: ClassVar[bool] = False
     title: ClassVar[str] = "search the tales that were told"
-    example: ClassVar[Mapping[str, Any]] = {"query": "a fox with a key", "most": 3}
+    example: ClassVar[Mapping[str, Any]] = {"query": "a fox with a key", "limit": 3}
 
     @classmethod
     def usable(cls, box: Toolbox) -> bool:
@@ -48,11 +48,11 @@ class SearchTales(TaleTool):
         about = _ABOUT.search(wish)
         return {"query": (about[1] if about else wish).strip(" ?.!")[:300]}
 
-    async def work(self, runtime: ToolRuntime, query: str, most: int = 3) -> str:
+    async def work(self, runtime: ToolRuntime, query: str, limit: int = 3) -> str:
         """The tales' beginnings, the most alike first."""
         if self.box.memory is None:
             raise ConfigurationError("there is no tale memory here.", hint="Give the toolbox a TaleMemory.")
-        found = await asyncio.to_thread(self.box.memory.alike, query, most)
+        found = await asyncio.to_thread(self.box.memory.alike, query, limit)
         if not found:
             return "No tale has been told yet."
         return "\n\n".join(f"{number}. {_beginning(tale.text)}" for number, tale in enumerate(found, 1))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from taleward.agents.routing.request_parsing import take_apart
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.tools.base import ToolArguments, NeedsMore, TaleTool
+from taleward.agents.tools.base import NeedsMore, TaleTool, ToolArguments
 from taleward.chains.summarization.guard import SummaryGuard
 from taleward.chains.summarization.summarizer import Summarizer
 from taleward.moderation.chat.messages import REFUSAL_WORDS

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from taleward.agents.routing.request_parsing import take_apart
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.story_state import CastSheet
-from taleward.agents.tools.base import ToolArguments, TaleTool, told, words_of
+from taleward.agents.tools.base import TaleTool, ToolArguments, told, words_of
 from taleward.agents.tools.guarded_tale import tell
 from taleward.chains.story import StoryChain
 from taleward.chains.template import Template, Variable

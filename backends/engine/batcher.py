@@ -34,12 +34,14 @@ class Batcher(Generic[R]):
 
     Args:
         run: From token lists, which go together, and a key to one result a list. It must not know the batcher's owner.
-        most: Lists in a batch, at most.
+        max_batch: Lists in a batch, at most.
         room: Tokens in a batch, padding included, unless one list alone has more.
     """
 
-    def __init__(self, run: Callable[[list[Sequence[int]], Any], Sequence[R]], *, most: int = 64, room: int = 8192):
-        self._line = _Line(run, most, room)
+    def __init__(
+        self, run: Callable[[list[Sequence[int]], Any], Sequence[R]], *, max_batch: int = 64, room: int = 8192
+    ):
+        self._line = _Line(run, max_batch, room)
         self._started = False
         self._lock = threading.Lock()
         weakref.finalize(self, self._line.end)
@@ -80,8 +82,8 @@ class Batcher(Generic[R]):
 class _Line:
     """Those who wait, and the thread that serves them; it knows no batcher, so that a batcher can be forgotten."""
 
-    def __init__(self, run: Callable[[list[Sequence[int]], Any], Sequence[Any]], most: int, room: int) -> None:
-        self._run, self._most, self._room = run, most, room
+    def __init__(self, run: Callable[[list[Sequence[int]], Any], Sequence[Any]], max_batch: int, room: int) -> None:
+        self._run, self._most, self._room = run, max_batch, room
         self._waiting: deque[_Item] = deque()
         self._changed = threading.Condition()
         self._ended = self._stopped = False

@@ -31,7 +31,7 @@ class DecodingBatch(Protocol):
     """Texts under way in a network, one a row; see `LlamaBatch` and `TorchBatch`."""
 
     @property
-    def most(self) -> int: ...  # noqa: D102
+    def max_batch(self) -> int: ...  # noqa: D102
     @property
     def room(self) -> int:
         """Tokens that all rows may hold together, each counted as long as the longest; one row is always taken."""
@@ -62,7 +62,11 @@ class Engine:
     """
 
     def __init__(
-        self, replicas: Sequence[DecodingBatch], *, ends: Collection[int], vocabulary: Callable[[], Vocabulary] | None = None
+        self,
+        replicas: Sequence[DecodingBatch],
+        *,
+        ends: Collection[int],
+        vocabulary: Callable[[], Vocabulary] | None = None,
     ) -> None:
         self._line = _Line(ends, len(replicas))
         self._replicas, self._started = replicas, False
@@ -106,7 +110,7 @@ class Engine:
                         raise BackendError("this model cannot follow a grammar: its tokenizer tells no text.")
                     self._vocabulary = self._make_vocabulary()
                 known = self._vocabulary
-            matcher = known.matcher(order.grammar, order.most)
+            matcher = known.matcher(order.grammar, order.max_tokens)
         return Sampler(order.sampling, order.seed, order.prompt, matcher, order.logprobs)
 
     async def _asampler(self, order: GenerationRequest) -> Sampler:
@@ -191,8 +195,8 @@ class _Line:
                     return None
                 self._changed.wait()
             if not running:
-                self._gather(rows.most)
-            share = min(rows.most, -(-(self._running + len(self._waiting)) // self._replicas))
+                self._gather(rows.max_batch)
+            share = min(rows.max_batch, -(-(self._running + len(self._waiting)) // self._replicas))
             arrived: list[TokenSequence] = []
             reach = max((_reach(t) for t in running), default=0)
             longest = 0
@@ -211,15 +215,20 @@ class _Line:
             self._running += len(arrived)
             return arrived
 
-    def _gather(self, most: int) -> None:
+    def _gather(self, max_batch: int) -> None:
         """Those who ask at the same time do so within moments of each other: one batch is faster than many joins."""
         before = 0
-        while before < len(self._waiting) < most * self._replicas:
+        while before < len(self._waiting) < max_batch * self._replicas:
             before = len(self._waiting)
             self._changed.wait(_MOMENT_S)
 
     def _step(
-        self, rows: DecodingBatch, running: list[TokenSequence], first: int, texts: Sequence[TokenSequence], new: Sequence[Sequence[int]]
+        self,
+        rows: DecodingBatch,
+        running: list[TokenSequence],
+        first: int,
+        texts: Sequence[TokenSequence],
+        new: Sequence[Sequence[int]],
     ) -> None:
         """One token for each of the texts; those that arrived become rows, those that ended leave."""
         logits = rows.advance(first, new, [len(t.tokens) for t in texts])
@@ -240,4 +249,4 @@ class _Line:
 
 
 def _reach(text: TokenSequence) -> int:
-    return len(text.order.prompt) + text.order.most
+    return len(text.order.prompt) + text.order.max_tokens

@@ -25,7 +25,7 @@ class GenerationRequest:
         prompt: Tokens to go on from.
         sampling: How tokens are drawn.
         seed: The same seed draws the same; `None` draws one.
-        most: Tokens to write at most, from 1 up.
+        max_tokens: Tokens to write at most, from 1 up.
         grammar: What the text must follow, see `compile_grammar`.
         logprobs: How many of the likeliest tokens are scored beside each that is chosen; `None` scores none.
         deadline: When the caller gives up, by `time.monotonic()`.
@@ -34,7 +34,7 @@ class GenerationRequest:
     prompt: Sequence[int]
     sampling: Sampling
     seed: int | None
-    most: int
+    max_tokens: int
     grammar: str | None = None
     logprobs: int | None = None
     deadline: float | None = None
@@ -66,7 +66,7 @@ class TokenSequence:
     def take(self, logits: Any, ends: Collection[int]) -> None:
         """Choose the next token, and say so; for the engine."""
         try:
-            token = self.sampler.choose(logits, self.order.most - len(self.written))
+            token = self.sampler.choose(logits, self.order.max_tokens - len(self.written))
         except Exception as error:  # noqa: BLE001  its caller gets it, the others in the batch go on
             self.fail(error)
             return
@@ -75,7 +75,7 @@ class TokenSequence:
             self.written.append(token)
             self._give(token)
         self.ended = token in ends or self.sampler.complete
-        if self.ended or len(self.written) >= self.order.most:
+        if self.ended or len(self.written) >= self.order.max_tokens:
             self.close()
 
     def leave(self) -> None:
@@ -96,7 +96,7 @@ class TokenSequence:
 
     def _late(self) -> DeadlineExceeded:
         return DeadlineExceeded(
-            f"the time was up after {len(self.written)} of up to {self.order.most} tokens.",
+            f"the time was up after {len(self.written)} of up to {self.order.max_tokens} tokens.",
             hint="Give a longer timeout, a lower max_tokens, or ask for less at once.",
         )
 

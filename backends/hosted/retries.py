@@ -146,7 +146,8 @@ class Attempts:
 
     def _late(self, why: str) -> DeadlineExceeded:
         return DeadlineExceeded(
-            f"{self.spec} was not done within {self.terms.total_timeout_s:g} s: {why}.", hint="Give a larger total_timeout_s."
+            f"{self.spec} was not done within {self.terms.total_timeout_s:g} s: {why}.",
+            hint="Give a larger total_timeout_s.",
         )
 
     def _on_loop(self, moment: float) -> float:

@@ -27,8 +27,8 @@ from taleward.backends.engine.likelihood import TextScores, TokenScores, Window,
 from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampling
 from taleward.backends.local.messages import instructed, plain, turn
-from taleward.backends.local.questions import QuestionResult, Question, answered
-from taleward.backends.local.response import ResponseBuilder, ChatRequest
+from taleward.backends.local.questions import Question, QuestionResult, answered
+from taleward.backends.local.response import ChatRequest, ResponseBuilder
 from taleward.backends.local.tools import call_schema, chosen_tools, tools_told
 from taleward.core.concurrency.batch_config import with_max_concurrency
 from taleward.core.errors import ConfigurationError, ContextTooLong
@@ -284,7 +284,9 @@ class LocalChat(BaseChatModel):
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
         return RunnableMap(raw=answers) | read.with_fallbacks([failed], exception_key="parsing_error")
 
-    def decide(self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]) -> dict[str, QuestionResult]:
+    def decide(
+        self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]
+    ) -> dict[str, QuestionResult]:
         """Answers to questions about a text, each with its probabilities; nothing is written.
 
         The text is read once for all questions. A question that is a plain text is answered with yes or no:

@@ -162,7 +162,11 @@ def _meanings(question: Question, labels: Sequence[str]) -> list[str]:
 def _answers(question: Question) -> list[str]:
     if isinstance(question, YesNo):
         return ["yes", "no"]
-    return list(question.options) if isinstance(question, MultipleChoice) else [str(n) for n in range(len(question.levels))]
+    return (
+        list(question.options)
+        if isinstance(question, MultipleChoice)
+        else [str(n) for n in range(len(question.levels))]
+    )
 
 
 def _labels(question: Question) -> tuple[str, ...]:

@@ -225,11 +225,11 @@ class LlamaBatch:
     Args:
         session: The network; replicas share it.
         config: The model's `config.json`.
-        most: Rows at most.
+        max_batch: Rows at most.
     """
 
-    def __init__(self, session: Session, config: Mapping[str, Any], most: int) -> None:
-        self.most = most
+    def __init__(self, session: Session, config: Mapping[str, Any], max_batch: int) -> None:
+        self.max_batch = max_batch
         self.context_length = int(config["max_position_embeddings"])
         self._session, self._config = session, config
         self._names, (self._heads, self._size) = _names(config), _heads(config)
@@ -272,7 +272,7 @@ class LlamaBatch:
         before, self._space = self._space, min(self.context_length, max(length, 2 * self._space, _GROWTH))
         for name in self._names:
             # The system hands out pages of zeros when they are written, so rows that are not used take nothing.
-            grown = numpy.zeros((self.most, self._heads, self._space, self._size), dtype=numpy.float32)
+            grown = numpy.zeros((self.max_batch, self._heads, self._space, self._size), dtype=numpy.float32)
             if before:
                 grown[: self._used, :, :before] = self._cache[name][: self._used]
             self._cache[name] = grown

@@ -22,11 +22,11 @@ class TorchBatch:
 
     Args:
         model: A causal language model.
-        most: Rows at most.
+        max_batch: Rows at most.
         room: Bytes that their caches may take; by default a GiB, on a GPU half of what is free there.
     """
 
-    def __init__(self, model: Any, *, most: int = 64, room: int | None = None) -> None:
+    def __init__(self, model: Any, *, max_batch: int = 64, room: int | None = None) -> None:
         import torch
         from transformers import DynamicCache
 
@@ -34,7 +34,7 @@ class TorchBatch:
         self._new_cache = partial(DynamicCache, config=model.config)
         layers = self._new_cache().layers
         known = bool(layers) and all(type(layer).__name__ in _KNOWN for layer in layers)
-        self.most = most if known else 1
+        self.max_batch = max_batch if known else 1
         # States of a fixed size would take in the padding: such texts are read one by one.
         self._one_by_one = not known or any(hasattr(layer, "recurrent_states") for layer in layers)
         self._attends = any(hasattr(layer, "keys") for layer in layers)

@@ -170,7 +170,7 @@ class _Loaded(TorchModel):
         self.path = path
         self.labels = tuple(str(config.id2label[i]) for i in range(len(config.id2label)))
         self.several = config.problem_type == "multi_label_classification" or len(self.labels) == 1
-        self.batcher: Batcher[Floats] = Batcher(_runner(self.model, self.tokenizer.pad_token_id), most=128)
+        self.batcher: Batcher[Floats] = Batcher(_runner(self.model, self.tokenizer.pad_token_id), max_batch=128)
 
     def chances(self, logits: Any) -> Floats:
         import numpy

@@ -146,7 +146,7 @@ class _Option:
 class _Loaded(TorchModel):
     def __init__(self, path: str, device: str | None, load: Mapping[str, Any]) -> None:
         super().__init__(path, "AutoModelForSeq2SeqLM", device, load)
-        self.batcher: Batcher[str] = Batcher(_runner(self.model, self.tokenizer), most=32)
+        self.batcher: Batcher[str] = Batcher(_runner(self.model, self.tokenizer), max_batch=32)
 
 
 def _runner(network: Any, tokenizer: Any) -> Callable[[list[Sequence[int]], Any], list[str]]:

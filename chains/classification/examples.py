@@ -8,7 +8,7 @@ from typing import Literal
 
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
-from taleward.stores.example_retriever import LabeledExample, ExampleRetriever
+from taleward.stores.example_retriever import ExampleRetriever, LabeledExample
 from taleward.stores.vector.base import TalewardStore
 
 Select = Literal["fixed", "balanced", "similar"]
@@ -22,7 +22,7 @@ class ExampleSelector:
 
     Args:
         task: The labels, and the examples where none are given.
-        examples: LabeledText texts; or, to pick by likeness, a store or an `LabeledExampleRetriever` that holds them.
+        examples: Labeled texts; or, to pick by likeness, a store or an `ExampleRetriever` that holds them.
         select: How they are picked; `None` takes `similar` for a store and `fixed` otherwise.
         k: How many; `None` takes all, or four of a store's.
         seed: For the balanced draw.
@@ -34,7 +34,10 @@ class ExampleSelector:
     def __init__(
         self,
         task: LabelTask,
-        examples: Iterable[LabeledExample | tuple[str, str] | Mapping[str, str]] | TalewardStore | ExampleRetriever | None,
+        examples: Iterable[LabeledExample | tuple[str, str] | Mapping[str, str]]
+        | TalewardStore
+        | ExampleRetriever
+        | None,
         *,
         select: Select | None,
         k: int | None,

@@ -10,12 +10,12 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from taleward.chains.classification.chain import LabelChain, Question
-from taleward.chains.classification.examples import Select, ExampleSelector
+from taleward.chains.classification.examples import ExampleSelector, Select
 from taleward.chains.classification.readers.select import By, reader
 from taleward.chains.model_kind import family, name_of
 from taleward.chains.task import LabelTask, label_task
 from taleward.core.errors import ConfigurationError
-from taleward.stores.example_retriever import LabeledExample, ExampleRetriever
+from taleward.stores.example_retriever import ExampleRetriever, LabeledExample
 from taleward.stores.vector.base import TalewardStore
 
 
@@ -30,7 +30,7 @@ class FewShotClassifier(LabelChain):
         model: A spec or a model, see `ZeroShotClassifier`.
         labels: Labels of one's own: their names, or names with descriptions.
         task: In their place a ready task: `sentiment`, `age-band`, the path of a `.yaml` file, or a `LabelTask`.
-        examples: LabeledText texts: `(text, label)` each; or a store or `LabeledExampleRetriever` that holds them. `None` takes
+        examples: Labeled texts: `(text, label)` each; or a store or `ExampleRetriever` that holds them. `None` takes
             the task's own.
         select: Which are shown, see `taleward.chains.classification.examples.Select`.
         k: How many; `None` takes all, or four of a store's.

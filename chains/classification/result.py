@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import Probability
 from taleward.core.tale import PromptVersion
 

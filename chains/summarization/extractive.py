@@ -33,7 +33,7 @@ def source_spans(text: str) -> list[SourceSpan]:
     return spans
 
 
-def central_sentences(text: str, embeddings: Embeddings, most: int) -> list[SourceSpan]:
+def central_sentences(text: str, embeddings: Embeddings, max_sentences: int) -> list[SourceSpan]:
     """The sentences that stand for a text, in its order.
 
     A tale is told in order, so its first sentence is taken, which says who and where, and the rest is cut into as many
@@ -44,18 +44,18 @@ def central_sentences(text: str, embeddings: Embeddings, most: int) -> list[Sour
     Args:
         text: Any text.
         embeddings: The embeddings.
-        most: Sentences, at most.
+        max_sentences: Sentences, at most.
     """
     spans = source_spans(text)
-    if len(spans) <= most:
+    if len(spans) <= max_sentences:
         return spans
     import numpy
 
     quotes = [span.quote for span in spans]
     words = numpy.array([len(quote.split()) for quote in quotes])
     weights = centrality(embed_array(embeddings, quotes)) * numpy.minimum(1.0, words / _FULL_WORDS)
-    first = [0] if most > 1 else []
-    stretches = numpy.array_split(numpy.arange(len(first), len(spans)), most - len(first))
+    first = [0] if max_sentences > 1 else []
+    stretches = numpy.array_split(numpy.arange(len(first), len(spans)), max_sentences - len(first))
     return [spans[i] for i in [*first, *(int(s[weights[s].argmax()]) for s in stretches)]]
 
 

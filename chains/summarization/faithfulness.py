@@ -56,19 +56,19 @@ class FaithfulnessCheck(Runnable[tuple[str, str], Faithfulness]):
 
     Args:
         model: A spec, or a LangChain chat model or embeddings.
-        least: The score from which a sentence counts as supported.
+        min_score: The score from which a sentence counts as supported.
         options: For the model.
 
     Raises:
-        ConfigurationError: The model or `least` cannot be used.
+        ConfigurationError: The model or `min_score` cannot be used.
     """
 
     def __init__(
-        self, model: str | BaseChatModel | Embeddings = "embedded:minilm", *, least: float = LEAST, **options: Any
+        self, model: str | BaseChatModel | Embeddings = "embedded:minilm", *, min_score: float = LEAST, **options: Any
     ) -> None:
-        if not 0 <= least <= 1:
-            raise ConfigurationError(f"least is from 0 to 1; got {least}.")
-        self.spec, self.least = name_of(model), least
+        if not 0 <= min_score <= 1:
+            raise ConfigurationError(f"least is from 0 to 1; got {min_score}.")
+        self.spec, self.min_score = name_of(model), min_score
         self._chat: BaseChatModel | None = None
         self._nli: Classifier | None = None
         self._embeddings: Embeddings | None = None
@@ -132,8 +132,8 @@ class FaithfulnessCheck(Runnable[tuple[str, str], Faithfulness]):
         for sentence, score, place in zip(told, scores, best, strict=True):
             new = [] if self._nli else [name for name in _NAME.findall(sentence) if not _in(name, words)]
             why = f"not in the text: {', '.join(dict.fromkeys(new))}" if new else ""
-            if not why and score < self.least:
-                why = f"no place in the text bears it out: {score:.2f} is below {self.least:g}"
+            if not why and score < self.min_score:
+                why = f"no place in the text bears it out: {score:.2f} is below {self.min_score:g}"
             found.append(Support(sentence=sentence, score=score, supported=not why, source=places[place], why=why))
         return Faithfulness(sentences=tuple(found), by=self.spec)
 
@@ -204,7 +204,8 @@ def _asked(text: str, told: Sequence[str], number: str) -> list[BaseMessage]:
     )
     listed = "\n".join(f"{n}. {' '.join(neutralize_markup(sentence).split())}" for n, sentence in enumerate(told, 1))
     request = (
-        f"<text-{number}>\n{neutralize_markup(text)}\n</text-{number}>\n\nThe summary's sentences:\n<summary-{number}>\n{listed}\n"
+        f"<text-{number}>\n{neutralize_markup(text)}\n</text-{number}>\n\nThe summary's sentences:\n"
+        f"<summary-{number}>\n{listed}\n"
         f"</summary-{number}>\n\nGive the JSON object with id {number} now."
     )
     return [SystemMessage(system), HumanMessage(request)]

@@ -19,7 +19,7 @@ from taleward.chains.model_kind import family, name_of
 from taleward.chains.summarization.extractive import central_sentences
 from taleward.chains.summarization.faithfulness import FaithfulnessCheck
 from taleward.chains.summarization.map_reduce import Reduction
-from taleward.chains.summarization.models import ChatSummaryModel, Count, SummaryModel, Seq2SeqSummaryModel
+from taleward.chains.summarization.models import ChatSummaryModel, Count, Seq2SeqSummaryModel, SummaryModel
 from taleward.chains.summarization.result import SourceSpan, Summary
 from taleward.chains.task import SummaryTask, load_task
 from taleward.core.concurrency.threads import run_in_thread

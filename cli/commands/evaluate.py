@@ -16,7 +16,7 @@ NOT_PASSED = 3
 """Exit code where a gate did not hold."""
 
 Folder = Annotated[Path, typer.Option("--folder", help="Where the record is kept.")]
-Uri = Annotated[str | None, typer.Option("--uri", help="An MLflow tracking URI in place of the folder.")]
+Uri = Annotated[str | None, typer.Option("--tracking-uri", help="An MLflow tracking URI in place of the folder.")]
 Experiment = Annotated[str, typer.Option("--experiment", help="The experiment's name.")]
 
 _FOLDER = Path(".taleward")
@@ -24,7 +24,7 @@ _METRICS = ["judge_pass_rate", "refusal_rate", "revision_rate", "words", "latenc
 
 
 def evaluate(
-    data: Annotated[
+    dataset: Annotated[
         str | None,
         typer.Argument(help="Samples: CSV, JSON lines, Parquet, mlflow:NAME, or stories, which are shipped."),
     ] = None,
@@ -51,7 +51,7 @@ def evaluate(
     baseline: Annotated[str | None, typer.Option(help="A run's id; exit with 3 on a significant fall too.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the page to this file too.")] = None,
     deliver: Annotated[bool, typer.Option("--deliver", help="Only hand MLflow what it missed.")] = False,
-    uri: Uri = None,
+    tracking_uri: Uri = None,
     experiment: Experiment = "taleward",
     folder: Folder = _FOLDER,
 ) -> None:
@@ -61,10 +61,10 @@ def evaluate(
     """
     from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    place = uri or default_tracking_uri(folder)
+    place = tracking_uri or default_tracking_uri(folder)
     if deliver:
         return _deliver(folder)
-    if data is None:
+    if dataset is None:
         raise typer.BadParameter("give a data set, or --deliver")
     from taleward.cli.output.console import warn
     from taleward.cli.output.evaluation import show_evaluation, show_gates
@@ -78,12 +78,12 @@ def evaluate(
     needed = gates is not None or (gate and baseline is None)
     wanted = load_gates(named) if needed or (gate and named.exists()) else ()
     before = None if baseline is None else load_evaluation(baseline, place)
-    samples = load_dataset(data, uri=place)
+    samples = load_dataset(dataset, tracking_uri=place)
     if outputs:
         missing = [s.id for s in samples if s.output is None]
         if missing:
             raise ConfigurationError(
-                f"sample {missing[0]!r} of {data} has no output; --outputs measures what is there."
+                f"sample {missing[0]!r} of {dataset} has no output; --outputs measures what is there."
             )
         system: Any = [s.output for s in samples]
     else:
@@ -95,7 +95,7 @@ def evaluate(
         name=name or (samples.name if outputs else model),
         concurrency=concurrency,
         resume=not fresh,
-        uri=place,
+        tracking_uri=place,
         experiment=experiment,
         spool=folder / "spool",
     )
@@ -116,7 +116,7 @@ def compare(
     run: Annotated[list[str], typer.Argument(help="Ids of MLflow runs, two or more.")],
     html: Annotated[Path | None, typer.Option(help="Write the page to this file too.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Keep it as an MLflow run too.")] = False,
-    uri: Uri = None,
+    tracking_uri: Uri = None,
     experiment: Experiment = "taleward",
     folder: Folder = _FOLDER,
 ) -> None:
@@ -126,13 +126,13 @@ def compare(
     from taleward.evaluation.comparison import compare as compared
     from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    found = compared(run, uri=uri or default_tracking_uri(folder))
+    found = compared(run, tracking_uri=tracking_uri or default_tracking_uri(folder))
     show_compared(found)
     if html is not None:
         html.write_text(found.html(), encoding="utf-8")
         say(f"page in {html}")
     if record:
-        kept = found.record(uri=uri or default_tracking_uri(folder), experiment=experiment)
+        kept = found.record(tracking_uri=tracking_uri or default_tracking_uri(folder), experiment=experiment)
         say(f"recorded as run {kept}; see it with: taleward ui")
 
 
@@ -162,7 +162,7 @@ def _guard(
     band: str,
     attempts: int,
     seed: int | None,
-    uri: str,
+    tracking_uri: str,
 ) -> Any:
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
@@ -172,7 +172,11 @@ def _guard(
     from taleward.moderation.judges import judge as make_judge
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
-    chosen = load_registered_template(template, uri=uri) if "@" in template else load_template(template, templates)
+    chosen = (
+        load_registered_template(template, tracking_uri=tracking_uri)
+        if "@" in template
+        else load_template(template, templates)
+    )
     with working("loading the models"):
         writer = StoryChain(model, chosen, policy=policy, band=band, seed=seed, **options)
         return Guard(writer, make_judge(judge, policy=policy, band=band), attempts=attempts)

@@ -23,7 +23,7 @@ feedback_app = typer.Typer(
 Folder = Annotated[Path, typer.Option("--folder", help="Where the record is kept.")]
 Person = Annotated[str | None, typer.Option("--person", help="Who reviews; by default a pseudonym of your own.")]
 Experiment = Annotated[str, typer.Option("--experiment", help="The experiment with the tales.")]
-Uri = Annotated[str | None, typer.Option("--uri", help="An MLflow tracking URI in place of the folder.")]
+Uri = Annotated[str | None, typer.Option("--tracking-uri", help="An MLflow tracking URI in place of the folder.")]
 
 _FOLDER = Path(".taleward")
 
@@ -33,7 +33,7 @@ def review(
     context: typer.Context,
     person: Person = None,
     most: Annotated[int | None, typer.Option(min=1, help="Tales to review now, at most.")] = None,
-    uri: Uri = None,
+    tracking_uri: Uri = None,
     experiment: Experiment = "taleward",
     folder: Folder = _FOLDER,
 ) -> None:
@@ -45,7 +45,7 @@ def review(
 
     who = person or own_pseudonym(folder)
     with working("looking for tales"):
-        store = _store(uri, folder, experiment)
+        store = _store(tracking_uri, folder, experiment)
         queue = store.queue(who)
     if not queue:
         say("there is no tale that you have not reviewed; tell one with: taleward tell")
@@ -64,14 +64,14 @@ def review(
 def show(
     tale: Annotated[str, typer.Argument(help="The tale's id.")],
     history: Annotated[bool, typer.Option("--history", help="Also what was overridden or withdrawn.")] = False,
-    uri: Uri = None,
+    tracking_uri: Uri = None,
     experiment: Experiment = "taleward",
     folder: Folder = _FOLDER,
 ) -> None:
     """What people say of a tale."""
     from taleward.cli.output.feedback import show_feedback, show_history
 
-    store = _store(uri, folder, experiment)
+    store = _store(tracking_uri, folder, experiment)
     show_feedback(store.tale(tale), store.read(tale))
     if history:
         show_history(store.history(tale))
@@ -81,7 +81,7 @@ def show(
 def export(
     file: Annotated[Path, typer.Argument(help="A .jsonl or .parquet file.")],
     kind: Annotated[str, typer.Option("--as", help="all, labelled (for calibrate), or pairs (for training).")] = "all",
-    uri: Uri = None,
+    tracking_uri: Uri = None,
     experiment: Experiment = "taleward",
     folder: Folder = _FOLDER,
 ) -> None:
@@ -91,7 +91,7 @@ def export(
 
     if kind not in EXPORTS:
         raise UnknownName("kind of export", kind, EXPORTS)
-    said = f"{write_rows(EXPORTS[kind](_store(uri, folder, experiment)), file)} rows in {file}"
+    said = f"{write_rows(EXPORTS[kind](_store(tracking_uri, folder, experiment)), file)} rows in {file}"
     use = f"; use it with: taleward calibrate {file} --category-column categories" if kind == "labelled" else ""
     say(said + use)
 
@@ -99,7 +99,7 @@ def export(
 @feedback_app.command()
 def agreement(
     by: Annotated[str, typer.Option(help="day, week, month or all.")] = "week",
-    uri: Uri = None,
+    tracking_uri: Uri = None,
     experiment: Experiment = "taleward",
     folder: Folder = _FOLDER,
 ) -> None:
@@ -110,7 +110,7 @@ def agreement(
 
     if by not in PERIODS:
         raise UnknownName("period", by, PERIODS)
-    found = judge_agreement(_store(uri, folder, experiment), by=by)
+    found = judge_agreement(_store(tracking_uri, folder, experiment), by=by)
     if not found:
         return say("nobody has said of a judged tale if it is kid-friendly; begin with: taleward feedback")
     return show_agreement(found)
@@ -121,7 +121,7 @@ def withdraw(
     tale: Annotated[str, typer.Argument(help="The tale's id.")],
     person: Person = None,
     erase: Annotated[bool, typer.Option("--erase", help="Remove it from the history too.")] = False,
-    uri: Uri = None,
+    tracking_uri: Uri = None,
     experiment: Experiment = "taleward",
     folder: Folder = _FOLDER,
 ) -> None:
@@ -129,7 +129,7 @@ def withdraw(
     from taleward.cli.output.console import say
     from taleward.evaluation.feedback.store import own_pseudonym
 
-    store, who = _store(uri, folder, experiment), person or own_pseudonym(folder)
+    store, who = _store(tracking_uri, folder, experiment), person or own_pseudonym(folder)
     if erase:
         say(f"{store.erase(tale, person=who)} answers of {who} erased")
     else:
@@ -137,11 +137,11 @@ def withdraw(
         say(f"what {who} said is taken back; the history keeps it")
 
 
-def _store(uri: str | None, folder: Path, experiment: str) -> FeedbackStore:
+def _store(tracking_uri: str | None, folder: Path, experiment: str) -> FeedbackStore:
     from taleward.evaluation.feedback.store import FeedbackStore
     from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    return FeedbackStore(uri or default_tracking_uri(folder), experiment)
+    return FeedbackStore(tracking_uri or default_tracking_uri(folder), experiment)
 
 
 def _review(store: FeedbackStore, tale: RecordedTale, person: str, which: str) -> bool:

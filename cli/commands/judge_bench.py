@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from taleward.moderation.calibration.labeled_data import LabeledData
     from taleward.moderation.judges import Judge
 
-Data = Annotated[Path, typer.Argument(help="LabeledText texts: .csv, .tsv or .jsonl, with or without .gz.")]
+Data = Annotated[Path, typer.Argument(help="Labeled texts: .csv, .tsv or .jsonl, with or without .gz.")]
 Spec = Annotated[list[str], typer.Option("--judge", help="A judge's spec; may be given again.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]
 BandName = Annotated[str, typer.Option("--band", help="Age band of the policy.")]
@@ -37,7 +37,7 @@ Plots = Annotated[Path | None, typer.Option(help="A folder for the plots.")]
 
 
 def judge_bench(
-    data: Data,
+    dataset: Data,
     judge: Spec,
     policy: PolicyName = "kids",
     band: BandName = "6-8",
@@ -53,7 +53,7 @@ def judge_bench(
     at_false_alarms: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="False alarms to compare recall at.")
     ] = 0.05,
-    workers: Annotated[int, typer.Option(min=1, help="Texts asked about at once; for hosted judges.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, help="Texts asked about at once; for hosted judges.")] = 1,
     resamples: Resamples = 500,
     seed: Seed = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")] = None,
@@ -73,7 +73,7 @@ def judge_bench(
     from taleward.evaluation.judge_bench.plots import bench_plots, check_plots, save_plots
     from taleward.moderation.calibration.calibration import load_calibration
 
-    rules, texts = _texts(data, policy, band, (text_column, label_column, category_column), harmful_label, category)
+    rules, texts = _texts(dataset, policy, band, (text_column, label_column, category_column), harmful_label, category)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
     if plots is not None:
@@ -94,7 +94,7 @@ def judge_bench(
             at_false_alarms=at_false_alarms,
             resamples=resamples,
             seed=seed,
-            workers=workers,
+            concurrency=concurrency,
             step=step,
         )
     show_bench(report)
@@ -108,7 +108,7 @@ def judge_bench(
 
 
 def calibrate(
-    data: Data,
+    dataset: Data,
     judge: Annotated[str, typer.Option(help="The judge's spec.")],
     policy: PolicyName = "kids",
     band: BandName = "6-8",
@@ -123,7 +123,7 @@ def calibrate(
     category_column: CategoryColumn = None,
     category: OneCategory = None,
     harmful_label: HarmfulLabel = None,
-    least: Annotated[int, typer.Option(min=5, help="Harmful and harmless texts that a category needs.")] = 20,
+    min_texts: Annotated[int, typer.Option(min=5, help="Harmful and harmless texts that a category needs.")] = 20,
     resamples: Annotated[int, typer.Option(min=10, help="Bootstrap resamples.")] = 200,
     seed: Seed = 0,
     plots: Plots = None,
@@ -144,7 +144,7 @@ def calibrate(
     named = [(kind, value) for kind, value in given if value is not None]
     if len(named) != 1 or not 0 < named[0][1] < 1:
         raise typer.BadParameter("give --recall or --false-alarms, one of them, above 0 and below 1")
-    rules, texts = _texts(data, policy, band, (text_column, label_column, category_column), harmful_label, category)
+    rules, texts = _texts(dataset, policy, band, (text_column, label_column, category_column), harmful_label, category)
     if plots is not None:
         check_plots()
     made = _judge(judge, rules, band, base_url, cache)
@@ -159,7 +159,7 @@ def calibrate(
         texts,
         target,
         method="platt" if method == "platt" else "isotonic",
-        least=least,
+        min_texts=min_texts,
         resamples=resamples,
         seed=seed,
         verdicts=verdicts,
@@ -177,7 +177,7 @@ def calibrate(
 
 
 def _texts(
-    data: Path,
+    dataset: Path,
     policy: str,
     band: str,
     columns: tuple[str, str, str | None],
@@ -192,7 +192,7 @@ def _texts(
     if category is not None and category not in rules.categories:
         raise UnknownName(f"category of policy {rules.id!r}", category, rules.categories)
     named = Columns(*columns, harmful=tuple(harmful or ()))
-    return rules, load_labeled(data, named, known=tuple(rules.categories), category=category)
+    return rules, load_labeled(dataset, named, known=tuple(rules.categories), category=category)
 
 
 def _judge(spec: str, rules: Policy, band: str, base_url: str | None, cache: Path | None) -> Judge:

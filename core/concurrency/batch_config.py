@@ -12,7 +12,9 @@ AT_ONCE = 64
 
 
 def with_max_concurrency(
-    config: RunnableConfig | list[RunnableConfig] | None, count: int, most: int = AT_ONCE
+    config: RunnableConfig | list[RunnableConfig] | None, count: int, max_concurrency: int = AT_ONCE
 ) -> list[RunnableConfig]:
     """The configuration of each of a batch's runs, with `max_concurrency` where it was not given."""
-    return [cast("RunnableConfig", {"max_concurrency": most, **each}) for each in get_config_list(config, count)]
+    return [
+        cast("RunnableConfig", {"max_concurrency": max_concurrency, **each}) for each in get_config_list(config, count)
+    ]

@@ -10,20 +10,20 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def call_with_timeout(seconds: float | None, work: Callable[[], T]) -> T:
+def call_with_timeout(timeout_s: float | None, work: Callable[[], T]) -> T:
     """Run `work`, and stop waiting for it after so many seconds.
 
     A thread cannot be killed: work that hangs stays behind in a daemon thread, which does not keep the process alive,
     and whatever it returns later is dropped.
 
     Args:
-        seconds: The most to wait; `None` runs the work here, without a limit.
+        timeout_s: The most to wait; `None` runs the work here, without a limit.
         work: What to run.
 
     Raises:
         TimeoutError: The time was over first.
     """
-    if seconds is None:
+    if timeout_s is None:
         return work()
     done: list[T] = []
     failed: list[BaseException] = []
@@ -37,10 +37,10 @@ def call_with_timeout(seconds: float | None, work: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, daemon=True, name="taleward-call")
     thread.start()
-    thread.join(max(0.0, seconds))
+    thread.join(max(0.0, timeout_s))
     if failed:
         raise failed[0]
     if not done:
-        msg = f"no answer within {seconds:.1f} s"
+        msg = f"no answer within {timeout_s:.1f} s"
         raise TimeoutError(msg)
     return done[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import AwareDatetime
 
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.evaluation.feedback.store import FeedbackStore
 from taleward.evaluation.metrics.agreement import Alpha
 from taleward.evaluation.metrics.base import Metric, Score, ratio

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import AwareDatetime
 
 from taleward.core.errors import MissingExtra, UnknownName
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.verdict import Verdict
 from taleward.evaluation.feedback.feedback import (
     FIELDS,
@@ -24,7 +24,7 @@ from taleward.evaluation.feedback.feedback import (
     pseudonym,
     to_value,
 )
-from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet, default_tracking_uri
+from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tracking_uri, experiment_id, quiet
 from taleward.moderation.policies.load import load_policy, policy_names
 
 _PAGE = 500
@@ -92,24 +92,24 @@ class FeedbackStore:
     """Feedback on the tales of one experiment.
 
     Args:
-        uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
         experiment: The experiment's name.
 
     Raises:
         MissingExtra: MLflow is not installed.
     """
 
-    def __init__(self, uri: str | None = None, experiment: str = DEFAULT_EXPERIMENT) -> None:
+    def __init__(self, tracking_uri: str | None = None, experiment: str = DEFAULT_EXPERIMENT) -> None:
         try:
             import mlflow
             from mlflow.tracing.client import TracingClient
         except ImportError as error:
             raise MissingExtra("keeping feedback", "mlflow") from error
-        self.uri = uri or default_tracking_uri()
+        self.tracking_uri = tracking_uri or default_tracking_uri()
         with quiet():
-            self._client = mlflow.MlflowClient(tracking_uri=self.uri)
-            self._where = experiment_id(self._client, self.uri, experiment)
-            self._traces = TracingClient(self.uri)
+            self._client = mlflow.MlflowClient(tracking_uri=self.tracking_uri)
+            self._where = experiment_id(self._client, self.tracking_uri, experiment)
+            self._traces = TracingClient(self.tracking_uri)
 
     def record(
         self,
@@ -226,8 +226,7 @@ class FeedbackStore:
         value: Any = None,
         error: bool = False,
     ) -> None:
-        from mlflow.entities import AssessmentError, AssessmentSource
-        from mlflow.entities import Feedback as Kept
+        from mlflow.entities import AssessmentError, AssessmentSource, Feedback as Kept
 
         kept = Kept(
             name=field,
@@ -245,7 +244,7 @@ class FeedbackStore:
         info = next((trace.info for trace in found), None)
         if info is None:
             raise UnknownName(
-                "tale", tale_id, None, hint=f"Only recorded tales take feedback; this looked in {self.uri}."
+                "tale", tale_id, None, hint=f"Only recorded tales take feedback; this looked in {self.tracking_uri}."
             )
         return info
 
@@ -279,7 +278,7 @@ def record_feedback(
     categories: Iterable[str] | None = None,
     spans: Iterable[MarkedSpan | str] | None = None,
     comment: str | None = None,
-    uri: str | None = None,
+    tracking_uri: str | None = None,
     experiment: str = DEFAULT_EXPERIMENT,
 ) -> Feedback:
     """Say something of a recorded tale; see `FeedbackStore.record`.
@@ -292,10 +291,10 @@ def record_feedback(
         categories: What speaks against it.
         spans: Stretches of the text: `MarkedSpan`s, or quotes.
         comment: Free text.
-        uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
         experiment: The experiment's name.
     """
-    return FeedbackStore(uri, experiment).record(
+    return FeedbackStore(tracking_uri, experiment).record(
         tale_id,
         person=person or own_pseudonym(Path(".taleward")),
         rating=rating,

@@ -36,25 +36,25 @@ _FEWEST = 5
 
 def benchmark_judges(
     judges: Mapping[str, Judge],
-    data: LabeledData,
+    dataset: LabeledData,
     *,
     at_recall: float = 0.95,
     at_false_alarms: float = 0.05,
     resamples: int = 500,
     seed: int = 0,
-    workers: int = 1,
+    concurrency: int = 1,
     step: Callable[[str], None] = lambda _: None,
 ) -> BenchReport:
     """Ask every judge about every text.
 
     Args:
         judges: Names to judges.
-        data: LabeledText texts.
+        dataset: Labeled texts.
         at_recall: The recall at which false alarms are compared, 0..1.
         at_false_alarms: The share of false alarms at which recall is compared, 0..1.
         resamples: Bootstrap resamples, drawn within each label.
         seed: Of the resamples.
-        workers: Texts that a judge is asked about at once; more than 1 speeds hosted models up, and a local one's
+        concurrency: Texts that a judge is asked about at once; more than 1 speeds hosted models up, and a local one's
             latency is then of its share of the machine.
         step: Called with a judge's name behind each of its answers.
 
@@ -65,23 +65,23 @@ def benchmark_judges(
 
     if not judges:
         raise ConfigurationError("a bench needs at least one judge; got none.")
-    truth = np.array([row.harmful for row in data.rows], bool)
+    truth = np.array([row.harmful for row in dataset.rows], bool)
     if truth.all() or not truth.any():
         raise ConfigurationError(
-            f"a bench needs harmful and harmless texts; {data.name} has {int(truth.sum())} harmful of {len(truth)}."
+            f"a bench needs harmful and harmless texts; {dataset.name} has {int(truth.sum())} harmful of {len(truth)}."
         )
     drawn = list(metrics.resamples(truth, resamples, seed))
     figures, draws, flags = [], [], []
     for name, judge in judges.items():
-        verdicts = _ask(name, judge, data, workers, step)
+        verdicts = _ask(name, judge, dataset, concurrency, step)
         flagged = np.array([not v.passed for v in verdicts], bool)
-        found, spread = _figures(name, judge, data, verdicts, flagged, drawn, (at_recall, at_false_alarms))
+        found, spread = _figures(name, judge, dataset, verdicts, flagged, drawn, (at_recall, at_false_alarms))
         figures.append(found)
         draws.append(spread)
         flags.append(flagged)
     pairs = combinations(range(len(figures)), 2)
     parts = {
-        "data": f"{data.name}:{data.sha256[:12]}",
+        "data": f"{dataset.name}:{dataset.sha256[:12]}",
         "n": len(truth),
         "harmful": int(truth.sum()),
         "judges": ",".join(judges),
@@ -89,12 +89,12 @@ def benchmark_judges(
         "at_false_alarms": at_false_alarms,
         "resamples": resamples,
         "seed": seed,
-        "workers": workers,
+        "workers": concurrency,
         "taleward": version("taleward"),
     }
     return BenchReport(
-        data=data.name,
-        data_sha256=data.sha256,
+        data=dataset.name,
+        data_sha256=dataset.sha256,
         texts=len(truth),
         harmful=int(truth.sum()),
         at_recall=at_recall,
@@ -109,34 +109,36 @@ def benchmark_judges(
 
 
 def ranking(verdict: Verdict, judge: Judge) -> float:
-    """The score, 0..1, that a text is ranked by: the judge's `relative_risk`, at least 0.5 for a text that it did not pass.
+    """The score, 0..1, that a text is ranked by: the judge's `relative_risk`, at least 0.5 unless it passed.
 
     Without a plain answer it is 1: such a text is released at no threshold.
     """
     if verdict.outcome not in ("pass", "fail"):
         return 1.0
     return (
-        relative_risk(verdict, judge.rules, judge.band) if verdict.passed else max(0.5, relative_risk(verdict, judge.rules, judge.band))
+        relative_risk(verdict, judge.rules, judge.band)
+        if verdict.passed
+        else max(0.5, relative_risk(verdict, judge.rules, judge.band))
     )
 
 
-def _ask(name: str, judge: Judge, data: LabeledData, workers: int, step: Callable[[str], None]) -> list[Verdict]:
+def _ask(name: str, judge: Judge, dataset: LabeledData, concurrency: int, step: Callable[[str], None]) -> list[Verdict]:
     def one(text: str) -> Verdict:
         verdict = judge.invoke(text)
         step(name)
         return verdict
 
-    texts = [row.text for row in data.rows]
-    if workers == 1:
+    texts = [row.text for row in dataset.rows]
+    if concurrency == 1:
         return [one(text) for text in texts]
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(concurrency) as pool:
         return list(pool.map(one, texts))
 
 
 def _figures(
     name: str,
     judge: Judge,
-    data: LabeledData,
+    dataset: LabeledData,
     verdicts: Sequence[Verdict],
     flagged: Bools,
     drawn: Iterable[npt.NDArray[np.intp]],
@@ -144,7 +146,7 @@ def _figures(
 ) -> tuple[JudgeFigures, Draws]:
     import numpy as np
 
-    truth = np.array([row.harmful for row in data.rows], bool)
+    truth = np.array([row.harmful for row in dataset.rows], bool)
     ranks = np.array([ranking(v, judge) for v in verdicts], float)
     functions: Mapping[str, Callable[[Bools, Bools, Floats], float]] = {
         "f1": lambda t, f, _: metrics.f1(t, f),
@@ -178,13 +180,13 @@ def _figures(
         cached=sum(v.cached for v in verdicts),
         precision_recall=tuple((float(recall[k]), float(precision[k])) for k in kept),
         reliability=diagram,
-        categories=FrozenDict(_by_category(judge, data, verdicts)),
+        categories=FrozenDict(_by_category(judge, dataset, verdicts)),
         **spread,
     )
     return found, draws
 
 
-def _by_category(judge: Judge, data: LabeledData, verdicts: Sequence[Verdict]) -> dict[str, CategoryFigures]:
+def _by_category(judge: Judge, dataset: LabeledData, verdicts: Sequence[Verdict]) -> dict[str, CategoryFigures]:
     """Categories with at least five harmful and five harmless texts that have a score."""
     import numpy as np
 
@@ -192,7 +194,7 @@ def _by_category(judge: Judge, data: LabeledData, verdicts: Sequence[Verdict]) -
     for category in judge.policy.categories:
         used = [
             (category in row.categories, v.scores[category])
-            for row, v in zip(data.rows, verdicts, strict=True)
+            for row, v in zip(dataset.rows, verdicts, strict=True)
             if category in v.scores and (category in row.categories or not row.harmful)
         ]
         truth, scores = np.array([t for t, _ in used], bool), np.array([s for _, s in used], float)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.moderation.calibration.metrics import Bin, Interval
 
 

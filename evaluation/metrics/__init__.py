@@ -31,7 +31,7 @@ METRICS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "words": ("length.Length", {"of": "words"}),
     "reading_grade": ("reading_grade.ReadingGrade", {}),
     "relevance": ("relevance.Relevance", {}),
-    "mentions": ("coverage.Mentions", {}),
+    "value_coverage": ("coverage.ValueCoverage", {}),
     "judge_pass_rate": ("judge.JudgePassRate", {}),
     "category_rate": ("judge.CategoryRate", {}),
     "refusal_rate": ("guard.RefusalRate", {}),

@@ -16,7 +16,7 @@ class ValueCoverage(Mean):
     A blank output speaks of nothing; inputs without text have no value.
     """
 
-    name = "mentions"
+    name = "value_coverage"
     unit = "share"
     higher_is_better = True
     needs = ("output", "inputs")

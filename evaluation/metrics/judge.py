@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from taleward.core.verdict import Verdict
 from taleward.evaluation.metrics.base import Mean, Need
 from taleward.evaluation.sample import Sample
-from taleward.moderation.judges import Judge
-from taleward.moderation.judges import judge as make_judge
+from taleward.moderation.judges import Judge, judge as make_judge
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

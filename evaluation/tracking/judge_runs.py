@@ -18,13 +18,17 @@ _PARENT = "mlflow.parentRunId"
 
 
 def record_bench(
-    report: BenchReport, uri: str, plots: Mapping[str, Figure] | None = None, *, experiment: str = DEFAULT_EXPERIMENT
+    report: BenchReport,
+    tracking_uri: str,
+    plots: Mapping[str, Figure] | None = None,
+    *,
+    experiment: str = DEFAULT_EXPERIMENT,
 ) -> str:
     """Write a bench: metrics and parameters a judge, the report, the table of judges, the plots. No text is recorded.
 
     Args:
         report: What the bench found.
-        uri: An MLflow tracking URI, see `default_tracking_uri`.
+        tracking_uri: An MLflow tracking URI, see `default_tracking_uri`.
         plots: Figures by file name.
         experiment: The experiment's name; made when it is missing.
 
@@ -40,8 +44,8 @@ def record_bench(
     except ImportError as error:
         raise MissingExtra("recording a bench", "mlflow") from error
     with quiet():
-        client = mlflow.MlflowClient(tracking_uri=uri)
-        where = experiment_id(client, uri, experiment)
+        client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+        where = experiment_id(client, tracking_uri, experiment)
         top = client.create_run(where, run_name=f"judge-bench {report.data}", tags={"taleward.kind": "judge-bench"})
         run_id = str(top.info.run_id)
         shared = {
@@ -64,7 +68,7 @@ def record_bench(
         stored = {a.path for a in client.list_artifacts(run_id)}
     missing = {"report.json", "judges.json", *(plots or {})} - stored
     if missing:
-        raise BackendError(f"MLflow at {uri} did not keep {sorted(missing)} of run {run_id}.")
+        raise BackendError(f"MLflow at {tracking_uri} did not keep {sorted(missing)} of run {run_id}.")
     return run_id
 
 

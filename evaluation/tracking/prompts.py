@@ -15,7 +15,7 @@ from taleward.chains.template import Template, Variable, load_template
 from taleward.core.errors import ConfigurationError, MissingExtra, UnknownName
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact
-from taleward.evaluation.tracking.recorder import quiet, default_tracking_uri
+from taleward.evaluation.tracking.recorder import default_tracking_uri, quiet
 
 _OURS = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _THEIRS = re.compile(r"\{\{\s*([a-z][a-z0-9_]*)\s*\}\}")
@@ -24,13 +24,15 @@ _DESCRIPTION = "taleward.description"
 _VERSION = "taleward.version"
 
 
-def register_template(template: str | Template, *, alias: str | None = None, uri: str | None = None) -> Template:
+def register_template(
+    template: str | Template, *, alias: str | None = None, tracking_uri: str | None = None
+) -> Template:
     """Make a template the next version of its name in the registry.
 
     Args:
         template: A template, or the name of one.
         alias: A name for this version, for example `champion`; it moves here from wherever it was.
-        uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
 
     Returns:
         The template with the registry's version.
@@ -39,7 +41,7 @@ def register_template(template: str | Template, *, alias: str | None = None, uri
         MissingExtra: MLflow is not installed.
     """
     made = load_template(template)
-    client = _client(uri)
+    client = _client(tracking_uri)
     variables = {name: variable.model_dump() for name, variable in made.variables.items()}
     with quiet():
         kept = client.register_prompt(
@@ -53,19 +55,19 @@ def register_template(template: str | Template, *, alias: str | None = None, uri
     return made.model_copy(update={"version": str(kept.version)})
 
 
-def load_registered_template(name: str, *, uri: str | None = None) -> Template:
+def load_registered_template(name: str, *, tracking_uri: str | None = None) -> Template:
     """A template of the registry.
 
     Args:
         name: `name@alias`, `name/version`, or `name` for the latest version.
-        uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
 
     Raises:
         UnknownName: There is no such template, version or alias.
         ConfigurationError: It was typed in MLflow's own pages and has no name of ours, or more than `{{variable}}`.
         MissingExtra: MLflow is not installed.
     """
-    client = _client(uri)
+    client = _client(tracking_uri)
     address = f"prompts:/{name}" if "@" in name or "/" in name else f"prompts:/{name}@latest"
     try:
         with quiet():
@@ -96,10 +98,10 @@ def load_registered_template(name: str, *, uri: str | None = None) -> Template:
         raise ConfigurationError(f"prompt {name!r} cannot be used as a template: {error}") from error
 
 
-def _client(uri: str | None) -> Any:
+def _client(tracking_uri: str | None) -> Any:
     try:
         import mlflow
     except ImportError as error:
         raise MissingExtra("the prompt registry", "mlflow") from error
-    place = uri or default_tracking_uri()
+    place = tracking_uri or default_tracking_uri()
     return mlflow.MlflowClient(tracking_uri=place, registry_uri=place)

@@ -26,7 +26,7 @@ def default_tracking_uri(folder: str | Path = ".taleward") -> str:
     return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
 
 
-def experiment_id(client: Any, uri: str, name: str) -> str:
+def experiment_id(client: Any, tracking_uri: str, name: str) -> str:
     """The experiment of that name, made when it is missing.
 
     Its artifacts lie beside a SQLite store, not in whatever folder the process runs in.
@@ -34,7 +34,7 @@ def experiment_id(client: Any, uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)
-    _, sqlite, file = uri.partition("sqlite:///")
+    _, sqlite, file = tracking_uri.partition("sqlite:///")
     return str(client.create_experiment(name, (Path(file).resolve().parent / "artifacts").as_uri() if sqlite else None))
 
 
@@ -47,17 +47,17 @@ class MlflowRecorder:
     recorder's tales as metrics, see `TaleCounts`.
 
     Args:
-        uri: An MLflow tracking URI, see `default_tracking_uri`.
+        tracking_uri: An MLflow tracking URI, see `default_tracking_uri`.
         experiment: The experiment's name; made when it is missing.
 
     Raises:
         MissingExtra: MLflow is not installed.
     """
 
-    def __init__(self, uri: str, experiment: str = DEFAULT_EXPERIMENT) -> None:
+    def __init__(self, tracking_uri: str, experiment: str = DEFAULT_EXPERIMENT) -> None:
         if find_spec("mlflow") is None:
             raise MissingExtra("recording tales", "mlflow")
-        self.uri, self.experiment = uri, experiment
+        self.tracking_uri, self.experiment = tracking_uri, experiment
         self._counters = TaleCounts()
         self._run_id: str | None = None
 
@@ -69,10 +69,10 @@ class MlflowRecorder:
             self._record(mlflow, tale, inputs)
 
     def _record(self, mlflow: Any, tale: Tale, inputs: Mapping[str, Any]) -> None:
-        client = mlflow.MlflowClient(tracking_uri=self.uri)
-        where = experiment_id(client, self.uri, self.experiment)
+        client = mlflow.MlflowClient(tracking_uri=self.tracking_uri)
+        where = experiment_id(client, self.tracking_uri, self.experiment)
         with _lock:
-            write_traces(self.uri, where, [tale_trace(tale, inputs)])
+            write_traces(self.tracking_uri, where, [tale_trace(tale, inputs)])
             self._count(mlflow, client, where, tale)
 
     def _count(self, mlflow: Any, client: Any, experiment_id: str, tale: Tale) -> None:

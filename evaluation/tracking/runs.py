@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import BackendError, MissingExtra, UnknownName
-from taleward.core.redaction import redact, format_error
+from taleward.core.redaction import format_error, redact
 from taleward.core.verdict import Verdict
 from taleward.evaluation.journal import DEFAULT_SPOOL, Busy, Journal, journals, locked
 from taleward.evaluation.result import Evaluation
-from taleward.evaluation.tracking.recorder import experiment_id, quiet, default_tracking_uri
+from taleward.evaluation.tracking.recorder import default_tracking_uri, experiment_id, quiet
 from taleward.evaluation.tracking.traces import SpanData, TraceData, tale_trace, write_traces
 
 if TYPE_CHECKING:
@@ -72,30 +72,30 @@ def deliver(journal: Journal, found: Evaluation) -> Evaluation:
     return found.model_copy(update={"run_id": run_id})
 
 
-def upload_pending(spool: Path = DEFAULT_SPOOL, uri: str | None = None) -> list[Evaluation]:
+def upload_pending(spool: Path = DEFAULT_SPOOL, tracking_uri: str | None = None) -> list[Evaluation]:
     """Try again to deliver what is finished.
 
     Args:
         spool: The folder of all journals.
-        uri: Only what goes to this store.
+        tracking_uri: Only what goes to this store.
 
     Returns:
         What was tried; see `Evaluation.undelivered`.
     """
     tried = []
     for journal in journals(spool):
-        if journal.finished and uri in (None, journal.plan["uri"]):
+        if journal.finished and tracking_uri in (None, journal.plan["uri"]):
             with suppress(Busy), locked(journal):
                 tried.append(deliver(journal, Evaluation.model_validate(journal.result)))
     return tried
 
 
-def load_evaluation(run_id: str, uri: str | None = None) -> Evaluation:
+def load_evaluation(run_id: str, tracking_uri: str | None = None) -> Evaluation:
     """An evaluation that MLflow holds; without its samples.
 
     Args:
         run_id: The run's id.
-        uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
 
     Raises:
         UnknownName: There is no such run, or it is no evaluation.
@@ -103,7 +103,7 @@ def load_evaluation(run_id: str, uri: str | None = None) -> Evaluation:
     check_mlflow()
     import mlflow
 
-    client = mlflow.MlflowClient(tracking_uri=uri or default_tracking_uri())
+    client = mlflow.MlflowClient(tracking_uri=tracking_uri or default_tracking_uri())
     with quiet(), _settings(), tempfile.TemporaryDirectory() as folder:
         try:
             file = client.download_artifacts(run_id, FOUND, folder)
@@ -113,14 +113,14 @@ def load_evaluation(run_id: str, uri: str | None = None) -> Evaluation:
 
 
 def record_page(
-    name: str, page: str, plot: Figure, params: Mapping[str, str], *, uri: str | None, experiment: str
+    name: str, page: str, plot: Figure, params: Mapping[str, str], *, tracking_uri: str | None, experiment: str
 ) -> str:
     """Keep a comparison's page and plot as a run of their own; the run's id."""
     check_mlflow()
     import mlflow
     from mlflow.entities import Param
 
-    place = uri or default_tracking_uri()
+    place = tracking_uri or default_tracking_uri()
     client = mlflow.MlflowClient(tracking_uri=place)
     with quiet(), _settings(), tempfile.TemporaryDirectory() as folder:
         where = experiment_id(client, place, experiment)

@@ -84,7 +84,7 @@ class TraceData:
         yield from walk(self.root, None)
 
 
-def write_traces(uri: str, experiment_id: str, traces: Sequence[TraceData], run_id: str | None = None) -> None:
+def write_traces(tracking_uri: str, experiment_id: str, traces: Sequence[TraceData], run_id: str | None = None) -> None:
     """Store traces, and link them to a run.
 
     Raises:
@@ -92,7 +92,7 @@ def write_traces(uri: str, experiment_id: str, traces: Sequence[TraceData], run_
     """
     from mlflow.tracing.client import TracingClient
 
-    client = TracingClient(uri)
+    client = TracingClient(tracking_uri)
     for at in range(0, len(traces), _MOST):
         part = traces[at : at + _MOST]
         client.log_spans(experiment_id, [span for trace in part for span in trace.spans()])

@@ -19,7 +19,7 @@ import yaml
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import Policy, Probability
 from taleward.core.yaml_files import load_yaml
 from taleward.moderation.calibration.metrics import Bin, Interval

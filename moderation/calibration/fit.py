@@ -19,7 +19,7 @@ from taleward.moderation.calibration.calibration import (
     Platt,
     Target,
 )
-from taleward.moderation.calibration.labeled_data import LabeledText, LabeledData
+from taleward.moderation.calibration.labeled_data import LabeledData, LabeledText
 from taleward.moderation.judges.base import Judge
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def fit_calibration(
     target: Target,
     *,
     method: Method = "platt",
-    least: int = 20,
+    min_texts: int = 20,
     resamples: int = 200,
     seed: int = 0,
     verdicts: Sequence[Verdict] | None = None,
@@ -59,10 +59,10 @@ def fit_calibration(
 
     Args:
         judge: A judge that gives scores, without a calibration.
-        data: LabeledText texts with categories.
+        data: Labeled texts with categories.
         target: What each threshold has to reach.
         method: `platt` for few texts; `isotonic` where there are a thousand or more (Niculescu-Mizil, Caruana 2005).
-        least: How many harmful, and how many harmless, texts a category needs.
+        min_texts: How many harmful, and how many harmless, texts a category needs.
         resamples: Bootstrap resamples for the ranges, at least 10.
         seed: Of the resamples and folds.
         verdicts: The judge's verdicts on the texts, where it has been asked already.
@@ -95,7 +95,7 @@ def fit_calibration(
     left: dict[str, str] = {}
     for category in judge.policy.categories:
         try:
-            truth, scores = _labels(plain, category, least)
+            truth, scores = _labels(plain, category, min_texts)
             fitted[category] = fit_category(truth, scores, target, method=method, resamples=resamples, seed=seed)
         except Unfit as why:
             left[category] = str(why)
@@ -107,7 +107,7 @@ def fit_calibration(
         "band": judge.band,
         "target": str(target),
         "method": method,
-        "least": least,
+        "least": min_texts,
         "data": f"{data.name}:{data.sha256[:12]}",
         "n": len(data.rows),
         "harmful": harmful,
@@ -242,7 +242,9 @@ def pick_threshold(truth: Bools, scores: Floats, target: Target) -> float:
     return halfway if halfway > below else float(at[chosen])
 
 
-def _labels(plain: Sequence[tuple[LabeledText, Mapping[str, float]]], category: str, least: int) -> tuple[Bools, Floats]:
+def _labels(
+    plain: Sequence[tuple[LabeledText, Mapping[str, float]]], category: str, min_texts: int
+) -> tuple[Bools, Floats]:
     import numpy as np
 
     told = [(category in r.categories, r.harmful, s.get(category)) for r, s in plain]
@@ -251,9 +253,9 @@ def _labels(plain: Sequence[tuple[LabeledText, Mapping[str, float]]], category: 
         raise Unfit("the judge gives no score here")
     truth, scores = np.array([t for t, _ in used], bool), np.array([s for _, s in used], float)
     harmful = int(truth.sum())
-    if min(harmful, len(truth) - harmful) < max(least, _FOLDS):
+    if min(harmful, len(truth) - harmful) < max(min_texts, _FOLDS):
         raise Unfit(
-            f"{harmful} harmful and {len(truth) - harmful} harmless texts; {max(least, _FOLDS)} of each are needed"
+            f"{harmful} harmful and {len(truth) - harmful} harmless texts; {max(min_texts, _FOLDS)} of each are needed"
         )
     return truth, scores
 

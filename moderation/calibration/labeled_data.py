@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taleward.core.records import read_content, record_lines, read_records, with_problems
+from taleward.core.records import read_content, read_records, record_lines, with_problems
 
 _WORDS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 _TOLD = 8

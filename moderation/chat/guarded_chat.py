@@ -18,7 +18,7 @@ from langchain_core.tools import BaseTool
 from pydantic import Field
 
 from taleward.core.concurrency.event_loop import iterate_async
-from taleward.core.concurrency.threads import run_sync, run_in_thread, run_in_threads
+from taleward.core.concurrency.threads import run_in_thread, run_in_threads, run_sync
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.moderation.chat.messages import MARK, is_refusal, names_in, without_retracted
 from taleward.moderation.chat.response import GuardedResponse
@@ -48,7 +48,7 @@ class GuardedChat(BaseChatModel):
     Args:
         inner: The chat model.
         judge: A judge.
-        seconds: Wall-clock budget of one call, for model and judge together; `None` for none.
+        timeout_s: Wall-clock budget of one call, for model and judge together; `None` for none.
         kwargs: LangChain's own fields, such as `tags` and `callbacks`.
 
     Raises:
@@ -57,23 +57,23 @@ class GuardedChat(BaseChatModel):
 
     inner: BaseChatModel = Field(exclude=True)
     judge: Judge = Field(exclude=True)
-    seconds: float | None = 120.0
+    timeout_s: float | None = 120.0
     bound: Runnable[LanguageModelInput, AIMessage] | None = Field(default=None, exclude=True, repr=False)
     declared: frozenset[str] = Field(default=frozenset(), exclude=True, repr=False)
 
-    def __init__(self, inner: BaseChatModel, judge: Judge, *, seconds: float | None = 120.0, **kwargs: Any) -> None:
+    def __init__(self, inner: BaseChatModel, judge: Judge, *, timeout_s: float | None = 120.0, **kwargs: Any) -> None:
         if not isinstance(inner, BaseChatModel):
             raise ConfigurationError(
                 f"a guarded chat needs a LangChain chat model; got {type(inner).__name__}.",
                 hint="Make one with taleward.chat_model('openai:gpt-5-mini').",
             )
         check_judge("a guarded chat", judge)
-        check_timeout(seconds)
+        check_timeout(timeout_s)
         if inner.callbacks:
             kwargs.setdefault("callbacks", inner.callbacks)
             inner = inner.model_copy(update={"callbacks": None})
         kwargs.setdefault("cache", False)
-        kwargs.update(inner=inner, judge=judge, seconds=seconds)
+        kwargs.update(inner=inner, judge=judge, timeout_s=timeout_s)
         super().__init__(**kwargs)
 
     def invoke(
@@ -137,7 +137,7 @@ class GuardedChat(BaseChatModel):
             raw: AIMessage = found["raw"]
             return raw
 
-        answering = GuardedResponse(self.judge, self.seconds, declared=names, blocking=True)
+        answering = GuardedResponse(self.judge, self.timeout_s, declared=names, blocking=True)
         return _object(run_sync(lambda: answering.whole(ask)), found, include_raw=include_raw)
 
     async def _astructured(
@@ -150,7 +150,7 @@ class GuardedChat(BaseChatModel):
             raw: AIMessage = found["raw"]
             return raw
 
-        end = await GuardedResponse(self.judge, self.seconds, declared=names).whole(ask)
+        end = await GuardedResponse(self.judge, self.timeout_s, declared=names).whole(ask)
         return _object(end, found, include_raw=include_raw)
 
     def _generate(
@@ -207,7 +207,7 @@ class GuardedChat(BaseChatModel):
                 yield ChatGenerationChunk(message=chunk)
 
     def _answering(self, run: BaseRunManager | None, *, blocking: bool = False) -> GuardedResponse:
-        return GuardedResponse(self.judge, self.seconds, declared=self.declared, run=run, blocking=blocking)
+        return GuardedResponse(self.judge, self.timeout_s, declared=self.declared, run=run, blocking=blocking)
 
     @property
     def _model(self) -> Runnable[LanguageModelInput, AIMessage]:

@@ -29,7 +29,7 @@ class GuardedResponse:
 
     Args:
         judge: Who judges.
-        seconds: Wall-clock budget for model and judge together; `None` for none.
+        timeout_s: Wall-clock budget for model and judge together; `None` for none.
         declared: Words of the tools at hand, which are not the model's.
         run: The run that it belongs to.
         blocking: Whether the judge is asked in a thread, for a caller that is not asynchronous: the connections of a
@@ -39,13 +39,13 @@ class GuardedResponse:
     def __init__(
         self,
         judge: Judge,
-        seconds: float | None,
+        timeout_s: float | None,
         *,
         declared: frozenset[str] = frozenset(),
         run: BaseRunManager | None = None,
         blocking: bool = False,
     ) -> None:
-        self._course = GuardRun(judge, attempts=1, seconds=seconds, keep_drafts=False, recorders=())
+        self._course = GuardRun(judge, attempts=1, timeout_s=timeout_s, keep_drafts=False, recorders=())
         self._declared, self._blocking = declared, blocking
         self._config, self._context = muted_run(run)
 

@@ -46,10 +46,10 @@ class BestOf(Guard):
         judge: A judge.
         candidates: Drafts at most, 2 or more.
         accept_score: A draft that reaches this rank, 0..1, is released at once; `None` always writes all.
-        earlier: Texts of tales that were told before.
+        previous_texts: Texts of tales that were told before.
         embeddings: For relevance and variety: a spec, or LangChain embeddings.
         weights: Of safety, relevance and variety; not negative, not all 0.
-        settings: As for `Guard`: `seconds`, `judge_inputs`, `mask_personal_data`, `keep_drafts`, `recorder`.
+        settings: As for `Guard`: `timeout_s`, `judge_inputs`, `mask_personal_data`, `keep_drafts`, `recorder`.
 
     Raises:
         ConfigurationError: A number is out of its range.
@@ -62,7 +62,7 @@ class BestOf(Guard):
         *,
         candidates: int = 4,
         accept_score: float | None = None,
-        earlier: Sequence[str] = (),
+        previous_texts: Sequence[str] = (),
         embeddings: str | Embeddings = "embedded:minilm",
         weights: tuple[float, float, float] = (0.4, 0.4, 0.2),
         **settings: Any,
@@ -76,7 +76,7 @@ class BestOf(Guard):
         super().__init__(writer, judge, attempts=candidates, **settings)
         self.accept_score, self.weights = accept_score, weights
         self.embeddings = make_embeddings(embeddings)
-        self._unread: list[str] = list(earlier)[-_REMEMBERED:]
+        self._unread: list[str] = list(previous_texts)[-_REMEMBERED:]
         self._earlier: deque[Vector] = deque(maxlen=_REMEMBERED)
 
     def stream(  # type: ignore[override]

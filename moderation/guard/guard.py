@@ -72,7 +72,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             goes on from the told text; any other is only asked again while nothing is told.
         judge: A judge.
         attempts: Drafts at most, 1 or more; a draft that is judged again counts as one too.
-        seconds: Wall-clock budget for all of it; what is not judged by then is refused. `None` for none. A text that
+        timeout_s: Wall-clock budget for all of it; what is not judged by then is refused. `None` for none. A text that
             was told in part is given up to five more to be closed and checked.
         judge_inputs: Whether the inputs' texts are judged before any model is called.
         mask_personal_data: Whether personal data in the inputs (addresses, telephone and card numbers by their form)
@@ -92,7 +92,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         judge: Judge,
         *,
         attempts: int = 3,
-        seconds: float | None = 120.0,
+        timeout_s: float | None = 120.0,
         judge_inputs: bool = True,
         mask_personal_data: bool = False,
         keep_drafts: bool = False,
@@ -101,9 +101,9 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         check_judge("a guard", judge)
         if attempts < 1:
             raise ConfigurationError(f"attempts must be 1 or more; got {attempts}.")
-        check_timeout(seconds)
+        check_timeout(timeout_s)
         self.writer, self.judge = writer, judge
-        self.attempts, self.seconds = attempts, seconds
+        self.attempts, self.timeout_s = attempts, timeout_s
         self.judge_inputs, self.mask_personal_data = judge_inputs, mask_personal_data
         self.keep_drafts = keep_drafts
         several = () if recorder is None else recorder
@@ -166,7 +166,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             yield await self.ainvoke(inputs, config)
 
     def _course(self) -> GuardRun:
-        return GuardRun(self.judge, self.attempts, self.seconds, self.keep_drafts, self.recorders)
+        return GuardRun(self.judge, self.attempts, self.timeout_s, self.keep_drafts, self.recorders)
 
     def _prepared(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         return masked(inputs) if self.mask_personal_data and isinstance(inputs, Mapping) else inputs

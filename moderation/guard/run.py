@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from taleward.core.redaction import format_error
-from taleward.core.tale import Attempt, StretchDecision, Lineage, Refusal, RefusalReason, Tale, digest
+from taleward.core.tale import Attempt, Lineage, Refusal, RefusalReason, StretchDecision, Tale, digest
 from taleward.core.verdict import Outcome, Verdict
 from taleward.moderation.guard.call_recorder import CallRecorder
 from taleward.moderation.guard.revision import Revision, with_revision
@@ -46,7 +46,7 @@ class GuardRun:
     Attributes:
         judge: Who judges.
         attempts: Drafts, at most.
-        seconds: The budget; `None` for none.
+        timeout_s: The budget; `None` for none.
         keep_drafts: Whether drafts stay in the tale.
         recorders: Where the tale is recorded.
         observer: What was seen of the writer's models.
@@ -54,7 +54,7 @@ class GuardRun:
 
     judge: Judge
     attempts: int
-    seconds: float | None
+    timeout_s: float | None
     keep_drafts: bool
     recorders: Sequence[Recorder]
     observer: CallRecorder = field(default_factory=CallRecorder)
@@ -63,7 +63,7 @@ class GuardRun:
     _ends: float | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._ends = None if self.seconds is None else self._begun + self.seconds
+        self._ends = None if self.timeout_s is None else self._begun + self.timeout_s
 
     def left(self) -> float | None:
         """Seconds left, not below 0; `None` without a limit."""
@@ -162,7 +162,7 @@ class GuardRun:
     def _why(self, reason: RefusalReason, drafts: int, verdict: Verdict | None) -> str:
         named = ", ".join(verdict.categories if verdict else ()) or "no category named"
         if reason == "timeout":
-            return f"the budget of {self.seconds:g} s ran out after {drafts} drafts"
+            return f"the budget of {self.timeout_s:g} s ran out after {drafts} drafts"
         if reason == "input":
             return f"the inputs did not pass the judge: {named}"
         if reason == "failed":

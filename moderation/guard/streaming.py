@@ -20,7 +20,7 @@ from taleward.core.events import (
     TextEvent,
     VerdictEvent,
 )
-from taleward.core.tale import Attempt, StretchDecision, RefusalReason
+from taleward.core.tale import Attempt, RefusalReason, StretchDecision
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.guard.hold_back import CONTEXT, Piece, hold_back
 from taleward.moderation.guard.repetition import Loops
@@ -56,7 +56,9 @@ class GuardedStream:
         config: The run's config.
     """
 
-    def __init__(self, course: GuardRun, writer: Runnable[Any, str], *, continues: bool, config: RunnableConfig) -> None:
+    def __init__(
+        self, course: GuardRun, writer: Runnable[Any, str], *, continues: bool, config: RunnableConfig
+    ) -> None:
         self._course, self._writer, self._continues = course, writer, continues
         self._config = mute_callbacks(config)
         self._told = ""

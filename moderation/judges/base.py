@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
 from taleward.core.redaction import format_error
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict

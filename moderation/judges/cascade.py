@@ -72,14 +72,14 @@ class Share(FrozenModel):
         asked: Texts that reached it.
         share: Of all texts, 0..1.
         cost_usd: What its answers cost in all, `None` where that is not known.
-        seconds: What they took in all.
+        duration_s: What they took in all.
     """
 
     judge: str
     asked: int = 0
     share: float = 0.0
     cost_usd: float | None = None
-    seconds: float = 0.0
+    duration_s: float = 0.0
 
     def and_(self, verdict: Verdict) -> Share:
         """With one more answer."""
@@ -88,7 +88,7 @@ class Share(FrozenModel):
             update={
                 "asked": self.asked + 1,
                 "cost_usd": sum(costs) if costs else None,
-                "seconds": self.seconds + verdict.latency_s,
+                "duration_s": self.duration_s + verdict.latency_s,
             }
         )
 
@@ -171,7 +171,7 @@ class Cascade(Judge):
 def fit_uncertainty_band(
     risks: Sequence[float],
     truth: Sequence[bool],
-    dear: Sequence[bool],
+    expensive: Sequence[bool],
     *,
     max_f1_loss: float = 0.01,
     confidence: float = 0.8,
@@ -184,7 +184,7 @@ def fit_uncertainty_band(
     Args:
         risks: The cheap judge's `relative_risk` for every text, 0..1.
         truth: Whether the text is harmful.
-        dear: Whether the dear judge fails it.
+        expensive: Whether the dear judge fails it.
         max_f1_loss: How much F1 may be lost against asking the dear judge about every text, 0..1.
         confidence: The share of the resamples in which no more may be lost, 0..1.
         seed: Of the resampling.
@@ -194,11 +194,11 @@ def fit_uncertainty_band(
     """
     import numpy
 
-    if not len(risks) == len(truth) == len(dear):
+    if not len(risks) == len(truth) == len(expensive):
         raise ConfigurationError(
-            f"risks, truth and dear must be of one length; got {len(risks)}, {len(truth)} and {len(dear)}."
+            f"risks, truth and dear must be of one length; got {len(risks)}, {len(truth)} and {len(expensive)}."
         )
-    at, harmful, given = numpy.asarray(risks, float), numpy.asarray(truth, bool), numpy.asarray(dear, bool)
+    at, harmful, given = numpy.asarray(risks, float), numpy.asarray(truth, bool), numpy.asarray(expensive, bool)
     if harmful.all() or not harmful.any():
         raise ConfigurationError("a zone is fitted on harmful and harmless texts; got only one of the two.")
     times = numpy.random.default_rng(seed).multinomial(len(at), [1 / len(at)] * len(at), size=200).astype(numpy.float32)

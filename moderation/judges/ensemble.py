@@ -33,7 +33,7 @@ class Ensemble(Judge):
         judges: Two or more, all of one policy and band.
         rule: See above.
         weights: One for each judge, above 0; for the rule `weighted` alone.
-        seconds: How long each judge is waited for; a later one counts as without an answer.
+        timeout_s: How long each judge is waited for; a later one counts as without an answer.
 
     Raises:
         ConfigurationError: The judges do not fit together, or a number is out of its range.
@@ -47,7 +47,7 @@ class Ensemble(Judge):
         rule: Rule = "any",
         *,
         weights: Sequence[float] | None = None,
-        seconds: float | None = 30.0,
+        timeout_s: float | None = 30.0,
     ) -> None:
         check_judges(judges)
         if rule not in RULES:
@@ -56,10 +56,10 @@ class Ensemble(Judge):
             raise ConfigurationError("weights belong to the rule 'weighted', and it needs them.")
         if weights is not None and (len(weights) != len(judges) or min(weights) <= 0):
             raise ConfigurationError(f"weights must be {len(judges)} numbers above 0; got {list(weights)}.")
-        check_timeout(seconds)
+        check_timeout(timeout_s)
         named = ", ".join(judge.spec for judge in judges)
         super().__init__(f"{rule}({named})", policy=judges[0].policy, band=judges[0].band)
-        self.judges, self.rule, self.seconds = tuple(judges), rule, seconds
+        self.judges, self.rule, self.timeout_s = tuple(judges), rule, timeout_s
         self.weights = tuple(weights or (1.0 for _ in judges))
 
     def assess(self, passage: Passage) -> Assessment:
@@ -69,7 +69,7 @@ class Ensemble(Judge):
         def ask(number: int) -> None:
             judge = self.judges[number]
             try:
-                answers[number] = call_with_timeout(self.seconds, lambda: judge.invoke(passage))
+                answers[number] = call_with_timeout(self.timeout_s, lambda: judge.invoke(passage))
             except Exception as error:  # noqa: BLE001  no answer, and no pass
                 answers[number] = self._none(judge, error)
 
@@ -89,7 +89,7 @@ class Ensemble(Judge):
 
         async def ask(judge: Judge) -> Verdict:
             try:
-                return await asyncio.wait_for(judge.ainvoke(passage), self.seconds)
+                return await asyncio.wait_for(judge.ainvoke(passage), self.timeout_s)
             except Exception as error:  # noqa: BLE001  no answer, and no pass
                 return self._none(judge, error)
 
@@ -97,7 +97,7 @@ class Ensemble(Judge):
 
     def _none(self, judge: Judge, error: Exception | None) -> Verdict:
         if isinstance(error, TimeoutError):
-            detail = f"no answer within {self.seconds} s"
+            detail = f"no answer within {self.timeout_s} s"
         else:
             detail = format_error(error) if error else "it ended without an answer"
         return Verdict(outcome="error", judge=judge.spec, policy=self.policy.id, band=self.band, detail=detail)

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import Field
 
 from taleward.core.errors import InvalidFile
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import SEVERITIES, Severity
 from taleward.core.yaml_files import load_yaml
 from taleward.moderation.text.normalize import NormalizedText, disguises, normalize, squeeze
@@ -242,7 +242,9 @@ def find_hits(text: str) -> list[LexiconHit]:
         LexiconHit(p.group.category, p.group.severity, *view.span(start, end), p.term, disguised)
         for start, end, p, disguised in _shipped().find(view.text)
     ]
-    found += [LexiconHit("personal_data", "moderate", start, end, kind) for kind, start, end in find_personal_data(text)]
+    found += [
+        LexiconHit("personal_data", "moderate", start, end, kind) for kind, start, end in find_personal_data(text)
+    ]
     found.sort(key=lambda h: (-SEVERITIES.index(h.severity), h.start - h.end, h.start))
     kept: list[LexiconHit] = []
     for hit in found:

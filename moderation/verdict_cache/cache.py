@@ -36,17 +36,19 @@ class VerdictCache:
 
     Args:
         path: The file; it is made, readable by its owner alone, when it is first used.
-        days: How long a verdict is kept.
-        most: How many are kept; the oldest go first.
+        ttl_s: Seconds a verdict is kept; 30 days by default.
+        max_entries: How many are kept; the oldest go first.
 
     Raises:
         ConfigurationError: A number is out of its range.
     """
 
-    def __init__(self, path: str | Path, *, days: float = 30.0, most: int = 100_000) -> None:
-        if days <= 0 or most < 1:
-            raise ConfigurationError(f"days must be above 0 and most at least 1; got {days} and {most}.")
-        self.path, self.days, self.most = Path(path), days, most
+    def __init__(self, path: str | Path, *, ttl_s: float = 30 * 86_400.0, max_entries: int = 100_000) -> None:
+        if ttl_s <= 0 or max_entries < 1:
+            raise ConfigurationError(
+                f"ttl_s must be above 0 and max_entries at least 1; got {ttl_s} and {max_entries}."
+            )
+        self.path, self.ttl_s, self.max_entries = Path(path), ttl_s, max_entries
         self._lock = threading.Lock()
         self._ready = 0
 
@@ -77,7 +79,7 @@ class VerdictCache:
                 (key, digest(text), now, body, _check(key, body)),
             )
             db.execute("DELETE FROM verdicts WHERE made <= ?", (now - self._seconds,))
-            db.execute("DELETE FROM verdicts WHERE rowid <= (SELECT max(rowid) FROM verdicts) - ?", (self.most,))
+            db.execute("DELETE FROM verdicts WHERE rowid <= (SELECT max(rowid) FROM verdicts) - ?", (self.max_entries,))
             db.execute("COMMIT")
 
         self._run(write)
@@ -103,7 +105,7 @@ class VerdictCache:
 
     @property
     def _seconds(self) -> float:
-        return self.days * 86_400
+        return self.ttl_s
 
     def _delete(self, statement: str, *values: str) -> int:
         def delete(db: sqlite3.Connection) -> int:

@@ -10,7 +10,7 @@ import re
 
 from pydantic import Field
 
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import Probability, Severity
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 

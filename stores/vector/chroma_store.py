@@ -16,7 +16,7 @@ from taleward.core.redaction import redact
 from taleward.stores.fingerprint import as_rows
 from taleward.stores.vector.base import TalewardStore
 from taleward.stores.vector.filters import Filter, to_chroma
-from taleward.stores.vector.rows import SearchHit, Row, VectorRows, check_model, score
+from taleward.stores.vector.rows import Row, SearchHit, VectorRows, check_model, score
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats

@@ -20,7 +20,7 @@ from taleward.stores.vector.base import TalewardStore
 from taleward.stores.vector.docstore import Documents, State
 from taleward.stores.vector.faiss_index import Kind, VectorIndex, kind_for, load_faiss
 from taleward.stores.vector.filters import Filter
-from taleward.stores.vector.rows import SearchHit, Row, VectorRows, check_model, lost, score
+from taleward.stores.vector.rows import Row, SearchHit, VectorRows, check_model, lost, score
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats

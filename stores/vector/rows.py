@@ -45,7 +45,9 @@ class VectorRows(NamedTuple):
         for at in range(0, len(self.ids), size):
             to = at + size
             metadatas = self.metadatas[at:to] if self.metadatas else None
-            yield VectorRows(self.ids[at:to], self.texts[at:to], metadatas, self.expires[at:to] if self.expires else None)
+            yield VectorRows(
+                self.ids[at:to], self.texts[at:to], metadatas, self.expires[at:to] if self.expires else None
+            )
 
 
 class SearchHit(NamedTuple):

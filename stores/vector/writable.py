@@ -16,7 +16,7 @@ from taleward.backends.embedding_models import embeddings as by_spec
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.fingerprint import aembed_array, as_rows, embed_array, fingerprint
 from taleward.stores.vector.filters import Filter, check_metadata
-from taleward.stores.vector.rows import SearchHit, Row, VectorRows, as_document, check_ids, check_texts, new_ids
+from taleward.stores.vector.rows import Row, SearchHit, VectorRows, as_document, check_ids, check_texts, new_ids
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats

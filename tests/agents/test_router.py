@@ -42,7 +42,7 @@ def weather(place: str) -> str:
 
 
 def agent(model: Any, *more: BaseTool, **options: Any) -> Router:
-    options.setdefault("ways", NO_WAYS)
+    options.setdefault("strategies", NO_WAYS)
     return Router(list(more) or [weather], options.pop("judge", None) or FakeJudge(), model=model, **options)
 
 
@@ -66,7 +66,7 @@ def test_a_model_with_tools_works_in_steps() -> None:
 
 
 def test_what_is_not_clear_goes_on_to_the_model() -> None:
-    routed = agent(ScriptedChat(answers=[["A bear? "]]), ways=[SemanticStrategy()]).invoke("hmm what about the bear")
+    routed = agent(ScriptedChat(answers=[["A bear? "]]), strategies=[SemanticStrategy()]).invoke("hmm what about the bear")
     assert (routed.by, routed.text) == ("model", "A bear?")
     assert [tried.way for tried in routed.choice.tried] == ["semantic", "model"]
     assert routed.choice.tried[0].found == "unsure"
@@ -109,7 +109,7 @@ def test_every_stream_mode_shows_judged_words_alone(mode: Any, tmp_path: Path) -
 def test_what_a_model_writes_into_a_forced_call_is_judged() -> None:
     made = story_tools(Toolbox(FakeJudge()), ["look_up_policy"])
     way = ConstrainedStrategy(ScriptedChat(answers=[calls("look_up_policy", {"topic": SECRET})]), made)
-    router = Router(made, FakeJudge(), ways=[way])
+    router = Router(made, FakeJudge(), strategies=[way])
     modes: Any = list(get_args(StreamMode))
     ask: Any = {"messages": [HumanMessage("What may I read?")]}
     assert leaked(list(router.agent.stream(ask, stream_mode=modes))) == ""
@@ -169,7 +169,7 @@ def test_a_role_calls_its_tools_and_no_others(role: str, name: str, tmp_path: Pa
     box = Toolbox(FakeJudge(), writer=writer, memory=memory, statistics=lambda: {"tales": 1.0})
     made = {t.name: t for t in story_tools(box)}
     model = ScriptedChat(answers=[calls(name, dict(made[name].example)), ["Here you are. "]])
-    router = Router(list(made.values()), box.judge, model=model, role=role, ways=NO_WAYS)
+    router = Router(list(made.values()), box.judge, model=model, role=role, strategies=NO_WAYS)
     may = {t.name for t in router.tools}
     [call] = router.invoke("Please do it").calls
     assert call.status == ("success" if name in may and name != "continue_story" else "error")
@@ -239,7 +239,7 @@ def test_a_budget_ends_the_turn() -> None:
     assert (by_steps.detail, len(by_steps.calls)) == ("steps", 5)
     assert (by_tokens.detail, len(by_tokens.calls)) == ("tokens", 3)
     with pytest.raises(ConfigurationError, match="seconds -1"):
-        Budget(seconds=-1)
+        Budget(timeout_s=-1)
 
 
 def test_the_time_ends_the_turn() -> None:
@@ -249,8 +249,8 @@ def test_the_time_ends_the_turn() -> None:
         await asyncio.Event().wait()
         return x
 
-    routed = agent(ScriptedChat(answers=[calls("slow", {"x": "1"})]), slow, budget=Budget(seconds=0.3)).invoke("Go")
-    assert (routed.outcome, routed.detail) == ("stopped", "seconds")
+    routed = agent(ScriptedChat(answers=[calls("slow", {"x": "1"})]), slow, budget=Budget(timeout_s=0.3)).invoke("Go")
+    assert (routed.outcome, routed.detail) == ("stopped", "timeout")
     assert routed.text == "I am too slow today. Please ask again in a little while."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taleward.core.errors import MissingExtra
-from taleward.core.redaction import redact, format_error
+from taleward.core.redaction import format_error, redact
 
 
 def test_keys_of_the_environment_and_of_known_shape_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

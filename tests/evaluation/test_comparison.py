@@ -16,7 +16,7 @@ from taleward.evaluation.evaluator import evaluate
 from taleward.evaluation.gates import check_gates, load_gates
 from taleward.evaluation.result import Evaluation
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.tracking.prompts import register_template, load_registered_template
+from taleward.evaluation.tracking.prompts import load_registered_template, register_template
 from taleward.evaluation.tracking.scorers import ScorerMetric, as_scorer
 from tests.helpers.mean_metric import MeanOf, size
 
@@ -37,14 +37,14 @@ def three(uri: str, tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation
     spool = tmp_path_factory.mktemp("spool")
     lengths = {"short": lambda n: 20 + n % 7, "other": lambda n: 20 + (n + 3) % 7, "long": lambda n: 24 + n % 7}
     return [
-        evaluate(["x" * long(n) for n in range(40)], ROWS, [size()], name=name, uri=uri, spool=spool)
+        evaluate(["x" * long(n) for n in range(40)], ROWS, [size()], name=name, tracking_uri=uri, spool=spool)
         for name, long in lengths.items()
     ]
 
 
 def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
     short, other, long = three
-    found = compare([e.run_id for e in three if e.run_id], uri=uri)
+    found = compare([e.run_id for e in three if e.run_id], tracking_uri=uri)
     assert found == compare(three)
     assert found.metrics["size"].winner == "long"
     assert compare([short, other]).metrics["size"].said == "no difference"
@@ -55,13 +55,13 @@ def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation],
     page = found.html()
     assert "data:image/png;base64," in page
     assert "no difference" in page
-    done = CliRunner().invoke(app, ["compare", str(short.run_id), str(long.run_id), "--uri", uri])
+    done = CliRunner().invoke(app, ["compare", str(short.run_id), str(long.run_id), "--tracking-uri", uri])
     assert done.exit_code == 0, done.output
     assert "long" in done.output.splitlines()[5]
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=uri)
-    kept = client.get_run(found.record(uri=uri))
+    kept = client.get_run(found.record(tracking_uri=uri))
     assert (kept.data.params, kept.info.status) == ({"size": "long"}, "FINISHED")
     assert {a.path for a in client.list_artifacts(kept.info.run_id)} == {"comparison.html", "comparison.png"}
 
@@ -70,13 +70,13 @@ def test_what_no_sample_has_is_no_value_and_no_fall(uri: str, tmp_path: Path) ->
     rows = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(4)]
     dear = [{**row, "output": "x", "cost_usd": 0.5} for row in rows]
     unpriced, other, priced = (
-        evaluate(["x"] * 4, data, ["cost", "words"], name=name, uri=uri, spool=tmp_path)
+        evaluate(["x"] * 4, data, ["cost", "words"], name=name, tracking_uri=uri, spool=tmp_path)
         for name, data in (("unpriced", rows), ("other", rows), ("priced", dear))
     )
     found = compare([unpriced, other])
     assert (found.metrics["cost"].said, found.metrics["cost"].pairs[0].test.p) == ("no value", None)
     assert "no value" in found.html()
-    done = CliRunner().invoke(app, ["compare", str(unpriced.run_id), str(other.run_id), "--uri", uri])
+    done = CliRunner().invoke(app, ["compare", str(unpriced.run_id), str(other.run_id), "--tracking-uri", uri])
     assert "cost: unpriced minus other: no value" in done.output, done.output
     assert [line.passed for line in check_gates(unpriced, (), other)] == [True]  # words have no better way
     one_sided = priced.model_copy(update={"data": unpriced.data})
@@ -86,15 +86,15 @@ def test_what_no_sample_has_is_no_value_and_no_fall(uri: str, tmp_path: Path) ->
 
 
 def test_what_cannot_be_compared_is_refused(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
-    elsewhere = evaluate(["a", "b"], ROWS[:2], [size()], uri=uri, spool=tmp_path)
+    elsewhere = evaluate(["a", "b"], ROWS[:2], [size()], tracking_uri=uri, spool=tmp_path)
     with pytest.raises(ConfigurationError, match="not of the same data set"):
         compare([three[0], elsewhere])
     otherwise = MeanOf("size", lambda _: 1.0, edition="2")
-    again = evaluate(["x"] * 40, ROWS, [otherwise], uri=uri, spool=tmp_path)
+    again = evaluate(["x"] * 40, ROWS, [otherwise], tracking_uri=uri, spool=tmp_path)
     with pytest.raises(ConfigurationError, match="was measured in two ways"):
         compare([three[0], again])
     with pytest.raises(UnknownName, match="unknown evaluation run 'nonsense'"):
-        compare(["nonsense", three[0]], uri=uri)
+        compare(["nonsense", three[0]], tracking_uri=uri)
 
 
 def test_gates_hold_or_say_what_does_not(three: list[Evaluation], tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_scorers_both_ways(uri: str, tmp_path: Path) -> None:
         return Feedback(value="yes" if outputs == expectations["expected_response"] else "no")
 
     rows = [{"id": "1", "inputs": {}, "references": ["a"]}, {"id": "2", "inputs": {}, "references": ["b"]}]
-    found = evaluate(["a", "a"], rows, [ScorerMetric(kind)], uri=uri, spool=tmp_path)
+    found = evaluate(["a", "a"], rows, [ScorerMetric(kind)], tracking_uri=uri, spool=tmp_path)
     assert found.scores["kind"].value == 0.5
     assert mlflow.__version__ in found.scores["kind"].signature
     with pytest.raises(ConfigurationError, match="gave 'maybe' for sample '1'"):
@@ -141,23 +141,27 @@ def test_templates_in_the_prompt_registry(uri: str, values: dict[str, str]) -> N
     import mlflow
 
     shipped = load_template("adventure")
-    first = register_template("adventure", alias="champion", uri=uri)
-    assert load_registered_template("adventure@champion", uri=uri) == first
+    first = register_template("adventure", alias="champion", tracking_uri=uri)
+    assert load_registered_template("adventure@champion", tracking_uri=uri) == first
     assert first.render(values) == shipped.render(values)
-    changed = register_template(shipped.model_copy(update={"text": f"{shipped.text} The end."}), uri=uri)
+    changed = register_template(shipped.model_copy(update={"text": f"{shipped.text} The end."}), tracking_uri=uri)
     assert (first.version, changed.version) == ("1", "2")
-    assert load_registered_template("adventure@champion", uri=uri).version == "1"
-    assert load_registered_template("adventure", uri=uri) == changed == load_registered_template("adventure/2", uri=uri)
+    assert load_registered_template("adventure@champion", tracking_uri=uri).version == "1"
+    assert (
+        load_registered_template("adventure", tracking_uri=uri)
+        == changed
+        == load_registered_template("adventure/2", tracking_uri=uri)
+    )
     with pytest.raises(UnknownName, match="unknown registered template 'adventure@loser'"):
-        load_registered_template("adventure@loser", uri=uri)
-    typed = CliRunner().invoke(app, ["templates", "--register", "adventure", "--alias", "typed", "--uri", uri])
+        load_registered_template("adventure@loser", tracking_uri=uri)
+    typed = CliRunner().invoke(app, ["templates", "--register", "adventure", "--alias", "typed", "--tracking-uri", uri])
     assert "registered as version 3 of adventure" in " ".join(typed.output.split()), typed.output
-    assert load_registered_template("adventure@typed", uri=uri).text == shipped.text
+    assert load_registered_template("adventure@typed", tracking_uri=uri).text == shipped.text
     # Typed in MLflow's own pages: Jinja in it is refused, and a value that looks like it is a value.
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.register_prompt("by-hand", "A {{ animal }} ran.")
-    by_hand = load_registered_template("by-hand", uri=uri)
+    by_hand = load_registered_template("by-hand", tracking_uri=uri)
     assert by_hand.render({"animal": "{{ 7 * 7 }}"}) == "A {{ 7 * 7 }} ran."
     client.register_prompt("by-hand", "{% for x in y %}A {{ animal }}{% endfor %}")
     with pytest.raises(ConfigurationError, match="cannot be used as a template"):
-        load_registered_template("by-hand", uri=uri)
+        load_registered_template("by-hand", tracking_uri=uri)

@@ -18,7 +18,7 @@ import taleward as tw
 from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.evaluation.evaluator import evaluate
 from taleward.evaluation.journal import journals
-from taleward.evaluation.tracking.runs import upload_pending, load_evaluation
+from taleward.evaluation.tracking.runs import load_evaluation, upload_pending
 from tests.helpers.fakes import FakeJudge, Writer
 from tests.helpers.mean_metric import MeanOf, size
 
@@ -48,7 +48,7 @@ def stored(uri: str, run_id: str) -> tuple[Any, list[Any]]:
 def test_an_evaluation_is_one_run_with_everything_in_it(uri: str, tmp_path: Path) -> None:
     import mlflow
 
-    found = evaluate(tell, ROWS, [size()], name="try", params={"prompt": "2"}, uri=uri, spool=tmp_path)
+    found = evaluate(tell, ROWS, [size()], name="try", params={"prompt": "2"}, tracking_uri=uri, spool=tmp_path)
     assert found.run_id is not None
     run, traces = stored(uri, found.run_id)
     score = found.scores["size"]
@@ -77,7 +77,7 @@ def test_an_evaluation_is_one_run_with_everything_in_it(uri: str, tmp_path: Path
 def test_tales_are_traced_with_their_verdicts(uri: str, tmp_path: Path) -> None:
     guard = tw.Guard(Writer("It was bad.", "A good fox.").runnable(), FakeJudge(), attempts=2)
     revised = MeanOf("revised", lambda s: len(s.tale.attempts) - 1 if s.tale else 0, better=False)
-    found = evaluate(guard, ROWS[:1], [revised], uri=uri, spool=tmp_path)
+    found = evaluate(guard, ROWS[:1], [revised], tracking_uri=uri, spool=tmp_path)
     assert found.params["judge.spec"] == "fake"
     assert found.scores["revised"].value == 1
     assert found.rows()[0]["released"] is True
@@ -91,7 +91,11 @@ def test_a_judge_on_labelled_texts_gets_its_curves(uri: str, tmp_path: Path) -> 
 
     texts = [("fine", "pass"), ("bad", "fail"), ("so bad", "fail"), ("dull", "pass")]
     found = evaluate(
-        FakeJudge(), [{"output": t, "label": label} for t, label in texts], ["judge_pass_rate"], uri=uri, spool=tmp_path
+        FakeJudge(),
+        [{"output": t, "label": label} for t, label in texts],
+        ["judge_pass_rate"],
+        tracking_uri=uri,
+        spool=tmp_path,
     )
     assert found.scores["judge_pass_rate"].value == 0.5
     plots = mlflow.MlflowClient(tracking_uri=uri).list_artifacts(found.run_id, "plots")
@@ -106,24 +110,24 @@ def test_what_fails_is_told_and_the_rest_goes_on(uri: str, tmp_path: Path) -> No
             raise ValueError("nobody to tell of")
         return inputs["who"]
 
-    found = evaluate(RunnableLambda(fussy), ROWS, [size()], uri=uri, spool=tmp_path)
+    found = evaluate(RunnableLambda(fussy), ROWS, [size()], tracking_uri=uri, spool=tmp_path)
     assert dict(found.failed) == {f"row {n}": "ValueError: nobody to tell of" for n in (0, 4, 8)}
     score = found.scores["size"]
     assert (len(found.ids), score.n, score.left_out) == (12, 9, 3)
     assert stored(uri, str(found.run_id))[0].data.metrics["failed"] == 3
     with pytest.raises(ConfigurationError, match="all 3 samples failed; the first: ValueError: nobody"):
-        evaluate(fussy, [ROWS[0], ROWS[4], ROWS[8]], [size()], uri=uri, spool=tmp_path)
+        evaluate(fussy, [ROWS[0], ROWS[4], ROWS[8]], [size()], tracking_uri=uri, spool=tmp_path)
 
 
 def test_outputs_that_are_there_already_in_a_notebook(uri: str, tmp_path: Path) -> None:
     async def cell() -> Any:
-        return evaluate(["ab", "abcd"], ROWS[:2], [size()], uri=uri, spool=tmp_path)
+        return evaluate(["ab", "abcd"], ROWS[:2], [size()], tracking_uri=uri, spool=tmp_path)
 
     assert asyncio.run(cell()).scores["size"].value == 3
     with pytest.raises(ConfigurationError, match="there are 1 outputs for 2 samples"):
-        evaluate(["ab"], ROWS[:2], [size()], uri=uri, spool=tmp_path)
+        evaluate(["ab"], ROWS[:2], [size()], tracking_uri=uri, spool=tmp_path)
     with pytest.raises(InvalidFile, match=r"the id .row 0. is there already"):
-        evaluate(["ab", "c"], [ROWS[0], ROWS[0]], [size()], uri=uri, spool=tmp_path)
+        evaluate(["ab", "c"], [ROWS[0], ROWS[0]], [size()], tracking_uri=uri, spool=tmp_path)
 
 
 CHILD = """
@@ -140,7 +144,7 @@ def tell(inputs):
     return inputs["n"]
 
 rows = [{"inputs": {"n": str(n)}} for n in range(150)]
-found = evaluate(tell, rows, [size()], name="killed", uri=sys.argv[2], spool=Path(sys.argv[3]), concurrency=4)
+found = evaluate(tell, rows, [size()], name="killed", tracking_uri=sys.argv[2], spool=Path(sys.argv[3]), concurrency=4)
 print(found.run_id)
 """
 
@@ -167,7 +171,7 @@ def test_a_killed_run_goes_on_where_it_was_and_keeps_no_sample_twice(uri: str, t
 def test_a_store_that_goes_away_gets_it_all_later(tmp_path: Path) -> None:
     store, away = tmp_path / "mlflow.db", tmp_path / "away.db"
     uri, spool = f"sqlite:///{store}", tmp_path / "spool"
-    assert evaluate(tell, ROWS, [size()], name="first", uri=uri, spool=spool).run_id
+    assert evaluate(tell, ROWS, [size()], name="first", tracking_uri=uri, spool=spool).run_id
 
     asked = []
 
@@ -178,7 +182,7 @@ def test_a_store_that_goes_away_gets_it_all_later(tmp_path: Path) -> None:
             store.write_bytes(b"this is no database" * 100)
         return tell(inputs)
 
-    found = evaluate(cut_off, ROWS, [size()], name="cut off", uri=uri, spool=spool, concurrency=1)
+    found = evaluate(cut_off, ROWS, [size()], name="cut off", tracking_uri=uri, spool=spool, concurrency=1)
     assert found.run_id is None
     assert found.undelivered is not None
     assert len(found.samples) == 12
@@ -200,7 +204,7 @@ def test_delivering_twice_keeps_one(uri: str, tmp_path: Path, monkeypatch: pytes
 
     with monkeypatch.context() as broken:
         broken.setattr(run_store, "_check", dies)  # all is written, and the answer is lost
-        assert evaluate(tell, ROWS, [size()], name="twice", uri=uri, spool=tmp_path).run_id is None
+        assert evaluate(tell, ROWS, [size()], name="twice", tracking_uri=uri, spool=tmp_path).run_id is None
     [again] = upload_pending(tmp_path)
     _, traces = stored(uri, str(again.run_id))
     assert len(traces) == 12

@@ -34,7 +34,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_judge_is_measured_against_labels(uri: str, tmp_path: Path) -> None:
     names = ["accuracy", "precision", "recall", "f1", "kappa"]
-    found = evaluate(FakeJudge(), PASSAGES, names, uri=uri, spool=tmp_path)
+    found = evaluate(FakeJudge(), PASSAGES, names, tracking_uri=uri, spool=tmp_path)
     assert [found.scores[n].value for n in names] == pytest.approx([2 / 3, 1.0, 0.5, 2 / 3, 0.4])
     assert [(r["label"], r["prediction"]) for r in found.rows()] == [
         ("fail", "fail"),
@@ -46,35 +46,37 @@ def test_a_judge_is_measured_against_labels(uri: str, tmp_path: Path) -> None:
 def test_classifiers_and_models_take_the_only_text_or_the_one_that_is_named(uri: str, tmp_path: Path) -> None:
     rows = [{"inputs": {"text": "The sun shone."}, "label": "a"}, {"inputs": {"text": "It rained."}, "label": "b"}]
     classifier = tw.ZeroShotClassifier(labels={"a": "The weather is fine.", "b": "The weather is wet."})
-    found = evaluate(classifier, rows, ["accuracy"], uri=uri, spool=tmp_path)
+    found = evaluate(classifier, rows, ["accuracy"], tracking_uri=uri, spool=tmp_path)
     assert (found.scores["accuracy"].n, found.params["task"].partition("@")[0]) == (2, classifier.task.name)
     assert {r["output"] for r in found.rows()} <= {"a", "b"}
     model = FakeListChatModel(responses=[" a "])
-    assert evaluate(model, rows, ["accuracy"], uri=uri, spool=tmp_path).scores["accuracy"].value == 0.5
+    assert evaluate(model, rows, ["accuracy"], tracking_uri=uri, spool=tmp_path).scores["accuracy"].value == 0.5
     more = [{**row, "inputs": {**row["inputs"], "voice": "calm"}} for row in rows]  # type: ignore[dict-item]
     with pytest.raises(ConfigurationError, match="takes one text; the samples have the inputs text, voice"):
-        evaluate(model, more, ["words"], uri=uri, spool=tmp_path)
+        evaluate(model, more, ["words"], tracking_uri=uri, spool=tmp_path)
     with pytest.raises(ConfigurationError, match="has no input 'txt'; did you mean 'text'"):
-        evaluate(model, more, ["words"], input_key="txt", uri=uri, spool=tmp_path)
-    assert evaluate(model, more, ["words"], input_key="text", uri=uri, spool=tmp_path).scores["words"].value == 1
+        evaluate(model, more, ["words"], input_key="txt", tracking_uri=uri, spool=tmp_path)
+    assert (
+        evaluate(model, more, ["words"], input_key="text", tracking_uri=uri, spool=tmp_path).scores["words"].value == 1
+    )
 
 
 def test_answers_of_every_kind_may_be_there_already(uri: str, tmp_path: Path) -> None:
     tale = tw.Guard(Writer("A good fox.").runnable(), FakeJudge()).invoke({})
     refused = tw.Guard(Writer("bad").runnable(), FakeJudge(), attempts=1).invoke({})
     names = ["words", "refusal_rate", "latency"]
-    found = evaluate([tale, refused], STORIES[:2], names, uri=uri, spool=tmp_path)
+    found = evaluate([tale, refused], STORIES[:2], names, tracking_uri=uri, spool=tmp_path)
     assert (found.scores["words"].value, found.scores["words"].left_out) == (3, 1)
     assert found.scores["refusal_rate"].value == 0.5
-    given = evaluate([AIMessage("a fox"), "a hen"], STORIES[:2], ["rougeL"], uri=uri, spool=tmp_path)
+    given = evaluate([AIMessage("a fox"), "a hen"], STORIES[:2], ["rougeL"], tracking_uri=uri, spool=tmp_path)
     assert given.scores["rougeL"].value == pytest.approx(0.75)
     # Reading a text from a list takes no time that anybody asked for.
     with pytest.raises(ConfigurationError, match="latency needs the seconds it took"):
-        evaluate(["a", "b"], STORIES[:2], ["latency"], uri=uri, spool=tmp_path)
+        evaluate(["a", "b"], STORIES[:2], ["latency"], tracking_uri=uri, spool=tmp_path)
     with pytest.raises(ConfigurationError, match=r"sample '1': the system gave a int; taken: text, a message, a Tale"):
-        evaluate([1, "b"], STORIES[:2], ["words"], uri=uri, spool=tmp_path)  # type: ignore[list-item]
+        evaluate([1, "b"], STORIES[:2], ["words"], tracking_uri=uri, spool=tmp_path)  # type: ignore[list-item]
     with pytest.raises(ConfigurationError, match="a list of outputs; got 'ab'"):
-        evaluate("ab", STORIES[:2], ["words"], uri=uri, spool=tmp_path)
+        evaluate("ab", STORIES[:2], ["words"], tracking_uri=uri, spool=tmp_path)
 
 
 def test_what_a_metric_lacks_is_told_before_the_system_is_asked_for_all(uri: str, tmp_path: Path) -> None:
@@ -85,17 +87,17 @@ def test_what_a_metric_lacks_is_told_before_the_system_is_asked_for_all(uri: str
         return "a fox"
 
     with pytest.raises(ConfigurationError, match="f1 needs a label; 6 of 6 samples have none"):
-        evaluate(tell, STORIES, ["rougeL", "f1"], uri=uri, spool=tmp_path)
+        evaluate(tell, STORIES, ["rougeL", "f1"], tracking_uri=uri, spool=tmp_path)
     assert asked == []
     with pytest.raises(ConfigurationError, match="judge_pass_rate needs a verdict"):
-        evaluate(tell, STORIES, ["judge_pass_rate"], concurrency=1, uri=uri, spool=tmp_path)
+        evaluate(tell, STORIES, ["judge_pass_rate"], concurrency=1, tracking_uri=uri, spool=tmp_path)
     assert len(asked) == 1
 
 
 def test_settings_and_prompts_tell_evaluations_apart(uri: str, tmp_path: Path) -> None:
     def params(system: Any) -> dict[str, str]:
         rows = [{"inputs": {"who": "fox"}}]
-        return dict(evaluate(system, rows, ["words"], uri=uri, spool=tmp_path).params)
+        return dict(evaluate(system, rows, ["words"], tracking_uri=uri, spool=tmp_path).params)
 
     model = FakeListChatModel(responses=["a fox"])
     first, second = (
@@ -103,7 +105,7 @@ def test_settings_and_prompts_tell_evaluations_apart(uri: str, tmp_path: Path) -
     )
     assert first["step1.prompt_sha256"] != second["step1.prompt_sha256"]
     writer = tw.StoryChain("embedded:storyteller", temperature=0.4, max_tokens=8)
-    about = tw.evaluate(writer, load_dataset("stories")[:1], ["words"], uri=uri, spool=tmp_path).params
+    about = tw.evaluate(writer, load_dataset("stories")[:1], ["words"], tracking_uri=uri, spool=tmp_path).params
     assert (about["temperature"], about["max_tokens"], about["template"]) == ("0.4", "8", "adventure@1")
 
 
@@ -112,7 +114,7 @@ def test_tokens_and_cost_of_any_chain_are_noted(uri: str, tmp_path: Path, monkey
     with serving(lambda *_: completion("a fox")) as address:
         model = tw.chat_model("openai:writer", base_url=address, price_usd=(1.0, 2.0))
         chain = ChatPromptTemplate.from_template("Tell of {n}") | model
-        found = evaluate(chain, STORIES[:2], ["tokens", "cost"], uri=uri, spool=tmp_path)
+        found = evaluate(chain, STORIES[:2], ["tokens", "cost"], tracking_uri=uri, spool=tmp_path)
     assert found.scores["tokens"].value == 10
     assert found.scores["cost"].value == pytest.approx((1000 * 1.0 + 10 * 2.0) / 1e6)
 
@@ -127,10 +129,10 @@ def test_a_data_set_in_mlflow_is_looked_for_where_the_run_goes(uri: str, in_tmp:
         held.merge_records([{"inputs": {"n": 1}, "expectations": {"expected_response": "a fox"}}])
     finally:
         mlflow.set_tracking_uri(before)
-    found = evaluate(lambda _: "a fox", "mlflow:requests", ["rougeL"], uri=uri, spool=in_tmp / "spool")
+    found = evaluate(lambda _: "a fox", "mlflow:requests", ["rougeL"], tracking_uri=uri, spool=in_tmp / "spool")
     assert found.scores["rougeL"].value == 1
     with pytest.raises(ConfigurationError, match="no data set called 'requsts' in MLflow at sqlite"):
-        load_dataset("mlflow:requsts", uri=uri)
+        load_dataset("mlflow:requsts", tracking_uri=uri)
 
 
 def test_what_raises_while_measuring_leaves_the_answers_there(uri: str, tmp_path: Path) -> None:
@@ -147,10 +149,10 @@ def test_what_raises_while_measuring_leaves_the_answers_there(uri: str, tmp_path
         raise TimeoutError("no judge")
 
     with pytest.raises(ConfigurationError, match="'scores' raised on 6 of 6 samples; on '1': no judge"):
-        evaluate(tell, STORIES, [tw.ScorerMetric(scores)], uri=uri, spool=tmp_path)
+        evaluate(tell, STORIES, [tw.evaluation.ScorerMetric(scores)], tracking_uri=uri, spool=tmp_path)
     assert len(journals(tmp_path)) == 1
     with pytest.raises(ConfigurationError, match="no judge"):
-        evaluate(tell, STORIES, [tw.ScorerMetric(scores)], uri=uri, spool=tmp_path)
+        evaluate(tell, STORIES, [tw.evaluation.ScorerMetric(scores)], tracking_uri=uri, spool=tmp_path)
     assert len(asked) == 6
 
 
@@ -175,7 +177,7 @@ def echoes(prompt: str, *, begin: str | None) -> dict[str, Any]:
 @pytest.mark.parametrize("begin", [None, "<|begin_of_text|>"])
 def test_a_servers_model_is_read_by_its_log_probabilities(begin: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
-    samples = [tw.Sample(id="1", output="the fox ran off"), tw.Sample(id="2", output="")]
+    samples = [tw.evaluation.Sample(id="1", output="the fox ran off"), tw.evaluation.Sample(id="2", output="")]
     with serving(lambda _, asked: echoes(asked["prompt"], begin=begin)) as address:
         model = tw.chat_model("openai:m", base_url=address)
         values = {n: metric(n, model=model) for n in ("perplexity", "bits_per_character", "next_token_accuracy")}
@@ -200,4 +202,4 @@ def test_a_server_without_log_probabilities_is_named(monkeypatch: pytest.MonkeyP
     with serving(plain) as address:
         found = metric("perplexity", model=tw.chat_model("openai:m", base_url=address))
         with pytest.raises(BackendError, match="m's server gives no log-probabilities of a prompt"):
-            found.measure([tw.Sample(id="1", output="a fox")])
+            found.measure([tw.evaluation.Sample(id="1", output="a fox")])

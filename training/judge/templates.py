@@ -1,4 +1,4 @@
-"""LabeledText sentences and phrases from the frames in `templates.yaml` and `frames/`."""
+"""Labeled sentences and phrases from the frames in `templates.yaml` and `frames/`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from taleward.core.errors import InvalidFile
-from taleward.core.frozen_model import FrozenModel, FrozenDict
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import Severity
 from taleward.core.yaml_files import load_yaml
 

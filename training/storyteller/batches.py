@@ -8,8 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from taleward.backends.onnx.llama import REQUEST as REQUEST_TEXT
-from taleward.backends.onnx.llama import STORY as STORY_TEXT
+from taleward.backends.onnx.llama import REQUEST as REQUEST_TEXT, STORY as STORY_TEXT
 from training.storyteller.openings import as_request, asked_for, extract, with_opening
 from training.storyteller.sources import Document
 from training.storyteller.variants import varied

@@ -194,7 +194,8 @@ def _of_drafts(folder: Path, corpus: sources.Corpus) -> dict[str, Any]:
     texts = [answer.text for answer in answers]
     written = [as_words(text) for text in texts]
     told = [
-        [mentions_value(value, text) for value in values(number // DRAFTS).values()] for number, text in enumerate(texts)
+        [mentions_value(value, text) for value in values(number // DRAFTS).values()]
+        for number, text in enumerate(texts)
     ]
     best = [max(told[at : at + DRAFTS], key=sum) for at in range(0, len(told), DRAFTS)]
     judge = EmbeddedJudge()

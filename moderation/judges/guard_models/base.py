@@ -78,7 +78,7 @@ class GuardModel(Judge):
     """The family's name in specs and its taxonomy's in a policy's `codes`."""
     choices: ClassVar[tuple[str, str] | None] = None
     """The answers of a decision: what flags, and what does not."""
-    most: ClassVar[int] = 128
+    max_tokens: ClassVar[int] = 128
     """Tokens of an answer."""
 
     def __init__(
@@ -123,7 +123,10 @@ class GuardModel(Judge):
         text = {"role": "user" if self.role == "prompt" else "assistant", "content": neutralize_markup(passage.text)}
         if self.role == "prompt":
             return (text,)
-        return {"role": "user", "content": neutralize_markup(passage.context) if passage.context.strip() else REQUEST}, text
+        return {
+            "role": "user",
+            "content": neutralize_markup(passage.context) if passage.context.strip() else REQUEST,
+        }, text
 
     def tokens(self, local: HubModel, question: Question) -> list[int]:
         """The prompt's tokens for a model that runs here."""
@@ -206,13 +209,15 @@ class GuardModel(Judge):
         """What a model that runs here writes, control tokens spelled out."""
         prompt = self.tokens(local, question)
         self._fits(local, prompt)
-        said = local.engine.write(GenerationRequest(prompt, Sampling(temperature=0.0), None, self.most)).written
-        return Answer(local.decode(said, control=True), len(said) >= self.most, self._cost(len(prompt), len(said)))
+        said = local.engine.write(GenerationRequest(prompt, Sampling(temperature=0.0), None, self.max_tokens)).written
+        return Answer(
+            local.decode(said, control=True), len(said) >= self.max_tokens, self._cost(len(prompt), len(said))
+        )
 
     def _fits(self, local: HubModel, prompt: Sequence[int]) -> None:
-        if len(prompt) + self.most > local.context_length:
+        if len(prompt) + self.max_tokens > local.context_length:
             raise ContextTooLong(
-                f"the prompt has {len(prompt)} tokens and the answer up to {self.most}; {self.spec} holds "
+                f"the prompt has {len(prompt)} tokens and the answer up to {self.max_tokens}; {self.spec} holds "
                 f"{local.context_length}.",
                 hint="Judge a shorter text.",
             )

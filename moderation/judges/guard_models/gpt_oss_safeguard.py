@@ -47,12 +47,14 @@ class Safeguard(GuardModel):
     """
 
     family = "gpt-oss-safeguard"
-    most = 2048
+    max_tokens = 2048
 
     def questions(self, passage: Passage) -> list[Question]:
         """The policy, and the text in a fence with the number."""
         number = random_delimiter(passage)
-        context = f"<before-{number}>\n{neutralize_markup(passage.context)}\n</before-{number}>\n" if passage.context else ""
+        context = (
+            f"<before-{number}>\n{neutralize_markup(passage.context)}\n</before-{number}>\n" if passage.context else ""
+        )
         text = f"{context}<text-{number}>\n{neutralize_markup(passage.text)}\n</text-{number}>"
         turns = ({"role": "system", "content": self._order(number)}, {"role": "user", "content": text})
         return [Question(turns, code=number)]

@@ -53,7 +53,7 @@ class GraniteGuardian(GuardModel):
 
     family = "granite-guardian"
     choices = ("Yes", "No")
-    most = 64
+    max_tokens = 64
 
     def __init__(self, model: str | BaseChatModel, *, version: str | None = None, **options: Any) -> None:
         super().__init__(model, **options)

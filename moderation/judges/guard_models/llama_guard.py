@@ -34,7 +34,7 @@ class LlamaGuard(GuardModel):
 
     family = "llama-guard"
     choices = ("unsafe", "safe")
-    most = 32
+    max_tokens = 32
 
     def questions(self, passage: Passage) -> list[Question]:
         """One question, about all hazards."""

@@ -36,7 +36,7 @@ class WildGuard(GuardModel):
     """
 
     family = "wildguard"
-    most = 40
+    max_tokens = 40
 
     def questions(self, passage: Passage) -> list[Question]:
         """One question; behind an API it is one user's message, which the server puts into `[INST]`."""

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
     AgentMiddleware,
@@ -413,7 +412,7 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ConfigurationError, match="needs a judge; got str"):
         GuardMiddleware("lexicon")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"seconds must be above 0.*got -1"):
-        GuardMiddleware(FakeJudge(), seconds=-1)
+        GuardMiddleware(FakeJudge(), timeout_s=-1)
 
 
 def test_a_subclass_keeps_its_kind() -> None:

@@ -47,7 +47,7 @@ class Model(ScriptedChat):
             yield from super()._chunks(messages, **kwargs)
 
 model = Model(answers=[calls("order", {"book": "Moby Fox"})])
-router = Router([order], FakeJudge(), model=model, ways=(), threads=Threads(folder / "threads.db"))
+router = Router([order], FakeJudge(), model=model, strategies=(), threads=Threads(folder / "threads.db"))
 routed = router.resume("1") if what == "resume" else router.invoke(what, thread="1")
 messages = router.agent.get_state({"configurable": {"thread_id": "1"}}).values["messages"]
 print([m.type for m in messages], routed.text)

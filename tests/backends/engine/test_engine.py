@@ -28,9 +28,9 @@ GREEDY = Sampling(temperature=0)
 class Counting:
     """A network whose next token is the sum of a row's tokens, modulo 97; it keeps each row's tokens."""
 
-    def __init__(self, most: int = 4, pause: float = 0.0) -> None:
-        self.most, self.pause, self.room = most, pause, 10**6
-        self.rows: list[list[int]] = [[] for _ in range(most)]
+    def __init__(self, max_batch: int = 4, pause: float = 0.0) -> None:
+        self.max_batch, self.pause, self.room = max_batch, pause, 10**6
+        self.rows: list[list[int]] = [[] for _ in range(max_batch)]
         self.batches: list[int] = []
 
     def advance(self, first: int, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
@@ -93,7 +93,7 @@ async def test_async_and_streams_are_the_same() -> None:
 
 
 def test_whoever_leaves_frees_the_place() -> None:
-    network = Counting(most=1, pause=0.005)
+    network = Counting(max_batch=1, pause=0.005)
     engine = Engine([network], ends={99})
     with engine.open(GenerationRequest([1], GREEDY, 0, 10**6)) as endless:
         assert next(iter(endless)) == 1
@@ -101,7 +101,7 @@ def test_whoever_leaves_frees_the_place() -> None:
 
 
 async def test_a_cancelled_caller_frees_the_place() -> None:
-    engine = Engine([Counting(most=1, pause=0.005)], ends={99})
+    engine = Engine([Counting(max_batch=1, pause=0.005)], ends={99})
     task = asyncio.create_task(engine.awrite(GenerationRequest([1], GREEDY, 0, 10**6)))
     await asyncio.sleep(0.05)
     task.cancel()
@@ -128,7 +128,7 @@ def test_one_text_that_fails_leaves_the_others_alone() -> None:
 
 
 async def test_a_deadline_frees_the_place() -> None:
-    engine = Engine([Counting(most=1, pause=0.002)], ends={99})
+    engine = Engine([Counting(max_batch=1, pause=0.002)], ends={99})
 
     def late() -> GenerationRequest:
         return GenerationRequest([1], GREEDY, 0, 10**6, deadline=time.monotonic() + 0.05)
@@ -142,13 +142,15 @@ async def test_a_deadline_frees_the_place() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Counting(most=4)
+    network = Counting(max_batch=4)
     network.room = 30
     engine = Engine([network], ends={99})
     with ThreadPoolExecutor(8) as pool:  # each may grow to 11 tokens, so that two fit
         list(pool.map(lambda n: engine.write(GenerationRequest([n], GREEDY, 0, 10)), range(20, 28)))
     assert max(network.batches) <= 2
-    assert len(engine.write(GenerationRequest([20] * 50, GREEDY, 0, 3)).written) == 3  # more than there is room for: alone
+    assert (
+        len(engine.write(GenerationRequest([20] * 50, GREEDY, 0, 3)).written) == 3
+    )  # more than there is room for: alone
     monkeypatch.setattr("taleward.backends.engine.engine.WAITING", 1)
     network.pause = 0.2
     with ThreadPoolExecutor(4) as pool, pytest.raises(BackendError, match="1 requests wait for this model already"):
@@ -190,7 +192,9 @@ def test_a_text_does_not_depend_on_its_neighbours(llama: Llama) -> None:
     drawn = Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.1)
     by_itself = [llama.engine.write(GenerationRequest(p, drawn, n, 20 + n)).written for n, p in enumerate(asked)]
     with ThreadPoolExecutor(24) as pool:
-        together = list(pool.map(lambda n: llama.engine.write(GenerationRequest(asked[n], drawn, n, 20 + n)).written, range(24)))
+        together = list(
+            pool.map(lambda n: llama.engine.write(GenerationRequest(asked[n], drawn, n, 20 + n)).written, range(24))
+        )
     assert together == by_itself
 
 

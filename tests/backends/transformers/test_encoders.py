@@ -202,7 +202,7 @@ def test_texts_of_like_length_go_together() -> None:
         batches.append([len(tokens) for tokens in lists])
         return [sum(tokens) for tokens in lists]
 
-    batcher = Batcher(run, most=4, room=100)
+    batcher = Batcher(run, max_batch=4, room=100)
     blocker = threading.Thread(target=batcher.run, args=([[1]],))
     blocker.start()
     first_is_in.wait(5)

@@ -91,7 +91,7 @@ def test_a_summarizer_checks_what_it_wrote() -> None:
     assert second is not None
     assert (first.faithful, second.faithful) == (True, False)
     with pytest.raises(ConfigurationError, match="least is from 0 to 1"):
-        FaithfulnessCheck(least=3)
+        FaithfulnessCheck(min_score=3)
 
 
 async def test_a_parents_summary_is_judged_and_says_the_age() -> None:

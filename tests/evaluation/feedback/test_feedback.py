@@ -37,20 +37,19 @@ def store(uri: str, request: pytest.FixtureRequest) -> FeedbackStore:
 
 def tell(store: FeedbackStore, experiment: str, *drafts: str, score: float | None = None, **inputs: str) -> tw.Tale:
     judge = FakeJudge(None if score is None else lambda _: Assessment(scores={"violence": score}))
-    recorder = MlflowRecorder(store.uri, experiment)
+    recorder = MlflowRecorder(store.tracking_uri, experiment)
     writer = Writer(*(drafts or (TEXT,))).runnable()
     return tw.Guard(writer, judge, recorder=recorder, keep_drafts=True).invoke(inputs)
 
 
 def typed(uri: str, experiment: str, person: str, *answers: str) -> Any:
-    command = ["feedback", "--uri", uri, "--experiment", experiment, "--person", person]
+    command = ["feedback", "--tracking-uri", uri, "--experiment", experiment, "--person", person]
     return CliRunner().invoke(app, command, input="".join(f"{a}\n" for a in answers))
 
 
 def by_hand(uri: str, trace_id: str, person: str, monkeypatch: pytest.MonkeyPatch, **answers: str) -> None:
     """What MLflow's own pages send when a person adds assessments there."""
-    from mlflow.server import app as pages
-    from mlflow.server import handlers
+    from mlflow.server import app as pages, handlers
 
     monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", uri)
     monkeypatch.setattr(handlers, "_tracking_store", None)
@@ -84,10 +83,10 @@ def test_all_ways_to_say_it_read_back_the_same(
     page.rating, page.kid_friendly, page.comment = 2, "no", "too dark"
     page.saves += 1
     assert page.status == "saved"
-    done = typed(store.uri, here, "terminal", "2", "frightening", "wolf 🐺 = frightening", "too dark", "n")
+    done = typed(store.tracking_uri, here, "terminal", "2", "frightening", "wolf 🐺 = frightening", "too dark", "n")
     assert done.exit_code == 0, done.output
     said = {"rating": "2", "kid_friendly": "no", "categories": "frightening", "comment": "too dark"}
-    by_hand(store.uri, store.tale(tale.id).trace_id, "pages", monkeypatch, spans="12-18 frightening", **said)
+    by_hand(store.tracking_uri, store.tale(tale.id).trace_id, "pages", monkeypatch, spans="12-18 frightening", **said)
     read = store.read(tale.id)
     assert [f.person for f in read] == ["pages", "python", "terminal", "widget"]
     assert len({f.model_copy(update={"person": "", "at": read[0].at}) for f in read}) == 1
@@ -133,7 +132,7 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_kept(
     with pytest.raises(UnknownName, match="unknown tale 'nonsense'"):
         store.record("nonsense", person="anna", rating=3)
     assert store.read(tale.id) == []
-    by_hand(store.uri, store.tale(tale.id).trace_id, "pages", monkeypatch, rating="great", comment="fine")
+    by_hand(store.tracking_uri, store.tale(tale.id).trace_id, "pages", monkeypatch, rating="great", comment="fine")
     [said] = store.read(tale.id)
     assert (said.rating, said.comment, dict(said.unread)) == (None, "fine", {"rating": "great"})
 
@@ -154,13 +153,13 @@ def test_the_queue_begins_with_what_the_judge_was_least_sure_of_and_goes_on_wher
         return answer
 
     monkeypatch.setattr("builtins.input", ask)
-    done = typed(store.uri, here, "anna")
+    done = typed(store.tracking_uri, here, "anna")
     assert done.exit_code == 0
     assert "0 reviewed, 3 left" in done.output
     [kept] = store.read(other.id)
     assert (kept.person, kept.rating, kept.reviewed) == ("anna", 3, False)
     monkeypatch.undo()
-    done = typed(store.uri, here, "anna", "", "", "", "", "maybe", "y")
+    done = typed(store.tracking_uri, here, "anna", "", "", "", "", "maybe", "y")
     assert "taken: y, n" in done.output
     assert "1 reviewed, 2 left" in done.output
     assert store.queue("anna") == [sure.id, unsure.id]
@@ -200,12 +199,14 @@ def test_agreement_of_judge_and_people(store: FeedbackStore, request: pytest.Fix
     here = request.node.name
     for draft, friendly in (("bad", False), ("bad", False), ("good", True), ("good", True), ("good", False)):
         store.record(tell(store, here, draft).id, person="anna", kid_friendly=friendly)
-    [found] = tw.judge_agreement(store, by="all")
+    [found] = tw.evaluation.judge_agreement(store, by="all")
     assert (found.tales, found.answers, found.agreed, found.let_through) == (5, 5, 0.8, 1 / 3)
     # By hand: agreed 0.8; by chance 3/5 * 2/5 + 2/5 * 3/5 = 0.48; (0.8 - 0.48) / (1 - 0.48).
     assert found.kappa.value == pytest.approx(0.32 / 0.52)
     assert found.kappa.low <= found.kappa.value <= found.kappa.high  # type: ignore[operator]
     # Of 10 ratings in pairs 2 differ; 5 are of each class.
     assert found.alpha.value == pytest.approx(1 - (2 / 10) / (2 * 5 * 5 / (10 * 9)))
-    done = CliRunner().invoke(app, ["feedback", "agreement", "--uri", store.uri, "--experiment", here])
+    done = CliRunner().invoke(
+        app, ["feedback", "agreement", "--tracking-uri", store.tracking_uri, "--experiment", here]
+    )
     assert "80%" in done.output, done.output

@@ -16,14 +16,15 @@ from taleward.evaluation.judge_bench.plots import bench_plots, save_plots
 from taleward.evaluation.judge_bench.result import BenchReport
 from taleward.evaluation.tracking.judge_runs import figures_of, record_bench
 from taleward.evaluation.tracking.recorder import default_tracking_uri
-from taleward.moderation.calibration.labeled_data import LabeledText, LabeledData
+from taleward.moderation.calibration.labeled_data import LabeledData, LabeledText
 from taleward.moderation.judges import Assessment
 from tests.helpers.fakes import FakeJudge
 
 SCORES = np.round(np.random.default_rng(0).random(120), 3)
 TRUTH = np.random.default_rng(1).random(120) < SCORES
 ROWS = tuple(
-    LabeledText(str(s), bool(t), ("violence",) if t else ()) for s, t in zip(SCORES.tolist(), TRUTH.tolist(), strict=True)
+    LabeledText(str(s), bool(t), ("violence",) if t else ())
+    for s, t in zip(SCORES.tolist(), TRUTH.tolist(), strict=True)
 )
 DATA = LabeledData("known.csv", "ab" * 32, ROWS)
 
@@ -97,7 +98,7 @@ def test_no_plain_answer_counts_as_not_released_and_is_counted() -> None:
 
 def test_the_same_seed_gives_the_same_report() -> None:
     def measured(seed: int, workers: int = 1) -> dict[str, Any]:
-        report = benchmark_judges({"good": scorer()}, DATA, resamples=20, seed=seed, workers=workers)
+        report = benchmark_judges({"good": scorer()}, DATA, resamples=20, seed=seed, concurrency=workers)
         return report.judges[0].model_dump(exclude={"latency_p50_s", "latency_p95_s"})
 
     assert measured(0) == measured(0) == measured(0, workers=4)

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.core.verdict import Finding
 from taleward.moderation.calibration.calibration import Calibration, Isotonic, Platt, Target, load_calibration
 from taleward.moderation.calibration.fit import Unfit, fit_calibration, fit_category, fit_curve, pick_threshold
-from taleward.moderation.calibration.labeled_data import LabeledText, LabeledData
+from taleward.moderation.calibration.labeled_data import LabeledData, LabeledText
 from taleward.moderation.judges import Assessment, judge
 from taleward.moderation.judges.cached import CachedJudge
 from taleward.moderation.judges.cascade import Cascade, relative_risk

@@ -1,4 +1,4 @@
-"""LabeledText files: every usual form is read, every wrong row is named."""
+"""Labeled files: every usual form is read, every wrong row is named."""
 
 from __future__ import annotations
 

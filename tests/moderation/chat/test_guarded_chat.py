@@ -11,8 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import UsageMetadataCallbackHandler, get_usage_metadata_callback
 from langchain_core.globals import set_llm_cache
@@ -265,7 +264,7 @@ def test_a_judge_that_hangs_is_left_behind(path: Path) -> None:
 
     threading.Timer(1.0, free.set).start()
     begun = time.monotonic()
-    end = path(GuardedChat(says(FINE), FakeJudge(hangs), seconds=0.2), {})[-1]
+    end = path(GuardedChat(says(FINE), FakeJudge(hangs), timeout_s=0.2), {})[-1]
     free.set()
     assert time.monotonic() - begun < 3
     assert "fox" not in repr(end)
@@ -281,7 +280,7 @@ class Stuck(ScriptedChat):
 
 @pytest.mark.parametrize("path", [_invoke, _ainvoke, _stream, _astream], ids=lambda path: path.__name__)
 def test_a_model_that_hangs_ends_in_a_refusal(path: Path) -> None:
-    end = path(GuardedChat(Stuck(answers=[]), FakeJudge(), seconds=0.3), {})[-1]
+    end = path(GuardedChat(Stuck(answers=[]), FakeJudge(), timeout_s=0.3), {})[-1]
     assert "home" not in repr(end)
     mark = end.response_metadata["taleward"]
     assert (mark["released"], mark["reason"], mark.get("outcome")) == (False, "timeout", None)
@@ -295,10 +294,10 @@ def test_calls_that_hang_hold_up_no_others() -> None:
             free.wait(20)
             yield AIMessageChunk(content=END)
 
-    hanging = GuardedChat(Hangs(answers=[]), FakeJudge(), seconds=0.2)
+    hanging = GuardedChat(Hangs(answers=[]), FakeJudge(), timeout_s=0.2)
     refused = hanging.batch(["hi"] * 40, {"max_concurrency": 40})
     assert {m.response_metadata["taleward"]["reason"] for m in refused} == {"timeout"}
-    assert GuardedChat(says(FINE), FakeJudge(), seconds=5).invoke("hi").text == FINE
+    assert GuardedChat(says(FINE), FakeJudge(), timeout_s=5).invoke("hi").text == FINE
     free.set()
 
 
@@ -317,7 +316,7 @@ def test_a_models_error_reaches_the_caller(path: Path) -> None:
 
 
 def test_a_model_that_has_run_out_is_an_error() -> None:
-    chat = GuardedChat(GenericFakeChatModel(messages=iter([])), FakeJudge(), seconds=5)
+    chat = GuardedChat(GenericFakeChatModel(messages=iter([])), FakeJudge(), timeout_s=5)
     with pytest.raises(RuntimeError, match="StopIteration"):
         chat.invoke("hi")
 
@@ -618,4 +617,4 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ConfigurationError, match="needs a judge; got NoneType"):
         GuardedChat(model, None)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"seconds must be above 0.*got 0"):
-        GuardedChat(model, FakeJudge(), seconds=0)
+        GuardedChat(model, FakeJudge(), timeout_s=0)

@@ -65,7 +65,7 @@ def test_one_that_is_good_enough_ends_it(tell: Tell) -> None:
 
 
 def test_earlier_tales_are_not_told_again(tell: Tell) -> None:
-    _, chooser = best("a fox and a fox", "a fox and an owl", earlier=["fox"], weights=(0, 0, 1))
+    _, chooser = best("a fox and a fox", "a fox and an owl", previous_texts=["fox"], weights=(0, 0, 1))
     assert tell(chooser, {}).text == "a fox and an owl"
     _, chooser = best("a fox", "an owl", "a fox", "a bear", candidates=2, weights=(0, 0, 1))
     assert tell(chooser, {}).text == "a fox"

@@ -118,7 +118,7 @@ def test_a_judge_that_hangs_is_left_behind(tell: Tell) -> None:
         return Assessment()
 
     begun = time.monotonic()
-    guard = Guard(Writer("secret").runnable(), FakeJudge(hangs), seconds=0.2)
+    guard = Guard(Writer("secret").runnable(), FakeJudge(hangs), timeout_s=0.2)
     threading.Timer(1.0, free.set).start()
     tale = tell(guard)
     free.set()
@@ -132,7 +132,7 @@ def test_a_judge_that_hangs_is_left_behind(tell: Tell) -> None:
 def test_a_writer_that_hangs_is_refused(tell: Tell) -> None:
     free = threading.Event()
     threading.Timer(1.0, free.set).start()
-    tale = tell(Guard(RunnableLambda(lambda _: str(free.wait(5))), FakeJudge(), seconds=0.2))
+    tale = tell(Guard(RunnableLambda(lambda _: str(free.wait(5))), FakeJudge(), timeout_s=0.2))
     assert not tale.released
     assert tale.refusal is not None
     assert tale.refusal.reason == "timeout"
@@ -215,6 +215,6 @@ def test_wrong_budgets() -> None:
     with pytest.raises(ConfigurationError, match="attempts must be 1 or more; got 0"):
         Guard(writer, FakeJudge(), attempts=0)
     with pytest.raises(ConfigurationError, match=r"seconds must be above 0.*got -1"):
-        Guard(writer, FakeJudge(), seconds=-1)
+        Guard(writer, FakeJudge(), timeout_s=-1)
     with pytest.raises(ConfigurationError, match="needs a judge; got RunnableLambda"):
         Guard(writer, writer)  # type: ignore[arg-type]

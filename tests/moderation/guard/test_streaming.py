@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
@@ -199,7 +198,7 @@ def test_a_judge_that_hangs_is_left_behind(stream: Stream) -> None:
     free = threading.Event()
     threading.Timer(1.5, free.set).start()
     begun = time.monotonic()
-    events = stream(Guard(Teller(GOOD), FakeJudge(lambda _: Assessment(detail=str(free.wait(5)))), seconds=0.2))
+    events = stream(Guard(Teller(GOOD), FakeJudge(lambda _: Assessment(detail=str(free.wait(5)))), timeout_s=0.2))
     assert time.monotonic() - begun < 3
     assert told(events) == ""
     refusal = tale_of(events).refusal
@@ -217,7 +216,7 @@ def test_verdicts_out_of_order_leave_in_order(stream: Stream) -> None:
 
 
 def test_a_slow_story_is_closed_when_its_time_is_over(stream: Stream) -> None:
-    events = stream(Guard(Teller(["A fox ran. ", "H", "e", "."], pause=0.15), FakeJudge(), seconds=0.4))
+    events = stream(Guard(Teller(["A fox ran. ", "H", "e", "."], pause=0.15), FakeJudge(), timeout_s=0.4))
     assert tale_of(events).text == f"A fox ran. {CLOSING}"
     assert tale_of(events).lineage.closed
 
@@ -435,7 +434,7 @@ def test_no_character_leaves_that_a_judge_failed(scripts: list[list[str]], seed:
         return pieces
 
     judge = Moody(seed)
-    guard = Guard(Teller(*(cut("".join(s)) for s in scripts), continues=chance.random() < 0.7), judge, seconds=5)
+    guard = Guard(Teller(*(cut("".join(s)) for s in scripts), continues=chance.random() < 0.7), judge, timeout_s=5)
 
     async def read() -> list[Event]:
         events: list[Event] = []

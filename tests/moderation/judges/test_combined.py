@@ -97,7 +97,7 @@ def test_judges_are_asked_at_once_and_a_late_one_has_a_written_answer(ask: Ask) 
     assert ask(Ensemble([FakeJudge(slow) for _ in range(3)]), "x").passed
     assert time.monotonic() - begun < 0.45
     begun = time.monotonic()
-    verdict = ask(Ensemble([FakeJudge(), FakeJudge(slow)], seconds=0.05), "x")
+    verdict = ask(Ensemble([FakeJudge(), FakeJudge(slow)], timeout_s=0.05), "x")
     assert verdict.outcome == "error"
     assert "no answer within 0.05 s" in verdict.detail
 
@@ -169,9 +169,12 @@ def test_a_fitted_zone_keeps_the_dear_judges_f1_and_asks_it_seldom() -> None:
         (lambda: Ensemble([FakeJudge(), FakeJudge()], "some"), "unknown rule 'some'"),
         (lambda: Ensemble([FakeJudge(), FakeJudge()], "weighted"), "needs them"),
         (lambda: Ensemble([FakeJudge(), FakeJudge()], "weighted", weights=[1, 0]), "must be 2 numbers above 0"),
-        (lambda: Ensemble([FakeJudge(), FakeJudge()], seconds=0), "seconds must be above 0"),
+        (lambda: Ensemble([FakeJudge(), FakeJudge()], timeout_s=0), "seconds must be above 0"),
         (lambda: Cascade([FakeJudge(), judge("lexicon", band="3-5")]), "one policy and band"),
-        (lambda: Cascade([FakeJudge(), FakeJudge()], [UncertaintyBand(), UncertaintyBand()]), "2 judges need 1 zones; got 2"),
+        (
+            lambda: Cascade([FakeJudge(), FakeJudge()], [UncertaintyBand(), UncertaintyBand()]),
+            "2 judges need 1 zones; got 2",
+        ),
         (lambda: UncertaintyBand(0.6, 0.8), "0 <= pass_below <= 0.5 <= fail_from"),
         (lambda: fit_uncertainty_band([0.1], [True, False], [True]), "of one length; got 1, 2 and 1"),
         (lambda: fit_uncertainty_band([0.1, 0.2], [True, True], [True, True]), "only one of the two"),

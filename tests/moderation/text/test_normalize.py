@@ -1,9 +1,8 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from taleward.moderation.text.lexicon import find_hits
-from taleward.moderation.text.normalize import disguises, undisguise, normalize, squeeze
+from taleward.moderation.text.normalize import disguises, normalize, squeeze, undisguise
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 

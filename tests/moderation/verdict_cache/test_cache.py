@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from langchain_openai import ChatOpenAI
 
 from taleward.core.errors import BackendError, ConfigurationError
@@ -136,7 +135,7 @@ def test_a_text_is_forgotten_for_every_judge_and_context(file: Path) -> None:
 
 
 def test_old_verdicts_go_and_so_do_too_many(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cached = CachedJudge(FakeJudge(), VerdictCache(file, days=1, most=3))
+    cached = CachedJudge(FakeJudge(), VerdictCache(file, ttl_s=86_400, max_entries=3))
     for n in range(5):
         cached.invoke(f"text {n}")
     assert len(cached.cache) == 3
@@ -147,9 +146,9 @@ def test_old_verdicts_go_and_so_do_too_many(file: Path, monkeypatch: pytest.Monk
     assert len(cached.cache) == 1
     monkeypatch.setattr(time, "time", lambda: now - 86_400)
     assert not cached.invoke("text 4").cached  # made in the future: the clock was turned
-    for days, most in ((0, 1), (1, 0)):
-        with pytest.raises(ConfigurationError, match="days must be above 0 and most at least 1"):
-            VerdictCache(file, days=days, most=most)
+    for ttl_s, max_entries in ((0, 1), (1, 0)):
+        with pytest.raises(ConfigurationError, match="ttl_s must be above 0 and max_entries at least 1"):
+            VerdictCache(file, ttl_s=ttl_s, max_entries=max_entries)
 
 
 @pytest.mark.parametrize("harm", ["no database", "a folder", "a changed row", "a lost table"])

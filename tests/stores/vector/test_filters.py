@@ -7,8 +7,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from taleward.core.errors import ConfigurationError
 from taleward.stores.vector.filters import check_metadata, matches, to_chroma, to_sql

@@ -65,7 +65,7 @@ def test_the_model_reads_the_story_in_its_own_template(folders: dict[str, str], 
 
 def test_random_weights_pass_nothing(folders: dict[str, str], name: str) -> None:
     asked = guard(folders, name)
-    asked.most = 6  # type: ignore[misc]
+    asked.max_tokens = 6  # type: ignore[misc]
     verdict = asked.invoke(STORY)
     assert verdict.outcome == "unparsable", verdict.detail
 
@@ -115,7 +115,7 @@ def test_the_threshold_decides(folders: dict[str, str], name: str) -> None:
     assert passed.outcome == "pass"
     assert passed.detail.startswith("not judged here: ")
     failing = guard(folders, name, least_mass=0.0, policy=lenient(0.0))
-    failing.most = 6  # type: ignore[misc]
+    failing.max_tokens = 6  # type: ignore[misc]
     failed = failing.invoke(STORY)
     assert failed.outcome == "fail"
     assert failed.findings or failed.detail.startswith("P(unsafe) is ")
@@ -168,7 +168,7 @@ def test_a_tokenizer_without_a_template_is_an_error(folders: dict[str, str]) -> 
 
 def test_what_a_local_answer_costs(folders: dict[str, str]) -> None:
     asked = guard(folders, "qwen3guard", price_usd=(1.0, 2.0))
-    asked.most = 6  # type: ignore[misc]
+    asked.max_tokens = 6  # type: ignore[misc]
     cost = asked.invoke(STORY).cost_usd
     assert cost is not None
     assert 0 < cost < 0.01

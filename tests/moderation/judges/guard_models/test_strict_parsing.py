@@ -8,8 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from taleward.moderation.judges import Judge

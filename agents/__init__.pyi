@@ -1,0 +1,11 @@
+from .chat import Chat as Chat
+from .middleware.guard import GuardMiddleware as GuardMiddleware
+from .middleware.limits import Budget as Budget
+from .result import RouterResult as RouterResult
+from .router import Router as Router
+from .routing.constrained import ConstrainedStrategy as ConstrainedStrategy
+from .routing.routes import Routes as Routes, load_routes as load_routes
+from .routing.semantic import SemanticStrategy as SemanticStrategy
+from .routing.strategy import RoutingStrategy as RoutingStrategy
+from .threads.checkpointer import Threads as Threads
+from .tools import Role as Role, Toolbox as Toolbox, story_tools as story_tools

@@ -1,0 +1,20 @@
+from .comparison import ComparisonResult as ComparisonResult, compare as compare
+from .datasets import Dataset as Dataset, load_dataset as load_dataset
+from .evaluator import evaluate as evaluate
+from .feedback.agreement import judge_agreement as judge_agreement
+from .feedback.feedback import Feedback as Feedback, MarkedSpan as MarkedSpan, pseudonym as pseudonym
+from .feedback.store import FeedbackStore as FeedbackStore, record_feedback as record_feedback
+from .feedback.widget import FeedbackWidget as FeedbackWidget
+from .gates import Gate as Gate, check_gates as check_gates, load_gates as load_gates
+from .judge_bench.bench import benchmark_judges as benchmark_judges
+from .metrics import metric as metric
+from .metrics.base import Metric as Metric
+from .result import Evaluation as Evaluation
+from .sample import Sample as Sample
+from .tracking.prompts import (
+    load_registered_template as load_registered_template,
+    register_template as register_template,
+)
+from .tracking.recorder import MlflowRecorder as MlflowRecorder, default_tracking_uri as default_tracking_uri
+from .tracking.runs import load_evaluation as load_evaluation, upload_pending as upload_pending
+from .tracking.scorers import ScorerMetric as ScorerMetric, as_scorer as as_scorer

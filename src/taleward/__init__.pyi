@@ -1,0 +1,48 @@
+from . import (
+    agents as agents,
+    backends as backends,
+    chains as chains,
+    errors as errors,
+    evaluation as evaluation,
+    events as events,
+    moderation as moderation,
+    stores as stores,
+    testing as testing,
+    types as types,
+)
+from .agents.chat import Chat as Chat
+from .agents.middleware.guard import GuardMiddleware as GuardMiddleware
+from .agents.router import Router as Router
+from .backends.chat_models import chat_model as chat_model
+from .backends.embedding_models import embeddings as embeddings
+from .backends.transformers.classifier import classifier as classifier
+from .backends.transformers.seq2seq import seq2seq_model as seq2seq_model
+from .chains.classification.few_shot import FewShotClassifier as FewShotClassifier
+from .chains.classification.zero_shot import ZeroShotClassifier as ZeroShotClassifier
+from .chains.story import StoryChain as StoryChain
+from .chains.summarization.guard import SummaryGuard as SummaryGuard
+from .chains.summarization.summarizer import Summarizer as Summarizer
+from .chains.template import Template as Template, load_template as load_template
+from .core.errors import Refused as Refused, TalewardError as TalewardError
+from .core.policy import Policy as Policy
+from .core.tale import Tale as Tale
+from .core.verdict import Finding as Finding, Passage as Passage, Verdict as Verdict
+from .evaluation.comparison import compare as compare
+from .evaluation.datasets import load_dataset as load_dataset
+from .evaluation.evaluator import evaluate as evaluate
+from .evaluation.feedback.store import record_feedback as record_feedback
+from .evaluation.tracking.recorder import MlflowRecorder as MlflowRecorder
+from .moderation.chat.guarded_chat import GuardedChat as GuardedChat
+from .moderation.guard.best_of import BestOf as BestOf
+from .moderation.guard.guard import Guard as Guard
+from .moderation.judges import Judge as Judge, judge as judge
+from .moderation.judges.cached import CachedJudge as CachedJudge
+from .moderation.policies.load import load_policy as load_policy
+from .stores.caches.answers import AnswerCache as AnswerCache
+from .stores.caches.chat import CachedChat as CachedChat
+from .stores.caches.embeddings import CachedEmbeddings as CachedEmbeddings
+from .stores.tale_memory import TaleMemory as TaleMemory
+from .stores.vector.chroma_store import ChromaStore as ChromaStore
+from .stores.vector.faiss_store import FaissStore as FaissStore
+
+__version__: str
