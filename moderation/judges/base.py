@@ -90,7 +90,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         """
         if not self.calibratable:
             raise ConfigurationError(
-                f"judge {self.spec!r} combines other judges and has no scores of its own to calibrate.",
+                f"judge {self.spec!r} combines the verdicts of others and has no scores of its own to calibrate.",
                 hint="Calibrate the judges that it combines.",
             )
         fitted = calibration if isinstance(calibration, Calibration) else load_calibration(calibration)
