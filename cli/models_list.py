@@ -51,7 +51,7 @@ def _found(name: str) -> DiscoveredModel:
             spec=name, kind="judge", usable=usable, about="OpenAI's endpoint" if usable else "no OPENAI_API_KEY"
         )
     local = find_spec("torch") is not None and find_spec("transformers") is not None
-    hosted = name != "encoder"
+    hosted = name != "sequence-classifier"
     about = "SPEC is hf:REPOSITORY of a sequence classifier"
     if hosted:
         about = "a guard model of this family; SPEC is hf:REPOSITORY, or openai:MODEL behind a server"
