@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taleward.core.verdict import Passage, Verdict
-from taleward.moderation.text.sentences import LONGEST, Cutter
+from taleward.moderation.text.sentences import MAX_SENTENCE_CHARS, SentenceSplitter
 
 AHEAD = 4
 """Sentences that may wait for their verdicts; the writer is not read any further until one has left."""
@@ -44,7 +44,7 @@ class Piece:
 
 
 async def hold_back(
-    chunks: AsyncIterator[Any], ask: Ask, *, before: str = "", ahead: int = AHEAD, longest: int = LONGEST
+    chunks: AsyncIterator[Any], ask: Ask, *, before: str = "", ahead: int = AHEAD, longest: int = MAX_SENTENCE_CHARS
 ) -> AsyncGenerator[Piece, None]:
     """Sentences in their order, each when its verdict is there, while the next ones are written and judged.
 
@@ -65,7 +65,7 @@ async def hold_back(
         return await ask(passage), time.monotonic() - since
 
     async def write() -> None:
-        cutter, text = Cutter(longest), before
+        cutter, text = SentenceSplitter(longest), before
 
         async def hold(sentences: list[str]) -> None:
             nonlocal text
