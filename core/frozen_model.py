@@ -25,6 +25,7 @@ class FrozenDict(Mapping[K, V]):
     _items: dict[K, V]
 
     def __init__(self, items: Mapping[K, V] | None = None) -> None:
+        # `self._items = ...` would call our own __setattr__.
         object.__setattr__(self, "_items", dict(items or {}))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -45,6 +46,7 @@ class FrozenDict(Mapping[K, V]):
     def __repr__(self) -> str:
         return repr(self._items)
 
+    # By default pickle and copy set attributes, which __setattr__ forbids.
     def __reduce__(self) -> tuple[type[FrozenDict[K, V]], tuple[dict[K, V]]]:
         return (type(self), (dict(self._items),))
 

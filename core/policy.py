@@ -110,6 +110,7 @@ class Policy(FrozenModel):
     parent: str | None = None
     codes: FrozenDict[str, FrozenDict[str, HazardCode]] = FrozenDict()
 
+    # All unknown categories are reported at once, each with its place, so that `YamlFile` can name the lines.
     @model_validator(mode="after")
     def _check_consistency(self) -> Policy:
         if not self.categories or not self.bands:

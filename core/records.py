@@ -59,10 +59,12 @@ def parse_records(path: Path, content: bytes, what: str) -> Iterator[tuple[int, 
             f"{what} {path} ends in {suffix!r}; expected {', '.join(TEXT_SUFFIXES)}, with or without .gz."
         )
     try:
+        # Excel starts its UTF-8 files with a byte order mark.
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidFile(f"{what} {path} is not valid UTF-8: {error}") from error
     if suffix in (".csv", ".tsv"):
+        # The default of 131,072 characters is too short for some stories; a larger limit overflows on Windows.
         csv.field_size_limit(2**31 - 1)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",")
         last_line = 1
@@ -73,6 +75,7 @@ def parse_records(path: Path, content: bytes, what: str) -> Iterator[tuple[int, 
         except csv.Error as error:
             raise InvalidFile(f"{what} {path} is not valid CSV in line {reader.line_num}: {error}") from error
     else:
+        # `splitlines` would also split at U+2028 and the like, which JSON allows inside strings.
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 yield number, _parse_json(line)

@@ -8,9 +8,11 @@ import re
 from taleward.core.errors import TalewardError
 
 _SECRET_SUFFIXES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+# Shorter values, such as "test", would also be cut out of ordinary words.
 _MIN_SECRET_LENGTH = 8
 # SQLAlchemy appends the statement and its parameters, which may be a child's words.
 _SQL_DETAILS = re.compile(r"\s*\[SQL: .*", re.DOTALL)
+# The prefixes of OpenAI, Anthropic, Stripe, Hugging Face, Groq and xAI. Vendors quote keys with asterisks in errors.
 _KEY_PATTERN = re.compile(r"\b(?:sk|pk|rk|hf|gsk|xai)[-_][A-Za-z0-9_*-]{8,}")
 
 

@@ -25,6 +25,7 @@ RefusalReason = Literal["failed", "unjudged", "timeout", "input"]
 
 def digest(text: str) -> str:
     """Return the SHA-256 of a text's UTF-8 bytes in hexadecimal, which identifies a draft without storing it."""
+    # JSON from a server can contain lone surrogates, which plain UTF-8 cannot encode.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -174,6 +175,7 @@ class Tale(FrozenModel):
             msg = "a tale has either a released text or a refusal"
             raise ValueError(msg)
         if self.released_text is not None:
+            # Compared by digest, since the attempt has usually dropped its draft.
             last = self.attempts[-1] if self.attempts else None
             if last is None or not last.verdict.passed or last.draft_sha256 != digest(self.released_text):
                 msg = "the released text must be the last attempt's draft, and its verdict a pass"

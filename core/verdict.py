@@ -45,6 +45,7 @@ class Passage(FrozenModel):
         if len(context) > max_characters:
             tail = context[-max_characters:]
             cuts_word = bool(tail.split()) and not context[-max_characters - 1].isspace()
+            # The first word of the tail may be a fragment, and half a word can look like another one.
             context = tail[len(tail.split(maxsplit=1)[0]) :] if cuts_word else tail
         return context + self.text, len(context)
 

@@ -81,6 +81,7 @@ class ExampleRetriever(BaseExampleSelector):
         Models give most weight to the end of a prompt, hence the order.
         """
         k = k or self.k
+        # Four times as many candidates, so that rarer labels have a chance to be among them.
         hits = self.store.similarity_search_with_score(text, 4 * k, self.filter)
         selected = hits[: (k + 1) // 2]
         for document, score in hits[len(selected) :]:

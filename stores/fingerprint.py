@@ -131,6 +131,7 @@ def as_matrix(vectors: Any, count: int) -> Floats:
         raise BackendError(
             f"the embeddings returned vectors of different lengths, or not of numbers: {error}"
         ) from error
+    # numpy makes [] one-dimensional.
     if not count and not rows.size:
         return numpy.zeros((0, 0), dtype=numpy.float32)
     if rows.ndim != 2 or len(rows) != count or not rows.shape[1]:

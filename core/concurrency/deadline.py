@@ -27,6 +27,7 @@ def call_with_timeout(timeout_s: float | None, work: Callable[[], T]) -> T:
         return work()
     results: list[T] = []
     errors: list[BaseException] = []
+    # LangChain keeps the callbacks and traces of a run in context variables, which new threads do not inherit.
     context = contextvars.copy_context()
 
     def run() -> None:

@@ -70,6 +70,7 @@ class EventLoopThread:
 
     def reset(self) -> None:
         """Drop the loop, so that the next call starts a new one; a forked child has no thread of its parent."""
+        # A new lock too: a thread that does not exist in the child may have held the old one.
         self._loop, self._lock = None, threading.Lock()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:

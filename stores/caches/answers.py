@@ -109,6 +109,7 @@ class AnswerCache(BaseCache):
         if max_entries is not None and max_entries < 1:
             raise ConfigurationError(f"max_entries must be 1 or more, or None for no limit; got {max_entries}.")
         self.policy = policy.id if isinstance(policy, Policy) else policy
+        # Without its version, a changed policy would go on releasing answers that passed the old one.
         if "@" not in self.policy:
             raise ConfigurationError(
                 f"policy must be a policy or its id with a version, such as 'kids@1'; got {policy!r}.",
@@ -244,6 +245,7 @@ class AnswerCache(BaseCache):
         if self.judge is None:
             return False
         verdict = self.judge.invoke(text)
+        # Otherwise the verdict would be stored where this cache never finds it, and every lookup would judge again.
         if (verdict.policy, verdict.band) != (self.policy, self.band):
             raise ConfigurationError(
                 f"the judge uses policy {verdict.policy} and band {verdict.band};"
@@ -256,6 +258,7 @@ class AnswerCache(BaseCache):
 
     def _store(self, prompt: str, llm_string: str, generations: Sequence[Generation]) -> str | None:
         """Write an answer and return its key, or `None` if it is not a single plain text."""
+        # A verdict covers one text; several candidates or a tool call would be returned unjudged.
         if len(generations) != 1 or not generations[0].text:
             return None
         message = getattr(generations[0], "message", None)

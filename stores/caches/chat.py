@@ -36,7 +36,7 @@ class CachedChat(BaseChatModel):
 
     model: BaseChatModel
     answers: AnswerCache
-    cache: Any = False
+    cache: Any = False  # keeps LangChain from asking a global cache as well
     _in_flight: dict[tuple[str, str], Future[ChatResult]] = PrivateAttr(default_factory=dict)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
 
@@ -124,6 +124,7 @@ class CachedChat(BaseChatModel):
         if cached := self._cached_result(key):
             yield _as_chunk(cached, run_manager)
             return
+        # A model without a stream of its own shares identical calls like `invoke`.
         if type(self.model)._stream is BaseChatModel._stream:
             yield _as_chunk(self._generate(messages, stop, run_manager, **kwargs), run_manager)
             return
@@ -202,6 +203,7 @@ class _LeaderCall:
         with self._chat._lock:
             self._chat._in_flight.pop(self._key, None)
         if error is not None and not self._future.done():
+            # Passing a CancelledError on would cancel the waiters, who were not canceled.
             self._future.set_exception(error if isinstance(error, Exception) else _LeaderCanceled())
 
 

@@ -214,12 +214,14 @@ class CachedEmbeddings(Embeddings):
                 model[0],
                 now,
             )
+            # Without a limit nothing is evicted, so the time of use does not matter.
             if self.max_entries is not None:
                 stale = [(now, row[2]) for row in rows if row[3] < now - _TOUCH_INTERVAL_S]
                 if stale:
                     with self._database.writing() as writer:
                         writer.executemany("UPDATE entries SET used = ? WHERE id = ?", stale)
         vectors = {row[0]: row[1] for row in rows}
+        # A vector of another length would shift all vectors after it in `_as_array`.
         size = model[1] * _BYTES_PER_NUMBER[self.dtype]
         if any(len(vector) != size for vector in vectors.values()):
             raise IntegrityError(
@@ -246,6 +248,7 @@ class CachedEmbeddings(Embeddings):
             )
         raw, size = encoded.tobytes(), encoded.shape[1] * encoded.itemsize
         blobs = [raw[start : start + size] for start in range(0, len(raw), size)]
+        # The caller gets what was encoded, so that a first call and a cached one return the same float16 values.
         batch.vectors.update(zip(batch.missing_hashes, blobs, strict=True))
         try:
             self._write(batch.missing_hashes, blobs, self._stored_role(role), encoded.shape[1])

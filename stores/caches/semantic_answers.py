@@ -153,6 +153,7 @@ class SemanticAnswerCache(AnswerCache):
     def delete(self, ids: Iterable[str]) -> int:
         """Delete texts with their verdicts and the questions they answer; see `AnswerCache.delete`."""
         hashes = list(ids)
+        # The questions first: a kill in between leaves answers that can still be deleted by the same ids.
         keys = self._database.select_in("SELECT key FROM answers WHERE sha256 IN ({})", hashes)
         self._questions.delete([key for (key,) in keys])
         return super().delete(hashes)
@@ -168,6 +169,7 @@ class SemanticAnswerCache(AnswerCache):
             return exact
         context, question = split_prompt(prompt)
         scope = {"scope": self._scope(llm_string + context)}
+        # More than one candidate, since the nearest question may fail the word check or have no passed answer.
         candidates = self._questions.similarity_search_with_score(
             question, _MAX_CANDIDATES, scope, score_threshold=self.threshold
         )

@@ -130,6 +130,7 @@ class ChromaStore(TalewardStore):
             ]
         if not fresh:
             metadatas = self._with_cleared_keys(rows.ids, metadatas)
+        # Chroma rejects empty mappings.
         metadatas = [m or None for m in metadatas]
         self._request(
             lambda: self._collection.upsert(
@@ -250,6 +251,7 @@ def _is_transient(error: Exception) -> bool:
         return True
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in _TRANSIENT_STATUSES
+    # chromadb raises a bare ValueError when it cannot reach its server.
     if isinstance(error, ValueError):
         return "Could not connect to a Chroma server" in str(error)
     return isinstance(error, ChromaError) and (

@@ -113,6 +113,7 @@ class Docstore:
                 columns.append(rows.expires)
                 placeholders[4] = "?"
             # A hundred rows per statement save two thirds of the time; the rest is inserted one by one.
+            # strict=False because `count` is infinite.
             values, row_size = list(chain.from_iterable(zip(*columns, strict=False))), placeholders.count("?")
             bulk_end = len(values) - len(values) % (_ROWS_PER_STATEMENT * row_size)
             for row_count, start, end in ((_ROWS_PER_STATEMENT, 0, bulk_end), (1, bulk_end, len(values))):

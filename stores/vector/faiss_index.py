@@ -87,6 +87,7 @@ class VectorIndex:
             index = faiss.IndexHNSWFlat(dimensions, _HNSW_NEIGHBORS, metric)
             index.hnsw.efConstruction = 80
         else:
+            # FAISS wants at least 39 training vectors per cell.
             cells = max(1, min(int(4 * math.sqrt(count)), count // 39))
             codes = next(m for m in range(max(1, dimensions // 2), 0, -1) if dimensions % m == 0)
             index = faiss.index_factory(dimensions, f"IVF{cells},PQ{codes}x4fs,Refine(SQfp16)", metric)

@@ -291,6 +291,7 @@ class FaissStore(TalewardStore):
             try:
                 if not self._dirty:
                     self._refresh()
+                    # A memory-mapped index is read-only.
                     if self._index is not None and self._index.mapped:
                         self._load(mapped=False)
                 self._dirty = True
@@ -369,6 +370,7 @@ class FaissStore(TalewardStore):
         generation = self._state.generation + 1 if self._state else 1
         # The random part keeps the name unique: a killed save may have left a file of this generation.
         file = folder / f"index-{generation}-{os.urandom(4).hex()}.faiss"
+        # On the disk before the commit that names it, so that a power cut cannot leave a state without its index.
         index.write(file)
         _fsync(file)
         _fsync(folder)

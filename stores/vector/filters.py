@@ -55,7 +55,7 @@ def _check_key(key: object) -> None:
 
 
 def _check_value(value: object, label: str) -> None:
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # before int, its base class
         return
     if isinstance(value, int) and abs(value) <= MAX_INTEGER:
         return
@@ -148,6 +148,7 @@ def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[A
             parameters.extend((key, value))
             condition = f"key = ? AND type IN ({json_types}) AND value {comparison} ?"
             return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE {condition})"  # noqa: S608  only placeholders
+        # A missing key gives NULL, and NOT NULL is NULL: without coalesce, `$ne` would not match it.
         path = f"$.{quoted}"
         parameters.extend((path, path, value))
         return f"coalesce(json_type({column}, ?) IN ({json_types}) AND json_extract({column}, ?) {comparison} ?, 0)"

@@ -32,6 +32,7 @@ def export_store(store: TalewardStore, file: str | Path) -> int:
         MissingExtra: If pyarrow is not installed.
     """
     arrow, parquet = _import_pyarrow()
+    # large_string, because an array of arrow.string holds at most 2 GiB.
     fields = [("id", arrow.string()), ("text", arrow.large_string()), ("metadata", arrow.string())]
     fields += [("expires", arrow.float64()), ("vector", arrow.list_(arrow.float32()))]
     file_metadata = {b"kind": _STORE_KIND, b"fingerprint": store.fingerprint.encode()}

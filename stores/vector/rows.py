@@ -79,13 +79,13 @@ ANY_MODEL = "any model"
 """The fingerprint of embeddings that embed nothing; it opens a store of any model."""
 
 
-def check_fingerprint(kind: str, stored: str, given: str) -> str:
+def check_fingerprint(kind: str, stored: str, current: str) -> str:
     """Check that a store is opened with the model that created it.
 
     Args:
         kind: What to call the store in messages.
         stored: The fingerprint in the store.
-        given: The fingerprint of the embeddings it is opened with.
+        current: The fingerprint of the embeddings it is opened with.
 
     Returns:
         The stored fingerprint.
@@ -93,9 +93,9 @@ def check_fingerprint(kind: str, stored: str, given: str) -> str:
     Raises:
         ConfigurationError: If the fingerprints differ.
     """
-    if given not in (stored, ANY_MODEL):
+    if current not in (stored, ANY_MODEL):
         raise ConfigurationError(
-            f"this {kind} has vectors of {stored!r}; the given embeddings are {given!r}.",
+            f"this {kind} has vectors of {stored!r}; the given embeddings are {current!r}.",
             hint="Open it with the embeddings that created it, or create another store.",
         )
     return stored

@@ -277,6 +277,7 @@ class WritableStore(VectorStore):
         squares = numpy.einsum("ij,ij->i", vectors, vectors)
         if not numpy.isfinite(squares).all():
             raise BackendError("a vector has numbers that are not finite (NaN or infinity).")
+        # Most models return unit vectors already; this saves a copy.
         if not len(vectors) or numpy.abs(squares - 1).max() < 1e-5:
             return vectors
         lengths = numpy.sqrt(squares, dtype=numpy.float32)[:, None]
@@ -292,6 +293,7 @@ class WritableStore(VectorStore):
             raise ConfigurationError("texts must be a sequence of texts; got one text.", hint="Put it in a list.")
         texts = list(texts)
         check_texts(texts)
+        # All checks come before the first text is embedded, so that wrong arguments change nothing and cost nothing.
         for name, values in (("metadatas", metadatas), ("ids", ids)):
             if values is not None and len(values) != len(texts):
                 raise ConfigurationError(f"there are {len(texts)} texts and {len(values)} {name}; give one per text.")

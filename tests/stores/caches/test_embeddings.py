@@ -272,7 +272,7 @@ import gc, os, sys
 from taleward.stores.sqlite import SqliteDatabase
 def open_database(name):
     return SqliteDatabase(os.path.join(sys.argv[1], name), schema="CREATE TABLE t (x)", version=1, kind="test")
-mine, inherited, kept = open_database("mine"), open_database("inherited"), open_database("kept")
+mine, inherited, unclosed = open_database("mine"), open_database("inherited"), open_database("unclosed")
 del mine
 assert not os.path.exists(os.path.join(sys.argv[1], "mine-wal"))
 if (child := os.fork()) == 0:
@@ -290,7 +290,7 @@ def test_a_garbage_collected_database_closes_its_own_file_but_not_its_parents(tm
     command = [sys.executable, "-W", "error::ResourceWarning", "-c", _GARBAGE_COLLECTION_SCRIPT, str(tmp_path)]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stderr) == (0, "")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["inherited", "kept", "mine"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["inherited", "mine", "unclosed"]
 
 
 def test_four_processes_write_one_cache(file: Path) -> None:
