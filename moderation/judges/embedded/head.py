@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from taleward.backends.base.embedded import missing_encoder
 from taleward.backends.onnx.minilm import MAX_PIECES, MiniLM
-from taleward.backends.onnx.weights import Precision
+from taleward.backends.onnx.weights import WeightPrecision
 from taleward.core.errors import IntegrityError, InvalidFile
 from taleward.core.frozen_model import FrozenModel
 from taleward.moderation.text.normalize import undisguise
@@ -122,7 +122,7 @@ class Head:
         MissingExtra: If the extra `onnx` or the encoder's package is not installed.
     """
 
-    def __init__(self, folder: Path, *, precision: Precision = "int8") -> None:
+    def __init__(self, folder: Path, *, precision: WeightPrecision = "int8") -> None:
         try:
             from safetensors.numpy import load
         except ImportError as error:
