@@ -72,7 +72,7 @@ class LexiconHit:
         category: The term's category.
         severity: The term's severity.
         start: Offset of the first character in the text, in code points from 0.
-        end: Offset behind the last character.
+        end: Offset after the last character.
         term: The term as written in the lexicon, or the kind of personal data.
         disguised: Whether the word was disguised, for example in leetspeak.
     """
@@ -216,7 +216,7 @@ def _may_match(steps: tuple[frozenset[str] | None, ...], words: list[str], numbe
 def _match_end(
     steps: tuple[frozenset[str] | None, ...], tokens: list[_WordToken], number: int, folded: str
 ) -> int | None:
-    """Return the offset behind the match that begins at a token whose word fits the first step, if there is one."""
+    """Return the offset after the match that begins at a token whose word fits the first step, if there is one."""
     if len(steps) == 1:
         return tokens[number].end
     gap = steps[1] is None

@@ -42,7 +42,7 @@ class NormalizedText:
         text: The folded text.
         starts: For each character, the offset of the original character it comes from. `None` for an
             ASCII text, whose offsets do not change.
-        ends: For each character, the offset behind the original character it comes from. `None` like `starts`.
+        ends: For each character, the offset after the original character it comes from. `None` like `starts`.
     """
 
     text: str
@@ -82,7 +82,7 @@ class Disguise:
 
     Attributes:
         start: Offset of the first character in the folded text.
-        end: Offset behind the last character.
+        end: Offset after the last character.
         readings: What the token may stand for, with a dot for each masked letter.
         stretched: Whether letters are repeated. Then a word also fits if each of its runs of a letter is at most as
             long as in the reading.

@@ -17,7 +17,7 @@ class Window:
 
     Attributes:
         start: Offset of the first character, in code points from 0.
-        end: Offset behind the last character.
+        end: Offset after the last character.
     """
 
     start: int
