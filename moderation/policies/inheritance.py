@@ -44,7 +44,7 @@ def find_unknown_removals(
             suggestion = did_you_mean(str(key), base)
             yield (
                 location,
-                f"null removes an inherited key; this one is not inherited;{suggestion} inherited: {inherited}",
+                f"null removes an inherited key, which this is not;{suggestion} inherited: {inherited}",
             )
         elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
             yield from find_unknown_removals(base[key], value, location)
