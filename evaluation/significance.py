@@ -6,12 +6,11 @@ resamples at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
-from taleward.moderation.calibration.metrics import Interval, interval
+from taleward.moderation.calibration.bootstrap import Interval, block_sizes, bootstrap_weights, percentile_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,9 +24,6 @@ Method = Literal["bootstrap", "randomisation"]
 * `bootstrap`: samples are drawn with replacement (Koehn 2004); also gives the difference's interval.
 * `randomisation`: the two systems' rows are swapped by a coin's toss (Noreen 1989; Riezler and Maxwell 2005).
 """
-
-_CELLS = 4_000_000
-"""Weights that are in memory at once, at most."""
 
 
 class Valued(Protocol):
@@ -91,9 +87,9 @@ def bootstrap(
     value = float(metric.over(rows, np.ones((1, len(rows))))[0])
     if not np.isfinite(value):
         return None
-    drawn = [metric.over(rows, weights) for weights in _draws(len(rows), resamples, seed)]
+    drawn = [metric.over(rows, weights) for weights in bootstrap_weights(len(rows), resamples, seed)]
     found = np.concatenate([np.empty(0), *drawn])
-    return interval(value, found[np.isfinite(found)].tolist(), confidence)
+    return percentile_interval(value, found[np.isfinite(found)], confidence)
 
 
 def paired_test(
@@ -145,10 +141,10 @@ def paired_test(
             metric=metric.name, first=told[0], second=told[1], difference=None, low=None, high=None, p=None,
             n=n, left_out=out, method=method, signature=signature,
         )  # fmt: skip
-    gaps = [metric.over(a, w) - metric.over(b, w) for w in _draws(n, resamples, seed)]
+    gaps = [metric.over(a, w) - metric.over(b, w) for w in bootstrap_weights(n, resamples, seed)]
     drawn = np.concatenate(gaps)
     drawn = drawn[np.isfinite(drawn)]
-    range_ = interval(observed, drawn.tolist(), confidence)
+    range_ = percentile_interval(observed, drawn, confidence)
     extreme = drawn - drawn.mean() if method == "bootstrap" and len(drawn) else _swapped(metric, a, b, resamples, seed)
     hits = int((np.abs(extreme) >= abs(observed) - 1e-12).sum())
     return PairedTest(
@@ -163,7 +159,7 @@ def _swapped(metric: Valued, a: Floats, b: Floats, resamples: int, seed: int) ->
 
     random = np.random.default_rng(seed)
     both, gaps = np.concatenate([a, b]), []
-    for size in _sizes(len(both), resamples):
+    for size in block_sizes(len(both), resamples):
         kept = random.integers(0, 2, (size, len(a))).astype(float)
         gaps.append(
             metric.over(both, np.concatenate([kept, 1 - kept], axis=1))
@@ -171,22 +167,6 @@ def _swapped(metric: Valued, a: Floats, b: Floats, resamples: int, seed: int) ->
         )
     drawn = np.concatenate(gaps)
     return drawn[np.isfinite(drawn)]
-
-
-def _draws(n: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Weights of resamples with replacement, some resamples at a time, each shape (some, n)."""
-    import numpy as np
-
-    random = np.random.default_rng(seed)
-    for size in _sizes(n, resamples):
-        at = random.integers(0, n, (size, n)) + np.arange(size)[:, None] * n
-        yield np.bincount(at.ravel(), minlength=size * n).reshape(size, n).astype(float)
-
-
-def _sizes(n: int, resamples: int) -> Iterator[int]:
-    most = max(1, _CELLS // max(n, 1))
-    for begun in range(0, resamples, most):
-        yield min(most, resamples - begun)
 
 
 def _check(resamples: int, confidence: float, fewest: int = 0) -> None:

@@ -10,8 +10,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from taleward.evaluation.judge_bench.result import BenchReport, JudgeFigures
+from taleward.moderation.calibration.bootstrap import Interval
 from taleward.moderation.calibration.calibration import Calibration
-from taleward.moderation.calibration.metrics import Interval
 
 _out = Console(highlight=False)
 _COMPARED = {"F1": "f1", "AUC": "auc", "AP": "average_precision"}

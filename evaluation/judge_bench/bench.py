@@ -18,6 +18,7 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Verdict
 from taleward.evaluation.judge_bench.result import BenchReport, CategoryFigures, Comparison, Difference, JudgeFigures
 from taleward.moderation.calibration import metrics
+from taleward.moderation.calibration.bootstrap import percentile_interval, stratified_resamples
 from taleward.moderation.calibration.labeled_data import LabeledData
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.judges.cascade import relative_risk
@@ -70,7 +71,7 @@ def benchmark_judges(
         raise ConfigurationError(
             f"a bench needs harmful and harmless texts; {dataset.name} has {int(truth.sum())} harmful of {len(truth)}."
         )
-    drawn = list(metrics.resamples(truth, resamples, seed))
+    drawn = list(stratified_resamples(truth, resamples, seed))
     figures, draws, flags = [], [], []
     for name, judge in judges.items():
         verdicts = _ask(name, judge, dataset, concurrency, step)
@@ -159,7 +160,7 @@ def _figures(
         "recall_at_false_alarms": lambda t, _, r: metrics.recall_at(t, r, fixed[1]),
     }
     draws = {key: [f(truth[d], flagged[d], ranks[d]) for d in drawn] for key, f in functions.items()}
-    spread = {key: metrics.interval(f(truth, flagged, ranks), draws[key]) for key, f in functions.items()}
+    spread = {key: percentile_interval(f(truth, flagged, ranks), draws[key]) for key, f in functions.items()}
     scored = [(t, max(v.scores.values())) for t, v in zip(truth, verdicts, strict=True) if v.scores]
     diagram = metrics.reliability([t for t, _ in scored], [s for _, s in scored]) if scored else ()
     precision, recall = metrics.precision_recall(truth, ranks)
@@ -225,7 +226,7 @@ def _comparison(
     differences = {}
     for key in ("f1", "auc", "average_precision"):
         gaps = np.subtract(draws[0][key], draws[1][key])
-        range_ = metrics.interval(getattr(first, key).value - getattr(second, key).value, list(gaps))
+        range_ = percentile_interval(getattr(first, key).value - getattr(second, key).value, list(gaps))
         p = min(1.0, 2 * min(float((gaps <= 0).mean()), float((gaps >= 0).mean()))) if len(gaps) else 1.0
         differences[key] = Difference(value=range_.value, low=range_.low, high=range_.high, p=p)
     return Comparison(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from taleward.core.frozen_model import FrozenDict, FrozenModel
-from taleward.moderation.calibration.metrics import Bin, Interval
+from taleward.moderation.calibration.bootstrap import Interval
+from taleward.moderation.calibration.metrics import Bin
 
 
 class CategoryFigures(FrozenModel):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from taleward.core.errors import BackendError, MissingExtra
 from taleward.evaluation.judge_bench.result import BenchReport, JudgeFigures
 from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet
-from taleward.moderation.calibration.metrics import Interval
+from taleward.moderation.calibration.bootstrap import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
