@@ -61,7 +61,7 @@ def test_an_extending_policy_is_extended_by_its_path(tmp_path: Path) -> None:
     [
         (
             "extends: kid\nname: a\nversion: '1'",
-            r"line 1: extends: got 'kid'; did you mean 'kids'\? expected kids,",
+            r"line 1: extends: got 'kid'; did you mean 'kids'\? expected kids, teen",
         ),
         ("extends: [kids]\nname: a\nversion: '1'", r"line 1: extends: got \['kids'\]; expected kids, teen"),
         ("extends: kids", r"name is missing: .*\n.*version is missing"),
