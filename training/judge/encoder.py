@@ -174,8 +174,8 @@ class _TrainingCheckpoint:
         self._work.mkdir(parents=True, exist_ok=True)
         tensors = {f"net/{k}": v for k, v in self._net.state_dict().items()}
         tensors |= {f"best/{k}": v for k, v in self.best.items()}
-        for number, state in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{number}/{k}": v for k, v in state.items()}
+        for number, parameter_state in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{number}/{k}": v for k, v in parameter_state.items()}
         previous, self._file = self._file, f"step{self.step}.safetensors"
         save_file({k: v.clone() for k, v in tensors.items()}, self._work / self._file)
         state = {"of": self._fingerprint, "step": self.step, "loss": self._best_loss, "file": self._file}
@@ -241,7 +241,7 @@ def _batches(rows: Sequence[int], inputs: Sequence[Tensor], seed: int) -> Iterat
     order = sorted(range(len(rows)), key=lambda i: len(inputs[rows[i]]) + 6 * noise[i])
     batches: list[list[int]] = [[]]
     for index in order:
-        # The noise can put a text up to six tokens longer into the batch before this one.
+        # Because of the noise, a text before this one can be up to six tokens longer.
         max_length = len(inputs[rows[index]]) + 6
         if batches[-1] and (len(batches[-1]) + 1) * max_length > _BATCH_TOKENS:
             batches.append([])

@@ -142,7 +142,6 @@ def read_documents(data: Path) -> Iterator[tuple[str, str, str]]:
         yield "storybooks", text[:200], text
     for row in read_jsonl(data / "stories/gutenberg_children.jsonl.gz"):
         words = row["text"].split()
-        # The first words of an old book are front matter.
         for start in range(2000, len(words) - 180, 2400):
             yield "books_children", row["title"], " ".join(words[start : start + 180])
     for passage in read_jsonl(data / "judge/gutenberg_adult_passages.jsonl.gz"):
