@@ -13,7 +13,7 @@ from langchain_core.tools import BaseTool
 from taleward.agents.routing.strategy import RoutingAttempt, RoutingRequest, RoutingStrategy, ToolSelection
 from taleward.agents.tools.base import NeedsMore, TaleTool
 from taleward.core.frozen_model import FrozenDict
-from taleward.moderation.tracing.callbacks import mute_callbacks
+from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
 
 _SURE = 0.8
 _FIRST = re.compile(r"^\W*(?:the )?(?:first|former|one|1)\b", re.IGNORECASE)

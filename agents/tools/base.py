@@ -18,7 +18,7 @@ from taleward.core.concurrency.threads import run_sync
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import FrozenModel
 from taleward.core.tale import Tale
-from taleward.moderation.tracing.callbacks import mute_callbacks
+from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
 
 APPROVAL = "needs-approval"
 """Tag of a tool that runs only when a person approved of that very call."""

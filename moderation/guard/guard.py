@@ -26,7 +26,7 @@ from taleward.moderation.guard.revision import Revision
 from taleward.moderation.guard.run import GuardRun, Recorder
 from taleward.moderation.guard.streaming import GuardedStream
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
-from taleward.moderation.tracing.callbacks import mute_callbacks
+from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
 
 __all__ = ["Guard", "Recorder"]
 

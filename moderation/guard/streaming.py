@@ -26,7 +26,7 @@ from taleward.moderation.guard.hold_back import CONTEXT, Piece, hold_back
 from taleward.moderation.guard.repetition import Loops
 from taleward.moderation.guard.revision import Revision
 from taleward.moderation.guard.run import GuardRun
-from taleward.moderation.tracing.callbacks import mute_callbacks
+from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
 
 T = TypeVar("T")
 _CLOSING_SENTENCES = 3

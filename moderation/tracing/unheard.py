@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import _configure_hooks
 
-from taleward.moderation.tracing.callbacks import may_see
+from taleward.moderation.tracing.langchain_callbacks import may_see
 
 
 def muted_run(run: BaseRunManager | None) -> tuple[RunnableConfig, contextvars.Context]:
