@@ -19,7 +19,7 @@ from taleward.moderation.chat.messages import further_words, joined, looks_struc
 from taleward.moderation.guard.hold_back import Piece, hold_back
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.tracing.unheard import muted_run
+from taleward.moderation.tracing.langchain_callbacks import muted_run
 
 T = TypeVar("T")
 

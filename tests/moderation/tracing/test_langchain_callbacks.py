@@ -1,4 +1,4 @@
-"""Whatever Runnable the writer is, a guard's callers hear nothing of what it writes before it is judged."""
+"""No callback of a guard's caller sees unmoderated text, whatever Runnable the writer is."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ PATHS: dict[str, Callable[[Guard, Any], Any]] = {
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 @pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
-def test_nobody_hears_the_writer(writer: Runnable[Any, str], path: Callable[[Guard, Any], Any]) -> None:
+def test_no_callback_hears_the_writer(writer: Runnable[Any, str], path: Callable[[Guard, Any], Any]) -> None:
     witness = Witness()
-    seen = path(Guard(writer, FakeJudge(), attempts=1), {"callbacks": [witness]})
-    assert leaked(seen) == ""
+    output = path(Guard(writer, FakeJudge(), attempts=1), {"callbacks": [witness]})
+    assert leaked(output) == ""
     assert leaked(witness.heard) == ""
     assert var_child_runnable_config.get() is None
