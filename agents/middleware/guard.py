@@ -140,10 +140,10 @@ class GuardMiddleware(GuardedCalls):
 
     def _asked(self, text: str) -> AIMessage | None:
         answering = GuardedResponse(self.judge, self.timeout_s, blocking=True)
-        return run_sync(lambda: answering.asked(text))
+        return run_sync(lambda: answering.refusal_for(text))
 
     async def _aasked(self, text: str) -> AIMessage | None:
-        return await GuardedResponse(self.judge, self.timeout_s).asked(text)
+        return await GuardedResponse(self.judge, self.timeout_s).refusal_for(text)
 
 
 class _WithToolResults(GuardMiddleware):

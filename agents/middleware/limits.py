@@ -144,7 +144,7 @@ class AgentLimits(AgentMiddleware[TaleState, Any, Any]):
             result = _failed(request, error)
         if text := _unjudged(request.tool, result):
             answering = GuardedResponse(self._judge, self._budget.timeout_s, blocking=True)
-            result = _instead(request, result, run_sync(lambda: answering.asked(text)))
+            result = _instead(request, result, run_sync(lambda: answering.refusal_for(text)))
         return self._noted(request, result)
 
     async def awrap_tool_call(
@@ -161,7 +161,9 @@ class AgentLimits(AgentMiddleware[TaleState, Any, Any]):
         except Exception as error:  # noqa: BLE001  the model is told how to go on
             result = _failed(request, error)
         if text := _unjudged(request.tool, result):
-            result = _instead(request, result, await GuardedResponse(self._judge, self._budget.timeout_s).asked(text))
+            result = _instead(
+                request, result, await GuardedResponse(self._judge, self._budget.timeout_s).refusal_for(text)
+            )
         return self._noted(request, result)
 
     def _known(self, request: ModelRequest[Any]) -> AIMessage | None:
@@ -207,7 +209,7 @@ class AgentLimits(AgentMiddleware[TaleState, Any, Any]):
         text = "\n".join(word for word in words if word.strip())
         if not text:
             return None
-        refusal = await GuardedResponse(self._judge, self._budget.timeout_s, blocking=blocking).asked(text)
+        refusal = await GuardedResponse(self._judge, self._budget.timeout_s, blocking=blocking).refusal_for(text)
         return None if refusal is None else AIMessage(**message_chunk_to_message(refusal).model_dump(exclude={"type"}))
 
     def _early(self, request: ToolCallRequest) -> _Result | None:

@@ -1,4 +1,4 @@
-"""One answer of a chat model on its way out: judged whole, or sentence by sentence while it streams."""
+"""Moderate one response of a chat model: whole, or sentence by sentence while it streams."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ from langchain_core.runnables import RunnableConfig
 from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.tale import RefusalReason
 from taleward.core.verdict import Passage, Verdict
-from taleward.moderation.chat.messages import further_words, joined, looks_structured, refused, released, text_of
-from taleward.moderation.guard.hold_back import Piece, hold_back
+from taleward.moderation.chat.messages import (
+    join_chunks,
+    looks_structured,
+    refusal_chunk,
+    released_chunk,
+    text_of,
+    words_beyond_text,
+)
+from taleward.moderation.guard.hold_back import JudgedSentence, hold_back
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.tracing.langchain_callbacks import muted_run
@@ -25,15 +32,15 @@ T = TypeVar("T")
 
 
 class GuardedResponse:
-    """One call of a guarded model.
+    """The moderation of one model call.
 
     Args:
-        judge: Who judges.
-        timeout_s: Wall-clock budget for model and judge together; `None` for none.
-        declared: Words of the tools at hand, which are not the model's.
-        run: The run that it belongs to.
-        blocking: Whether the judge is asked in a thread, for a caller that is not asynchronous: the connections of a
-            judge's model would outlive the event loop that such a call runs on.
+        judge: The judge.
+        timeout_s: Time limit in seconds for model and judge together; `None` for none.
+        declared: Words of the tools' definitions, which are not the model's own words.
+        run: The LangChain run that the call belongs to; `None` for the ambient one.
+        blocking: Whether to call the judge's synchronous `invoke` in a thread. Set it for synchronous callers: pooled
+            connections of the judge's model would outlive the event loop that serves such a call.
     """
 
     def __init__(
@@ -45,128 +52,129 @@ class GuardedResponse:
         run: BaseRunManager | None = None,
         blocking: bool = False,
     ) -> None:
-        self._course = GuardRun(judge, attempts=1, timeout_s=timeout_s, keep_drafts=False, recorders=())
+        self._run = GuardRun(judge, attempts=1, timeout_s=timeout_s, keep_drafts=False, recorders=())
         self._declared, self._blocking = declared, blocking
         self._config, self._context = muted_run(run)
 
-    async def asked(self, text: str) -> AIMessageChunk | None:
-        """What to say to a text of the other side that does not pass; `None` where it passes."""
+    async def refusal_for(self, text: str) -> AIMessageChunk | None:
+        """Judge a text that the model is to read, and return the refusal; `None` if the text passes."""
         verdict = await self._verdict(Passage(text=text))
-        return None if verdict.passed else refused(self._why(verdict, "input"), verdict)
+        return None if verdict.passed else refusal_chunk(self._reason(verdict, "input"), verdict)
 
-    async def whole(self, ask: Callable[[RunnableConfig], Awaitable[AIMessage]]) -> AIMessageChunk:
-        """The answer, or a refusal, in one piece.
+    async def whole(self, call_model: Callable[[RunnableConfig], Awaitable[AIMessage]]) -> AIMessageChunk:
+        """Return the model's message, or a refusal, in one piece.
 
         Args:
-            ask: Asks the model, with the config it is given.
+            call_model: Calls the model with the config it is given.
         """
 
-        async def answer() -> AIMessage:
-            return await ask(self._config)
+        async def respond() -> AIMessage:
+            return await call_model(self._config)
 
         try:
-            message = await self._in_time(answer())
+            message = await self._in_time(respond())
         except TimeoutError:
-            if not self._course.over():
-                raise  # the model's own time limit, not ours
-            return refused("timeout", None)
-        return await self._end(message, text_of(message), [])
+            if not self._run.timed_out():
+                raise  # the model's own time limit, not the guard's
+            return refusal_chunk("timeout", None)
+        return await self._last_chunk(message, text_of(message), [])
 
     async def streamed(
-        self, ask: Callable[[RunnableConfig], AsyncIterator[AIMessage]]
+        self, stream_model: Callable[[RunnableConfig], AsyncIterator[AIMessage]]
     ) -> AsyncGenerator[AIMessageChunk, None]:
-        """The answer sentence by sentence, each behind its verdict; the last chunk is its end or a refusal.
+        """Yield the message sentence by sentence, each after its verdict; the last chunk completes or refuses it.
 
         Args:
-            ask: Has the model stream, with the config it is given.
+            stream_model: Streams the model with the config it is given.
         """
         parts: list[AIMessage] = []
-        told: list[Piece] = []
+        released: list[JudgedSentence] = []
         reason: RefusalReason | None = None
         verdict: Verdict | None = None
-        async with aclosing(hold_back(self._prose(ask, parts), self._answer)) as pieces:
+        async with aclosing(hold_back(self._prose(stream_model, parts), self._ask_judge)) as sentences:
             while reason is None:
                 try:
-                    piece = await self._in_time(_following(pieces))
+                    sentence = await self._in_time(_next_sentence(sentences))
                 except TimeoutError:
-                    if not self._course.over():
-                        raise  # the model's own time limit, not ours
+                    if not self._run.timed_out():
+                        raise  # the model's own time limit, not the guard's
                     reason, verdict = "timeout", None
                     break
-                if piece is None:
+                if sentence is None:
                     break
-                verdict = piece.verdict
+                verdict = sentence.verdict
                 if verdict.passed:
-                    told.append(piece)
-                    yield AIMessageChunk(content=piece.text)
+                    released.append(sentence)
+                    yield AIMessageChunk(content=sentence.text)
                 else:
-                    reason = self._why(verdict, "failed")
+                    reason = self._reason(verdict, "failed")
         if reason is not None:
-            yield refused(reason, verdict, told="".join(piece.text for piece in told))
+            yield refusal_chunk(reason, verdict, released_text="".join(sentence.text for sentence in released))
             return
-        yield await self._end(joined(parts), "".join(map(text_of, parts)), told)
+        yield await self._last_chunk(join_chunks(parts), "".join(map(text_of, parts)), released)
 
     async def _prose(
-        self, ask: Callable[[RunnableConfig], AsyncIterator[AIMessage]], parts: list[AIMessage]
+        self, stream_model: Callable[[RunnableConfig], AsyncIterator[AIMessage]], parts: list[AIMessage]
     ) -> AsyncGenerator[str, None]:
-        """The text as it is written; nothing of a blank one, nor of one that is to be parsed."""
-        lead, is_prose = "", False
-        source: Any = ask(self._config)
+        """Yield the text as it is written, and collect its parts; yield nothing of blank text or of JSON."""
+        buffer, is_prose = "", False
+        chunks: Any = stream_model(self._config)
         try:
-            async for part in source:
-                parts.append(part)
-                lead += text_of(part)
-                if not is_prose and lead.strip():
-                    is_prose = not looks_structured(lead)
+            async for chunk in chunks:
+                parts.append(chunk)
+                buffer += text_of(chunk)
+                if not is_prose and buffer.strip():
+                    is_prose = not looks_structured(buffer)
                 if is_prose:
-                    yield lead
-                    lead = ""
+                    yield buffer
+                    buffer = ""
         finally:
-            close = getattr(source, "aclose", None)
+            close = getattr(chunks, "aclose", None)
             if close is not None:
                 await close()
 
-    async def _end(self, message: AIMessage, text: str, told: list[Piece]) -> AIMessageChunk:
-        """Judge all that the answer says: harm may build up over sentences that are harmless one by one."""
-        said = "".join(piece.text for piece in told)
-        further = further_words(message, text, self._declared)
+    async def _last_chunk(self, message: AIMessage, text: str, released: list[JudgedSentence]) -> AIMessageChunk:
+        """Judge the complete message: harm can build up over sentences that are harmless one by one."""
+        released_text = "".join(sentence.text for sentence in released)
+        other_words = words_beyond_text(message, text, self._declared)
         if not text.strip() and not message.tool_calls and not message.invalid_tool_calls:
-            nothing = self._course.verdict("abstain", "the model answered nothing")
-            return refused("unjudged", nothing, message=message)
+            nothing = self._run.verdict("abstain", "the model's message is empty")
+            return refusal_chunk("unjudged", nothing, message=message)
         verdict: Verdict | None = None
-        if len(told) == 1 and said == text and not further:
-            verdict = told[0].verdict  # on these very words, with nothing before them
-        elif text.strip() or further:
-            verdict = await self._verdict(Passage(text="\n".join([text, *further])))
+        if len(released) == 1 and released_text == text and not other_words:
+            verdict = released[0].verdict  # it was on these very words, without any context
+        elif text.strip() or other_words:
+            verdict = await self._verdict(Passage(text="\n".join([text, *other_words])))
         if verdict is not None and not verdict.passed:
-            return refused(self._why(verdict, "failed"), verdict, told=said, message=message)
-        return released(message, text[len(said) :] if text.strip() else "", verdict)
+            reason = self._reason(verdict, "failed")
+            return refusal_chunk(reason, verdict, released_text=released_text, message=message)
+        return released_chunk(message, text[len(released_text) :] if text.strip() else "", verdict)
 
     async def _verdict(self, passage: Passage) -> Verdict:
         try:
-            return await self._in_time(self._answer(passage))
+            return await self._in_time(self._ask_judge(passage))
         except TimeoutError:
-            return self._course.verdict("error", "no answer before the time was over")
+            return self._run.verdict("error", "the time limit passed before the judge answered")
 
-    async def _answer(self, passage: Passage) -> Verdict:
-        """The judge's answer; one in trouble lets nothing pass."""
-        judge = self._course.judge
+    async def _ask_judge(self, passage: Passage) -> Verdict:
+        """Return the judge's verdict; an exception becomes a verdict with outcome `error`."""
+        judge = self._run.judge
         try:
             if self._blocking:
-                return self._course.checked(await run_in_thread(partial(judge.invoke, passage, self._config)))
-            return self._course.checked(await judge.ainvoke(passage, self._config))
-        except Exception as error:  # noqa: BLE001  a verdict of its own
-            return self._course.failed(error)
+                return self._run.verdict_from_answer(await run_in_thread(partial(judge.invoke, passage, self._config)))
+            return self._run.verdict_from_answer(await judge.ainvoke(passage, self._config))
+        except Exception as error:  # noqa: BLE001  a judge that fails must not release anything
+            return self._run.verdict_from_error(error)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
-        """What the work gives, done where nobody listens."""
-        return await asyncio.wait_for(asyncio.create_task(work, context=self._context), self._course.left())
+        """Await the work within the time limit, in the muted context."""
+        return await asyncio.wait_for(asyncio.create_task(work, context=self._context), self._run.remaining_s())
 
-    def _why(self, verdict: Verdict, failed: RefusalReason) -> RefusalReason:
+    def _reason(self, verdict: Verdict, failed: RefusalReason) -> RefusalReason:
         if verdict.outcome == "fail":
             return failed
-        return "timeout" if self._course.over() else "unjudged"
+        return "timeout" if self._run.timed_out() else "unjudged"
 
 
-async def _following(pieces: AsyncGenerator[Piece, None]) -> Piece | None:
-    return await anext(pieces, None)
+async def _next_sentence(sentences: AsyncGenerator[JudgedSentence, None]) -> JudgedSentence | None:
+    return await anext(sentences, None)

@@ -92,18 +92,18 @@ class BestOf(Guard):
         for event in _events(await self.ainvoke(input, config)):
             yield event
 
-    def _drafts(self, course: GuardRun, inputs: Mapping[str, Any]) -> Plan:
+    def _drafts(self, run: GuardRun, inputs: Mapping[str, Any]) -> Plan:
         done: list[Attempt] = []
         best: tuple[float, str, Attempt, Vector] | None = None
         reason: RefusalReason = "failed"
         for number in range(1, self.attempts + 1):
-            calls_before, since = len(course.observer.calls), time.monotonic()
-            draft = yield from written(course, number, ())
+            calls_before, since = len(run.call_recorder.calls), time.monotonic()
+            draft = yield from written(run, number, ())
             if draft is None:
                 break
             writing_s = time.monotonic() - since
-            verdict = yield from judged(course, draft)
-            attempt = course.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s)
+            verdict = yield from judged(run, draft)
+            attempt = run.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s)
             if verdict.passed:
                 ranks, vector = yield from self._ranked(inputs, draft, verdict)
                 attempt = attempt.model_copy(update={"ranks": FrozenDict(ranks)})
@@ -115,10 +115,10 @@ class BestOf(Guard):
             if best is not None and self.accept_score is not None and best[0] >= self.accept_score:
                 break
         if best is None:
-            return course.refused("timeout" if course.over() else reason, done, done[-1].verdict if done else None)
+            return run.refused_tale("timeout" if run.timed_out() else reason, done, done[-1].verdict if done else None)
         _, text, winner, vector = best
         self._earlier.append(vector)
-        return course.released(text, [*(a for a in done if a is not winner), winner])
+        return run.released_tale(text, [*(a for a in done if a is not winner), winner])
 
     def _ranked(
         self, inputs: Mapping[str, Any], draft: str, verdict: Verdict

@@ -52,7 +52,7 @@ class Embed:
 
 _Step: TypeAlias = _Write | _Ask | Embed
 Plan: TypeAlias = Generator[_Step, Any, Tale]
-"""A tale's course as steps that either shell carries out: it is sent a step's answer, or thrown its exception."""
+"""A tale's run as steps that either shell carries out: it is sent a step's answer, or thrown its exception."""
 
 
 class Guard(Runnable[Mapping[str, Any], Tale]):
@@ -165,7 +165,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         async for inputs in input:
             yield await self.ainvoke(inputs, config)
 
-    def _course(self) -> GuardRun:
+    def _new_run(self) -> GuardRun:
         return GuardRun(self.judge, self.attempts, self.timeout_s, self.keep_drafts, self.recorders)
 
     def _prepared(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -193,92 +193,92 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
 
     def _telling(self, config: RunnableConfig) -> GuardedStream:
         continues = bool(getattr(self.writer, "continues", False))
-        return GuardedStream(self._course(), self.writer, continues=continues, config=config)
+        return GuardedStream(self._new_run(), self.writer, continues=continues, config=config)
 
     def _run(self, inputs: Mapping[str, Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Tale:
-        inputs, config, course = self._prepared(inputs), mute_callbacks(config), self._course()
-        plan = self._plan(course, inputs)
+        inputs, config, run = self._prepared(inputs), mute_callbacks(config), self._new_run()
+        plan = self._plan(run, inputs)
         at: _Step | Tale = next(plan)
         while not isinstance(at, Tale):
             try:
-                answer = call_with_timeout(course.left(), partial(self._take, at, course, inputs, config))
+                answer = call_with_timeout(run.remaining_s(), partial(self._take, at, run, inputs, config))
             except Exception as error:  # noqa: BLE001  the plan decides what it means
                 at = _advance(plan, error=error)
             else:
                 at = _advance(plan, answer)
-        return course.finish(at, inputs)
+        return run.finish(at, inputs)
 
     async def _arun(
         self, inputs: Mapping[str, Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> Tale:
-        inputs, config, course = self._prepared(inputs), mute_callbacks(config), self._course()
-        plan = self._plan(course, inputs)
+        inputs, config, run = self._prepared(inputs), mute_callbacks(config), self._new_run()
+        plan = self._plan(run, inputs)
         at: _Step | Tale = next(plan)
         while not isinstance(at, Tale):
             try:
-                answer = await asyncio.wait_for(self._atake(at, course, inputs, config), course.left())
+                answer = await asyncio.wait_for(self._atake(at, run, inputs, config), run.remaining_s())
             except Exception as error:  # noqa: BLE001  the plan decides what it means
                 at = _advance(plan, error=error)
             else:
                 at = _advance(plan, answer)
-        return await asyncio.to_thread(course.finish, at, inputs)
+        return await asyncio.to_thread(run.finish, at, inputs)
 
-    def _take(self, step: _Step, course: GuardRun, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+    def _take(self, step: _Step, run: GuardRun, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
         if isinstance(step, _Write):
-            return self.writer.invoke(inputs, course.writing(config, Revision(**vars(step))))
+            return self.writer.invoke(inputs, run.writer_config(config, Revision(**vars(step))))
         if isinstance(step, _Ask):
             return self.judge.invoke(Passage(text=step.text), config)
         return step.by.embed_documents(step.texts)
 
-    async def _atake(self, step: _Step, course: GuardRun, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+    async def _atake(self, step: _Step, run: GuardRun, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
         if isinstance(step, _Write):
-            return await self.writer.ainvoke(inputs, course.writing(config, Revision(**vars(step))))
+            return await self.writer.ainvoke(inputs, run.writer_config(config, Revision(**vars(step))))
         if isinstance(step, _Ask):
             return await self.judge.ainvoke(Passage(text=step.text), config)
         return await step.by.aembed_documents(step.texts)
 
-    def _plan(self, course: GuardRun, inputs: Mapping[str, Any]) -> Plan:
-        """The whole course of a tale that is told at once."""
+    def _plan(self, run: GuardRun, inputs: Mapping[str, Any]) -> Plan:
+        """The whole run of a tale that is told at once."""
         if question := self._about(inputs):
             for _ in range(self.attempts):
-                verdict = yield from judged(course, question)
+                verdict = yield from judged(run, question)
                 if verdict.outcome not in ("unparsable", "error"):
                     break
             if not verdict.passed:
-                unjudged: RefusalReason = "timeout" if course.over() else "unjudged"
-                return course.refused("input" if verdict.outcome == "fail" else unjudged, (), verdict)
-        return (yield from self._drafts(course, inputs))
+                unjudged: RefusalReason = "timeout" if run.timed_out() else "unjudged"
+                return run.refused_tale("input" if verdict.outcome == "fail" else unjudged, (), verdict)
+        return (yield from self._drafts(run, inputs))
 
-    def _drafts(self, course: GuardRun, inputs: Mapping[str, Any]) -> Plan:
+    def _drafts(self, run: GuardRun, inputs: Mapping[str, Any]) -> Plan:
         """Drafts and verdicts until one passes or a budget is spent."""
         done: list[Attempt] = []
         draft: str | None = None
         reason: RefusalReason = "failed"
         for number in range(1, self.attempts + 1):
-            calls_before, since = len(course.observer.calls), time.monotonic()
+            calls_before, since = len(run.call_recorder.calls), time.monotonic()
             if draft is None:
-                draft = yield from written(course, number, done[-1].verdict.findings if done else ())
+                draft = yield from written(run, number, done[-1].verdict.findings if done else ())
             if draft is None:
                 break
             writing_s = time.monotonic() - since
-            verdict = yield from judged(course, draft)
-            done.append(course.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s))
+            verdict = yield from judged(run, draft)
+            done.append(run.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s))
             if verdict.passed:
-                return course.released(draft, done)
+                return run.released_tale(draft, done)
             if verdict.outcome in ("fail", "abstain"):
                 draft = None
             reason = "failed" if verdict.outcome == "fail" else "unjudged"
-        return course.refused("timeout" if course.over() else reason, done, done[-1].verdict if done else None)
+        return run.refused_tale("timeout" if run.timed_out() else reason, done, done[-1].verdict if done else None)
 
 
-def written(course: GuardRun, attempt: int, findings: tuple[Finding, ...]) -> Generator[_Step, Any, str | None]:
+def written(run: GuardRun, attempt: int, findings: tuple[Finding, ...]) -> Generator[_Step, Any, str | None]:
     """A draft; `None` when the time is over."""
-    if course.over():
+    if run.timed_out():
         return None
     try:
         draft: object = yield _Write(attempt, findings)
     except TimeoutError:
-        if course.over():
+        if run.timed_out():
             return None
         raise  # the writer's own time limit, not ours
     if isinstance(draft, str):
@@ -286,13 +286,13 @@ def written(course: GuardRun, attempt: int, findings: tuple[Finding, ...]) -> Ge
     raise TypeError(f"a writer must return text (str); it returned {type(draft).__name__}")
 
 
-def judged(course: GuardRun, text: str) -> Generator[_Step, Any, Verdict]:
+def judged(run: GuardRun, text: str) -> Generator[_Step, Any, Verdict]:
     """The judge's answer; whatever is not a verdict becomes outcome `error`."""
     try:
         answer = yield _Ask(text)
     except Exception as error:  # noqa: BLE001  a judge in trouble lets nothing pass
-        return course.failed(error)
-    return course.checked(answer)
+        return run.verdict_from_error(error)
+    return run.verdict_from_answer(answer)
 
 
 def _advance(plan: Plan, answer: object = None, error: Exception | None = None) -> _Step | Tale:

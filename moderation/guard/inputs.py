@@ -1,4 +1,4 @@
-"""What goes into a story: judged before any model is called, and without personal data where that is asked for."""
+"""Extract the text of a writer's inputs, and mask personal data in them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from taleward.moderation.text.personal_data import find_personal_data
 
 
 def input_texts(inputs: Mapping[str, Any]) -> str:
-    """The inputs' texts, one a line, as one text to judge."""
+    """Return the string values of the inputs as one text to judge, one value per line."""
     return "\n".join(value.strip() for value in inputs.values() if isinstance(value, str) and value.strip())
 
 
 def masked(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs with personal data replaced by its kind in brackets, for example `[e-mail address]`."""
+    """Return the inputs with personal data replaced by its kind in brackets, for example `[e-mail address]`."""
     return {name: mask(value) if isinstance(value, str) else value for name, value in inputs.items()}
 
 
 def mask(text: str) -> str:
-    """A text with e-mail and street addresses, telephone, card and social security numbers replaced by their kind.
+    """Return a text with personal data replaced by its kind in brackets.
 
-    What is found is what has such a form; names of people are not.
+    Detected by their form are e-mail and street addresses, and telephone, card and social security numbers; names of
+    people are not.
     """
-    end, kept = 0, []
-    for kind, start, stop in sorted(find_personal_data(text), key=lambda found: (found[1], -found[2])):
+    end, parts = 0, []
+    # Of two matches that overlap, the one that starts first wins; of two with the same start, the longer.
+    for kind, start, stop in sorted(find_personal_data(text), key=lambda match: (match[1], -match[2])):
         if start >= end:
-            kept += [text[end:start], f"[{kind}]"]
+            parts += [text[end:start], f"[{kind}]"]
             end = stop
-    return "".join([*kept, text[end:]])
+    return "".join([*parts, text[end:]])
