@@ -24,7 +24,17 @@ from taleward.moderation.chat.messages import (
     words_beyond_text,
 )
 from taleward.moderation.guard.hold_back import JudgedSentence, hold_back
+from taleward.moderation.guard.release import (
+    RELEASE,
+    TIMED_OUT,
+    Decision,
+    decide,
+    judge_once,
+    judge_until_answered,
+    release,
+)
 from taleward.moderation.guard.run import GuardRun
+from taleward.moderation.guard.steps import JudgePassage, arun_steps
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.tracing.langchain_callbacks import muted_run
 
@@ -58,8 +68,8 @@ class GuardedResponse:
 
     async def refusal_for(self, text: str) -> AIMessageChunk | None:
         """Judge a text that the model is to read, and return the refusal; `None` if the text passes."""
-        verdict = await self._verdict(Passage(text=text))
-        return None if verdict.passed else refusal_chunk(self._reason(verdict, "input"), verdict)
+        verdict, decision = await self._judge(Passage(text=text), if_failed="input")
+        return None if decision.released else refusal_chunk(decision.reason, verdict)
 
     async def whole(self, call_model: Callable[[RunnableConfig], Awaitable[AIMessage]]) -> AIMessageChunk:
         """Return the model's message, or a refusal, in one piece.
@@ -76,7 +86,7 @@ class GuardedResponse:
         except TimeoutError:
             if not self._run.timed_out():
                 raise  # the model's own time limit, not the guard's
-            return refusal_chunk("timeout", None)
+            return refusal_chunk(TIMED_OUT.reason, None)
         return await self._last_chunk(message, text_of(message), [])
 
     async def streamed(
@@ -89,27 +99,27 @@ class GuardedResponse:
         """
         parts: list[AIMessage] = []
         released: list[JudgedSentence] = []
-        reason: RefusalReason | None = None
+        decision = RELEASE
         verdict: Verdict | None = None
-        async with aclosing(hold_back(self._prose(stream_model, parts), self._ask_judge)) as sentences:
-            while reason is None:
+        async with aclosing(hold_back(self._prose(stream_model, parts), self._judge_once)) as sentences:
+            while decision.released:
                 try:
                     sentence = await self._in_time(_next_sentence(sentences))
                 except TimeoutError:
                     if not self._run.timed_out():
                         raise  # the model's own time limit, not the guard's
-                    reason, verdict = "timeout", None
+                    decision, verdict = TIMED_OUT, None
                     break
                 if sentence is None:
                     break
                 verdict = sentence.verdict
-                if verdict.passed:
+                decision = decide(verdict, timed_out=self._run.timed_out())
+                if decision.released:
                     released.append(sentence)
-                    yield AIMessageChunk(content=sentence.text)
-                else:
-                    reason = self._reason(verdict, "failed")
-        if reason is not None:
-            yield refusal_chunk(reason, verdict, released_text="".join(sentence.text for sentence in released))
+                    yield AIMessageChunk(content=release(sentence.text, verdict))
+        if not decision.released:
+            released_text = "".join(sentence.text for sentence in released)
+            yield refusal_chunk(decision.reason, verdict, released_text=released_text)
             return
         yield await self._last_chunk(join_chunks(parts), "".join(map(text_of, parts)), released)
 
@@ -139,41 +149,36 @@ class GuardedResponse:
         other_words = words_beyond_text(message, text, self._declared)
         if not text.strip() and not message.tool_calls and not message.invalid_tool_calls:
             nothing = self._run.verdict("abstain", "the model's message is empty")
-            return refusal_chunk("unjudged", nothing, message=message)
-        verdict: Verdict | None = None
+            decision = decide(nothing, timed_out=self._run.timed_out())
+            return refusal_chunk(decision.reason, nothing, message=message)
+        if not text.strip() and not other_words:  # a tool call without words: there is nothing to judge
+            return released_chunk(message, "", None)
         if len(released) == 1 and released_text == text and not other_words:
-            verdict = released[0].verdict  # it was on these very words, without any context
-        elif text.strip() or other_words:
-            verdict = await self._verdict(Passage(text="\n".join([text, *other_words])))
-        if verdict is not None and not verdict.passed:
-            reason = self._reason(verdict, "failed")
-            return refusal_chunk(reason, verdict, released_text=released_text, message=message)
-        return released_chunk(message, text[len(released_text) :] if text.strip() else "", verdict)
+            verdict, decision = released[0].verdict, RELEASE  # it was on these very words, without any context
+        else:
+            verdict, decision = await self._judge(Passage(text="\n".join([text, *other_words])))
+        if not decision.released:
+            return refusal_chunk(decision.reason, verdict, released_text=released_text, message=message)
+        unreleased = text[len(released_text) :] if text.strip() else ""
+        return released_chunk(message, release(unreleased, verdict), verdict)
 
-    async def _verdict(self, passage: Passage) -> Verdict:
-        try:
-            return await self._in_time(self._ask_judge(passage))
-        except TimeoutError:
-            return self._run.verdict("error", "the time limit passed before the judge answered")
+    async def _judge(self, passage: Passage, *, if_failed: RefusalReason = "failed") -> tuple[Verdict, Decision]:
+        steps = judge_until_answered(self._run, passage, if_failed=if_failed)
+        return await arun_steps(steps, lambda step: self._in_time(self._ask_judge(step)))
 
-    async def _ask_judge(self, passage: Passage) -> Verdict:
-        """Return the judge's verdict; an exception becomes a verdict with outcome `error`."""
+    async def _judge_once(self, passage: Passage) -> Verdict:
+        """Ask the judge without a time limit: whoever waits for the sentence has one."""
+        return await arun_steps(judge_once(self._run, passage), self._ask_judge)
+
+    async def _ask_judge(self, step: JudgePassage) -> object:
         judge = self._run.judge
-        try:
-            if self._blocking:
-                return self._run.verdict_from_answer(await run_in_thread(partial(judge.invoke, passage, self._config)))
-            return self._run.verdict_from_answer(await judge.ainvoke(passage, self._config))
-        except Exception as error:  # noqa: BLE001  a judge that fails must not release anything
-            return self._run.verdict_from_error(error)
+        if self._blocking:
+            return await run_in_thread(partial(judge.invoke, step.passage, self._config))
+        return await judge.ainvoke(step.passage, self._config)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         """Await the work within the time limit, in the muted context."""
         return await asyncio.wait_for(asyncio.create_task(work, context=self._context), self._run.remaining_s())
-
-    def _reason(self, verdict: Verdict, failed: RefusalReason) -> RefusalReason:
-        if verdict.outcome == "fail":
-            return failed
-        return "timeout" if self._run.timed_out() else "unjudged"
 
 
 async def _next_sentence(sentences: AsyncGenerator[JudgedSentence, None]) -> JudgedSentence | None:

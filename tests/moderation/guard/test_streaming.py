@@ -232,7 +232,7 @@ def test_a_writer_that_goes_round_in_circles_is_stopped(stream: Stream) -> None:
     teller = Teller(["He ran and he ran. She sat down. "] * 50)
     events = stream(Guard(teller, FakeJudge(), attempts=1))
     assert teller.given < 40
-    assert "the writer goes round in circles" in tale_of(events).attempts[0].verdict.detail
+    assert "the writer repeats itself" in tale_of(events).attempts[0].verdict.detail
 
 
 def test_a_writers_error_reaches_the_caller(stream: Stream) -> None:
