@@ -90,15 +90,16 @@ class InvalidInputs(TalewardError):
     """Template values that cannot be used.
 
     Args:
-        template: The template's name.
+        template: The template's name; `None` if the input is not for a template.
         problems: One sentence for each value that is wrong; all of them, not the first alone.
         hint: The next step.
     """
 
-    def __init__(self, template: str, problems: Iterable[str], *, hint: str | None = None) -> None:
+    def __init__(self, template: str | None, problems: Iterable[str], *, hint: str | None = None) -> None:
         self.problems = tuple(problems)
         lines = "".join(f"\n  - {p}" for p in self.problems)
-        super().__init__(f"the values for template {template!r} cannot be used:{lines}", hint=hint)
+        subject = "the input" if template is None else f"the values for template {template!r}"
+        super().__init__(f"{subject} cannot be used:{lines}", hint=hint)
 
 
 class InvalidFile(TalewardError):
