@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.core.errors import ConfigurationError
@@ -18,10 +18,11 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.tale import Attempt, Tale
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.guard.guard import Guard, write_draft
-from taleward.moderation.guard.inputs import input_texts
+from taleward.moderation.guard.inputs import WriterInput, as_mapping, input_texts
 from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_once, release
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.guard.steps import EmbedTexts, Steps
+from taleward.moderation.guard.writer import WriterLike
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.text.value_coverage import value_coverage
 
@@ -63,7 +64,7 @@ class BestOf(Guard):
     the tale's last attempt.
 
     Args:
-        writer: A Runnable from inputs to a text; a `StoryChain` with a seed uses another seed for every draft.
+        writer: As for `Guard`; a `StoryChain` with a seed uses another seed for every draft.
         judge: The judge.
         candidates: Drafts at most, 2 or more.
         accept_score: The total score, 0..1, at which a draft is released at once; `None` to always write all drafts.
@@ -78,7 +79,7 @@ class BestOf(Guard):
 
     def __init__(
         self,
-        writer: Runnable[Any, str],
+        writer: WriterLike,
         judge: Judge,
         *,
         candidates: int = 4,
@@ -101,19 +102,19 @@ class BestOf(Guard):
         self._previous: deque[Vector] = deque(maxlen=_MAX_PREVIOUS)
 
     def stream(  # type: ignore[override]
-        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Event]:
         """Yield the released text as one event: the best draft is known only once all are judged."""
         yield from _events(self.invoke(input, config))
 
     async def astream(  # type: ignore[override]
-        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Event]:
         """Async version of `stream`."""
         for event in _events(await self.ainvoke(input, config)):
             yield event
 
-    def _drafts(self, run: GuardRun, inputs: Mapping[str, Any]) -> Steps[Tale]:
+    def _drafts(self, run: GuardRun, inputs: WriterInput) -> Steps[Tale]:
         attempts: list[Attempt] = []
         best: _Candidate | None = None
         decision: Decision = TIMED_OUT
@@ -143,7 +144,7 @@ class BestOf(Guard):
         return run.released_tale(release(best.text, best.verdict), [*others, best.attempt])
 
     def _rank(
-        self, inputs: Mapping[str, Any], draft: str, verdict: Verdict
+        self, inputs: WriterInput, draft: str, verdict: Verdict
     ) -> Generator[EmbedTexts, Any, tuple[dict[str, float], Vector]]:
         """Return the draft's scores, and its vector of length 1."""
         import numpy
@@ -155,7 +156,7 @@ class BestOf(Guard):
         draft_vector, question_vector = vectors[0], vectors[1]
         self._previous.extend(vectors[2:])
         self._texts_to_embed = []
-        coverage = value_coverage(inputs, draft) or 0.0
+        coverage = value_coverage(as_mapping(inputs), draft) or 0.0
         most_similar = max((float(draft_vector @ previous) for previous in self._previous), default=0.0)
         policy, band = self.judge.rules, self.judge.band
         highest = max((s / max(policy.threshold(c, band), 1e-9) for c, s in verdict.scores.items()), default=0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -19,20 +19,21 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
 from taleward.core.tale import Attempt, Tale
 from taleward.core.verdict import Finding, Passage
-from taleward.moderation.guard.inputs import input_texts, masked
+from taleward.moderation.guard.inputs import WriterInput, as_mapping, check_input, input_texts, masked
 from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_once, judge_until_answered, release
 from taleward.moderation.guard.revision import Revision
 from taleward.moderation.guard.run import GuardRun, Recorder
 from taleward.moderation.guard.steps import JudgePassage, Step, Steps, WriteDraft, arun_steps, run_steps
 from taleward.moderation.guard.streaming import GuardedStream
+from taleward.moderation.guard.writer import TextWriter, WriterLike
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
 
 __all__ = ["Guard", "Recorder"]
 
 
-class Guard(Runnable[Mapping[str, Any], Tale]):
-    """A Runnable from a writer's inputs to a tale: a text that was judged and passed, or a refusal.
+class Guard(Runnable[WriterInput, Tale]):
+    """A Runnable from a writer's input to a tale: a text that was judged and passed, or a refusal.
 
     Only a verdict with outcome `pass` releases a text. A draft that fails is written again with the judge's findings as
     instructions; a draft whose judge gave no answer (`unparsable`, `error`) is judged again. An exception of the writer
@@ -43,15 +44,19 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
     released text, and the complete text is judged once more at the end; see `taleward.events`. As a step of a longer
     chain a guard passes on the tale.
 
+    The input is a mapping of names to values, or a string; the writer gets it as it is.
+
     Args:
-        writer: A Runnable from inputs to a text. A writer with an attribute `continues = True` reads its `Revision` and
-            continues the released text; any other is asked for a new draft only while nothing is released.
+        writer: Any LangChain Runnable, for example a `StoryChain`, a chat model or `prompt | model`, or a function of
+            the input (and of `config`, if it has such a parameter). It returns or yields text or messages, sync or
+            async. A writer with an attribute `continues = True` reads its `Revision` and continues the released text;
+            any other is asked for a new draft only while nothing is released.
         judge: The judge.
         attempts: Drafts at most, 1 or more; a draft that is judged again counts as one too.
         timeout_s: Time limit for everything in seconds; what is not judged by then is refused. `None` for none. A text
             that was released in part gets up to five more seconds to be closed and checked.
-        judge_inputs: Whether the text of the inputs is judged before any model is called.
-        mask_personal_data: Whether personal data in the inputs (addresses, telephone and card numbers, detected by
+        judge_inputs: Whether the strings in the input are judged before any model is called.
+        mask_personal_data: Whether personal data in the input (addresses, telephone and card numbers, detected by
             their form) is replaced by its kind before anything reads it.
         keep_drafts: Whether the tale's attempts keep their drafts, and verdict events the words that failed. Those may
             be texts that were refused: keep them away from children.
@@ -59,12 +64,14 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             recorder that fails is logged, and the tale is returned all the same.
 
     Raises:
-        ConfigurationError: If `attempts` or `timeout_s` is out of range, or `judge` is not a judge.
+        ConfigurationError: If `attempts` or `timeout_s` is out of range, or `writer` or `judge` is of another kind.
+            When the guard runs: if the writer returns anything but text or messages.
+        InvalidInputs: When the guard runs: if its input is neither a mapping nor a string.
     """
 
     def __init__(
         self,
-        writer: Runnable[Any, str],
+        writer: WriterLike,
         judge: Judge,
         *,
         attempts: int = 3,
@@ -79,23 +86,24 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             raise ConfigurationError(f"attempts must be 1 or more; got {attempts}.")
         check_timeout(timeout_s)
         self.writer, self.judge = writer, judge
+        self._writer = TextWriter(writer)
         self.attempts, self.timeout_s = attempts, timeout_s
         self.judge_inputs, self.mask_personal_data = judge_inputs, mask_personal_data
         self.keep_drafts = keep_drafts
         recorders = () if recorder is None else recorder
         self.recorders: tuple[Recorder, ...] = tuple(recorders) if isinstance(recorders, Sequence) else (recorders,)
 
-    def invoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
+    def invoke(self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
         """Write and judge one tale."""
         return self._call_with_config(self._invoke, input, config, run_type="chain")
 
-    async def ainvoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
+    async def ainvoke(self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
         """Async version of `invoke`."""
         return await self._acall_with_config(self._ainvoke, input, config, run_type="chain")
 
     def batch(
         self,
-        inputs: list[Mapping[str, Any]],
+        inputs: list[WriterInput],
         config: RunnableConfig | list[RunnableConfig] | None = None,
         *,
         return_exceptions: bool = False,
@@ -106,7 +114,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def stream(  # type: ignore[override]
-        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Event]:
         """Write and judge one tale sentence by sentence; the last event is `done` with the tale."""
         events: Iterator[Any] = self._transform_stream_with_config(
@@ -115,11 +123,11 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
         yield from events
 
     async def astream(  # type: ignore[override]
-        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Event]:
         """Async version of `stream`."""
 
-        async def single_input() -> AsyncIterator[Mapping[str, Any]]:
+        async def single_input() -> AsyncIterator[WriterInput]:
             yield input
 
         generator: Any = self._atransform_stream_with_config(single_input(), self._astream, config, run_type="chain")
@@ -128,37 +136,38 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
                 yield event
 
     def transform(
-        self, input: Iterator[Mapping[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: Iterator[WriterInput], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Tale]:
         """Yield the finished tale, as a step of a chain that streams."""
-        for inputs in input:
-            yield self.invoke(inputs, config)
+        chunks = list(input)
+        yield self.invoke(_add_chunks(chunks), config)
 
     async def atransform(
-        self, input: AsyncIterator[Mapping[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: AsyncIterator[WriterInput], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Tale]:
         """Async version of `transform`."""
-        async for inputs in input:
-            yield await self.ainvoke(inputs, config)
+        chunks = [chunk async for chunk in input]
+        yield await self.ainvoke(_add_chunks(chunks), config)
 
     def _new_run(self) -> GuardRun:
         return GuardRun(self.judge, self.attempts, self.timeout_s, self.keep_drafts, self.recorders)
 
-    def _prepared(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        return masked(inputs) if self.mask_personal_data and isinstance(inputs, Mapping) else inputs
+    def _prepared(self, value: object) -> WriterInput:
+        inputs = check_input(value)
+        return masked(inputs) if self.mask_personal_data else inputs
 
-    def _text_to_judge(self, inputs: Mapping[str, Any]) -> str:
+    def _text_to_judge(self, inputs: WriterInput) -> str:
         return input_texts(inputs) if self.judge_inputs else ""
 
     def _stream(
-        self, inputs: Iterator[Mapping[str, Any]], run_manager: CallbackManagerForChainRun, config: RunnableConfig
+        self, inputs: Iterator[WriterInput], run_manager: CallbackManagerForChainRun, config: RunnableConfig
     ) -> Iterator[Any]:
         stream, prepared = self._guarded_stream(config), self._prepared(next(inputs))
         yield from iterate_async(lambda: stream.events(prepared, self._text_to_judge(prepared)))
 
     async def _astream(
         self,
-        inputs: AsyncIterator[Mapping[str, Any]],
+        inputs: AsyncIterator[WriterInput],
         run_manager: AsyncCallbackManagerForChainRun,
         config: RunnableConfig,
     ) -> AsyncIterator[Any]:
@@ -169,21 +178,18 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
                 yield event
 
     def _guarded_stream(self, config: RunnableConfig) -> GuardedStream:
-        continues = bool(getattr(self.writer, "continues", False))
-        return GuardedStream(self._new_run(), self.writer, continues=continues, config=config)
+        return GuardedStream(self._new_run(), self._writer, config)
 
-    def _invoke(
-        self, inputs: Mapping[str, Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig
-    ) -> Tale:
+    def _invoke(self, inputs: WriterInput, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Tale:
         inputs, config, run = self._prepared(inputs), mute_callbacks(config), self._new_run()
 
         def perform(step: Step) -> object:
             return call_with_timeout(run.remaining_s(), partial(self._perform, step, run, inputs, config))
 
-        return run.finish(run_steps(self._tale(run, inputs), perform), inputs)
+        return run.finish(run_steps(self._tale(run, inputs), perform), as_mapping(inputs))
 
     async def _ainvoke(
-        self, inputs: Mapping[str, Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+        self, inputs: WriterInput, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> Tale:
         inputs, config, run = self._prepared(inputs), mute_callbacks(config), self._new_run()
 
@@ -191,27 +197,27 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             return await asyncio.wait_for(self._aperform(step, run, inputs, config), run.remaining_s())
 
         tale = await arun_steps(self._tale(run, inputs), perform)
-        return await asyncio.to_thread(run.finish, tale, inputs)
+        return await asyncio.to_thread(run.finish, tale, as_mapping(inputs))
 
-    def _perform(self, step: Step, run: GuardRun, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+    def _perform(self, step: Step, run: GuardRun, inputs: WriterInput, config: RunnableConfig) -> object:
         match step:
             case WriteDraft(revision):
-                return self.writer.invoke(inputs, run.writer_config(config, revision))
+                return self._writer.write(inputs, run.writer_config(config, revision), run.remaining_s())
             case JudgePassage(passage):
                 return self.judge.invoke(passage, config)
             case _:
                 return step.embeddings.embed_documents(step.texts)
 
-    async def _aperform(self, step: Step, run: GuardRun, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
+    async def _aperform(self, step: Step, run: GuardRun, inputs: WriterInput, config: RunnableConfig) -> object:
         match step:
             case WriteDraft(revision):
-                return await self.writer.ainvoke(inputs, run.writer_config(config, revision))
+                return await self._writer.awrite(inputs, run.writer_config(config, revision))
             case JudgePassage(passage):
                 return await self.judge.ainvoke(passage, config)
             case _:
                 return await step.embeddings.aembed_documents(step.texts)
 
-    def _tale(self, run: GuardRun, inputs: Mapping[str, Any]) -> Steps[Tale]:
+    def _tale(self, run: GuardRun, inputs: WriterInput) -> Steps[Tale]:
         """Judge the inputs, then write and judge drafts."""
         if text := self._text_to_judge(inputs):
             verdict, decision = yield from judge_until_answered(run, Passage(text=text), if_failed="input")
@@ -219,7 +225,7 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
                 return run.refused_tale(decision.reason, (), verdict)
         return (yield from self._drafts(run, inputs))
 
-    def _drafts(self, run: GuardRun, inputs: Mapping[str, Any]) -> Steps[Tale]:
+    def _drafts(self, run: GuardRun, inputs: WriterInput) -> Steps[Tale]:
         """Write and judge drafts until one is released or a budget is spent."""
         attempts: list[Attempt] = []
         draft: str | None = None
@@ -250,11 +256,20 @@ def write_draft(run: GuardRun, number: int, findings: tuple[Finding, ...]) -> Ge
     if run.timed_out():
         return None
     try:
-        draft: object = yield WriteDraft(Revision(attempt=number, findings=findings))
+        draft: str = yield WriteDraft(Revision(attempt=number, findings=findings))
     except TimeoutError:
         if run.timed_out():
             return None
         raise  # the writer's own time limit, not the guard's
-    if isinstance(draft, str):
-        return draft
-    raise TypeError(f"a writer must return text (str); it returned {type(draft).__name__}")
+    return draft
+
+
+def _add_chunks(chunks: list[Any]) -> Any:
+    """Return the input that a previous step of a chain has streamed: chunks are added up, as LangChain does."""
+    total = chunks[0] if chunks else None
+    for chunk in chunks[1:]:
+        try:
+            total = total + chunk
+        except TypeError:  # without `+`, each chunk replaces the one before it
+            total = chunk
+    return total

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.text.sentences import LONGEST, Cutter
@@ -43,7 +43,7 @@ class JudgedSentence:
 
 
 async def hold_back(
-    chunks: AsyncIterator[Any],
+    chunks: AsyncIterator[str],
     ask_judge: AskJudge,
     *,
     preceding: str = "",
@@ -81,9 +81,6 @@ async def hold_back(
                 await pending.put((sentence, start, task))
 
         async for chunk in chunks:
-            if not isinstance(chunk, str):
-                msg = f"a writer must give text (str); it gave {type(chunk).__name__}"
-                raise TypeError(msg)
             await submit(cutter.push(chunk))
         await submit(cutter.finish())
 

@@ -1,21 +1,49 @@
-"""Extract the text of a writer's inputs, and mask personal data in them."""
+"""Check a guard's input, extract its text, and mask personal data in it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
+from taleward.core.errors import InvalidInputs
 from taleward.moderation.text.personal_data import find_personal_data
 
-
-def input_texts(inputs: Mapping[str, Any]) -> str:
-    """Return the string values of the inputs as one text to judge, one value per line."""
-    return "\n".join(value.strip() for value in inputs.values() if isinstance(value, str) and value.strip())
+WriterInput: TypeAlias = Mapping[str, Any] | str
+"""The input of a writer: named values, or one text."""
 
 
-def masked(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs with personal data replaced by its kind in brackets, for example `[e-mail address]`."""
-    return {name: mask(value) if isinstance(value, str) else value for name, value in inputs.items()}
+def check_input(value: object) -> WriterInput:
+    """Return a guard's input.
+
+    Raises:
+        InvalidInputs: If it is neither a mapping nor a string.
+    """
+    if isinstance(value, str | Mapping):
+        return value
+    raise InvalidInputs(
+        None,
+        [f"a guard takes a mapping of names to values, or a string; got {type(value).__name__}"],
+        hint="Pass guard.invoke({'hero': 'a fox'}) or guard.invoke('a fox'). To moderate a conversation, which is a "
+        "list of messages, wrap the chat model in taleward.GuardedChat.",
+    )
+
+
+def as_mapping(value: WriterInput) -> Mapping[str, Any]:
+    """Return the input as named values; a string is the value of `input`, as in LangChain."""
+    return {"input": value} if isinstance(value, str) else value
+
+
+def input_texts(value: WriterInput) -> str:
+    """Return the strings in the input as one text to judge, one per line."""
+    values = as_mapping(value).values()
+    return "\n".join(text.strip() for text in values if isinstance(text, str) and text.strip())
+
+
+def masked(value: WriterInput) -> WriterInput:
+    """Return the input with personal data replaced by its kind in brackets, for example `[e-mail address]`."""
+    if isinstance(value, str):
+        return mask(value)
+    return {name: mask(item) if isinstance(item, str) else item for name, item in value.items()}
 
 
 def mask(text: str) -> str:

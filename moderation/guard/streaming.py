@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 
 from taleward.core.events import (
     DoneEvent,
@@ -23,6 +23,7 @@ from taleward.core.events import (
 from taleward.core.tale import Attempt, RefusalReason, StretchDecision
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.guard.hold_back import CONTEXT_CHARACTERS, JudgedSentence, hold_back
+from taleward.moderation.guard.inputs import WriterInput, as_mapping
 from taleward.moderation.guard.release import (
     RELEASE,
     TIMED_OUT,
@@ -37,6 +38,7 @@ from taleward.moderation.guard.repetition import RepetitionDetector
 from taleward.moderation.guard.revision import Revision
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.guard.steps import JudgePassage, arun_steps
+from taleward.moderation.guard.writer import TextWriter
 from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
 
 T = TypeVar("T")
@@ -71,12 +73,11 @@ class GuardedStream:
     Args:
         run: The settings and the deadline.
         writer: Streams the text.
-        continues: Whether the writer continues the text that its `Revision` has as `released`.
         config: The config of the guard's LangChain run.
     """
 
-    def __init__(self, run: GuardRun, writer: Runnable[Any, str], *, continues: bool, config: RunnableConfig) -> None:
-        self._run, self._writer, self._continues = run, writer, continues
+    def __init__(self, run: GuardRun, writer: TextWriter, config: RunnableConfig) -> None:
+        self._run, self._writer = run, writer
         self._config = mute_callbacks(config)
         self._released_text = ""
         self._attempts: list[Attempt] = []
@@ -85,7 +86,7 @@ class GuardedStream:
         self._verdict: Verdict | None = None
         self._draft = _StreamedDraft(Revision(attempt=1), 0)
 
-    async def events(self, inputs: Mapping[str, Any], text_to_judge: str) -> AsyncGenerator[Event, None]:
+    async def events(self, inputs: WriterInput, text_to_judge: str) -> AsyncGenerator[Event, None]:
         """Yield all events, the last one `done`; closing the generator stops the writer and the judge.
 
         Args:
@@ -112,9 +113,9 @@ class GuardedStream:
             if self._released_text:
                 yield RetractionEvent(start=0, end=len(self._released_text), categories=tale.refusal.categories)
             yield RefusalEvent(refusal=tale.refusal)
-        yield DoneEvent(tale=await asyncio.to_thread(run.finish, tale, inputs))
+        yield DoneEvent(tale=await asyncio.to_thread(run.finish, tale, as_mapping(inputs)))
 
-    async def _write_drafts(self, inputs: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+    async def _write_drafts(self, inputs: WriterInput) -> AsyncGenerator[Event, None]:
         """Write, and revise from the released text on after a rejected sentence, until the attempts are used up."""
         run = self._run
         for number in range(1, run.attempts + 1):
@@ -124,7 +125,7 @@ class GuardedStream:
                 async for event in events:
                     yield event
             # A writer that cannot continue would repeat what is released already.
-            revisions_left = run.attempts - number if self._continues or not self._released_text else 0
+            revisions_left = run.attempts - number if self._writer.continues or not self._released_text else 0
             self._decision = self._decide(draft, revisions_left)
             if self._decision.released:
                 return
@@ -139,11 +140,11 @@ class GuardedStream:
                     yield event
 
     async def _write(
-        self, draft: _StreamedDraft, inputs: Mapping[str, Any], max_sentences: int | None = None
+        self, draft: _StreamedDraft, inputs: WriterInput, max_sentences: int | None = None
     ) -> AsyncGenerator[Event, None]:
         """Run the writer and release its sentences, until one does not pass or `max_sentences` are released."""
         repetition = RepetitionDetector()
-        chunks = self._writer.astream(inputs, self._run.writer_config(self._config, draft.revision))
+        chunks = self._writer.stream(inputs, self._run.writer_config(self._config, draft.revision))
         async with aclosing(hold_back(chunks, self._judge_once, preceding=self._released_text)) as sentences:
             while max_sentences is None or len(draft.decisions) < max_sentences:
                 try:
@@ -167,10 +168,10 @@ class GuardedStream:
                     return
                 yield self._release(sentence)
 
-    async def _close(self, inputs: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+    async def _close(self, inputs: WriterInput) -> AsyncGenerator[Event, None]:
         """End the released text: with the writer if it can, otherwise with the policy's closing words for the band."""
         number, timed_out = self._draft.revision.attempt + 1, self._draft.timed_out
-        if self._continues and not timed_out:
+        if self._writer.continues and not timed_out:
             start = len(self._released_text)
             yield RevisionEvent(attempt=number, start=start, categories=self._categories, closing=True)
             findings = self._verdict.findings if self._verdict else ()

@@ -149,8 +149,8 @@ def test_a_writers_error_reaches_the_caller(tell: Tell) -> None:
 
 
 def test_a_writer_must_return_text(tell: Tell) -> None:
-    with pytest.raises(TypeError, match=r"must return text \(str\).*returned int"):
-        tell(Guard(RunnableLambda(lambda _: 7), FakeJudge()))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="RunnableLambda gave int"):
+        tell(Guard(RunnableLambda(lambda _: 7), FakeJudge()))
 
 
 async def test_cancellation_releases_nothing() -> None:

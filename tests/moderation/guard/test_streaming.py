@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableLambda
 
+from taleward.core.errors import ConfigurationError
 from taleward.core.events import DoneEvent, Event, RefusalEvent, RetractionEvent, RevisionEvent, TextEvent, VerdictEvent
 from taleward.core.tale import Tale
 from taleward.core.verdict import Passage, Verdict
@@ -241,8 +242,8 @@ def test_a_writers_error_reaches_the_caller(stream: Stream) -> None:
 
     with pytest.raises(ConnectionError, match="no model there"):
         stream(Guard(RunnableLambda(fails), FakeJudge()))
-    with pytest.raises(TypeError, match=r"must give text \(str\); it gave int"):
-        stream(Guard(RunnableLambda(lambda _: 7), FakeJudge()))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="RunnableLambda gave int"):
+        stream(Guard(RunnableLambda(lambda _: 7), FakeJudge()))
 
 
 def test_inputs_are_judged_before_the_writer_is_asked(stream: Stream) -> None:
