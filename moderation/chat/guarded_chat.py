@@ -31,7 +31,7 @@ class GuardedChat(BaseChatModel):
     `invoke`, `ainvoke`, `batch` and `abatch` judge the complete message before they return it. `stream`, `astream`,
     `stream_events` and `astream_events` yield it sentence by sentence, each after its own verdict, and judge the
     complete message once more at the end. Words in the arguments of tool calls are judged with it, and leave at the
-    end. Text that begins like JSON leaves only as a whole, and is also judged as it reads once it is parsed. Only text
+    end. Text that begins like JSON leaves in one piece, and is also judged as it reads once parsed. Only text
     and tool calls leave: reasoning, images, audio, citations and server-side tool results are dropped, because no judge
     has seen them.
 
@@ -145,7 +145,7 @@ class GuardedChat(BaseChatModel):
             return raw
 
         response = GuardedResponse(self.judge, self.timeout_s, declared=declared, blocking=True)
-        return _structured_result(run_sync(lambda: response.whole(call_model)), output, include_raw=include_raw)
+        return _structured_result(run_sync(lambda: response.respond(call_model)), output, include_raw=include_raw)
 
     async def _astructured(
         self, structured: Runnable[Any, Any], declared: frozenset[str], include_raw: bool, input: LanguageModelInput
@@ -157,7 +157,7 @@ class GuardedChat(BaseChatModel):
             raw: AIMessage = output["raw"]
             return raw
 
-        chunk = await GuardedResponse(self.judge, self.timeout_s, declared=declared).whole(call_model)
+        chunk = await GuardedResponse(self.judge, self.timeout_s, declared=declared).respond(call_model)
         return _structured_result(chunk, output, include_raw=include_raw)
 
     def _generate(
@@ -171,7 +171,7 @@ class GuardedChat(BaseChatModel):
             return run_in_thread(partial(self._model.invoke, messages, config, **_options(stop, kwargs)))
 
         response = self._guarded_response(run_manager, blocking=True)
-        return _chat_result(run_sync(lambda: response.whole(call_model)))
+        return _chat_result(run_sync(lambda: response.respond(call_model)))
 
     async def _agenerate(
         self,
@@ -183,7 +183,7 @@ class GuardedChat(BaseChatModel):
         def call_model(config: RunnableConfig) -> Awaitable[AIMessage]:
             return self._model.ainvoke(messages, config, **_options(stop, kwargs))
 
-        return _chat_result(await self._guarded_response(run_manager).whole(call_model))
+        return _chat_result(await self._guarded_response(run_manager).respond(call_model))
 
     def _stream(
         self,
@@ -196,7 +196,7 @@ class GuardedChat(BaseChatModel):
             return run_in_threads(self._model.stream(messages, config, **_options(stop, kwargs)))
 
         response = self._guarded_response(run_manager, blocking=True)
-        for chunk in iterate_async(lambda: response.streamed(stream_model)):
+        for chunk in iterate_async(lambda: response.stream(stream_model)):
             yield ChatGenerationChunk(message=chunk)
 
     async def _astream(
@@ -209,7 +209,7 @@ class GuardedChat(BaseChatModel):
         def stream_model(config: RunnableConfig) -> AsyncIterator[AIMessage]:
             return self._model.astream(messages, config, **_options(stop, kwargs))
 
-        async with aclosing(self._guarded_response(run_manager).streamed(stream_model)) as chunks:
+        async with aclosing(self._guarded_response(run_manager).stream(stream_model)) as chunks:
             async for chunk in chunks:
                 yield ChatGenerationChunk(message=chunk)
 

@@ -71,31 +71,31 @@ class GuardedResponse:
         verdict, decision = await self._judge(Passage(text=text), if_failed="input")
         return None if decision.released else refusal_chunk(decision.reason, verdict)
 
-    async def whole(self, call_model: Callable[[RunnableConfig], Awaitable[AIMessage]]) -> AIMessageChunk:
+    async def respond(self, call_model: Callable[[RunnableConfig], Awaitable[AIMessage]]) -> AIMessageChunk:
         """Return the model's message, or a refusal, in one piece.
 
         Args:
-            call_model: Calls the model with the config it is given.
+            call_model: Calls the model with the config it gets.
         """
 
-        async def respond() -> AIMessage:
+        async def call() -> AIMessage:
             return await call_model(self._config)
 
         try:
-            message = await self._in_time(respond())
+            message = await self._in_time(call())
         except TimeoutError:
             if not self._run.timed_out():
                 raise  # the model's own time limit, not the guard's
             return refusal_chunk(TIMED_OUT.reason, None)
         return await self._last_chunk(message, text_of(message), [])
 
-    async def streamed(
+    async def stream(
         self, stream_model: Callable[[RunnableConfig], AsyncIterator[AIMessage]]
     ) -> AsyncGenerator[AIMessageChunk, None]:
         """Yield the message sentence by sentence, each after its verdict; the last chunk completes or refuses it.
 
         Args:
-            stream_model: Streams the model with the config it is given.
+            stream_model: Streams the model with the config it gets.
         """
         parts: list[AIMessage] = []
         released: list[JudgedSentence] = []
@@ -167,7 +167,7 @@ class GuardedResponse:
         return await arun_steps(steps, lambda step: self._in_time(self._ask_judge(step)))
 
     async def _judge_once(self, passage: Passage) -> Verdict:
-        """Ask the judge without a time limit: whoever waits for the sentence has one."""
+        """Ask the judge without a time limit: the caller waits for the sentence with one."""
         return await arun_steps(judge_once(self._run, passage), self._ask_judge)
 
     async def _ask_judge(self, step: JudgePassage) -> object:

@@ -1,7 +1,7 @@
 """The release policy: whether a judged text is released, judged again, revised or refused, and why.
 
-`Guard.invoke`, `Guard.stream`, `BestOf` and `GuardedChat` all decide by these functions, so that they release the same
-texts and give the same reasons:
+`Guard.invoke`, `Guard.stream`, `BestOf` and `GuardedChat` all use these functions, so that they release the same texts
+and give the same reasons:
 
 | outcome              | action                                        | reason, if nothing better follows      |
 |----------------------|-----------------------------------------------|----------------------------------------|

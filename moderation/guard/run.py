@@ -36,7 +36,7 @@ class Recorder(Protocol):
     """Stores finished tales, for example in MLflow."""
 
     def record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
-        """Store one tale; its attempts hold their drafts."""
+        """Store one tale, whose attempts hold their drafts; a string as input comes as the value of `input`."""
 
 
 @dataclass

@@ -51,7 +51,7 @@ class _StreamedDraft:
     """One run of the writer.
 
     Attributes:
-        revision: What the writer was given.
+        revision: The revision that the writer received.
         calls_before: Model calls that were recorded before this run.
         started_s: When it began, on the monotonic clock.
         decisions: The verdicts on its sentences.
@@ -96,7 +96,7 @@ class GuardedStream:
         run = self._run
         if text_to_judge:
             verdict, self._decision = await self._judge(Passage(text=text_to_judge), if_failed="input")
-            # Findings on inputs that passed are no findings on a draft: a writer must not be told to avoid them.
+            # Findings on inputs that passed are no findings on a draft: the writer must not be asked to avoid them.
             self._verdict = None if self._decision.released else verdict
         if self._decision.released:
             async with aclosing(self._write_drafts(inputs)) as events:
@@ -201,8 +201,8 @@ class GuardedStream:
         started_s = time.monotonic()
         self._verdict, self._decision = await self._judge(Passage(text=self._released_text))
         self._attempts.append(self._attempt(self._draft, self._released_text, self._verdict))
-        whole = JudgedSentence(self._released_text, 0, self._verdict, time.monotonic() - started_s)
-        return self._verdict_event(whole, self._draft.revision.attempt, whole=True)
+        judged_text = JudgedSentence(self._released_text, 0, self._verdict, time.monotonic() - started_s)
+        return self._verdict_event(judged_text, self._draft.revision.attempt, whole=True)
 
     def _start_draft(self, revision: Revision) -> _StreamedDraft:
         self._draft = _StreamedDraft(revision, len(self._run.call_recorder.calls))
@@ -221,7 +221,7 @@ class GuardedStream:
             text = self._released_text
             verdict = self._run.verdict("abstain", "the writer wrote nothing")
         else:
-            return RELEASE  # the whole is still to be judged
+            return RELEASE  # `_judge_whole` follows
         self._verdict = verdict
         self._attempts.append(self._attempt(draft, text, verdict))
         return decide(verdict, timed_out=self._run.timed_out(), revisions_left=revisions_left)
@@ -237,7 +237,7 @@ class GuardedStream:
         )
 
     async def _judge_once(self, passage: Passage) -> Verdict:
-        """Ask the judge without a time limit: whoever waits for the sentence has one."""
+        """Ask the judge without a time limit: the caller waits for the sentence with one."""
         return await arun_steps(judge_once(self._run, passage), self._ask_judge)
 
     async def _judge(

@@ -77,8 +77,9 @@ class TextWriter:
                 hint="Give one of the two steps a version of the other kind.",
             )
         self._only_sync, self._only_async = bool(only_sync), bool(only_async)
+        last = self._runnable.last if isinstance(self._runnable, RunnableSequence) else self._runnable
         # LangChain's `invoke` adds up what a generator yields with `+`, which turns messages into a prompt template.
-        self._yields = isinstance(self._runnable, RunnableGenerator) or _is_generator_lambda(self._runnable)
+        self._yields = isinstance(last, RunnableGenerator) or _is_generator_lambda(last)
 
     def write(self, inputs: WriterInput, config: RunnableConfig, timeout_s: float | None) -> str:
         """Return a text.
@@ -200,9 +201,7 @@ def _transform_with(function: Callable[..., Iterator[Any]]) -> Any:
     return transform
 
 
-def _atransform_with(
-    function: Callable[..., AsyncGenerator[Any, None]],
-) -> Any:
+def _atransform_with(function: Callable[..., AsyncGenerator[Any, None]]) -> Any:
     async def transform(inputs: AsyncIterator[Any], config: RunnableConfig) -> AsyncIterator[Any]:
         async for value in inputs:
             generator = function(value, **({"config": config} if accepts_config(function) else {}))

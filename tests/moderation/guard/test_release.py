@@ -255,4 +255,4 @@ def test_findings_on_inputs_that_passed_are_not_given_to_the_writer() -> None:
 
     teller = Teller(["A fox ran."])
     list(Guard(teller, FakeJudge(tolerates)).stream({"plot": "fight"}))
-    assert teller.asked[0].findings == ()
+    assert teller.revisions[0].findings == ()

@@ -108,6 +108,11 @@ def transform(inputs: Iterator[Any]) -> Iterator[str]:
         yield from PIECES
 
 
+def message_transform(inputs: Iterator[Any]) -> Iterator[AIMessage]:
+    for _ in inputs:
+        yield from map(AIMessage, PIECES)
+
+
 async def atransform(inputs: AsyncIterator[Any]) -> AsyncIterator[str]:
     async for _ in inputs:
         for piece in PIECES:
@@ -153,6 +158,7 @@ WRITERS: dict[str, Any] = {
     "async RunnableGenerator": RunnableGenerator(atransform),
     "RunnableGenerator of both": RunnableGenerator(transform, atransform),
     "RunnableGenerator with config": RunnableGenerator(transform).with_config(tags=["mine"]),
+    "chain of message generators": RunnableLambda(function) | RunnableGenerator(message_transform),
     "async RunnableGenerator with retry": RunnableGenerator(atransform).with_retry(),
     "fallback": RunnableLambda(function).with_fallbacks([RunnableGenerator(atransform)]),
     "branch": RunnableBranch((lambda _: True, RunnableGenerator(transform)), RunnableLambda(function)),
