@@ -108,7 +108,7 @@ class Threads(BaseCheckpointSaver[str]):
             )
         self._puts += 1
         if self._puts % _FORGET_AFTER == 0:
-            self.database.forget()
+            self.database.truncate_log()
         return _config(name, ns, checkpoint["id"])
 
     def put_writes(
@@ -187,7 +187,7 @@ class Threads(BaseCheckpointSaver[str]):
         with self.database.writing() as connection:
             connection.execute("DELETE FROM threads WHERE name = ?", (thread_id,))
             connection.execute("DELETE FROM calls WHERE thread = ?", (thread_id,))
-        self.database.forget()
+        self.database.truncate_log()
 
     def threads(self) -> Sequence[ThreadInfo]:
         """The threads that are kept, the one last used first."""

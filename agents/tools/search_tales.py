@@ -52,7 +52,7 @@ class SearchTales(TaleTool):
         """The tales' beginnings, the most alike first."""
         if self.box.memory is None:
             raise ConfigurationError("there is no tale memory here.", hint="Give the toolbox a TaleMemory.")
-        found = await asyncio.to_thread(self.box.memory.alike, query, limit)
+        found = await asyncio.to_thread(self.box.memory.similar, query, limit)
         if not found:
             return "No tale has been told yet."
         return "\n\n".join(f"{number}. {_beginning(tale.text)}" for number, tale in enumerate(found, 1))

@@ -26,7 +26,7 @@ from langchain_core.runnables.base import RunnableBindingBase, RunnableEachBase
 from langchain_core.runnables.passthrough import RunnableAssign
 from langchain_core.runnables.utils import accepts_config
 
-from taleward.core.concurrency.threads import run_in_thread, run_in_threads, run_sync
+from taleward.core.concurrency.threads import iterate_in_thread, run_in_thread, run_sync
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.guard.inputs import WriterInput
 
@@ -111,7 +111,7 @@ class TextWriter:
         """Yield a text in chunks; arguments and errors are those of `write`."""
         collector = _TextCollector(self.name)
         chunks: AsyncIterator[Any] = (
-            run_in_threads(self._runnable.stream(inputs, config))
+            iterate_in_thread(self._runnable.stream(inputs, config))
             if self._only_sync
             else self._runnable.astream(inputs, config)
         )
