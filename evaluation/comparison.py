@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.evaluation.metrics import METRICS, metric as known_metric
-from taleward.evaluation.metrics.base import Mean, Metric, Score
-from taleward.evaluation.report.html import image_html, interval_of, number, page_html, table_html
+from taleward.evaluation.metrics.base import MeanMetric, Metric, MetricScore
+from taleward.evaluation.report.html import format_interval, format_number, image_html, page_html, table_html
 from taleward.evaluation.report.plots import comparison_plot
 from taleward.evaluation.result import Evaluation
 from taleward.evaluation.sample import Sample
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _HEAD = ("metric", "first", "second", "first minus second", "interval", "p", "significant")
 
 
-class Pair(FrozenModel):
+class PairwiseComparison(FrozenModel):
     """Two evaluations by one metric.
 
     Attributes:
@@ -53,12 +53,12 @@ class MetricComparison(FrozenModel):
     """
 
     metric: str
-    scores: FrozenDict[str, Score]
-    pairs: tuple[Pair, ...]
+    scores: FrozenDict[str, MetricScore]
+    pairs: tuple[PairwiseComparison, ...]
     winner: str | None
 
     @property
-    def said(self) -> str:
+    def conclusion(self) -> str:
         """The winner, or why there is none."""
         if self.winner:
             return self.winner
@@ -104,7 +104,7 @@ class ComparisonResult(FrozenModel):
         return pd.DataFrame(rows)
 
     def pairs(self) -> pd.DataFrame:
-        """A row for each metric and two evaluations, see `Pair`: difference, interval, corrected p-value."""
+        """A row for each metric and two evaluations, see `PairwiseComparison`: difference, interval, corrected p-value."""
         import pandas as pd
 
         return pd.DataFrame([dict(zip(_HEAD, row, strict=True)) for row in self._pairs()])
@@ -118,7 +118,7 @@ class ComparisonResult(FrozenModel):
         """A page with the tables and the plot; nothing in it is loaded from elsewhere."""
         head = ("metric", *self.names, "winner")
         rows = [
-            (name, *(f"{number(s.value)} {interval_of(s)}" for s in c.scores.values()), c.said)
+            (name, *(f"{format_number(s.value)} {format_interval(s)}" for s in c.scores.values()), c.conclusion)
             for name, c in self.metrics.items()
         ]
         body = f"<p>{self.n} samples that all have; 95 % bootstrap intervals in brackets.</p>"
@@ -137,7 +137,7 @@ class ComparisonResult(FrozenModel):
             tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
             experiment: The experiment's name.
         """
-        won = {name: comparison.said for name, comparison in self.metrics.items()}
+        won = {name: comparison.conclusion for name, comparison in self.metrics.items()}
         return record_page(
             " / ".join(self.names), self.html(), self.plot(), won, tracking_uri=tracking_uri, experiment=experiment
         )
@@ -152,7 +152,7 @@ class ComparisonResult(FrozenModel):
                 p.first,
                 p.second,
                 p.test.difference,
-                "" if p.test.difference is None else f"[{number(p.test.low)}, {number(p.test.high)}]",
+                "" if p.test.difference is None else f"[{format_number(p.test.low)}, {format_number(p.test.high)}]",
                 p.test.p,
                 "yes" if p.significant else "no value" if p.test.difference is None else "no difference",
             )
@@ -238,7 +238,7 @@ def against(
     return paired_test(_SampleMean(name), *means, resamples=resamples, seed=seed)
 
 
-class _SampleMean(Mean):
+class _SampleMean(MeanMetric):
     """Stands for a metric that is not here: the mean of its values a sample."""
 
     def __init__(self, name: str) -> None:
@@ -271,7 +271,7 @@ def _compared(
     )
 
 
-def _corrected(tests: dict[tuple[str, str], PairedTest], level: float) -> list[Pair]:
+def _corrected(tests: dict[tuple[str, str], PairedTest], level: float) -> list[PairwiseComparison]:
     """P-values raised so that one false alarm among all pairs stays below the level (Holm 1979)."""
     raised, highest = {}, 0.0
     plain = {pair: test.p for pair, test in tests.items() if test.p is not None}
@@ -279,7 +279,7 @@ def _corrected(tests: dict[tuple[str, str], PairedTest], level: float) -> list[P
         highest = max(highest, min(1.0, p * (len(plain) - rank)))
         raised[pair] = highest
     return [
-        Pair(
+        PairwiseComparison(
             first=a,
             second=b,
             test=test.model_copy(update={"p": raised.get((a, b))}),
@@ -289,11 +289,11 @@ def _corrected(tests: dict[tuple[str, str], PairedTest], level: float) -> list[P
     ]
 
 
-def _settings(score: Score) -> str:
+def _settings(score: MetricScore) -> str:
     return score.signature.split("|resamples:")[0]
 
 
-def _order(score: Score, higher_is_better: bool | None) -> float:
+def _order(score: MetricScore, higher_is_better: bool | None) -> float:
     """Higher is better; what has no value comes last."""
     if score.value is None:
         return float("-inf")

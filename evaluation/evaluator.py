@@ -17,9 +17,9 @@ from taleward.core.redaction import format_error
 from taleward.evaluation.datasets import Dataset, load_dataset
 from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, locked, open_journal
 from taleward.evaluation.metrics import Metric, metrics_of
-from taleward.evaluation.metrics.base import OF_THE_DATA
+from taleward.evaluation.metrics.base import DATASET_NEEDS
 from taleward.evaluation.report.html import write_files
-from taleward.evaluation.result import Evaluation, Measured
+from taleward.evaluation.result import Evaluation, MetricResult
 from taleward.evaluation.sample import Sample
 from taleward.evaluation.system import System, asked_sha256, asking
 from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tracking_uri
@@ -83,7 +83,7 @@ def evaluate(
     if not rows:
         raise ConfigurationError("an evaluation needs at least one sample; the data set has none.")
     for metric in measures:
-        metric.check(rows, OF_THE_DATA)
+        metric.check(rows, DATASET_NEEDS)
     ask, about = asking(system, rows, input_key)
     plan: dict[str, Any] = {
         "name": name or about["system"],
@@ -193,7 +193,7 @@ def _measured(
     found = {}
     for metric in metrics:
         rows = metric.measure(samples)
-        found[metric.name] = Measured(
+        found[metric.name] = MetricResult(
             score=metric.score_rows(rows, resamples=plan["resamples"], seed=plan["seed"]),
             values=tuple(metric.sample_value(row) for row in rows),
             statistics=tuple(tuple(row.tolist()) if np.isfinite(row).all() else () for row in rows),

@@ -20,7 +20,7 @@ from taleward.core.errors import InvalidFile
 from taleward.core.frozen_model import FrozenModel
 from taleward.evaluation.comparison import against
 from taleward.evaluation.metrics.base import Metric
-from taleward.evaluation.report.html import interval_of, number
+from taleward.evaluation.report.html import format_interval, format_number
 from taleward.evaluation.result import Evaluation
 
 GATES_FILE = Path("taleward.toml")
@@ -49,18 +49,18 @@ class Gate(FrozenModel):
         return self
 
 
-class GateLine(FrozenModel):
+class GateResult(FrozenModel):
     """What became of one gate.
 
     Attributes:
         metric: Its metric.
         passed: Whether it holds.
-        said: What was measured, and what is wanted.
+        message: What was measured, and what is wanted.
     """
 
     metric: str
     passed: bool
-    said: str
+    message: str
 
 
 def load_gates(path: str | Path = GATES_FILE) -> tuple[Gate, ...]:
@@ -98,7 +98,7 @@ def check_gates(
     *,
     metrics: Iterable[Metric] = (),
     level: float = 0.05,
-) -> list[GateLine]:
+) -> list[GateResult]:
     """What became of each gate, and of each metric against the baseline.
 
     Args:
@@ -114,7 +114,7 @@ def check_gates(
     lines = [_held(found, gate) for gate in gates]
     if found.failed:
         said = f"{len(found.failed)} of {len(found.ids)} samples failed"
-        lines.append(GateLine(metric="failed", passed=False, said=said))
+        lines.append(GateResult(metric="failed", passed=False, message=said))
     if baseline is None:
         return lines
     own = {metric.name: metric for metric in metrics}
@@ -124,36 +124,42 @@ def check_gates(
         test = against(name, found, baseline, own.get(name))
         if test.difference is None or test.p is None:
             before, now = baseline.scores[name].value, score.value
-            said = f"{number(before)} in {baseline.name}, now {number(now)}: no sample has a value in both"
-            lines.append(GateLine(metric=name, passed=before is None or now is not None, said=said))
+            said = (
+                f"{format_number(before)} in {baseline.name}, now {format_number(now)}: no sample has a value in both"
+            )
+            lines.append(GateResult(metric=name, passed=before is None or now is not None, message=said))
             continue
         worse = test.difference < 0 if score.higher_is_better else test.difference > 0
         fell = worse and test.p < level
         what = "significantly worse" if fell else "no significant fall"
-        said = f"{number(baseline.scores[name].value)} in {baseline.name}, now {number(score.value)}: {what}"
-        lines.append(GateLine(metric=name, passed=not fell, said=f"{said} (p = {test.p:.2g}, {test.n} samples)"))
+        said = (
+            f"{format_number(baseline.scores[name].value)} in {baseline.name}, now {format_number(score.value)}: {what}"
+        )
+        lines.append(GateResult(metric=name, passed=not fell, message=f"{said} (p = {test.p:.2g}, {test.n} samples)"))
     return lines
 
 
-def _held(found: Evaluation, gate: Gate) -> GateLine:
+def _held(found: Evaluation, gate: Gate) -> GateResult:
     score = found.scores.get(gate.metric)
     if score is None:
         said = f"was not measured; measured: {', '.join(found.scores)}"
-        return GateLine(metric=gate.metric, passed=False, said=said)
+        return GateResult(metric=gate.metric, passed=False, message=said)
     low, high = (score.low, score.high) if gate.sure else (score.value, score.value)
     if low is None or high is None:
-        return GateLine(metric=gate.metric, passed=False, said=f"has no value; {score.left_out} samples were left out")
+        return GateResult(
+            metric=gate.metric, passed=False, message=f"has no value; {score.left_out} samples were left out"
+        )
     wanted = []
     passed = True
     if gate.at_least is not None:
         passed &= low >= gate.at_least
-        wanted.append(f"at least {number(gate.at_least)}")
+        wanted.append(f"at least {format_number(gate.at_least)}")
     if gate.at_most is not None:
         passed &= high <= gate.at_most
-        wanted.append(f"at most {number(gate.at_most)}")
+        wanted.append(f"at most {format_number(gate.at_most)}")
     by = ", by the interval's worse end" if gate.sure else ""
-    said = f"{number(score.value)} {interval_of(score)}, wanted {' and '.join(wanted)}{by}"
-    return GateLine(metric=gate.metric, passed=passed, said=said)
+    said = f"{format_number(score.value)} {format_interval(score)}, wanted {' and '.join(wanted)}{by}"
+    return GateResult(metric=gate.metric, passed=passed, message=said)
 
 
 def _said(name: str, fields: object, message: str, place: Sequence[object]) -> str:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 DEFAULT_SPOOL = Path(".taleward/spool")
 
 
-class Busy(ConfigurationError):
+class JournalLocked(ConfigurationError):
     """Another process works on this evaluation."""
 
 
@@ -96,14 +96,14 @@ def locked(journal: Journal) -> Iterator[None]:
     """Only one process at a time works on a journal; the lock goes with the process.
 
     Raises:
-        Busy: Another one does.
+        JournalLocked: Another one does.
     """
     journal.folder.parent.mkdir(parents=True, exist_ok=True)
     with (journal.folder.parent / f"{journal.folder.name}.lock").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Busy(
+            raise JournalLocked(
                 f"the evaluation in {journal.folder} is being run by another process.",
                 hint="Wait for it, or give this one another name.",
             ) from error

@@ -34,7 +34,7 @@ class LabeledPassage(FrozenModel):
         """Whether the policy tolerates all findings in an age band."""
         return not self._over(policy, band)
 
-    def labelled(self, policy: Policy, band: str) -> LabeledText:
+    def labeled_text(self, policy: Policy, band: str) -> LabeledText:
         """The text with its label in a band, as `fit_calibration` and `judge_bench` take it."""
         over = self._over(policy, band)
         return LabeledText(self.text, bool(over), tuple(dict.fromkeys(f.category for f in over)))

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 
 from taleward.core.errors import UnknownName
 from taleward.core.frozen_model import FrozenDict, FrozenModel
-from taleward.evaluation.metrics.base import Score
+from taleward.evaluation.metrics.base import MetricScore
 from taleward.evaluation.sample import Sample
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Measured(FrozenModel):
+class MetricResult(FrozenModel):
     """One metric over the samples of an evaluation.
 
     Attributes:
@@ -26,7 +26,7 @@ class Measured(FrozenModel):
         statistics: A row for each sample, of which `score` is the value; empty where it has none.
     """
 
-    score: Score
+    score: MetricScore
     values: tuple[float | None, ...]
     statistics: tuple[tuple[float, ...], ...]
 
@@ -53,7 +53,7 @@ class Evaluation(FrozenModel):
     params: FrozenDict[str, str]
     data: str
     ids: tuple[str, ...]
-    metrics: FrozenDict[str, Measured]
+    metrics: FrozenDict[str, MetricResult]
     failed: FrozenDict[str, str] = FrozenDict()
     started_at: AwareDatetime
     finished_at: AwareDatetime
@@ -62,7 +62,7 @@ class Evaluation(FrozenModel):
     undelivered: str | None = None
 
     @property
-    def scores(self) -> dict[str, Score]:
+    def scores(self) -> dict[str, MetricScore]:
         """The scores by metric."""
         return {name: measured.score for name, measured in self.metrics.items()}
 

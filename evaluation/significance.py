@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-Method = Literal["bootstrap", "randomisation"]
+ResamplingMethod = Literal["bootstrap", "randomisation"]
 """How a paired test resamples.
 
 * `bootstrap`: samples are drawn with replacement (Koehn 2004); also gives the difference's interval.
@@ -26,7 +26,7 @@ Method = Literal["bootstrap", "randomisation"]
 """
 
 
-class Valued(Protocol):
+class CorpusMetric(Protocol):
     """What has a corpus value; a `Metric` is."""
 
     name: str
@@ -63,12 +63,12 @@ class PairedTest(FrozenModel):
     p: float | None
     n: int
     left_out: int
-    method: Method
+    method: ResamplingMethod
     signature: str
 
 
 def bootstrap(
-    metric: Valued, rows: Floats, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
+    metric: CorpusMetric, rows: Floats, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> Interval | None:
     """A corpus value with its percentile interval (Efron 1979); `None` where the value is undefined.
 
@@ -93,11 +93,11 @@ def bootstrap(
 
 
 def paired_test(
-    metric: Valued,
+    metric: CorpusMetric,
     first: Floats,
     second: Floats,
     *,
-    method: Method = "bootstrap",
+    method: ResamplingMethod = "bootstrap",
     resamples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -112,7 +112,7 @@ def paired_test(
         metric: Gives the values.
         first: Statistics of the first system, shape (n, k), from `Metric.measure`.
         second: Those of the second, of the same samples in the same order.
-        method: See `Method`.
+        method: See `ResamplingMethod`.
         resamples: How many, at least 1.
         seed: Of the draws; 0 is a seed.
         confidence: The share of resamples within the interval, between 0 and 1.
@@ -153,7 +153,7 @@ def paired_test(
     )  # fmt: skip
 
 
-def _swapped(metric: Valued, a: Floats, b: Floats, resamples: int, seed: int) -> Floats:
+def _swapped(metric: CorpusMetric, a: Floats, b: Floats, resamples: int, seed: int) -> Floats:
     """Differences after each pair was swapped, or not, by a coin's toss."""
     import numpy as np
 

@@ -27,10 +27,10 @@ from taleward.evaluation.sample import Sample
 from taleward.moderation.guard.call_recorder import CallRecorder
 from taleward.moderation.judges.base import Judge
 
-Answer = str | BaseMessage | Tale | Verdict | Classification | Summary | JudgedSummary
+SystemOutput = str | BaseMessage | Tale | Verdict | Classification | Summary | JudgedSummary
 """What a system may answer with."""
 
-System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[Answer]
+System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[SystemOutput]
 """What can be evaluated: a Runnable or a function from inputs to an answer, or the answers themselves."""
 
 _TAKEN = "text, a message, a Tale, a Verdict, a Classification, a Summary"

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Verdict
-from taleward.evaluation.judge_bench.result import BenchReport, CategoryFigures, Comparison, Difference, JudgeFigures
+from taleward.evaluation.judge_bench.result import (
+    BenchReport,
+    CategoryMetrics,
+    JudgeComparison,
+    JudgeMetrics,
+    MetricDifference,
+)
 from taleward.moderation.calibration import metrics
 from taleward.moderation.calibration.bootstrap import percentile_interval, stratified_resamples
 from taleward.moderation.calibration.labeled_data import LabeledData
@@ -144,7 +150,7 @@ def _figures(
     flagged: Bools,
     drawn: Iterable[npt.NDArray[np.intp]],
     fixed: tuple[float, float],
-) -> tuple[JudgeFigures, Draws]:
+) -> tuple[JudgeMetrics, Draws]:
     import numpy as np
 
     truth = np.array([row.harmful for row in dataset.rows], bool)
@@ -167,7 +173,7 @@ def _figures(
     kept = np.unique(np.linspace(0, len(recall) - 1, min(_POINTS, len(recall))).astype(int))
     latencies = [v.latency_s for v in verdicts]
     costs = [v.cost_usd for v in verdicts if v.cost_usd is not None]
-    found = JudgeFigures(
+    found = JudgeMetrics(
         judge=name,
         policy=judge.policy.id,
         band=judge.band,
@@ -187,7 +193,7 @@ def _figures(
     return found, draws
 
 
-def _by_category(judge: Judge, dataset: LabeledData, verdicts: Sequence[Verdict]) -> dict[str, CategoryFigures]:
+def _by_category(judge: Judge, dataset: LabeledData, verdicts: Sequence[Verdict]) -> dict[str, CategoryMetrics]:
     """Categories with at least five harmful and five harmless texts that have a score."""
     import numpy as np
 
@@ -203,7 +209,7 @@ def _by_category(judge: Judge, dataset: LabeledData, verdicts: Sequence[Verdict]
         if min(harmful, len(truth) - harmful) < _FEWEST:
             continue
         flagged = scores >= judge.rules.threshold(category, judge.band)
-        result[category] = CategoryFigures(
+        result[category] = CategoryMetrics(
             texts=len(truth),
             harmful=harmful,
             f1=metrics.f1(truth, flagged),
@@ -217,8 +223,8 @@ def _by_category(judge: Judge, dataset: LabeledData, verdicts: Sequence[Verdict]
 
 
 def _comparison(
-    figures: tuple[JudgeFigures, JudgeFigures], draws: tuple[Draws, Draws], right: Bools, other_right: Bools
-) -> Comparison:
+    figures: tuple[JudgeMetrics, JudgeMetrics], draws: tuple[Draws, Draws], right: Bools, other_right: Bools
+) -> JudgeComparison:
     import numpy as np
 
     first, second = figures
@@ -228,8 +234,8 @@ def _comparison(
         gaps = np.subtract(draws[0][key], draws[1][key])
         range_ = percentile_interval(getattr(first, key).value - getattr(second, key).value, list(gaps))
         p = min(1.0, 2 * min(float((gaps <= 0).mean()), float((gaps >= 0).mean()))) if len(gaps) else 1.0
-        differences[key] = Difference(value=range_.value, low=range_.low, high=range_.high, p=p)
-    return Comparison(
+        differences[key] = MetricDifference(value=range_.value, low=range_.low, high=range_.high, p=p)
+    return JudgeComparison(
         first=first.judge,
         second=second.judge,
         only_first_right=only_first,

@@ -7,7 +7,7 @@ from taleward.moderation.calibration.bootstrap import Interval
 from taleward.moderation.calibration.metrics import Bin
 
 
-class CategoryFigures(FrozenModel):
+class CategoryMetrics(FrozenModel):
     """One category: the texts that are harmful for it against the harmless ones, by its score alone.
 
     Attributes:
@@ -31,7 +31,7 @@ class CategoryFigures(FrozenModel):
     ece: float
 
 
-class JudgeFigures(FrozenModel):
+class JudgeMetrics(FrozenModel):
     """One judge. Intervals are 95 % percentile bootstrap intervals.
 
     Attributes:
@@ -80,10 +80,10 @@ class JudgeFigures(FrozenModel):
     cached: int
     precision_recall: tuple[tuple[float, float], ...]
     reliability: tuple[Bin, ...]
-    categories: FrozenDict[str, CategoryFigures]
+    categories: FrozenDict[str, CategoryMetrics]
 
 
-class Difference(FrozenModel):
+class MetricDifference(FrozenModel):
     """How far the first judge is above the second one, on the same resamples.
 
     Attributes:
@@ -99,7 +99,7 @@ class Difference(FrozenModel):
     p: float
 
 
-class Comparison(FrozenModel):
+class JudgeComparison(FrozenModel):
     """Two judges on the same texts.
 
     Attributes:
@@ -116,7 +116,7 @@ class Comparison(FrozenModel):
     only_first_right: int
     only_second_right: int
     mcnemar_p: float
-    differences: FrozenDict[str, Difference]
+    differences: FrozenDict[str, MetricDifference]
 
 
 class BenchReport(FrozenModel):
@@ -141,5 +141,5 @@ class BenchReport(FrozenModel):
     at_recall: float
     at_false_alarms: float
     signature: str
-    judges: tuple[JudgeFigures, ...]
-    comparisons: tuple[Comparison, ...]
+    judges: tuple[JudgeMetrics, ...]
+    comparisons: tuple[JudgeComparison, ...]

@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from taleward.core.errors import ConfigurationError, MissingExtra, UnknownName
-from taleward.evaluation.metrics.base import Metric, Score
+from taleward.evaluation.metrics.base import Metric, MetricScore
 
-__all__ = ["METRICS", "Metric", "Score", "metric", "metric_names", "metrics_of"]
+__all__ = ["METRICS", "Metric", "MetricScore", "metric", "metric_names", "metrics_of"]
 
 METRICS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "bleu": ("bleu.Bleu", {}),
@@ -38,12 +38,12 @@ METRICS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "revision_rate": ("guard.RevisionRate", {}),
     "latency": ("usage.Latency", {}),
     "latency_p95": ("usage.LatencyQuantile", {"at": 0.95}),
-    "tokens": ("usage.Tokens", {}),
+    "tokens": ("usage.OutputTokens", {}),
     "cost": ("usage.Cost", {}),
     "accuracy": ("classification.Accuracy", {}),
-    "precision": ("classification.Precision", {}),
-    "recall": ("classification.Recall", {}),
-    "f1": ("classification.F1", {}),
+    "precision": ("classification.MacroPrecision", {}),
+    "recall": ("classification.MacroRecall", {}),
+    "f1": ("classification.MacroF1", {}),
     "kappa": ("agreement.Kappa", {}),
     "alpha": ("agreement.Alpha", {}),
 }

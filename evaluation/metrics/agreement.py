@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.metrics.base import Metric, ratio
-from taleward.evaluation.metrics.classification import Table, checked, place
+from taleward.evaluation.metrics.classification import ConfusionCounts, checked, place
 from taleward.evaluation.sample import Sample
 
 if TYPE_CHECKING:
     from taleward.evaluation.metrics.base import Floats
 
-Weights = Literal["none", "linear", "quadratic"]
-Level = Literal["nominal", "ordinal", "interval"]
+KappaWeights = Literal["none", "linear", "quadratic"]
+AlphaLevel = Literal["nominal", "ordinal", "interval"]
 
-OF_JUDGES = ("pass", "fail")
+VERDICT_LABELS = ("pass", "fail")
 """What a verdict says as a prediction."""
 
 
-class Kappa(Table):
+class Kappa(ConfusionCounts):
     """Cohen's kappa (1960) of label and prediction: 1 is full agreement, 0 what chance would give.
 
     Undefined where both sides have one and the same class alone.
@@ -35,10 +35,10 @@ class Kappa(Table):
     name = "kappa"
     higher_is_better = True
 
-    def __init__(self, labels: Sequence[str] = OF_JUDGES, weights: Weights = "none") -> None:
+    def __init__(self, labels: Sequence[str] = VERDICT_LABELS, weights: KappaWeights = "none") -> None:
         super().__init__(checked(labels, 2))
-        if weights not in get_args(Weights):
-            raise ConfigurationError(f"weights is one of {', '.join(get_args(Weights))}; got {weights!r}.")
+        if weights not in get_args(KappaWeights):
+            raise ConfigurationError(f"weights is one of {', '.join(get_args(KappaWeights))}; got {weights!r}.")
         self.weights = weights
 
     @property
@@ -75,10 +75,10 @@ class Alpha(Metric):
     higher_is_better = True
     needs = ("ratings",)
 
-    def __init__(self, labels: Sequence[str] = OF_JUDGES, level: Level = "nominal") -> None:
+    def __init__(self, labels: Sequence[str] = VERDICT_LABELS, level: AlphaLevel = "nominal") -> None:
         self.labels = checked(labels, 2)
-        if level not in get_args(Level):
-            raise ConfigurationError(f"level is one of {', '.join(get_args(Level))}; got {level!r}.")
+        if level not in get_args(AlphaLevel):
+            raise ConfigurationError(f"level is one of {', '.join(get_args(AlphaLevel))}; got {level!r}.")
         self.level = level
         try:
             self._numbers = [float(label) for label in labels] if level == "interval" else []

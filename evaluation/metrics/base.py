@@ -22,16 +22,16 @@ Need = Literal["output", "inputs", "reference", "label", "prediction", "ratings"
 """What a metric reads of a sample. A sample without it is an error that names the sample, never a zero.
 
 Where the system raised, or a guard released nothing, there is no output: such a sample is left out of the metrics that
-read outputs, verdicts, predictions and seconds, and `Score.left_out` counts it.
+read outputs, verdicts, predictions and seconds, and `MetricScore.left_out` counts it.
 """
 
-OF_THE_DATA: tuple[Need, ...] = ("inputs", "reference", "label", "ratings")
+DATASET_NEEDS: tuple[Need, ...] = ("inputs", "reference", "label", "ratings")
 """What no system brings: the data set has it, or nobody has."""
 
 _TOLD = 5
 
 
-class Score(FrozenModel):
+class MetricScore(FrozenModel):
     """A metric's value on a corpus.
 
     Attributes:
@@ -151,18 +151,20 @@ class Metric(ABC):
 
     def score(
         self, samples: Sequence[Sample], *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
-    ) -> Score:
+    ) -> MetricScore:
         """The value on a corpus, with its bootstrap interval; see `measure` and `score_rows`."""
         rows = self.measure(samples)
         return self.score_rows(rows, resamples=resamples, seed=seed, confidence=confidence)
 
-    def score_rows(self, rows: Floats, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95) -> Score:
+    def score_rows(
+        self, rows: Floats, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
+    ) -> MetricScore:
         """The value of statistics that `measure` gave, shape (samples, k), with its bootstrap interval."""
         import numpy as np
 
         whole = rows[np.isfinite(rows).all(axis=1)]
         found = bootstrap(self, whole, resamples=resamples, seed=seed, confidence=confidence)
-        return Score(
+        return MetricScore(
             metric=self.name,
             value=found.value if found else None,
             low=found.low if found else None,
@@ -175,7 +177,7 @@ class Metric(ABC):
         )
 
 
-class Mean(Metric):
+class MeanMetric(Metric):
     """A metric that is the mean of one number a sample; a subclass answers `numbers`."""
 
     @abstractmethod

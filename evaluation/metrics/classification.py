@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
-from taleward.evaluation.metrics.base import Mean, Metric, ratio
+from taleward.evaluation.metrics.base import MeanMetric, Metric, ratio
 from taleward.evaluation.sample import Sample
 
 if TYPE_CHECKING:
     from taleward.evaluation.metrics.base import Floats
 
 
-class Accuracy(Mean):
+class Accuracy(MeanMetric):
     """Share of the samples whose prediction is the label."""
 
     name = "accuracy"
@@ -27,7 +27,7 @@ class Accuracy(Mean):
         return [float(s.label == s.prediction) for s in samples]
 
 
-class ByClass(Metric):
+class MacroAverage(Metric):
     """A figure of one class, or the mean over several (macro).
 
     A class that is neither labelled nor predicted in a corpus has no figure there, and is left out of the mean. One
@@ -71,8 +71,8 @@ class ByClass(Metric):
         raise NotImplementedError
 
 
-class Precision(ByClass):
-    """Share of the predictions of a class that are right; see `ByClass`."""
+class MacroPrecision(MacroAverage):
+    """Share of the predictions of a class that are right; see `MacroAverage`."""
 
     name = "precision"
 
@@ -81,8 +81,8 @@ class Precision(ByClass):
         return ratio(hits, hits + alarms, 0.0)
 
 
-class Recall(ByClass):
-    """Share of the samples of a class that were found; see `ByClass`."""
+class MacroRecall(MacroAverage):
+    """Share of the samples of a class that were found; see `MacroAverage`."""
 
     name = "recall"
 
@@ -91,8 +91,8 @@ class Recall(ByClass):
         return ratio(hits, hits + misses, 0.0)
 
 
-class F1(ByClass):
-    """Harmonic mean of precision and recall; see `ByClass`."""
+class MacroF1(MacroAverage):
+    """Harmonic mean of precision and recall; see `MacroAverage`."""
 
     name = "f1"
 
@@ -101,7 +101,7 @@ class F1(ByClass):
         return ratio(2 * hits, 2 * hits + alarms + misses, 0.0)
 
 
-class Confusion(FrozenModel):
+class ConfusionMatrix(FrozenModel):
     """How often which class was given for which.
 
     Attributes:
@@ -113,7 +113,7 @@ class Confusion(FrozenModel):
     counts: tuple[tuple[int, ...], ...]
 
 
-def confusion(samples: Sequence[Sample], labels: Sequence[str] | None = None) -> Confusion:
+def confusion_matrix(samples: Sequence[Sample], labels: Sequence[str] | None = None) -> ConfusionMatrix:
     """Count labels against predictions; samples in which the system raised are left out.
 
     Args:
@@ -124,13 +124,13 @@ def confusion(samples: Sequence[Sample], labels: Sequence[str] | None = None) ->
         ConfigurationError: A sample has no label or no prediction, or one that is not among `labels`.
     """
     occur = sorted({word for s in samples for word in (s.label, s.prediction) if word is not None})
-    table = Table(checked(occur if labels is None else labels, 1))
+    table = ConfusionCounts(checked(occur if labels is None else labels, 1))
     rows = table.measure(samples)
     counts = rows[~(rows != rows).any(axis=1)].sum(axis=0).reshape(len(table.labels), -1)
-    return Confusion(labels=table.labels, counts=tuple(tuple(map(int, row)) for row in counts))
+    return ConfusionMatrix(labels=table.labels, counts=tuple(tuple(map(int, row)) for row in counts))
 
 
-class Table(Metric):
+class ConfusionCounts(Metric):
     """The confusion of labels and predictions as statistics."""
 
     name = "confusion"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.sample import Sample
 from taleward.moderation.text.value_coverage import value_coverage
 
 
-class ValueCoverage(Mean):
+class ValueCoverage(MeanMetric):
     """Mean share of the inputs' texts that the output speaks of, 0..1; see `taleward.moderation.text.value_coverage`.
 
     A blank output speaks of nothing; inputs without text have no value.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
-from taleward.evaluation.metrics.base import Mean, Metric, ratio
+from taleward.evaluation.metrics.base import MeanMetric, Metric, ratio
 from taleward.evaluation.metrics.tokenize import words
 from taleward.evaluation.sample import Sample
 
@@ -85,7 +85,7 @@ class Repetition(Metric):
         return ratio(total[..., 0], total[..., 1])
 
 
-class SelfBleu(Mean):
+class SelfBleu(MeanMetric):
     """Mean BLEU, 0..100, of each output against all others as references (Zhu et al. 2018): high where they are alike.
 
     sacrebleu's sentence BLEU with its tokenizer 13a, at the cost of one pass over the corpus. The interval takes the

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taleward.core.tale import Tale
-from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.sample import Sample
 
 
-class RefusalRate(Mean):
+class RefusalRate(MeanMetric):
     """Share of the tales in which nothing was released."""
 
     name = "refusal_rate"
@@ -22,7 +22,7 @@ class RefusalRate(Mean):
         return [float(not tale.released) for tale in _tales(samples)]
 
 
-class RevisionRate(Mean):
+class RevisionRate(MeanMetric):
     """Share of the tales that took more than one draft, whatever came of them."""
 
     name = "revision_rate"

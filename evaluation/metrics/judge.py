@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.verdict import Verdict
-from taleward.evaluation.metrics.base import Mean, Need
+from taleward.evaluation.metrics.base import MeanMetric, Need
 from taleward.evaluation.sample import Sample
 from taleward.moderation.judges import Judge, judge as make_judge
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 
-class Judged(Mean):
+class VerdictMetric(MeanMetric):
     """A share of the outputs by their verdicts: the samples' own, or those of a judge that is asked here.
 
     Args:
@@ -51,11 +51,11 @@ class Judged(Mean):
         return [s.verdict for s in samples if s.verdict is not None]
 
 
-class JudgePassRate(Judged):
+class JudgePassRate(VerdictMetric):
     """Share of the outputs that pass; `abstain`, `unparsable` and `error` do not, nor does a blank text.
 
     Of a guard's own verdicts it is the share of tales whose last draft passed. To see how safe released texts are, give
-    a judge that the guard did not use. See `Judged` for the arguments.
+    a judge that the guard did not use. See `VerdictMetric` for the arguments.
     """
 
     name = "judge_pass_rate"
@@ -66,13 +66,13 @@ class JudgePassRate(Judged):
         return [float(v.passed) for v in self.verdicts(samples)]
 
 
-class CategoryRate(Judged):
+class CategoryRate(VerdictMetric):
     """Share of the outputs with a finding of a category, of whatever severity.
 
     Args:
         category: A category of the policy; `None` counts outputs with any finding.
-        judge: See `Judged`.
-        options: See `Judged`.
+        judge: See `VerdictMetric`.
+        options: See `VerdictMetric`.
     """
 
     higher_is_better = False
@@ -90,7 +90,7 @@ class CategoryRate(Judged):
         return [float(bool(c) if self.category is None else self.category in c) for c in found]
 
 
-def judged(samples: Sequence[Sample], judge: Judge | BaseChatModel | str, **options: Any) -> tuple[Sample, ...]:
+def add_verdicts(samples: Sequence[Sample], judge: Judge | BaseChatModel | str, **options: Any) -> tuple[Sample, ...]:
     """The samples with a judge's verdicts on their outputs, so that several metrics can read one asking.
 
     A sample without output, because the system raised or nothing was released, keeps what it has.

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from taleward.core.errors import ConfigurationError
-from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.metrics.tokenize import words
 from taleward.evaluation.sample import Sample
 
 
-class Length(Mean):
+class Length(MeanMetric):
     """Mean length of the outputs; an empty text has length 0.
 
     Args:

@@ -71,7 +71,7 @@ class Likelihood(Metric):
         """Nats, tokens, characters, and tokens that were the most likely ones."""
         import numpy as np
 
-        model = _ById(self.model)
+        model = _ModelKey(self.model)
         return np.array(_read(model, tuple(s.text for s in samples), self.context, self.stride), float).reshape(-1, 4)
 
 
@@ -119,14 +119,14 @@ class NextTokenAccuracy(Likelihood):
         return ratio(total[..., _BEST], total[..., _TOKENS])
 
 
-class _ById:
+class _ModelKey:
     """A model that a cache can tell from others: two of one class and settings are one."""
 
     def __init__(self, model: BaseChatModel) -> None:
         self.model = model
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and (self.model is other.model or self.model == other.model)
+        return isinstance(other, _ModelKey) and (self.model is other.model or self.model == other.model)
 
     def __hash__(self) -> int:
         return hash(type(self.model))
@@ -134,7 +134,7 @@ class _ById:
 
 @lru_cache(maxsize=1)
 def _read(
-    model: _ById, texts: tuple[str, ...], context: int | None, stride: int | None
+    model: _ModelKey, texts: tuple[str, ...], context: int | None, stride: int | None
 ) -> list[tuple[float, int, int, int]]:
     if isinstance(model.model, LocalChat):
         found: list[TextScores] = model.model.likelihood(texts, context=context, stride=stride)

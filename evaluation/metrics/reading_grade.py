@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from taleward.core.errors import MissingExtra
-from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.sample import Sample
 
 
-class ReadingGrade(Mean):
+class ReadingGrade(MeanMetric):
     """Mean Automated Readability Index (Smith and Senter 1967): about the school grade; English alone.
 
     A text without words has no value.

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from langchain_core.embeddings import Embeddings
 
 from taleward.backends.embedding_models import embeddings as make_embeddings
-from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.sample import Sample
 from taleward.moderation.guard.inputs import input_texts
 
 
-class Relevance(Mean):
+class Relevance(MeanMetric):
     """Mean cosine similarity of output and inputs, -1..1.
 
     Inputs are the values that are text. A blank output, or inputs without text, have no value.

@@ -14,18 +14,18 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from taleward.core.errors import ConfigurationError
-from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.sample import Sample
 
-Kind = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
-Of = Literal["f", "precision", "recall"]
+RougeType = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
+RougeMeasure = Literal["f", "precision", "recall"]
 
 _TOKEN = re.compile(r"[a-z0-9]+")
 _UNSTEMMED = 3
 """Words up to this length keep their end, as in rouge-score."""
 
 
-class Rouge(Mean):
+class Rouge(MeanMetric):
     """Mean ROUGE of the outputs, 0..1; of several references the one with the best F counts. An empty text scores 0.
 
     Words are runs of a to z and 0 to 9, so that texts in other alphabets have none and score 0, as in rouge-score.
@@ -40,8 +40,8 @@ class Rouge(Mean):
     higher_is_better = True
     needs = ("output", "reference")
 
-    def __init__(self, kind: Kind = "rougeL", *, of: Of = "f", stem: bool = False) -> None:
-        for option, came, taken in (("kind", kind, get_args(Kind)), ("of", of, get_args(Of))):
+    def __init__(self, kind: RougeType = "rougeL", *, of: RougeMeasure = "f", stem: bool = False) -> None:
+        for option, came, taken in (("kind", kind, get_args(RougeType)), ("of", of, get_args(RougeMeasure))):
             if came not in taken:
                 raise ConfigurationError(f"{option} is one of {', '.join(taken)}; got {came!r}.")
         self.kind, self.of, self.stem = kind, of, stem
@@ -61,7 +61,7 @@ class Rouge(Mean):
             best = max(
                 (_rates(*measure(self._lines(r), output)) for r in sample.references), key=lambda rates: rates[0]
             )
-            found.append(best[get_args(Of).index(self.of)])
+            found.append(best[get_args(RougeMeasure).index(self.of)])
         return found
 
     def _lines(self, text: str) -> list[list[str]]:
@@ -156,7 +156,7 @@ def _stemmer() -> Callable[[str], str]:
     return lru_cache(maxsize=50_000)(lambda word: word if len(word) <= _UNSTEMMED else porter.stem(word))
 
 
-_KINDS: Mapping[Kind, Callable[[list[list[str]], list[list[str]]], tuple[int, int, int]]] = {
+_KINDS: Mapping[RougeType, Callable[[list[list[str]], list[list[str]]], tuple[int, int, int]]] = {
     "rouge1": lambda reference, output: _ngrams(1, reference, output),
     "rouge2": lambda reference, output: _ngrams(2, reference, output),
     "rougeL": _subsequence,

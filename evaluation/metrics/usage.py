@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
-from taleward.evaluation.metrics.base import Mean, Metric
+from taleward.evaluation.metrics.base import MeanMetric, Metric
 from taleward.evaluation.sample import Sample
 
 if TYPE_CHECKING:
     from taleward.evaluation.metrics.base import Floats
 
 
-class Latency(Mean):
+class Latency(MeanMetric):
     """Mean seconds from inputs to output."""
 
     name = "latency"
@@ -69,7 +69,7 @@ class LatencyQuantile(Metric):
         return found
 
 
-class Tokens(Mean):
+class OutputTokens(MeanMetric):
     """Mean tokens that were written, drafts that were turned down included."""
 
     name = "tokens"
@@ -82,7 +82,7 @@ class Tokens(Mean):
         return [_number(s.tokens) for s in samples]
 
 
-class Cost(Mean):
+class Cost(MeanMetric):
     """Mean cost of a sample."""
 
     name = "cost"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import MissingExtra
-from taleward.evaluation.metrics.base import Score
+from taleward.evaluation.metrics.base import MetricScore
 from taleward.evaluation.report.plots import evaluation_plots
 from taleward.evaluation.result import Evaluation
 
@@ -103,22 +103,22 @@ def image_html(figure: Figure) -> str:
     return f'<p><img alt="plot" src="data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"></p>'
 
 
-def interval_of(score: Score) -> str:
+def format_interval(score: MetricScore) -> str:
     """The interval in brackets."""
-    return "" if score.value is None else f"[{number(score.low)}, {number(score.high)}]"
+    return "" if score.value is None else f"[{format_number(score.low)}, {format_number(score.high)}]"
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """A figure with four digits; a dash where there is none."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def score_cells(score: Score) -> tuple[Any, ...]:
+def score_cells(score: MetricScore) -> tuple[Any, ...]:
     """A score as a row of a table: metric, value, interval, unit, samples."""
     n = f"{score.n:,}" + (f" ({score.left_out} left out)" if score.left_out else "")
-    return (score.metric, score.value, interval_of(score), score.unit, n)
+    return (score.metric, score.value, format_interval(score), score.unit, n)
 
 
 def _is_number(value: Any) -> bool:
@@ -127,7 +127,7 @@ def _is_number(value: Any) -> bool:
 
 def _cell(value: Any) -> str:
     if _is_number(value):
-        return f'<td class="number">{number(value)}</td>'
+        return f'<td class="number">{format_number(value)}</td>'
     text = _said(value)
     kind = "text long" if len(text) > _WIDE else "text"
     return f'<td class="{kind}">{escape(text if len(text) <= _LONG else f"{text[:_LONG]}...")}</td>'

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import MissingExtra
-from taleward.evaluation.metrics.base import Score
+from taleward.evaluation.metrics.base import MetricScore
 from taleward.evaluation.result import Evaluation
 from taleward.moderation.calibration import metrics
 
@@ -43,7 +43,7 @@ def evaluation_plots(found: Evaluation) -> dict[str, Figure]:
     return plots
 
 
-def comparison_plot(names: Sequence[str], rows: Mapping[str, Sequence[Score]]) -> Figure:
+def comparison_plot(names: Sequence[str], rows: Mapping[str, Sequence[MetricScore]]) -> Figure:
     """Points with their intervals, a panel for each metric that has a value.
 
     Args:
@@ -65,7 +65,7 @@ def comparison_plot(names: Sequence[str], rows: Mapping[str, Sequence[Score]]) -
     return figure
 
 
-def _shares(scores: Sequence[Score]) -> Figure:
+def _shares(scores: Sequence[MetricScore]) -> Figure:
     """Shares of the samples with their intervals, one below the other."""
     figure = _figure((_INCH[0] * 2, 1.0 + 0.3 * len(scores)))
     axes = figure.add_subplot()
@@ -78,7 +78,7 @@ def _shares(scores: Sequence[Score]) -> Figure:
     return figure
 
 
-def _point(axes: Any, at: int, score: Score, colour: str) -> None:
+def _point(axes: Any, at: int, score: MetricScore, colour: str) -> None:
     if score.value is not None and score.low is not None and score.high is not None:
         error = [[max(0.0, score.value - score.low)], [max(0.0, score.high - score.value)]]
         axes.errorbar([score.value], [at], xerr=error, fmt="o", capsize=4, color=colour)

@@ -47,7 +47,7 @@ def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation],
     found = compare([e.run_id for e in three if e.run_id], tracking_uri=uri)
     assert found == compare(three)
     assert found.metrics["size"].winner == "long"
-    assert compare([short, other]).metrics["size"].said == "no difference"
+    assert compare([short, other]).metrics["size"].conclusion == "no difference"
     table = found.table().set_index("evaluation")
     assert table.loc["long", "winner"]
     assert table.loc["long", "low"] < table.loc["long", "value"] < table.loc["long", "high"]
@@ -74,7 +74,7 @@ def test_what_no_sample_has_is_no_value_and_no_fall(uri: str, tmp_path: Path) ->
         for name, data in (("unpriced", rows), ("other", rows), ("priced", dear))
     )
     found = compare([unpriced, other])
-    assert (found.metrics["cost"].said, found.metrics["cost"].pairs[0].test.p) == ("no value", None)
+    assert (found.metrics["cost"].conclusion, found.metrics["cost"].pairs[0].test.p) == ("no value", None)
     assert "no value" in found.html()
     done = CliRunner().invoke(app, ["compare", str(unpriced.run_id), str(other.run_id), "--tracking-uri", uri])
     assert "cost: unpriced minus other: no value" in done.output, done.output
@@ -82,7 +82,7 @@ def test_what_no_sample_has_is_no_value_and_no_fall(uri: str, tmp_path: Path) ->
     one_sided = priced.model_copy(update={"data": unpriced.data})
     assert [line.passed for line in check_gates(one_sided, (), unpriced)] == [True]
     [lost] = check_gates(unpriced, (), one_sided)
-    assert (lost.passed, lost.said) == (False, "0.5 in priced, now -: no sample has a value in both")
+    assert (lost.passed, lost.message) == (False, "0.5 in priced, now -: no sample has a value in both")
 
 
 def test_what_cannot_be_compared_is_refused(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
@@ -103,14 +103,14 @@ def test_gates_hold_or_say_what_does_not(three: list[Evaluation], tmp_path: Path
     file.write_text("[gates]\nsize = {at_least = 20, at_most = 23.4, sure = true}\nbleu = {at_least = 10}\n")
     size_line, bleu_line = check_gates(short, load_gates(file))
     assert not size_line.passed
-    assert "wanted at least 20 and at most 23.4, by the interval's worse end" in size_line.said
+    assert "wanted at least 20 and at most 23.4, by the interval's worse end" in size_line.message
     assert not bleu_line.passed
-    assert bleu_line.said == "was not measured; measured: size"
+    assert bleu_line.message == "was not measured; measured: size"
     assert [line.passed for line in check_gates(other, (), short)] == [True]
     assert [line.passed for line in check_gates(long, (), short)] == [True]
     [fell] = check_gates(short, (), long)
     assert not fell.passed
-    assert "significantly worse" in fell.said
+    assert "significantly worse" in fell.message
     file.write_text("[gates]\nsize = {atleast = 2}\nbleu = 3\n")
     with pytest.raises(InvalidFile, match=r"size.*at_least(.|\n)*bleu: got 3; taken: a table"):
         load_gates(file)
