@@ -1,4 +1,4 @@
-"""A metric for tests: the mean of what a function says of a sample."""
+"""A metric for tests: the mean of a function's value on each sample."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ class MeanOf(MeanMetric):
     unit = "points"
 
     def __init__(
-        self, name: str, of: Callable[[Sample], float], *, better: bool | None = True, edition: str = "1"
+        self,
+        name: str,
+        function: Callable[[Sample], float],
+        *,
+        higher_is_better: bool | None = True,
+        edition: str = "1",
     ) -> None:
-        self.name, self.of, self.higher_is_better, self.edition = name, of, better, edition
+        self.name, self.function, self.higher_is_better, self.edition = name, function, higher_is_better, edition
 
     @property
     def options(self) -> Mapping[str, object]:
         return {"edition": self.edition}
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        return [self.of(s) for s in samples]
+        return [self.function(sample) for sample in samples]
 
 
 def size() -> MeanOf:
-    return MeanOf("size", lambda s: len(s.text))
+    return MeanOf("size", lambda sample: len(sample.text))
