@@ -42,9 +42,7 @@ def three(uri: str, tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation
     ]
 
 
-def test_the_better_evaluation_wins_and_noise_is_no_difference(
-    three: list[Evaluation], uri: str, tmp_path: Path
-) -> None:
+def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
     short, other, long = three
     comparison = compare([e.run_id for e in three if e.run_id], tracking_uri=uri)
     assert comparison == compare(three)
@@ -91,9 +89,7 @@ def test_a_metric_without_values_is_no_value_and_no_regression(uri: str, tmp_pat
 
 def test_evaluations_that_cannot_be_compared_are_errors(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
     elsewhere = evaluate(["a", "b"], ROWS[:2], [size()], tracking_uri=uri, spool=tmp_path)
-    with pytest.raises(
-        ConfigurationError, match="do not share a dataset.*2 datasets, 2 common samples and 1 common metrics"
-    ):
+    with pytest.raises(ConfigurationError, match="have 2 datasets, 2 common samples and 1 common metrics"):
         compare([three[0], elsewhere])
     second_edition = MeanOf("size", lambda _: 1.0, edition="2")
     other_settings = evaluate(["x"] * 40, ROWS, [second_edition], tracking_uri=uri, spool=tmp_path)
@@ -116,7 +112,7 @@ def test_gates_pass_or_say_what_fails(three: list[Evaluation], tmp_path: Path) -
     assert [gate.passed for gate in check_gates(long, (), short)] == [True]
     [regression] = check_gates(short, (), long)
     assert not regression.passed
-    assert "now 22.9: significantly worse" in regression.message
+    assert "now 22.88: significantly worse" in regression.message
     file.write_text("[gates]\nsize = {atleast = 2}\nbleu = 3\n")
     with pytest.raises(InvalidFile, match=r"size.*at_least(.|\n)*bleu: got 3; expected a table"):
         load_gates(file)
@@ -160,11 +156,9 @@ def test_templates_in_the_prompt_registry(uri: str, values: dict[str, str]) -> N
     )
     with pytest.raises(UnknownName, match="unknown registered template 'adventure@loser'"):
         load_registered_template("adventure@loser", tracking_uri=uri)
-    result = CliRunner().invoke(
-        app, ["templates", "--register", "adventure", "--alias", "from-cli", "--tracking-uri", uri]
-    )
+    result = CliRunner().invoke(app, ["templates", "--register", "adventure", "--alias", "cli", "--tracking-uri", uri])
     assert "registered as version 3 of adventure" in " ".join(result.output.split()), result.output
-    assert load_registered_template("adventure@from-cli", tracking_uri=uri).text == shipped.text
+    assert load_registered_template("adventure@cli", tracking_uri=uri).text == shipped.text
     # A prompt from MLflow's own UI may hold Jinja, which is an error; Jinja in a value is only text.
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.register_prompt("by-hand", "A {{ animal }} ran.")

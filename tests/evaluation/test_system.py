@@ -175,7 +175,7 @@ def echo_completion(prompt: str, *, bos_token: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("bos_token", [None, "<|begin_of_text|>"])
-def test_a_hosted_model_scores_texts_by_prompt_log_probabilities(
+def test_a_hosted_model_scores_texts_by_log_probabilities(
     bos_token: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")

@@ -91,9 +91,8 @@ def test_errors_count_as_not_released_and_are_reported() -> None:
     flagged = (SCORES >= 0.5) | (SCORES < 0.2)
     assert broken_metrics.f1.value == pytest.approx(sklearn_metrics.f1_score(TRUTH, flagged))
     assert broken_metrics.false_alarms.value == pytest.approx(flagged[~TRUTH].mean())
-    assert broken_metrics.auc.value == pytest.approx(
-        sklearn_metrics.roc_auc_score(TRUTH, np.where(SCORES < 0.2, 1.0, SCORES))
-    )
+    risks = np.where(SCORES < 0.2, 1.0, SCORES)
+    assert broken_metrics.auc.value == pytest.approx(sklearn_metrics.roc_auc_score(TRUTH, risks))
     judge = FakeJudge(broken)
     assert risk_score(judge.invoke("0.1"), judge) == 1.0
 

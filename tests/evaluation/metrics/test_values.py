@@ -88,9 +88,7 @@ def test_alpha_equals_krippendorffs_example() -> None:
     # The data of Krippendorff, "Computing Krippendorff's alpha-reliability" (2011): four raters, twelve units.
     raters = ("123321412***", "1233224125*3", "*3332342251*", "12332441251*")
     samples = [
-        Sample(
-            id=str(unit), ratings={str(n): ratings[unit] for n, ratings in enumerate(raters) if ratings[unit] != "*"}
-        )
+        Sample(id=str(unit), ratings={str(n): rater[unit] for n, rater in enumerate(raters) if rater[unit] != "*"})
         for unit in range(12)
     ]
     for level, alpha in (("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)):
