@@ -256,7 +256,8 @@ def compare_pair(
     metric = metric or (metric_by_name(name) if name in METRICS else None)
     if metric is not None and metric.signature in signatures:
         a, b = first.statistics(name, ids), second.statistics(name, ids)
-        if a.shape != b.shape:  # in one of them no sample has a value
+        # Without any value the number of statistics is unknown, see `Evaluation.statistics`.
+        if a.shape != b.shape:
             a, b = np.full(a.shape, np.nan), np.full(a.shape, np.nan)
         return paired_test(metric, a, b, resamples=resamples, seed=seed)
     # The metric is unknown here, or has other settings by default: only its sample values can be used.
@@ -304,6 +305,7 @@ def _holm_corrected(tests: Mapping[tuple[str, str], PairedTest], level: float) -
     raw = {pair: test.p for pair, test in tests.items() if test.p is not None}
     corrected, highest = {}, 0.0
     for rank, (pair, p) in enumerate(sorted(raw.items(), key=lambda item: item[1])):
+        # A corrected p-value is never smaller than that of a more significant pair.
         highest = max(highest, min(1.0, p * (len(raw) - rank)))
         corrected[pair] = highest
     return [

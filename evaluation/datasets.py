@@ -175,6 +175,7 @@ def _load_from_mlflow(name: str, columns: ColumnMapping | None, tracking_uri: st
     try:
         with quiet():
             client = mlflow.MlflowClient(tracking_uri=uri)
+            # Two results are enough to see that the name is ambiguous.
             datasets = client.search_datasets(filter_string=f"name = '{quoted_name}'", max_results=2)
             if len(datasets) == 1:
                 # An EvaluationDataset reads its records from MLflow's current store, whichever store it came from.
@@ -268,7 +269,7 @@ def _sample_values(record: Any, columns: ColumnMapping | None) -> dict[str, Any]
     values = {name: v for name, v in fields.items() if v is not None and (v != "" or name == "output")}
     for field in _TEXT_FIELDS:
         value = values.get(field)
-        if isinstance(value, bool):
+        if isinstance(value, bool):  # before int, of which bool is a subclass
             values[field] = str(value).lower()
         elif isinstance(value, (int, float)):
             values[field] = f"{value:g}"

@@ -137,6 +137,7 @@ def _run_samples(
     finished = journal.samples(Sample.model_validate)
     failed: dict[str, str] = {}
     unmet_needs: list[ConfigurationError] = []
+    # All workers take from one iterator, so that each sample runs once.
     remaining = iter([sample for sample in samples if sample.id not in finished])
 
     async def worker(append: Callable[[str], None], advance: Callable[[], None]) -> None:
@@ -178,6 +179,7 @@ def _unmet_needs(sample: Sample, metrics: Iterable[Metric]) -> Iterator[Configur
 
 
 def _run_async(function: Callable[[], Awaitable[None]]) -> None:
+    # `asyncio.run` takes only coroutines, not other awaitables.
     async def main() -> None:
         await function()
 
@@ -216,6 +218,7 @@ def _measure(
             "ids": [sample.id for sample in samples],
             "metrics": results,
             "failed": failed,
+            # The plan is as old as the evaluation, even if it was killed and resumed.
             "started_at": datetime.fromtimestamp((journal.folder / "plan.json").stat().st_mtime, UTC),
             "finished_at": datetime.now(UTC),
             "samples": samples,

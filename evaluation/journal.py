@@ -119,6 +119,7 @@ def journal_lock(journal: Journal) -> Iterator[None]:
                 hint="Wait until it is finished, or give this evaluation another name.",
             ) from error
         yield
+        # Others keep their lock file: if it were deleted, a waiting process would lock a file that nobody else sees.
         if not journal.folder.exists():
             path.unlink(missing_ok=True)
 

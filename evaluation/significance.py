@@ -185,6 +185,7 @@ def _randomized_differences(metric: CorpusMetric, a: Floats, b: Floats, resample
     import numpy as np
 
     random = np.random.default_rng(seed)
+    # The rows of both systems are stacked; the weights choose one of the two for each sample.
     both, blocks = np.concatenate([a, b]), []
     for block in block_sizes(len(both), resamples):
         unswapped = random.integers(0, 2, (block, len(a))).astype(float)

@@ -63,6 +63,7 @@ def prepare_system(
             params["input_key"] = input_key
 
         async def run(sample: Sample) -> Sample:
+            # A callback sees every model call inside the Runnable, however deep it is.
             recorder, start = CallRecorder(), time.perf_counter()
             output = await runnable.ainvoke(input_of(sample), {"callbacks": [recorder]})
             return _with_usage(with_output(sample, output), time.perf_counter() - start, recorder)

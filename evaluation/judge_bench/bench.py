@@ -247,6 +247,7 @@ def _compare(
     for key in ("f1", "auc", "average_precision"):
         gaps = np.subtract(draws[0][key], draws[1][key])
         interval = percentile_interval(getattr(first, key).value - getattr(second, key).value, gaps)
+        # Twice the smaller tail: the level at which the percentile interval just touches 0.
         p = min(1.0, 2 * min(float((gaps <= 0).mean()), float((gaps >= 0).mean()))) if len(gaps) else 1.0
         differences[key] = MetricDifference(value=interval.value, low=interval.low, high=interval.high, p=p)
     return JudgeComparison(

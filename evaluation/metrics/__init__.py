@@ -85,7 +85,7 @@ def metric(name: str | Metric, **options: Any) -> Metric:
         instance = metric_class(**{**default_options, **options})
     except ImportError as error:
         raise MissingExtra(f"the metric {name!r}", "evaluation") from error
-    except TypeError as error:
+    except TypeError as error:  # an option that the constructor does not have
         raise ConfigurationError(f"invalid options {sorted(options)} for the metric {name!r}: {error}") from error
     if not isinstance(instance, Metric):
         raise ConfigurationError(f"{path} in METRICS is not a subclass of Metric.")

@@ -130,6 +130,7 @@ def confusion_matrix(samples: Sequence[Sample], labels: Sequence[str] | None = N
     occurring = sorted({label for s in samples for label in (s.label, s.prediction) if label is not None})
     metric = ConfusionCounts(check_labels(occurring if labels is None else labels, 1))
     rows = metric.measure(samples)
+    # Only NaN differs from itself: these are the rows of samples that are left out.
     total = rows[~(rows != rows).any(axis=1)].sum(axis=0).reshape(len(metric.labels), -1)
     return ConfusionMatrix(labels=metric.labels, counts=tuple(tuple(map(int, row)) for row in total))
 

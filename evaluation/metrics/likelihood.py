@@ -135,6 +135,7 @@ class _ModelKey:
         return isinstance(other, _ModelKey) and (self.model is other.model or self.model == other.model)
 
     def __hash__(self) -> int:
+        # Chat models are not hashable; those of one type are told apart by `__eq__`.
         return hash(type(self.model))
 
 

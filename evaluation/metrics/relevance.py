@@ -45,6 +45,7 @@ class Relevance(MeanMetric):
         similarities = np.full(len(samples), np.nan)
         if texts:
             vectors = np.asarray(self.embeddings.embed_documents(texts), float)
+            # A zero vector has no direction; its similarity is 0 instead of NaN.
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
             similarities[np.array(has_texts)] = (vectors[0::2] * vectors[1::2]).sum(axis=1)
         return similarities.tolist()

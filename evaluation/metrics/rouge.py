@@ -136,6 +136,7 @@ def _lcs_rows(reference: Sequence[str], output_positions: Mapping[str, int], col
     rows = [full]
     for word in reference:
         if word in output_positions:
+            # Hyyrö's V' = (V + (V & M)) | (V & ~M); V - (V & M) is V & ~M.
             matches = row & output_positions[word]
             row = (row + matches | row - matches) & full
         rows.append(row)
@@ -152,6 +153,7 @@ def _lcs_indices(reference: Sequence[str], output: Sequence[str], output_positio
     indices: list[int] = []
     i, j = len(candidates), len(output)
     length = j - rows[i].bit_count()
+    # As in rouge-score, the reference's last word is dropped rather than the output's if both keep the length.
     while length:
         if reference[candidates[i - 1]] == output[j - 1]:
             i, j, length = i - 1, j - 1, length - 1

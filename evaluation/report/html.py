@@ -37,6 +37,7 @@ def write_files(evaluation: Evaluation, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     plots: dict[str, Figure] = {}
     note = ""
+    # Plots are optional: an evaluation that took hours must not be lost for lack of matplotlib.
     try:
         plots = evaluation_plots(evaluation)
     except MissingExtra as error:

@@ -89,6 +89,7 @@ def _share_plot(scores: Sequence[MetricScore]) -> Figure:
 
 def _draw_interval(axes: Any, y: int, score: MetricScore, color: str) -> None:
     if score.value is not None and score.low is not None and score.high is not None:
+        # An interval can miss its value, but matplotlib rejects negative lengths.
         error = [[max(0.0, score.value - score.low)], [max(0.0, score.high - score.value)]]
         axes.errorbar([score.value], [y], xerr=error, fmt="o", capsize=4, color=color)
 
