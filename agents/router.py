@@ -228,8 +228,9 @@ class Router(Runnable[str, RouterResult]):
         state = await self.agent.aget_state(_thread_config(thread))
         if not state.next:
             raise ConfigurationError(f"The thread {thread!r} has no unfinished turn to resume.")
-        resume_input: Any = None
+        resume_input: Any = None  # to LangGraph, no input means: continue from the last checkpoint
         if state.interrupts:
+            # The approval middleware expects one decision per waiting call; all of them get the same.
             decision = {"type": "approve" if approve else "reject"}
             requests = state.interrupts[0].value["action_requests"]
             resume_input = Command(resume={"decisions": [decision for _ in requests]})
@@ -254,7 +255,7 @@ class Router(Runnable[str, RouterResult]):
             try:
                 await self._run_agent(agent_input, name, config, transcript)
             finally:
-                queue.put_nowait(None)
+                queue.put_nowait(None)  # also after an error, or the loop below would wait forever
 
         task = asyncio.ensure_future(run())
         try:
@@ -262,6 +263,7 @@ class Router(Runnable[str, RouterResult]):
                 yield event
             await task
         finally:
+            # The caller may stop iterating early; the agent must not keep writing for nobody.
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -282,7 +284,7 @@ class Router(Runnable[str, RouterResult]):
                 stream: Any = self.agent.astream(agent_input, config, **stream_options)
                 async for mode, part in stream:
                     if mode == "values":
-                        state = part
+                        state = part  # the latest one is all that is left of the turn after a timeout
                     elif mode == "updates":
                         awaits_approval = awaits_approval or "__interrupt__" in part
                     elif mode == "messages":

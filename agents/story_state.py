@@ -63,6 +63,7 @@ class CastSheet(FrozenModel):
             setting: The setting that was requested.
         """
         present = characters_in(text)
+        # A character without a name, such as "clever fox", is added as requested, unless a named one is that fox.
         noun = character.lower().split()[-1] if character else ""
         if character and not any(noun == c.name.lower() or noun in c.about.split() for c in present):
             present = (Character(name=character), *present)

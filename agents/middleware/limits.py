@@ -48,9 +48,11 @@ _STOP_REPLIES = {
     "tokens": "That's too much for one go, so I'll stop here. Please ask me for a smaller part of it.",
     "loop": "I'm going around in circles, so I'll stop here. Please ask me again in different words.",
 }
+# Repeated calls in a turn, in total. One is tolerated: it gets an error result that tells the model so.
 _MAX_REPEATS = 2
 
 
+# A reducer lets two tools of one step write the same channel; without one LangGraph raises an error.
 def _latest(old: Any, new: Any) -> Any:
     return new
 
@@ -139,7 +141,7 @@ class AgentLimits(AgentMiddleware[TaleState, Any, Any]):
             return substitute
         try:
             result = handler(request)
-        except GraphBubbleUp:
+        except GraphBubbleUp:  # LangGraph's interrupts are exceptions, but not failures
             raise
         except Exception as error:  # noqa: BLE001  reported to the model, which can correct the call
             result = _failure_result(request, error)
@@ -174,6 +176,7 @@ class AgentLimits(AgentMiddleware[TaleState, Any, Any]):
             return _fixed_message(_STOP_REPLIES["steps"], {STOPPED: "steps"})
         if sum(map(token_count, turn)) >= self._budget.tokens:
             return _fixed_message(_STOP_REPLIES["tokens"], {STOPPED: "tokens"})
+        # A call's id differs at each repeat, so calls are compared by name and arguments.
         call_counts = Counter(map(call_signature, tool_calls_in(turn)))
         if sum(count - 1 for count in call_counts.values()) >= _MAX_REPEATS:
             return _fixed_message(_STOP_REPLIES["loop"], {STOPPED: "loop"})
@@ -241,15 +244,16 @@ class AgentLimits(AgentMiddleware[TaleState, Any, Any]):
 
 
 def _is_left_to_model(message: AIMessage) -> bool:
+    # A refusal, a question and a reply have text, and a selected tool is a call: only "the model decides" is empty.
     return not message.content and not message.tool_calls
 
 
-def _with_selection(response: ModelResponse[Any], routed: AIMessage | None) -> ModelResponse[Any]:
+def _with_selection(response: ModelResponse[Any], routing: AIMessage | None) -> ModelResponse[Any]:
     """Copy the selection of a request that was left to the model into the model's response."""
-    if routed is None:
+    if routing is None:
         return response
     result = [
-        message.model_copy(update={"response_metadata": {**message.response_metadata, **routed.response_metadata}})
+        message.model_copy(update={"response_metadata": {**message.response_metadata, **routing.response_metadata}})
         if isinstance(message, AIMessage)
         else message
         for message in response.result
@@ -271,6 +275,7 @@ def _argument_problem(tool: BaseTool, args: dict[str, Any]) -> str | None:
     try:
         schema.model_validate(args)
     except ValidationError as error:
+        # `str(error)` would repeat the values; location and message are enough to correct the call.
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         parameters = ", ".join(schema.model_fields) or "none"
         example = f" Example: {tool.name}({json.dumps(tool.example)})." if isinstance(tool, TaleTool) else ""

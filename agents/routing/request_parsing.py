@@ -45,6 +45,7 @@ class ParsedRequest(FrozenModel):
 def parse_request(request: str) -> ParsedRequest:
     """Separate a request's instruction from a text in quotes, on further lines, after a colon or after a question."""
     instruction, text = request.strip(), ""
+    # From the clearest mark of an attached text to the vaguest; the first one that matches decides.
     if match := _QUOTED_TEXT.search(instruction):
         text = match[1] or match[2]
         instruction = instruction[: match.start()] + " " + instruction[match.end() :]
@@ -55,6 +56,7 @@ def parse_request(request: str) -> ParsedRequest:
     elif match := _TEXT_AFTER_QUESTION.match(instruction):
         instruction, text = match["instruction"], match["text"]
     instruction = " ".join(instruction.split())
+    # One word alone says too little to route by.
     first = _NEXT_INSTRUCTION.split(instruction, maxsplit=1)[0]
     return ParsedRequest(
         instruction=instruction,
@@ -86,6 +88,7 @@ class SpellingCorrector:
     def _nearest(self, word: str) -> str:
         if word in self._word_counts or word in self._other_words or len(word) < 3:
             return word
+        # Two edits turn too many short words into each other ("tale", "tell").
         max_distance = 1 if len(word) <= 5 else 2
         candidates = (
             (distance, -count, known)

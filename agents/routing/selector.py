@@ -15,6 +15,7 @@ from taleward.agents.tools.base import ClarificationNeeded, TaleTool
 from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.tracing.callbacks import mute_callbacks
 
+# Above this probability, the answer to a question such as "Which text should I check?" counts as a new request.
 _CONFIDENT = 0.8
 _FIRST_OPTION = re.compile(r"^\W*(?:the )?(?:first|former|one|1)\b", re.IGNORECASE)
 _SECOND_OPTION = re.compile(r"^\W*(?:the )?(?:second|latter|other|two|2)\b", re.IGNORECASE)
@@ -80,6 +81,7 @@ class RouteSelector:
         tool = self._tools.get(attempt.tool or "")
         if tool is None:
             if self._has_model:
+                # The strategy may know more tools than the role may call; the model can still explain or help.
                 return ToolSelection(**{**fields, "strategy": "model"})
             return ToolSelection(**fields, reply=self._with_offer("I can't do that here."))
         if attempt.args is not None:
@@ -134,6 +136,7 @@ def _completed_request(request: RoutingRequest) -> RoutingRequest:
 
 def _picked_option(text: str, options: Sequence[str]) -> str | None:
     """Return the option that an answer such as "the second one" picks."""
+    # A longer answer that starts with "one" or "first" is more likely a sentence than a pick.
     if len(options) != 2 or len(text.split()) > 4:
         return None
     return options[0] if _FIRST_OPTION.match(text) else options[1] if _SECOND_OPTION.match(text) else None

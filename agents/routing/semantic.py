@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / "data" / "fitted.json"
 _UTTERANCES_PER_TOOL = 120
 _MIN_NGRAM_COUNT = 3
+# Requests that people wrote count more than utterances sampled from patterns.
 _EXAMPLE_WEIGHT = 3.0
 _FOLDS = 5
+# A tool is offered in a question only if it is at least this probable, relative to the runner-up.
 _OPTION_RATIO = 0.5
 _TOKEN = re.compile(r"[a-z']+|[?!]")
 
@@ -146,9 +148,11 @@ class SemanticStrategy(RoutingStrategy):
         weights = numpy.r_[numpy.ones(len(sampled)), numpy.full(len(examples), _EXAMPLE_WEIGHT)]
         confidences: list[float] = []
         for fold in range(_FOLDS) if examples else ():
+            # Only examples are held out: the threshold is meant for requests that people write.
             held_out = numpy.array([i >= len(sampled) and i % _FOLDS == fold for i in range(len(classes))])
             coefficients = fit_regression(features[~held_out], classes[~held_out], weights[~held_out], len(self.labels))
             confidences += probabilities(coefficients, features[held_out]).max(axis=1).tolist()
+        # These keys are the format of `fitted.json`.
         return {
             "digest": digest(self.routes, abstain),
             "labels": self.labels,
@@ -156,6 +160,7 @@ class SemanticStrategy(RoutingStrategy):
             "words": dict(sorted(words.items())),
             "grams": ngrams,
             "rarity": self._idf,
+            # Three decimals keep the shipped file small.
             "weights": numpy.round(fit_regression(features, classes, weights, len(self.labels)), 3).tolist(),
         }
 
@@ -199,5 +204,6 @@ def _ngrams(instruction: str) -> Iterable[str]:
 
 
 if __name__ == "__main__":
+    # Without the file the constructor fits the shipped routes anew.
     SHIPPED.unlink(missing_ok=True)
     SHIPPED.write_text(json.dumps(SemanticStrategy().state, ensure_ascii=False, separators=(",", ":")) + "\n", "utf-8")

@@ -68,6 +68,7 @@ class Threads(BaseCheckpointSaver[str]):
     """
 
     def __init__(self, path: Path | str, *, ttl_s: float | None = None) -> None:
+        # No pickle: whoever can write the file must not be able to run code in this process.
         super().__init__(serde=JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None))
         if ttl_s is not None and ttl_s <= 0:
             raise ConfigurationError(f"ttl_s must be above 0, or None to keep all threads; got {ttl_s}.")
@@ -134,6 +135,7 @@ class Threads(BaseCheckpointSaver[str]):
             rows = ThreadRows(connection, self.serde, thread)
             for number, (channel, value) in enumerate(writes):
                 index = WRITES_IDX_MAP.get(channel, number)
+                # LangGraph gives errors and interrupts negative indices.
                 on_conflict = "IGNORE" if index >= 0 else "REPLACE"
                 kind, ref = rows.store(value)
                 connection.execute(
@@ -201,6 +203,7 @@ class Threads(BaseCheckpointSaver[str]):
         """Delete a thread and everything in it; the deleted data is overwritten on disk."""
         with self.database.writing() as connection:
             connection.execute("DELETE FROM threads WHERE name = ?", (thread_id,))
+            # Calls refer to their thread by name, so the cascade does not reach them.
             connection.execute("DELETE FROM calls WHERE thread = ?", (thread_id,))
         self.database.forget()
 

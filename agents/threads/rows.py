@@ -75,6 +75,7 @@ class ThreadRows:
         Returns:
             The value's kind (`one` or `list`) and the id to load it by.
         """
+        # An exact check: the items of a list subclass would come back as a plain list.
         if type(value) is not list:
             return "one", self._store_body(*self._serialize(value))
         return "list", self._store_list([self._serialize(item) for item in value], previous_item)
@@ -115,6 +116,7 @@ class ThreadRows:
 
     def _store_body(self, hash_: bytes, type_: str, data: bytes) -> int:
         query = "SELECT id FROM bodies WHERE thread = ? AND hash = ?"
+        # Bodies are shared within a thread only, so deleting a thread never needs to count references.
         row = self._connection.execute(query, (self._thread, hash_)).fetchone()
         if row is not None:
             return int(row[0])

@@ -61,6 +61,7 @@ class ContinueStory(TaleTool):
         toolbox, judge = self.toolbox, self.toolbox.judge
         seed = _part_seed(toolbox.seed, sheet)
         chain = StoryChain(toolbox.model, _NEXT_PART_TEMPLATE, policy=judge.policy, band=judge.band, seed=seed)
+        # To a model that only continues text, the wish would read as part of the story.
         context = f"{sheet.prose()} {wish}".strip() if toolbox.follows_instructions else sheet.prose()
         hero = sheet.characters[0].name if sheet.characters else "them all"
         writer = StoryContinuation(chain, {"hero": hero}, context, sheet.opening_sentence)

@@ -35,5 +35,6 @@ async def tell_guarded_tale(
         msg = "the guard's stream ended without a DoneEvent"
         raise RuntimeError(msg)
     if toolbox.memory is not None:
+        # In a thread: the memory embeds the text, which would block the event loop.
         await asyncio.to_thread(toolbox.memory.remember, tale)
     return tale

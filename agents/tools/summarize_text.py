@@ -41,6 +41,7 @@ class SummarizeText(TaleTool):
 
     async def execute(self, runtime: ToolRuntime, text: str, sentences: int = 2) -> str:
         """Return the summary, or a refusal."""
+        # The sentence encoder selects sentences of the text, which needs no model that follows instructions.
         model = self.toolbox.model if self.toolbox.follows_instructions else "embedded:minilm"
         guard = SummaryGuard(Summarizer(model, sentences=sentences), self.toolbox.judge)
         summary = await guard.ainvoke(text)

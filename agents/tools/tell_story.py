@@ -84,6 +84,7 @@ class TellStory(TaleTool):
         values = {name: variable.example for name, variable in template.variables.items()}
         requested = {"character": character, "setting": setting}
         values |= {name: value for name, value in requested.items() if value.strip() and name in values}
+        # The user's own words say more than character and setting, the only values extracted for a template.
         if toolbox.accepts_story_requests:
             template, values = _REQUEST_TEMPLATE, {"about": about}
         writer = StoryChain(toolbox.model, template, policy=judge.policy, band=judge.band, seed=toolbox.seed)
