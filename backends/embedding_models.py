@@ -1,4 +1,4 @@
-"""Embeddings by spec."""
+"""Embedding models by spec. To add a backend, write one function and add one line to `PROVIDERS`."""
 
 from __future__ import annotations
 
@@ -15,79 +15,86 @@ from taleward.backends.hosted.openai import connections, is_foreign, openai_acce
 from taleward.core.errors import ConfigurationError, UnknownName
 
 
-def _embedded(spec: ModelSpec, **options: Any) -> Embeddings:
+def _embedded_embeddings(spec: ModelSpec, **options: Any) -> Embeddings:
     from taleward.backends.onnx.minilm import MiniLMEmbeddings
 
     if spec.model != "minilm":
         raise UnknownName("embedded embeddings", spec.model, ["minilm"])
-    return MiniLMEmbeddings(**_known(MiniLMEmbeddings, spec, options))
+    return MiniLMEmbeddings(**_check_names(MiniLMEmbeddings, spec, options))
 
 
-def _hf(spec: ModelSpec, **options: Any) -> Embeddings:
+def _hub_embeddings(spec: ModelSpec, **options: Any) -> Embeddings:
     from taleward.backends.transformers.embeddings import HubEmbeddings
 
-    return HubEmbeddings(spec.model, **_known(HubEmbeddings, spec, options))
+    return HubEmbeddings(spec.model, **_check_names(HubEmbeddings, spec, options))
 
 
-def _known(kind: type, spec: ModelSpec, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    names = [name for name, taken in inspect.signature(kind).parameters.items() if taken.kind is taken.KEYWORD_ONLY]
+def _check_names(embeddings_class: type, spec: ModelSpec, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options unchanged, or raise if one is not a keyword-only parameter of the class."""
+    parameters = inspect.signature(embeddings_class).parameters
+    known = [name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
     for name in options:
-        if name not in names:
-            raise UnknownName(f"option of {spec}", name, names)
+        if name not in known:
+            raise UnknownName(f"option of {spec}", name, known)
     return options
 
 
-def _openai(spec: ModelSpec, *, base_url: str | None = None, **options: Any) -> Embeddings:
+def _openai_embeddings(spec: ModelSpec, *, base_url: str | None = None, **options: Any) -> Embeddings:
     from langchain_openai import OpenAIEmbeddings
 
     base_url = openai_access(spec, base_url, options)
     if is_foreign(base_url):
-        # Else it sends numbers of OpenAI's tokens in place of texts, which others do not know.
+        # By default LangChain sends OpenAI token ids instead of text, which other servers cannot interpret.
         options.setdefault("check_embedding_ctx_length", False)
     options = {**connections(options), **options}
     return hosted_embeddings(spec, OpenAIEmbeddings(model=spec.model, base_url=base_url, **options))
 
 
-def _langchain(spec: ModelSpec, **options: Any) -> Embeddings:
+def _langchain_embeddings(spec: ModelSpec, **options: Any) -> Embeddings:
     from langchain.embeddings import init_embeddings
 
     try:
-        made = init_embeddings(spec.model, provider=spec.provider, **options)
+        model = init_embeddings(spec.model, provider=spec.provider, **options)
     except ImportError as error:
-        raise ConfigurationError(f"{spec} cannot be used here: {error}") from error
+        raise ConfigurationError(f"{spec} is not available: {error}") from error
     except ValueError as error:
+        # LangChain has no exception of its own for an unknown provider, and lists the known ones in the message only.
         if f"Provider '{spec.provider}' is not supported" not in str(error):
             raise
         known = {*PROVIDERS, *re.findall(r"- (\w+):", str(error))}
         raise UnknownName("provider of embeddings", spec.provider, known) from None
-    if not isinstance(made, Embeddings):
-        raise ConfigurationError(f"{spec} makes a {type(made).__name__}, which is no embeddings")
-    return hosted_embeddings(spec, made)
+    if not isinstance(model, Embeddings):
+        raise ConfigurationError(f"{spec} is a {type(model).__name__}, not a LangChain Embeddings.")
+    return hosted_embeddings(spec, model)
 
 
-PROVIDERS: dict[str, Callable[..., Embeddings]] = {"embedded": _embedded, "hf": _hf, "openai": _openai}
-"""Providers of our own; every other name goes to LangChain's `init_embeddings`."""
+PROVIDERS: dict[str, Callable[..., Embeddings]] = {
+    "embedded": _embedded_embeddings,
+    "hf": _hub_embeddings,
+    "openai": _openai_embeddings,
+}
+"""Taleward's own providers; every other provider goes to LangChain's `init_embeddings`."""
 
 
 def embeddings(model: str | Embeddings, **options: Any) -> Embeddings:
-    """The embeddings behind a spec.
+    """Create the embedding model for a spec.
 
     Args:
-        model: A spec such as `embedded:minilm`, `hf:BAAI/bge-small-en-v1.5` or `openai:text-embedding-3-small`; or
-            LangChain embeddings, which are given back as they are.
-        options: For the provider's class; see `HubEmbeddings` for `hf:`. `openai:` takes `base_url`.
+        model: A spec such as `embedded:minilm`, `hf:BAAI/bge-small-en-v1.5` or `openai:text-embedding-3-small`; or a
+            LangChain `Embeddings`, which is returned unchanged.
+        options: Options of the provider's class; see `HubEmbeddings` for `hf:`. `openai:` takes `base_url`.
 
     Raises:
-        ConfigurationError: The spec is none, a name or an option is unknown, a library or a key is missing, or options
-            came with ready embeddings.
+        ConfigurationError: If the spec is malformed, a name or an option is unknown, a library or an API key is
+            missing, or you pass options together with an existing model.
     """
     if isinstance(model, Embeddings):
         if options:
             raise ConfigurationError(
-                f"ready {type(model).__name__} take no options here; got {sorted(options)}.",
-                hint="Set them where the embeddings are made, or give a spec such as 'embedded:minilm'.",
+                f"cannot apply options to an existing {type(model).__name__}; got {sorted(options)}.",
+                hint="Set them when you create the embeddings, or pass a spec such as 'embedded:minilm'.",
             )
         return model
     spec = parse_spec(model)
-    make: Callable[..., Embeddings] = PROVIDERS.get(spec.provider) or _langchain
-    return make(spec, **options)
+    factory: Callable[..., Embeddings] = PROVIDERS.get(spec.provider) or _langchain_embeddings
+    return factory(spec, **options)

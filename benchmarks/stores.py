@@ -30,7 +30,7 @@ from benchmarks.table import Row, run as show
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.caches.semantic_answers import SemanticAnswerCache
 from taleward.stores.vector.chroma_store import ChromaStore
-from taleward.stores.vector.faiss_index import Kind, VectorIndex
+from taleward.stores.vector.faiss_index import IndexKind, VectorIndex
 from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.kill_store import kill_store
 
@@ -320,7 +320,7 @@ def faiss_search_rows(place: Path, count: int, repeats: int) -> Iterator[Row]:
     yield Row("faiss: filtered answers found", "share", right["ours"], right["peer"], "langchain-community FAISS")
 
 
-def _recall_row(kind: Kind, vectors: Any, queries: Any, exact: Any, raw: Any) -> Row:
+def _recall_row(kind: IndexKind, vectors: Any, queries: Any, exact: Any, raw: Any) -> Row:
     made: list[VectorIndex] = []
     took = seconds(lambda: made.append(VectorIndex.build(kind, vectors)))
     found = made[0].search(queries, 10, None)[1]
@@ -375,13 +375,15 @@ def semantic_rows(place: Path) -> Iterator[Row]:
     cache = SemanticAnswerCache(place / "semantic", "embedded:minilm", policy="none@1", band="none")
     scored = [(one, other, same, cache.cosine(one, other) >= cache.threshold) for one, other, same in pairs()]
     by_cosine = [hit for _, _, same, hit in scored if not same]
-    found = cache.false_hits(pairs())
-    name = f"cosine of {cache.threshold:g} alone, {found.pairs} pairs"
+    found = cache.measure_false_hits(pairs())
+    name = f"cosine of {cache.threshold:g} alone, {found.different_pairs} pairs"
     right, wrong = 1 - found.false_hit_rate, 1 - sum(by_cosine) / len(by_cosine)
     yield row("semantic cache: different questions told apart", "share", right, wrong, name, 1)
     same = [hit for _, _, is_same, hit in scored if is_same]
-    name = f"cosine of {cache.threshold:g} alone, {found.same} pairs"
-    yield row("semantic cache: same questions found", "share", found.hits / found.same, sum(same) / len(same), name)
+    name = f"cosine of {cache.threshold:g} alone, {found.same_pairs} pairs"
+    yield row(
+        "semantic cache: same questions found", "share", found.hits / found.same_pairs, sum(same) / len(same), name
+    )
 
 
 def measure(quick: bool) -> Iterator[Row]:

@@ -40,21 +40,21 @@ def card(spec: str, found: Sequence[DiscoveredModel]) -> str:
 
 def _found(name: str) -> DiscoveredModel:
     if name in _RULES:
-        return DiscoveredModel(spec=name, kind="judge", usable=True, about=f"{_RULES[name]}; no model")
+        return DiscoveredModel(spec=name, kind="judge", usable=True, description=f"{_RULES[name]}; no model")
     if name == "reading-level":
         usable = find_spec("textstat") is not None
         about = "formulas of readability; no model" if usable else "needs: pip install 'taleward[reading]'"
-        return DiscoveredModel(spec=name, kind="judge", usable=usable, about=about)
+        return DiscoveredModel(spec=name, kind="judge", usable=usable, description=about)
     if name == "openai-moderation":
         usable = "OPENAI_API_KEY" in os.environ
         return DiscoveredModel(
-            spec=name, kind="judge", usable=usable, about="OpenAI's endpoint" if usable else "no OPENAI_API_KEY"
+            spec=name, kind="judge", usable=usable, description="OpenAI's endpoint" if usable else "no OPENAI_API_KEY"
         )
     local = find_spec("torch") is not None and find_spec("transformers") is not None
-    hosted = name != "encoder"
+    hosted = name != "sequence-classifier"
     about = "SPEC is hf:REPOSITORY of a sequence classifier"
     if hosted:
         about = "a guard model of this family; SPEC is hf:REPOSITORY, or openai:MODEL behind a server"
     if not local:
         about = "needs: pip install 'taleward[local]'" + ("; or openai:MODEL as SPEC" if hosted else "")
-    return DiscoveredModel(spec=f"{name}:SPEC", kind="judge", usable=local, about=about)
+    return DiscoveredModel(spec=f"{name}:SPEC", kind="judge", usable=local, description=about)

@@ -1,23 +1,23 @@
-"""The errors of the whole house.
+"""Exception hierarchy.
 
-    TalewardError                 every error that Taleward raises on purpose
-    ├── ConfigurationError        what was asked for cannot be set up here
-    │   ├── UnknownName           a provider, model, judge, policy, band or template that does not exist
+    TalewardError                 base class of every error that Taleward raises on purpose
+    ├── ConfigurationError        the options cannot be used, or not in this environment
+    │   ├── UnknownName           no such provider, model, judge, policy, band or template
     │   ├── MissingExtra          an optional library is not installed
-    │   └── MissingKey            a hosted model without its key
-    ├── InvalidInputs             template values that are missing, unknown, empty, too long or not text
-    ├── InvalidFile               a policy or template file that does not hold what it must
-    ├── IntegrityError            weights that are not the ones they should be
-    ├── BackendError              a model could not be reached or did not answer
-    │   ├── RateLimited           the server takes no more requests for now
+    │   └── MissingKey            a hosted model has no API key
+    ├── InvalidInputs             template values are missing, unknown, empty, too long or not text
+    ├── InvalidFile               a file cannot be read or has the wrong content
+    ├── IntegrityError            weights, a cache or a store on disk are damaged or not the expected ones
+    ├── BackendError              a model or server failed or returned something unusable
+    │   ├── RateLimited           the server keeps rejecting requests as too many
     │   ├── DeadlineExceeded      no answer in time
-    │   ├── RequestRejected       the server did not take the request as it is
-    │   ├── ContextTooLong        the prompt is longer than the model reads
-    │   └── ContentFiltered       the vendor's own filter cut the answer off
-    └── Refused                   the text of a tale that was not released was asked for
+    │   ├── RequestRejected       the server rejected the request itself
+    │   ├── ContextTooLong        the prompt exceeds the model's context window
+    │   └── ContentFiltered       the vendor's own filter withheld or cut off the answer
+    └── Refused                   the text of a tale that was not released was read
 
-Each carries `retryable` (would the same call have a chance later?) and `hint`, the next step for the reader.
-A traceback shows the hint as a note; `str(error)` is the message alone.
+Every error has `retryable` (whether the same call may succeed later) and `hint` (what to do next). Tracebacks show the
+hint as a note; `str(error)` is the message alone.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ from collections.abc import Iterable
 
 
 class TalewardError(Exception):
-    """An error raised on purpose.
+    """Base class of the errors that Taleward raises on purpose; never raised itself.
 
     Args:
-        message: What happened, with the value that came and the values that are taken.
-        hint: The next step.
+        message: What happened, with the value received and the values accepted.
+        hint: What to do next.
         retryable: Whether the same call may succeed later without a change. Defaults to the class's value.
+
+    Attributes:
+        hint: What to do next, or `None`.
+        retryable: Whether the same call may succeed later without a change.
     """
 
     retryable: bool = False
@@ -47,52 +51,55 @@ class TalewardError(Exception):
 
 
 class ConfigurationError(TalewardError):
-    """What was asked for cannot be set up here."""
+    """Raised when options, arguments or the environment do not allow what you asked for."""
 
 
 class UnknownName(ConfigurationError):
-    """A name that does not exist; the message lists those that do and guesses which was meant.
+    """Raised for a name that does not exist; the message lists the known names and suggests the closest.
 
     Args:
-        kind: What the name should have named, for example `"policy"`.
-        name: The name that came.
-        known: The names that are taken; `None` where they cannot be listed.
-        hint: The next step, where there is one beside picking a known name.
+        kind: What the name stands for, for example `"policy"`.
+        name: The name received.
+        known: The accepted names; `None` if they cannot be listed.
+        hint: What to do next, if there is more to it than choosing a known name.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str] | None, *, hint: str | None = None) -> None:
         names = sorted(known or ())
         close = difflib.get_close_matches(name, names, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
-        listed = "" if known is None else f" Known: {', '.join(repr(n) for n in names) or 'none'}."
-        super().__init__(f"unknown {kind} {name!r}.{guess}{listed}", hint=hint)
+        suggestion = f" Did you mean {close[0]!r}?" if close else ""
+        listing = "" if known is None else f" Known: {', '.join(repr(n) for n in names) or 'none'}."
+        super().__init__(f"unknown {kind} {name!r}.{suggestion}{listing}", hint=hint)
 
 
 class MissingExtra(ConfigurationError):
-    """An optional library is not installed.
+    """Raised when a feature needs an optional library that is not installed; the hint is the `pip install` command.
 
     Args:
-        what: What needs it, as a noun phrase.
-        extra: The extra of the `taleward` distribution that brings it.
-        then: What else pip must be told to install, where the extra does not bring all.
+        what: The feature, as a noun phrase.
+        extra: The extra of the `taleward` distribution that installs the library.
+        then: Arguments of a second `pip install`, if the extra does not cover everything.
     """
 
     def __init__(self, what: str, extra: str, *, then: str | None = None) -> None:
         command = f"pip install 'taleward[{extra}]'" + (f" && pip install {then}" if then else "")
-        super().__init__(f"{what} needs libraries that are not installed here.", hint=f"Type: {command}")
+        super().__init__(f"{what} needs libraries that are not installed.", hint=f"Run: {command}")
 
 
 class MissingKey(ConfigurationError):
-    """A hosted model was asked for without its key in the environment."""
+    """Raised when a hosted model is created and its API key is not in the environment."""
 
 
 class InvalidInputs(TalewardError):
-    """Template values that cannot be used.
+    """Raised when a template cannot be filled with the given values.
 
     Args:
         template: The template's name.
-        problems: One sentence for each value that is wrong; all of them, not the first alone.
-        hint: The next step.
+        problems: One sentence for every wrong value.
+        hint: What to do next.
+
+    Attributes:
+        problems: One sentence for every wrong value.
     """
 
     def __init__(self, template: str, problems: Iterable[str], *, hint: str | None = None) -> None:
@@ -102,24 +109,27 @@ class InvalidInputs(TalewardError):
 
 
 class InvalidFile(TalewardError):
-    """A policy or template file that does not hold what it must."""
+    """Raised when a policy, template, data or other input file cannot be read or has the wrong content."""
 
 
 class IntegrityError(TalewardError):
-    """Weights on disk that are not the ones they should be."""
+    """Raised when a checksum does not match, or when a cache or store on disk is damaged or another program's."""
 
 
 class BackendError(TalewardError):
-    """A model could not be reached, or did not answer as it must."""
+    """Raised when a model or a server cannot be reached, fails, or returns something that cannot be used."""
 
 
 class RateLimited(BackendError):
-    """The server takes no more requests for now, and went on saying so.
+    """Raised when the server keeps rejecting requests as too many after all retries.
 
     Args:
         message: What happened.
-        retry_after_s: Seconds after which it wants to be asked again; `None` where it did not say.
-        hint: The next step.
+        retry_after_s: Seconds after which the server accepts another request; `None` if it did not say.
+        hint: What to do next.
+
+    Attributes:
+        retry_after_s: Seconds after which the server accepts another request; `None` if it did not say.
     """
 
     retryable = True
@@ -130,22 +140,22 @@ class RateLimited(BackendError):
 
 
 class DeadlineExceeded(BackendError):
-    """No answer in time."""
+    """Raised when a model does not answer in time."""
 
     retryable = True
 
 
 class RequestRejected(BackendError):
-    """The server did not take the request as it is; asking again, or another model, does not help."""
+    """Raised when the server rejects the request itself; neither retrying nor another model helps."""
 
 
 class ContextTooLong(BackendError):
-    """The prompt is longer than what the model reads."""
+    """Raised when the prompt exceeds the model's context window."""
 
 
 class ContentFiltered(BackendError):
-    """The vendor's own filter kept an answer back, or cut it off."""
+    """Raised when the vendor's own filter withholds an answer or cuts it off."""
 
 
 class Refused(TalewardError):
-    """The text of a tale that was not released was asked for."""
+    """Raised when you read the text of a tale that was not released."""

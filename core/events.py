@@ -1,4 +1,4 @@
-"""What a guard says while a tale is being told. Only `text` events hold words for the reader."""
+"""Events of a guarded stream. Only `text` events carry words for the reader."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from taleward.core.verdict import Verdict
 
 
 class TextEvent(FrozenModel):
-    """A sentence that passed.
+    """A sentence passed and is released.
 
     Attributes:
-        text: The words, with the white space behind them; all of them, joined, are what was written.
-        start: Offset of the first character in the told text, in code points from 0.
+        text: The sentence with the white space after it. All texts joined are the released text.
+        start: Offset of its first character in the released text, in code points from 0.
     """
 
     type: Literal["text"] = "text"
@@ -25,16 +25,16 @@ class TextEvent(FrozenModel):
 
 
 class VerdictEvent(FrozenModel):
-    """A sentence, or at the end the whole text, was judged.
+    """A sentence was judged or, at the end, the whole text.
 
     Attributes:
-        start: Offset of the judged stretch in the text.
-        end: Offset behind it.
-        whole: Whether it is the check of the whole text.
-        attempt: The attempt that wrote it.
-        verdict: The answer. Findings of a stretch that did not pass come without its words, unless the guard keeps
+        start: Offset of the judged passage in the text.
+        end: Offset after its last character.
+        whole: Whether this is the check of the whole text.
+        attempt: The number of the attempt that wrote it, from 1.
+        verdict: The verdict. For a passage that did not pass, the findings come without quotes unless the guard keeps
             drafts.
-        held_s: Seconds from the stretch's last character to the verdict.
+        held_s: Seconds from the passage's last character to the verdict.
     """
 
     type: Literal["verdict"] = "verdict"
@@ -47,13 +47,13 @@ class VerdictEvent(FrozenModel):
 
 
 class RevisionEvent(FrozenModel):
-    """The writer was stopped and goes on from the told text.
+    """The writer was stopped and continues from the released text.
 
     Attributes:
-        attempt: The attempt that begins now.
-        start: Offset from which it writes: the length of the told text.
-        categories: What the dropped part was turned down for.
-        closing: Whether it is asked to bring the text to its end.
+        attempt: The number of the attempt that starts now.
+        start: Offset at which it starts writing: the length of the released text.
+        categories: The categories for which the dropped text failed.
+        closing: Whether the writer is asked to end the text.
     """
 
     type: Literal["revision"] = "revision"
@@ -64,12 +64,12 @@ class RevisionEvent(FrozenModel):
 
 
 class RetractionEvent(FrozenModel):
-    """A told stretch must be withdrawn: the text as a whole was not released.
+    """A released passage must be withdrawn, because the text as a whole did not pass.
 
     Attributes:
         start: Offset of its first character.
-        end: Offset behind its last character.
-        categories: Why, where the judge named any.
+        end: Offset after its last character.
+        categories: The categories for which the text failed; empty if the judge named none.
     """
 
     type: Literal["retraction"] = "retraction"
@@ -79,10 +79,10 @@ class RetractionEvent(FrozenModel):
 
 
 class RefusalEvent(FrozenModel):
-    """There will be no text.
+    """The generation ended without a released text.
 
     Attributes:
-        refusal: Why; its `child_message` is for the child.
+        refusal: The reason; show its `child_message` to the child.
     """
 
     type: Literal["refusal"] = "refusal"
@@ -90,10 +90,10 @@ class RefusalEvent(FrozenModel):
 
 
 class DoneEvent(FrozenModel):
-    """The last event.
+    """The last event of every stream.
 
     Attributes:
-        tale: What `invoke` would have returned. It is for the app, not for the child.
+        tale: What `invoke` would have returned; for the app, not for the child.
     """
 
     type: Literal["done"] = "done"
@@ -104,4 +104,4 @@ Event: TypeAlias = Annotated[
     TextEvent | VerdictEvent | RevisionEvent | RetractionEvent | RefusalEvent | DoneEvent,
     Field(discriminator="type"),
 ]
-"""Any of the events; `type` tells which."""
+"""Any event, discriminated by `type`."""

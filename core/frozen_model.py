@@ -1,4 +1,4 @@
-"""The base of every core type: frozen, closed to unknown fields, lossless in JSON."""
+"""Base class of every core type: immutable, closed to unknown fields, lossless in JSON."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ V = TypeVar("V")
 
 
 class FrozenModel(BaseModel):
-    """A Pydantic model that does not change after it was made and takes no unknown fields."""
+    """An immutable Pydantic model that rejects unknown fields, NaN and infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FrozenDict(Mapping[K, V]):
-    """A mapping that does not change; in a Pydantic model it reads from and writes to a JSON object."""
+    """An immutable, hashable mapping; as a field of a Pydantic model it is a JSON object."""
 
     __slots__ = ("_items",)
     _items: dict[K, V]
 
     def __init__(self, items: Mapping[K, V] | None = None) -> None:
+        # `self._items = ...` would call our own __setattr__.
         object.__setattr__(self, "_items", dict(items or {}))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise TypeError("a FrozenDict does not change; make a new one")
+        raise TypeError("a FrozenDict cannot be changed; create a new one")
 
     def __getitem__(self, key: K) -> V:
         return self._items[key]
@@ -45,22 +46,23 @@ class FrozenDict(Mapping[K, V]):
     def __repr__(self) -> str:
         return repr(self._items)
 
+    # By default pickle and copy set attributes, which __setattr__ forbids.
     def __reduce__(self) -> tuple[type[FrozenDict[K, V]], tuple[dict[K, V]]]:
         return (type(self), (dict(self._items),))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Validate as a dict of the declared key and value types; serialise as a plain dict."""
+        """Validate as a dict of the declared key and value types; serialize as a plain dict."""
         key, value = get_args(source) or (Any, Any)
-        plain = core_schema.dict_schema(handler.generate_schema(key), handler.generate_schema(value))
+        dict_schema = core_schema.dict_schema(handler.generate_schema(key), handler.generate_schema(value))
         from_mapping = core_schema.no_info_before_validator_function(
-            lambda v: dict(v) if isinstance(v, FrozenDict) else v, plain
+            lambda value: dict(value) if isinstance(value, FrozenDict) else value, dict_schema
         )
         return core_schema.no_info_after_validator_function(
-            cls, from_mapping, serialization=core_schema.plain_serializer_function_ser_schema(_plain)
+            cls, from_mapping, serialization=core_schema.plain_serializer_function_ser_schema(_as_dict)
         )
 
 
-def _plain(value: Any) -> Any:
-    """A FrozenDict as a dict, and so those within it."""
-    return {k: _plain(v) for k, v in value.items()} if isinstance(value, FrozenDict) else value
+def _as_dict(value: Any) -> Any:
+    """Convert a FrozenDict to a dict, nested ones included."""
+    return {k: _as_dict(v) for k, v in value.items()} if isinstance(value, FrozenDict) else value

@@ -1,4 +1,4 @@
-"""What may be told to whom: a policy with hazard categories and age bands."""
+"""Policies: hazard categories, and what each age band allows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from taleward.core.errors import UnknownName
 from taleward.core.frozen_model import FrozenDict, FrozenModel
 
 Severity = Literal["none", "mild", "moderate", "severe"]
-"""How strong a hazard is, in rising order; `none` is only a tolerance, never a finding's severity."""
+"""How severe a hazard is, in rising order. `none` is only a tolerance, never the severity of a finding."""
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
@@ -21,7 +21,7 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 def exceeds(severity: Severity, tolerance: Severity) -> bool:
-    """Whether a hazard of this severity is more than the tolerance allows."""
+    """Return whether a severity is higher than the tolerance allows."""
     return SEVERITIES.index(severity) > SEVERITIES.index(tolerance)
 
 
@@ -29,10 +29,10 @@ class Category(FrozenModel):
     """A kind of hazard.
 
     Attributes:
-        title: The category's name for people.
-        definition: What belongs to it, as a judge is told.
-        allowed: Short examples of what looks like it and does not belong to it.
-        not_allowed: Short examples of what belongs to it.
+        title: The name to display.
+        definition: What belongs to the category, in the words of the judge's prompt.
+        allowed: Short examples of text that looks hazardous and is not.
+        not_allowed: Short examples of hazardous text.
     """
 
     title: str = Field(min_length=1)
@@ -42,18 +42,17 @@ class Category(FrozenModel):
 
 
 class Band(FrozenModel):
-    """What one age band may read.
+    """What is allowed for one age band.
 
     Attributes:
-        ages: Youngest and oldest age in years, both included.
-        writing: How to write for this age, as a writer is told.
-        closing: Words that can end any text for this age; judged like all others. Empty where there are none.
-        tolerance: The strongest severity allowed in each category; `none` where a category is not named.
-        thresholds: The score in 0..1 from which a classifier's answer fails, one for each category that
-            differs from `threshold`.
-        threshold: The score from which every other category fails.
-        reading_level: The highest school grade that a text may ask for, as the judge `reading-level` measures it;
-            `None` leaves it to the band's ages.
+        ages: Youngest and oldest age in years, both inclusive.
+        writing: How to write for this age, in the words of the writer's prompt.
+        closing: A closing sentence that fits any text for this age, judged like the rest; may be empty.
+        tolerance: The highest severity allowed per category; `none` for categories not listed.
+        thresholds: The score from 0 to 1 at which a text fails, for the categories that differ from `threshold`.
+        threshold: The score from 0 to 1 at which a text fails in every other category.
+        reading_level: The highest school grade a text may require, as the judge `reading-level` measures it; `None`
+            derives it from `ages`.
     """
 
     ages: tuple[int, int]
@@ -65,19 +64,19 @@ class Band(FrozenModel):
     reading_level: float | None = Field(default=None, ge=0.0, le=20.0)
 
     @model_validator(mode="after")
-    def _ages_rise(self) -> Band:
+    def _check_ages(self) -> Band:
         if not 0 <= self.ages[0] <= self.ages[1]:
-            msg = f"ages must be youngest then oldest, both from 0 up; got {list(self.ages)}"
+            msg = f"ages must be youngest then oldest, both 0 or more; got {list(self.ages)}"
             raise ValueError(msg)
         return self
 
 
 class HazardCode(FrozenModel):
-    """What a guard model's own code means under a policy.
+    """The meaning of a guard model's own hazard code under a policy.
 
     Attributes:
         category: A category of the policy.
-        severity: How strong what the model flags is taken to be; guard models do not say.
+        severity: The severity to assume, since guard models report none.
     """
 
     category: str
@@ -85,20 +84,20 @@ class HazardCode(FrozenModel):
 
 
 class Policy(FrozenModel):
-    """Hazard categories, and what each age band allows of them.
+    """Hazard categories, and what each age band allows.
 
     Attributes:
         name: The policy's name, for example `kids`.
         version: Changes whenever a verdict under the policy could change.
-        description: One sentence for people.
-        severities: What `mild`, `moderate` and `severe` mean, as a judge is told.
-        categories: Category names to categories.
-        bands: Band names, for example `6-8`, to bands.
-        ending: What becomes of a text that streams when the attempts are spent: `close` has it brought to an end that
-            is judged like the rest, `refuse` withdraws it.
-        parent: The id of the policy that this one extends, for lineage; `None` where it stands alone.
-        codes: Taxonomy of a guard model (`llama-guard`, `openai-moderation`, ...) to its codes to what they mean here.
-            A code that is missing here still fails a text when a model flags it.
+        description: One sentence to display.
+        severities: What `mild`, `moderate` and `severe` mean, in the words of the judge's prompt.
+        categories: Categories by name.
+        bands: Bands by name, for example `6-8`.
+        ending: What happens to a streaming text when no attempts are left: `close` ends it with sentences that are
+            judged like the rest, `refuse` withdraws it.
+        parent: The id of the policy that this one extends; `None` if it extends none.
+        codes: For each guard model taxonomy (`llama-guard`, `openai-moderation`, ...) the meaning of its codes. A
+            flagged code that is not listed fails the text.
     """
 
     name: str = Field(min_length=1)
@@ -111,8 +110,9 @@ class Policy(FrozenModel):
     parent: str | None = None
     codes: FrozenDict[str, FrozenDict[str, HazardCode]] = FrozenDict()
 
+    # All unknown categories are reported at once, each with its place, so that `YamlFile` can name the lines.
     @model_validator(mode="after")
-    def _is_whole(self) -> Policy:
+    def _check_consistency(self) -> Policy:
         if not self.categories or not self.bands:
             msg = "a policy needs at least one category and one band"
             raise ValueError(msg)
@@ -120,14 +120,14 @@ class Policy(FrozenModel):
             msg = f"severities must define exactly {list(SEVERITIES[1:])}; got {sorted(self.severities)}"
             raise ValueError(msg)
         unknown = [
-            self._no_category(("bands", name, field, category), category)
+            self._unknown_category(("bands", name, field, category), category)
             for name, band in self.bands.items()
             for field in ("tolerance", "thresholds")
             for category in getattr(band, field)
             if category not in self.categories
         ]
         unknown += [
-            self._no_category(("codes", taxonomy, name, "category"), code.category)
+            self._unknown_category(("codes", taxonomy, name, "category"), code.category)
             for taxonomy, codes in self.codes.items()
             for name, code in codes.items()
             if code.category not in self.categories
@@ -136,10 +136,10 @@ class Policy(FrozenModel):
             raise ValidationError.from_exception_data("Policy", unknown)
         return self
 
-    def _no_category(self, place: tuple[str, ...], name: str) -> InitErrorDetails:
-        said = "is no category here; known: {known}"
-        kind = PydanticCustomError("unknown_category", said, {"known": ", ".join(self.categories)})
-        return InitErrorDetails(type=kind, loc=place, input=name)
+    def _unknown_category(self, location: tuple[str, ...], name: str) -> InitErrorDetails:
+        message = "is not a category of this policy; known: {known}"
+        error = PydanticCustomError("unknown_category", message, {"known": ", ".join(self.categories)})
+        return InitErrorDetails(type=error, loc=location, input=name)
 
     @property
     def id(self) -> str:
@@ -148,25 +148,25 @@ class Policy(FrozenModel):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 in hexadecimal of all that the policy says: changes with every word, whatever its version."""
-        said = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()
+        """SHA-256 of the policy's content, in hexadecimal: changes with every word, even under the same version."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def band(self, name: str) -> Band:
-        """The band of that name.
+        """Return the band with this name.
 
         Raises:
-            UnknownName: There is no such band; the message lists those there are.
+            UnknownName: If the policy has no such band.
         """
         if name not in self.bands:
             raise UnknownName(f"band of policy {self.name!r}", name, self.bands)
         return self.bands[name]
 
     def threshold(self, category: str, band: str) -> float:
-        """The score in 0..1 from which a classifier's answer in this category fails for the band."""
+        """Return the score from 0 to 1 at which a text fails in this category for the band."""
         rules = self.band(band)
         return rules.thresholds.get(category, rules.threshold)
 
     def tolerance(self, category: str, band: str) -> Severity:
-        """The strongest severity in this category that the band allows."""
+        """Return the highest severity that the band allows in this category."""
         return self.band(band).tolerance.get(category, "none")

@@ -1,4 +1,4 @@
-"""Records from CSV, TSV or JSON lines, gzipped or not, each with the line that it begins in."""
+"""Read records from CSV, TSV or JSON Lines files, gzipped or not, with the line on which each begins."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from typing import Any
 
 from taleward.core.errors import InvalidFile
 
-TEXT_KINDS = (".csv", ".tsv", ".jsonl", ".ndjson")
-_TOLD = 8
+TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+_MAX_LISTED_PROBLEMS = 8
 
 
-def file_kind(path: Path) -> str:
-    """How a file's name ends, without `.gz`."""
+def suffix_without_gz(path: Path) -> str:
+    """Return the suffix that names a file's format, for example `.csv` for `a.csv.gz`."""
     return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
 
 
 def read_content(path: Path, what: str) -> bytes:
-    """A file's bytes, unzipped.
+    """Read a file's bytes, decompressed if its name ends in `.gz`.
+
+    Args:
+        path: The file.
+        what: What to call it in errors, for example `"the data set"`.
 
     Raises:
-        InvalidFile: It cannot be read; the message calls it `what`.
+        InvalidFile: If it cannot be read.
     """
     try:
         raw = path.read_bytes()
@@ -34,55 +38,64 @@ def read_content(path: Path, what: str) -> bytes:
         raise InvalidFile(f"{what} {path} cannot be read: {error}") from error
 
 
-def read_records(path: Path, content: bytes, what: str) -> Iterator[tuple[int, Any]]:
-    """Each record with its line; where a line is no JSON, the error instead.
+def parse_records(path: Path, content: bytes, what: str) -> Iterator[tuple[int, Any]]:
+    """Parse the content of a file into records.
 
     Args:
-        path: The file's name, which says what it holds.
-        content: Its bytes, unzipped.
-        what: What to call it in errors.
+        path: The file's name, whose suffix gives the format.
+        content: Its bytes, decompressed.
+        what: What to call it in errors, for example `"the data set"`.
+
+    Yields:
+        The line on which a record begins, counted from 1, and the record; for a line that is not valid JSON, the
+        `ValueError` in place of the record.
 
     Raises:
-        InvalidFile: The name ends in something else, or it is no UTF-8 or no CSV.
+        InvalidFile: If the suffix is not one of `TEXT_SUFFIXES`, or the content is not UTF-8 or not valid CSV.
     """
-    kind = file_kind(path)
-    if kind not in TEXT_KINDS:
-        raise InvalidFile(f"{what} {path} ends in {kind!r}; taken: {', '.join(TEXT_KINDS)}, and .gz.")
+    suffix = suffix_without_gz(path)
+    if suffix not in TEXT_SUFFIXES:
+        raise InvalidFile(
+            f"{what} {path} ends in {suffix!r}; expected {', '.join(TEXT_SUFFIXES)}, with or without .gz."
+        )
     try:
+        # Excel starts its UTF-8 files with a byte order mark.
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidFile(f"{what} {path} is no UTF-8: {error}") from error
-    if kind in (".csv", ".tsv"):
+        raise InvalidFile(f"{what} {path} is not valid UTF-8: {error}") from error
+    if suffix in (".csv", ".tsv"):
+        # The default of 131,072 characters is too short for some stories; a larger limit overflows on Windows.
         csv.field_size_limit(2**31 - 1)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if kind == ".tsv" else ",")
-        before = 1
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",")
+        last_line = 1
         try:
             for record in reader:
-                yield before + 1, record
-                before = reader.line_num
+                yield last_line + 1, record
+                last_line = reader.line_num
         except csv.Error as error:
-            raise InvalidFile(f"{what} {path} is no CSV in line {reader.line_num}: {error}") from error
+            raise InvalidFile(f"{what} {path} is not valid CSV in line {reader.line_num}: {error}") from error
     else:
-        for line, written in enumerate(text.split("\n"), 1):
-            if written.strip():
-                yield line, _json(written)
+        # `splitlines` would also split at U+2028 and the like, which JSON allows inside strings.
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                yield number, _parse_json(line)
 
 
-def with_problems(path: Path, what: str, problems: list[str]) -> InvalidFile:
-    """The error for a file with problems; the first ones are told."""
-    more = f"\n  - and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
-    told = "".join(f"\n  - {p}" for p in problems[:_TOLD])
-    return InvalidFile(f"{what} {path} has problems:{told}{more}")
+def problems_error(path: Path, what: str, problems: list[str]) -> InvalidFile:
+    """Create the error for a file with problems; it lists the first eight."""
+    more = f"\n  - and {len(problems) - _MAX_LISTED_PROBLEMS} more" if len(problems) > _MAX_LISTED_PROBLEMS else ""
+    listed = "".join(f"\n  - {p}" for p in problems[:_MAX_LISTED_PROBLEMS])
+    return InvalidFile(f"{what} {path} has problems:{listed}{more}")
 
 
-def record_lines(numbers: list[int]) -> str:
-    """The lines of one problem, for people."""
+def format_line_numbers(numbers: list[int]) -> str:
+    """Format the lines that share a problem, for example `line 3 and 12 more`."""
     more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
     return f"line {numbers[0]}{more}"
 
 
-def _json(written: str) -> Any:
+def _parse_json(line: str) -> Any:
     try:
-        return json.loads(written)
+        return json.loads(line)
     except ValueError as error:
         return error

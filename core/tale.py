@@ -1,4 +1,4 @@
-"""What a guard returns: a tale with its attempts, verdicts and lineage."""
+"""The tale that a guard returns, with its attempts, verdicts and lineage."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ RefusalReason = Literal["failed", "unjudged", "timeout", "input"]
 """Why nothing was released.
 
 * `failed`: every draft was judged and none passed.
-* `unjudged`: the last draft got no plain answer from the judge (abstained, unparsable, error).
-* `timeout`: the budget of seconds ran out.
-* `input`: what the writer was to write about did not pass.
+* `unjudged`: the judge reached no decision on the last draft (`abstain`, `unparsable` or `error`).
+* `timeout`: the time budget ran out.
+* `input`: the inputs did not pass.
 """
 
 
 def digest(text: str) -> str:
-    """SHA-256 of a text's UTF-8 bytes in hexadecimal; how records name a draft without holding it."""
+    """Return the SHA-256 of a text's UTF-8 bytes in hexadecimal, which identifies a draft without storing it."""
+    # JSON from a server can contain lone surrogates, which plain UTF-8 cannot encode.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class PromptVersion(FrozenModel):
-    """The template that a draft was written from.
+    """The template from which a draft was written.
 
     Attributes:
         name: The template's name.
@@ -41,16 +42,16 @@ class PromptVersion(FrozenModel):
 
 
 class ModelCall(FrozenModel):
-    """One call of a model while a draft was written.
+    """One model call made while writing a draft.
 
     Attributes:
-        model: The model's spec, or the name it goes by.
-        parameters: Sampling parameters the call was made with.
-        seed: The seed, `None` where none was given.
-        input_tokens: Tokens read, `None` where the model does not say.
-        output_tokens: Tokens written, `None` where the model does not say.
-        cost_usd: US dollars, `None` where the price is not known.
-        duration_s: Seconds from call to answer.
+        model: The model's spec or name.
+        parameters: The sampling parameters.
+        seed: The seed, `None` if unset.
+        input_tokens: Tokens in the prompt, `None` if not reported.
+        output_tokens: Tokens generated, `None` if not reported.
+        cost_usd: Cost in US dollars, `None` if the price is unknown.
+        duration_s: Seconds from the call to its answer.
     """
 
     model: str
@@ -63,15 +64,15 @@ class ModelCall(FrozenModel):
 
 
 class StretchDecision(FrozenModel):
-    """What became of one stretch of a draft that was judged while it was being written.
+    """The decision on one passage of a draft that was judged while it was being written.
 
     Attributes:
-        start: Offset of its first character in the draft.
-        end: Offset behind its last character.
+        start: Offset of the passage's first character in the draft.
+        end: Offset after its last character.
         outcome: The verdict's outcome.
-        categories: Categories of the verdict's findings.
-        held_s: Seconds from the stretch's last character to the verdict.
-        at_s: Seconds from the attempt's beginning to the decision.
+        categories: The categories of the verdict's findings.
+        held_s: Seconds from the passage's last character to the verdict.
+        at_s: Seconds from the start of the attempt to the decision.
     """
 
     start: int = Field(ge=0)
@@ -83,19 +84,19 @@ class StretchDecision(FrozenModel):
 
 
 class Attempt(FrozenModel):
-    """One draft and what the judge said of it.
+    """One draft and its verdict.
 
     Attributes:
-        number: 1 for the first.
-        draft_sha256: `digest` of the draft. The draft itself is not kept, so that a refused text does not
+        number: The attempt's number, from 1.
+        draft_sha256: `digest` of the draft. The draft itself is dropped by default, so that a refused text does not
             travel with the tale.
-        draft: The draft, only where the guard was told to keep drafts.
-        characters: The draft's length.
-        verdict: The judge's answer.
-        calls: The model calls that wrote it; empty where an earlier draft was judged again.
-        writing_s: Seconds spent writing; while streaming, the judging of its stretches is within them.
-        decisions: Its stretches, where it was judged while it was being written.
-        ranks: Where drafts competed: `safety`, `relevance`, `variety` and `total`, each in 0..1.
+        draft: The draft, if the guard keeps drafts.
+        characters: The draft's length in code points.
+        verdict: The judge's verdict.
+        calls: The model calls that wrote the draft; empty if an earlier draft was judged again.
+        writing_s: Seconds spent writing; for a stream, this includes judging its passages.
+        decisions: The decision on each passage, if the draft was judged while it was being written.
+        ranks: For drafts that competed: `safety`, `relevance`, `variety` and `total`, each from 0 to 1.
     """
 
     number: int = Field(ge=1)
@@ -110,17 +111,17 @@ class Attempt(FrozenModel):
 
 
 class Lineage(FrozenModel):
-    """Where a tale comes from.
+    """How a tale was made.
 
     Attributes:
-        taleward: Version of this library.
-        prompt: The template, `None` where the writer has none.
+        taleward: The version of Taleward.
+        prompt: The template, `None` if the writer has none.
         judge: The judge's spec.
-        policy: The policy, as `name@version`.
+        policy: The policy's id, `name@version`.
         band: The age band.
-        started_at: When the guard began.
-        duration_s: Seconds from then to the end.
-        closed: Whether the guard had the text brought to its end because the attempts were spent.
+        started_at: When the guard started.
+        duration_s: Seconds from start to end.
+        closed: Whether the guard had the text ended because no attempts were left.
     """
 
     taleward: str
@@ -134,13 +135,13 @@ class Lineage(FrozenModel):
 
 
 class Refusal(FrozenModel):
-    """Why there is no text.
+    """Why no text was released.
 
     Attributes:
-        reason: See `RefusalReason`.
-        message: For the people who run the app.
-        child_message: For the child who waits; says nothing of what was written.
-        categories: Categories of the findings on the last draft, or on the inputs.
+        reason: The kind of refusal, see `RefusalReason`.
+        message: An explanation for the people who run the app.
+        child_message: A message to show to the child; reveals nothing of the draft.
+        categories: The categories of the findings in the last draft or in the inputs.
     """
 
     reason: RefusalReason
@@ -150,16 +151,16 @@ class Refusal(FrozenModel):
 
 
 class Tale(FrozenModel):
-    """The end of a guarded generation: a released text, or a refusal.
+    """The result of a guarded generation: a released text or a refusal.
 
-    A tale with text cannot be made unless the last attempt's draft is that very text and passed.
+    A tale with a text cannot be created unless the last attempt's draft is that very text and passed.
 
     Attributes:
-        id: Names the tale in records and feedback.
-        released_text: The text that may leave; read it as `text`.
-        refusal: Why there is none.
-        attempts: Every draft with its verdict, in order.
-        lineage: Where the tale comes from.
+        id: Identifies the tale in records and feedback.
+        released_text: The released text, `None` if refused; `text` raises instead.
+        refusal: Why no text was released, `None` if one was.
+        attempts: Every attempt, in order.
+        lineage: How the tale was made.
     """
 
     id: str = Field(min_length=1)
@@ -169,11 +170,12 @@ class Tale(FrozenModel):
     lineage: Lineage
 
     @model_validator(mode="after")
-    def _only_what_passed(self) -> Tale:
+    def _check_release(self) -> Tale:
         if (self.released_text is None) == (self.refusal is None):
             msg = "a tale has either a released text or a refusal"
             raise ValueError(msg)
         if self.released_text is not None:
+            # Compared by digest, since the attempt has usually dropped its draft.
             last = self.attempts[-1] if self.attempts else None
             if last is None or not last.verdict.passed or last.draft_sha256 != digest(self.released_text):
                 msg = "the released text must be the last attempt's draft, and its verdict a pass"
@@ -185,7 +187,7 @@ class Tale(FrozenModel):
 
     @property
     def released(self) -> bool:
-        """Whether there is a text."""
+        """Whether a text was released."""
         return self.released_text is not None
 
     @property
@@ -193,7 +195,7 @@ class Tale(FrozenModel):
         """The released text.
 
         Raises:
-            Refused: Nothing was released; the message says why.
+            Refused: If no text was released; the message says why.
         """
         if self.released_text is None:
             reason = self.refusal.message if self.refusal else "no text"
@@ -205,5 +207,5 @@ class Tale(FrozenModel):
 
     @property
     def verdict(self) -> Verdict | None:
-        """The verdict on the last draft; `None` where no draft was judged."""
+        """The verdict on the last draft; `None` if no draft was judged."""
         return self.attempts[-1].verdict if self.attempts else None

@@ -1,4 +1,4 @@
-"""What a judge answers: a verdict with its findings."""
+"""Verdicts of judges, with their findings."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from taleward.core.frozen_model import FrozenDict, FrozenModel
-from taleward.core.html_display import Marked, verdict_html
+from taleward.core.html_display import HighlightedText, verdict_html
 from taleward.core.policy import Probability, Severity
 
 Outcome = Literal["pass", "fail", "abstain", "unparsable", "error"]
-"""`pass` is the only outcome that lets text out.
+"""The outcome of judging a text; only `pass` releases it.
 
-* `pass`: judged, and within what the policy allows.
-* `fail`: judged, and outside of it.
-* `abstain`: the judge says that it cannot tell.
-* `unparsable`: the judge answered something that its grammar does not accept.
-* `error`: there was no answer: an exception, a timeout, a judge that is not there.
+* `pass`: the policy allows the text.
+* `fail`: the policy does not allow it.
+* `abstain`: the judge is uncertain.
+* `unparsable`: the judge's answer does not follow its required format.
+* `error`: the judge gave no answer: an exception, a timeout, or a judge that cannot be reached.
 """
 
 
@@ -25,40 +25,41 @@ class Passage(FrozenModel):
     """A text to judge.
 
     Attributes:
-        text: What the verdict is about.
-        context: What was said before it and is released already; it informs the judge and is not judged.
+        text: The text to judge.
+        context: The released text before it; read by the judge for context, not judged.
     """
 
     text: str
     context: str = ""
 
     def with_context(self, max_characters: int) -> tuple[str, int]:
-        """The text behind the last words of its context, and the offset at which it begins.
+        """Prepend the last words of the context to the text.
 
         Args:
-            max_characters: Characters of the context, at most; a word is not cut.
+            max_characters: The most characters of context to include; words are not cut.
+
+        Returns:
+            The combined text, and the offset at which `text` begins in it.
         """
-        before = self.context
-        if len(before) > max_characters:
-            cut = before[-max_characters:]
-            before = (
-                cut[len(cut.split(maxsplit=1)[0]) :]
-                if cut.split() and not before[-max_characters - 1].isspace()
-                else cut
-            )
-        return before + self.text, len(before)
+        context = self.context
+        if len(context) > max_characters:
+            tail = context[-max_characters:]
+            cuts_word = bool(tail.split()) and not context[-max_characters - 1].isspace()
+            # The first word of the tail may be a fragment, and half a word can look like another one.
+            context = tail[len(tail.split(maxsplit=1)[0]) :] if cuts_word else tail
+        return context + self.text, len(context)
 
 
 class Finding(FrozenModel):
-    """One place where a text shows a hazard.
+    """A hazard found in a text.
 
     Attributes:
         category: A category of the policy.
-        severity: How strong it is.
-        quote: The words themselves, `None` where the judge gave no place in the text.
-        start: Offset of the quote's first character in the judged text, counted in Unicode code points from 0.
-        end: Offset behind the quote's last character.
-        rationale: Why, in the judge's words.
+        severity: The severity, never `none`.
+        quote: The hazardous words, `None` if the judge did not locate them.
+        start: Offset of the quote's first character in the judged text, in code points from 0.
+        end: Offset after the quote's last character.
+        rationale: The judge's explanation.
     """
 
     category: str = Field(min_length=1)
@@ -69,14 +70,14 @@ class Finding(FrozenModel):
     rationale: str = ""
 
     @model_validator(mode="after")
-    def _span_fits(self) -> Finding:
+    def _check_span(self) -> Finding:
         if self.severity == "none":
-            msg = "a finding has a severity of mild, moderate or severe; 'none' is no finding"
+            msg = "a finding's severity must be mild, moderate or severe; got 'none'"
             raise ValueError(msg)
         if self.quote is None and self.start is None and self.end is None:
             return self
         if not self.quote or self.start is None or self.end is None:
-            msg = "a finding has quote, start and end together, or none of them"
+            msg = "set quote, start and end of a finding together, or none of them"
             raise ValueError(msg)
         if self.end - self.start != len(self.quote):
             msg = f"start {self.start} and end {self.end} do not span a quote of {len(self.quote)} characters"
@@ -84,9 +85,9 @@ class Finding(FrozenModel):
         return self
 
     def shifted(self, by: int) -> Finding:
-        """The same finding in a text that begins `by` characters earlier, or later where `by` is negative.
+        """Return the finding with its span moved by `by` characters, as if the text began that much earlier.
 
-        Of a quote that would begin before the text, what lies within it is kept.
+        If a negative shift moves the start before the text, the quote loses the characters before it.
         """
         if self.quote is None or self.start is None or self.end is None:
             return self
@@ -96,22 +97,22 @@ class Finding(FrozenModel):
 
 
 class Verdict(FrozenModel):
-    """A judge's answer about one text.
+    """A judge's verdict on one text.
 
     Attributes:
-        outcome: See `Outcome`; only `pass` lets text out.
-        judge: Which judge, as a spec.
-        policy: Under which policy, as `name@version`.
-        band: For which age band.
-        scores: Category to the probability, 0..1, that the text breaks the policy there; a judge gives those
-            that it knows of.
-        findings: The places that speak against the text; those within the band's tolerance are kept too.
-        detail: Why there is no plain answer (`abstain`, `unparsable`, `error`), or a remark.
-        latency_s: Seconds from question to answer.
-        cost_usd: What the answer cost, `None` where that is not known.
-        cached: Whether the answer was there already and no judge was asked.
-        calibration: The beginning of the SHA-256 of the fitted scores and thresholds that it was decided by; `None`
-            where the policy's own held.
+        outcome: The outcome, see `Outcome`; only `pass` releases text.
+        judge: The judge's spec.
+        policy: The policy's id, `name@version`.
+        band: The age band.
+        scores: The probability from 0 to 1, per category, that the text breaks the policy; only for categories that
+            the judge scores.
+        findings: The hazards found, including those within the band's tolerance.
+        detail: Why there is no decision (`abstain`, `unparsable`, `error`), or a remark.
+        latency_s: Seconds the judge took.
+        cost_usd: Cost in US dollars, `None` if unknown.
+        cached: Whether the verdict comes from a cache.
+        calibration: The first characters of the SHA-256 of the fitted calibration that decided; `None` if the policy's
+            own thresholds did.
     """
 
     outcome: Outcome
@@ -126,19 +127,19 @@ class Verdict(FrozenModel):
     cached: bool = False
     calibration: str | None = None
 
-    def marked(self, text: str) -> Marked:
-        """The judged text with this verdict; a notebook shows it with the findings marked."""
-        return Marked(text, self)
+    def highlight(self, text: str) -> HighlightedText:
+        """Return the judged text for display in a notebook, with this verdict's findings highlighted."""
+        return HighlightedText(text, self)
 
     def _repr_html_(self) -> str:
         return verdict_html(self)
 
     @property
     def passed(self) -> bool:
-        """Whether the text may leave."""
+        """Whether the outcome is `pass`."""
         return self.outcome == "pass"
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The categories with findings, each once, in the order of the findings."""
+        """The distinct categories of the findings, in order of first appearance."""
         return tuple(dict.fromkeys(f.category for f in self.findings))

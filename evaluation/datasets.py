@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import ConfigurationError, InvalidFile, MissingExtra, UnknownName
-from taleward.core.records import TEXT_KINDS, file_kind, read_content, read_records, record_lines, with_problems
+from taleward.core.records import (
+    TEXT_SUFFIXES,
+    format_line_numbers,
+    parse_records,
+    problems_error,
+    read_content,
+    suffix_without_gz,
+)
 from taleward.core.yaml_files import did_you_mean
 from taleward.evaluation.labeled_passages import example_path, passage_record
 from taleward.evaluation.sample import Sample, as_samples
@@ -123,7 +130,7 @@ def _example(name: str, band: str) -> Dataset:
     if name == "stories":
         return _file(path, None)
     content = read_content(path, _WHAT)
-    rows = [passage_record(record, band) for _, record in read_records(path, content, _WHAT)]
+    rows = [passage_record(record, band) for _, record in parse_records(path, content, _WHAT)]
     return Dataset(f"{path.name}/{band}", hashlib.sha256(content).hexdigest(), as_samples(rows))
 
 
@@ -131,13 +138,13 @@ def _file(path: Path, columns: Mapping[str, str | Sequence[str]] | None) -> Data
     if not path.exists() and not path.suffix:
         raise UnknownName("data set", str(path), EXAMPLES, hint="Or give the path of a file.")
     content = read_content(path, _WHAT)
-    if file_kind(path) == ".parquet":
+    if suffix_without_gz(path) == ".parquet":
         found = _parquet(path, content)
-    elif file_kind(path) in TEXT_KINDS:
-        found = read_records(path, content, _WHAT)
+    elif suffix_without_gz(path) in TEXT_SUFFIXES:
+        found = parse_records(path, content, _WHAT)
     else:
-        taken = ", ".join([*TEXT_KINDS, ".parquet"])
-        raise InvalidFile(f"{_WHAT} {path} ends in {file_kind(path)!r}; taken: {taken}, and .gz.")
+        taken = ", ".join([*TEXT_SUFFIXES, ".parquet"])
+        raise InvalidFile(f"{_WHAT} {path} ends in {suffix_without_gz(path)!r}; taken: {taken}, and .gz.")
     samples = _samples(path, found, columns)
     return Dataset(path.name, hashlib.sha256(content).hexdigest(), samples)
 
@@ -246,11 +253,11 @@ def _samples(
         else:
             made.append(sample)
             seen.add(sample.id)
-    problems = [f"{record_lines(numbers)}: {said}" for said, numbers in wrong.items()]
+    problems = [f"{format_line_numbers(numbers)}: {said}" for said, numbers in wrong.items()]
     if not made and not problems:
         problems.append("it has no rows")
     if problems:
-        raise with_problems(path, _WHAT, problems)
+        raise problems_error(path, _WHAT, problems)
     return tuple(made)
 
 

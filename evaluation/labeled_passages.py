@@ -9,7 +9,7 @@ from typing import Any
 from taleward.core.errors import UnknownName
 from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy, exceeds
-from taleward.core.records import read_content, read_records
+from taleward.core.records import parse_records, read_content
 from taleward.core.verdict import Finding
 from taleward.moderation.calibration.labeled_data import LabeledText
 from taleward.moderation.policies.load import load_policy
@@ -54,7 +54,7 @@ def example_path(name: str) -> Path:
 def example_passages() -> tuple[LabeledPassage, ...]:
     """The 120 passages, labelled by the policy `kids`."""
     path = example_path("passages")
-    found = read_records(path, read_content(path, "the data set"), "the data set")
+    found = parse_records(path, read_content(path, "the data set"), "the data set")
     return tuple(passage_of(record) for _, record in found)
 
 

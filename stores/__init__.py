@@ -1,4 +1,4 @@
-"""Caches and vector stores: nothing is computed twice.
+"""Embedding and answer caches, vector stores, tale memory and example retrieval.
 
 The public names are listed in `__init__.pyi`; each is loaded when it is first used.
 """

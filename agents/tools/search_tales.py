@@ -54,7 +54,7 @@ class SearchTales(TaleTool):
         """Return the beginnings of the tales, the most similar first."""
         if self.toolbox.memory is None:
             raise ConfigurationError("The toolbox has no tale memory.", hint="Pass Toolbox(memory=TaleMemory(...)).")
-        hits = await asyncio.to_thread(self.toolbox.memory.alike, query, limit)
+        hits = await asyncio.to_thread(self.toolbox.memory.similar, query, limit)
         if not hits:
             return "I haven't told any stories yet."
         return "\n\n".join(f"{number}. {_excerpt(hit.text)}" for number, hit in enumerate(hits, 1))

@@ -1,1 +1,1 @@
-"""Model specs, options and the embedded models' locations."""
+"""Model specs, option validation, and the embedded models' locations."""

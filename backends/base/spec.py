@@ -18,15 +18,15 @@ class ModelSpec(NamedTuple):
 
 
 def parse_spec(text: str) -> ModelSpec:
-    """Split a spec at its first colon; the model's name may hold further colons and slashes.
+    """Split a spec at its first colon; the model name may contain further colons and slashes.
 
     Raises:
-        ConfigurationError: There is no colon, or nothing on one side of it.
+        ConfigurationError: If there is no colon, or the provider or the model is empty.
     """
     provider, colon, model = text.partition(":")
     if not colon or not provider.strip() or not model.strip():
         raise ConfigurationError(
-            f"{text!r} is no model spec; a spec is 'provider:model'.",
+            f"{text!r} is not a model spec; expected 'provider:model'.",
             hint="For example 'embedded:storyteller', 'hf:Qwen/Qwen3-0.6B' or 'openai:gpt-5-mini'.",
         )
     return ModelSpec(provider.strip(), model.strip())

@@ -1,1 +1,1 @@
-"""The local batching engine: requests, sampling, grammars, likelihoods."""
+"""The local inference engine: continuous batching, sampling, grammars, token likelihoods."""

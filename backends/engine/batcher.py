@@ -1,4 +1,7 @@
-"""Callers at the same time share a model that answers each text in one go: their texts are run in batches by length."""
+"""Dynamic batching for models that process a whole text in one forward pass (encoders, classifiers, seq2seq).
+
+Concurrent callers share one model. Their token lists are grouped by length, so that little of a batch is padding.
+"""
 
 from __future__ import annotations
 
@@ -13,46 +16,55 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from taleward.core.errors import BackendError
 
-WAITING = 100_000
-"""Texts that may wait; more are refused."""
-_SEEN = 1024
-"""Among so many, from the one that waits longest on, those of like length are looked for."""
-_LAST_RUN_S = 5.0
-"""How long the end of the process waits for the batch that is being run."""
+MAX_WAITING = 100_000
+"""Maximum number of texts in the queue; further ones are rejected."""
+_LOOKAHEAD = 1024
+"""How far down the queue to look for texts of similar length; bounds the cost of sorting a long queue."""
+_SHUTDOWN_TIMEOUT_S = 5.0
+"""How long interpreter shutdown waits for the running batch."""
 
 R = TypeVar("R")
 
 
-class _Item(NamedTuple):
+class _QueuedInput(NamedTuple):
     tokens: Sequence[int]
     key: Hashable
     future: Future[Any]
 
 
 class Batcher(Generic[R]):
-    """Runs token lists in batches on one thread; the thread ends when nobody holds the batcher.
+    """Run token lists in batches on one background thread, which ends when the batcher is garbage-collected.
 
     Args:
-        run: From token lists, which go together, and a key to one result a list. It must not know the batcher's owner.
-        max_batch: Lists in a batch, at most.
-        room: Tokens in a batch, padding included, unless one list alone has more.
+        run: Function from the token lists of one batch and their key to one result per list. It must not hold a
+            reference to the batcher's owner, or neither would ever be collected.
+        max_batch: Maximum number of lists in a batch.
+        max_batch_tokens: Maximum number of tokens in a batch, padding included; a longer list runs alone.
     """
 
     def __init__(
-        self, run: Callable[[list[Sequence[int]], Any], Sequence[R]], *, max_batch: int = 64, room: int = 8192
-    ):
-        self._line = _Line(run, max_batch, room)
+        self,
+        run: Callable[[list[Sequence[int]], Any], Sequence[R]],
+        *,
+        max_batch: int = 64,
+        max_batch_tokens: int = 8192,
+    ) -> None:
+        self._queue = _BatchQueue(run, max_batch, max_batch_tokens)
         self._started = False
         self._lock = threading.Lock()
-        weakref.finalize(self, self._line.end)
+        weakref.finalize(self, self._queue.close)
 
     def run(self, lists: Sequence[Sequence[int]], key: Hashable = None) -> list[R]:
-        """The results, in the order of the lists; only lists of equal keys go together.
+        """Run token lists and return their results in the same order.
+
+        Args:
+            lists: Token lists.
+            key: Only lists with equal keys share a batch, for example because the key holds generation settings.
 
         Raises:
-            BackendError: Too many are waiting, or the model failed.
+            BackendError: If the queue is full or the model fails.
         """
-        futures = self._enter(lists, key)
+        futures = self._submit(lists, key)
         try:
             return [future.result() for future in futures]
         finally:
@@ -60,101 +72,114 @@ class Batcher(Generic[R]):
                 future.cancel()
 
     async def arun(self, lists: Sequence[Sequence[int]], key: Hashable = None) -> list[R]:
-        """As `run`, without blocking the event loop; a cancelled caller's texts are not run any more."""
-        futures = self._enter(lists, key)
+        """Async version of `run`; lists of a canceled caller are dropped from the queue."""
+        futures = self._submit(lists, key)
         try:
             return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
         finally:
             for future in futures:
                 future.cancel()
 
-    def _enter(self, lists: Sequence[Sequence[int]], key: Hashable) -> list[Future[R]]:
+    def _submit(self, lists: Sequence[Sequence[int]], key: Hashable) -> list[Future[R]]:
         with self._lock:
             if not self._started:
                 self._started = True
-                self._line.start(threading.Thread(target=self._line.work, daemon=True, name="taleward-batcher"))
-                atexit.register(self._line.stop)
-        items = [_Item(tokens, key, Future()) for tokens in lists]
-        self._line.join(items)
-        return [item.future for item in items]
+                self._queue.start(
+                    threading.Thread(target=self._queue.run_batches, daemon=True, name="taleward-batcher")
+                )
+                atexit.register(self._queue.shutdown)
+        inputs = [_QueuedInput(tokens, key, Future()) for tokens in lists]
+        self._queue.put(inputs)
+        return [each.future for each in inputs]
 
 
-class _Line:
-    """Those who wait, and the thread that serves them; it knows no batcher, so that a batcher can be forgotten."""
+class _BatchQueue:
+    """The waiting inputs and the thread that runs them.
 
-    def __init__(self, run: Callable[[list[Sequence[int]], Any], Sequence[Any]], max_batch: int, room: int) -> None:
-        self._run, self._most, self._room = run, max_batch, room
-        self._waiting: deque[_Item] = deque()
+    It holds no reference to its batcher: the thread would otherwise keep the batcher, and its model, alive for ever.
+    """
+
+    def __init__(
+        self, run: Callable[[list[Sequence[int]], Any], Sequence[Any]], max_batch: int, max_batch_tokens: int
+    ) -> None:
+        self._run, self._max_batch, self._max_batch_tokens = run, max_batch, max_batch_tokens
+        self._waiting: deque[_QueuedInput] = deque()
         self._changed = threading.Condition()
-        self._ended = self._stopped = False
+        self._closed = self._stopped = False
         self._thread: threading.Thread | None = None
 
     def start(self, thread: threading.Thread) -> None:
         self._thread = thread
         thread.start()
 
-    def stop(self) -> None:
-        """For the end of the process: a thread that is killed within a run takes the process down with it."""
+    def shutdown(self) -> None:
+        """Stop after the running batch; a thread killed inside native code at exit crashes the interpreter."""
         self._stopped = True
-        self.end()
+        self.close()
         if self._thread:
-            self._thread.join(_LAST_RUN_S)
+            self._thread.join(_SHUTDOWN_TIMEOUT_S)
 
-    def join(self, items: Sequence[_Item]) -> None:
+    def put(self, inputs: Sequence[_QueuedInput]) -> None:
         with self._changed:
-            if len(self._waiting) + len(items) > WAITING:
+            if len(self._waiting) + len(inputs) > MAX_WAITING:
                 raise BackendError(
-                    f"{len(self._waiting)} texts wait for this model already; {WAITING} may.",
-                    hint="Ask for fewer at once, or again later.",
+                    f"cannot queue {len(inputs)} more texts for this model: {len(self._waiting)} of at most "
+                    f"{MAX_WAITING} are waiting.",
+                    hint="Send fewer texts at once, or try again later.",
                     retryable=True,
                 )
-            self._waiting.extend(items)
+            self._waiting.extend(inputs)
             self._changed.notify()
 
-    def end(self) -> None:
+    def close(self) -> None:
+        """Let the thread end once the queue is empty."""
         with self._changed:
-            self._ended = True
+            self._closed = True
             self._changed.notify()
 
-    def work(self) -> None:
-        while not self._stopped and (batch := self._next()) is not None:
-            batch = [item for item in batch if item.future.set_running_or_notify_cancel()]
+    def run_batches(self) -> None:
+        while not self._stopped and (batch := self._next_batch()) is not None:
+            batch = [each for each in batch if each.future.set_running_or_notify_cancel()]
             try:
-                results = self._run([item.tokens for item in batch], batch[0].key) if batch else []
-            except Exception as error:  # noqa: BLE001  each caller gets it
-                for item in batch:
-                    item.future.set_exception(error if isinstance(error, BackendError) else _failed(error))
+                results = self._run([each.tokens for each in batch], batch[0].key) if batch else []
+            except Exception as error:  # noqa: BLE001  every caller in the batch receives it
+                for each in batch:
+                    each.future.set_exception(error if isinstance(error, BackendError) else _model_failure(error))
             else:
-                for item, result in zip(batch, results, strict=True):
-                    item.future.set_result(result)
+                for each, result in zip(batch, results, strict=True):
+                    each.future.set_result(result)
+            # Else the last batch's tokens and results stay in memory while the thread waits for the next one.
             del batch
 
-    def _next(self) -> list[_Item] | None:
-        """The one that waits longest, and those nearest to its length that fit beside it."""
+    def _next_batch(self) -> list[_QueuedInput] | None:
+        """Return the input that has waited longest, with those closest to its length that fit beside it.
+
+        The oldest input is always in the batch, so that an unusual length cannot wait for ever.
+        """
         with self._changed:
             while not self._waiting:
-                if self._ended:
+                if self._closed:
                     return None
                 self._changed.wait()
-            first = self._waiting[0]
-            seen = [self._waiting.popleft() for _ in range(min(len(self._waiting), _SEEN))]
-            like = sorted(
-                (item for item in seen if item.key == first.key),
-                key=lambda item: (item is not first, abs(len(item.tokens) - len(first.tokens))),
+            oldest = self._waiting[0]
+            window = [self._waiting.popleft() for _ in range(min(len(self._waiting), _LOOKAHEAD))]
+            candidates = sorted(
+                (each for each in window if each.key == oldest.key),
+                key=lambda each: (each is not oldest, abs(len(each.tokens) - len(oldest.tokens))),
             )
-            batch: list[_Item] = []
+            batch: list[_QueuedInput] = []
             longest = 1
-            for item in like[: self._most]:
-                longest = max(longest, len(item.tokens))
-                if batch and longest * (len(batch) + 1) > self._room:
+            for each in candidates[: self._max_batch]:
+                longest = max(longest, len(each.tokens))
+                if batch and longest * (len(batch) + 1) > self._max_batch_tokens:
                     break
-                batch.append(item)
-            taken = set(map(id, batch))
-            self._waiting.extendleft(item for item in reversed(seen) if id(item) not in taken)
+                batch.append(each)
+            batched = set(map(id, batch))
+            self._waiting.extendleft(each for each in reversed(window) if id(each) not in batched)
             return batch
 
 
-def _failed(error: Exception) -> BackendError:
+def _model_failure(error: Exception) -> BackendError:
     failure = BackendError(f"the model failed: {error}")
     failure.__cause__ = error
     return failure

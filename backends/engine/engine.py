@@ -1,4 +1,4 @@
-"""Callers at the same time share a model: waiting requests join the batch at work, finished ones leave it."""
+"""Continuous batching for local language models: requests join a running batch and leave it token by token."""
 
 from __future__ import annotations
 
@@ -15,238 +15,275 @@ from taleward.backends.engine.request import AsyncTokenSequence, GenerationReque
 from taleward.backends.engine.sampling import Sampler
 from taleward.core.errors import BackendError
 
-WAITING = 10_000
-"""Requests that may wait for a place; one more is refused."""
+MAX_WAITING = 10_000
+"""Maximum number of requests in the queue; further ones are rejected."""
 
-_PROMPT_TOKENS = 1024
-"""Prompt tokens, padding included, that join a batch at once: those at work wait meanwhile."""
+_MAX_PREFILL_TOKENS = 1024
+"""Maximum number of prompt tokens read at once, padding included: the running sequences stall meanwhile."""
 
-_MOMENT_S = 0.001
-"""How long an idle replica waits for a further caller."""
-_LAST_STEP_S = 5.0
-"""How long the end of the process waits for the step that a replica is at."""
+_GATHER_S = 0.001
+"""How long an idle replica waits for one more request before it starts a batch."""
+_SHUTDOWN_TIMEOUT_S = 5.0
+"""How long interpreter shutdown waits for each replica's running step."""
 
 
 class DecodingBatch(Protocol):
-    """Texts under way in a network, one a row; see `LlamaBatch` and `TorchBatch`."""
+    """The sequences being decoded by one copy of a network, one per row; see `LlamaBatch` and `TorchBatch`.
+
+    Rows are numbered from 0 without gaps. A batch is used by one thread only.
+    """
 
     @property
     def max_batch(self) -> int: ...  # noqa: D102
     @property
-    def room(self) -> int:
-        """Tokens that all rows may hold together, each counted as long as the longest; one row is always taken."""
+    def token_capacity(self) -> int:
+        """Maximum number of rows times the length of the longest; a single row may exceed it."""
 
     def advance(self, first: int, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
-        """Read new tokens into rows; logits behind each row's last one, shape (rows, vocabulary)."""
+        """Read new tokens into the rows from `first` on; a row number that is not in use yet begins a row.
+
+        Args:
+            first: Number of the first of these rows.
+            tokens: Each row's new tokens, at least one; more than one only for a row that begins.
+            lengths: Each row's total number of tokens, the new ones included.
+
+        Returns:
+            The logits after each row's last token, shape (rows, vocabulary).
+        """
 
     def move(self, row: int, to: int, length: int) -> None:
-        """Put a row of so many tokens in the place of another."""
+        """Copy a row that holds `length` tokens over another row."""
 
-    def rest(self) -> None:
-        """There are no rows; give back memory that is worth it."""
+    def release(self) -> None:
+        """Free memory that is worth freeing; called when there are no rows."""
 
 
 T = TypeVar("T", bound=TokenSequence)
 
 
 class Engine:
-    """Continuous batching (Yu et al. 2022, Orca): each replica's thread advances all its texts, token by token.
+    """A continuous-batching engine (Yu et al. 2022, Orca): each replica's thread decodes all its sequences together.
 
-    Requests are taken in the order in which they came. What a request gives does not depend on the others, up to the
-    rounding of sums in batches of another size. The threads end when nobody holds the engine.
+    Requests start in the order in which they arrive. A sequence does not depend on the others in its batch, except
+    for the rounding of sums in batches of different sizes. The threads end when the engine is garbage-collected.
 
     Args:
-        replicas: Each works in a daemon thread of its own, from the first request on.
-        ends: The tokens that end a text.
-        vocabulary: Makes what grammars need, on first use.
+        replicas: Copies of the network; each runs in a daemon thread of its own, started by the first request.
+        eos_token_ids: Tokens that end a sequence.
+        vocabulary: Builds the vocabulary for grammars, on first use; `None` if the model cannot follow grammars.
     """
 
     def __init__(
         self,
         replicas: Sequence[DecodingBatch],
         *,
-        ends: Collection[int],
+        eos_token_ids: Collection[int],
         vocabulary: Callable[[], Vocabulary] | None = None,
     ) -> None:
-        self._line = _Line(ends, len(replicas))
+        self._scheduler = _Scheduler(eos_token_ids, len(replicas))
         self._replicas, self._started = replicas, False
-        self._make_vocabulary = vocabulary
+        self._build_vocabulary = vocabulary
         self._vocabulary: Vocabulary | None = None
         self._lock = threading.Lock()
-        weakref.finalize(self, self._line.end)
+        weakref.finalize(self, self._scheduler.close)
 
-    def open(self, order: GenerationRequest) -> SyncTokenSequence:
-        """A text that gives each token as soon as it is there.
+    def open(self, request: GenerationRequest) -> SyncTokenSequence:
+        """Start a request and return its sequence, which yields each token as soon as it is generated.
 
         Raises:
-            BackendError: Too many requests are waiting, or there is no room for what the grammar needs.
+            BackendError: If the queue is full, or the grammar needs more tokens than the request allows.
         """
-        return self._enter(SyncTokenSequence(order, self._sampler(order), each=True))
+        return self._submit(SyncTokenSequence(request, self._sampler(request), per_token=True))
 
-    async def aopen(self, order: GenerationRequest) -> AsyncTokenSequence:
-        """As `open`, without blocking the event loop."""
-        return self._enter(AsyncTokenSequence(order, await self._asampler(order), each=True))
+    async def aopen(self, request: GenerationRequest) -> AsyncTokenSequence:
+        """Async version of `open`."""
+        return self._submit(AsyncTokenSequence(request, await self._asampler(request), per_token=True))
 
-    def write(self, order: GenerationRequest) -> TokenSequence:
-        """All of a text: its caller is woken once."""
-        with self._enter(SyncTokenSequence(order, self._sampler(order), each=False)) as text:
-            for _ in text:
+    def write(self, request: GenerationRequest) -> TokenSequence:
+        """Run a request to its end; cheaper than `open`, because the caller's thread wakes up only once.
+
+        Raises:
+            BackendError: As for `open`, or if generation fails.
+            DeadlineExceeded: If the request's deadline passes.
+        """
+        with self._submit(SyncTokenSequence(request, self._sampler(request), per_token=False)) as sequence:
+            for _ in sequence:
                 pass
-        return text
+        return sequence
 
-    async def awrite(self, order: GenerationRequest) -> TokenSequence:
-        """As `write`, without blocking the event loop."""
-        async with self._enter(AsyncTokenSequence(order, await self._asampler(order), each=False)) as text:
-            async for _ in text:
+    async def awrite(self, request: GenerationRequest) -> TokenSequence:
+        """Async version of `write`."""
+        async with self._submit(
+            AsyncTokenSequence(request, await self._asampler(request), per_token=False)
+        ) as sequence:
+            async for _ in sequence:
                 pass
-        return text
+        return sequence
 
-    def _sampler(self, order: GenerationRequest) -> Sampler:
+    def _sampler(self, request: GenerationRequest) -> Sampler:
         matcher = None
-        if order.grammar is not None:
+        if request.grammar is not None:
+            # Building the vocabulary decodes every token of it, so it is built once, and only if a grammar is used.
             with self._lock:
                 if self._vocabulary is None:
-                    if self._make_vocabulary is None:
-                        raise BackendError("this model cannot follow a grammar: its tokenizer tells no text.")
-                    self._vocabulary = self._make_vocabulary()
-                known = self._vocabulary
-            matcher = known.matcher(order.grammar, order.max_tokens)
-        return Sampler(order.sampling, order.seed, order.prompt, matcher, order.logprobs)
+                    if self._build_vocabulary is None:
+                        raise BackendError("this model cannot follow a grammar: the engine has no vocabulary for it.")
+                    self._vocabulary = self._build_vocabulary()
+                vocabulary = self._vocabulary
+            matcher = vocabulary.matcher(request.grammar, request.max_tokens)
+        return Sampler(request.sampling, request.seed, request.prompt, matcher, request.logprobs)
 
-    async def _asampler(self, order: GenerationRequest) -> Sampler:
-        return await asyncio.to_thread(self._sampler, order) if order.grammar else self._sampler(order)
+    async def _asampler(self, request: GenerationRequest) -> Sampler:
+        # A grammar takes long enough to compile to hold up the event loop; any other sampler does not.
+        return await asyncio.to_thread(self._sampler, request) if request.grammar else self._sampler(request)
 
-    def _enter(self, text: T) -> T:
+    def _submit(self, sequence: T) -> T:
         with self._lock:
             if not self._started:
                 self._started = True
                 for number, rows in enumerate(self._replicas):
                     name = f"taleward-engine-{number}"
-                    self._line.start(threading.Thread(target=self._line.work, args=(rows,), daemon=True, name=name))
-                atexit.register(self._line.stop)
-        self._line.join(text)
-        return text
+                    self._scheduler.start(
+                        threading.Thread(target=self._scheduler.run_replica, args=(rows,), daemon=True, name=name)
+                    )
+                atexit.register(self._scheduler.shutdown)
+        self._scheduler.put(sequence)
+        return sequence
 
 
-class _Line:
-    """Those who wait, and the threads that serve them; it knows no engine, so that an engine can be forgotten."""
+class _Scheduler:
+    """The queue of sequences and the threads that decode them.
 
-    def __init__(self, ends: Collection[int], replicas: int) -> None:
-        self._ends, self._replicas = ends, replicas
+    It holds no reference to its engine: the threads would otherwise keep the engine, and its model, alive for ever.
+    """
+
+    def __init__(self, eos_token_ids: Collection[int], replicas: int) -> None:
+        self._eos_token_ids, self._replicas = eos_token_ids, replicas
         self._waiting: deque[TokenSequence] = deque()
         self._changed = threading.Condition()
-        self._running = 0
-        self._ended = self._stopped = False
+        self._running_count = 0
+        self._closed = self._stopped = False
         self._threads: list[threading.Thread] = []
 
     def start(self, thread: threading.Thread) -> None:
         self._threads.append(thread)
         thread.start()
 
-    def stop(self) -> None:
-        """For the end of the process: a thread that is killed within a step takes the process down with it."""
+    def shutdown(self) -> None:
+        """Stop after the running steps; a thread killed inside native code at exit crashes the interpreter."""
         self._stopped = True
-        self.end()
+        self.close()
         for thread in self._threads:
-            thread.join(_LAST_STEP_S)
+            thread.join(_SHUTDOWN_TIMEOUT_S)
 
-    def join(self, text: TokenSequence) -> None:
+    def put(self, sequence: TokenSequence) -> None:
         with self._changed:
-            if len(self._waiting) >= WAITING:
-                self._waiting = deque(t for t in self._waiting if not t.closed)
-            if len(self._waiting) >= WAITING:
+            # A sequence that its caller closed stays queued until its turn; drop those before rejecting a new one.
+            if len(self._waiting) >= MAX_WAITING:
+                self._waiting = deque(each for each in self._waiting if not each.closed)
+            if len(self._waiting) >= MAX_WAITING:
                 raise BackendError(
-                    f"{WAITING} requests wait for this model already.",
-                    hint="Ask again later, or for fewer at once: batch(..., config={'max_concurrency': 64}).",
+                    f"the queue for this model is full: {MAX_WAITING} requests are waiting.",
+                    hint="Try again later, or limit concurrency: batch(..., config={'max_concurrency': 64}).",
                     retryable=True,
                 )
-            self._waiting.append(text)
+            self._waiting.append(sequence)
             self._changed.notify()
 
-    def end(self) -> None:
+    def close(self) -> None:
+        """Let the threads end once there is nothing left to decode."""
         with self._changed:
-            self._ended = True
+            self._closed = True
             self._changed.notify_all()
 
-    def work(self, rows: DecodingBatch) -> None:
+    def run_replica(self, rows: DecodingBatch) -> None:
         running: list[TokenSequence] = []
-        while not self._stopped and (arrived := self._arrived(rows, running)) is not None:
-            before = len(running) + len(arrived)
+        while not self._stopped and (admitted := self._admit(rows, running)) is not None:
+            count_before = len(running) + len(admitted)
             try:
-                # Those at work go on also while new ones keep coming.
+                # Decoding comes before the prefill, so that a stream of new requests cannot starve running ones.
                 if running:
-                    self._step(rows, running, 0, running, [t.tokens[-1:] for t in running])
-                if arrived:
-                    self._step(rows, running, len(running), arrived, [t.tokens for t in arrived])
-            except Exception as error:  # noqa: BLE001  each caller gets it
-                for text in (*running, *(t for t in arrived if t not in running)):
-                    text.fail(error)
+                    self._step(rows, running, 0, running, [each.tokens[-1:] for each in running])
+                if admitted:
+                    self._step(rows, running, len(running), admitted, [each.tokens for each in admitted])
+            except Exception as error:  # noqa: BLE001  every caller in the batch receives it
+                # A step that broke off leaves the caches in an unknown state, so no row can go on.
+                for sequence in (*running, *(each for each in admitted if each not in running)):
+                    sequence.fail(error)
                 running.clear()
             with self._changed:
-                self._running -= before - len(running)
+                self._running_count -= count_before - len(running)
 
-    def _arrived(self, rows: DecodingBatch, running: Sequence[TokenSequence]) -> list[TokenSequence] | None:
-        """Who joins now; waits while there is nothing to do. A replica takes no more than its share of all texts."""
+    def _admit(self, rows: DecodingBatch, running: Sequence[TokenSequence]) -> list[TokenSequence] | None:
+        """Take the sequences from the queue that join the batch now; block while there is nothing to do.
+
+        Returns:
+            The sequences, possibly none; `None` if the replica's thread should end.
+        """
         with self._changed:
             if not running and not self._waiting:
-                rows.rest()
+                rows.release()
             while not running and not self._waiting:
-                if self._ended:
+                if self._closed:
                     return None
                 self._changed.wait()
             if not running:
                 self._gather(rows.max_batch)
-            share = min(rows.max_batch, -(-(self._running + len(self._waiting)) // self._replicas))
-            arrived: list[TokenSequence] = []
-            reach = max((_reach(t) for t in running), default=0)
-            longest = 0
-            while self._waiting and len(running) + len(arrived) < share:
+            # Without an equal share per replica, the first to wake up would take the queue and leave the others idle.
+            share = min(rows.max_batch, -(-(self._running_count + len(self._waiting)) // self._replicas))
+            admitted: list[TokenSequence] = []
+            # Memory is checked against the lengths that sequences may reach: none is evicted once it has started.
+            final_length = max((_max_length(each) for each in running), default=0)
+            longest_prompt = 0
+            while self._waiting and len(running) + len(admitted) < share:
                 first = self._waiting[0]
                 if first.closed:
                     self._waiting.popleft()
                     continue
-                longest, reach = max(longest, len(first.tokens)), max(reach, _reach(first))
-                many = len(running) + len(arrived)
-                if many and reach * (many + 1) > rows.room:
+                longest_prompt = max(longest_prompt, len(first.tokens))
+                final_length = max(final_length, _max_length(first))
+                count = len(running) + len(admitted)
+                if count and final_length * (count + 1) > rows.token_capacity:
                     break
-                if arrived and longest * (len(arrived) + 1) > _PROMPT_TOKENS:
+                if admitted and longest_prompt * (len(admitted) + 1) > _MAX_PREFILL_TOKENS:
                     break
-                arrived.append(self._waiting.popleft())
-            self._running += len(arrived)
-            return arrived
+                admitted.append(self._waiting.popleft())
+            self._running_count += len(admitted)
+            return admitted
 
     def _gather(self, max_batch: int) -> None:
-        """Those who ask at the same time do so within moments of each other: one batch is faster than many joins."""
-        before = 0
-        while before < len(self._waiting) < max_batch * self._replicas:
-            before = len(self._waiting)
-            self._changed.wait(_MOMENT_S)
+        """Wait until requests stop arriving: concurrent callers come within moments, and one prefill beats many."""
+        count_before = 0
+        while count_before < len(self._waiting) < max_batch * self._replicas:
+            count_before = len(self._waiting)
+            self._changed.wait(_GATHER_S)
 
     def _step(
         self,
         rows: DecodingBatch,
         running: list[TokenSequence],
         first: int,
-        texts: Sequence[TokenSequence],
-        new: Sequence[Sequence[int]],
+        sequences: Sequence[TokenSequence],
+        new_tokens: Sequence[Sequence[int]],
     ) -> None:
-        """One token for each of the texts; those that arrived become rows, those that ended leave."""
-        logits = rows.advance(first, new, [len(t.tokens) for t in texts])
+        """Generate one token for each sequence; admitted ones become rows, and finished ones give up theirs."""
+        logits = rows.advance(first, new_tokens, [len(each.tokens) for each in sequences])
         if first == len(running):
-            running.extend(texts)
-        for text, row in zip(list(texts), logits, strict=True):
-            if not text.closed:
-                text.take(row, self._ends)
+            running.extend(sequences)
+        for sequence, row in zip(list(sequences), logits, strict=True):
+            if not sequence.closed:
+                sequence.sample(row, self._eos_token_ids)
+        # The last row fills each gap. Going backwards, it has been checked already when it moves.
         for number in reversed(range(len(running))):
-            text = running[number]
-            if not text.closed:
+            sequence = running[number]
+            if not sequence.closed:
                 continue
-            text.leave()
+            sequence.finish()
             last = running.pop()
-            if last is not text:
+            if last is not sequence:
                 rows.move(len(running), number, len(last.tokens))
                 running[number] = last
 
 
-def _reach(text: TokenSequence) -> int:
-    return len(text.order.prompt) + text.order.max_tokens
+def _max_length(sequence: TokenSequence) -> int:
+    return len(sequence.request.prompt) + sequence.request.max_tokens

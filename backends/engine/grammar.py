@@ -1,7 +1,7 @@
-"""Texts that must follow a grammar: a JSON schema, a regular expression, or one of several choices.
+"""Constrained decoding: text that follows a JSON schema, a regular expression, or one of several choices.
 
-At each token the library `llguidance` says which tokens the grammar allows; all others cannot be drawn. A text that
-nears its limit of tokens is brought to its shortest end, so that it is whole.
+Before each token the library `llguidance` computes which tokens the grammar allows, and all others are masked. A text
+that comes close to its token limit is steered to its shortest valid ending, so that it always parses.
 """
 
 from __future__ import annotations
@@ -21,239 +21,272 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Grammar = type[BaseModel] | Mapping[str, Any] | str | Sequence[str]
-"""A Pydantic model or JSON schema, a regular expression, or choices."""
+"""A Pydantic model or JSON schema, a regular expression, or a list of choices."""
 
-_LONGEST_END = 1024
-_SLACK = 8
-"""The same rest may be written in so many more tokens, where it was begun otherwise."""
+_MAX_ENDING_TOKENS = 1024
+"""Where the search for an ending gives up: a recursive grammar may not lead to one."""
+_ENDING_SLACK_TOKENS = 8
+"""By how many tokens the same ending can grow if the text before it was split into tokens differently."""
 
 
-def compile_grammar(given: Grammar) -> str:
-    """A grammar in the language of llguidance.
+def compile_grammar(grammar: Grammar) -> str:
+    """Translate a grammar into the language of llguidance.
 
     Args:
-        given: A Pydantic model or a JSON schema; a regular expression, which the whole text must match; or choices.
+        grammar: A Pydantic model or a JSON schema; a regular expression, which must match the whole text; or a list of
+            choices.
 
     Raises:
-        ConfigurationError: It is none of these, or llguidance cannot follow it.
+        ConfigurationError: If it is none of these, or llguidance does not support it.
     """
-    matcher = _library().LLMatcher
-    if isinstance(given, type) and issubclass(given, BaseModel):
-        given = closed(given.model_json_schema())
-    if isinstance(given, Mapping):
-        made = matcher.grammar_from_json_schema(json.dumps(given), overrides={"whitespace_flexible": False})
-    elif isinstance(given, str):
-        made = _regex(given)
-    elif isinstance(given, Sequence) and given and all(isinstance(choice, str) and choice for choice in given):
-        made = _regex("|".join(f"(?:{_escaped(choice)})" for choice in given))
+    matcher_class = _llguidance().LLMatcher
+    if isinstance(grammar, type) and issubclass(grammar, BaseModel):
+        grammar = forbid_extra_properties(grammar.model_json_schema())
+    if isinstance(grammar, Mapping):
+        # With flexible white space, an unsure model writes line breaks until its tokens run out.
+        compiled = matcher_class.grammar_from_json_schema(json.dumps(grammar), overrides={"whitespace_flexible": False})
+    elif isinstance(grammar, str):
+        compiled = _compile_regex(grammar)
+    elif isinstance(grammar, Sequence) and grammar and all(isinstance(choice, str) and choice for choice in grammar):
+        compiled = _compile_regex("|".join(f"(?:{_escape(choice)})" for choice in grammar))
     else:
         raise ConfigurationError(
-            f"a grammar is a Pydantic model, a JSON schema, a regular expression or a list of choices; got {given!r}."
+            "grammar must be a Pydantic model, a JSON schema, a regular expression or a list of choices; "
+            f"got {grammar!r}."
         )
-    if problem := matcher.validate_grammar(made):
-        raise ConfigurationError(f"the grammar cannot be followed: {problem.strip()}")
-    return str(made)
+    if problem := matcher_class.validate_grammar(compiled):
+        raise ConfigurationError(f"invalid grammar: {problem.strip()}")
+    return str(compiled)
 
 
-def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema without properties that it does not name, where it leaves them open: a model would make some up.
+def forbid_extra_properties(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON schema with `additionalProperties: false` on every object that lists properties.
+
+    JSON schemas leave objects open by default, so a model would add properties of its own.
 
     Args:
-        schema: A JSON schema; what it says of `additionalProperties` stays.
+        schema: A JSON schema; an `additionalProperties` that it sets is kept.
     """
-    return {name: _closed(part, name) for name, part in _shut(schema).items()}
+    return {keyword: _forbid_in(value, keyword) for keyword, value in _with_additional_properties(schema).items()}
 
 
-def response_schema(form: Any) -> dict[str, Any] | None:
-    """The JSON schema of OpenAI's `response_format`; `None` where any text will do.
+def response_schema(response_format: Any) -> dict[str, Any] | None:
+    """Extract the JSON schema from OpenAI's `response_format`.
 
     Args:
-        form: `{"type": "json_schema", "json_schema": {"schema": ...}}`, `{"type": "json_object"}`, `{"type": "text"}`,
-            or a Pydantic model.
+        response_format: `{"type": "json_schema", "json_schema": {"schema": ...}}`, `{"type": "json_object"}`,
+            `{"type": "text"}`, a Pydantic model, or `None`.
+
+    Returns:
+        The schema, or `None` if any text will do.
 
     Raises:
-        ConfigurationError: It is none of these.
+        ConfigurationError: If it is none of these.
     """
-    if isinstance(form, type) and issubclass(form, BaseModel):
-        return closed(form.model_json_schema())
-    kind = form.get("type") if isinstance(form, Mapping) else None
-    if form is None or kind == "text":
+    if isinstance(response_format, type) and issubclass(response_format, BaseModel):
+        return forbid_extra_properties(response_format.model_json_schema())
+    format_type = response_format.get("type") if isinstance(response_format, Mapping) else None
+    if response_format is None or format_type == "text":
         return None
-    if kind == "json_object":
+    if format_type == "json_object":
         return {"type": "object"}
-    schema = (form.get("json_schema") or {}).get("schema") if isinstance(form, Mapping) else None
-    if kind != "json_schema" or not isinstance(schema, Mapping):
+    schema = (response_format.get("json_schema") or {}).get("schema") if isinstance(response_format, Mapping) else None
+    if format_type != "json_schema" or not isinstance(schema, Mapping):
         raise ConfigurationError(
-            "response_format is a Pydantic model, or an object of type 'text', 'json_object' or 'json_schema', the "
-            f"last with the schema as json_schema.schema; got {form!r}."
+            "response_format must be a Pydantic model, or an object of type 'text', 'json_object' or 'json_schema', "
+            f"the last with the schema in json_schema.schema; got {response_format!r}."
         )
-    return closed(schema)
+    return forbid_extra_properties(schema)
 
 
-def _shut(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _with_additional_properties(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**({"additionalProperties": False} if schema.get("properties") else {}), **schema}
 
 
-def _closed(part: Any, name: str) -> Any:
-    """A part of a schema: `properties` and the like hold schemas by names that mean nothing themselves."""
-    if name in ("const", "default", "enum", "examples"):
-        return part
-    if isinstance(part, list):
-        return [_closed(each, "") for each in part]
-    if not isinstance(part, Mapping):
-        return part
-    if name in ("properties", "$defs", "definitions", "patternProperties"):
-        return {key: _closed(each, "") for key, each in part.items()}
-    return closed(part)
+def _forbid_in(value: Any, keyword: str) -> Any:
+    """Apply `forbid_extra_properties` to the value of a schema keyword."""
+    # These hold data, not schemas: an enum may list objects that have a key "properties".
+    if keyword in ("const", "default", "enum", "examples"):
+        return value
+    if isinstance(value, list):
+        return [_forbid_in(each, "") for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    # These map names to schemas: a property may itself be called "properties" or "enum".
+    if keyword in ("properties", "$defs", "definitions", "patternProperties"):
+        return {name: _forbid_in(each, "") for name, each in value.items()}
+    return forbid_extra_properties(value)
 
 
-def _regex(text: str) -> str:
-    r"""A regular expression as a grammar; `\d` is a digit from 0 to 9."""
-    library = _library()
+def _compile_regex(pattern: str) -> str:
+    r"""Compile a regular expression; `\d` matches only 0 to 9, as in JSON Schema's dialect (ECMA 262)."""
+    library = _llguidance()
     try:
-        return str(library.LLMatcher.grammar_from_lark(f"start: /{library.regex_to_lark(text, use_ascii='d')}/"))
+        return str(library.LLMatcher.grammar_from_lark(f"start: /{library.regex_to_lark(pattern, use_ascii='d')}/"))
     except ValueError as error:
-        raise ConfigurationError(f"the grammar cannot be followed: {error}") from error
+        raise ConfigurationError(f"invalid grammar: {error}") from error
 
 
-def _escaped(choice: str) -> str:
-    """A text as a regular expression of Rust, which takes no escaped spaces or letters."""
+def _escape(choice: str) -> str:
+    """Escape a text for Rust's regular expressions, which reject the escaped spaces that `re.escape` writes."""
     return re.sub(r"([\\.+*?()|\[\]{}^$#&~/-])", r"\\\1", choice)
 
 
 class Vocabulary:
-    """A model's tokens as the grammars see them.
+    """A model's tokens, prepared for grammars; shared by all requests to the model.
 
     Args:
-        tokenizer: The tokenizer's `tokenizer.json`.
-        size: How many logits the model gives.
-        ends: The tokens that end a text.
+        tokenizer: The contents of `tokenizer.json`.
+        size: Number of logits, which may exceed the number of tokens.
+        eos_token_ids: Tokens that end a text.
+
+    Attributes:
+        tokenizer: The tokenizer as llguidance uses it.
+        size: Number of logits.
+        mask_words: Number of 32-bit words in a token mask.
+        masked_token: A token that is never allowed; `None` if there is none.
+        ending_costs: How far each token leads away from the end of a text: lower ends it sooner, shape (size,).
+        opening: Whether more may have to follow after a token than before it, shape (size,).
+
+    Raises:
+        BackendError: If llguidance cannot read the tokenizer.
     """
 
-    def __init__(self, tokenizer: str, size: int, ends: Sequence[int]) -> None:
+    def __init__(self, tokenizer: str, size: int, eos_token_ids: Sequence[int]) -> None:
         import numpy
 
-        library = _library()
+        library = _llguidance()
         try:
-            # The library wants an end token; where the model has none, its last token stands for one and is not drawn.
-            self.inner = library.LLTokenizer(tokenizer, n_vocab=size, eos_token=sorted(ends) or [size - 1])
+            # llguidance requires an end token. If the model has none, the last token id stands in and is masked.
+            self.tokenizer = library.LLTokenizer(tokenizer, n_vocab=size, eos_token=sorted(eos_token_ids) or [size - 1])
         except ValueError as error:
-            raise BackendError(f"this model's tokenizer cannot follow a grammar: {error}") from error
-        self.never = None if ends else size - 1
-        self.size, self.words = size, (self.inner.vocab_size + 31) // 32
-        # Lower ends a text sooner: the end, then closing marks, many at once; what goes on comes last.
-        ranks = numpy.full(size, 1000.0)
+            raise BackendError(f"this model's tokenizer does not support grammars: {error}") from error
+        self.masked_token = None if eos_token_ids else size - 1
+        self.size, self.mask_words = size, (self.tokenizer.vocab_size + 31) // 32
+        # In order: the end token; closing marks, several in one token first; other tokens that begin with a mark;
+        # everything else, short before long; at last control tokens and padding, which decode to nothing.
+        costs = numpy.full(size, 1000.0)
         for token in range(size):
-            text = self.inner.decode_bytes([token])
-            if token in ends:
-                ranks[token] = 0
+            text = self.tokenizer.decode_bytes([token])
+            if token in eos_token_ids:
+                costs[token] = 0
             elif text and not text.strip(b'"}]'):
-                ranks[token] = 100 - len(text)
+                costs[token] = 100 - len(text)
             elif text:
-                ranks[token] = (200 if text[:1] in b'"}],' else 300) + len(text)
-        self.ranks = ranks
-        # Behind these more may be wanted than before them.
-        texts = (self.inner.decode_bytes([token]) for token in range(size))
-        self.opens = numpy.array([any(mark in text for mark in b'{[,:"') for text in texts])
+                costs[token] = (200 if text[:1] in b'"}],' else 300) + len(text)
+        self.ending_costs = costs
+        texts = (self.tokenizer.decode_bytes([token]) for token in range(size))
+        self.opening = numpy.array([any(mark in text for mark in b'{[,:"') for text in texts])
 
-    def matcher(self, grammar: str, most: int) -> Matcher:
-        """The state of a new text of at most so many tokens.
+    def matcher(self, grammar: str, max_tokens: int) -> GrammarMatcher:
+        """Create the state of a new text.
+
+        Args:
+            grammar: A grammar from `compile_grammar`.
+            max_tokens: Maximum number of tokens of the text.
 
         Raises:
-            BackendError: The grammar needs more tokens.
+            BackendError: If every text of the grammar needs more tokens.
         """
-        return Matcher(self, grammar, most)
+        return GrammarMatcher(self, grammar, max_tokens)
 
 
-class Matcher:
-    """How far one text has come in its grammar."""
+class GrammarMatcher:
+    """The state of one text in its grammar."""
 
-    def __init__(self, vocabulary: Vocabulary, grammar: str, most: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, grammar: str, max_tokens: int) -> None:
         self._vocabulary = vocabulary
-        self._inner = _library().LLMatcher(vocabulary.inner, grammar)
-        self._to_end = _tokens_to_the_end(self._inner, vocabulary)
-        if self._to_end > most:
+        self._matcher = _llguidance().LLMatcher(vocabulary.tokenizer, grammar)
+        self._tokens_to_end = _count_tokens_to_end(self._matcher, vocabulary)
+        if self._tokens_to_end > max_tokens:
             raise BackendError(
-                f"the grammar needs {self._to_end} tokens at least; there is room for {most}.",
-                hint="Give a higher max_tokens, or a shorter prompt.",
+                f"the grammar needs at least {self._tokens_to_end} tokens, but only {max_tokens} are available.",
+                hint="Use a higher max_tokens, or shorten the prompt.",
             )
-        self._near = 3 * self._to_end + 64
-        self._closing = False
+        # Looking for the ending costs a copy of the state and a mask for each of its tokens: done near the limit only.
+        self._close_to_limit = 3 * self._tokens_to_end + 64
+        self._ending = False
 
     @property
     def complete(self) -> bool:
-        """Whether no further token is taken."""
-        return bool(self._inner.is_stopped())
+        """Whether the grammar accepts no further token."""
+        return bool(self._matcher.is_stopped())
 
     def allowed(self) -> npt.NDArray[np.bool_]:
-        """Which tokens may come next, shape (vocabulary,)."""
+        """Return which tokens may come next, shape (vocabulary,)."""
         import numpy
 
-        if not self._closing:
-            return _mask(self._inner, self._vocabulary)
-        one = numpy.zeros(self._vocabulary.size, dtype=bool)
-        one[_closest(self._inner, self._vocabulary)] = True
-        return one
+        if not self._ending:
+            return _allowed_tokens(self._matcher, self._vocabulary)
+        only_ending = numpy.zeros(self._vocabulary.size, dtype=bool)
+        only_ending[_ending_token(self._matcher, self._vocabulary)] = True
+        return only_ending
 
-    def take(self, token: int, left: int) -> int:
-        """Add a token to the text, or another where behind it the text could not be ended in time.
+    def accept(self, token: int, remaining: int) -> int:
+        """Append a token to the text, or another one if the text could not be ended in time after it.
 
         Args:
-            token: One of those allowed.
-            left: How many tokens may be written, this one included.
+            token: One of the allowed tokens.
+            remaining: How many tokens may still be generated, this one included.
 
         Returns:
-            The token that was added.
+            The token that was appended.
+
+        Raises:
+            BackendError: If llguidance reports an error.
         """
-        opens = left <= self._near and self._vocabulary.opens[token]
-        if not self._closing and (opens or left <= self._to_end + _SLACK):
-            ahead = self._inner.deep_copy()
+        # Only a token that opens something can lengthen the ending, so others need no look-ahead until the very end.
+        opens = remaining <= self._close_to_limit and self._vocabulary.opening[token]
+        if not self._ending and (opens or remaining <= self._tokens_to_end + _ENDING_SLACK_TOKENS):
+            ahead = self._matcher.deep_copy()
             ahead.consume_token(token)
-            self._to_end = _tokens_to_the_end(ahead, self._vocabulary)
-            if self._to_end > left - 1:
-                self._closing = True
-                token = _closest(self._inner, self._vocabulary)
-        if not self._inner.consume_token(token):
-            raise BackendError(f"the grammar broke off: {self._inner.get_error()}")
+            self._tokens_to_end = _count_tokens_to_end(ahead, self._vocabulary)
+            if self._tokens_to_end > remaining - 1:
+                self._ending = True
+                token = _ending_token(self._matcher, self._vocabulary)
+        if not self._matcher.consume_token(token):
+            raise BackendError(f"the grammar could not be followed: {self._matcher.get_error()}")
         return token
 
 
-def _tokens_to_the_end(inner: Any, vocabulary: Vocabulary) -> int:
-    """How many tokens the quickest way to the end has."""
-    ahead, count = inner.deep_copy(), 0
-    while not ahead.is_stopped() and count < _LONGEST_END:
-        tokens = ahead.compute_ff_tokens() or [_closest(ahead, vocabulary)]
+def _count_tokens_to_end(matcher: Any, vocabulary: Vocabulary) -> int:
+    """Count the tokens of the ending that `_ending_token` leads to, from a matcher's state on."""
+    ahead, count = matcher.deep_copy(), 0
+    while not ahead.is_stopped() and count < _MAX_ENDING_TOKENS:
+        tokens = ahead.compute_ff_tokens() or [_ending_token(ahead, vocabulary)]
         ahead.consume_tokens(tokens)
         count += len(tokens)
     return count
 
 
-def _closest(inner: Any, vocabulary: Vocabulary) -> int:
-    """The token that brings a text nearest to its end."""
+def _ending_token(matcher: Any, vocabulary: Vocabulary) -> int:
+    """Choose the token that brings a text closest to its end: greedy, because the shortest ending is costly to find."""
     import numpy
 
-    mask = _mask(inner, vocabulary)
-    forced = inner.compute_ff_tokens()
-    if forced and mask[forced[0]]:
+    allowed = _allowed_tokens(matcher, vocabulary)
+    # Tokens that the grammar forces, such as the name of the next required property.
+    forced = matcher.compute_ff_tokens()
+    if forced and allowed[forced[0]]:
         return int(forced[0])
-    return int(numpy.where(mask, vocabulary.ranks, numpy.inf).argmin())
+    return int(numpy.where(allowed, vocabulary.ending_costs, numpy.inf).argmin())
 
 
-def _mask(inner: Any, vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
+def _allowed_tokens(matcher: Any, vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
     import numpy
 
-    bits = numpy.zeros(vocabulary.words, dtype=numpy.int32)
-    inner.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
-    if inner.is_error():
-        raise BackendError(f"the grammar broke off: {inner.get_error()}")
-    mask = numpy.unpackbits(bits.view(numpy.uint8), bitorder="little")[: vocabulary.size].astype(bool)
-    if vocabulary.never is not None:
-        mask[vocabulary.never] = False
-    return mask
+    bits = numpy.zeros(vocabulary.mask_words, dtype=numpy.int32)
+    # "unsafe" because it writes to the address it is given: `bits` has the size that llguidance's tokenizer asks for.
+    matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
+    if matcher.is_error():
+        raise BackendError(f"the grammar could not be followed: {matcher.get_error()}")
+    allowed = numpy.unpackbits(bits.view(numpy.uint8), bitorder="little")[: vocabulary.size].astype(bool)
+    if vocabulary.masked_token is not None:
+        allowed[vocabulary.masked_token] = False
+    return allowed
 
 
 @lru_cache(maxsize=1)
-def _library() -> Any:
+def _llguidance() -> Any:
     try:
         import llguidance
     except ImportError as error:

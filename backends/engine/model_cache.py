@@ -1,4 +1,4 @@
-"""What is loaded once for all who ask for it; the last few stay."""
+"""A cache of loaded models, shared by all callers in the process; it keeps the last few."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 M = TypeVar("M")
-_KEPT = 4
-_all: WeakSet[ModelCache[Any]] = WeakSet()
-_parents: list[object] = []
-"""What a forked process got from its parent. It stays: its locks may be held by threads that are not here."""
+_MAX_MODELS = 4
+_caches: WeakSet[ModelCache[Any]] = WeakSet()
+_inherited_slots: list[object] = []
+"""What a forked process inherited from its parent; never freed, because threads of the parent may hold its locks."""
 
 
 class ModelCache(Generic[M]):
-    """Things by the arguments that made them. While one is being made, those who ask for others do not wait."""
+    """Models by the arguments they were loaded with. Loading one model does not block callers of another."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: OrderedDict[str, _Place[M]] = OrderedDict()
-        _all.add(self)
+        self._slots: OrderedDict[str, _CacheSlot[M]] = OrderedDict()
+        _caches.add(self)
 
-    def get(self, make: Callable[..., M], *arguments: Any) -> M:
-        """What `make` makes of the arguments, made anew where it is not among the last four that were asked for."""
-        key = repr((make, arguments))
+    def get(self, load: Callable[..., M], *arguments: Any) -> M:
+        """Return `load(*arguments)`, from the cache if it is among the last four models that were requested."""
+        key = repr((load, arguments))  # arguments may be dicts, which cannot be hashed
         with self._lock:
-            place = self._found.setdefault(key, _Place())
-            self._found.move_to_end(key)
-            while len(self._found) > _KEPT:
-                self._found.popitem(last=False)
-        with place.lock:
-            if place.made is None:
-                place.made = make(*arguments)
-            return place.made
+            slot = self._slots.setdefault(key, _CacheSlot())
+            self._slots.move_to_end(key)
+            while len(self._slots) > _MAX_MODELS:
+                self._slots.popitem(last=False)
+        with slot.lock:
+            if slot.model is None:
+                slot.model = load(*arguments)
+            return slot.model
 
-    def has(self, make: Callable[..., M], *arguments: Any) -> bool:
-        """Whether `get` would give it at once."""
-        place = self._found.get(repr((make, arguments)))
-        return place is not None and place.made is not None
+    def has(self, load: Callable[..., M], *arguments: Any) -> bool:
+        """Return whether `get` would return without loading."""
+        slot = self._slots.get(repr((load, arguments)))
+        return slot is not None and slot.model is not None
 
-    def forget(self) -> None:
-        """Start anew: the threads of what was made are not in this process."""
-        _parents.append(self._found)
-        self._lock, self._found = threading.Lock(), OrderedDict()
+    def reset_after_fork(self) -> None:
+        """Empty the cache in a forked process, where the models' threads do not exist."""
+        _inherited_slots.append(self._slots)
+        self._lock, self._slots = threading.Lock(), OrderedDict()
 
 
-class _Place(Generic[M]):
+class _CacheSlot(Generic[M]):
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.made: M | None = None
+        self.model: M | None = None
 
 
-def _forget() -> None:
-    for kept in list(_all):
-        kept.forget()
+def _reset_caches() -> None:
+    for cache in list(_caches):
+        cache.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_reset_caches)

@@ -1,8 +1,8 @@
-"""Tokens of a prompt in which only the frame speaks control tokens, never the texts that it holds.
+"""Prompt tokenization that prevents control-token injection.
 
-A chat template is text, and so is what a story says: `<|eot_id|>` in a story, put into a rendered template and encoded
-with it, would end the turn. Here the template is rendered around stand-ins, so that no text can steer it, and the
-control tokens of the whole must be those of the frame, in their order.
+A chat template is text, and so is a story: if a story contains `<|eot_id|>` and you tokenize the rendered template as a
+whole, the story ends its own turn and can begin another. Here the template is rendered around placeholders, so no
+content can influence the rendering, and the prompt must contain exactly the control tokens of the template, in order.
 """
 
 from __future__ import annotations
@@ -18,56 +18,69 @@ from taleward.core.errors import BackendError
 
 
 class Instruction(str):
-    """What a turn says where the program wrote it itself: control tokens in it count, as in the template."""
+    """Message content written by the program itself: control tokens in it take effect, as in the template."""
 
     __slots__ = ()
 
 
-Render = Callable[[Sequence[str]], str]
-"""From the contents of the turns to the rendered prompt."""
+PromptRenderer = Callable[[Sequence[str]], str]
+"""From the contents of the messages to the rendered prompt."""
 
 
-def frame(tokenizer: Any, render: Render, contents: Sequence[str]) -> list[int]:
-    """The tokens of a rendered prompt; what looks like a control token in a content is text.
+def encode_prompt(tokenizer: Any, render: PromptRenderer, contents: Sequence[str]) -> list[int]:
+    """Tokenize a rendered prompt; what looks like a control token in a content stays ordinary text.
 
-    A prompt without such a content has exactly the tokens that the tokenizer gives it.
+    A prompt whose contents contain nothing of the kind has exactly the tokens that the tokenizer gives it.
 
     Args:
         tokenizer: A tokenizer of `transformers`.
-        render: Puts contents into the prompt; called with stand-ins.
-        contents: The texts.
+        render: Renders the prompt; called with placeholders instead of the contents.
+        contents: Untrusted contents of the messages.
 
     Raises:
-        BackendError: The prompt leaves out a content, or a content cannot be told from a control token.
+        BackendError: If the prompt leaves out a content, or a content cannot be encoded without a control token.
     """
-    stand_ins = _stand_ins(contents)
-    rendered = render(stand_ins)
-    if not all(stand_in in rendered for stand_in in stand_ins):
+    placeholders = _placeholders(contents)
+    rendered = render(placeholders)
+    # Some templates drop turns, such as a second system message. A judge must never judge a prompt without the text.
+    if not all(placeholder in rendered for placeholder in placeholders):
         raise BackendError(
-            f"the prompt's template leaves out some of its {len(contents)} texts, so the model would not read them.",
-            hint="Take a model whose chat template takes these turns.",
+            f"the chat template leaves out some of the {len(contents)} messages, so the model would not see them.",
+            hint="Use a model whose chat template supports these messages.",
         )
-    texts = dict(zip(stand_ins, contents, strict=True))
-    parts = re.split(f"({'|'.join(stand_ins)})", rendered) if stand_ins else [rendered]
-    control = _control(tokenizer)
-    wanted = _of(control, _encode(tokenizer, rendered))
-    whole = _encode(tokenizer, "".join(texts.get(part, part) for part in parts))
-    if _of(control, whole) == wanted:
-        return whole
-    pieces = [
+    content_by_placeholder = dict(zip(placeholders, contents, strict=True))
+    parts = re.split(f"({'|'.join(placeholders)})", rendered) if placeholders else [rendered]
+    control = _control_token_ids(tokenizer)
+    expected = _only(control, _encode(tokenizer, rendered))
+    # Whole first: tokenizers merge across the borders of contents, and a model expects the tokens it was trained on.
+    tokens = _encode(tokenizer, "".join(content_by_placeholder.get(part, part) for part in parts))
+    if _only(control, tokens) == expected:
+        return tokens
+    # A content added a control token, or broke one of the template's, so each part is encoded by itself.
+    tokens = [
         token
         for part in parts
-        for token in (encode_text(tokenizer, texts[part]) if part in texts else _encode(tokenizer, part))
+        for token in (
+            encode_text(tokenizer, content_by_placeholder[part])
+            if part in content_by_placeholder
+            else _encode(tokenizer, part)
+        )
     ]
-    if _of(control, pieces) != wanted:
-        raise BackendError("a text holds what this tokenizer reads as a control token, however it is encoded.")
-    return pieces
+    # Fail closed: tokenizers normalize text in ways of their own, so the result is checked, never assumed.
+    if _only(control, tokens) != expected:
+        raise BackendError(
+            "a message contains what this tokenizer reads as a control token, however it is encoded.",
+            hint="Remove names of control tokens, such as <|im_end|>, from the text.",
+        )
+    return tokens
 
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
-    """A text's tokens; every name of an added token in it is cut in two, so that it is read as letters."""
-    names = "|".join(map(re.escape, control_names(tokenizer)))
-    cuts = [m.start() + 1 for m in re.finditer(f"(?=({names}))", text)] if names else []
+    """Tokenize untrusted text; every name of a control token in it is cut in two, so that it is read as letters."""
+    names = "|".join(map(re.escape, control_token_names(tokenizer)))
+    # A lookahead also finds names that overlap. `split_special_tokens` alone is not enough: it leaves added tokens that
+    # are not marked as special, such as Qwen's `<tool_call>`.
+    cuts = [match.start() + 1 for match in re.finditer(f"(?=({names}))", text)] if names else []
     edges = [0, *cuts, len(text)]
     return [
         token
@@ -78,17 +91,21 @@ def encode_text(tokenizer: Any, text: str) -> list[int]:
     ]
 
 
-def control_names(tokenizer: Any) -> list[str]:
-    """How the tokens that steer a model are written, the longest first."""
-    return sorted(_added(tokenizer).values(), key=len, reverse=True)
+def control_token_names(tokenizer: Any) -> list[str]:
+    """List how a tokenizer's control tokens are written, longest first."""
+    return sorted(_control_tokens(tokenizer).values(), key=len, reverse=True)
 
 
-def _stand_ins(contents: Sequence[str]) -> list[str]:
-    """Words of random letters and digits that are in no content and do not hold each other."""
+def _placeholders(contents: Sequence[str]) -> list[str]:
+    """Make up random words that are in no content, and of which none contains another.
+
+    They are random so that a text cannot guess one and be taken for another message. Letters and digits pass through
+    templates that trim or escape.
+    """
     while True:
-        mark = f"x{secrets.token_hex(8)}"
-        if not any(mark in content for content in contents):
-            return [f"{mark}n{number}n" for number in range(len(contents))]
+        prefix = f"x{secrets.token_hex(8)}"
+        if not any(prefix in content for content in contents):
+            return [f"{prefix}n{number}n" for number in range(len(contents))]
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:
@@ -96,18 +113,22 @@ def _encode(tokenizer: Any, text: str) -> list[int]:
 
 
 @lru_cache(maxsize=8)
-def _added(tokenizer: Any) -> dict[int, str]:
-    """Added tokens that steer a model: all but those of white space, of one character, and for unknown words."""
+def _control_tokens(tokenizer: Any) -> dict[int, str]:
+    """Return ids and names of the added tokens that can steer a model.
+
+    Left out are tokens of white space or a single character, which ordinary text consists of, and the unknown token,
+    which any text may produce.
+    """
     return {
-        number: token.content
-        for number, token in tokenizer.added_tokens_decoder.items()
-        if len(token.content.strip()) > 1 and number != tokenizer.unk_token_id
+        token_id: token.content
+        for token_id, token in tokenizer.added_tokens_decoder.items()
+        if len(token.content.strip()) > 1 and token_id != tokenizer.unk_token_id
     }
 
 
-def _control(tokenizer: Any) -> frozenset[int]:
-    return frozenset(_added(tokenizer))
+def _control_token_ids(tokenizer: Any) -> frozenset[int]:
+    return frozenset(_control_tokens(tokenizer))
 
 
-def _of(control: frozenset[int], tokens: Sequence[int]) -> list[int]:
+def _only(control: frozenset[int], tokens: Sequence[int]) -> list[int]:
     return [token for token in tokens if token in control]

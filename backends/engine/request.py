@@ -1,4 +1,4 @@
-"""A text that is being written for a caller: what was asked for, and how its tokens come."""
+"""Generation requests, and the token sequences through which callers receive the result."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from dataclasses import dataclass
 from typing import Any, Self
 
-from taleward.backends.engine.sampling import Sampler, Sampling, Score
+from taleward.backends.engine.sampling import Sampler, Sampling, TokenLogprob
 from taleward.core.errors import BackendError, DeadlineExceeded
 
-Answer = int | None | Exception
-"""A token; `None` at the end; or what went wrong."""
+TokenEvent = int | None | Exception
+"""What the engine sends a caller: a token, `None` at the end, or the error that ended generation."""
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """A text that is asked for.
+    """A request to generate text.
 
     Attributes:
-        prompt: Tokens to go on from.
-        sampling: How tokens are drawn.
-        seed: The same seed draws the same; `None` draws one.
-        max_tokens: Tokens to write at most, from 1 up.
-        grammar: What the text must follow, see `compile_grammar`.
-        logprobs: How many of the likeliest tokens are scored beside each that is chosen; `None` scores none.
-        deadline: When the caller gives up, by `time.monotonic()`.
+        prompt: Tokens of the prompt.
+        sampling: How tokens are sampled; its `max_tokens` does not apply here.
+        seed: Equal seeds give equal samples; `None` picks a random seed.
+        max_tokens: Maximum number of tokens to generate, at least 1.
+        grammar: The grammar that the text must follow, from `compile_grammar`.
+        logprobs: How many of the most likely tokens to report with each generated token's log-probability; 0 reports
+            the generated token's alone, `None` nothing.
+        deadline: When the caller gives up, in seconds of `time.monotonic()`.
     """
 
     prompt: Sequence[int]
@@ -41,75 +42,84 @@ class GenerationRequest:
 
 
 class TokenSequence:
-    """A text that is being written for a caller, who leaves by closing it.
+    """A sequence that the engine is generating; closing it cancels the rest.
 
     Attributes:
-        written: The tokens so far, without the end token.
-        ended: Whether the model or the grammar ended it, and not the limit.
+        request: The request.
+        tokens: Tokens of the prompt and those generated so far.
+        written: Tokens generated so far, without the end token.
+        ended: Whether the model or the grammar ended the text, rather than `max_tokens`.
+        closed: Whether generation is over: the text ended, failed, or the caller closed it.
     """
 
-    def __init__(self, order: GenerationRequest, sampler: Sampler, give: Callable[[Answer], None]) -> None:
-        self.tokens = list(order.prompt)
+    def __init__(self, request: GenerationRequest, sampler: Sampler, emit: Callable[[TokenEvent], None]) -> None:
+        self.tokens = list(request.prompt)
         self.written: list[int] = []
         self.ended = self.closed = False
-        self.order, self.sampler, self._give = order, sampler, give
+        self.request, self._sampler, self._emit = request, sampler, emit
 
     @property
-    def scores(self) -> list[Score]:
-        """One for each token written, where they were asked for; there may be one more, for the end token."""
-        return self.sampler.scores
+    def logprobs(self) -> list[TokenLogprob]:
+        """One per generated token if the request asks for them; possibly one more, for the end token."""
+        return self._sampler.logprobs
 
     def close(self) -> None:
-        """Leave; its place in the batch becomes free."""
+        """Cancel generation and free the sequence's place in the batch."""
         self.closed = True
 
-    def take(self, logits: Any, ends: Collection[int]) -> None:
-        """Choose the next token, and say so; for the engine."""
+    def sample(self, logits: Any, eos_token_ids: Collection[int]) -> None:
+        """Sample the next token and send it to the caller; called by the engine."""
         try:
-            token = self.sampler.choose(logits, self.order.max_tokens - len(self.written))
-        except Exception as error:  # noqa: BLE001  its caller gets it, the others in the batch go on
+            token = self._sampler.choose(logits, self.request.max_tokens - len(self.written))
+        except Exception as error:  # noqa: BLE001  only this caller receives it; the rest of the batch goes on
             self.fail(error)
             return
-        if token not in ends:
+        if token not in eos_token_ids:
             self.tokens.append(token)
             self.written.append(token)
-            self._give(token)
-        self.ended = token in ends or self.sampler.complete
-        if self.ended or len(self.written) >= self.order.max_tokens:
+            self._emit(token)
+        self.ended = token in eos_token_ids or self._sampler.complete
+        if self.ended or len(self.written) >= self.request.max_tokens:
             self.close()
 
-    def leave(self) -> None:
-        """The last the caller hears; for the engine."""
-        self._give(None)
+    def finish(self) -> None:
+        """Send the end of the sequence to the caller; called by the engine."""
+        self._emit(None)
 
     def fail(self, error: Exception) -> None:
-        """Something went wrong; for the engine."""
+        """Send an error to the caller; called by the engine."""
         self.closed = True
-        self._give(error)
+        self._emit(error)
 
-    def _next(self, answer: Answer) -> int | None:
-        if isinstance(answer, BackendError):
-            raise answer
-        if isinstance(answer, Exception):
-            raise BackendError(f"the model failed while it was writing: {answer}") from answer
-        return answer
+    def _token_from(self, event: TokenEvent) -> int | None:
+        if isinstance(event, BackendError):
+            raise event
+        if isinstance(event, Exception):
+            raise BackendError(f"generation failed: {event}") from event
+        return event
 
-    def _late(self) -> DeadlineExceeded:
+    def _deadline_exceeded(self) -> DeadlineExceeded:
         return DeadlineExceeded(
-            f"the time was up after {len(self.written)} of up to {self.order.max_tokens} tokens.",
-            hint="Give a longer timeout, a lower max_tokens, or ask for less at once.",
+            f"deadline exceeded after {len(self.written)} of up to {self.request.max_tokens} tokens.",
+            hint="Use a longer timeout or a lower max_tokens, or send fewer requests at once.",
         )
 
-    def _left(self) -> float | None:
-        return None if self.order.deadline is None else max(0.0, self.order.deadline - time.monotonic())
+    def _remaining_s(self) -> float | None:
+        return None if self.request.deadline is None else max(0.0, self.request.deadline - time.monotonic())
 
 
 class SyncTokenSequence(TokenSequence):
-    """For a caller in a thread: iterate, or `wait` for all of it."""
+    """A token sequence for a caller in a thread: iterate over its tokens inside a `with` block.
 
-    def __init__(self, order: GenerationRequest, sampler: Sampler, *, each: bool) -> None:
-        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-        super().__init__(order, sampler, self._answers.put if each else _only_ends(self._answers.put))
+    Args:
+        request: The request.
+        sampler: Samples its tokens.
+        per_token: Whether iteration yields each token; otherwise it yields none and ends with the sequence.
+    """
+
+    def __init__(self, request: GenerationRequest, sampler: Sampler, *, per_token: bool) -> None:
+        self._events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+        super().__init__(request, sampler, self._events.put if per_token else _without_tokens(self._events.put))
 
     def __enter__(self) -> Self:
         return self
@@ -120,20 +130,26 @@ class SyncTokenSequence(TokenSequence):
     def __iter__(self) -> Iterator[int]:
         while True:
             try:
-                answer = self._answers.get(timeout=self._left())
+                event = self._events.get(timeout=self._remaining_s())
             except queue.Empty:
-                raise self._late() from None
-            if (token := self._next(answer)) is None:
+                raise self._deadline_exceeded() from None
+            if (token := self._token_from(event)) is None:
                 return
             yield token
 
 
 class AsyncTokenSequence(TokenSequence):
-    """For a caller on an event loop: iterate, or `wait` for all of it."""
+    """A token sequence for a caller on an event loop: iterate over its tokens inside an `async with` block.
 
-    def __init__(self, order: GenerationRequest, sampler: Sampler, *, each: bool) -> None:
-        self._answers, give = _async_queue()
-        super().__init__(order, sampler, give if each else _only_ends(give))
+    Args:
+        request: The request.
+        sampler: Samples its tokens.
+        per_token: Whether iteration yields each token; otherwise it yields none and ends with the sequence.
+    """
+
+    def __init__(self, request: GenerationRequest, sampler: Sampler, *, per_token: bool) -> None:
+        self._events, emit = _async_queue()
+        super().__init__(request, sampler, emit if per_token else _without_tokens(emit))
 
     async def __aenter__(self) -> Self:
         return self
@@ -144,32 +160,32 @@ class AsyncTokenSequence(TokenSequence):
     async def __aiter__(self) -> AsyncIterator[int]:
         while True:
             try:
-                async with asyncio.timeout(self._left()):
-                    answer = await self._answers.get()
+                async with asyncio.timeout(self._remaining_s()):
+                    event = await self._events.get()
             except TimeoutError:
-                raise self._late() from None
-            if (token := self._next(answer)) is None:
+                raise self._deadline_exceeded() from None
+            if (token := self._token_from(event)) is None:
                 return
             yield token
 
 
-def _only_ends(give: Callable[[Answer], None]) -> Callable[[Answer], None]:
-    """Tokens stay with the text: a caller who wants all of them is woken once."""
+def _without_tokens(emit: Callable[[TokenEvent], None]) -> Callable[[TokenEvent], None]:
+    """Pass on only the end or an error, so that a caller who wants the whole text is woken once."""
 
-    def end(answer: Answer) -> None:
-        if answer is None or isinstance(answer, Exception):
-            give(answer)
+    def emit_end(event: TokenEvent) -> None:
+        if event is None or isinstance(event, Exception):
+            emit(event)
 
-    return end
+    return emit_end
 
 
-def _async_queue() -> tuple[asyncio.Queue[Answer], Callable[[Answer], None]]:
-    """A queue, and how another thread puts something into it."""
+def _async_queue() -> tuple[asyncio.Queue[TokenEvent], Callable[[TokenEvent], None]]:
+    """Create a queue on the running event loop, and a function that fills it from another thread."""
     loop = asyncio.get_running_loop()
-    answers: asyncio.Queue[Answer] = asyncio.Queue()
+    events: asyncio.Queue[TokenEvent] = asyncio.Queue()
 
-    def give(answer: Answer) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: its caller is gone
-            loop.call_soon_threadsafe(answers.put_nowait, answer)
+    def emit(event: TokenEvent) -> None:
+        with contextlib.suppress(RuntimeError):  # a closed loop has no caller left to tell
+            loop.call_soon_threadsafe(events.put_nowait, event)
 
-    return answers, give
+    return events, emit

@@ -22,8 +22,8 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from pydantic import BaseModel, Field, model_validator
 
 from taleward.backends.engine.engine import Engine
-from taleward.backends.engine.grammar import closed, compile_grammar, response_schema
-from taleward.backends.engine.likelihood import TextScores, TokenScores, Window, likelihood
+from taleward.backends.engine.grammar import compile_grammar, forbid_extra_properties, response_schema
+from taleward.backends.engine.likelihood import ScoringWindow, TextScores, TokenScores, likelihood
 from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampling
 from taleward.backends.local.messages import instructed, plain, turn
@@ -76,7 +76,7 @@ class LanguageModel(Protocol):
 
     @property
     def start(self) -> int | None: ...  # noqa: D102
-    def read(self, windows: Sequence[Window]) -> list[TokenScores]:
+    def read(self, windows: Sequence[ScoringWindow]) -> list[TokenScores]:
         """The scores of each window's tokens."""
 
 
@@ -269,9 +269,12 @@ class LocalChat(BaseChatModel):
         """
         parser: BaseOutputParser[Any] = JsonOutputParser()
         if isinstance(schema, type) and issubclass(schema, BaseModel):
-            form, parser = closed(schema.model_json_schema()), PydanticOutputParser(pydantic_object=schema)
+            form, parser = (
+                forbid_extra_properties(schema.model_json_schema()),
+                PydanticOutputParser(pydantic_object=schema),
+            )
         else:
-            form = closed(convert_to_json_schema(schema))
+            form = forbid_extra_properties(convert_to_json_schema(schema))
         answers = self.bind(
             grammar=form,
             instruction=_in_words(form),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from taleward.backends.base.embedded import is_embedded
 from taleward.backends.engine.model_cache import ModelCache
-from taleward.backends.onnx.llama_graph import why_not
+from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.transformers.devices import has_gpu
 from taleward.backends.transformers.hub import expanded, model_config, model_folder
 
@@ -40,10 +40,10 @@ def _load(path: str, engine: str, precision: str, device: str | None, options: M
         on_onnx = precision == "int8" or (not device and not options and runs_on_onnx(path))
         engine = "onnx" if on_onnx else "transformers"
     if engine == "onnx":
-        from taleward.backends.onnx.llama import HubLlama, Llama
+        from taleward.backends.onnx.llama import EmbeddedLlama, HubLlama
 
         folder = model_folder(path)
-        return (Llama if is_embedded(folder) else HubLlama)(folder, precision=precision)
+        return (EmbeddedLlama if is_embedded(folder) else HubLlama)(folder, precision=precision)
     from taleward.backends.transformers.causal_lm import HuggingFace
 
     return HuggingFace(path, device, options)
@@ -54,4 +54,4 @@ def runs_on_onnx(path: str) -> bool:
     packages = ("onnx", "onnxruntime", "transformers")
     if not all(find_spec(package) for package in packages) or has_gpu():
         return False
-    return not why_not(model_config(path)) and any(Path(model_folder(path)).glob("*.safetensors"))
+    return not unsupported_reason(model_config(path)) and any(Path(model_folder(path)).glob("*.safetensors"))

@@ -11,7 +11,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from taleward.backends.engine.request import GenerationRequest, TokenSequence
-from taleward.backends.engine.sampling import Score
+from taleward.backends.engine.sampling import TokenLogprob
 from taleward.backends.local.tools import Calls, ToolText
 
 
@@ -133,11 +133,11 @@ class ResponseBuilder:
         """Those of the tokens since the last time, as OpenAI gives them."""
         if self._wish.order.logprobs is None:
             return {}
-        scores, self._scored = self._text.scores[self._scored : self._read], self._read
+        scores, self._scored = self._text.logprobs[self._scored : self._read], self._read
         return {"logprobs": {"content": [self._told(score) for score in scores]}}
 
-    def _told(self, score: Score) -> dict[str, Any]:
-        likeliest = [self._token(token, logprob) for token, logprob in score.likeliest]
+    def _told(self, score: TokenLogprob) -> dict[str, Any]:
+        likeliest = [self._token(token, logprob) for token, logprob in score.top_logprobs]
         return {**self._token(score.token, score.logprob), "top_logprobs": likeliest}
 
     def _token(self, token: int, logprob: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 
-from taleward.backends.engine.grammar import closed
+from taleward.backends.engine.grammar import forbid_extra_properties
 from taleward.core.errors import ConfigurationError, UnknownName
 
 _MARK, _END = "<tool_call>", "</tool_call>"
@@ -113,7 +113,7 @@ def call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     calls, definitions = [], {}
     for tool in tools:
         function = tool["function"]
-        arguments = closed(function.get("parameters") or {"type": "object", "properties": {}})
+        arguments = forbid_extra_properties(function.get("parameters") or {"type": "object", "properties": {}})
         definitions.update(arguments.pop("$defs", {}))
         arguments.setdefault("additionalProperties", False)
         calls.append(

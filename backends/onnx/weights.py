@@ -1,6 +1,6 @@
-"""A checkpoint's tensors, read from its safetensors files where they lie; and those rounded to 8 bits, kept in a cache.
+"""Read the tensors of a safetensors checkpoint, and cache their int8-quantized copies.
 
-The format: https://huggingface.co/docs/safetensors (a length, a JSON header, the numbers).
+File format: https://huggingface.co/docs/safetensors (header length, JSON header, data).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import secrets
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from taleward.core.errors import BackendError
 
@@ -21,64 +21,74 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-Precision = Literal["float32", "int8"]
-"""Of the linear layers of a model that runs on ONNX Runtime, see `Graph.linear_int8`."""
+WeightPrecision = Literal["float32", "int8"]
+"""Precision of the linear layers of a model on ONNX Runtime, see `Graph.linear_int8`."""
 
-_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
-_VERSION = "int8-1"
+_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
+_QUANTIZATION_VERSION = "int8-1"
+"""Part of the cache key; to change with the quantization."""
+
+
+class _TensorLocation(NamedTuple):
+    file: Path
+    dtype: str
+    shape: list[int]
+    offset: int
 
 
 class Weights(Mapping[str, Any]):
-    """Tensors by name, in float32 (or int8); each is read when it is asked for.
+    """Tensors by name as numpy arrays in float32 (or int8), each read from disk when you access it.
 
     Args:
         files: safetensors files.
 
     Raises:
-        BackendError: A file cannot be read, or holds numbers of another kind.
+        BackendError: If a file cannot be read; on access, if a tensor's dtype is not supported.
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._places: dict[str, tuple[Path, str, list[int], int]] = {}
-        for file in files:
+        self._locations: dict[str, _TensorLocation] = {}
+        for path in files:
             try:
-                with file.open("rb") as opened:
-                    (length,) = struct.unpack("<Q", opened.read(8))
-                    header = json.loads(opened.read(length))
+                with path.open("rb") as file:
+                    (header_length,) = struct.unpack("<Q", file.read(8))
+                    header = json.loads(file.read(header_length))
             except (OSError, ValueError, struct.error) as error:
-                raise BackendError(f"{file} could not be read: {error}") from error
-            for name, told in header.items():
+                raise BackendError(f"{path} could not be read: {error}") from error
+            for name, tensor in header.items():
                 if name != "__metadata__":
-                    self._places[name] = file, told["dtype"], told["shape"], 8 + length + told["data_offsets"][0]
+                    offset = 8 + header_length + tensor["data_offsets"][0]
+                    self._locations[name] = _TensorLocation(path, tensor["dtype"], tensor["shape"], offset)
 
     def __getitem__(self, name: str) -> npt.NDArray[np.generic]:
         import numpy
 
-        file, kind, shape, offset = self._places[name]
-        if kind not in _TYPES:
-            raise BackendError(f"{file} holds {name} as {kind}; read are {', '.join(_TYPES)}.")
-        lying = numpy.memmap(file, dtype=_TYPES[kind], mode="r", offset=offset, shape=tuple(shape))
-        if kind == "BF16":
-            return (lying.astype(numpy.uint32) << 16).view(numpy.float32)
-        return lying.astype(numpy.int8 if kind == "I8" else numpy.float32)
+        file, dtype, shape, offset = self._locations[name]
+        if dtype not in _DTYPES:
+            raise BackendError(f"{file}: tensor {name!r} has dtype {dtype}; supported are {', '.join(_DTYPES)}.")
+        stored = numpy.memmap(file, dtype=_DTYPES[dtype], mode="r", offset=offset, shape=tuple(shape))
+        if dtype == "BF16":
+            # numpy has no bfloat16; its bits are the upper half of a float32.
+            return (stored.astype(numpy.uint32) << 16).view(numpy.float32)
+        return stored.astype(numpy.int8 if dtype == "I8" else numpy.float32)
 
     @property
     def parameters(self) -> int:
-        """How many numbers there are in all."""
-        return sum(math.prod(shape) for _, _, shape, _ in self._places.values())
+        """Total number of elements."""
+        return sum(math.prod(location.shape) for location in self._locations.values())
 
     def __iter__(self) -> Any:
-        return iter(self._places)
+        return iter(self._locations)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._locations)
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint.
+    """List the safetensors files of a checkpoint.
 
     Raises:
-        BackendError: There are none, or some are missing.
+        BackendError: If there are none, or one that the index lists is missing.
     """
     index = folder / "model.safetensors.index.json"
     try:
@@ -87,60 +97,70 @@ def weight_files(folder: Path) -> list[Path]:
             names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError) as error:
         raise BackendError(f"{index} could not be read: {error}") from error
-    lacking = sorted(name for name in names if not (folder / name).is_file())
-    if lacking:
-        raise BackendError(f"the model in {folder} could not be loaded: it has no {', '.join(lacking)}.")
+    missing = sorted(name for name in names if not (folder / name).is_file())
+    if missing:
+        raise BackendError(f"the model in {folder} could not be loaded: it has no {', '.join(missing)}.")
     return [folder / name for name in sorted(names)]
 
 
 def int8_weights(files: list[Path], linear: Iterable[str]) -> Mapping[str, Any]:
-    """The tensors with those of linear layers in int8, as `NAME.int8` (inputs, outputs) and `NAME.scales` (outputs,).
+    """Return a checkpoint's tensors, those of linear layers in int8.
 
-    They are made once, and kept in `TALEWARD_CACHE`, by default `~/.cache/taleward`, until the files change.
+    A quantized tensor is replaced by `NAME.int8`, shape (inputs, outputs), and `NAME.scales`, shape (outputs,).
+    Quantization runs once; the result is cached in `TALEWARD_CACHE`, by default `~/.cache/taleward`, until the files
+    change.
 
     Args:
         files: The checkpoint's files.
         linear: Names of the linear layers' weights.
     """
-    seen = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    file_versions = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     linear = list(linear)
-    digest = hashlib.sha256(json.dumps([_VERSION, seen, linear]).encode()).hexdigest()[:24]
-    kept = cache_folder() / f"{digest}.safetensors"
-    if not kept.is_file():
-        _make(Weights(files), linear, kept)
-    return Weights([kept])
+    digest = hashlib.sha256(json.dumps([_QUANTIZATION_VERSION, file_versions, linear]).encode()).hexdigest()[:24]
+    cached = int8_cache_folder() / f"{digest}.safetensors"
+    if not cached.is_file():
+        _write_int8_file(Weights(files), linear, cached)
+    return Weights([cached])
 
 
-def rounded(weight: Any) -> tuple[Any, Any]:
-    """A linear layer's weight (outputs, inputs) as `Graph.linear_int8` takes it: int8 (inputs, outputs), and scales."""
+def quantize_int8(weight: Any) -> tuple[Any, Any]:
+    """Quantize a linear layer's weight for `Graph.linear_int8`.
+
+    Args:
+        weight: Shape (outputs, inputs).
+
+    Returns:
+        The int8 weight, shape (inputs, outputs), and its scales, float32, shape (outputs,).
+    """
     import numpy
 
     scales = numpy.maximum(numpy.abs(weight).max(axis=1), 1e-20) / 127
-    whole = numpy.rint(weight / scales[:, None]).astype(numpy.int8)
-    return numpy.ascontiguousarray(whole.T), scales.astype(numpy.float32)
+    quantized = numpy.rint(weight / scales[:, None]).astype(numpy.int8)
+    return numpy.ascontiguousarray(quantized.T), scales.astype(numpy.float32)
 
 
-def cache_folder() -> Path:
-    """Where converted models are kept."""
-    given = os.environ.get("TALEWARD_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "taleward")
+def int8_cache_folder() -> Path:
+    """Return the folder for quantized models."""
+    override = os.environ.get("TALEWARD_CACHE")
+    return Path(override) if override else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "taleward")
 
 
-def _make(weights: Weights, linear: list[str], kept: Path) -> None:
+def _write_int8_file(weights: Weights, linear: list[str], path: Path) -> None:
     import numpy
     from safetensors.numpy import save_file
 
-    made: dict[str, npt.NDArray[Any]] = {}
+    tensors: dict[str, npt.NDArray[Any]] = {}
     for name in weights:
-        if name not in linear or "embed" in name:  # a head may share the embeddings' weights
-            made[name] = numpy.ascontiguousarray(weights[name])
+        # Output layers may share the embeddings' weights, which token lookups need in full precision.
+        if name not in linear or "embed" in name:
+            tensors[name] = numpy.ascontiguousarray(weights[name])
     for name in linear:
-        made[f"{name}.int8"], made[f"{name}.scales"] = rounded(weights[name])
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name first: whoever reads finds all of it, or nothing.
-    unfinished = kept.with_suffix(f".{secrets.token_hex(4)}")
+        tensors[f"{name}.int8"], tensors[f"{name}.scales"] = quantize_int8(weights[name])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written under another name and renamed: other processes see the complete file or none.
+    unfinished = path.with_suffix(f".{secrets.token_hex(4)}")
     try:
-        save_file(made, unfinished)
-        unfinished.replace(kept)
+        save_file(tensors, unfinished)
+        unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

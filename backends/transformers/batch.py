@@ -14,7 +14,7 @@ _KNOWN = frozenset({"DynamicLayer", "DynamicSlidingWindowLayer", "LinearAttentio
 
 
 class TorchBatch:
-    """The rows of one model; see `Rows`.
+    """The rows of one model; see `DecodingBatch`.
 
     All rows end at the same place of the caches and are padded in front, so that each step writes one column, whatever
     the layers are: full or sliding attention, or states of a fixed size. A text that joins is read by itself or with
@@ -38,20 +38,20 @@ class TorchBatch:
         # States of a fixed size would take in the padding: such texts are read one by one.
         self._one_by_one = not known or any(hasattr(layer, "recurrent_states") for layer in layers)
         self._attends = any(hasattr(layer, "keys") for layer in layers)
-        self.room = (room or _room(model.device)) // _bytes_a_token(model)
+        self.token_capacity = (room or _room(model.device)) // _bytes_a_token(model)
         self._takes = frozenset(inspect.signature(model.forward).parameters)
         self._cache: Any = None
         self._rows = self._width = 0
 
     def advance(self, first: int, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
-        """See `Rows.advance`."""
+        """See `DecodingBatch.advance`."""
         with self._torch.inference_mode():
             begun = len(tokens[0]) < lengths[0]
             logits = self._step(tokens, lengths) if begun else self._join(first, tokens)
             return logits.float().cpu().numpy()
 
     def move(self, row: int, to: int, length: int) -> None:
-        """See `Rows.move`."""
+        """See `DecodingBatch.move`."""
 
         def copied(tensor: Any) -> Any:
             tensor[to] = tensor[row]
@@ -60,14 +60,14 @@ class TorchBatch:
         with self._torch.inference_mode():
             self._change(copied)
 
-    def rest(self) -> None:
-        """See `Rows.rest`."""
+    def release(self) -> None:
+        """See `DecodingBatch.release`."""
         self._cache = None
         self._rows = self._width = 0
 
     def _join(self, first: int, texts: Sequence[Sequence[int]]) -> Any:
         if first == 0:
-            self.rest()
+            self.release()
         self._keep(first)
         found = []
         for group in [[text] for text in texts] if self._one_by_one else [texts]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from taleward.backends.engine.engine import Engine
-from taleward.backends.engine.likelihood import TokenScores, Window, in_groups
+from taleward.backends.engine.likelihood import ScoringWindow, TokenScores, score_in_batches
 from taleward.backends.engine.sampling import Sampling
 from taleward.backends.transformers.batch import TorchBatch, cache_name
 from taleward.backends.transformers.devices import check_map, device_of
@@ -81,7 +81,9 @@ class HuggingFace(HubTokens):
         self.context_length = int(getattr(text, "max_position_embeddings", 0) or self._tokenizer.model_max_length)
         size = int(text.vocab_size)
         self.engine = Engine(
-            [_Rows(self._model, self._small)], ends=self._ends, vocabulary=lambda: self.vocabulary(size, [*self._ends])
+            [_Rows(self._model, self._small)],
+            eos_token_ids=self._ends,
+            vocabulary=lambda: self.vocabulary(size, [*self._ends]),
         )
 
     def step(self, tokens: Sequence[int], cache: Any = None) -> tuple[npt.NDArray[np.float32], Any]:
@@ -107,13 +109,13 @@ class HuggingFace(HubTokens):
             )
             return out.logits[0, -1].float().cpu().numpy(), cache
 
-    def read(self, windows: Sequence[Window]) -> list[TokenScores]:
+    def read(self, windows: Sequence[ScoringWindow]) -> list[TokenScores]:
         """The scores of each window's tokens."""
         size = int(self._model.config.get_text_config().vocab_size)
         most = _READ if self._device.type == "cpu" else _READ_GPU
-        return in_groups(windows, min(most, _LOGITS // size), self._read)
+        return score_in_batches(windows, min(most, _LOGITS // size), self._read)
 
-    def _read(self, windows: Sequence[Window]) -> list[TokenScores]:
+    def _read(self, windows: Sequence[ScoringWindow]) -> list[TokenScores]:
         import torch
 
         width, found = max(len(w.tokens) for w in windows), []

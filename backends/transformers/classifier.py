@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import get_config_list
 from pydantic import Field
 
-from taleward.backends.base.options import made
+from taleward.backends.base.options import build_model
 from taleward.backends.engine.batcher import Batcher
 from taleward.backends.transformers.encoder import TorchModel, hub_path, loaded_once, padded
 from taleward.core.errors import BackendError, ConfigurationError
@@ -32,7 +32,7 @@ def classifier(model: str, **options: Any) -> Classifier:
     Raises:
         ConfigurationError: The spec is none of a model that runs here, or an option is not taken.
     """
-    return made(Classifier, model, hub_path(model, "a classifier"), options)
+    return build_model(Classifier, model, hub_path(model, "a classifier"), options)
 
 
 class Classifier(RunnableSerializable[str, dict[str, float]]):

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import get_config_list
 from pydantic import Field
 
-from taleward.backends.base.options import made
+from taleward.backends.base.options import build_model
 from taleward.backends.engine.batcher import Batcher
 from taleward.backends.transformers.encoder import TorchModel, hub_path, loaded_once, padded
 from taleward.core.errors import ConfigurationError
@@ -30,7 +30,7 @@ def seq2seq_model(model: str, **options: Any) -> Seq2SeqModel:
     Raises:
         ConfigurationError: The spec is none of a model that runs here, or an option is not taken.
     """
-    return made(Seq2SeqModel, model, hub_path(model, "an encoder-decoder model"), options)
+    return build_model(Seq2SeqModel, model, hub_path(model, "an encoder-decoder model"), options)
 
 
 class Seq2SeqModel(RunnableSerializable[str, str]):

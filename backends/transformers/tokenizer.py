@@ -9,7 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from taleward.backends.engine.grammar import Vocabulary
-from taleward.backends.engine.prompt_encoding import Instruction, Render, control_names, encode_text, frame
+from taleward.backends.engine.prompt_encoding import (
+    Instruction,
+    PromptRenderer,
+    control_token_names,
+    encode_prompt,
+    encode_text,
+)
 from taleward.backends.transformers.hub import ERRORS, fetching, model_config, unavailable
 from taleward.core.errors import BackendError, MissingExtra
 
@@ -114,10 +120,10 @@ class HubTokens:
         start = self._start
         return ids if start is None else [start, *ids]
 
-    def framed(self, render: Render, contents: Sequence[str]) -> list[int]:
-        """The tokens of a prompt in a format of one's own, for a model that brings no chat template; see `frame`."""
+    def framed(self, render: PromptRenderer, contents: Sequence[str]) -> list[int]:
+        """Tokenize a prompt in a format of your own, for a model without a chat template; see `encode_prompt`."""
         with self._turn:
-            return frame(self._tokenizer, render, contents)
+            return encode_prompt(self._tokenizer, render, contents)
 
     @property
     def _start(self) -> int | None:
@@ -144,11 +150,11 @@ class HubTokens:
             return str(self._tokenizer.apply_chat_template(filled, tokenize=False, **options))
 
         try:
-            return frame(self._tokenizer, lambda c: render(c, parts=False), said)
+            return encode_prompt(self._tokenizer, lambda c: render(c, parts=False), said)
         except (BackendError, TemplateError, TypeError) as error:
             # Some templates (Llama Guard 3 1B, Llama Guard 4) take contents as lists of parts alone.
             try:
-                return frame(self._tokenizer, lambda c: render(c, parts=True), said)
+                return encode_prompt(self._tokenizer, lambda c: render(c, parts=True), said)
             except (BackendError, TemplateError, TypeError):
                 raise BackendError(f"the chat template cannot be filled: {error}") from error
 
@@ -158,6 +164,6 @@ class HubTokens:
             return {key: self._harmless(part) for key, part in value.items()}
         if isinstance(value, list | tuple):
             return [self._harmless(part) for part in value]
-        if not isinstance(value, str) or not (names := control_names(self._tokenizer)):
+        if not isinstance(value, str) or not (names := control_token_names(self._tokenizer)):
             return value
         return re.sub("|".join(map(re.escape, names)), lambda found: f"{found[0][0]}\u200b{found[0][1:]}", value)

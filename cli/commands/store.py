@@ -103,7 +103,7 @@ def import_(
     collection: Collection = "taleward",
 ) -> None:
     """Add a Parquet file's entries to a store; a place without one gets a FAISS store, or a cache if it ends in .db."""
-    from taleward.stores.vector.parquet import held_model, import_cache, import_store
+    from taleward.stores.vector.parquet import import_cache, import_store, read_fingerprint
 
     if _is_cache(place) or place.endswith(".db"):
         from taleward.stores.caches.embeddings_file import open_cache
@@ -111,7 +111,7 @@ def import_(
         return _print({"imported": import_cache(open_cache(Path(place)), file)})
     from taleward.stores.vector.open import open_store
 
-    store = open_store(place, collection=collection, create=True, model=held_model(file))
+    store = open_store(place, collection=collection, create=True, model=read_fingerprint(file))
     _print({"imported": import_store(store, file)})
     return store.close()
 

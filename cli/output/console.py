@@ -138,7 +138,7 @@ def show_models(found: Iterable[DiscoveredModel], devices: Iterable[str]) -> Non
     for row in found:
         usable = Text("yes", style="green") if row.usable else Text("no", style="red")
         sizes = (_parameters(row.parameters), f"context {row.context:,}" if row.context else "")
-        about = Text(", ".join(part for part in (f"{row.kind}: {row.about}", *sizes) if part))
+        about = Text(", ".join(part for part in (f"{row.kind}: {row.description}", *sizes) if part))
         if row.folder:
             about.append(f"\n{row.folder}", style="dim")
         table.add_row(Text(row.spec), usable, about)

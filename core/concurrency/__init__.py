@@ -1,1 +1,1 @@
-"""Threads, event loops, deadlines and batch sizes that every layer shares."""
+"""Threads, event loops, timeouts and batch sizes."""

@@ -1,4 +1,4 @@
-"""Calls that end in time, or are left behind."""
+"""Run a blocking call with a timeout."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ T = TypeVar("T")
 
 
 def call_with_timeout(timeout_s: float | None, work: Callable[[], T]) -> T:
-    """Run `work`, and stop waiting for it after so many seconds.
+    """Run `work` and stop waiting for it after `timeout_s` seconds.
 
-    A thread cannot be killed: work that hangs stays behind in a daemon thread, which does not keep the process alive,
-    and whatever it returns later is dropped.
+    A thread cannot be killed. Work that hangs keeps its daemon thread, which does not keep the process alive, and
+    whatever it returns later is dropped.
 
     Args:
-        timeout_s: The most to wait; `None` runs the work here, without a limit.
-        work: What to run.
+        timeout_s: Seconds to wait; `None` runs `work` in the calling thread without a limit.
+        work: The call to run. It sees the caller's context variables.
 
     Raises:
-        TimeoutError: The time was over first.
+        TimeoutError: If `work` did not return in time.
     """
     if timeout_s is None:
         return work()
-    done: list[T] = []
-    failed: list[BaseException] = []
+    results: list[T] = []
+    errors: list[BaseException] = []
+    # LangChain keeps the callbacks and traces of a run in context variables, which new threads do not inherit.
     context = contextvars.copy_context()
 
     def run() -> None:
         try:
-            done.append(context.run(work))
-        except BaseException as error:  # noqa: BLE001  handed over to the caller below
-            failed.append(error)
+            results.append(context.run(work))
+        except BaseException as error:  # noqa: BLE001  re-raised in the calling thread below
+            errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True, name="taleward-call")
     thread.start()
     thread.join(max(0.0, timeout_s))
-    if failed:
-        raise failed[0]
-    if not done:
+    if errors:
+        raise errors[0]
+    if not results:
         msg = f"no answer within {timeout_s:.1f} s"
         raise TimeoutError(msg)
-    return done[0]
+    return results[0]

@@ -1,4 +1,4 @@
-"""Calls that block, for an event loop; and an asynchronous call, for a caller that is not asynchronous."""
+"""Call blocking code from an event loop, and asynchronous code from blocking code."""
 
 from __future__ import annotations
 
@@ -16,45 +16,52 @@ T = TypeVar("T")
 
 
 async def run_in_thread(work: Callable[[], T]) -> T:
-    """What a call that blocks gives, waited for in a thread of its own.
+    """Run a blocking call in a thread of its own and await its result.
 
-    Unlike the threads of an event loop's pool it is no other call's: one that hangs, and is left behind when this is
-    cancelled, holds up nobody, nor the end of the process.
+    `asyncio.to_thread` uses a shared pool, where a call that hangs blocks others and the end of the process. Here a
+    call that hangs is left behind in a daemon thread when the caller is canceled.
+
+    Args:
+        work: The call to run. It sees the caller's context variables.
+
+    Raises:
+        RuntimeError: If `work` raised `StopIteration`, which a future cannot hold.
     """
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
+    future: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
 
-    def settle(set_it: Callable[[], None]) -> None:
-        if not done.cancelled():
-            set_it()
+    def settle(resolve: Callable[[], None]) -> None:
+        if not future.cancelled():
+            resolve()
 
     def run() -> None:
         try:
-            set_it = partial(done.set_result, context.run(work))
-        except StopIteration as error:  # no future takes one
-            set_it = partial(done.set_exception, RuntimeError(f"the call raised StopIteration: {error}"))
-        except BaseException as error:  # noqa: BLE001  handed over to the caller
-            set_it = partial(done.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, set_it)
+            resolve = partial(future.set_result, context.run(work))
+        except StopIteration as error:
+            resolve = partial(future.set_exception, RuntimeError(f"the call raised StopIteration: {error}"))
+        except BaseException as error:  # noqa: BLE001  re-raised in the awaiting task
+            resolve = partial(future.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody is waiting
+            loop.call_soon_threadsafe(settle, resolve)
 
     threading.Thread(target=run, daemon=True, name="taleward-call").start()
-    return await done
+    return await future
 
 
-async def run_in_threads(items: Iterator[T]) -> AsyncGenerator[T, None]:
-    """The items of an iterator that blocks, each waited for in a thread.
+async def iterate_in_thread(items: Iterator[T]) -> AsyncGenerator[T, None]:
+    """Iterate over a blocking iterator, awaiting each item in a thread.
 
-    Closing it closes the iterator; one that blocks just then is left behind, and ends when it gives its next item.
+    Closing this generator closes the iterator. If the iterator is blocked at that moment it is left behind, and ends
+    when it produces its next item.
     """
-    end, waiting = object(), True
+    exhausted, waiting = object(), True
     try:
         while True:
             waiting = True
-            item: Any = await run_in_thread(partial(next, items, end))
+            item: Any = await run_in_thread(partial(next, items, exhausted))
             waiting = False
-            if item is end:
+            if item is exhausted:
                 return
             yield item
     finally:
@@ -64,15 +71,15 @@ async def run_in_threads(items: Iterator[T]) -> AsyncGenerator[T, None]:
 
 
 def run_sync(make: Callable[[], Awaitable[T]]) -> T:
-    """What an asynchronous call gives, for a caller that is not asynchronous.
+    """Run an asynchronous call from synchronous code and return its result.
 
     Args:
-        make: Makes the call; called where its event loop runs.
+        make: Creates the awaitable; called on the event loop that runs it.
     """
 
-    async def one() -> AsyncGenerator[T, None]:
+    async def single_result() -> AsyncGenerator[T, None]:
         yield await make()
 
-    answers: Iterator[T] = iterate_async(one)
-    [answer] = answers
-    return answer
+    results: Iterator[T] = iterate_async(single_result)
+    [result] = results
+    return result

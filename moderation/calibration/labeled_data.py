@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taleward.core.records import read_content, read_records, record_lines, with_problems
+from taleward.core.records import format_line_numbers, parse_records, problems_error, read_content
 
 _WORDS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 _TOLD = 8
@@ -84,14 +84,14 @@ def load_labeled(
     wrong: dict[str, list[int]] = {}
     seen: set[str] = set()
     names: set[str] = set()
-    for line, record in read_records(path, content, _WHAT):
+    for line, record in parse_records(path, content, _WHAT):
         try:
             rows.append(_row(record, columns, known, category))
             seen.add(str(record[columns.label]))
             names.update(record)
         except ValueError as error:
             wrong.setdefault(str(error), []).append(line)
-    problems = [f"{record_lines(numbers)}: {said}" for said, numbers in wrong.items()]
+    problems = [f"{format_line_numbers(numbers)}: {said}" for said, numbers in wrong.items()]
     missing = [word for word in columns.harmful if word not in seen]
     if missing and not problems:
         few = ", ".join(repr(s) for s in sorted(seen)[:_TOLD])
@@ -103,7 +103,7 @@ def load_labeled(
     if not rows and not problems:
         problems.append("it has no rows")
     if problems:
-        raise with_problems(path, _WHAT, problems)
+        raise problems_error(path, _WHAT, problems)
     return LabeledData(path.name, hashlib.sha256(content).hexdigest(), tuple(rows))
 
 

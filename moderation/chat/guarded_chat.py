@@ -18,7 +18,7 @@ from langchain_core.tools import BaseTool
 from pydantic import Field
 
 from taleward.core.concurrency.event_loop import iterate_async
-from taleward.core.concurrency.threads import run_in_thread, run_in_threads, run_sync
+from taleward.core.concurrency.threads import iterate_in_thread, run_in_thread, run_sync
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.moderation.chat.messages import MARK, is_refusal, names_in, without_retracted
 from taleward.moderation.chat.response import GuardedResponse
@@ -186,7 +186,7 @@ class GuardedChat(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         def ask(config: RunnableConfig) -> AsyncIterator[AIMessage]:
-            return run_in_threads(self._model.stream(messages, config, **_options(stop, kwargs)))
+            return iterate_in_thread(self._model.stream(messages, config, **_options(stop, kwargs)))
 
         answering = self._answering(run_manager, blocking=True)
         for chunk in iterate_async(lambda: answering.streamed(ask)):

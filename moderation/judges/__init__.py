@@ -1,4 +1,7 @@
-"""The judges, one small file each. A new judge is one file and one line in `JUDGES`."""
+"""Judges, one per file, and `judge()`, which makes one from a spec.
+
+To add a judge, write a file and add a line to `JUDGES`.
+"""
 
 from __future__ import annotations
 
@@ -20,25 +23,27 @@ __all__ = ["JUDGES", "Assessment", "Judge", "judge"]
 JUDGES = {
     "lexicon": "lexicon.LexiconJudge",
     "embedded:judge": "embedded.judge.EmbeddedJudge",
-    "reading-level": "reading_level.ReadingLevel",
-    "personal-data": "personal_data.PersonalData",
-    "openai-moderation": "openai_moderation.OpenAIModeration",
-    "encoder": "sequence_classifier.SequenceClassifierJudge",
+    "reading-level": "reading_level.ReadingLevelJudge",
+    "personal-data": "personal_data.PersonalDataJudge",
+    "openai-moderation": "openai_moderation.OpenAIModerationJudge",
+    "sequence-classifier": "sequence_classifier.SequenceClassifierJudge",
     "llama-guard": "guard_models.llama_guard.LlamaGuard",
     "shieldgemma": "guard_models.shieldgemma.ShieldGemma",
     "granite-guardian": "guard_models.granite_guardian.GraniteGuardian",
     "qwen3guard": "guard_models.qwen3guard.Qwen3Guard",
     "wildguard": "guard_models.wildguard.WildGuard",
-    "gpt-oss-safeguard": "guard_models.gpt_oss_safeguard.Safeguard",
+    "gpt-oss-safeguard": "guard_models.gpt_oss_safeguard.GptOssSafeguard",
     "nemotron": "guard_models.nemotron.Nemotron",
 }
-"""Judges by name, with file and class; every other spec is a chat model that judges by the policy's words.
+"""Judge names and the module and class of each. Any other spec is a chat model that judges by the policy's own words.
 
-A family of guard models goes before the model's own spec: `llama-guard:hf:meta-llama/Llama-Guard-3-1B`.
+Put a guard model's family before its model spec: `llama-guard:hf:meta-llama/Llama-Guard-3-1B`.
 """
 
-_WITHOUT_MODEL = frozenset({"lexicon", "embedded:judge", "reading-level", "personal-data"})
-_ALONE = _WITHOUT_MODEL | {"openai-moderation"}
+_TAKES_NO_MODEL = frozenset({"lexicon", "embedded:judge", "reading-level", "personal-data"})
+_MODEL_OPTIONAL = _TAKES_NO_MODEL | {"openai-moderation"}
+# Spelled too differently for the did-you-mean of `UnknownName`, which compares letters.
+_FORMER_NAMES = {"encoder": "sequence-classifier"}
 
 
 def judge(
@@ -50,65 +55,72 @@ def judge(
     calibration: Calibration | str | Path | None = None,
     **options: Any,
 ) -> Judge:
-    """A judge: a Runnable from a text to a verdict.
+    """Make a judge: a Runnable from text to verdict.
 
     Args:
-        spec: A name such as `embedded:judge`, `lexicon` or `reading-level`; a guard model's family before its spec,
-            such as `qwen3guard:hf:Qwen/Qwen3Guard-Gen-0.6B`; the spec of any chat model, such as `openai:gpt-5-mini`;
-            or a LangChain chat model; or several of them, or of judges, that are to be combined. `JUDGES` lists the
-            names and families.
+        spec: One of
+
+            * a name, such as `embedded:judge`, `lexicon` or `reading-level` (see `JUDGES`),
+            * a guard model's family before its model spec, such as `qwen3guard:hf:Qwen/Qwen3Guard-Gen-0.6B`,
+            * the spec of any chat model, such as `openai:gpt-5-mini`, or a LangChain chat model,
+            * a list of these, or of judges, to combine.
         policy: A policy, or the name or path of one.
-        band: A band of the policy.
-        combine: How several are combined: `cascade` asks from the first on until one is sure, see `Cascade`; `any`,
-            `all`, `majority` and `weighted` ask all at once, see `Ensemble`.
+        band: An age band of the policy.
+        combine: How to combine a list: `cascade` asks one judge after another until one is certain (see `Cascade`);
+            `any`, `all`, `majority` and `weighted` ask all at once (see `Ensemble`).
         calibration: Fitted scores and thresholds, or the path of their file; see `fit_calibration`.
-        options: For the judge; those of a chat model go to `chat_model`, those of several to `Cascade` or `Ensemble`.
+        options: Options of the judge. For a chat model they go to `chat_model`, for a list to `Cascade` or `Ensemble`.
 
     Raises:
-        ConfigurationError: Spec, policy or band cannot be used, or the calibration was fitted for others.
+        ConfigurationError: If the spec, policy, band or an option is invalid, or if the calibration was fitted for
+            another judge, policy or band.
     """
     if calibration is not None:
         return judge(spec, policy=policy, band=band, combine=combine, **options).calibrated(calibration)
     if isinstance(spec, Sequence) and not isinstance(spec, str):
-        made = [part if isinstance(part, Judge) else judge(part, policy=policy, band=band) for part in spec]
-        return _combined(made, combine, **options)
+        judges = [part if isinstance(part, Judge) else judge(part, policy=policy, band=band) for part in spec]
+        return _combine_judges(judges, combine, **options)
     if isinstance(spec, str):
         name, _, model = (spec, "", "") if spec in JUDGES else spec.partition(":")
         if name in JUDGES:
-            return _made(name, model, policy=policy, band=band, **options)
+            return _named_judge(name, model, policy=policy, band=band, **options)
+        if name in _FORMER_NAMES:
+            current = ":".join(filter(None, [_FORMER_NAMES[name], model]))
+            raise UnknownName("judge", name, JUDGES, hint=f"Did you mean {current!r}? The judge has been renamed.")
         if not model:
-            raise UnknownName("judge", spec, JUDGES, hint="A chat model as judge is 'provider:model'.")
+            raise UnknownName("judge", spec, JUDGES, hint="To use a chat model as judge, write 'provider:model'.")
     from taleward.moderation.judges.llm import LLMJudge
 
     try:
         return LLMJudge(spec, policy=policy, band=band, **options)
     except UnknownName as error:
         if isinstance(spec, str) and str(error).startswith("unknown provider"):
-            hint = "Or any provider of LangChain's init_chat_model, with its package."
+            hint = "Any provider of LangChain's init_chat_model works too once its package is installed."
             raise UnknownName("judge", spec.partition(":")[0], [*JUDGES, *PROVIDERS], hint=hint) from error
         raise
 
 
-def _made(name: str, model: str, **options: Any) -> Judge:
-    if model and name in _WITHOUT_MODEL:
+def _named_judge(name: str, model: str, **options: Any) -> Judge:
+    if model and name in _TAKES_NO_MODEL:
         raise ConfigurationError(f"the judge {name!r} takes no model; got {model!r}.", hint=f"Write {name!r}.")
-    if not model and name not in _ALONE:
+    if not model and name not in _MODEL_OPTIONAL:
+        served = "" if name == "sequence-classifier" else f", or '{name}:openai:NAME' with base_url="
         raise ConfigurationError(
-            f"the judge {name!r} needs a model behind its name.",
-            hint=f"For example '{name}:hf:REPOSITORY or FOLDER', or '{name}:openai:NAME' with base_url=.",
+            f"the judge {name!r} needs a model after its name.",
+            hint=f"For example '{name}:hf:REPOSITORY or FOLDER'{served}.",
         )
-    file, _, kind = JUDGES[name].rpartition(".")
-    make = getattr(import_module(f"taleward.moderation.judges.{file}"), kind)
-    made: Judge = make(model, **options) if model else make(**options)
-    return made
+    module, _, class_name = JUDGES[name].rpartition(".")
+    judge_class = getattr(import_module(f"taleward.moderation.judges.{module}"), class_name)
+    instance: Judge = judge_class(model, **options) if model else judge_class(**options)
+    return instance
 
 
-def _combined(judges: Sequence[Judge], how: str, **options: Any) -> Judge:
+def _combine_judges(judges: Sequence[Judge], combine: str, **options: Any) -> Judge:
     from taleward.moderation.judges.cascade import Cascade
     from taleward.moderation.judges.ensemble import RULES, Ensemble
 
-    if how == "cascade":
+    if combine == "cascade":
         return Cascade(judges, **options)
-    if how not in RULES:
-        raise UnknownName("way to combine judges", how, ["cascade", *RULES])
-    return Ensemble(judges, how, **options)
+    if combine not in RULES:
+        raise UnknownName("value of combine", combine, ["cascade", *RULES])
+    return Ensemble(judges, combine, **options)

@@ -1,4 +1,4 @@
-"""What every judge shares: a Runnable from text to verdict that fails closed."""
+"""Base class of judges: a Runnable from text to verdict that fails closed."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from taleward.moderation.policies.load import load_policy
 from taleward.moderation.text.language import looks_foreign
 from taleward.moderation.text.windows import Window
 
-_SHOWN = 12
+_CALIBRATION_ID_LENGTH = 12
 
 
 class Assessment(FrozenModel):
-    """What a judge found, before the policy's word on it.
+    """A judge's raw result, before the policy turns it into a verdict.
 
     Attributes:
-        scores: Category to the probability, 0..1, that the text breaks the policy there.
-        findings: The places that speak against the text.
-        outcome: Set where the judge has no plain answer (`abstain`, `unparsable`), or says `fail` beyond what
-            scores and findings tell; `None` leaves the decision to the policy.
-        detail: Why there is no plain answer, or a remark.
-        cost_usd: What the answer cost, `None` where that is not known.
+        scores: For each category, the probability in 0..1 that the text violates the policy.
+        findings: The passages that count against the text.
+        outcome: `None` to let the policy decide by scores and findings. Set it when the judge has no clear answer
+            (`abstain`, `unparsable`), or when it fails a text for reasons that scores and findings do not show
+            (`fail`).
+        detail: Why there is no clear answer, or a remark.
+        cost_usd: Cost in US dollars; `None` if unknown.
     """
 
     scores: FrozenDict[str, Probability] = FrozenDict()
@@ -46,22 +47,22 @@ class Assessment(FrozenModel):
 
 
 class Judge(Runnable[str | Passage, Verdict], ABC):
-    """A Runnable from a text to a verdict under one policy and age band.
+    """A Runnable from text to verdict, under one policy and age band.
 
-    A subclass answers `assess`; this class decides by the policy, times the call, and turns every exception
-    into a verdict with outcome `error`, so that a judge in trouble never lets a text pass.
+    Subclasses implement `assess`. This class applies the policy, measures the latency, and turns every exception into
+    a verdict with the outcome `error`, so that a failing judge never releases a text.
 
     Args:
-        spec: What the judge calls itself in verdicts.
+        spec: The judge's name in verdicts.
         policy: A policy, or the name or path of one.
-        band: A band of the policy.
+        band: An age band of the policy.
 
     Attributes:
-        policy: The policy; what `assess` goes by.
-        rules: The policy with the fitted thresholds of a calibration, by which verdicts and their scores are read; the
-            policy itself where there is none.
-        calibration: The fitted scores and thresholds, if any.
-        calibratable: Whether the verdict follows from scores, so that a calibration means something.
+        policy: The policy that `assess` works with.
+        rules: The policy with the fitted thresholds of the calibration; the policy itself without a calibration. Use
+            it to interpret the scores of a verdict.
+        calibration: The fitted scores and thresholds, or `None`.
+        calibratable: Whether verdicts follow from scores, so that the judge can be calibrated.
     """
 
     calibratable: ClassVar[bool] = True
@@ -76,16 +77,16 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         self._calibration_id: str | None = None
 
     def calibrated(self, calibration: Calibration | str | Path) -> Self:
-        """A copy of this judge that decides by fitted scores and thresholds.
+        """Return a copy of this judge that decides by fitted scores and thresholds.
 
-        In a fitted category the score alone decides; findings there inform. In all others nothing changes.
+        In a fitted category only the score decides, and findings are informative. Other categories are unchanged.
 
         Args:
             calibration: A calibration, or the path of one.
 
         Raises:
-            ConfigurationError: It was fitted for another judge, policy or band, or this judge combines others.
-            InvalidFile: The file is none.
+            ConfigurationError: If it was fitted for another judge, policy or band, or if this judge combines others.
+            InvalidFile: If the file is not a valid calibration.
         """
         if not self.calibratable:
             raise ConfigurationError(
@@ -94,105 +95,117 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             )
         fitted = calibration if isinstance(calibration, Calibration) else load_calibration(calibration)
         fitted.check(self.spec, self.policy, self.band)
-        made = copy.copy(self)
-        made.calibration, made.rules = fitted, fitted.rules(self.policy)
-        made._calibration_id = fitted.sha256[:_SHOWN]
-        return made
+        judge = copy.copy(self)
+        judge.calibration, judge.rules = fitted, fitted.rules(self.policy)
+        judge._calibration_id = fitted.sha256[:_CALIBRATION_ID_LENGTH]
+        return judge
 
     @abstractmethod
     def assess(self, passage: Passage) -> Assessment:
-        """Judge a text that is not blank."""
+        """Judge a passage whose text is not blank."""
 
     async def aassess(self, passage: Passage) -> Assessment:
-        """Judge without blocking the event loop; by default `assess` in a thread."""
+        """Judge without blocking the event loop. The default runs `assess` in a thread."""
         return await run_in_thread(partial(self.assess, passage))
 
     def invoke(self, input: str | Passage, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
-        """The verdict on a text; exceptions become outcome `error`."""
-        return self._call_with_config(self._answer, input, config, run_type="chain")
+        """Judge a text. Exceptions become a verdict with the outcome `error`."""
+        return self._call_with_config(self._judge_input, input, config, run_type="chain")
 
     async def ainvoke(self, input: str | Passage, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
-        """As `invoke`, without blocking the event loop."""
-        return await self._acall_with_config(self._aanswer, input, config, run_type="chain")
+        """Judge a text without blocking the event loop; see `invoke`."""
+        return await self._acall_with_config(self._ajudge_input, input, config, run_type="chain")
 
-    def _answer(self, input: str | Passage) -> Verdict:
-        passage, begun = as_passage(input), time.perf_counter()
+    def _judge_input(self, input: str | Passage) -> Verdict:
+        passage, started_at = as_passage(input), time.perf_counter()
         try:
-            found = self.assess(passage) if passage.text.strip() else _BLANK
-        except Exception as error:  # noqa: BLE001  whatever went wrong, nothing passes
-            found = _failed(error)
-        return self._verdict(found, begun)
+            assessment = self.assess(passage) if passage.text.strip() else _BLANK
+        except Exception as error:  # noqa: BLE001  fail closed: any exception must become a verdict
+            assessment = _error_assessment(error)
+        return self._verdict(assessment, started_at)
 
-    async def _aanswer(self, input: str | Passage) -> Verdict:
-        passage, begun = as_passage(input), time.perf_counter()
+    async def _ajudge_input(self, input: str | Passage) -> Verdict:
+        passage, started_at = as_passage(input), time.perf_counter()
         try:
-            found = await self.aassess(passage) if passage.text.strip() else _BLANK
-        except Exception as error:  # noqa: BLE001  whatever went wrong, nothing passes
-            found = _failed(error)
-        return self._verdict(found, begun)
+            assessment = await self.aassess(passage) if passage.text.strip() else _BLANK
+        except Exception as error:  # noqa: BLE001  fail closed: any exception must become a verdict
+            assessment = _error_assessment(error)
+        return self._verdict(assessment, started_at)
 
-    def _verdict(self, found: Assessment, begun: float) -> Verdict:
+    def _verdict(self, assessment: Assessment, started_at: float) -> Verdict:
         return Verdict(
-            outcome=found.outcome or self._decide(found),
+            outcome=assessment.outcome or self._decide(assessment),
             judge=self.spec,
             policy=self.policy.id,
             band=self.band,
-            scores=FrozenDict(self._scores_of(found)),
-            findings=(*found.findings, *self._unnamed(found)),
-            detail=found.detail,
-            latency_s=time.perf_counter() - begun,
-            cost_usd=found.cost_usd,
+            scores=FrozenDict(self._calibrated_scores(assessment)),
+            findings=(*assessment.findings, *self._findings_from_scores(assessment)),
+            detail=assessment.detail,
+            latency_s=time.perf_counter() - started_at,
+            cost_usd=assessment.cost_usd,
             calibration=self._calibration_id,
         )
 
-    def english_only(self, found: Assessment, text: str, windows: Iterable[Window], begin: int) -> Assessment:
-        """For a judge that reads English alone: abstain where a window is in another language, unless it fails.
+    def abstain_unless_english(
+        self, assessment: Assessment, text: str, windows: Iterable[Window], start: int
+    ) -> Assessment:
+        """Abstain if part of the text is in another language; for judges that understand English only.
+
+        An assessment that fails the text is returned unchanged: harm that was recognized stands.
 
         Args:
-            found: What it found.
-            text: What it read.
-            windows: Places in it; those that end before `begin` are left out.
-            begin: Where the judged passage begins.
+            assessment: The judge's assessment of the text.
+            text: The text that the judge read, context included.
+            windows: Parts of the text whose language is checked; those that end at or before `start` are skipped.
+            start: Offset at which the judged passage starts.
         """
-        if self._decide(found) == "fail" or not any(looks_foreign(w.of(text)) for w in windows if w.end > begin):
-            return found
-        return found.model_copy(update={"outcome": "abstain", "detail": "a part of the text is not in English"})
+        if self._decide(assessment) == "fail" or not any(looks_foreign(w.of(text)) for w in windows if w.end > start):
+            return assessment
+        return assessment.model_copy(update={"outcome": "abstain", "detail": "part of the text is not in English"})
 
-    def _decide(self, found: Assessment) -> Outcome:
-        scores = self._scores_of(found)
+    def _decide(self, assessment: Assessment) -> Outcome:
+        scores = self._calibrated_scores(assessment)
         fitted = {c for c in scores if self.calibration and c in self.calibration.categories}
-        over = any(self._over(c, score) for c, score in scores.items())
-        worse = any(
+        score_fails = any(self._reaches_threshold(category, score) for category, score in scores.items())
+        finding_fails = any(
             exceeds(f.severity, self.policy.tolerance(f.category, self.band))
-            for f in found.findings
+            for f in assessment.findings
             if f.category not in fitted
         )
-        return "fail" if over or worse else "pass"
+        return "fail" if score_fails or finding_fails else "pass"
 
-    def _scores_of(self, found: Assessment) -> dict[str, float]:
-        return self.calibration.mapped(found.scores) if self.calibration else dict(found.scores)
+    def _calibrated_scores(self, assessment: Assessment) -> dict[str, float]:
+        return self.calibration.mapped(assessment.scores) if self.calibration else dict(assessment.scores)
 
-    def _over(self, category: str, score: float) -> bool:
+    def _reaches_threshold(self, category: str, score: float) -> bool:
         return score >= self.rules.threshold(category, self.band)
 
-    def _unnamed(self, found: Assessment) -> Iterable[Finding]:
-        """A finding without a place for each category that fails by its fitted score and that no finding names."""
-        named = {f.category for f in found.findings}
-        for category, score in self._scores_of(found).items():
+    def _findings_from_scores(self, assessment: Assessment) -> Iterable[Finding]:
+        """Yield a finding without a span for each category that only its calibrated score fails.
+
+        Without it, a calibrated verdict could fail a text and name no category to revise.
+        """
+        named = {f.category for f in assessment.findings}
+        for category, score in self._calibrated_scores(assessment).items():
             fitted = self.calibration is not None and category in self.calibration.categories
             level = SEVERITIES.index(self.policy.tolerance(category, self.band)) + 1
-            if fitted and category not in named and self._over(category, score):
-                at = self.rules.threshold(category, self.band)
-                why = f"the fitted score {score:.2f} is at least {at:.2f}"
+            if fitted and category not in named and self._reaches_threshold(category, score):
+                threshold = self.rules.threshold(category, self.band)
+                rationale = f"the fitted score {score:.2f} is at least {threshold:.2f}"
                 severity = SEVERITIES[min(level, len(SEVERITIES) - 1)]
-                yield Finding(category=category, severity=severity, rationale=why)
+                yield Finding(category=category, severity=severity, rationale=rationale)
 
 
+# Not left to the judges: a pass must mean that something was read.
 _BLANK = Assessment(outcome="abstain", detail="the text is blank: there is nothing to judge")
 
 
 def as_passage(input: str | Passage) -> Passage:
-    """What a judge was given, as a passage."""
+    """Convert a judge's input to a passage.
+
+    Raises:
+        TypeError: If the input is neither a `str` nor a `Passage`.
+    """
     if isinstance(input, Passage):
         return input
     if isinstance(input, str):
@@ -200,20 +213,32 @@ def as_passage(input: str | Passage) -> Passage:
     raise TypeError(f"a judge takes a text (str) or a Passage; got {type(input).__name__}")
 
 
-def check_judge(what: str, judge: object) -> None:
-    """Raise `ConfigurationError` where something is no judge; `what` needs it, as a noun phrase."""
+def check_judge(consumer: str, judge: object) -> None:
+    """Check that an object is a judge.
+
+    Args:
+        consumer: What needs the judge, as a noun phrase for the message, such as `"a guard"`.
+        judge: The object to check.
+
+    Raises:
+        ConfigurationError: If it is not a `Judge`.
+    """
     if not isinstance(judge, Judge):
         raise ConfigurationError(
-            f"{what} needs a judge; got {type(judge).__name__}.",
+            f"{consumer} needs a judge; got {type(judge).__name__}.",
             hint="Make one with taleward.judge('embedded:judge', policy='kids', band='6-8').",
         )
 
 
-def check_timeout(seconds: float | None) -> None:
-    """Raise `ConfigurationError` where a budget of time is none."""
-    if seconds is not None and seconds <= 0:
-        raise ConfigurationError(f"seconds must be above 0, or None for no limit; got {seconds}.")
+def check_timeout(timeout_s: float | None) -> None:
+    """Check a timeout in seconds.
+
+    Raises:
+        ConfigurationError: If it is 0 or negative.
+    """
+    if timeout_s is not None and timeout_s <= 0:
+        raise ConfigurationError(f"timeout_s in seconds must be above 0, or None for no limit; got {timeout_s}.")
 
 
-def _failed(error: Exception) -> Assessment:
+def _error_assessment(error: Exception) -> Assessment:
     return Assessment(outcome="error", detail=format_error(error))

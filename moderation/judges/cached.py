@@ -1,4 +1,4 @@
-"""A judge that remembers."""
+"""Cache the verdicts of a judge."""
 
 from __future__ import annotations
 
@@ -24,74 +24,75 @@ _log = logging.getLogger(__name__)
 
 
 class CachedJudge(Judge):
-    """Answers from a cache what its judge has answered before; `Verdict.cached` says which it was.
+    """Return a cached verdict if the judge has seen the passage before; `Verdict.cached` tells which verdicts are.
 
-    The key is exact: the judge with its settings, the policy's content, band, calibration, text and context. Only a
-    plain pass or fail is kept. A cache that cannot be read or written is as good as empty: the judge is asked, and the
-    trouble is logged once.
+    The cache key is exact: the judge with its settings, the policy's content, age band, calibration, text and context.
+    Only `pass` and `fail` are cached. If the cache cannot be read or written, the judge is called and the problem is
+    logged once.
 
     Args:
-        judge: The judge to ask.
+        judge: The judge to call on a cache miss.
         cache: A cache, or the path of its file.
-        more: What else tells this judge from others with the same settings, for example the version of a model behind a
-            name that stays.
+        extra_key: Anything else that distinguishes this judge from others with the same settings, such as the version
+            of a model whose name stays the same.
     """
 
-    def __init__(self, judge: Judge, cache: VerdictCache | str | Path, *, more: str = "") -> None:
+    def __init__(self, judge: Judge, cache: VerdictCache | str | Path, *, extra_key: str = "") -> None:
         super().__init__(judge.spec, policy=judge.policy, band=judge.band)
         self.judge = judge
         self.cache = cache if isinstance(cache, VerdictCache) else VerdictCache(cache)
         self.rules, self.calibration = judge.rules, judge.calibration
-        self._identity = identity(judge, more)
-        self._more, self._warned = more, False
+        self._identity = identity(judge, extra_key)
+        self._extra_key, self._warned = extra_key, False
 
     def assess(self, passage: Passage) -> Assessment:
-        """The judge's own, not from the cache."""
+        """Assess a passage with the judge itself, bypassing the cache."""
         return self.judge.assess(passage)
 
     def calibrated(self, calibration: Calibration | str | Path) -> Self:
-        """A copy whose judge decides by fitted scores and thresholds; see `Judge.calibrated`."""
-        return type(self)(self.judge.calibrated(calibration), self.cache, more=self._more)
+        """Return a copy whose judge decides by fitted scores and thresholds; see `Judge.calibrated`."""
+        return type(self)(self.judge.calibrated(calibration), self.cache, extra_key=self._extra_key)
 
-    def _answer(self, input: str | Passage) -> Verdict:
+    def _judge_input(self, input: str | Passage) -> Verdict:
         passage = as_passage(input)
-        found = self._look_up(passage)
-        if found is not None:
-            return found
+        cached = self._look_up(passage)
+        if cached is not None:
+            return cached
         verdict = self.judge.invoke(passage)
-        self._keep(verdict, passage)
+        self._store(verdict, passage)
         return verdict
 
-    async def _aanswer(self, input: str | Passage) -> Verdict:
+    async def _ajudge_input(self, input: str | Passage) -> Verdict:
         passage = as_passage(input)
-        found = await run_in_thread(partial(self._look_up, passage))
-        if found is not None:
-            return found
+        cached = await run_in_thread(partial(self._look_up, passage))
+        if cached is not None:
+            return cached
         verdict = await self.judge.ainvoke(passage)
-        await run_in_thread(partial(self._keep, verdict, passage))
+        await run_in_thread(partial(self._store, verdict, passage))
         return verdict
 
     def _look_up(self, passage: Passage) -> Verdict | None:
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         try:
             entry = self.cache.get(self._key(passage))
             if entry is None:
                 return None
             verdict = entry.verdict(passage, self.spec, self.policy.id, self.band)
-        except Exception as error:  # noqa: BLE001  whatever is wrong with the cache, the judge is there
+        except Exception as error:  # noqa: BLE001  a broken cache must not stop the judge
             self._warn(error)
             return None
-        return verdict.model_copy(update={"latency_s": time.perf_counter() - begun, "cost_usd": 0.0})
+        return verdict.model_copy(update={"latency_s": time.perf_counter() - started_at, "cost_usd": 0.0})
 
-    def _keep(self, verdict: Verdict, passage: Passage) -> None:
+    def _store(self, verdict: Verdict, passage: Passage) -> None:
         try:
             entry = Entry.of(verdict, passage)
             if entry is not None:
                 self.cache.put(self._key(passage), passage.text, entry)
-        except Exception as error:  # noqa: BLE001  the verdict is there; only its copy is lost
+        except Exception as error:  # noqa: BLE001  the verdict is valid even if it cannot be cached
             self._warn(error)
 
     def _key(self, passage: Passage) -> str:
+        # Only digests: the cache file must not hold a child's words.
         parts = [self._identity, self.band, digest(passage.text), digest(passage.context)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -99,7 +100,7 @@ class CachedJudge(Judge):
         if not self._warned:
             self._warned = True
             _log.warning(
-                "the verdict cache %s cannot be used, the judge is asked: %s",
+                "the verdict cache %s cannot be used, so the judge is called for every text: %s",
                 self.cache.path,
                 format_error(error),
             )

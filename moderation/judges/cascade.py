@@ -1,4 +1,4 @@
-"""From cheap to dear: a judge that is not sure hands the text on."""
+"""Ask cheap judges first; escalate to the next one while a verdict is uncertain."""
 
 from __future__ import annotations
 
@@ -13,25 +13,34 @@ from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.ensemble import check_judges, plain, total_cost
+from taleward.moderation.judges.ensemble import check_judges, is_decided, total_cost
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+_RESAMPLES = 200
+_CANDIDATE_QUANTILES = 21
+
 
 def relative_risk(verdict: Verdict, policy: Policy, band: str) -> float:
-    """How near a verdict is to the other one, in 0..1: below 0.5 every score is under its threshold.
+    """Return the highest score of a verdict, rescaled to 0..1 so that every category's threshold lies at 0.5.
 
-    The highest over the categories of the score, stretched so that each category's threshold lies at 0.5. Without
-    scores, 1 for a fail and 0 for a pass.
+    Thresholds differ by category, so raw scores cannot be compared with one limit. Scores from 0 to the threshold are
+    mapped linearly to 0..0.5, and scores from the threshold to 1 to 0.5..1. A verdict without scores has the risk 0 if
+    it passed, else 1.
+
+    Args:
+        verdict: A verdict.
+        policy: The policy with the thresholds, usually `judge.rules`.
+        band: The age band.
     """
     if not verdict.scores:
         return 0.0 if verdict.passed else 1.0
-    return max(_stretched(score, policy.threshold(c, band)) for c, score in verdict.scores.items())
+    return max(_rescaled(score, policy.threshold(c, band)) for c, score in verdict.scores.items())
 
 
-def _stretched(score: float, threshold: float) -> float:
+def _rescaled(score: float, threshold: float) -> float:
     if score < threshold:
         return 0.5 * score / threshold
     return 1.0 if threshold >= 1.0 else 0.5 + 0.5 * (score - threshold) / (1.0 - threshold)
@@ -39,12 +48,12 @@ def _stretched(score: float, threshold: float) -> float:
 
 @dataclass(frozen=True)
 class UncertaintyBand:
-    """When a judge's answer ends a cascade.
+    """The range of risks in which a judge of a cascade is uncertain, so that the next one is asked.
 
     Attributes:
-        pass_below: A pass with a risk below this ends it, 0..0.5; 0 hands every pass on, as a word list must, whose
-            silence says nothing.
-        fail_from: A fail with a risk from this on ends it, 0.5..1; above 1 hands every fail on.
+        pass_below: A pass is certain if its `relative_risk` is below this, 0..0.5. With 0 no pass is certain: use it
+            for word lists, for which finding nothing means little.
+        fail_from: A fail is certain if its `relative_risk` is at least this, 0.5 or more. Above 1 no fail is certain.
     """
 
     pass_below: float = 0.2
@@ -53,40 +62,47 @@ class UncertaintyBand:
     def __post_init__(self) -> None:
         if not 0 <= self.pass_below <= 0.5 <= self.fail_from:
             raise ConfigurationError(
-                f"a zone needs 0 <= pass_below <= 0.5 <= fail_from; got {self.pass_below} and {self.fail_from}."
+                "an uncertainty band needs 0 <= pass_below <= 0.5 <= fail_from; got "
+                f"pass_below={self.pass_below} and fail_from={self.fail_from}."
             )
 
-    def ends(self, verdict: Verdict, policy: Policy, band: str) -> bool:
-        """Whether no further judge needs to be asked."""
-        if not plain(verdict):
+    def is_certain(self, verdict: Verdict, policy: Policy, band: str) -> bool:
+        """Tell whether a verdict is certain, so that it can end a cascade.
+
+        Args:
+            verdict: The judge's verdict. Only `pass` and `fail` can be certain.
+            policy: The policy with the thresholds, usually `judge.rules`.
+            band: The age band.
+        """
+        if not is_decided(verdict):
             return False
-        at = relative_risk(verdict, policy, band)
-        return at < self.pass_below if verdict.passed else at >= self.fail_from
+        risk = relative_risk(verdict, policy, band)
+        return risk < self.pass_below if verdict.passed else risk >= self.fail_from
 
 
-class Share(FrozenModel):
-    """How often a judge of a cascade was asked.
+class JudgeUsage(FrozenModel):
+    """How often a judge of a cascade was called.
 
     Attributes:
-        judge: Its spec.
-        asked: Texts that reached it.
-        share: Of all texts, 0..1.
-        cost_usd: What its answers cost in all, `None` where that is not known.
-        duration_s: What they took in all.
+        judge: The judge's spec.
+        calls: The number of texts that reached it.
+        share: `calls` as a share of all texts, 0..1.
+        cost_usd: The total cost of its verdicts in US dollars; `None` if unknown.
+        duration_s: The total latency of its verdicts in seconds.
     """
 
     judge: str
-    asked: int = 0
+    calls: int = 0
     share: float = 0.0
     cost_usd: float | None = None
     duration_s: float = 0.0
 
-    def and_(self, verdict: Verdict) -> Share:
-        """With one more answer."""
+    def plus(self, verdict: Verdict) -> JudgeUsage:
+        """Return a copy that counts one more verdict."""
         costs = [cost for cost in (self.cost_usd, verdict.cost_usd) if cost is not None]
         return self.model_copy(
             update={
-                "asked": self.asked + 1,
+                "calls": self.calls + 1,
                 "cost_usd": sum(costs) if costs else None,
                 "duration_s": self.duration_s + verdict.latency_s,
             }
@@ -94,77 +110,85 @@ class Share(FrozenModel):
 
 
 class Cascade(Judge):
-    """Asks the judges in their order, until one is sure; the last one's answer stands.
+    """Ask judges one after another until one is certain; the last judge's verdict always stands.
 
     Args:
-        judges: Two or more, from cheap to dear, all of one policy and band.
-        zones: For every judge but the last, when its answer ends the cascade. By default a lexicon ends it with a
-            fail alone, and every other judge where its risk is below 0.2 or from 0.8 on; see `fit_uncertainty_band`.
+        judges: Two or more judges, from cheap to expensive, with the same policy and age band.
+        bands: An uncertainty band for every judge but the last (not to be confused with the age band). By default only
+            a fail of the lexicon is certain; every other judge is uncertain at a risk from 0.2 to below 0.8. Use
+            `fit_uncertainty_band` to fit them to labeled texts.
 
     Raises:
-        ConfigurationError: The judges do not fit together, or there are not as many zones as needed.
+        ConfigurationError: If the judges cannot be combined, or if the number of bands is wrong.
     """
 
+    # The scores come from whichever judge decided, so no single curve can be fitted to them.
     calibratable = False
 
-    def __init__(self, judges: Sequence[Judge], zones: Sequence[UncertaintyBand] | None = None) -> None:
+    def __init__(self, judges: Sequence[Judge], bands: Sequence[UncertaintyBand] | None = None) -> None:
         check_judges(judges)
-        zones = [_usual(judge) for judge in judges[:-1]] if zones is None else zones
-        if len(zones) != len(judges) - 1:
-            raise ConfigurationError(f"{len(judges)} judges need {len(judges) - 1} zones; got {len(zones)}.")
-        named = ", ".join(judge.spec for judge in judges)
-        super().__init__(f"cascade({named})", policy=judges[0].policy, band=judges[0].band)
-        self.judges, self.zones = tuple(judges), tuple(zones)
+        bands = [_default_band(judge) for judge in judges[:-1]] if bands is None else bands
+        if len(bands) != len(judges) - 1:
+            raise ConfigurationError(
+                f"a cascade of {len(judges)} judges needs {len(judges) - 1} uncertainty bands, one for every judge but "
+                f"the last; got {len(bands)}."
+            )
+        specs = ", ".join(judge.spec for judge in judges)
+        super().__init__(f"cascade({specs})", policy=judges[0].policy, band=judges[0].band)
+        self.judges, self.bands = tuple(judges), tuple(bands)
         self._lock = threading.Lock()
-        self._shares = [Share(judge=judge.spec) for judge in judges]
+        self._usage = [JudgeUsage(judge=judge.spec) for judge in judges]
 
     def assess(self, passage: Passage) -> Assessment:
-        """Ask from the first judge on, until one is sure."""
-        plan = self._plan()
-        judge = next(plan)
+        """Ask the judges in order until one is certain."""
+        steps = self._steps()
+        judge = next(steps)
         while True:
             try:
-                judge = plan.send(judge.invoke(passage))
+                judge = steps.send(judge.invoke(passage))
             except StopIteration as end:
-                return self._answer_of(end.value)
+                return self._assessment(end.value)
 
     async def aassess(self, passage: Passage) -> Assessment:
-        """As `assess`, without blocking the event loop."""
-        plan = self._plan()
-        judge = next(plan)
+        """Ask the judges in order until one is certain, without blocking the event loop."""
+        steps = self._steps()
+        judge = next(steps)
         while True:
             verdict = await judge.ainvoke(passage)
             try:
-                judge = plan.send(verdict)
+                judge = steps.send(verdict)
             except StopIteration as end:
-                return self._answer_of(end.value)
+                return self._assessment(end.value)
 
-    def shares(self) -> tuple[Share, ...]:
-        """How many texts each judge has been asked about so far, and what that cost."""
+    def usage(self) -> tuple[JudgeUsage, ...]:
+        """Return how often each judge has been called so far, and what that cost."""
         with self._lock:
-            first = max(1, self._shares[0].asked)
-            return tuple(share.model_copy(update={"share": share.asked / first}) for share in self._shares)
+            texts = max(1, self._usage[0].calls)
+            return tuple(usage.model_copy(update={"share": usage.calls / texts}) for usage in self._usage)
 
-    def _plan(self) -> Generator[Judge, Verdict, list[Verdict]]:
-        asked: list[Verdict] = []
+    # A generator, so that `assess` and `aassess` share the logic and differ only in how they call a judge.
+    def _steps(self) -> Generator[Judge, Verdict, list[Verdict]]:
+        """Yield the next judge to call, receive its verdict, and return all verdicts."""
+        verdicts: list[Verdict] = []
         for number, judge in enumerate(self.judges):
             verdict = yield judge
-            asked.append(verdict)
+            verdicts.append(verdict)
             with self._lock:
-                self._shares[number] = self._shares[number].and_(verdict)
-            if number < len(self.zones) and self.zones[number].ends(verdict, judge.rules, self.band):
+                self._usage[number] = self._usage[number].plus(verdict)
+            # `judge.rules`, not `self.policy`: a calibrated judge decided by its fitted thresholds.
+            if number < len(self.bands) and self.bands[number].is_certain(verdict, judge.rules, self.band):
                 break
-        return asked
+        return verdicts
 
-    def _answer_of(self, asked: Sequence[Verdict]) -> Assessment:
-        last = asked[-1]
-        detail = f"decided by {last.judge}, judge {len(asked)} of {len(self.judges)}"
+    def _assessment(self, verdicts: Sequence[Verdict]) -> Assessment:
+        last = verdicts[-1]
+        detail = f"decided by {last.judge}, judge {len(verdicts)} of {len(self.judges)}"
         return Assessment(
             outcome=last.outcome,
             scores=last.scores,
             findings=last.findings,
             detail=f"{detail}; {last.detail}" if last.detail else detail,
-            cost_usd=total_cost(asked),
+            cost_usd=total_cost(verdicts),
         )
 
 
@@ -177,49 +201,58 @@ def fit_uncertainty_band(
     confidence: float = 0.8,
     seed: int = 0,
 ) -> UncertaintyBand:
-    """The zone that hands the fewest texts on while the cascade's F1 stays near the dear judge's.
+    """Find the band that escalates the fewest texts while the cascade's F1 stays close to the expensive judge's.
 
-    The loss is looked at on 200 bootstrap resamples (Efron 1979), so that few texts do not promise too much.
+    The loss is checked on 200 bootstrap resamples (Efron 1979), so that a small sample does not promise too much.
 
     Args:
-        risks: The cheap judge's `relative_risk` for every text, 0..1.
-        truth: Whether the text is harmful.
-        expensive: Whether the dear judge fails it.
-        max_f1_loss: How much F1 may be lost against asking the dear judge about every text, 0..1.
-        confidence: The share of the resamples in which no more may be lost, 0..1.
-        seed: Of the resampling.
+        risks: The cheap judge's `relative_risk` of every text, 0..1.
+        truth: For every text, whether it is harmful.
+        expensive: For every text, whether the expensive judge fails it.
+        max_f1_loss: The loss of F1 allowed compared with calling the expensive judge for every text, 0..1.
+        confidence: The share of the resamples in which the loss must stay within `max_f1_loss`, 0..1.
+        seed: Seed of the resampling.
 
     Raises:
-        ConfigurationError: The lists differ in length, or lack one of the two labels.
+        ConfigurationError: If the lists differ in length, or if not both harmful and harmless texts are given.
     """
     import numpy
 
     if not len(risks) == len(truth) == len(expensive):
         raise ConfigurationError(
-            f"risks, truth and dear must be of one length; got {len(risks)}, {len(truth)} and {len(expensive)}."
+            f"risks, truth and expensive must have the same length; got {len(risks)}, {len(truth)} and "
+            f"{len(expensive)}."
         )
-    at, harmful, given = numpy.asarray(risks, float), numpy.asarray(truth, bool), numpy.asarray(expensive, bool)
+    risk = numpy.asarray(risks, float)
+    harmful, expensive_fails = numpy.asarray(truth, bool), numpy.asarray(expensive, bool)
     if harmful.all() or not harmful.any():
-        raise ConfigurationError("a zone is fitted on harmful and harmless texts; got only one of the two.")
-    times = numpy.random.default_rng(seed).multinomial(len(at), [1 / len(at)] * len(at), size=200).astype(numpy.float32)
+        raise ConfigurationError("an uncertainty band is fitted on harmful and harmless texts; got only one kind.")
+    # A resample is a vector of counts, so that F1 on all 200 of them is one matrix product per candidate.
+    n = len(risk)
+    counts = numpy.random.default_rng(seed).multinomial(n, [1 / n] * n, size=_RESAMPLES).astype(numpy.float32)
 
     def f1(failed: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-        marked: npt.NDArray[np.float32] = times @ (failed.astype(numpy.float32) + harmful)
-        found: npt.NDArray[np.float32] = 2 * (times @ (failed & harmful)) / numpy.maximum(marked, 1)
-        return found
+        failed_or_harmful: npt.NDArray[np.float32] = counts @ (failed.astype(numpy.float32) + harmful)
+        values: npt.NDArray[np.float32] = 2 * (counts @ (failed & harmful)) / numpy.maximum(failed_or_harmful, 1)
+        return values
 
-    floor = f1(given) - max_f1_loss
-    steps = numpy.linspace(0.0, 1.0, 21)
-    lows = [0.0, *(numpy.quantile(at[at < 0.5], steps) if (at < 0.5).any() else ()), 0.5]
-    highs = [0.5, *(numpy.quantile(at[at >= 0.5], steps) if (at >= 0.5).any() else ()), math.inf]
-    best, fewest = UncertaintyBand(0.0, math.inf), len(at) + 1
+    # Compared within each resample: the two F1 move together, so their difference varies less than either.
+    min_f1 = f1(expensive_fails) - max_f1_loss
+    # Quantiles instead of a fixed grid: candidates lie as densely as the risks do. At 0.5 nothing is escalated on that
+    # side of the threshold, at 0 or infinity everything is.
+    steps = numpy.linspace(0.0, 1.0, _CANDIDATE_QUANTILES)
+    lows = [0.0, *(numpy.quantile(risk[risk < 0.5], steps) if (risk < 0.5).any() else ()), 0.5]
+    highs = [0.5, *(numpy.quantile(risk[risk >= 0.5], steps) if (risk >= 0.5).any() else ()), math.inf]
+    best, fewest = UncertaintyBand(0.0, math.inf), n + 1
     for low in lows:
         for high in highs:
-            up = (at >= low) & (at < high)
-            if up.sum() < fewest and (f1(numpy.where(up, given, at >= 0.5)) >= floor).mean() >= confidence:
-                best, fewest = UncertaintyBand(float(low), float(high)), int(up.sum())
+            escalated = (risk >= low) & (risk < high)
+            cascade_fails = numpy.where(escalated, expensive_fails, risk >= 0.5)
+            if escalated.sum() < fewest and (f1(cascade_fails) >= min_f1).mean() >= confidence:
+                best, fewest = UncertaintyBand(float(low), float(high)), int(escalated.sum())
     return best
 
 
-def _usual(judge: Judge) -> UncertaintyBand:
+def _default_band(judge: Judge) -> UncertaintyBand:
+    # The lexicon is exact about what it lists; that it lists nothing in a text does not make the text harmless.
     return UncertaintyBand(pass_below=0.0, fail_from=0.5) if judge.spec == "lexicon" else UncertaintyBand()

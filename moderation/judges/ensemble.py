@@ -1,4 +1,4 @@
-"""Several judges asked at once, and one answer."""
+"""Ask several judges at once and combine their verdicts by a rule."""
 
 from __future__ import annotations
 
@@ -20,25 +20,33 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 class Ensemble(Judge):
-    """Asks all judges at once; the rule makes one verdict of theirs.
+    """Ask all judges at once and combine their verdicts by a rule.
 
-    `any` fails a text that any judge fails, `all` one that all of them fail, `majority` one that more than half fail,
-    `weighted` one whose failing judges have at least half of the weight. A judge without a plain answer (it abstains,
-    is unparsable, in error, or late) counts as either: the text passes only if it would pass had that judge failed it.
+    | rule | a text fails if |
+    |---|---|
+    | `any` | any judge fails it |
+    | `all` | all judges fail it |
+    | `majority` | more than half of the judges fail it |
+    | `weighted` | the judges that fail it have at least half of the total weight |
 
-    A category's score is the highest of the judges' under `any`, the lowest under `all`, else their weighted mean.
-    Findings are those of the judges that agree with the outcome; the cost is the sum.
+    A judge without a clear answer (`abstain`, `unparsable`, `error`, or late) never helps a text: the text passes only
+    if it would still pass had that judge failed it.
+
+    A category's score is the highest under `any`, the lowest under `all`, and otherwise the weighted mean. The findings
+    are those of the judges that agree with the outcome; the cost is the sum.
 
     Args:
-        judges: Two or more, all of one policy and band.
-        rule: See above.
-        weights: One for each judge, above 0; for the rule `weighted` alone.
-        timeout_s: How long each judge is waited for; a later one counts as without an answer.
+        judges: Two or more judges with the same policy and age band.
+        rule: How to combine their verdicts.
+        weights: One weight above 0 for each judge; required by the rule `weighted`, invalid with the others.
+        timeout_s: Seconds to wait for each judge; a late judge counts as one with the outcome `error`. `None` for no
+            limit.
 
     Raises:
-        ConfigurationError: The judges do not fit together, or a number is out of its range.
+        ConfigurationError: If the judges cannot be combined, or an argument is out of range.
     """
 
+    # The scores of different judges are mixed; calibrate each judge by itself.
     calibratable = False
 
     def __init__(
@@ -51,28 +59,29 @@ class Ensemble(Judge):
     ) -> None:
         check_judges(judges)
         if rule not in RULES:
-            raise ConfigurationError(f"unknown rule {rule!r}; there are {', '.join(RULES)}.")
+            raise ConfigurationError(f"unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
         if (weights is not None) != (rule == "weighted"):
-            raise ConfigurationError("weights belong to the rule 'weighted', and it needs them.")
+            raise ConfigurationError("the rule 'weighted' needs weights, and no other rule takes them.")
         if weights is not None and (len(weights) != len(judges) or min(weights) <= 0):
             raise ConfigurationError(f"weights must be {len(judges)} numbers above 0; got {list(weights)}.")
         check_timeout(timeout_s)
-        named = ", ".join(judge.spec for judge in judges)
-        super().__init__(f"{rule}({named})", policy=judges[0].policy, band=judges[0].band)
+        specs = ", ".join(judge.spec for judge in judges)
+        super().__init__(f"{rule}({specs})", policy=judges[0].policy, band=judges[0].band)
         self.judges, self.rule, self.timeout_s = tuple(judges), rule, timeout_s
         self.weights = tuple(weights or (1.0 for _ in judges))
 
     def assess(self, passage: Passage) -> Assessment:
-        """Ask all at once, each in a thread of its own."""
-        answers: list[Verdict | None] = [None] * len(self.judges)
+        """Ask all judges at once, each in its own thread."""
+        verdicts: list[Verdict | None] = [None] * len(self.judges)
 
         def ask(number: int) -> None:
             judge = self.judges[number]
             try:
-                answers[number] = call_with_timeout(self.timeout_s, lambda: judge.invoke(passage))
-            except Exception as error:  # noqa: BLE001  no answer, and no pass
-                answers[number] = self._none(judge, error)
+                verdicts[number] = call_with_timeout(self.timeout_s, lambda: judge.invoke(passage))
+            except Exception as error:  # noqa: BLE001  fail closed: no verdict is not a pass
+                verdicts[number] = self._error_verdict(judge, error)
 
+        # Not a pool: its threads are joined when the process exits, so one judge that hangs would keep it alive.
         threads = [
             threading.Thread(target=contextvars.copy_context().run, args=(ask, n), daemon=True)
             for n in range(1, len(self.judges))
@@ -82,89 +91,95 @@ class Ensemble(Judge):
         ask(0)
         for thread in threads:
             thread.join()
-        return self._together([a or self._none(j, None) for a, j in zip(answers, self.judges, strict=True)])
+        return self._combine([v or self._error_verdict(j, None) for v, j in zip(verdicts, self.judges, strict=True)])
 
     async def aassess(self, passage: Passage) -> Assessment:
-        """Ask all at once, without blocking the event loop."""
+        """Ask all judges at once, without blocking the event loop."""
 
         async def ask(judge: Judge) -> Verdict:
             try:
                 return await asyncio.wait_for(judge.ainvoke(passage), self.timeout_s)
-            except Exception as error:  # noqa: BLE001  no answer, and no pass
-                return self._none(judge, error)
+            except Exception as error:  # noqa: BLE001  fail closed: no verdict is not a pass
+                return self._error_verdict(judge, error)
 
-        return self._together(await asyncio.gather(*(ask(judge) for judge in self.judges)))
+        return self._combine(await asyncio.gather(*(ask(judge) for judge in self.judges)))
 
-    def _none(self, judge: Judge, error: Exception | None) -> Verdict:
+    def _error_verdict(self, judge: Judge, error: Exception | None) -> Verdict:
         if isinstance(error, TimeoutError):
             detail = f"no answer within {self.timeout_s} s"
         else:
-            detail = format_error(error) if error else "it ended without an answer"
+            detail = format_error(error) if error else "the judge ended without a verdict"
         return Verdict(outcome="error", judge=judge.spec, policy=self.policy.id, band=self.band, detail=detail)
 
-    def _together(self, verdicts: Sequence[Verdict]) -> Assessment:
+    def _combine(self, verdicts: Sequence[Verdict]) -> Assessment:
         outcome = self._outcome([v.outcome for v in verdicts])
-        open_ = [f"{v.judge}: {v.outcome}{f' ({v.detail})' if v.detail else ''}" for v in verdicts if not plain(v)]
-        format_error = [v for v in verdicts if v.outcome == outcome] or verdicts
+        problems = [
+            f"{v.judge}: {v.outcome}{f' ({v.detail})' if v.detail else ''}" for v in verdicts if not is_decided(v)
+        ]
+        agreeing = [v for v in verdicts if v.outcome == outcome] or verdicts
         return Assessment(
             outcome=outcome,
             scores=FrozenDict(self._scores(verdicts)),
-            findings=tuple(dict.fromkeys(f for v in format_error for f in v.findings)),
-            detail="; ".join(open_),
+            findings=tuple(dict.fromkeys(f for v in agreeing for f in v.findings)),
+            detail="; ".join(problems),
             cost_usd=total_cost(verdicts),
         )
 
     def _outcome(self, outcomes: Sequence[Outcome]) -> Outcome:
-        fails = [self._fails([o == "fail" or (o != "pass" and doubt) for o in outcomes]) for doubt in (True, False)]
-        if not fails[0]:
+        # Judges without a clear answer are counted twice: once as if they failed the text, once as if they passed it.
+        # If the results differ, the answer depends on what they would have said, and their outcome stands.
+        if not self._fails([outcome != "pass" for outcome in outcomes]):
             return "pass"
-        return "fail" if fails[1] else next(o for o in ("error", "unparsable", "abstain") if o in outcomes)
+        if self._fails([outcome == "fail" for outcome in outcomes]):
+            return "fail"
+        return next(outcome for outcome in ("error", "unparsable", "abstain") if outcome in outcomes)
 
     def _fails(self, failed: Sequence[bool]) -> bool:
-        weight = sum(w for w, f in zip(self.weights, failed, strict=True) if f)
+        failed_weight = sum(weight for weight, f in zip(self.weights, failed, strict=True) if f)
         rules: Mapping[Rule, Callable[[], bool]] = {
             "any": lambda: any(failed),
             "all": lambda: all(failed),
             "majority": lambda: sum(failed) * 2 > len(failed),
-            "weighted": lambda: weight * 2 >= sum(self.weights),
+            "weighted": lambda: failed_weight * 2 >= sum(self.weights),
         }
         return rules[self.rule]()
 
     def _scores(self, verdicts: Sequence[Verdict]) -> dict[str, float]:
         scores: dict[str, float] = {}
         for category in self.policy.categories:
-            given = [
+            weighted = [
                 (v.scores[category], w) for v, w in zip(verdicts, self.weights, strict=True) if category in v.scores
             ]
-            if not given:
+            if not weighted:
                 continue
             if self.rule in ("any", "all"):
-                scores[category] = (max if self.rule == "any" else min)(score for score, _ in given)
+                scores[category] = (max if self.rule == "any" else min)(score for score, _ in weighted)
             else:
-                scores[category] = sum(score * w for score, w in given) / sum(w for _, w in given)
+                scores[category] = sum(score * w for score, w in weighted) / sum(w for _, w in weighted)
         return scores
 
 
-def plain(verdict: Verdict) -> bool:
-    """Whether a verdict is a plain yes or no."""
+def is_decided(verdict: Verdict) -> bool:
+    """Tell whether a verdict is a pass or a fail."""
     return verdict.outcome in ("pass", "fail")
 
 
 def total_cost(verdicts: Sequence[Verdict]) -> float | None:
-    """What they cost together; `None` where none of them knows."""
-    known = [v.cost_usd for v in verdicts if v.cost_usd is not None]
-    return sum(known) if known else None
+    """Return the sum of the known costs in US dollars; `None` if none is known."""
+    costs = [v.cost_usd for v in verdicts if v.cost_usd is not None]
+    return sum(costs) if costs else None
 
 
 def check_judges(judges: Sequence[Judge]) -> None:
-    """Refuse judges that cannot be combined.
+    """Check that judges can be combined.
 
     Raises:
-        ConfigurationError: There are fewer than two, one is none, or their policies or bands differ.
+        ConfigurationError: If there are fewer than two, if one is not a judge, or if their policies or age bands
+            differ.
     """
     if len(judges) < 2 or not all(isinstance(judge, Judge) for judge in judges):
-        got = ", ".join(type(judge).__name__ for judge in judges) or "none"
-        raise ConfigurationError(f"two or more judges are combined; got {got}.")
+        types = ", ".join(type(judge).__name__ for judge in judges) or "none"
+        raise ConfigurationError(f"combine two or more judges; got {types}.")
     rules = {(judge.policy.id, judge.band) for judge in judges}
     if len(rules) > 1:
-        raise ConfigurationError(f"combined judges need one policy and band; got {sorted(rules)}.")
+        raise ConfigurationError(f"combined judges need one policy and age band; got {sorted(rules)}.")

@@ -1,4 +1,4 @@
-"""Where in a text a judge sees the harm, for judges that do not say."""
+"""Locate the sentences that make a text fail, for judges whose findings have no spans."""
 
 from __future__ import annotations
 
@@ -11,79 +11,81 @@ from taleward.core.verdict import Finding, Passage, Verdict
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.text.windows import Window, sentence_windows
 
-How = Literal["sentences", "occlusion"]
+EvidenceMethod = Literal["sentences", "occlusion"]
 
 
-def evidence(judge: Judge, text: str, how: How = "sentences") -> tuple[Finding, ...]:
-    """The sentences that a failed text fails for.
+def evidence(judge: Judge, text: str, method: EvidenceMethod = "sentences") -> tuple[Finding, ...]:
+    """Find the sentences that a text fails for.
 
-    `sentences` judges each sentence behind what comes before it: as many calls as there are sentences. Harm that only
-    their sum makes is found by `occlusion` (Zeiler and Fergus 2014, arXiv 1311.2901): each sentence is left out in
-    turn, and those count without which the text passes, or, where no single one is enough, the one whose absence lowers
-    the judge's highest score the most.
+    `sentences` judges each sentence with the text before it as context. Use `occlusion` (Zeiler and Fergus 2014,
+    arXiv 1311.2901) for harm that only several sentences together cause: it judges the text without each sentence in
+    turn and reports the sentences without which the text passes. If there are none, it reports the one whose removal
+    lowers the judge's highest score the most. Either way the judge is called once per sentence and once for the text.
 
     Args:
         judge: The judge.
-        text: A text that it fails.
-        how: See above.
+        text: A text that the judge fails.
+        method: How to find the sentences.
 
     Returns:
-        Findings with exact places in the order of the text; empty where the judge passes the text, has no plain answer,
-        or no sentence tells.
+        Findings with exact spans, in text order. Empty if the judge does not fail the text, or if no sentence stands
+        out.
 
     Raises:
-        ConfigurationError: There is no such way.
+        ConfigurationError: If `method` is unknown.
     """
-    if how not in ("sentences", "occlusion"):
-        raise ConfigurationError(f"evidence is found by 'sentences' or 'occlusion'; got {how!r}.")
-    whole = judge.invoke(text)
-    if whole.outcome != "fail":
+    if method not in ("sentences", "occlusion"):
+        raise ConfigurationError(f"method must be 'sentences' or 'occlusion'; got {method!r}.")
+    verdict = judge.invoke(text)
+    if verdict.outcome != "fail":
         return ()
-    places = [place for place in sentence_windows(text) if place.of(text).strip()]
-    if how == "sentences":
-        return _alone(judge, text, places)
-    return _left_out(judge, text, places, whole)
+    sentences = [window for window in sentence_windows(text) if window.of(text).strip()]
+    if method == "sentences":
+        return _failing_alone(judge, text, sentences)
+    return _by_occlusion(judge, text, sentences, verdict)
 
 
-def _alone(judge: Judge, text: str, places: Sequence[Window]) -> tuple[Finding, ...]:
-    asked = judge.batch([Passage(text=place.of(text), context=text[: place.start]) for place in places])
-    failed = [(place, verdict) for place, verdict in zip(places, asked, strict=True) if verdict.outcome == "fail"]
-    return tuple(_finding(text, place, verdict, "fails by itself") for place, verdict in failed)
+def _failing_alone(judge: Judge, text: str, sentences: Sequence[Window]) -> tuple[Finding, ...]:
+    verdicts = judge.batch([Passage(text=s.of(text), context=text[: s.start]) for s in sentences])
+    failed = [(s, verdict) for s, verdict in zip(sentences, verdicts, strict=True) if verdict.outcome == "fail"]
+    return tuple(_finding(text, s, verdict, "fails by itself") for s, verdict in failed)
 
 
-def _left_out(judge: Judge, text: str, places: Sequence[Window], whole: Verdict) -> tuple[Finding, ...]:
-    if len(places) < 2:
-        return tuple(_finding(text, place, whole, "is all there is") for place in places)
-    asked = judge.batch([text[: place.start] + text[place.end :] for place in places])
-    told = [place for place, verdict in zip(places, asked, strict=True) if verdict.passed]
-    if told:
-        return tuple(_finding(text, place, whole, "the text passes without it") for place in told)
-    drops = [_highest(whole) - _highest(verdict) if verdict.outcome == "fail" else 0.0 for verdict in asked]
-    most = max(drops)
-    if most <= 0:
+def _by_occlusion(judge: Judge, text: str, sentences: Sequence[Window], text_verdict: Verdict) -> tuple[Finding, ...]:
+    if len(sentences) < 2:
+        return tuple(_finding(text, s, text_verdict, "the only sentence") for s in sentences)
+    verdicts = judge.batch([text[: s.start] + text[s.end :] for s in sentences])
+    decisive = [s for s, verdict in zip(sentences, verdicts, strict=True) if verdict.passed]
+    if decisive:
+        return tuple(_finding(text, s, text_verdict, "the text passes without it") for s in decisive)
+    # Verdicts without a score for the remaining text (abstain, error) are no evidence that the score fell.
+    drops = [_top_score(text_verdict) - _top_score(v) if v.outcome == "fail" else 0.0 for v in verdicts]
+    largest = max(drops)
+    if largest <= 0:
         return ()
-    return (_finding(text, places[drops.index(most)], whole, f"without it the score falls by {most:.2f}"),)
+    sentence = sentences[drops.index(largest)]
+    return (_finding(text, sentence, text_verdict, f"without it the score falls by {largest:.2f}"),)
 
 
-def _highest(verdict: Verdict) -> float:
+def _top_score(verdict: Verdict) -> float:
     return max(verdict.scores.values(), default=0.0)
 
 
-def _finding(text: str, place: Window, verdict: Verdict, why: str) -> Finding:
-    quote = place.of(text)
-    start = place.start + len(quote) - len(quote.lstrip())
+def _finding(text: str, window: Window, verdict: Verdict, rationale: str) -> Finding:
+    quote = window.of(text)
+    start = window.start + len(quote) - len(quote.lstrip())
     return Finding(
         category=_category(verdict),
         severity=_severity(verdict),
         quote=quote.strip(),
         start=start,
         end=start + len(quote.strip()),
-        rationale=why,
+        rationale=rationale,
     )
 
 
 def _category(verdict: Verdict) -> str:
-    """The category of the strongest finding, else of the highest score."""
+    """Return the category of the most severe finding, or else of the highest score."""
     if verdict.findings:
         return max(verdict.findings, key=lambda f: SEVERITIES.index(f.severity)).category
     return max(verdict.scores, key=lambda name: verdict.scores[name]) if verdict.scores else "unnamed"

@@ -1,4 +1,4 @@
-"""What a judge is, in one string: the same for judges that answer alike by their settings, another for all others."""
+"""Fingerprint of a judge for cache keys: equal for judges with equal settings, different otherwise."""
 
 from __future__ import annotations
 
@@ -16,45 +16,58 @@ from pydantic import BaseModel, SecretStr
 from taleward.moderation.judges.base import Judge
 
 
-def identity(judge: Judge, more: str = "") -> str:
-    """SHA-256 in hexadecimal of a judge's kind and settings, its policy's content, its calibration and this version.
+def identity(judge: Judge, extra_key: str = "") -> str:
+    """Return a SHA-256 digest of a judge's class and settings, its policy's content, its calibration and our version.
 
-    Settings are its public attributes, those of the judges that it asks, and those of its chat model; keys are not
-    among them. Of an object that is neither plain data nor ours only the kind is known.
+    The settings are the public attributes of the judge, of the judges that it combines, and of its chat model; API
+    keys are left out. Objects that are neither plain data nor Taleward's own count by their class only.
 
     Args:
         judge: The judge.
-        more: What else tells it from others with the same settings.
+        extra_key: Anything else that distinguishes it from judges with the same settings.
+
+    Returns:
+        64 hexadecimal digits.
     """
-    said = {"taleward": version("taleward"), "judge": _settings(judge, frozenset()), "more": more}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    # A new version may judge differently with the same settings, so it starts with an empty cache.
+    parts = {"taleward": version("taleward"), "judge": _settings(judge, frozenset()), "extra_key": extra_key}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _settings(value: Any, above: frozenset[int]) -> Any:
-    """Plain data that tells a value; what holds itself is told by its kind."""
+def _settings(value: Any, ancestors: frozenset[int]) -> Any:
+    """Return JSON data that identifies a value; an object that contains itself counts by its class.
+
+    Args:
+        value: Any value.
+        ancestors: `id()` of the objects that contain it.
+    """
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    if id(value) in above or isinstance(value, SecretStr):
-        return _kind(value)
+    if id(value) in ancestors or isinstance(value, SecretStr):
+        return _class_path(value)
+    # LangChain's own serialization replaces keys by the names of their environment variables.
     if isinstance(value, BaseChatModel) and value.is_lc_serializable():
         return dumpd(value)
-    above = above | {id(value)}
+    ancestors = ancestors | {id(value)}
     if isinstance(value, Mapping):
-        return sorted([str(k), _settings(v, above)] for k, v in value.items())
+        return sorted([str(k), _settings(v, ancestors)] for k, v in value.items())
     if isinstance(value, (set, frozenset)):
-        return sorted(json.dumps(_settings(v, above), sort_keys=True) for v in value)
+        return sorted(json.dumps(_settings(v, ancestors), sort_keys=True) for v in value)
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-        return [_settings(v, above) for v in value]
-    inside: Mapping[str, Any] = {}
+        return [_settings(v, ancestors) for v in value]
+    attributes: Mapping[str, Any] = {}
     if isinstance(value, BaseModel):
-        inside = {name: getattr(value, name) for name in type(value).model_fields}
+        attributes = {name: getattr(value, name) for name in type(value).model_fields}
     elif is_dataclass(value) and not isinstance(value, type):
-        inside = {field.name: getattr(value, field.name) for field in fields(value)}
+        attributes = {field.name: getattr(value, field.name) for field in fields(value)}
     elif type(value).__module__.startswith("taleward.") or isinstance(value, Judge):
-        inside = {name: v for name, v in vars(value).items() if not name.startswith("_")}
-    return {"is": _kind(value), "has": {name: _settings(v, above) for name, v in inside.items()}}
+        attributes = {name: v for name, v in vars(value).items() if not name.startswith("_")}
+    return {
+        "class": _class_path(value),
+        "attributes": {name: _settings(v, ancestors) for name, v in attributes.items()},
+    }
 
 
-def _kind(value: Any) -> str:
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
+def _class_path(value: Any) -> str:
+    cls_or_function = value if hasattr(value, "__qualname__") else type(value)
+    return f"{cls_or_function.__module__}.{cls_or_function.__qualname__}"

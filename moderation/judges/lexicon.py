@@ -1,4 +1,4 @@
-"""The judge that looks words up: instant, exact about places, blind to what is said without an alarming word."""
+"""Word-list judge: fast and exact about spans, but blind to harm that needs no alarming word."""
 
 from __future__ import annotations
 
@@ -12,84 +12,94 @@ from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
 from taleward.moderation.text.windows import sentence_windows, windows
 
-_WITHIN: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.9}
-_BEYOND: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.95}
-CONTEXT = 200
-"""Characters of what came before that are read with a passage: a phrase may begin there."""
+# Where a hit's score lies, as a share of the range below the threshold (tolerated) or above it (not tolerated).
+_TOLERATED: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.9}
+_NOT_TOLERATED: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.95}
+CONTEXT_CHARACTERS = 200
+"""How much of the context is read along with a passage, since a phrase may start there."""
 _ALTERNATIVES = re.compile(r"(?:/[^\s/]+)+")
 
 
 class LexiconJudge(Judge):
-    """Fails a text for its words; each finding has its exact place.
+    """Fail a text for listed words and phrases; each finding has its exact span.
 
-    It reads English alone, and abstains where a text is not.
+    The lexicon is English. If part of a text is in another language, the judge abstains.
 
     Args:
         policy: A policy, or the name or path of one.
-        band: A band of the policy.
+        band: An age band of the policy.
+
+    Attributes:
+        judged_categories: The policy's categories that the lexicon covers.
 
     Raises:
-        ConfigurationError: The policy has no category that the lexicon knows.
+        ConfigurationError: If the lexicon covers none of the policy's categories.
     """
 
     def __init__(self, *, policy: Policy | str = "kids", band: str = "6-8") -> None:
         super().__init__("lexicon", policy=policy, band=band)
-        self.known = known_categories(self.policy, lexicon_categories(), self.spec)
+        self.judged_categories = supported_categories(self.policy, lexicon_categories(), self.spec)
 
     def assess(self, passage: Passage) -> Assessment:
-        """Findings for all hits that end in the passage, and a score for each category that the lexicon knows."""
-        text, start = passage.with_context(CONTEXT)
-        hits = [h for h in find_hits(text) if h.category in self.known and h.end > start]
-        scores = dict.fromkeys(self.known, 0.0)
+        """Report every hit that ends within the passage, and a score for each category that the lexicon covers."""
+        text, start = passage.with_context(CONTEXT_CHARACTERS)
+        hits = [h for h in find_hits(text) if h.category in self.judged_categories and h.end > start]
+        scores = dict.fromkeys(self.judged_categories, 0.0)
         for hit in hits:
             score = severity_score(self.policy, self.band, hit.category, hit.severity)
             scores[hit.category] = max(scores[hit.category], score)
-        found = Assessment(
+        assessment = Assessment(
             scores=FrozenDict(scores),
-            findings=tuple(finding(hit, text).shifted(-start) for hit in hits),
-            detail=unjudged(self.policy, self.known),
+            findings=tuple(finding_from_hit(hit, text).shifted(-start) for hit in hits),
+            detail=unjudged_remark(self.policy, self.judged_categories),
         )
-        return self.english_only(found, text, [*windows(text), *sentence_windows(text)], start)
+        # Sentences too: in a window, one foreign sentence can go unnoticed among English ones.
+        return self.abstain_unless_english(assessment, text, [*windows(text), *sentence_windows(text)], start)
 
 
-def known_categories(policy: Policy, trained: frozenset[str], spec: str) -> tuple[str, ...]:
-    """The policy's categories that a judge knows, in the policy's order.
+def supported_categories(policy: Policy, supported: frozenset[str], spec: str) -> tuple[str, ...]:
+    """Return the policy's categories that a judge supports, in the policy's order.
+
+    Args:
+        policy: The policy.
+        supported: All categories that the judge supports.
+        spec: The judge's spec, for the message.
 
     Raises:
-        ConfigurationError: There are none: such a judge would pass everything.
+        ConfigurationError: If there are none; such a judge would pass every text.
     """
-    known = tuple(c for c in policy.categories if c in trained)
-    if not known:
+    judged = tuple(c for c in policy.categories if c in supported)
+    if not judged:
         raise ConfigurationError(
             f"judge {spec!r} knows none of the categories of policy {policy.id!r} "
-            f"({', '.join(policy.categories)}); it knows {', '.join(sorted(trained))}.",
-            hint="Use an LLM as judge for this policy: it reads the policy's own definitions.",
+            f"({', '.join(policy.categories)}); it knows {', '.join(sorted(supported))}.",
+            hint="Use a chat model as judge for this policy: it reads the policy's own definitions.",
         )
-    return known
+    return judged
 
 
-def unjudged(policy: Policy, known: tuple[str, ...]) -> str:
-    """A remark that names the policy's categories that a judge does not know; empty when it knows all."""
-    missing = [c for c in policy.categories if c not in known]
+def unjudged_remark(policy: Policy, judged: tuple[str, ...]) -> str:
+    """Return a remark that names the policy's categories missing from `judged`; empty if there are none."""
+    missing = [c for c in policy.categories if c not in judged]
     return f"not judged here: {', '.join(missing)}" if missing else ""
 
 
 def severity_score(policy: Policy, band: str, category: str, severity: Severity) -> float:
-    """A hit's score: from the threshold up where the band does not tolerate it, below it where it does."""
+    """Return the score of a hit, in 0..1: below the threshold if the age band tolerates its severity, else above."""
     threshold = policy.threshold(category, band)
     if exceeds(severity, policy.tolerance(category, band)):
-        return threshold + (1.0 - threshold) * _BEYOND[severity]
-    return threshold * _WITHIN[severity]
+        return threshold + (1.0 - threshold) * _NOT_TOLERATED[severity]
+    return threshold * _TOLERATED[severity]
 
 
-def finding(hit: LexiconHit, text: str) -> Finding:
-    """A hit as a finding."""
-    how = "written so as to be overlooked" if hit.disguised else "a word or phrase on the list"
+def finding_from_hit(hit: LexiconHit, text: str) -> Finding:
+    """Convert a lexicon hit in a text to a finding."""
+    reason = "disguised spelling of a listed word" if hit.disguised else "listed word or phrase"
     return Finding(
         category=hit.category,
         severity=hit.severity,
         quote=text[hit.start : hit.end],
         start=hit.start,
         end=hit.end,
-        rationale=f"{how}: {_ALTERNATIVES.sub('/...', hit.term)}",
+        rationale=f"{reason}: {_ALTERNATIVES.sub('/...', hit.term)}",
     )

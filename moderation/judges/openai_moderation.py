@@ -15,14 +15,14 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy, Probability
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.hazard_codes import assessed, highest
-from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
+from taleward.moderation.judges.hazard_codes import assessment_from_codes, category_scores
+from taleward.moderation.judges.strict_parsing import Unparsable, first_problem, strict_json
 
 _TAXONOMY = "openai-moderation"
 _TIMEOUT_S = 30.0
 
 
-class _Result(BaseModel):
+class _ModerationResult(BaseModel):
     model_config = ConfigDict(strict=True)
 
     flagged: bool
@@ -30,26 +30,26 @@ class _Result(BaseModel):
     category_scores: dict[str, Probability] = Field(min_length=1)
 
 
-class _Response(BaseModel):
+class _ModerationResponse(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    results: list[_Result] = Field(min_length=1, max_length=1)
+    results: list[_ModerationResult] = Field(min_length=1, max_length=1)
 
 
-class OpenAIModeration(Judge):
-    """Judges with the moderation endpoint; the text leaves this machine.
+class OpenAIModerationJudge(Judge):
+    """Judge with OpenAI's moderation endpoint; the text is sent to the server, the context is not.
 
-    A category of the policy has the highest score of the codes that belong to it. What the endpoint flags fails, and so
-    does a score from the policy's threshold up. The context is left out.
+    A policy category gets the highest score of the codes mapped to it. A text fails if the endpoint flags it, or if a
+    score reaches the policy's threshold.
 
     Args:
         model: The endpoint's model; empty for `omni-moderation-latest`.
         policy: A policy, or the name or path of one.
-        band: A band of the policy.
-        base_url: A server with the same API, up to and including `/v1`; `OPENAI_BASE_URL` where it is not given.
+        band: An age band of the policy.
+        base_url: A server with the same API, up to and including `/v1`. Defaults to `OPENAI_BASE_URL`.
 
     Raises:
-        MissingKey: OpenAI itself is meant and `OPENAI_API_KEY` is not set.
+        MissingKey: If `OPENAI_API_KEY` is not set and no other server is given.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class OpenAIModeration(Judge):
         key = os.environ.get("OPENAI_API_KEY")
         if not key and base_url is None:
             raise MissingKey(
-                f"{self.spec} needs a key: the environment has no OPENAI_API_KEY.",
-                hint="Set OPENAI_API_KEY; the endpoint is free. 'embedded:judge' needs none.",
+                f"{self.spec} needs a key, and OPENAI_API_KEY is not set.",
+                hint="Set OPENAI_API_KEY; the endpoint is free. 'embedded:judge' needs no key.",
             )
-        self._made: dict[str, Any] = {
+        self._client_options: dict[str, Any] = {
             "base_url": base_url,
             "api_key": key or "no-key",
             "timeout": _TIMEOUT_S,
@@ -72,47 +72,47 @@ class OpenAIModeration(Judge):
         }
 
     def assess(self, passage: Passage) -> Assessment:
-        """Ask once."""
+        """Send the text to the endpoint."""
         from openai import OpenAI
 
-        with OpenAI(**self._made) as client:
-            answer = client.moderations.with_raw_response.create(model=self.model, input=passage.text)
-        return self.read(answer.text)
+        with OpenAI(**self._client_options) as client:
+            response = client.moderations.with_raw_response.create(model=self.model, input=passage.text)
+        return self.parse(response.text)
 
     async def aassess(self, passage: Passage) -> Assessment:
-        """Ask once, without blocking the event loop."""
+        """Send the text to the endpoint without blocking the event loop."""
         from openai import AsyncOpenAI
 
-        async with AsyncOpenAI(**self._made) as client:
-            answer = await client.moderations.with_raw_response.create(model=self.model, input=passage.text)
-        return self.read(answer.text)
+        async with AsyncOpenAI(**self._client_options) as client:
+            response = await client.moderations.with_raw_response.create(model=self.model, input=passage.text)
+        return self.parse(response.text)
 
-    def read(self, answer: str) -> Assessment:
-        """The assessment from the endpoint's JSON; `unparsable` where that is not whole or contradicts itself."""
+    def parse(self, response: str) -> Assessment:
+        """Turn the endpoint's JSON into an assessment; `unparsable` if it is incomplete or contradicts itself."""
+        # The raw body, since the client's own types accept missing and unknown fields without an error.
         try:
-            [result] = _Response.model_validate(strict_json(answer)).results
+            [result] = _ModerationResponse.model_validate(strict_json(response)).results
         except Unparsable as error:
             return _unparsable(str(error))
         except ValidationError as error:
-            first = error.errors()[0]
-            return _unparsable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+            return _unparsable(first_problem(error))
         if set(result.categories) != set(result.category_scores):
             return _unparsable("categories and category_scores name different categories")
         if result.flagged != any(result.categories.values()):
             return _unparsable("flagged and categories contradict each other")
-        known = self.policy.codes.get(_TAXONOMY, FrozenDict())
-        missing = sorted(set(known) - set(result.categories))
+        mapped = self.policy.codes.get(_TAXONOMY, FrozenDict())
+        missing = sorted(set(mapped) - set(result.categories))
         if missing:
-            return _unparsable(f"there is no word on {', '.join(missing)}, which {self.policy.id} maps")
+            return _unparsable(f"the response lacks {', '.join(missing)}, which {self.policy.id} maps")
         flagged = {
             code: f"OpenAI moderation: {code} (score {score:.2f})"
             for code, score in result.category_scores.items()
             if result.categories[code]
-            or score >= self.policy.threshold(known[code].category if code in known else "", self.band)
+            or score >= self.policy.threshold(mapped[code].category if code in mapped else "", self.band)
         }
-        scores = highest(self.policy, self.band, _TAXONOMY, result.category_scores)
-        return assessed(self.policy, _TAXONOMY, flagged, scores=scores, cost_usd=0.0)
+        scores = category_scores(self.policy, self.band, _TAXONOMY, result.category_scores)
+        return assessment_from_codes(self.policy, _TAXONOMY, flagged, scores=scores, cost_usd=0.0)
 
 
-def _unparsable(why: str) -> Assessment:
-    return Assessment(outcome="unparsable", detail=f"{_TAXONOMY}: {why}", cost_usd=0.0)
+def _unparsable(reason: str) -> Assessment:
+    return Assessment(outcome="unparsable", detail=f"{_TAXONOMY}: {reason}", cost_usd=0.0)

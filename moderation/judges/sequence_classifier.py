@@ -1,6 +1,6 @@
-"""Sequence classifiers in Hugging Face layout, Prompt Guard among them: all of a text, in overlapping windows.
+"""Sequence classifiers from Hugging Face, such as Prompt Guard, applied to a whole text in overlapping windows.
 
-Source: the model card meta-llama/Llama-Prompt-Guard-2-86M (512 tokens a window, softmax of its labels).
+Source: the model card meta-llama/Llama-Prompt-Guard-2-86M (512 tokens per window, softmax over its labels).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.hazard_codes import assessed, highest
+from taleward.moderation.judges.hazard_codes import assessment_from_codes, category_scores
 from taleward.moderation.text.windows import Window
 
 if TYPE_CHECKING:
@@ -27,29 +27,30 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
 
-BENIGN = frozenset({"benign", "safe", "neutral", "normal", "clean", "ok", "not_toxic", "non-toxic", "nontoxic"})
-"""Labels, in lower case, that say that there is nothing."""
-_OVERLAP = 64
-_LONGEST = 512
+_NAME = "sequence-classifier"
+BENIGN_LABELS = frozenset({"benign", "safe", "neutral", "normal", "clean", "ok", "not_toxic", "non-toxic", "nontoxic"})
+"""Labels, in lower case, that mean that a text is harmless."""
+_OVERLAP_TOKENS = 64
+_MAX_TOKENS = 512
 _lock = threading.Lock()
 
 
 class SequenceClassifierJudge(Judge):
-    """Judges with a sequence classifier, for example `encoder:hf:meta-llama/Llama-Prompt-Guard-2-86M`.
+    """Judge with a sequence classifier, for example `sequence-classifier:hf:meta-llama/Llama-Prompt-Guard-2-86M`.
 
-    A label's score is the highest that it has in a window. A model of one label a text has softmax scores, one of
-    several (`problem_type` `multi_label_classification`) sigmoid scores. Labels are the codes of the taxonomy `codes`.
+    A label's score is its highest probability in any window: softmax for a single-label model, sigmoid for a
+    multi-label one (`problem_type` is `multi_label_classification`). The context is not read.
 
     Args:
-        model: `hf:` and a folder or the name of a repository.
+        model: `hf:` followed by a folder or the name of a repository.
         policy: A policy, or the name or path of one.
-        band: A band of the policy.
-        codes: The taxonomy in the policy's `codes` that the labels belong to.
-        benign: The labels that say that there is nothing; by default the usual ones.
-        device: A torch device; `None` takes a GPU where there is one.
+        band: An age band of the policy.
+        taxonomy: The key in the policy's `codes` that maps the model's labels to categories.
+        benign_labels: The labels that mean that a text is harmless. Defaults to `BENIGN_LABELS`.
+        device: A torch device; `None` uses a GPU if there is one.
 
     Raises:
-        ConfigurationError: The spec is none of a local model.
+        ConfigurationError: If the spec does not name a local model.
     """
 
     def __init__(
@@ -58,103 +59,119 @@ class SequenceClassifierJudge(Judge):
         *,
         policy: Policy | str = "kids",
         band: str = "6-8",
-        codes: str = "encoder",
-        benign: Collection[str] | None = None,
+        taxonomy: str = _NAME,
+        benign_labels: Collection[str] | None = None,
         device: str | None = None,
     ) -> None:
-        super().__init__(f"encoder:{model}", policy=policy, band=band)
+        super().__init__(f"{_NAME}:{model}", policy=policy, band=band)
         spec = parse_spec(model)
         if spec.provider != "hf":
             raise ConfigurationError(
-                f"a classifier runs here; {model!r} does not.", hint="Give 'encoder:hf:REPOSITORY or FOLDER'."
+                f"a sequence classifier runs in this process; {model!r} does not.",
+                hint=f"Give '{_NAME}:hf:REPOSITORY or FOLDER'.",
             )
-        self.path, self.taxonomy, self.device = spec.model, codes, device
-        self._benign = frozenset(label.lower() for label in benign) if benign is not None else BENIGN
+        self.path, self.taxonomy, self.device = spec.model, taxonomy, device
+        self._benign = (
+            frozenset(label.lower() for label in benign_labels) if benign_labels is not None else BENIGN_LABELS
+        )
 
     def assess(self, passage: Passage) -> Assessment:
-        """Score every window of the text; the context is left out."""
+        """Score every window of the text."""
         with _lock:
-            model = _load(self.path, self.device)
-        harmful = [i for i, label in enumerate(model.labels) if label.lower() not in self._benign]
-        if not model.several and len(harmful) == len(model.labels):
+            classifier = _load(self.path, self.device)
+        labels = classifier.labels
+        harmful = [i for i, label in enumerate(labels) if label.lower() not in self._benign]
+        # Softmax over harmful labels alone sums to 1: the most harmless text would get a high score.
+        if not classifier.multi_label and len(harmful) == len(labels):
             raise ConfigurationError(
-                f"none of the labels of {self.spec} is known to say that there is nothing: {', '.join(model.labels)}.",
-                hint=f"Name it: benign=[{model.labels[0]!r}].",
+                f"none of the labels of {self.spec} is known to mean harmless: {', '.join(labels)}.",
+                hint=f"Name it: benign_labels=[{labels[0]!r}].",
             )
-        places, chances = model.chances(passage.text)
-        worst = {model.labels[i]: int(chances[:, i].argmax()) for i in harmful}
-        scores = {model.labels[i]: float(chances[:, i].max()) for i in harmful}
-        if not model.several and harmful:
-            # Several labels share what is not benign: the likeliest stands for all of it.
-            row = int(chances[:, harmful].sum(axis=1).argmax())
-            likeliest = model.labels[max(harmful, key=lambda i: float(chances[row, i]))]
-            scores[likeliest] = max(scores[likeliest], min(1.0, float(chances[row, harmful].sum())))
-            worst[likeliest] = row
-        known = self.policy.codes.get(self.taxonomy, FrozenDict())
+        windows, probabilities = classifier.window_probabilities(passage.text)
+        worst_window = {labels[i]: int(probabilities[:, i].argmax()) for i in harmful}
+        scores = {labels[i]: float(probabilities[:, i].max()) for i in harmful}
+        if not classifier.multi_label and harmful:
+            # Softmax splits the harm among similar labels ("hate", "threat", "insult"), each of which may stay below
+            # its threshold. So the likeliest label gets the probability of all of them.
+            row = int(probabilities[:, harmful].sum(axis=1).argmax())
+            likeliest = labels[max(harmful, key=lambda i: float(probabilities[row, i]))]
+            scores[likeliest] = max(scores[likeliest], min(1.0, float(probabilities[row, harmful].sum())))
+            worst_window[likeliest] = row
+        mapped = self.policy.codes.get(self.taxonomy, FrozenDict())
         flagged = {
             label: f"{self.spec}: {label} (score {score:.2f})"
             for label, score in scores.items()
-            if score >= self.policy.threshold(known[label].category if label in known else "", self.band)
+            if score >= self.policy.threshold(mapped[label].category if label in mapped else "", self.band)
         }
-        found = assessed(
-            self.policy, self.taxonomy, flagged, scores=highest(self.policy, self.band, self.taxonomy, scores)
-        )
-        quoted = []
-        for label, finding in zip([c for c in flagged if c in known], found.findings, strict=True):
-            place = places[worst[label]]
-            update = {"quote": place.of(passage.text), "start": place.start, "end": place.end}
-            quoted.append(finding.model_copy(update=update))
-        return found.model_copy(update={"findings": tuple(quoted)})
+        by_category = category_scores(self.policy, self.band, self.taxonomy, scores)
+        assessment = assessment_from_codes(self.policy, self.taxonomy, flagged, scores=by_category)
+        findings = []
+        for label, finding in zip([c for c in flagged if c in mapped], assessment.findings, strict=True):
+            window = windows[worst_window[label]]
+            span = {"quote": window.of(passage.text), "start": window.start, "end": window.end}
+            findings.append(finding.model_copy(update=span))
+        return assessment.model_copy(update={"findings": tuple(findings)})
 
 
-class _Classifier:
+class _WindowClassifier:
+    """A tokenizer and a classification model.
+
+    Attributes:
+        labels: The names of the outputs, in order.
+        multi_label: Whether each label has a probability of its own, instead of all adding up to 1.
+    """
+
     def __init__(self, path: str, device: str | None) -> None:
         try:
             import transformers
         except ImportError as error:
             raise MissingExtra("a local model", "local") from error
         path = expanded(path)
-        self._device, known = device_of(device), fetching(path)
+        self._device, download_options = device_of(device), fetching(path)
         try:
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **known)
-            model = transformers.AutoModelForSequenceClassification.from_pretrained(path, dtype="auto", **known)
+            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **download_options)
+            model = transformers.AutoModelForSequenceClassification.from_pretrained(
+                path, dtype="auto", **download_options
+            )
         except ERRORS as error:
             raise unavailable(path, error, what="classifier") from error
         self._model = (model.float() if self._device.type == "cpu" else model).to(self._device).eval()
         names = model.config.id2label
         self.labels = [str(names[i]) for i in range(len(names))]
-        self.several = model.config.problem_type == "multi_label_classification" or len(self.labels) == 1
-        positions = getattr(model.config, "max_position_embeddings", None) or _LONGEST
-        self._longest = min(_LONGEST, int(positions), int(self._tokenizer.model_max_length))
+        self.multi_label = model.config.problem_type == "multi_label_classification" or len(self.labels) == 1
+        positions = getattr(model.config, "max_position_embeddings", None) or _MAX_TOKENS
+        # A tokenizer without a limit of its own reports 1e30 as `model_max_length`.
+        self._window_tokens = min(_MAX_TOKENS, int(positions), int(self._tokenizer.model_max_length))
 
-    def chances(self, text: str) -> tuple[list[Window], Floats]:
-        """Places of the windows, and their labels' probabilities, shape (windows, labels)."""
+    def window_probabilities(self, text: str) -> tuple[list[Window], Floats]:
+        """Return the windows of a text and their label probabilities, shape (windows, labels)."""
         import torch
 
         encoded = self._tokenizer(
             text,
             truncation=True,
-            max_length=self._longest,
-            stride=min(_OVERLAP, self._longest // 4),
+            max_length=self._window_tokens,
+            stride=min(_OVERLAP_TOKENS, self._window_tokens // 4),
             padding=True,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
+            # Otherwise "[SEP]" in a text would become the control token.
             split_special_tokens=True,
             return_tensors="pt",
         )
         spans = [[(int(a), int(b)) for a, b in row if b > a] for row in encoded["offset_mapping"]]
-        places = [Window(min(a for a, _ in row), max(b for _, b in row)) for row in spans if row]
-        if len(places) != len(spans):
-            raise BackendError("the classifier's tokenizer reads nothing in a part of the text.")
+        windows = [Window(min(a for a, _ in row), max(b for _, b in row)) for row in spans if row]
+        if len(windows) != len(spans):
+            raise BackendError("the classifier's tokenizer produced no tokens for part of the text.")
         inputs = {k: encoded[k].to(self._device) for k in ("input_ids", "attention_mask")}
         with torch.inference_mode():
             logits = self._model(**inputs).logits.float()
         if bool(logits.isnan().any()):
             raise BackendError("the classifier's logits are not numbers.", hint="Its weights are damaged.")
-        chances: Floats = (logits.sigmoid() if self.several else logits.softmax(-1)).cpu().numpy()
-        return places, chances
+        probabilities: Floats = (logits.sigmoid() if self.multi_label else logits.softmax(-1)).cpu().numpy()
+        return windows, probabilities
 
 
 @lru_cache(maxsize=4)
-def _load(path: str, device: str | None) -> _Classifier:
-    return _Classifier(path, device)
+def _load(path: str, device: str | None) -> _WindowClassifier:
+    return _WindowClassifier(path, device)

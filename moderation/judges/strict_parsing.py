@@ -1,4 +1,8 @@
-"""What the grammars of judges share: an answer is accepted whole, or it is none."""
+"""Strict parsing of a judge's answers: match the whole answer or reject it.
+
+Parsers that search an answer fail open: "Not safe." contains "safe". So nothing here searches, repairs or guesses, and
+what is rejected becomes the outcome `unparsable`, which releases nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +10,66 @@ import json
 import re
 from typing import Any
 
+from pydantic import ValidationError
+
 
 class Unparsable(ValueError):
-    """An answer that the grammar does not accept."""
+    """An answer that its grammar does not accept."""
 
 
-def whole(pattern: re.Pattern[str], answer: str) -> re.Match[str]:
-    """The match of a pattern with all of an answer, but for spaces and line ends around it.
+# Chat templates and servers leave spaces and newlines around an answer. Other white space, such as "\r" or U+00A0,
+# belongs to no format and may be a disguise, so it is not stripped.
+_PADDING = " \n"
+
+
+def match_whole(pattern: re.Pattern[str], answer: str) -> re.Match[str]:
+    """Match a pattern against all of an answer, ignoring spaces and newlines around it.
 
     Raises:
-        Unparsable: It does not match.
+        Unparsable: If the pattern does not match all of it.
     """
-    match = pattern.fullmatch(answer.strip(" \n"))
+    match = pattern.fullmatch(answer.strip(_PADDING))
     if match is None:
-        raise Unparsable(f"{len(answer)} characters that are no answer in this format, beginning {answer[:40]!r}")
+        raise Unparsable(
+            f"the answer does not match the expected format; it has {len(answer)} characters and starts with "
+            f"{answer[:40]!r}"
+        )
     return match
 
 
 def strict_json(answer: str) -> dict[str, Any]:
-    """The one JSON object (RFC 8259) that an answer is; no key stands twice, and no number is `NaN` or infinite.
+    """Parse an answer that is exactly one JSON object (RFC 8259), without duplicate keys, `NaN` or infinities.
 
     Raises:
-        Unparsable: It is anything else.
+        Unparsable: If it is anything else.
     """
+    # Python keeps the last of two equal keys: {"verdict": "fail", "verdict": "pass"} would read as a pass. RFC 8259
+    # leaves their meaning open, so such an answer has no meaning. RecursionError: deep nesting in an answer is hostile.
     try:
-        data = json.loads(answer.strip(" \n"), object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+        data = json.loads(
+            answer.strip(_PADDING), object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant
+        )
     except (ValueError, RecursionError) as error:
-        raise Unparsable(f"not one JSON object: {error}") from error
+        raise Unparsable(f"not a single JSON object: {error}") from error
     if not isinstance(data, dict):
-        raise Unparsable(f"not one JSON object, but a {type(data).__name__}")
+        raise Unparsable(f"not a single JSON object, but a {type(data).__name__}")
     return data
 
 
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def first_problem(error: ValidationError) -> str:
+    """Return the path and message of the first problem in a validation error, without the value that came."""
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+
+
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     if len(set(keys)) != len(keys):
-        msg = "a key stands twice"
+        msg = "a key occurs twice"
         raise ValueError(msg)
     return dict(pairs)
 
 
-def _no_constant(name: str) -> Any:
-    msg = f"{name} is no JSON number"
+def _reject_constant(name: str) -> Any:
+    msg = f"{name} is not a JSON number"
     raise ValueError(msg)

@@ -56,7 +56,7 @@ def _load(path: Path, before: tuple[Path, ...]) -> Policy:
     """The policy in a file, which the files `before` it extend."""
     file = YamlFile(path, "policy")
     if not isinstance(file.data, Mapping) or "extends" not in file.data:
-        return file.make(Policy)
+        return file.validate(Policy)
     patch = {key: value for key, value in file.data.items() if key != "extends"}
     parent = _parent(file, (*before, path.resolve()))
     base = parent.model_dump(mode="json")
@@ -71,7 +71,7 @@ def _load(path: Path, before: tuple[Path, ...]) -> Policy:
     named = patch.get("categories")
     removed = [key for key, value in named.items() if value is None] if isinstance(named, Mapping) else []
     data = merged(without_categories(base, removed), patch)
-    return file.make(Policy, {"name": "-", "version": "-", **data, "parent": parent.id}, problems)
+    return file.validate(Policy, {"name": "-", "version": "-", **data, "parent": parent.id}, problems)
 
 
 def _parent(file: YamlFile, before: tuple[Path, ...]) -> Policy:
@@ -84,12 +84,12 @@ def _parent(file: YamlFile, before: tuple[Path, ...]) -> Policy:
     else:
         close = did_you_mean(named, policy_names()) if isinstance(named, str) else ""
         taken = f"{', '.join(policy_names())}, or the path of a .yaml file from here"
-        raise file.refused([(("extends",), f"got {named!r};{close} taken: {taken}")])
+        raise file.problems_error([(("extends",), f"got {named!r};{close} taken: {taken}")])
     if source.resolve() in before:
         chain = " extends ".join(str(p) for p in (*before, source.resolve()))
-        raise file.refused([(("extends",), f"goes round in a circle: {chain}")])
+        raise file.problems_error([(("extends",), f"goes round in a circle: {chain}")])
     try:
         return _load(source, before)
     except InvalidFile as error:
-        error.add_note(f"{file.path} extends it in line {file.line(('extends',))}.")
+        error.add_note(f"{file.path} extends it in line {file.line_of(('extends',))}.")
         raise

@@ -1,1 +1,1 @@
-"""Caches: embeddings, chat answers, semantically equal questions."""
+"""Caches for embeddings and for chat answers, exact or semantic."""

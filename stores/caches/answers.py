@@ -1,4 +1,4 @@
-"""Answers of language models, kept as a LangChain cache that gives back only what passed the policy."""
+"""A LangChain cache for model answers that returns only what passed the policy."""
 
 from __future__ import annotations
 
@@ -40,20 +40,22 @@ CREATE TABLE verdicts (
     expires REAL, PRIMARY KEY (sha256, policy, band)
 ) WITHOUT ROWID
 """
-_ABOUT = ("model_name", "finish_reason")
+_STORED_METADATA = ("model_name", "finish_reason")
+# The time of last use is written at most this often, so that most hits need no write.
+_TOUCH_INTERVAL_S = 60
 
 
 class AnswerStats(FrozenModel):
-    """What an answer cache holds, and what it was good for since this object was made.
+    """The contents of an answer cache, and what it did since this object was created.
 
     Attributes:
-        answers: Answers kept.
-        passed: Those with a pass under this cache's policy and band.
-        hits: Answers given.
-        misses: Questions without an answer that may be given.
-        withheld: Misses that had an answer whose verdict is no pass, or that has none.
-        failures: Times that the cache itself failed and was passed over.
-        bytes_on_disk: Size of the file and its log.
+        answers: Answers stored.
+        passed: Stored answers with a pass under this cache's policy and band.
+        hits: Lookups that returned an answer.
+        misses: Lookups that returned none.
+        withheld: Misses for which an answer was stored that has no pass.
+        failures: Times the cache itself failed and was skipped.
+        bytes_on_disk: Size of the file and its write-ahead log.
     """
 
     answers: int
@@ -66,27 +68,29 @@ class AnswerStats(FrozenModel):
 
 
 class AnswerCache(BaseCache):
-    """A LangChain cache of answers, exact: the same prompt to the same model with the same parameters and policy.
+    """An exact LangChain cache: the same prompt, model, parameters, policy and band return the stored answer.
 
-    An answer is given only when its recorded verdict under this policy and band is a pass. A verdict comes from the
-    judge given here, asked once about each text when it is first wanted; or from `record_verdict`; or, with the cache
-    as a guard's recorder, from the guard, for writers whose draft is their model's answer as it is. Without a verdict
-    an answer is a miss. Only plain text is kept, not tool calls; of the prompt, only its hash.
+    An answer is returned only if its text has a pass under this policy and band. The verdict comes from one of
 
-    A cache that fails is logged and is a miss.
+    * `judge`, which judges a text once, when it is first looked up;
+    * `record_verdict`;
+    * a guard that has the cache as its recorder, if its drafts are the model's answers unchanged.
+
+    An answer without a verdict is a miss. Only plain text is stored, no tool calls. Of the prompt, only the hash is.
+    If the cache itself fails, that is logged and counts as a miss.
 
     Args:
-        path: The file; made when missing.
+        path: The file; created if missing.
         policy: The policy in force, or its id, for example `kids@1`.
         band: The age band.
         judge: A Runnable from a text to a verdict, for texts without one.
-        ttl_s: Seconds that answers and verdicts live; `None` for no end.
-        max_entries: Answers in the file at most; those used longest ago go first.
-        clock: Seconds since the epoch, for tests.
+        ttl_s: Seconds until answers and verdicts expire; `None` for never.
+        max_entries: The most answers in the file; the least recently used are evicted.
+        clock: Returns seconds since the epoch, for tests.
 
     Raises:
-        ConfigurationError: An option is out of range.
-        IntegrityError: The file is no answer cache.
+        ConfigurationError: If an option is out of range.
+        IntegrityError: If the file is not an answer cache.
     """
 
     def __init__(
@@ -101,14 +105,15 @@ class AnswerCache(BaseCache):
         clock: Callable[[], float] = time.time,
     ) -> None:
         if ttl_s is not None and not ttl_s > 0:
-            raise ConfigurationError(f"ttl_s must be above 0, or None for no end; got {ttl_s}.")
+            raise ConfigurationError(f"ttl_s must be above 0, or None for no expiry; got {ttl_s}.")
         if max_entries is not None and max_entries < 1:
-            raise ConfigurationError(f"max_entries must be 1 or more, or None for no bound; got {max_entries}.")
+            raise ConfigurationError(f"max_entries must be 1 or more, or None for no limit; got {max_entries}.")
         self.policy = policy.id if isinstance(policy, Policy) else policy
+        # Without its version, a changed policy would go on releasing answers that passed the old one.
         if "@" not in self.policy:
             raise ConfigurationError(
-                f"policy is a policy or its id with a version, such as 'kids@1'; got {policy!r}.",
-                hint=f"load_policy({policy!r}).id says it.",
+                f"policy must be a policy or its id with a version, such as 'kids@1'; got {policy!r}.",
+                hint=f"Use load_policy({policy!r}).id.",
             )
         self.band, self.judge = band, judge
         self.ttl_s, self.max_entries = ttl_s, max_entries
@@ -117,64 +122,64 @@ class AnswerCache(BaseCache):
         self._database = SqliteDatabase(Path(path), schema=_SCHEMA, version=_VERSION, kind="answer cache")
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """The answer that may be given; `None` where there is none."""
+        """Return the stored answer if it passed, else `None`."""
         try:
-            found = self._find(prompt, llm_string)
-        except Exception as error:  # noqa: BLE001  a cache in trouble is a miss
-            self._failed("read", error)
-            found = None
-        self._hits += found is not None
-        self._misses += found is None
-        return found
+            generations = self._find(prompt, llm_string)
+        except Exception as error:  # noqa: BLE001  a cache that fails must not fail the caller
+            self._log_failure("read", error)
+            generations = None
+        self._hits += generations is not None
+        self._misses += generations is None
+        return generations
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Keep an answer; it is given back once its text has a pass."""
+        """Store an answer; lookups return it once its text has a pass."""
         try:
-            self._keep(prompt, llm_string, return_val)
-        except Exception as error:  # noqa: BLE001  the answer is there; only its copy is lost
-            self._failed("written", error)
+            self._store(prompt, llm_string, return_val)
+        except Exception as error:  # noqa: BLE001  the caller has the answer; only its copy is lost
+            self._log_failure("written", error)
 
     def clear(self, **kwargs: Any) -> None:
-        """Forget all answers and verdicts."""
+        """Delete all answers and verdicts."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM answers")
             connection.execute("DELETE FROM verdicts")
-        self._database.forget()
+        self._database.truncate_log()
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Forget texts with their verdicts.
+        """Delete texts with their verdicts.
 
         Args:
-            ids: SHA-256 of texts in hexadecimal (`taleward.core.tale.digest`), as a tale's attempts name drafts.
+            ids: SHA-256 of texts in hexadecimal (`taleward.core.tale.digest`), as in `Attempt.draft_sha256`.
 
         Returns:
-            How many answers were deleted.
+            The number of answers deleted.
         """
-        names = [(i,) for i in ids]
+        keys = [(i,) for i in ids]
         with self._database.writing() as connection:
             before = connection.total_changes
-            connection.executemany("DELETE FROM answers WHERE sha256 = ?", names)
-            gone = connection.total_changes - before
-            connection.executemany("DELETE FROM verdicts WHERE sha256 = ?", names)
-        self._database.forget()
-        return gone
+            connection.executemany("DELETE FROM answers WHERE sha256 = ?", keys)
+            deleted = connection.total_changes - before
+            connection.executemany("DELETE FROM verdicts WHERE sha256 = ?", keys)
+        self._database.truncate_log()
+        return deleted
 
     def record_verdict(self, text: str, verdict: Verdict) -> None:
-        """Keep a verdict on a text; one that is no pass takes a former pass away."""
+        """Store the verdict on a text, replacing an earlier one under the same policy and band."""
         with self._database.writing() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?)",
-                (digest(text), verdict.policy, verdict.band, verdict.outcome, verdict.judge, self._expires()),
+                (digest(text), verdict.policy, verdict.band, verdict.outcome, verdict.judge, self._expiry()),
             )
 
     def record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
-        """Keep the verdicts on a tale's drafts; with this a guard takes the cache as its recorder."""
+        """Store the verdicts on a tale's drafts, as a guard's recorder."""
         for attempt in tale.attempts:
             if attempt.draft is not None:
                 self.record_verdict(attempt.draft, attempt.verdict)
 
     def stats(self) -> AnswerStats:
-        """What the file holds, and the hits and misses of this object."""
+        """Return the contents of the file, and the hits and misses of this object."""
         with self._database.reading() as connection:
             [answers] = connection.execute("SELECT count(*) FROM answers").fetchone()
             [passed] = connection.execute(
@@ -197,17 +202,17 @@ class AnswerCache(BaseCache):
         self._database.close()
 
     def _scope(self, llm_string: str) -> str:
-        """All that must be the same beside the prompt."""
+        """Hash everything that must match besides the prompt."""
         return _hash(llm_string, self.policy, self.band)
 
     def _key(self, prompt: str, llm_string: str) -> str:
         return _hash(self._scope(llm_string), prompt)
 
     def _find(self, prompt: str, llm_string: str) -> list[Generation] | None:
-        return self._answer(self._key(prompt, llm_string))
+        return self._passed_answer(self._key(prompt, llm_string))
 
-    def _answer(self, key: str) -> list[Generation] | None:
-        """The answer under a key, if its text passed."""
+    def _passed_answer(self, key: str) -> list[Generation] | None:
+        """Return the answer stored under a key if its text passed."""
         now = self._clock()
         with self._database.reading() as connection:
             row = connection.execute(
@@ -216,19 +221,19 @@ class AnswerCache(BaseCache):
             ).fetchone()
         if row is None:
             return None
-        text, chat, about, used = row
-        if not self._passes(text):
+        text, is_chat, metadata_json, used = row
+        if not self._has_passed(text):
             self._withheld += 1
             return None
-        if self.max_entries is not None and used < now - 60:
+        if self.max_entries is not None and used < now - _TOUCH_INTERVAL_S:
             with self._database.writing() as connection:
                 connection.execute("UPDATE answers SET used = ? WHERE key = ?", (now, key))
-        if not chat:
+        if not is_chat:
             return [Generation(text=text)]
-        held = {**json.loads(about), "cached": True}
-        return [ChatGeneration(message=AIMessage(content=text, response_metadata=held))]
+        metadata = {**json.loads(metadata_json), "cached": True}
+        return [ChatGeneration(message=AIMessage(content=text, response_metadata=metadata))]
 
-    def _passes(self, text: str) -> bool:
+    def _has_passed(self, text: str) -> bool:
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT outcome FROM verdicts WHERE sha256 = ? AND policy = ? AND band = ?"
@@ -240,35 +245,37 @@ class AnswerCache(BaseCache):
         if self.judge is None:
             return False
         verdict = self.judge.invoke(text)
+        # Otherwise the verdict would be stored where this cache never finds it, and every lookup would judge again.
         if (verdict.policy, verdict.band) != (self.policy, self.band):
             raise ConfigurationError(
-                f"the judge answers under {verdict.policy} for {verdict.band};"
-                f" this cache is for {self.policy}, {self.band}."
+                f"the judge uses policy {verdict.policy} and band {verdict.band};"
+                f" this cache uses {self.policy} and {self.band}."
             )
-        # Only a plain answer is worth keeping: a judge that was away is asked again.
+        # Other outcomes are not stored, so that a judge that was unavailable is asked again.
         if verdict.outcome in ("pass", "fail"):
             self.record_verdict(text, verdict)
         return verdict.passed
 
-    def _keep(self, prompt: str, llm_string: str, answer: Sequence[Generation]) -> str | None:
-        """Write an answer and return its key; `None` where it is no plain text."""
-        if len(answer) != 1 or not answer[0].text:
+    def _store(self, prompt: str, llm_string: str, generations: Sequence[Generation]) -> str | None:
+        """Write an answer and return its key, or `None` if it is not a single plain text."""
+        # A verdict covers one text; several candidates or a tool call would be returned unjudged.
+        if len(generations) != 1 or not generations[0].text:
             return None
-        message = getattr(answer[0], "message", None)
+        message = getattr(generations[0], "message", None)
         if message is not None and (not isinstance(message.content, str) or getattr(message, "tool_calls", None)):
             return None
-        about = {k: v for k, v in getattr(message, "response_metadata", {}).items() if k in _ABOUT}
-        text, now, key = answer[0].text, self._clock(), self._key(prompt, llm_string)
+        metadata = {k: v for k, v in getattr(message, "response_metadata", {}).items() if k in _STORED_METADATA}
+        text, now, key = generations[0].text, self._clock(), self._key(prompt, llm_string)
         row = (key, self._scope(llm_string), digest(text), text, message is not None)
         with self._database.writing() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, json.dumps(about, default=str), now, self._expires()),
+                (*row, json.dumps(metadata, default=str), now, self._expiry()),
             )
-            self._trim(connection, now)
+            self._evict(connection, now)
         return key
 
-    def _trim(self, connection: sqlite3.Connection, now: float) -> None:
+    def _evict(self, connection: sqlite3.Connection, now: float) -> None:
         connection.execute("DELETE FROM answers WHERE expires <= ?", (now,))
         connection.execute("DELETE FROM verdicts WHERE expires <= ?", (now,))
         if self.max_entries is not None:
@@ -278,12 +285,12 @@ class AnswerCache(BaseCache):
                 (max(0, count - self.max_entries),),
             )
 
-    def _expires(self) -> float | None:
+    def _expiry(self) -> float | None:
         return None if self.ttl_s is None else self._clock() + self.ttl_s
 
-    def _failed(self, what: str, error: Exception) -> None:
+    def _log_failure(self, action: str, error: Exception) -> None:
         self._failures += 1
-        _log.warning("the answer cache was not %s: %s: %s", what, type(error).__name__, redact(str(error)))
+        _log.warning("the answer cache was not %s: %s: %s", action, type(error).__name__, redact(str(error)))
 
 
 def _hash(*parts: str) -> str:

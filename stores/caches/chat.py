@@ -1,4 +1,4 @@
-"""A chat model with an answer cache that streams read and fill; identical calls at one moment are one call."""
+"""A chat model with an answer cache that also covers streams and merges identical concurrent calls."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from taleward.stores.caches.answers import AnswerCache
 
 
 class CachedChat(BaseChatModel):
-    """A chat model in front of another, with the same name, parameters and answers.
+    """A chat model that answers from a cache and otherwise calls the model it wraps.
 
-    LangChain asks a cache in `invoke` alone; this asks it in `stream` too, and keeps what a stream gave once it ended.
-    Identical calls that arrive while one is under way wait for it and share its answer, which is as fresh and as
-    unjudged for each of them as a call of their own would be. Only what is read from the cache must have passed. Calls
-    that are to differ need different seeds.
+    LangChain consults a cache in `invoke` alone. This class does in `stream` too, and stores a streamed answer once it
+    is complete. Identical calls that arrive while one is running wait for it and share its answer. A shared answer is
+    fresh, and unmoderated like that of any call; only answers read from the cache must have passed. To get different
+    answers to identical calls, give them different seeds.
 
     Attributes:
-        model: The chat model that answers.
+        model: The chat model to call.
         answers: The cache.
     """
 
@@ -36,8 +36,8 @@ class CachedChat(BaseChatModel):
 
     model: BaseChatModel
     answers: AnswerCache
-    cache: Any = False
-    _flights: dict[tuple[str, str], Future[ChatResult]] = PrivateAttr(default_factory=dict)
+    cache: Any = False  # keeps LangChain from asking a global cache as well
+    _in_flight: dict[tuple[str, str], Future[ChatResult]] = PrivateAttr(default_factory=dict)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
 
     @property
@@ -50,12 +50,12 @@ class CachedChat(BaseChatModel):
 
     @property
     def completion_only(self) -> bool:
-        """Whether the model continues text instead of following orders."""
+        """Whether the wrapped model continues text instead of following instructions."""
         return bool(getattr(self.model, "completion_only", False))
 
     @property
     def takes_requests(self) -> bool:
-        """Whether the wrapped model answers a person's turn, where it follows no instructions."""
+        """Whether the wrapped model answers a user's message although it follows no instructions."""
         return bool(getattr(self.model, "takes_requests", False))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
@@ -65,7 +65,7 @@ class CachedChat(BaseChatModel):
         return self.model._get_invocation_params(stop=stop, **kwargs)
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
-        """As the model binds them; what calls tools is not cached."""
+        """Bind tools to the wrapped model; its calls are not cached."""
         return self.model.bind_tools(tools, **kwargs)
 
     def _generate(
@@ -75,19 +75,19 @@ class CachedChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        key = self._question(messages, stop, kwargs)
-        if found := self._held(key):
-            return found
+        key = self._cache_key(messages, stop, kwargs)
+        if cached := self._cached_result(key):
+            return cached
         while True:
-            flight, mine = self._join(key)
-            if mine:
+            future, is_leader = self._join_call(key)
+            if is_leader:
                 break
-            with suppress(_Abandoned):
-                return _copy(flight.result())
-        with _Leading(self, key, flight):
+            with suppress(_LeaderCanceled):
+                return _copy(future.result())
+        with _LeaderCall(self, key, future):
             result = self.model._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
             self.answers.update(*key, result.generations)
-            flight.set_result(result)
+            future.set_result(result)
         return _copy(result)
 
     async def _agenerate(
@@ -97,20 +97,20 @@ class CachedChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        key = self._question(messages, stop, kwargs)
-        if found := await asyncio.to_thread(self._held, key):
-            return found
+        key = self._cache_key(messages, stop, kwargs)
+        if cached := await asyncio.to_thread(self._cached_result, key):
+            return cached
         while True:
-            flight, mine = self._join(key)
-            if mine:
+            future, is_leader = self._join_call(key)
+            if is_leader:
                 break
-            with suppress(_Abandoned):
-                # A waiter that is cancelled must not cancel the call that others wait for.
-                return _copy(await asyncio.shield(asyncio.wrap_future(flight)))
-        with _Leading(self, key, flight):
+            with suppress(_LeaderCanceled):
+                # A canceled waiter must not cancel the call that others wait for.
+                return _copy(await asyncio.shield(asyncio.wrap_future(future)))
+        with _LeaderCall(self, key, future):
             result = await self.model._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
             await asyncio.to_thread(self.answers.update, *key, result.generations)
-            flight.set_result(result)
+            future.set_result(result)
         return _copy(result)
 
     def _stream(
@@ -120,20 +120,21 @@ class CachedChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        key = self._question(messages, stop, kwargs)
-        if found := self._held(key):
-            yield _as_chunk(found, run_manager)
+        key = self._cache_key(messages, stop, kwargs)
+        if cached := self._cached_result(key):
+            yield _as_chunk(cached, run_manager)
             return
+        # A model without a stream of its own shares identical calls like `invoke`.
         if type(self.model)._stream is BaseChatModel._stream:
             yield _as_chunk(self._generate(messages, stop, run_manager, **kwargs), run_manager)
             return
-        parts: list[str] = []
-        plain = True
+        texts: list[str] = []
+        is_plain = True
         for chunk in self.model._stream(messages, stop=stop, run_manager=run_manager, **kwargs):
-            plain = plain and _is_plain(chunk)
-            parts.append(chunk.text)
+            is_plain = is_plain and _is_plain_text(chunk)
+            texts.append(chunk.text)
             yield chunk
-        self._keep_stream(key, parts, plain)
+        self._store_stream(key, texts, is_plain)
 
     async def _astream(
         self,
@@ -142,80 +143,84 @@ class CachedChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        key = self._question(messages, stop, kwargs)
-        kind = type(self.model)
-        found = await asyncio.to_thread(self._held, key)
-        if not found and kind._astream is BaseChatModel._astream and kind._stream is BaseChatModel._stream:
-            found = await self._agenerate(messages, stop, run_manager, **kwargs)
-        if found:
-            chunk = _as_chunk(found, None)
+        key = self._cache_key(messages, stop, kwargs)
+        model_type = type(self.model)
+        result = await asyncio.to_thread(self._cached_result, key)
+        can_stream = (
+            model_type._astream is not BaseChatModel._astream or model_type._stream is not BaseChatModel._stream
+        )
+        if not result and not can_stream:
+            result = await self._agenerate(messages, stop, run_manager, **kwargs)
+        if result:
+            chunk = _as_chunk(result, None)
             if run_manager:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
             return
-        parts: list[str] = []
-        plain = True
+        texts: list[str] = []
+        is_plain = True
         async for chunk in self.model._astream(messages, stop=stop, run_manager=run_manager, **kwargs):
-            plain = plain and _is_plain(chunk)
-            parts.append(chunk.text)
+            is_plain = is_plain and _is_plain_text(chunk)
+            texts.append(chunk.text)
             yield chunk
-        await asyncio.to_thread(self._keep_stream, key, parts, plain)
+        await asyncio.to_thread(self._store_stream, key, texts, is_plain)
 
-    def _question(self, messages: list[BaseMessage], stop: list[str] | None, options: Any) -> tuple[str, str]:
-        said = [message.model_dump(include={"type", "content", "name", "tool_calls"}) for message in messages]
-        return json.dumps(said, sort_keys=True, default=str), self.model._get_llm_string(stop=stop, **options)
+    def _cache_key(self, messages: list[BaseMessage], stop: list[str] | None, options: Any) -> tuple[str, str]:
+        contents = [message.model_dump(include={"type", "content", "name", "tool_calls"}) for message in messages]
+        return json.dumps(contents, sort_keys=True, default=str), self.model._get_llm_string(stop=stop, **options)
 
-    def _held(self, key: tuple[str, str]) -> ChatResult | None:
-        found = self.answers.lookup(*key)
-        generations = [g for g in found or () if isinstance(g, ChatGeneration)]
+    def _cached_result(self, key: tuple[str, str]) -> ChatResult | None:
+        generations = [g for g in self.answers.lookup(*key) or () if isinstance(g, ChatGeneration)]
         return ChatResult(generations=generations) if generations else None
 
-    def _keep_stream(self, key: tuple[str, str], parts: list[str], plain: bool) -> None:
-        if plain:
-            self.answers.update(*key, [ChatGeneration(message=AIMessage(content="".join(parts)))])
+    def _store_stream(self, key: tuple[str, str], texts: list[str], is_plain: bool) -> None:
+        if is_plain:
+            self.answers.update(*key, [ChatGeneration(message=AIMessage(content="".join(texts)))])
 
-    def _join(self, key: tuple[str, str]) -> tuple[Future[ChatResult], bool]:
-        """The call under way for this question, and whether it is the caller's to make."""
+    def _join_call(self, key: tuple[str, str]) -> tuple[Future[ChatResult], bool]:
+        """Return the future of the call for this key, and whether the caller must make that call."""
         with self._lock:
-            if key in self._flights:
-                return self._flights[key], False
-            flight = self._flights[key] = Future()
-            return flight, True
+            if key in self._in_flight:
+                return self._in_flight[key], False
+            future = self._in_flight[key] = Future()
+            return future, True
 
 
-class _Abandoned(Exception):
-    """The call that others waited for was cancelled: one of them makes it."""
+class _LeaderCanceled(Exception):
+    """The call that others waited for was canceled, so one of them must make it."""
 
 
-class _Leading:
-    """Lands a flight whatever happens: who waits gets the result, or the leader's error."""
+class _LeaderCall:
+    """Settle the future of a call however it ends, so that nobody waits forever."""
 
-    def __init__(self, chat: CachedChat, key: tuple[str, str], flight: Future[ChatResult]) -> None:
-        self._chat, self._key, self._flight = chat, key, flight
+    def __init__(self, chat: CachedChat, key: tuple[str, str], future: Future[ChatResult]) -> None:
+        self._chat, self._key, self._future = chat, key, future
 
     def __enter__(self) -> None:
-        """Nothing to set up."""
+        """Enter the context."""
 
-    def __exit__(self, kind: Any, error: BaseException | None, at: Any) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         with self._chat._lock:
-            self._chat._flights.pop(self._key, None)
-        if error is not None and not self._flight.done():
-            self._flight.set_exception(error if isinstance(error, Exception) else _Abandoned())
+            self._chat._in_flight.pop(self._key, None)
+        if error is not None and not self._future.done():
+            # Passing a CancelledError on would cancel the waiters, who were not canceled.
+            self._future.set_exception(error if isinstance(error, Exception) else _LeaderCanceled())
 
 
 def _copy(result: ChatResult) -> ChatResult:
-    """For each caller its own, so that none changes another's."""
+    """Copy a result, so that no caller can change another's."""
     return result.model_copy(deep=True)
 
 
-def _is_plain(chunk: ChatGenerationChunk) -> bool:
+def _is_plain_text(chunk: ChatGenerationChunk) -> bool:
     return isinstance(chunk.message.content, str) and not getattr(chunk.message, "tool_call_chunks", None)
 
 
-def _as_chunk(found: ChatResult, run_manager: CallbackManagerForLLMRun | None) -> ChatGenerationChunk:
-    message = found.generations[0].message
-    about = message.response_metadata
-    chunk = ChatGenerationChunk(message=AIMessageChunk(content=message.content, response_metadata=about))
+def _as_chunk(result: ChatResult, run_manager: CallbackManagerForLLMRun | None) -> ChatGenerationChunk:
+    message = result.generations[0].message
+    chunk = ChatGenerationChunk(
+        message=AIMessageChunk(content=message.content, response_metadata=message.response_metadata)
+    )
     if run_manager:
         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
     return chunk

@@ -1,4 +1,4 @@
-"""Embeddings that remember: a text that was embedded once is read from one file ever after."""
+"""Cached embeddings: each text is embedded once and then read from an SQLite file."""
 
 from __future__ import annotations
 
@@ -13,52 +13,64 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_core.embeddings import Embeddings
 
-from taleward.backends.embedding_models import embeddings as by_spec
+from taleward.backends.embedding_models import embeddings as embeddings_from_spec
 from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
 from taleward.core.tale import digest
-from taleward.stores.caches.embeddings_file import CacheStats, DType, delete_entries, model_row, open_cache, read_stats
-from taleward.stores.fingerprint import aembed_array, embed_array, fingerprint, is_symmetric
+from taleward.stores.caches.embeddings_file import (
+    CacheStats,
+    DType,
+    delete_entries,
+    get_or_create_model,
+    open_cache,
+    read_stats,
+)
+from taleward.stores.fingerprint import aembed_array, as_matrix, embed_array, fingerprint, is_symmetric
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats
 
-BATCH = 1000
-"""Texts embedded and kept at a time: a kill loses no more than these."""
+BATCH_SIZE = 1000
+"""Texts embedded and written at a time; a kill loses at most one batch."""
 
-_TOUCH_S = 60.0
+_BYTES_PER_NUMBER = {"float32": 4, "float16": 2}
+# The time of last use is written at most this often, so that most hits need no write.
+_TOUCH_INTERVAL_S = 60.0
 _log = logging.getLogger(__name__)
 
 
-class _Found(NamedTuple):
+class _CachedBatch(NamedTuple):
+    """Texts by hash, the vectors known for them as bytes, and the texts that still need one."""
+
     hashes: list[bytes]
     vectors: dict[bytes, bytes]
-    missing: list[str]
+    missing_texts: list[str]
     missing_hashes: list[bytes]
 
 
 class CachedEmbeddings(Embeddings):
-    """Embeddings with a memory in one SQLite file, safe with many threads and processes.
+    """Embeddings with a cache in one SQLite file, safe with many threads and processes.
 
-    A vector is found by model fingerprint, normalisation, role, number type and the SHA-256 of the text, so vectors of
-    different models never mix. The texts themselves are not kept. A file that is busy or full is logged and does not
-    fail the caller.
+    The key of a vector is the model's fingerprint, normalization, role (query or document), number type and the SHA-256
+    of the text, so vectors of different models never mix. The texts themselves are not stored. If the file is locked or
+    full, that is logged and the call succeeds without the cache.
 
     Args:
         embeddings: LangChain embeddings, or a spec such as `embedded:minilm`.
-        path: The file; made when missing.
-        model: The model's fingerprint, where the embeddings do not tell it themselves (see `fingerprint`).
-        normalize: Scale vectors to length 1.
-        dtype: `float16` halves the file; numbers then keep three digits.
-        symmetric: Whether queries and documents are embedded alike and share entries. `None` asks the embeddings; a
-            model that does not say keeps them apart.
-        ttl_s: Seconds that new entries live; `None` for no end. An entry past its end is a miss, and is deleted by the
+        path: The file; created if missing.
+        model: The model's fingerprint, if the embeddings do not identify their model (see
+            `taleward.stores.fingerprint.fingerprint`).
+        normalize: Whether to scale vectors to length 1.
+        dtype: How numbers are stored; `float16` halves the file and keeps three significant digits.
+        symmetric: Whether queries and documents get the same vector and share entries; `None` asks the embeddings, and
+            keeps them apart if these do not say.
+        ttl_s: Seconds until new entries expire; `None` for never. Expired entries are misses, and are deleted by the
             next write.
-        max_entries: Entries in the file at most; those used longest ago go first (to the minute).
-        clock: Seconds since the epoch, for tests.
+        max_entries: The most entries in the file; the least recently used are evicted (to the minute).
+        clock: Returns seconds since the epoch, for tests.
 
     Raises:
-        ConfigurationError: An option is out of range, or the embeddings do not tell which model they are.
-        IntegrityError: The file is not an embedding cache.
+        ConfigurationError: If an option is out of range, or the embeddings do not identify their model.
+        IntegrityError: If the file is not an embedding cache.
     """
 
     def __init__(
@@ -77,10 +89,10 @@ class CachedEmbeddings(Embeddings):
         if dtype not in ("float32", "float16"):
             raise ConfigurationError(f"dtype must be 'float32' or 'float16'; got {dtype!r}.")
         if ttl_s is not None and not ttl_s > 0:
-            raise ConfigurationError(f"ttl_s must be above 0, or None for no end; got {ttl_s}.")
+            raise ConfigurationError(f"ttl_s must be above 0, or None for no expiry; got {ttl_s}.")
         if max_entries is not None and max_entries < 1:
-            raise ConfigurationError(f"max_entries must be 1 or more, or None for no bound; got {max_entries}.")
-        self.embeddings = by_spec(embeddings)
+            raise ConfigurationError(f"max_entries must be 1 or more, or None for no limit; got {max_entries}.")
+        self.embeddings = embeddings_from_spec(embeddings)
         self.fingerprint = model or fingerprint(self.embeddings)
         self.symmetric = is_symmetric(self.embeddings) if symmetric is None else symmetric
         self.normalize, self.dtype = normalize, dtype
@@ -90,68 +102,72 @@ class CachedEmbeddings(Embeddings):
         self._database = open_cache(Path(path))
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """One vector a text, in their order."""
-        return [row for found in self._batches(texts) for row in self._listed(found)]
+        """Embed documents; one vector per text, in the same order."""
+        return [vector for batch in self._embedded_batches(texts) for vector in self._as_lists(batch)]
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a query."""
-        found = self._find([text], "query")
-        if found.missing:
-            self._keep(found, _one_row(self.embeddings.embed_query(text)), "query")
-        return self._listed(found)[0]
+        """Embed a query."""
+        batch = self._look_up([text], "query")
+        if batch.missing_texts:
+            self._store(batch, as_matrix([self.embeddings.embed_query(text)], 1), "query")
+        return self._as_lists(batch)[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """As `embed_documents`, without blocking the event loop."""
-        return [row async for found in self._abatches(texts) for row in self._listed(found)]
+        """Like `embed_documents`, without blocking the event loop."""
+        return [vector async for batch in self._aembedded_batches(texts) for vector in self._as_lists(batch)]
 
     async def aembed_query(self, text: str) -> list[float]:
-        """As `embed_query`, without blocking the event loop."""
-        found = await asyncio.to_thread(self._find, [text], "query")
-        if found.missing:
-            await asyncio.to_thread(self._keep, found, _one_row(await self.embeddings.aembed_query(text)), "query")
-        return self._listed(found)[0]
+        """Like `embed_query`, without blocking the event loop."""
+        batch = await asyncio.to_thread(self._look_up, [text], "query")
+        if batch.missing_texts:
+            vectors = as_matrix([await self.embeddings.aembed_query(text)], 1)
+            await asyncio.to_thread(self._store, batch, vectors, "query")
+        return self._as_lists(batch)[0]
 
     def embed_array(self, texts: Sequence[str]) -> Floats:
-        """The texts' vectors as an array; five times as fast as lists of Python floats.
+        """Embed documents as an array, five times as fast as lists of Python floats.
 
         Returns:
             float32, shape (len(texts), dimensions); shape (0, 0) for no texts.
         """
-        return _joined([self._assembled(found) for found in self._batches(texts)])
+        return _concatenate([self._as_array(batch) for batch in self._embedded_batches(texts)])
 
     async def aembed_array(self, texts: Sequence[str]) -> Floats:
-        """As `embed_array`, without blocking the event loop."""
-        return _joined([self._assembled(found) async for found in self._abatches(texts)])
+        """Like `embed_array`, without blocking the event loop."""
+        return _concatenate([self._as_array(batch) async for batch in self._aembedded_batches(texts)])
 
-    def _batches(self, texts: Sequence[str]) -> Iterator[_Found]:
-        for some in _pieces(texts):
-            found = self._find(some, "document")
-            if found.missing:
-                self._keep(found, embed_array(self.embeddings, found.missing), "document")
-            yield found
+    def _embedded_batches(self, texts: Sequence[str]) -> Iterator[_CachedBatch]:
+        for batch_texts in _split_batches(texts):
+            batch = self._look_up(batch_texts, "document")
+            if batch.missing_texts:
+                self._store(batch, embed_array(self.embeddings, batch.missing_texts), "document")
+            yield batch
 
-    async def _abatches(self, texts: Sequence[str]) -> AsyncIterator[_Found]:
-        for some in _pieces(texts):
-            found = await asyncio.to_thread(self._find, some, "document")
-            if found.missing:
-                vectors = await aembed_array(self.embeddings, found.missing)
-                await asyncio.to_thread(self._keep, found, vectors, "document")
-            yield found
+    async def _aembedded_batches(self, texts: Sequence[str]) -> AsyncIterator[_CachedBatch]:
+        for batch_texts in _split_batches(texts):
+            batch = await asyncio.to_thread(self._look_up, batch_texts, "document")
+            if batch.missing_texts:
+                vectors = await aembed_array(self.embeddings, batch.missing_texts)
+                await asyncio.to_thread(self._store, batch, vectors, "document")
+            yield batch
 
     def delete(self, texts: Iterable[str] = (), *, ids: Iterable[str] = ()) -> int:
-        """Forget texts, in every model's share.
+        """Delete the vectors of texts, for every model in the file.
 
         Args:
-            texts: Texts to forget.
-            ids: SHA-256 of texts in hexadecimal, as `taleward.core.tale.digest` gives; records name drafts by it.
+            texts: Texts to delete.
+            ids: SHA-256 of texts in hexadecimal (`taleward.core.tale.digest`), as in `Attempt.draft_sha256`.
 
         Returns:
-            How many vectors were deleted.
+            The number of vectors deleted.
+
+        Raises:
+            ConfigurationError: If an id is not a hexadecimal SHA-256.
         """
         return delete_entries(self._database, [*(digest(t) for t in texts), *ids])
 
     def stats(self) -> CacheStats:
-        """What the file holds, and the hits and misses of this object."""
+        """Return the contents of the file, and the hits and misses of this object."""
         return read_stats(self._database).model_copy(
             update={
                 "hits": self._hits,
@@ -165,22 +181,22 @@ class CachedEmbeddings(Embeddings):
         """Close the file; the next use opens it again."""
         self._database.close()
 
-    def _role(self, role: str) -> str:
+    def _stored_role(self, role: str) -> str:
         return "text" if self.symmetric else role
 
-    def _find(self, texts: Sequence[str], role: str) -> _Found:
+    def _look_up(self, texts: Sequence[str], role: str) -> _CachedBatch:
         hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
-        of = dict(zip(hashes, texts, strict=True))
+        text_by_hash = dict(zip(hashes, texts, strict=True))
         try:
-            vectors = self._read(list(of), self._role(role))
+            vectors = self._read(list(text_by_hash), self._stored_role(role))
         except OSError as error:
-            self._failed("read", error)
+            self._log_failure("read", error)
             vectors = {}
-        missing = [h for h in of if h not in vectors]
+        missing = [h for h in text_by_hash if h not in vectors]
         self._hits += len(vectors)
         self._misses += len(missing)
-        self._repeats += len(hashes) - len(of)
-        return _Found(hashes, vectors, [of[h] for h in missing], missing)
+        self._repeats += len(hashes) - len(text_by_hash)
+        return _CachedBatch(hashes, vectors, [text_by_hash[h] for h in missing], missing)
 
     def _read(self, hashes: list[bytes], role: str) -> dict[bytes, bytes]:
         now = self._clock()
@@ -198,48 +214,52 @@ class CachedEmbeddings(Embeddings):
                 model[0],
                 now,
             )
+            # Without a limit nothing is evicted, so the time of use does not matter.
             if self.max_entries is not None:
-                stale = [(now, row[2]) for row in rows if row[3] < now - _TOUCH_S]
+                stale = [(now, row[2]) for row in rows if row[3] < now - _TOUCH_INTERVAL_S]
                 if stale:
-                    with self._database.writing() as writing:
-                        writing.executemany("UPDATE entries SET used = ? WHERE id = ?", stale)
-        found = {row[0]: row[1] for row in rows}
-        size = model[1] * _BYTES[self.dtype]
-        if any(len(vector) != size for vector in found.values()):
+                    with self._database.writing() as writer:
+                        writer.executemany("UPDATE entries SET used = ? WHERE id = ?", stale)
+        vectors = {row[0]: row[1] for row in rows}
+        # A vector of another length would shift all vectors after it in `_as_array`.
+        size = model[1] * _BYTES_PER_NUMBER[self.dtype]
+        if any(len(vector) != size for vector in vectors.values()):
             raise IntegrityError(
-                f"the embedding cache {self._database.path} holds a vector of another length than {model[1]}.",
+                f"the embedding cache {self._database.path} has a vector whose length is not {model[1]}.",
                 hint="Delete the file; the cache fills again.",
             )
-        return found
+        return vectors
 
-    def _keep(self, found: _Found, vectors: Floats, role: str) -> None:
-        """Write what the model gave, and put it where `_assembled` looks."""
+    def _store(self, batch: _CachedBatch, vectors: Floats, role: str) -> None:
+        """Write the vectors of the missing texts, and add them to the batch."""
         import numpy
 
         if self.normalize:
             lengths = numpy.linalg.norm(vectors, axis=1, keepdims=True)
             vectors = numpy.divide(vectors, numpy.where(lengths > 0, lengths, 1), dtype=numpy.float32)
         with numpy.errstate(over="ignore"):
-            kept = numpy.ascontiguousarray(vectors, dtype=self.dtype)
-        if not numpy.isfinite(kept).all():
+            encoded = numpy.ascontiguousarray(vectors, dtype=self.dtype)
+        if not numpy.isfinite(encoded).all():
             if not numpy.isfinite(vectors).all():
-                raise BackendError("the embeddings gave numbers that are not finite (NaN or infinity).")
+                raise BackendError("the embeddings returned numbers that are not finite (NaN or infinity).")
             raise ConfigurationError(
-                "a vector holds numbers beyond float16 (65504).", hint="Use dtype='float32' or normalize=True."
+                "a vector has numbers beyond the range of float16 (65504).",
+                hint="Use dtype='float32' or normalize=True.",
             )
-        raw, size = kept.tobytes(), kept.shape[1] * kept.itemsize
-        blobs = [raw[at : at + size] for at in range(0, len(raw), size)]
-        found.vectors.update(zip(found.missing_hashes, blobs, strict=True))
+        raw, size = encoded.tobytes(), encoded.shape[1] * encoded.itemsize
+        blobs = [raw[start : start + size] for start in range(0, len(raw), size)]
+        # The caller gets what was encoded, so that a first call and a cached one return the same float16 values.
+        batch.vectors.update(zip(batch.missing_hashes, blobs, strict=True))
         try:
-            self._write(found.missing_hashes, blobs, self._role(role), kept.shape[1])
+            self._write(batch.missing_hashes, blobs, self._stored_role(role), encoded.shape[1])
         except OSError as error:
-            self._failed("written", error)
+            self._log_failure("written", error)
 
     def _write(self, hashes: list[bytes], blobs: list[bytes], role: str, dimensions: int) -> None:
         now = self._clock()
         expires = None if self.ttl_s is None else now + self.ttl_s
         with self._database.writing() as connection:
-            model = model_row(connection, self.fingerprint, self.normalize, role, self.dtype, dimensions)
+            model = get_or_create_model(connection, self.fingerprint, self.normalize, role, self.dtype, dimensions)
             connection.execute("DELETE FROM entries WHERE expires <= ?", (now,))
             connection.executemany(
                 "INSERT INTO entries (hash, model, created, used, expires, vector) VALUES (?, ?, ?, ?, ?, ?)"
@@ -254,42 +274,33 @@ class CachedEmbeddings(Embeddings):
                     (max(0, count - self.max_entries),),
                 )
 
-    def _assembled(self, found: _Found) -> Floats:
+    def _as_array(self, batch: _CachedBatch) -> Floats:
         import numpy
 
-        raw = b"".join([found.vectors[h] for h in found.hashes])
-        rows = numpy.frombuffer(raw, dtype=self.dtype).reshape(len(found.hashes), -1)
+        raw = b"".join([batch.vectors[h] for h in batch.hashes])
+        rows = numpy.frombuffer(raw, dtype=self.dtype).reshape(len(batch.hashes), -1)
         return rows.astype(numpy.float32)
 
-    def _listed(self, found: _Found) -> list[list[float]]:
-        """As Python floats; an array from the standard library makes them faster than numpy does."""
+    def _as_lists(self, batch: _CachedBatch) -> list[list[float]]:
         if self.dtype == "float32":
-            return [array("f", found.vectors[h]).tolist() for h in found.hashes]
-        rows: list[list[float]] = self._assembled(found).tolist()
+            # array.tolist is faster than numpy's.
+            return [array("f", batch.vectors[h]).tolist() for h in batch.hashes]
+        rows: list[list[float]] = self._as_array(batch).tolist()
         return rows
 
-    def _failed(self, what: str, error: OSError) -> None:
+    def _log_failure(self, action: str, error: OSError) -> None:
         self._failures += 1
-        _log.warning("the embedding cache was not %s: %s", what, error)
+        _log.warning("the embedding cache was not %s: %s", action, error)
 
 
-_BYTES = {"float32": 4, "float16": 2}
-
-
-def _pieces(texts: Sequence[str]) -> Iterable[Sequence[str]]:
+def _split_batches(texts: Sequence[str]) -> Iterable[Sequence[str]]:
     if isinstance(texts, str):
         msg = "texts must be a sequence of texts; got one text. Put it in a list."
         raise TypeError(msg)
-    return (texts[first : first + BATCH] for first in range(0, len(texts), BATCH))
+    return (texts[start : start + BATCH_SIZE] for start in range(0, len(texts), BATCH_SIZE))
 
 
-def _joined(parts: list[Floats]) -> Floats:
+def _concatenate(parts: list[Floats]) -> Floats:
     import numpy
 
     return numpy.concatenate(parts) if parts else numpy.zeros((0, 0), dtype=numpy.float32)
-
-
-def _one_row(vector: list[float]) -> Floats:
-    from taleward.stores.fingerprint import as_rows
-
-    return as_rows([vector], 1)

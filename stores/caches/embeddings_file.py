@@ -1,4 +1,4 @@
-"""The file of an embedding cache: its tables, and what can be done to it without a model."""
+"""The SQLite file of an embedding cache, and the operations that need no model."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ CREATE INDEX entries_by_end ON entries (expires) WHERE expires IS NOT NULL
 """
 
 
-class CachedModel(FrozenModel):
-    """One model's share of a cache.
+class CachedModelStats(FrozenModel):
+    """The entries of one model in a cache.
 
     Attributes:
-        fingerprint: Which model.
+        fingerprint: The model's fingerprint.
         normalize: Whether its vectors were scaled to length 1.
         role: `text` for models that embed queries and documents alike, else `document` or `query`.
-        dtype: How a number is kept.
-        dimensions: Numbers in a vector.
-        entries: Vectors kept.
+        dtype: How numbers are stored.
+        dimensions: The length of a vector.
+        entries: Vectors stored.
     """
 
     fingerprint: str
@@ -49,21 +49,21 @@ class CachedModel(FrozenModel):
 
 
 class CacheStats(FrozenModel):
-    """What a cache holds, and what it was good for since this object was made.
+    """The contents of an embedding cache, and what it did since this object was created.
 
     Attributes:
-        entries: Vectors kept, of all models.
-        bytes_on_disk: Size of the file and its log.
-        models: One for each model in the file.
-        hits: Texts answered from the file.
-        repeats: Texts answered by another text of the same call.
+        entries: Vectors stored, of all models.
+        bytes_on_disk: Size of the file and its write-ahead log.
+        models: One item per model in the file.
+        hits: Texts whose vector was read from the file.
+        repeats: Texts that occurred more than once in a call.
         misses: Texts that the model embedded.
-        failures: Times the file could not be read or written and the model's answer was given nonetheless.
+        failures: Times the file could not be read or written and was skipped.
     """
 
     entries: int
     bytes_on_disk: int
-    models: tuple[CachedModel, ...]
+    models: tuple[CachedModelStats, ...]
     hits: int = 0
     repeats: int = 0
     misses: int = 0
@@ -71,55 +71,66 @@ class CacheStats(FrozenModel):
 
 
 def open_cache(path: Path) -> SqliteDatabase:
-    """The database of an embedding cache."""
+    """Open the database of an embedding cache; create it if missing."""
     return SqliteDatabase(path, schema=_SCHEMA, version=_VERSION, kind="embedding cache")
 
 
-def model_row(connection: Any, model: str, normalize: bool, role: str, dtype: str, dimensions: int) -> int:
-    """The model's row in the file, made when missing.
+def get_or_create_model(connection: Any, model: str, normalize: bool, role: str, dtype: str, dimensions: int) -> int:
+    """Return the id of a model's row in the file; insert the row if missing.
 
     Raises:
-        ConfigurationError: The file knows this model with other dimensions.
+        ConfigurationError: If the file has this model with another number of dimensions.
     """
     key = (model, normalize, role, dtype)
     connection.execute("INSERT OR IGNORE INTO models VALUES (NULL, ?, ?, ?, ?, ?)", (*key, dimensions))
-    row, known = connection.execute(
+    model_id, stored_dimensions = connection.execute(
         "SELECT id, dimensions FROM models WHERE (fingerprint, normalize, role, dtype) = (?, ?, ?, ?)", key
     ).fetchone()
-    if known != dimensions:
+    if stored_dimensions != dimensions:
         raise ConfigurationError(
-            f"the embeddings {model!r} gave {dimensions} dimensions; the cache holds {known} for them.",
-            hint="Two models go by one name. Give the new one its own: CachedEmbeddings(..., model='provider:name').",
+            f"the embeddings {model!r} returned {dimensions} dimensions; the cache has {stored_dimensions} for them.",
+            hint="Two models share a name. Give the new one its own: CachedEmbeddings(..., model='provider:name').",
         )
-    return int(row)
+    return int(model_id)
 
 
 def delete_entries(database: SqliteDatabase, ids: Iterable[str]) -> int:
-    """Delete the vectors of texts named by the SHA-256 of each, in every model's share."""
+    """Delete the vectors of texts, for every model in the file.
+
+    Args:
+        database: The database of an embedding cache.
+        ids: SHA-256 of texts in hexadecimal.
+
+    Returns:
+        The number of vectors deleted.
+
+    Raises:
+        ConfigurationError: If an id is not hexadecimal.
+    """
     try:
         hashes = [(bytes.fromhex(i),) for i in ids]
     except ValueError as error:
         raise ConfigurationError(
-            f"an id of the embedding cache is a SHA-256 in hexadecimal: {error}",
-            hint="taleward.core.tale.digest(text) gives it.",
+            f"an id of the embedding cache must be a SHA-256 in hexadecimal: {error}",
+            hint="Compute it with taleward.core.tale.digest(text).",
         ) from error
     with database.writing() as connection:
         before = connection.total_changes
         connection.executemany("DELETE FROM entries WHERE hash = ?", hashes)
-        gone = connection.total_changes - before
-    database.forget()
-    return gone
+        deleted = connection.total_changes - before
+    database.truncate_log()
+    return deleted
 
 
 def read_stats(database: SqliteDatabase) -> CacheStats:
-    """What the file holds."""
+    """Return the contents of the file."""
     with database.reading() as connection:
         rows = connection.execute(
             "SELECT fingerprint, normalize, role, dtype, dimensions,"
             " (SELECT count(*) FROM entries WHERE model = models.id) FROM models ORDER BY id"
         ).fetchall()
     models = tuple(
-        CachedModel(fingerprint=f, normalize=bool(n), role=r, dtype=t, dimensions=d, entries=e)
+        CachedModelStats(fingerprint=f, normalize=bool(n), role=r, dtype=t, dimensions=d, entries=e)
         for f, n, r, t, d, e in rows
     )
     return CacheStats(entries=sum(m.entries for m in models), bytes_on_disk=database.bytes_on_disk, models=models)

@@ -1,4 +1,4 @@
-"""Answers to questions that are the same in other words: opt-in, checked word by word, and measured."""
+"""An opt-in answer cache that recognizes paraphrased questions, with a word check against false hits."""
 
 from __future__ import annotations
 
@@ -17,42 +17,48 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
 from taleward.stores.caches.answers import AnswerCache
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.stores.vector.rows import score
+from taleward.stores.vector.rows import score_from_cosine
 
 _log = logging.getLogger(__name__)
 _ARTICLES = frozenset({"a", "an", "the"})
-_ASKING = {"can", "could", "create", "give", "make", "me", "tell", "us", "will", "would", "write", "you"}
-_BEFORE = _ARTICLES | _ASKING | {"hello", "hey", "hi", "kindly", "please"}
-_BEHIND = frozenset({"please", "thank", "thanks", "you"})
+_REQUEST_WORDS = {"can", "could", "create", "give", "make", "me", "tell", "us", "will", "would", "write", "you"}
+_LEADING_FILLERS = _ARTICLES | _REQUEST_WORDS | {"hello", "hey", "hi", "kindly", "please"}
+_TRAILING_FILLERS = frozenset({"please", "thank", "thanks", "you"})
+_MAX_CANDIDATES = 3
 
 
-def meaning_words(text: str) -> tuple[str, ...]:
-    """The words that carry a question's meaning, in order: all but articles, and words of asking at both ends.
+def content_words(text: str) -> tuple[str, ...]:
+    """Return the words that carry a question's meaning, in order.
 
-    Numbers, negations and the order of words stay; case and punctuation do not count.
+    Articles, and polite or requesting words at both ends, are dropped. Numbers and negations stay. Case and punctuation
+    are ignored.
     """
     words = re.findall(r"\w+(?:['’.,]\w+)*", unicodedata.normalize("NFKC", text).casefold())
-    while words and words[0] in _BEFORE:
+    while words and words[0] in _LEADING_FILLERS:
         words.pop(0)
-    while words and words[-1] in _BEHIND:
+    while words and words[-1] in _TRAILING_FILLERS:
         words.pop()
     return tuple(word for word in words if word not in _ARTICLES)
 
 
-def same_question(one: str, other: str) -> bool:
-    """Whether two questions have the same words of meaning in the same order, and at least two of them.
+def is_same_question(first: str, second: str) -> bool:
+    """Return whether two questions have the same content words in the same order, and at least two of them.
 
-    This is the check beyond cosine: a question and its reversal, another number, a `not` or another name score up to
-    0.99 and are told apart here. It errs towards a call too many.
+    Cosine similarity alone is not enough: questions that differ by a name, a number, a `not` or their word order score
+    up to 0.99. This check prefers a needless call to a false hit.
     """
-    words = meaning_words(one)
-    return len(words) >= 2 and words == meaning_words(other)
+    words = content_words(first)
+    return len(words) >= 2 and words == content_words(second)
 
 
 def split_prompt(prompt: str) -> tuple[str, str]:
-    """What went before, which must be the same to the letter, and the question, which need not.
+    """Split a prompt into its context, which must match exactly, and its question, which may be paraphrased.
 
-    LangChain hands a chat's messages as JSON: the question is the last one's text. Any other prompt is all question.
+    LangChain passes a chat's messages as JSON; the question is the last message's text. Any other prompt is a question
+    without context.
+
+    Returns:
+        The context and the question.
     """
     try:
         messages = json.loads(prompt)
@@ -66,40 +72,43 @@ def split_prompt(prompt: str) -> tuple[str, str]:
     return json.dumps(messages, sort_keys=True), question
 
 
-class FalseHits(FrozenModel):
-    """How a semantic cache did on pairs of questions whose sameness is known.
+class FalseHitReport(FrozenModel):
+    """The hits of a semantic cache on labeled pairs of questions.
 
     Attributes:
-        pairs: Pairs of questions that want different answers.
-        false_hits: Those that got the other's answer.
-        same: Pairs that want the same answer.
-        hits: Those that got it.
+        different_pairs: Pairs of questions that need different answers.
+        false_hits: Different pairs of which one question got the other's answer.
+        same_pairs: Pairs of questions that need the same answer.
+        hits: Same pairs of which one question got the other's answer.
     """
 
-    pairs: int
+    different_pairs: int
     false_hits: int
-    same: int
+    same_pairs: int
     hits: int
 
     @property
     def false_hit_rate(self) -> float:
-        """Share of the different pairs that were taken for the same, 0..1; 0 without any."""
-        return self.false_hits / self.pairs if self.pairs else 0.0
+        """The share of different pairs that were false hits, from 0 to 1; 0 if there are none."""
+        return self.false_hits / self.different_pairs if self.different_pairs else 0.0
 
 
 class SemanticAnswerCache(AnswerCache):
-    """An `AnswerCache` that also answers a question asked before in other words.
+    """An `AnswerCache` that also answers paraphrases of earlier questions.
 
-    Where there is no exact answer, the questions most like this one under the same model, parameters and policy are
-    looked at; one whose cosine reaches `threshold` and that passes `same_question` gives its answer, if that passed.
-    Verdicts are found by their text alone, never by likeness. This cache keeps the questions' text, which the exact
-    one does not.
+    If there is no exact match, the most similar questions under the same model, parameters, policy and band are
+    considered. A question whose cosine similarity reaches `threshold` and that passes `is_same_question` provides its
+    answer, if that passed. Verdicts are always looked up by the answer's exact text. Unlike `AnswerCache`, this cache
+    stores the text of the questions.
 
     Args:
-        path: A folder, made when missing: `answers.db` and the questions' store.
+        path: A folder, created if missing, for `answers.db` and the store of questions.
         embeddings: LangChain embeddings, or a spec such as `embedded:minilm`.
-        threshold: The least cosine similarity, 0..1.
-        options: As for `AnswerCache`.
+        threshold: The lowest cosine similarity of a hit, from 0 to 1.
+        options: Keyword arguments of `AnswerCache`.
+
+    Raises:
+        ConfigurationError: If an option is out of range.
     """
 
     def __init__(
@@ -111,41 +120,43 @@ class SemanticAnswerCache(AnswerCache):
         self.threshold = threshold
         self._questions = FaissStore(embeddings, Path(path) / "questions", ttl_s=self.ttl_s, clock=self._clock)
 
-    def false_hits(self, pairs: Iterable[tuple[str, str, bool]]) -> FalseHits:
-        """Measure: would the second question get the first one's answer?
+    def measure_false_hits(self, pairs: Iterable[tuple[str, str, bool]]) -> FalseHitReport:
+        """Count how many questions would get the answer of the other question of their pair.
 
         Args:
-            pairs: Two questions, and whether they want the same answer.
+            pairs: Two questions, and whether they need the same answer.
         """
-        counts = {True: [0, 0], False: [0, 0]}
-        for one, other, is_same in pairs:
-            counts[is_same][0] += 1
-            counts[is_same][1] += self.alike(one, other)
-        (same, hits), (different, wrong) = counts[True], counts[False]
-        return FalseHits(pairs=different, false_hits=wrong, same=same, hits=hits)
+        totals, hits = {True: 0, False: 0}, {True: 0, False: 0}
+        for first, second, is_same in pairs:
+            totals[is_same] += 1
+            hits[is_same] += self.matches(first, second)
+        return FalseHitReport(
+            different_pairs=totals[False], false_hits=hits[False], same_pairs=totals[True], hits=hits[True]
+        )
 
-    def alike(self, one: str, other: str) -> bool:
-        """Whether one question's answer would be given to the other."""
-        return same_question(one, other) and self.cosine(one, other) >= self.threshold
+    def matches(self, first: str, second: str) -> bool:
+        """Return whether one question would get the other's answer."""
+        return is_same_question(first, second) and self.cosine(first, second) >= self.threshold
 
-    def cosine(self, one: str, other: str) -> float:
-        """How like two questions are by their vectors alone, 0..1."""
+    def cosine(self, first: str, second: str) -> float:
+        """Return the cosine similarity of two questions' vectors, from 0 to 1."""
         import numpy
 
-        a, b = numpy.asarray(self._questions.embeddings.embed_documents([one, other]))
-        return score(a @ b / max(float(numpy.linalg.norm(a) * numpy.linalg.norm(b)), 1e-12))
+        a, b = numpy.asarray(self._questions.embeddings.embed_documents([first, second]))
+        return score_from_cosine(a @ b / max(float(numpy.linalg.norm(a) * numpy.linalg.norm(b)), 1e-12))
 
     def clear(self, **kwargs: Any) -> None:
-        """Forget all answers, verdicts and questions."""
+        """Delete all answers, verdicts and questions."""
         super().clear()
         self._questions.delete([id_ for rows, _ in self._questions.scan() for id_ in rows.ids])
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Forget texts with their verdicts and the questions that they answered."""
-        names = list(ids)
-        keys = self._database.select_in("SELECT key FROM answers WHERE sha256 IN ({})", names)
+        """Delete texts with their verdicts and the questions they answer; see `AnswerCache.delete`."""
+        hashes = list(ids)
+        # The questions first: a kill in between leaves answers that can still be deleted by the same ids.
+        keys = self._database.select_in("SELECT key FROM answers WHERE sha256 IN ({})", hashes)
         self._questions.delete([key for (key,) in keys])
-        return super().delete(names)
+        return super().delete(hashes)
 
     def close(self) -> None:
         """Close both files."""
@@ -156,21 +167,24 @@ class SemanticAnswerCache(AnswerCache):
         exact = super()._find(prompt, llm_string)
         if exact is not None:
             return exact
-        before, asked = split_prompt(prompt)
-        scope = {"scope": self._scope(llm_string + before)}
-        near = self._questions.similarity_search_with_score(asked, 3, scope, score_threshold=self.threshold)
-        for known, cosine in near:
-            if known.id is None or not same_question(asked, known.page_content):
+        context, question = split_prompt(prompt)
+        scope = {"scope": self._scope(llm_string + context)}
+        # More than one candidate, since the nearest question may fail the word check or have no passed answer.
+        candidates = self._questions.similarity_search_with_score(
+            question, _MAX_CANDIDATES, scope, score_threshold=self.threshold
+        )
+        for candidate, cosine in candidates:
+            if candidate.id is None or not is_same_question(question, candidate.page_content):
                 continue
-            answer = self._answer(known.id)
+            answer = self._passed_answer(candidate.id)
             if answer is not None:
-                _log.info("a question was answered by one of cosine %.3f", cosine)
+                _log.info("answered a question from a similar one with cosine similarity %.3f", cosine)
                 return answer
         return None
 
-    def _keep(self, prompt: str, llm_string: str, answer: Any) -> str | None:
-        key = super()._keep(prompt, llm_string, answer)
+    def _store(self, prompt: str, llm_string: str, generations: Any) -> str | None:
+        key = super()._store(prompt, llm_string, generations)
         if key is not None:
-            before, asked = split_prompt(prompt)
-            self._questions.add_texts([asked], [{"scope": self._scope(llm_string + before)}], ids=[key])
+            context, question = split_prompt(prompt)
+            self._questions.add_texts([question], [{"scope": self._scope(llm_string + context)}], ids=[key])
         return key

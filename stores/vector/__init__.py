@@ -1,1 +1,1 @@
-"""Vector stores on FAISS and Chroma behind one contract and one filter language."""
+"""FAISS and Chroma vector stores with one interface and one filter language."""

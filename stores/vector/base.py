@@ -1,4 +1,4 @@
-"""The contract of every vector store. What differs between kinds is in the abstract methods of `WritableStore`."""
+"""The interface of every vector store; stores differ only in the abstract methods of `WritableStore`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from taleward.core.errors import ConfigurationError
-from taleward.stores.fingerprint import as_rows
+from taleward.stores.fingerprint import as_matrix
 from taleward.stores.vector.filters import Filter
 from taleward.stores.vector.rows import SearchHit, as_document
 from taleward.stores.vector.writable import WritableStore
@@ -18,77 +18,82 @@ from taleward.stores.vector.writable import WritableStore
 class TalewardStore(WritableStore):
     """A LangChain vector store with one contract for every kind.
 
-    * A score is the cosine similarity of the vectors, those below 0 given as 0: from 0 (unlike) to 1 (alike). Every
-      method that gives or takes scores uses it; hits come best first.
-    * Adding under an id that is there replaces the document, its metadata and its vector.
-    * A `filter` (see `taleward.stores.vector.filters`) is applied to all documents, not to the best few: with `k`
-      fitting documents in the store, `k` come back.
-    * A store holds vectors of one model; another is refused.
-    * Async methods give the same without blocking the event loop.
+    * A score is the cosine similarity of two vectors, with negative values as 0: from 0 (unrelated) to 1 (identical).
+      Every method that returns or accepts scores uses it. Hits are sorted best first.
+    * Adding a document under an existing id replaces its text, metadata and vector.
+    * A `filter` (see `taleward.stores.vector.filters`) applies to all documents before the search: with `k` matching
+      documents in the store, you get `k`.
+    * A store has vectors of one model and cannot be opened with another.
+    * The async methods return the same without blocking the event loop.
 
     Args:
-        embeddings: LangChain embeddings, or a spec such as `embedded:minilm`. Hand in `CachedEmbeddings` and no text is
-            ever embedded twice, by this store or another.
-        model: The model's fingerprint, where the embeddings do not tell it themselves.
-        ttl_s: Seconds that added documents live; `None` for no end. Gone from every answer one second later at most.
-        clock: Seconds since the epoch, for tests.
+        embeddings: LangChain embeddings, or a spec such as `embedded:minilm`. With `CachedEmbeddings`, no text is
+            embedded twice, by this store or another.
+        model: The model's fingerprint, if the embeddings do not identify their model.
+        ttl_s: Seconds until added documents expire; `None` for never. Expired documents disappear from results within
+            one second.
+        clock: Returns seconds since the epoch, for tests.
     """
 
     def search_vectors(
         self, vectors: Any, k: int = 4, *, filter: Filter | None = None
     ) -> list[list[tuple[Document, float]]]:
-        """The best documents for each of many vectors, in one search.
+        """Search for many vectors at once.
 
         Args:
             vectors: Shape (queries, dimensions), of any length.
-            k: Documents a query, 1 or more.
-            filter: See `taleward.stores.vector.filters`.
+            k: Documents per query, 1 or more.
+            filter: A metadata filter, see `taleward.stores.vector.filters`.
 
         Returns:
             For each query its documents with scores, best first.
         """
-        return [[(as_document(h.row), h.score) for h in hits] for hits in self._found(vectors, k, filter)]
+        results = self._normalize_and_search(vectors, k, filter)
+        return [[(as_document(hit.row), hit.score) for hit in hits] for hits in results]
 
     def similarity_search_with_score(
         self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        """The documents most like a text, with scores 0..1, best first.
+        """Return the documents most similar to a text, with scores from 0 to 1, best first.
 
         Args:
             query: A text.
-            k: Documents at most, 1 or more.
-            filter: See `taleward.stores.vector.filters`.
-            kwargs: `score_threshold`: the least score that is given.
+            k: The most documents to return, 1 or more.
+            filter: A metadata filter, see `taleward.stores.vector.filters`.
+            kwargs: `score_threshold`, the lowest score to return, from 0 to 1.
+
+        Raises:
+            ConfigurationError: If an argument is out of range, unknown or an invalid filter.
         """
-        return self._scored(self._embeddings.embed_query(query), k, filter, **kwargs)
+        return self._search_one_vector(self._embeddings.embed_query(query), k, filter, **kwargs)
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        """As `similarity_search_with_score`, without blocking the event loop."""
+        """Like `similarity_search_with_score`, without blocking the event loop."""
         vector = await self._embeddings.aembed_query(query)
-        return await asyncio.to_thread(self._scored, vector, k, filter, **kwargs)
+        return await asyncio.to_thread(self._search_one_vector, vector, k, filter, **kwargs)
 
     def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any) -> list[Document]:
-        """The documents most like a text, best first."""
+        """Return the documents most similar to a text, best first; see `similarity_search_with_score`."""
         return [d for d, _ in self.similarity_search_with_score(query, k, filter, **kwargs)]
 
     async def asimilarity_search(
         self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
-        """As `similarity_search`, without blocking the event loop."""
+        """Like `similarity_search`, without blocking the event loop."""
         return [d for d, _ in await self.asimilarity_search_with_score(query, k, filter, **kwargs)]
 
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
-        """The documents most like a vector, best first."""
-        return [d for d, _ in self._scored(embedding, k, filter, **kwargs)]
+        """Return the documents most similar to a vector, best first; see `similarity_search_with_score`."""
+        return [d for d, _ in self._search_one_vector(embedding, k, filter, **kwargs)]
 
     async def asimilarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
-        """As `similarity_search_by_vector`, without blocking the event loop."""
+        """Like `similarity_search_by_vector`, without blocking the event loop."""
         return await asyncio.to_thread(self.similarity_search_by_vector, embedding, k, filter, **kwargs)
 
     def _similarity_search_with_relevance_scores(
@@ -110,15 +115,18 @@ class TalewardStore(WritableStore):
         filter: Filter | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Documents like a text and unlike each other.
+        """Return documents that are similar to a text and different from each other (maximal marginal relevance).
 
         Args:
             query: A text.
-            k: Documents at most.
-            fetch_k: Documents to pick from.
-            lambda_mult: From 0 (as different as can be) to 1 (as like the query as can be).
-            filter: See `taleward.stores.vector.filters`.
-            kwargs: None are taken.
+            k: The most documents to return.
+            fetch_k: The number of candidates to select from.
+            lambda_mult: From 0 (most diverse) to 1 (most similar to the query).
+            filter: A metadata filter, see `taleward.stores.vector.filters`.
+            kwargs: Not accepted.
+
+        Raises:
+            ConfigurationError: If an argument is out of range, unknown or an invalid filter.
         """
         vector = self._embeddings.embed_query(query)
         return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, filter, **kwargs)
@@ -132,10 +140,10 @@ class TalewardStore(WritableStore):
         filter: Filter | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """As `max_marginal_relevance_search`, without blocking the event loop."""
+        """Like `max_marginal_relevance_search`, without blocking the event loop."""
         vector = await self._embeddings.aembed_query(query)
-        mmr = self.max_marginal_relevance_search_by_vector
-        return await asyncio.to_thread(mmr, vector, k, fetch_k, lambda_mult, filter, **kwargs)
+        search = self.max_marginal_relevance_search_by_vector
+        return await asyncio.to_thread(search, vector, k, fetch_k, lambda_mult, filter, **kwargs)
 
     def max_marginal_relevance_search_by_vector(
         self,
@@ -146,18 +154,18 @@ class TalewardStore(WritableStore):
         filter: Filter | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """As `max_marginal_relevance_search`, for a vector."""
+        """Like `max_marginal_relevance_search`, for a vector."""
         if kwargs:
-            raise ConfigurationError(f"this search takes no {', '.join(sorted(kwargs))}.")
+            raise ConfigurationError(f"this search does not accept {', '.join(sorted(kwargs))}.")
         if not 0 <= lambda_mult <= 1:
             raise ConfigurationError(f"lambda_mult must be from 0 to 1; got {lambda_mult}.")
-        [hits] = self._found([embedding], max(fetch_k, k), filter, with_vectors=True)
-        query = self._units(as_rows([embedding], 1))[0]
+        [hits] = self._normalize_and_search([embedding], max(fetch_k, k), filter, with_vectors=True)
+        query = self._normalize(as_matrix([embedding], 1))[0]
         vectors: list[Any] = [hit.vector for hit in hits]
-        picked = maximal_marginal_relevance(query, vectors, lambda_mult=lambda_mult, k=k)
-        return [as_document(hits[i].row) for i in picked]
+        selected = maximal_marginal_relevance(query, vectors, lambda_mult=lambda_mult, k=k)
+        return [as_document(hits[i].row) for i in selected]
 
-    def _scored(
+    def _search_one_vector(
         self,
         vector: Any,
         k: int,
@@ -166,17 +174,20 @@ class TalewardStore(WritableStore):
         **kwargs: Any,
     ) -> list[tuple[Document, float]]:
         if kwargs:
-            raise ConfigurationError(f"this search takes no {', '.join(sorted(kwargs))}.")
+            raise ConfigurationError(f"this search does not accept {', '.join(sorted(kwargs))}.")
         if score_threshold is not None and not 0 <= score_threshold <= 1:
             raise ConfigurationError(f"score_threshold must be from 0 to 1; got {score_threshold}.")
-        [hits] = self._found([vector], k, filter)
-        least = score_threshold or 0.0
-        return [(as_document(h.row), h.score) for h in hits if h.score >= least]
+        [hits] = self._normalize_and_search([vector], k, filter)
+        min_score = score_threshold or 0.0
+        return [(as_document(hit.row), hit.score) for hit in hits if hit.score >= min_score]
 
-    def _found(self, vectors: Any, k: int, filter: Filter | None, with_vectors: bool = False) -> list[list[SearchHit]]:
+    def _normalize_and_search(
+        self, vectors: Any, k: int, filter: Filter | None, with_vectors: bool = False
+    ) -> list[list[SearchHit]]:
+        """Check and normalize query vectors, delete what has expired, and search."""
         if k < 1:
             raise ConfigurationError(f"k must be 1 or more; got {k}.")
-        queries = self._units(as_rows(vectors, len(vectors)))
+        queries = self._normalize(as_matrix(vectors, len(vectors)))
         self._sweep()
         if not len(queries) or self.dimensions is None:
             return [[] for _ in queries]

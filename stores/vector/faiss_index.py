@@ -1,4 +1,4 @@
-"""A faiss index over positions 0, 1, 2, ...: flat, HNSW or IVF-PQ, searched exactly where a filter is given."""
+"""A FAISS index over positions 0, 1, 2, ...: flat, HNSW or IVF-PQ, exact for filtered searches."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ if TYPE_CHECKING:
     Positions = npt.NDArray[np.int64]
     Mask = npt.NDArray[np.bool_]
 
-Kind = Literal["flat", "hnsw", "ivfpq"]
+IndexKind = Literal["flat", "hnsw", "ivfpq"]
 """How an index searches.
 
-* `flat`: compares with every vector. Exact. On GPUs where faiss was built for them and there are some.
-* `hnsw`: walks a graph of neighbours. Fast to search, slow to build, 20% more memory.
-* `ivfpq`: cells of vectors in 4-bit codes, the best of them compared again as float16. Half the memory.
+* `flat`: compares with every vector; exact. Uses the GPUs if FAISS was built for them.
+* `hnsw`: walks a graph of neighbors; fast to search, slow to build, 20% more memory.
+* `ivfpq`: clusters vectors as 4-bit codes and compares the best candidates again as float16; half the memory.
 """
 
-FLAT_UP_TO = 200_000
-HNSW_UP_TO = 2_000_000
-TRAIN_FROM = 10_000
-"""An IVF-PQ index needs so many vectors to learn its codes from; until then the store is flat."""
+FLAT_MAX_VECTORS = 200_000
+HNSW_MAX_VECTORS = 2_000_000
+IVFPQ_MIN_VECTORS = 10_000
+"""The fewest vectors from which an IVF-PQ index can learn its codes; smaller stores are flat."""
 
-GPU_FROM = 10_000
-"""A flat index of fewer vectors is searched faster where it is than on a GPU."""
-_GPU_MOST = 2048
-"""Neighbours that faiss finds on a GPU at most."""
-_NEIGHBOURS = 32
-_CANDIDATES = 20
-_DEAD_SHARE = 0.2
+GPU_MIN_VECTORS = 10_000
+"""A flat index with fewer vectors is faster on the CPU."""
+_GPU_MAX_K = 2048
+"""The most neighbors that FAISS can return on a GPU."""
+_HNSW_NEIGHBORS = 32
+_REFINE_FACTOR = 20
+_MAX_DEAD_SHARE = 0.2
 
 
-def kind_for(count: int, wanted: Kind | None) -> Kind:
-    """The kind of index for so many vectors; `wanted` where it is possible."""
-    if wanted == "ivfpq" and count < TRAIN_FROM:
+def choose_kind(count: int, requested: IndexKind | None) -> IndexKind:
+    """Choose the kind of index for a number of vectors: the requested one if possible, else by size."""
+    if requested == "ivfpq" and count < IVFPQ_MIN_VECTORS:
         return "flat"
-    return wanted or ("flat" if count <= FLAT_UP_TO else "hnsw" if count <= HNSW_UP_TO else "ivfpq")
+    return requested or ("flat" if count <= FLAT_MAX_VECTORS else "hnsw" if count <= HNSW_MAX_VECTORS else "ivfpq")
 
 
 def load_faiss() -> Any:
-    """The library.
+    """Import FAISS.
 
     Raises:
-        MissingExtra: It is not installed.
+        MissingExtra: If it is not installed.
     """
     try:
         import faiss
@@ -63,19 +63,19 @@ class VectorIndex:
     """Vectors of length 1 by position, compared by inner product.
 
     Args:
-        index: A faiss index.
-        kind: What it is.
+        index: A FAISS index.
+        kind: Its kind.
         alive: Which positions hold a vector that was not removed.
-        mapped: Whether its file is mapped into memory, and so cannot be changed.
+        mapped: Whether its file is mapped into memory, so that it cannot be changed.
     """
 
-    def __init__(self, index: Any, kind: Kind, alive: Mask, *, mapped: bool = False) -> None:
+    def __init__(self, index: Any, kind: IndexKind, alive: Mask, *, mapped: bool = False) -> None:
         self._index, self.kind, self.alive, self.mapped = index, kind, alive, mapped
         self._gpu: Any = None
 
     @classmethod
-    def build(cls, kind: Kind, vectors: Floats) -> VectorIndex:
-        """An index with these vectors; the first `TRAIN_FROM` and more of them teach an IVF-PQ index its codes."""
+    def build(cls, kind: IndexKind, vectors: Floats) -> VectorIndex:
+        """Build an index from vectors; an IVF-PQ index needs at least `IVFPQ_MIN_VECTORS` to learn its codes."""
         import numpy
 
         faiss = load_faiss()
@@ -84,9 +84,10 @@ class VectorIndex:
         if kind == "flat":
             index = faiss.IndexFlat(dimensions, metric)
         elif kind == "hnsw":
-            index = faiss.IndexHNSWFlat(dimensions, _NEIGHBOURS, metric)
+            index = faiss.IndexHNSWFlat(dimensions, _HNSW_NEIGHBORS, metric)
             index.hnsw.efConstruction = 80
         else:
+            # FAISS wants at least 39 training vectors per cell.
             cells = max(1, min(int(4 * math.sqrt(count)), count // 39))
             codes = next(m for m in range(max(1, dimensions // 2), 0, -1) if dimensions % m == 0)
             index = faiss.index_factory(dimensions, f"IVF{cells},PQ{codes}x4fs,Refine(SQfp16)", metric)
@@ -95,8 +96,8 @@ class VectorIndex:
         return cls(index, kind, numpy.ones(count, dtype=bool))
 
     @classmethod
-    def read(cls, path: Path, kind: Kind, alive: Mask, *, mapped: bool) -> VectorIndex:
-        """The index in a file; where `mapped`, its pages are read as they are needed."""
+    def read(cls, path: Path, kind: IndexKind, alive: Mask, *, mapped: bool) -> VectorIndex:
+        """Read an index from a file; if `mapped`, its pages are loaded on demand."""
         faiss = load_faiss()
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
         return cls(index, kind, alive, mapped=mapped)
@@ -110,16 +111,16 @@ class VectorIndex:
 
     @property
     def dimensions(self) -> int:
-        """Numbers in a vector."""
+        """The length of a vector."""
         return int(self._index.d)
 
     @property
-    def wasteful(self) -> bool:
-        """Whether so many positions are dead that building anew is worth it."""
-        return len(self) > 0 and 1 - self.alive.mean() > _DEAD_SHARE
+    def needs_rebuild(self) -> bool:
+        """Whether more than a fifth of the positions are dead."""
+        return len(self) > 0 and 1 - self.alive.mean() > _MAX_DEAD_SHARE
 
     def add(self, vectors: Floats) -> None:
-        """Add vectors behind the last position."""
+        """Append vectors after the last position."""
         import numpy
 
         self._gpu = None
@@ -130,8 +131,8 @@ class VectorIndex:
         """Remove vectors.
 
         Returns:
-            Which positions are left: those behind a position that a flat index gave up move down. The other kinds keep
-            dead positions until they are built anew.
+            A mask of the positions that remain. A flat index closes the gaps, so that later positions move down; the
+            other kinds keep dead positions until they are rebuilt.
         """
         import numpy
 
@@ -139,72 +140,70 @@ class VectorIndex:
             self.alive[positions] = False
             return numpy.ones(len(self), dtype=bool)
         self._gpu = None
-        left = numpy.ones(len(self), dtype=bool)
-        left[positions] = False
-        self._index.remove_ids(load_faiss().IDSelectorBitmap(_bits(~left)))
-        self.alive = self.alive[left]
-        return left
+        remaining = numpy.ones(len(self), dtype=bool)
+        remaining[positions] = False
+        self._index.remove_ids(load_faiss().IDSelectorBitmap(_bitmap(~remaining)))
+        self.alive = self.alive[remaining]
+        return remaining
 
     def vectors(self, positions: Positions) -> Floats:
-        """Vectors by position, shape (len(positions), dimensions); those of an IVF-PQ index as float16 keeps them."""
-        rows: Floats = self._exact.reconstruct_batch(positions)
+        """Return vectors by position, shape (len(positions), dimensions); IVF-PQ returns them in float16 precision."""
+        rows: Floats = self._exact_index.reconstruct_batch(positions)
         return rows
 
     def search(self, queries: Floats, k: int, allowed: Mask | None) -> tuple[Floats, Positions]:
-        """The best positions for each query.
+        """Return the best positions for each query.
 
         Args:
             queries: float32, shape (queries, dimensions), length 1.
-            k: Positions a query.
-            allowed: The only positions to look at, all of which are then compared; `None` for all.
+            k: Positions per query.
+            allowed: The only positions to consider, all of which are compared; `None` for all.
 
         Returns:
-            Inner products and positions, both of shape (queries, k), best first; position -1 where there are no more.
+            Inner products and positions, both of shape (queries, k), best first; missing positions are -1.
         """
         faiss = load_faiss()
         if allowed is not None:
-            bits = _bits(allowed & self.alive)
-            chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-            return self._exact.search(queries, k, params=chosen)  # type: ignore[no-any-return]
+            exact = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(_bitmap(allowed & self.alive)))
+            return self._exact_index.search(queries, k, params=exact)  # type: ignore[no-any-return]
         if self.kind == "flat":
-            where = self._gpu_copy(faiss) if k <= _GPU_MOST else None
-            return (where or self._index).search(queries, k)  # type: ignore[no-any-return]
-        some: dict[str, Any] = {}
+            gpu_index = self._gpu_copy(faiss) if k <= _GPU_MAX_K else None
+            return (gpu_index or self._index).search(queries, k)  # type: ignore[no-any-return]
+        selector: dict[str, Any] = {}
         if not self.alive.all():
-            bits = _bits(self.alive)
-            some = {"sel": faiss.IDSelectorBitmap(bits)}
+            selector = {"sel": faiss.IDSelectorBitmap(_bitmap(self.alive))}
         if self.kind == "hnsw":
-            near = faiss.SearchParametersHNSW(efSearch=max(128, 2 * k), **some)
-            return self._index.search(queries, k, params=near)  # type: ignore[no-any-return]
+            approximate = faiss.SearchParametersHNSW(efSearch=max(128, 2 * k), **selector)
+            return self._index.search(queries, k, params=approximate)  # type: ignore[no-any-return]
         cells = self._index.base_index
         probes = max(8, faiss.downcast_index(cells).nlist // 16)
-        near = faiss.IndexRefineSearchParameters(
-            k_factor=max(_CANDIDATES, 10 * _CANDIDATES // k),
-            base_index_params=faiss.SearchParametersIVF(nprobe=probes, **some),
+        approximate = faiss.IndexRefineSearchParameters(
+            k_factor=max(_REFINE_FACTOR, 10 * _REFINE_FACTOR // k),
+            base_index_params=faiss.SearchParametersIVF(nprobe=probes, **selector),
         )
-        return self._index.search(queries, k, params=near)  # type: ignore[no-any-return]
+        return self._index.search(queries, k, params=approximate)  # type: ignore[no-any-return]
 
     def _gpu_copy(self, faiss: Any) -> Any:
-        """The flat index on all GPUs, made when it is first searched behind a change; `None` where there is none.
+        """Return a copy of the flat index on all GPUs, made at the first search after a change; `None` without GPUs.
 
-        Only builds of faiss for GPUs (`faiss-gpu-cu12`, conda's `faiss-gpu`) can.
+        Only GPU builds of FAISS (`faiss-gpu-cu12`, conda's `faiss-gpu`) support this.
         """
-        if len(self) < GPU_FROM or not getattr(faiss, "get_num_gpus", int)():
+        if len(self) < GPU_MIN_VECTORS or not getattr(faiss, "get_num_gpus", int)():
             return None
         if self._gpu is None:
             self._gpu = faiss.index_cpu_to_all_gpus(self._index)
         return self._gpu
 
     @property
-    def _exact(self) -> Any:
-        """The part of the index that holds whole vectors."""
+    def _exact_index(self) -> Any:
+        """The part of the index that stores whole vectors instead of codes or a graph."""
         if self.kind == "flat":
             return self._index
         faiss = load_faiss()
         return faiss.downcast_index(self._index.storage if self.kind == "hnsw" else self._index.refine_index)
 
 
-def _bits(mask: Mask) -> Any:
+def _bitmap(mask: Mask) -> Any:
     import numpy
 
     return numpy.packbits(mask, bitorder="little")

@@ -1,4 +1,4 @@
-"""Vectors in a faiss index, documents in a database beside it, and one commit that holds the two together."""
+"""A vector store of a FAISS index and an SQLite document database, committed together."""
 
 from __future__ import annotations
 
@@ -17,47 +17,55 @@ from langchain_core.embeddings import Embeddings
 
 from taleward.core.errors import UnknownName
 from taleward.stores.vector.base import TalewardStore
-from taleward.stores.vector.docstore import Documents, State
-from taleward.stores.vector.faiss_index import Kind, VectorIndex, kind_for, load_faiss
+from taleward.stores.vector.docstore import Docstore, StoreState
+from taleward.stores.vector.faiss_index import IndexKind, VectorIndex, choose_kind, load_faiss
 from taleward.stores.vector.filters import Filter
-from taleward.stores.vector.rows import Row, SearchHit, VectorRows, check_model, lost, score
+from taleward.stores.vector.rows import (
+    DocumentRow,
+    SearchHit,
+    VectorRows,
+    check_fingerprint,
+    damaged_store_error,
+    score_from_cosine,
+)
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats
     from taleward.stores.vector.docstore import Slots
     from taleward.stores.vector.faiss_index import Mask, Positions
 
-_TRIES = 5
+_LOAD_ATTEMPTS = 5
 
 
 class FaissStore(TalewardStore):
-    """A vector store in a folder: `documents.db` (SQLite) and `index-N.faiss`. Nothing in it is code.
+    """A vector store in a folder: `documents.db` (SQLite) and `index-N.faiss`. It contains no pickle.
 
-    Adding and deleting change memory and an open transaction; `save` writes the index under a new name and commits the
-    documents together with that name. A kill at any moment leaves the last save. By default every change is saved when
-    the call returns; to load much in many calls, set `autosave=False` and call `save`, or leave a `with` block.
+    Adding and deleting change memory and an open transaction. `save` writes the index under a new name and commits the
+    documents together with that name, so a kill at any moment leaves the last save intact. By default every change is
+    saved before its method returns. To load many documents in many calls, set `autosave=False` and call `save`, or use
+    the store in a `with` block.
 
-    A save writes the whole index. It overwrites deleted documents and leaves their vectors out of a flat index; the
-    other kinds keep a deleted vector until a fifth of them is dead, or `compact` is called.
+    A save writes the whole index. It overwrites deleted documents, and drops their vectors from a flat index; the other
+    kinds keep deleted vectors until these are a fifth of the index or you call `compact`.
 
-    The index file is mapped into memory, so a store opens at once. Any number of processes may read; one at a time has
-    unsaved changes. Readers see another process's save with their next call.
+    The index file is mapped into memory, so a store opens at once. Any number of processes can read; one at a time can
+    have unsaved changes. Readers see another process's save at their next call.
 
     Args:
         embeddings: LangChain embeddings, or a spec such as `embedded:minilm`.
-        path: The folder, made when missing; `None` keeps everything in memory.
-        index: `flat`, `hnsw` or `ivfpq`; `None` goes by the number of documents when it is saved: flat up to 200,000,
-            HNSW up to 2,000,000, then IVF-PQ. See `taleward.stores.vector.faiss_index.Kind`.
-        autosave: Save at the end of every change.
-        verify: Check the index file's SHA-256 when it is opened, which reads it once.
-        model: The model's fingerprint, where the embeddings do not tell it themselves.
-        ttl_s: Seconds that added documents live.
-        clock: Seconds since the epoch, for tests.
+        path: The folder, created if missing; `None` keeps everything in memory.
+        index: `flat`, `hnsw` or `ivfpq`; `None` chooses by the number of documents at each save: flat up to 200,000,
+            HNSW up to 2,000,000, then IVF-PQ. See `taleward.stores.vector.faiss_index.IndexKind`.
+        autosave: Whether to save after every change.
+        verify: Whether to check the index file's SHA-256 when opening, which reads the file once.
+        model: The model's fingerprint, if the embeddings do not identify their model.
+        ttl_s: Seconds until added documents expire; `None` for never.
+        clock: Returns seconds since the epoch, for tests.
 
     Raises:
-        ConfigurationError: The store holds vectors of another model, or an option cannot be used.
-        IntegrityError: The files are damaged.
-        MissingExtra: faiss is not installed.
+        ConfigurationError: If the store has vectors of another model, or an option cannot be used.
+        IntegrityError: If the files are damaged.
+        MissingExtra: If FAISS is not installed.
     """
 
     def __init__(
@@ -65,7 +73,7 @@ class FaissStore(TalewardStore):
         embeddings: str | Embeddings,
         path: str | Path | None = None,
         *,
-        index: Kind | None = None,
+        index: IndexKind | None = None,
         autosave: bool = True,
         verify: bool = True,
         model: str | None = None,
@@ -73,16 +81,16 @@ class FaissStore(TalewardStore):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(embeddings, model=model, ttl_s=ttl_s, clock=clock)
-        if index is not None and index not in get_args(Kind):
-            raise UnknownName("FAISS index", str(index), get_args(Kind))
+        if index is not None and index not in get_args(IndexKind):
+            raise UnknownName("FAISS index", str(index), get_args(IndexKind))
         load_faiss()
         self.path = None if path is None else Path(path)
-        self._wanted, self._autosave, self._verify = index, autosave, verify
+        self._requested_kind, self._autosave, self._verify = index, autosave, verify
         self._lock = threading.RLock()
-        self._documents = Documents(None if self.path is None else self.path / "documents.db", clock)
+        self._docstore = Docstore(None if self.path is None else self.path / "documents.db", clock)
         self._dirty = False
-        self._version = -1
-        self._state: State | None = None
+        self._data_version = -1
+        self._state: StoreState | None = None
         self._index: VectorIndex | None = None
         self._slots: Slots
         with self._lock:
@@ -92,88 +100,90 @@ class FaissStore(TalewardStore):
 
     @property
     def dimensions(self) -> int | None:
-        """Numbers in a vector; `None` while nothing was added."""
+        """The length of a vector; `None` while the store is empty."""
         with self._lock:
             self._refresh()
             return None if self._index is None else self._index.dimensions
 
     @property
-    def kind(self) -> Kind:
-        """How the index searches now."""
+    def kind(self) -> IndexKind:
+        """The current kind of index."""
         return "flat" if self._index is None else self._index.kind
 
     def __len__(self) -> int:
         with self._lock:
             self._refresh()
-            return self._documents.total()
+            return self._docstore.count()
 
     def save(self) -> None:
-        """Make every change so far last; on return it survives a kill and a power cut.
+        """Save all changes; once it returns, they survive a kill and a power cut.
 
         Raises:
-            OSError: The disk is full or cannot be written; the last save stays.
+            OSError: If the disk is full or cannot be written; the last save stays intact.
         """
         with self._lock:
             if not self._dirty:
                 return
             if self._index is not None:
-                index = self._shaped(self._index)
+                index = self._rebuilt_if_needed(self._index)
                 if self.path is not None:
-                    self._write(self.path, index)
-            self._documents.database.commit()
+                    self._write_index(self.path, index)
+            self._docstore.database.commit()
             self._dirty = False
             if self.path is not None:
-                self._version = self._documents.version()
-                self._documents.database.forget()
+                self._data_version = self._docstore.data_version()
+                self._docstore.database.truncate_log()
                 for file in self.path.glob("index-*.faiss"):
                     if self._state is None or file.name != self._state.file:
                         file.unlink(missing_ok=True)
 
     def compact(self) -> None:
-        """Build the index without dead positions and give the database's free space back to the file system."""
+        """Rebuild the index without deleted vectors and return the database's free space to the file system."""
         with self._lock:
             if self._index is not None and not self._index.alive.all():
-                with self._changing():
-                    self._rebuild(kind_for(int(self._index.alive.sum()), self._wanted))
+                with self._change():
+                    self._rebuild(choose_kind(int(self._index.alive.sum()), self._requested_kind))
             self.save()
-            self._documents.database.compact()
+            self._docstore.database.compact()
 
     def close(self) -> None:
-        """Save and close; the object is not used after that."""
+        """Save and close the store; do not use it afterwards."""
         with self._lock:
             self.save()
-            self._documents.database.close()
+            self._docstore.database.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         """Save and close; after an exception, close without saving."""
         with self._lock:
             if kind is not None:
-                self._documents.database.rollback()
+                self._docstore.database.rollback()
                 self._dirty = False
             self.close()
 
-    _batch = 100_000
+    # The interface of a store ---------------------------------------------------------------------------------------
 
-    # The contract ---------------------------------------------------------------------------------------------------
+    _batch_size = 100_000
 
     def _upsert(self, rows: VectorRows, vectors: Floats, fresh: bool) -> None:
         import numpy
 
-        with self._changing():
-            old = [] if fresh else self._documents.slots_of(rows.ids)
-            self._documents.delete(old)
+        with self._change():
+            replaced = [] if fresh else self._docstore.slots_for_ids(rows.ids)
+            self._docstore.delete(replaced)
             if self._index is None:
-                # faiss copies vectors while SQLite writes documents: both leave Python alone.
+                # FAISS copies vectors while SQLite writes documents; both release the GIL.
                 with ThreadPoolExecutor(1) as pool:
-                    built = pool.submit(VectorIndex.build, kind_for(len(rows.ids), self._wanted), vectors)
-                    first = self._documents.insert(rows)
-                self._index = built.result()
+                    future = pool.submit(VectorIndex.build, choose_kind(len(rows.ids), self._requested_kind), vectors)
+                    first = self._docstore.insert(rows)
+                self._index = future.result()
             else:
-                first = self._documents.insert(rows)
-                self._remove(old)
+                first = self._docstore.insert(rows)
+                self._remove_from_index(replaced)
                 self._index.add(vectors)
             added = numpy.arange(first, first + len(rows.ids), dtype=numpy.int64)
             self._slots = numpy.concatenate([self._slots, added])
@@ -181,201 +191,212 @@ class FaissStore(TalewardStore):
     def _delete(self, ids: Sequence[str]) -> None:
         with self._lock:
             self._refresh()
-            if self._documents.slots_of(ids):
-                with self._changing():
-                    self._drop(self._documents.slots_of(ids))
+            if self._docstore.slots_for_ids(ids):
+                with self._change():
+                    self._delete_slots(self._docstore.slots_for_ids(ids))
 
     def _delete_expired(self, *, wait: bool) -> None:
         with self._lock:
             self._refresh()
-            if self._documents.expired() and (wait or self._documents.database.try_begin()):
-                with self._changing():
-                    self._drop(self._documents.expired())
+            if self._docstore.expired_slots() and (wait or self._docstore.database.try_begin()):
+                with self._change():
+                    self._delete_slots(self._docstore.expired_slots())
 
-    def scan(self, size: int = 1000) -> Iterator[tuple[VectorRows, Floats]]:
-        """Every document with its vector, in pieces of at most `size`."""
+    def scan(self, batch_size: int = 1000) -> Iterator[tuple[VectorRows, Floats]]:
+        """Iterate over all documents with their vectors, in batches of at most `batch_size`."""
         import numpy
 
-        last = 0
+        last_slot = 0
         while True:
             with self._lock:
                 self._refresh()
-                slots, rows = self._documents.after(last, size)
+                slots, rows = self._docstore.batch_after(last_slot, batch_size)
                 if not slots or self._index is None:
                     return
                 vectors = self._index.vectors(self._positions(numpy.asarray(slots, dtype=numpy.int64)))
-            last = slots[-1]
+            last_slot = slots[-1]
             yield rows, vectors
 
-    def _get(self, ids: Sequence[str]) -> dict[str, Row]:
+    def _get(self, ids: Sequence[str]) -> dict[str, DocumentRow]:
         with self._lock:
-            return self._documents.by_id(ids)
+            return self._docstore.by_id(ids)
 
     def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[SearchHit]]:
         with self._lock:
             self._refresh()
             if self._index is None:
                 return [[] for _ in vectors]
-            allowed = self._allowed(filter, self._index.alive) if filter else None
+            allowed = self._allowed_positions(filter, self._index.alive) if filter else None
             k = min(k, int((self._index.alive if allowed is None else allowed).sum()))
             if not k:
                 return [[] for _ in vectors]
             cosines, positions = self._index.search(vectors, k, allowed)
-            found = positions >= 0
-            rows = self._documents.by_slot(self._slots[positions[found]].tolist())
-            held = self._index.vectors(positions[found]) if with_vectors else None
+            present = positions >= 0
+            rows = self._docstore.by_slot(self._slots[positions[present]].tolist())
+            hit_vectors = self._index.vectors(positions[present]) if with_vectors else None
             slots = self._slots[positions].tolist()
-        hits: list[list[SearchHit]] = []
-        at = 0
-        for line, scores, there in zip(slots, cosines.tolist(), found.tolist(), strict=True):
-            hits.append([])
-            for slot, cosine, is_there in zip(line, scores, there, strict=True):
-                if is_there:
+        results: list[list[SearchHit]] = []
+        vector_number = 0
+        for query_slots, query_cosines, query_present in zip(slots, cosines.tolist(), present.tolist(), strict=True):
+            hits: list[SearchHit] = []
+            for slot, cosine, is_present in zip(query_slots, query_cosines, query_present, strict=True):
+                if is_present:
                     if slot in rows:  # another process may have deleted it since the index was loaded
-                        hits[-1].append(SearchHit(rows[slot], score(cosine), None if held is None else held[at]))
-                    at += 1
-        return hits
+                        vector = None if hit_vectors is None else hit_vectors[vector_number]
+                        hits.append(SearchHit(rows[slot], score_from_cosine(cosine), vector))
+                    vector_number += 1
+            results.append(hits)
+        return results
 
     def _flush(self) -> None:
         if self._autosave:
             self.save()
 
-    # Inside ---------------------------------------------------------------------------------------------------------
+    # Internals ------------------------------------------------------------------------------------------------------
 
     def _positions(self, slots: Slots) -> Positions:
-        """Where slots are in the index; those that are not there are left out. Slots rise with positions."""
+        """Return the index positions of ascending slots; missing slots are left out."""
         import numpy
 
-        at = numpy.searchsorted(self._slots, slots)
-        at, slots = at[at < len(self._slots)], slots[at < len(self._slots)]
-        found: Positions = at[self._slots[at] == slots]
-        return found
+        # `self._slots` ascends with the position.
+        candidates = numpy.searchsorted(self._slots, slots)
+        in_range = candidates < len(self._slots)
+        candidates, slots = candidates[in_range], slots[in_range]
+        positions: Positions = candidates[self._slots[candidates] == slots]
+        return positions
 
-    def _allowed(self, filter: Filter, alive: Mask) -> Mask:
+    def _allowed_positions(self, filter: Filter, alive: Mask) -> Mask:
         import numpy
 
         allowed = numpy.zeros(len(self._slots), dtype=bool)
-        allowed[self._positions(self._documents.fitting(filter))] = True
+        allowed[self._positions(self._docstore.matching_slots(filter))] = True
         return allowed & alive
 
-    def _drop(self, slots: Sequence[int]) -> None:
-        self._documents.delete(slots)
-        self._remove(slots)
+    def _delete_slots(self, slots: Sequence[int]) -> None:
+        self._docstore.delete(slots)
+        self._remove_from_index(slots)
 
-    def _remove(self, slots: Sequence[int]) -> None:
+    def _remove_from_index(self, slots: Sequence[int]) -> None:
         import numpy
 
         if slots and self._index is not None:
-            gone = self._positions(numpy.sort(numpy.asarray(slots, dtype=numpy.int64)))
-            self._slots = self._slots[self._index.remove(gone)]
+            positions = self._positions(numpy.sort(numpy.asarray(slots, dtype=numpy.int64)))
+            self._slots = self._slots[self._index.remove(positions)]
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """A change to memory and the open transaction; one that fails half-way takes all unsaved changes back."""
+    def _change(self) -> Iterator[None]:
+        """Change memory and the open transaction; on an exception, undo all unsaved changes."""
         with self._lock:
-            self._documents.database.begin()
+            self._docstore.database.begin()
             try:
                 if not self._dirty:
                     self._refresh()
+                    # A memory-mapped index is read-only.
                     if self._index is not None and self._index.mapped:
                         self._load(mapped=False)
                 self._dirty = True
                 yield
             except BaseException:
-                self._documents.database.rollback()
+                self._docstore.database.rollback()
                 if self.path is not None:
                     self._load()
                 self._dirty = False
                 raise
 
     def _refresh(self) -> None:
-        """Load what another process saved."""
-        if self.path is not None and not self._dirty and self._documents.version() != self._version:
+        """Load what another process saved, if anything."""
+        if self.path is not None and not self._dirty and self._docstore.data_version() != self._data_version:
             self._load()
 
     def _load(self, *, mapped: bool = True) -> None:
         import numpy
 
-        for left in range(_TRIES, 0, -1):
-            self._version = self._documents.version()
-            self._state, slots = self._documents.state()
+        for attempts_left in range(_LOAD_ATTEMPTS, 0, -1):
+            self._data_version = self._docstore.data_version()
+            self._state, slots = self._docstore.state()
             self._slots = numpy.frombuffer(slots, dtype=numpy.int64)
             if self._state is None or self.path is None:
                 self._index = None
                 return
-            self.fingerprint = check_model("FAISS store", self._state.fingerprint, self.fingerprint)
+            self.fingerprint = check_fingerprint("FAISS store", self._state.fingerprint, self.fingerprint)
             try:
-                self._index = self._read(self.path / self._state.file, self._state, mapped)
+                self._index = self._read_index(self.path / self._state.file, self._state, mapped)
                 return
-            except FileNotFoundError as error:  # another process saved between our two looks
-                if left == 1:
-                    raise lost("FAISS store", self.path, f"{self._state.file} is missing") from error
+            except FileNotFoundError as error:
+                # Another process may have saved, and deleted the file, since the state was read: read it again.
+                if attempts_left == 1:
+                    raise damaged_store_error("FAISS store", self.path, f"{self._state.file} is missing") from error
 
-    def _read(self, file: Path, state: State, mapped: bool) -> VectorIndex:
-        if self._verify and sha256(file) != state.sha256:
-            raise lost("FAISS store", self.path, f"{file.name} has another SHA-256 than was saved")
+    def _read_index(self, file: Path, state: StoreState, mapped: bool) -> VectorIndex:
+        if self._verify and file_sha256(file) != state.sha256:
+            raise damaged_store_error("FAISS store", self.path, f"the SHA-256 of {file.name} is not the one saved")
         if not file.is_file():
             raise FileNotFoundError(file)
         try:
             index = VectorIndex.read(file, state.kind, self._slots > 0, mapped=mapped)
         except RuntimeError as error:
-            raise lost("FAISS store", self.path, f"{file.name} cannot be read: {error}") from error
+            raise damaged_store_error("FAISS store", self.path, f"{file.name} cannot be read: {error}") from error
         if len(index) != len(self._slots) or index.dimensions != state.dimensions:
-            raise lost("FAISS store", self.path, f"{file.name} holds {len(index)} vectors of {len(self._slots)}")
-        # A dead position is written as minus its slot.
+            problem = (
+                f"{file.name} has {len(index)} vectors of {index.dimensions} dimensions;"
+                f" expected {len(self._slots)} of {state.dimensions}"
+            )
+            raise damaged_store_error("FAISS store", self.path, problem)
+        # The saved slots of dead positions are negative.
         self._slots = abs(self._slots)
         return index
 
-    def _shaped(self, index: VectorIndex) -> VectorIndex:
-        """The index, built anew where its kind no longer fits its size or a fifth of it is dead."""
-        kind = kind_for(int(index.alive.sum()), self._wanted)
-        if kind != index.kind or index.wasteful:
+    def _rebuilt_if_needed(self, index: VectorIndex) -> VectorIndex:
+        """Return the index, rebuilt if its kind no longer fits its size or too many positions are dead."""
+        kind = choose_kind(int(index.alive.sum()), self._requested_kind)
+        if kind != index.kind or index.needs_rebuild:
             return self._rebuild(kind)
         return index
 
-    def _rebuild(self, kind: Kind) -> VectorIndex:
+    def _rebuild(self, kind: IndexKind) -> VectorIndex:
         import numpy
 
         index = self._index
         if index is None:
-            raise lost("FAISS store", self.path, "there is no index to build from")
+            raise damaged_store_error("FAISS store", self.path, "there is no index to rebuild")
         alive = numpy.flatnonzero(index.alive)
         self._index = VectorIndex.build(kind, index.vectors(alive))
         self._slots = self._slots[alive]
         return self._index
 
-    def _write(self, folder: Path, index: VectorIndex) -> None:
+    def _write_index(self, folder: Path, index: VectorIndex) -> None:
         import numpy
 
         generation = self._state.generation + 1 if self._state else 1
-        # A name of its own: a save that was killed may have left a file of this generation.
+        # The random part keeps the name unique: a killed save may have left a file of this generation.
         file = folder / f"index-{generation}-{os.urandom(4).hex()}.faiss"
+        # On the disk before the commit that names it, so that a power cut cannot leave a state without its index.
         index.write(file)
-        _sync(file)
-        _sync(folder)
-        state = State(
+        _fsync(file)
+        _fsync(folder)
+        state = StoreState(
             fingerprint=self.fingerprint,
             dimensions=index.dimensions,
             kind=index.kind,
             generation=generation,
             file=file.name,
-            sha256=sha256(file),
+            sha256=file_sha256(file),
         )
         slots = numpy.where(index.alive, self._slots, -self._slots)
-        self._documents.set_state(state, slots.astype(numpy.int64).tobytes())
+        self._docstore.set_state(state, slots.astype(numpy.int64).tobytes())
         self._state = state
 
 
-def sha256(file: Path) -> str:
-    """A file's SHA-256 in hexadecimal."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def file_sha256(file: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
-    """Have the system write a file, or a folder's names, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+def _fsync(path: Path) -> None:
+    """Flush a file, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)

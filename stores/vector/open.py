@@ -1,4 +1,4 @@
-"""The store at a place, whatever its kind."""
+"""Open the vector store at a location, whatever its kind."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from taleward.stores.vector.rows import ANY_MODEL
 
 
 class NoEmbeddings(Embeddings):
-    """Stands where a store is looked after and nothing is embedded."""
+    """A placeholder for opening a store of any model without embedding anything."""
 
     fingerprint = ANY_MODEL
 
     def embed_documents(self, texts: list[str]) -> NoReturn:
-        """Not here."""
-        raise ConfigurationError("this store was opened without embeddings.", hint="Give the model it was made with.")
+        """Raise `ConfigurationError`."""
+        raise ConfigurationError(
+            "this store was opened without embeddings.", hint="Open it with the embeddings that created it."
+        )
 
     def embed_query(self, text: str) -> NoReturn:
-        """Not here."""
+        """Raise `ConfigurationError`."""
         self.embed_documents([text])
 
 
 def open_store(
-    place: str | Path,
+    location: str | Path,
     embeddings: str | Embeddings | None = None,
     *,
     collection: str = "taleward",
@@ -39,26 +41,26 @@ def open_store(
     """Open a vector store.
 
     Args:
-        place: A FAISS store's folder, a Chroma folder, or a Chroma server's URL.
-        embeddings: The model; without one, everything but adding and searching texts works.
-        collection: Chroma's collection.
-        create: Make a FAISS store where there is none.
-        model: The model's fingerprint, where the embeddings do not tell it themselves.
+        location: The folder of a `FaissStore` or `ChromaStore`, or the URL of a Chroma server.
+        embeddings: LangChain embeddings, or a spec. Without them, everything works except adding and searching texts.
+        collection: The name of the Chroma collection.
+        create: Whether to create a `FaissStore` if there is no store.
+        model: The model's fingerprint, if the embeddings do not identify their model.
 
     Raises:
-        ConfigurationError: There is no store.
+        ConfigurationError: If there is no store at the location.
     """
-    made = NoEmbeddings() if embeddings is None else embeddings
-    folder = Path(place)
-    if str(place).startswith(("http://", "https://")):
-        return ChromaStore(made, str(place), collection=collection, model=model)
+    store_embeddings = NoEmbeddings() if embeddings is None else embeddings
+    folder = Path(location)
+    if str(location).startswith(("http://", "https://")):
+        return ChromaStore(store_embeddings, str(location), collection=collection, model=model)
     if (folder / "documents.db").is_file():
-        return FaissStore(made, folder, model=model)
+        return FaissStore(store_embeddings, folder, model=model)
     if (folder / "chroma.sqlite3").is_file():
-        return ChromaStore(made, folder, collection=collection, model=model)
+        return ChromaStore(store_embeddings, folder, collection=collection, model=model)
     if create and not folder.is_file():
-        return FaissStore(made, folder, model=model)
+        return FaissStore(store_embeddings, folder, model=model)
     raise ConfigurationError(
-        f"there is no vector store at {place}.",
+        f"there is no vector store at {location}.",
         hint="Give the folder of a FaissStore or ChromaStore, or the URL of a Chroma server.",
     )

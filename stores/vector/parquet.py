@@ -1,4 +1,4 @@
-"""Stores as Parquet files and back, vectors included: from one kind to another, or to another program."""
+"""Export vector stores and embedding caches to Parquet files, vectors included, and import them again."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import InvalidFile, MissingExtra
-from taleward.stores.caches.embeddings_file import model_row
+from taleward.stores.caches.embeddings_file import get_or_create_model
 from taleward.stores.vector.base import TalewardStore
-from taleward.stores.vector.rows import VectorRows, check_model
+from taleward.stores.vector.rows import VectorRows, check_fingerprint
 
 if TYPE_CHECKING:
     from taleward.stores.sqlite import SqliteDatabase
 
-_BATCH = 5000
-_STORE, _CACHE = b"taleward.store.1", b"taleward.embedding_cache.1"
+_BATCH_SIZE = 5000
+_STORE_KIND, _CACHE_KIND = b"taleward.store.1", b"taleward.embedding_cache.1"
 _CACHE_COLUMNS = ("hash", "fingerprint", "normalize", "role", "dtype", "dimensions", "created", "expires", "vector")
 
 
 def export_store(store: TalewardStore, file: str | Path) -> int:
-    """Write every document of a vector store; the columns are id, text, metadata (JSON), expires and vector.
+    """Write every document of a vector store to a Parquet file.
+
+    The columns are `id`, `text`, `metadata` (JSON), `expires` (seconds since the epoch) and `vector` (float32).
 
     Returns:
-        How many documents were written.
+        The number of documents written.
 
     Raises:
-        MissingExtra: pyarrow is not installed.
+        MissingExtra: If pyarrow is not installed.
     """
-    arrow, parquet = _libraries()
+    arrow, parquet = _import_pyarrow()
+    # large_string, because an array of arrow.string holds at most 2 GiB.
     fields = [("id", arrow.string()), ("text", arrow.large_string()), ("metadata", arrow.string())]
     fields += [("expires", arrow.float64()), ("vector", arrow.list_(arrow.float32()))]
-    about = {b"kind": _STORE, b"fingerprint": store.fingerprint.encode()}
-    schema = arrow.schema(fields, metadata=about)
+    file_metadata = {b"kind": _STORE_KIND, b"fingerprint": store.fingerprint.encode()}
+    schema = arrow.schema(fields, metadata=file_metadata)
     count = 0
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        for rows, vectors in store.scan(_BATCH):
+        for rows, vectors in store.scan(_BATCH_SIZE):
             metadatas = [json.dumps(dict(m), ensure_ascii=False) for m in rows.metadatas or ({},) * len(rows.ids)]
             expires = rows.expires or [None] * len(rows.ids)
             columns = [rows.ids, rows.texts, metadatas, expires, list(vectors)]
@@ -46,28 +49,28 @@ def export_store(store: TalewardStore, file: str | Path) -> int:
     return count
 
 
-def held_model(file: str | Path) -> str:
-    """The fingerprint of the model behind a Parquet file's vectors.
+def read_fingerprint(file: str | Path) -> str:
+    """Return the fingerprint of the model behind the vectors in a Parquet file.
 
     Raises:
-        InvalidFile: The file holds no store.
+        InvalidFile: If the file is not an exported store.
     """
-    return _about(file, _STORE)[b"fingerprint"].decode()
+    return _read_file_metadata(file, _STORE_KIND)[b"fingerprint"].decode()
 
 
 def import_store(store: TalewardStore, file: str | Path) -> int:
-    """Add every document of a Parquet file; those under an id that is there are replaced.
+    """Add every document of a Parquet file to a vector store; documents with the same id are replaced.
 
     Returns:
-        How many documents were read; those past their time are left out.
+        The number of documents read. Expired ones are not added.
 
     Raises:
-        ConfigurationError: The file's vectors are of another model than the store's.
-        InvalidFile: The file holds no store.
+        ConfigurationError: If the file has vectors of another model than the store.
+        InvalidFile: If the file is not an exported store.
     """
-    check_model("Parquet file", held_model(file), store.fingerprint)
+    check_fingerprint("Parquet file", read_fingerprint(file), store.fingerprint)
     count = 0
-    for batch in _batches(file):
+    for batch in _iterate_batches(file):
         columns = batch.to_pydict()
         metadatas = [json.loads(m) for m in columns["metadata"]]
         store.restore(VectorRows(columns["id"], columns["text"], metadatas, columns["expires"]), columns["vector"])
@@ -76,58 +79,61 @@ def import_store(store: TalewardStore, file: str | Path) -> int:
 
 
 def export_cache(database: SqliteDatabase, file: str | Path) -> int:
-    """Write every entry of an embedding cache; the texts are not in it, only their SHA-256.
+    """Write every entry of an embedding cache to a Parquet file; it holds the texts' SHA-256, not the texts.
 
     Returns:
-        How many entries were written.
+        The number of entries written.
+
+    Raises:
+        MissingExtra: If pyarrow is not installed.
     """
-    arrow, parquet = _libraries()
-    kinds = [arrow.binary(), arrow.string(), arrow.bool_(), arrow.string(), arrow.string(), arrow.int64()]
-    kinds += [arrow.float64(), arrow.float64(), arrow.binary()]
-    schema = arrow.schema(list(zip(_CACHE_COLUMNS, kinds, strict=True)), metadata={b"kind": _CACHE})
-    count, last = 0, 0
+    arrow, parquet = _import_pyarrow()
+    types = [arrow.binary(), arrow.string(), arrow.bool_(), arrow.string(), arrow.string(), arrow.int64()]
+    types += [arrow.float64(), arrow.float64(), arrow.binary()]
+    schema = arrow.schema(list(zip(_CACHE_COLUMNS, types, strict=True)), metadata={b"kind": _CACHE_KIND})
+    count, last_id = 0, 0
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while True:
             with database.reading() as connection:
                 rows = connection.execute(
                     "SELECT entries.id, hash, fingerprint, normalize, role, dtype, dimensions, created, expires, vector"
                     " FROM entries JOIN models ON models.id = model WHERE entries.id > ? ORDER BY entries.id LIMIT ?",
-                    (last, _BATCH),
+                    (last_id, _BATCH_SIZE),
                 ).fetchall()
             if not rows:
                 return count
-            last, count = rows[-1][0], count + len(rows)
+            last_id, count = rows[-1][0], count + len(rows)
             columns = list(zip(*rows, strict=True))[1:]
             columns[2] = tuple(map(bool, columns[2]))
-            arrays = [arrow.array(c, kind) for c, kind in zip(columns, kinds, strict=True)]
+            arrays = [arrow.array(column, type_) for column, type_ in zip(columns, types, strict=True)]
             writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
 
 
 def import_cache(database: SqliteDatabase, file: str | Path) -> int:
-    """Add every entry of a Parquet file to an embedding cache; entries that are there stay.
+    """Add every entry of a Parquet file to an embedding cache; existing entries stay.
 
     Returns:
-        How many entries were read.
+        The number of entries read.
 
     Raises:
-        InvalidFile: The file holds no cache.
+        InvalidFile: If the file is not an exported embedding cache.
     """
-    _about(file, _CACHE)
+    _read_file_metadata(file, _CACHE_KIND)
     count = 0
-    for batch in _batches(file):
+    for batch in _iterate_batches(file):
         rows = zip(*(batch.to_pydict()[name] for name in _CACHE_COLUMNS), strict=True)
         with database.writing() as connection:
-            for digest, *key, created, expires, vector in rows:
+            for text_hash, *model, created, expires, vector in rows:
                 connection.execute(
                     "INSERT OR IGNORE INTO entries (hash, model, created, used, expires, vector)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
-                    (digest, model_row(connection, *key), created, created, expires, vector),
+                    (text_hash, get_or_create_model(connection, *model), created, created, expires, vector),
                 )
                 count += 1
     return count
 
 
-def _libraries() -> tuple[Any, Any]:
+def _import_pyarrow() -> tuple[Any, Any]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -136,21 +142,21 @@ def _libraries() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _about(file: str | Path, kind: bytes) -> dict[bytes, bytes]:
-    arrow, parquet = _libraries()
+def _read_file_metadata(file: str | Path, kind: bytes) -> dict[bytes, bytes]:
+    arrow, parquet = _import_pyarrow()
     try:
-        about: dict[bytes, bytes] = parquet.read_schema(file).metadata or {}
+        metadata: dict[bytes, bytes] = parquet.read_schema(file).metadata or {}
     except (OSError, arrow.ArrowInvalid) as error:
         raise InvalidFile(f"the Parquet file {file} cannot be read: {error}") from error
-    if about.get(b"kind") != kind:
+    if metadata.get(b"kind") != kind:
         raise InvalidFile(
-            f"the Parquet file {file} holds {about.get(b'kind', b'something else').decode()}, not {kind.decode()}.",
-            hint="`taleward store export` writes such files.",
+            f"the Parquet file {file} holds {metadata.get(b'kind', b'something else').decode()}, not {kind.decode()}.",
+            hint="Give a file that `taleward store export` wrote.",
         )
-    return about
+    return metadata
 
 
-def _batches(file: str | Path) -> Iterator[Any]:
-    _, parquet = _libraries()
-    with parquet.ParquetFile(file) as opened:
-        yield from opened.iter_batches(_BATCH)
+def _iterate_batches(file: str | Path) -> Iterator[Any]:
+    _, parquet = _import_pyarrow()
+    with parquet.ParquetFile(file) as parquet_file:
+        yield from parquet_file.iter_batches(_BATCH_SIZE)

@@ -1,4 +1,4 @@
-"""What goes into a vector store and comes out, and what is checked on the way."""
+"""Rows of vector stores and their search hits, with the checks that every store applies to its input."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Metadata = Mapping[str, Any]
 
 
-class Row(NamedTuple):
-    """One document as it is stored."""
+class DocumentRow(NamedTuple):
+    """One stored document."""
 
     id: str
     text: str
@@ -26,82 +26,99 @@ class Row(NamedTuple):
 
 
 class VectorRows(NamedTuple):
-    """Documents to store, by column: 100,000 objects of their own would take longer than their vectors.
+    """Documents to store, by column.
 
     Attributes:
-        ids: One id a document.
-        texts: The texts.
-        metadatas: One mapping a document, or `None` where no document has any.
-        expires: When each is over, in seconds since the epoch, or `None` where none ever is.
+        ids: One id per document.
+        texts: One text per document.
+        metadatas: One mapping per document, or `None` if no document has metadata.
+        expires: When each document expires, in seconds since the epoch, or `None` if none does.
     """
+
+    # Columns, because creating 100,000 row objects takes longer than adding their vectors.
 
     ids: Sequence[str]
     texts: Sequence[str]
     metadatas: Sequence[Metadata] | None
     expires: Sequence[float | None] | None
 
-    def pieces(self, size: int) -> Iterator[VectorRows]:
-        """The same in pieces of at most `size` documents."""
-        for at in range(0, len(self.ids), size):
-            to = at + size
-            metadatas = self.metadatas[at:to] if self.metadatas else None
+    def batches(self, size: int) -> Iterator[VectorRows]:
+        """Split the rows into batches of at most `size` documents."""
+        for start in range(0, len(self.ids), size):
+            end = start + size
+            metadatas = self.metadatas[start:end] if self.metadatas else None
             yield VectorRows(
-                self.ids[at:to], self.texts[at:to], metadatas, self.expires[at:to] if self.expires else None
+                self.ids[start:end],
+                self.texts[start:end],
+                metadatas,
+                self.expires[start:end] if self.expires else None,
             )
 
 
 class SearchHit(NamedTuple):
-    """One document that was found.
+    """One document that a search returned.
 
     Attributes:
         row: The document.
-        score: Its similarity, 0..1.
-        vector: Its vector, length 1, where it was asked for.
+        score: The similarity from 0 to 1.
+        vector: The document's vector of length 1, if requested.
     """
 
-    row: Row
+    row: DocumentRow
     score: float
     vector: Floats | None
 
 
 def new_ids(count: int) -> list[str]:
-    """Ids that no other call makes; they rise with time, which keeps the database's index short of work."""
-    head = f"{time.time_ns() // 1_000_000:012x}{os.urandom(4).hex()}"
-    return [f"{head}{i:06x}" for i in range(count)]
+    """Create unique ids that sort by time, which makes inserting into the database's index cheap."""
+    prefix = f"{time.time_ns() // 1_000_000:012x}{os.urandom(4).hex()}"
+    return [f"{prefix}{i:06x}" for i in range(count)]
 
 
 ANY_MODEL = "any model"
-"""The fingerprint of embeddings that embed nothing, to look after a store whatever its model."""
+"""The fingerprint of embeddings that embed nothing; it opens a store of any model."""
 
 
-def check_model(kind: str, held: str, given: str) -> str:
-    """The fingerprint of the model that a store was made with, and must be opened with.
+def check_fingerprint(kind: str, stored: str, current: str) -> str:
+    """Check that a store is opened with the model that created it.
+
+    Args:
+        kind: What to call the store in messages.
+        stored: The fingerprint in the store.
+        current: The fingerprint of the embeddings it is opened with.
+
+    Returns:
+        The stored fingerprint.
 
     Raises:
-        ConfigurationError: Another is given; both are named.
+        ConfigurationError: If the fingerprints differ.
     """
-    if given not in (held, ANY_MODEL):
+    if current not in (stored, ANY_MODEL):
         raise ConfigurationError(
-            f"this {kind} holds vectors of {held!r}; the embeddings given are {given!r}.",
-            hint="Open it with the embeddings it was made with, or make another store.",
+            f"this {kind} has vectors of {stored!r}; the given embeddings are {current!r}.",
+            hint="Open it with the embeddings that created it, or create another store.",
         )
-    return held
+    return stored
 
 
-def score(cosine: float) -> float:
-    """A cosine similarity as a score: below 0 is 0, and rounding does not lead above 1."""
+def score_from_cosine(cosine: float) -> float:
+    """Convert a cosine similarity to a score from 0 to 1; negative similarities become 0."""
     return min(1.0, max(0.0, float(cosine)))
 
 
-def lost(kind: str, where: object, why: str) -> IntegrityError:
-    """The error of a store whose files do not fit together."""
+def damaged_store_error(kind: str, location: object, problem: str) -> IntegrityError:
+    """Create the error for a store whose files are damaged or inconsistent."""
     return IntegrityError(
-        f"the {kind} {where} is damaged: {why}.", hint="Restore the folder from a copy, or export again."
+        f"the {kind} {location} is damaged: {problem}.", hint="Restore the folder from a backup, or import it again."
     )
 
 
 def check_texts(texts: list[Any]) -> None:
-    """Check that these are texts that every store can keep."""
+    """Check that every store can keep these texts.
+
+    Raises:
+        ConfigurationError: If one is not a `str`, or contains a lone surrogate.
+    """
     try:
         "".join(texts).encode()
     except TypeError:
@@ -109,23 +126,27 @@ def check_texts(texts: list[Any]) -> None:
         raise ConfigurationError(f"a text must be a str; got {type(wrong).__name__}.") from None
     except UnicodeEncodeError as error:
         raise ConfigurationError(
-            f"a text holds half of a surrogate pair, which is no character: {error.reason}.",
+            f"a text contains a lone surrogate, which is not a character: {error.reason}.",
             hint="Decode it with errors='replace'.",
         ) from error
 
 
 def check_ids(ids: list[Any]) -> None:
-    """Check that these are ids, each once."""
+    """Check that ids are non-empty texts without duplicates.
+
+    Raises:
+        ConfigurationError: If they are not.
+    """
     seen: set[str] = set()
-    for one in ids:
-        if not isinstance(one, str) or not one:
-            raise ConfigurationError(f"an id is a text that is not empty; got {one!r}.")
-        if one in seen:
-            raise ConfigurationError(f"the id {one!r} comes twice in one call.", hint="Give each id once.")
-        seen.add(one)
+    for id_ in ids:
+        if not isinstance(id_, str) or not id_:
+            raise ConfigurationError(f"an id must be a non-empty str; got {id_!r}.")
+        if id_ in seen:
+            raise ConfigurationError(f"the id {id_!r} comes twice in one call.", hint="Give each id once.")
+        seen.add(id_)
     check_texts(ids)
 
 
-def as_document(row: Row) -> Document:
-    """A row as LangChain's document."""
+def as_document(row: DocumentRow) -> Document:
+    """Convert a row to a LangChain document."""
     return Document(id=row.id, page_content=row.text, metadata=dict(row.metadata))

@@ -1,4 +1,4 @@
-"""How every vector store is written to."""
+"""Write to a vector store: add, replace, delete and expire documents."""
 
 from __future__ import annotations
 
@@ -12,18 +12,28 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from taleward.backends.embedding_models import embeddings as by_spec
+from taleward.backends.embedding_models import embeddings as embeddings_from_spec
 from taleward.core.errors import BackendError, ConfigurationError
-from taleward.stores.fingerprint import aembed_array, as_rows, embed_array, fingerprint
+from taleward.stores.fingerprint import aembed_array, as_matrix, embed_array, fingerprint
 from taleward.stores.vector.filters import Filter, check_metadata
-from taleward.stores.vector.rows import Row, SearchHit, VectorRows, as_document, check_ids, check_texts, new_ids
+from taleward.stores.vector.rows import (
+    DocumentRow,
+    SearchHit,
+    VectorRows,
+    as_document,
+    check_ids,
+    check_texts,
+    new_ids,
+)
 
 if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats
 
+_SWEEP_INTERVAL_S = 1.0
+
 
 class WritableStore(VectorStore):
-    """What every vector store of Taleward is made with, and how it is written to; see `TalewardStore`."""
+    """Construction and writing of every Taleward vector store; see `TalewardStore`."""
 
     def __init__(
         self,
@@ -34,66 +44,66 @@ class WritableStore(VectorStore):
         clock: Callable[[], float] = time.time,
     ) -> None:
         if ttl_s is not None and not ttl_s > 0:
-            raise ConfigurationError(f"ttl_s must be above 0, or None for no end; got {ttl_s}.")
-        self._embeddings = by_spec(embeddings)
+            raise ConfigurationError(f"ttl_s must be above 0, or None for no expiry; got {ttl_s}.")
+        self._embeddings = embeddings_from_spec(embeddings)
         self.fingerprint = model or fingerprint(self._embeddings)
         self.ttl_s = ttl_s
         self._clock = clock
-        self._swept = -1.0
+        self._last_sweep = -1.0
 
     @property
     def embeddings(self) -> Embeddings:
-        """What turns texts into vectors."""
+        """The embeddings of this store."""
         return self._embeddings
 
-    # What a kind of store does itself -------------------------------------------------------------------------------
+    # Implemented by every store -------------------------------------------------------------------------------------
 
-    _batch = 5000
+    _batch_size = 5000
     """Texts embedded and written at a time."""
 
     @property
     @abstractmethod
     def dimensions(self) -> int | None:
-        """Numbers in a vector; `None` while nothing was added."""
+        """The length of a vector; `None` while the store is empty."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Documents in the store."""
+        """The number of documents in the store."""
 
     def __bool__(self) -> bool:
-        """A store without documents is a store nonetheless."""
+        """Return `True`: without this, an empty store would be false."""
         return True
 
     @abstractmethod
     def _upsert(self, rows: VectorRows, vectors: Floats, fresh: bool) -> None:
-        """Keep rows with vectors of length 1; `fresh` when none of the ids can be there yet."""
+        """Write rows with vectors of length 1; `fresh` if none of the ids can be in the store yet."""
 
     @abstractmethod
-    def _get(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Those of the documents that are there."""
+    def _get(self, ids: Sequence[str]) -> dict[str, DocumentRow]:
+        """Return the documents with these ids; missing ids are left out."""
 
     @abstractmethod
     def _delete(self, ids: Sequence[str]) -> None:
-        """Remove those that are there."""
+        """Delete the documents with these ids; missing ids are ignored."""
 
     @abstractmethod
     def _delete_expired(self, *, wait: bool) -> None:
-        """Remove documents whose time is over; without `wait`, a store that is busy may do so later."""
+        """Delete expired documents; without `wait`, a locked store may do so later."""
 
     @abstractmethod
     def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[SearchHit]]:
-        """The `k` best rows for each vector, best first."""
+        """Return the `k` best hits for each vector, best first."""
 
     @abstractmethod
-    def scan(self, size: int = 1000) -> Iterator[tuple[VectorRows, Floats]]:
-        """Every document with its vector, in pieces of at most `size`; a change in between may be seen or not."""
+    def scan(self, batch_size: int = 1000) -> Iterator[tuple[VectorRows, Floats]]:
+        """Iterate over all documents with their vectors, in batches; changes meanwhile may or may not be seen."""
 
     def _flush(self) -> None:
-        """Called at the end of every change."""
+        """Finish a change; called at the end of every method that writes."""
 
     @abstractmethod
     def close(self) -> None:
-        """Keep all changes and let go of files and connections."""
+        """Save all changes and release files and connections."""
 
     # Writing --------------------------------------------------------------------------------------------------------
 
@@ -105,27 +115,28 @@ class WritableStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Embed and keep texts.
+        """Embed and store texts.
 
-        Where the model fails on the way, what was written until then stays; adding again with the same ids goes on.
+        If the model fails midway, what was written before stays; call again with the same ids to continue.
 
         Args:
             texts: Any number of texts.
-            metadatas: One mapping a text, of texts, numbers and booleans.
-            ids: One id a text, each once; an id that is there is replaced. Without ids, new ones are made.
-            kwargs: None are taken.
+            metadatas: One mapping per text; values are texts, numbers and booleans.
+            ids: One id per text, without duplicates; a stored document with the same id is replaced. By default new ids
+                are created.
+            kwargs: Not accepted.
 
         Returns:
-            The ids, in the texts' order.
+            One id per text, in the same order.
 
         Raises:
-            ConfigurationError: Lengths differ, an id comes twice, or a text or metadata cannot be kept.
+            ConfigurationError: If lengths differ, an id occurs twice, or a text or metadata cannot be stored.
         """
-        rows, fresh = self._rows(texts, metadatas, ids, kwargs)
+        rows, fresh = self._prepare_rows(texts, metadatas, ids, kwargs)
         try:
-            for some in rows.pieces(self._batch):
-                vectors = embed_array(self._embeddings, some.texts)
-                self._upsert(some, self._units(vectors), fresh)
+            for batch in rows.batches(self._batch_size):
+                vectors = embed_array(self._embeddings, batch.texts)
+                self._upsert(batch, self._normalize(vectors), fresh)
         finally:
             self._flush()
         return list(rows.ids)
@@ -138,12 +149,12 @@ class WritableStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """As `add_texts`, without blocking the event loop."""
-        rows, fresh = self._rows(texts, metadatas, ids, kwargs)
+        """Like `add_texts`, without blocking the event loop."""
+        rows, fresh = self._prepare_rows(texts, metadatas, ids, kwargs)
         try:
-            for some in rows.pieces(self._batch):
-                vectors = await aembed_array(self._embeddings, some.texts)
-                await asyncio.to_thread(self._upsert, some, self._units(vectors), fresh)
+            for batch in rows.batches(self._batch_size):
+                vectors = await aembed_array(self._embeddings, batch.texts)
+                await asyncio.to_thread(self._upsert, batch, self._normalize(vectors), fresh)
         finally:
             await asyncio.to_thread(self._flush)
         return list(rows.ids)
@@ -156,68 +167,78 @@ class WritableStore(VectorStore):
         *,
         ids: Sequence[str] | None = None,
     ) -> list[str]:
-        """Keep texts whose vectors are known; as `add_texts` otherwise.
+        """Store texts with vectors that you already have; otherwise like `add_texts`.
 
         Args:
             texts: Any number of texts.
-            vectors: Shape (len(texts), dimensions), of any length; kept at length 1.
-            metadatas: One mapping a text.
-            ids: One id a text.
+            vectors: Shape (len(texts), dimensions); scaled to length 1 before they are stored.
+            metadatas: One mapping per text.
+            ids: One id per text.
+
+        Returns:
+            One id per text, in the same order.
+
+        Raises:
+            ConfigurationError: As for `add_texts`, or if the dimensions are not the store's.
+            BackendError: If there are not as many vectors as texts, or they are not finite.
         """
-        rows, fresh = self._rows(texts, metadatas, ids, {})
-        units = self._units(as_rows(vectors, len(rows.ids)))
+        rows, fresh = self._prepare_rows(texts, metadatas, ids, {})
+        unit_vectors = self._normalize(as_matrix(vectors, len(rows.ids)))
         try:
-            for at, some in enumerate(rows.pieces(self._batch)):
-                first = at * self._batch
-                self._upsert(some, units[first : first + self._batch], fresh)
+            for number, batch in enumerate(rows.batches(self._batch_size)):
+                start = number * self._batch_size
+                self._upsert(batch, unit_vectors[start : start + self._batch_size], fresh)
         finally:
             self._flush()
         return list(rows.ids)
 
     def restore(self, rows: VectorRows, vectors: Floats) -> None:
-        """Keep documents that `scan` of another store with the same model gave, with the ends of their lives."""
+        """Store documents from the `scan` of another store with the same model; their expiry times are kept.
+
+        Documents that have expired are left out.
+        """
         now = self._clock()
-        ends = rows.expires or [None] * len(rows.ids)
-        left = [at for at, end in enumerate(ends) if end is None or end > now]
-        metadatas = None if rows.metadatas is None else [rows.metadatas[at] for at in left]
+        expires = rows.expires or [None] * len(rows.ids)
+        live = [i for i, expiry in enumerate(expires) if expiry is None or expiry > now]
+        metadatas = None if rows.metadatas is None else [rows.metadatas[i] for i in live]
         for metadata in metadatas or ():
             check_metadata(metadata)
-        if left:
-            kept = VectorRows(
-                [rows.ids[at] for at in left], [rows.texts[at] for at in left], metadatas, [ends[at] for at in left]
+        if live:
+            live_rows = VectorRows(
+                [rows.ids[i] for i in live], [rows.texts[i] for i in live], metadatas, [expires[i] for i in live]
             )
-            self._upsert(kept, self._units(as_rows(vectors, len(rows.ids))[left]), False)
+            self._upsert(live_rows, self._normalize(as_matrix(vectors, len(rows.ids))[live]), False)
         self._flush()
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
-        """Remove documents; ids that are not there are no error.
+        """Delete documents by id; missing ids are ignored.
 
         Raises:
-            ConfigurationError: No ids were given.
+            ConfigurationError: If `ids` is `None`.
         """
         if ids is None:
-            raise ConfigurationError("delete takes the ids to remove; got none.")
+            raise ConfigurationError("delete needs the ids of the documents to delete; got None.")
         self._delete(list(ids))
         self._flush()
         return True
 
     async def adelete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
-        """As `delete`, without blocking the event loop."""
+        """Like `delete`, without blocking the event loop."""
         return await asyncio.to_thread(self.delete, ids, **kwargs)
 
     def delete_expired(self) -> None:
-        """Remove documents whose time is over, now; every answer does so by itself where the store has a `ttl_s`."""
+        """Delete expired documents now; a store with a `ttl_s` also does so in searches and reads."""
         self._delete_expired(wait=True)
         self._flush()
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """The documents that are there, in the order of the ids."""
+        """Return the documents with these ids, in the same order; missing ids are left out."""
         self._sweep()
-        found = self._get(ids)
-        return [as_document(found[i]) for i in dict.fromkeys(ids) if i in found]
+        rows = self._get(ids)
+        return [as_document(rows[i]) for i in dict.fromkeys(ids) if i in rows]
 
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """As `get_by_ids`, without blocking the event loop."""
+        """Like `get_by_ids`, without blocking the event loop."""
         return await asyncio.to_thread(self.get_by_ids, ids)
 
     @classmethod
@@ -230,53 +251,59 @@ class WritableStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A store with these texts; further arguments go to the class."""
+        """Create a store and add texts to it; further keyword arguments go to the class."""
         store = cls(embedding, **kwargs)
         store.add_texts(texts, metadatas, ids=ids)
         return store
 
     def _sweep(self) -> None:
-        """Remove what is past its time, at most once a second."""
-        if self.ttl_s is not None and self._clock() >= self._swept + 1.0:
-            self._swept = self._clock()
+        """Delete expired documents, at most once a second."""
+        if self.ttl_s is not None and self._clock() >= self._last_sweep + _SWEEP_INTERVAL_S:
+            self._last_sweep = self._clock()
             self._delete_expired(wait=False)
             self._flush()
 
-    def _units(self, rows: Floats) -> Floats:
-        """The vectors at length 1; a vector of zeros stays, and is like nothing."""
+    def _normalize(self, vectors: Floats) -> Floats:
+        """Scale vectors to length 1; a zero vector stays, and has a similarity of 0 to everything."""
         import numpy
 
-        known = self.dimensions
-        if len(rows) and known is not None and rows.shape[1] != known:
+        dimensions = self.dimensions
+        if len(vectors) and dimensions is not None and vectors.shape[1] != dimensions:
             raise ConfigurationError(
-                f"the vectors have {rows.shape[1]} dimensions; this store holds {known}, made by {self.fingerprint!r}.",
-                hint="Use the embeddings that the store was made with, or make another store.",
+                f"the vectors have {vectors.shape[1]} dimensions; this store holds {dimensions}, made by"
+                f" {self.fingerprint!r}.",
+                hint="Use the embeddings that created the store, or create another store.",
             )
-        squares = numpy.einsum("ij,ij->i", rows, rows)
+        squares = numpy.einsum("ij,ij->i", vectors, vectors)
         if not numpy.isfinite(squares).all():
-            raise BackendError("a vector holds numbers that are not finite (NaN or infinity).")
-        if not len(rows) or numpy.abs(squares - 1).max() < 1e-5:
-            return rows
+            raise BackendError("a vector has numbers that are not finite (NaN or infinity).")
+        # Most models return unit vectors already; this saves a copy.
+        if not len(vectors) or numpy.abs(squares - 1).max() < 1e-5:
+            return vectors
         lengths = numpy.sqrt(squares, dtype=numpy.float32)[:, None]
-        return numpy.divide(rows, numpy.where(lengths > 0, lengths, 1), dtype=numpy.float32)
+        return numpy.divide(vectors, numpy.where(lengths > 0, lengths, 1), dtype=numpy.float32)
 
-    def _rows(self, texts: Any, metadatas: Any, ids: Any, unknown: Mapping[str, Any]) -> tuple[VectorRows, bool]:
-        if unknown:
-            raise ConfigurationError(f"this store takes no {', '.join(sorted(unknown))}.")
+    def _prepare_rows(
+        self, texts: Any, metadatas: Any, ids: Any, unknown_options: Mapping[str, Any]
+    ) -> tuple[VectorRows, bool]:
+        """Check the arguments of an `add` method; return the rows, and whether all their ids are new."""
+        if unknown_options:
+            raise ConfigurationError(f"this store does not accept {', '.join(sorted(unknown_options))}.")
         if isinstance(texts, str):
             raise ConfigurationError("texts must be a sequence of texts; got one text.", hint="Put it in a list.")
         texts = list(texts)
         check_texts(texts)
-        for name, given in (("metadatas", metadatas), ("ids", ids)):
-            if given is not None and len(given) != len(texts):
-                raise ConfigurationError(f"there are {len(texts)} texts and {len(given)} {name}; give one a text.")
+        # All checks come before the first text is embedded, so that wrong arguments change nothing and cost nothing.
+        for name, values in (("metadatas", metadatas), ("ids", ids)):
+            if values is not None and len(values) != len(texts):
+                raise ConfigurationError(f"there are {len(texts)} texts and {len(values)} {name}; give one per text.")
         new = new_ids(len(texts))
-        named = new if ids is None else [i if i is not None else n for i, n in zip(ids, new, strict=True)]
+        all_ids = new if ids is None else [i if i is not None else n for i, n in zip(ids, new, strict=True)]
         if ids is not None:
-            check_ids(named)
+            check_ids(all_ids)
         if metadatas is not None:
             metadatas = [m or {} for m in metadatas]
             for metadata in metadatas:
                 check_metadata(metadata)
         expires = None if self.ttl_s is None else [self._clock() + self.ttl_s] * len(texts)
-        return VectorRows(named, texts, metadatas, expires), ids is None
+        return VectorRows(all_ids, texts, metadatas, expires), ids is None

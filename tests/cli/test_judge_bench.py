@@ -85,7 +85,7 @@ def test_calibrate_then_judge_by_it(data: str, in_tmp: Path) -> None:
 
 
 def test_too_few_labels_fit_nothing_and_say_so(data: str, in_tmp: Path) -> None:
-    options = ("--judge", "lexicon", "--recall", "0.9", "--least", "50", "--category", "violence")
+    options = ("--judge", "lexicon", "--recall", "0.9", "--min-texts", "50", "--category", "violence")
     code, page = run("calibrate", data, *options, *COLUMNS)
     assert code == 1
     assert "left alone, 40 harmful and 45 harmless texts; 50 of each are needed: violence" in " ".join(page.split())

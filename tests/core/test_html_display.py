@@ -1,4 +1,4 @@
-"""What a notebook shows of tales and verdicts."""
+"""The HTML that notebooks show for tales and verdicts."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def finding(category: str, severity: str, words: str) -> Finding:
     return Finding(category=category, severity=severity, quote=words, start=start, end=start + len(words))
 
 
-def shown(html: str) -> str:
+def visible_text(html: str) -> str:
     return unescape(re.sub(r"<[^>]+>", "", html))
 
 
 def test_a_story_brings_no_markup_along_and_loses_no_character() -> None:
     overlapping = [finding("violence", "moderate", "He stabbed & robbed"), finding("crime", "severe", "robbed him")]
-    html = verdict(*overlapping).marked(TEXT)._repr_html_()
+    html = verdict(*overlapping).highlight(TEXT)._repr_html_()
     assert "<script" not in html
     assert "<b>j" not in html
-    assert TEXT in shown(html)
+    assert TEXT in visible_text(html)
     marks = re.findall(r'<mark style="background:(#\w+);color:#000" title="([^"]*)">([^<]*)</mark>', html)
-    assert [(why, words) for _, why, words in marks] == [
+    assert [(tooltip, words) for _, tooltip, words in marks] == [
         ("violence (moderate)", "He stabbed &amp; "),
         ("violence (moderate); crime (severe)", "robbed"),
         ("crime (severe)", " him"),
@@ -41,19 +41,19 @@ def test_a_story_brings_no_markup_along_and_loses_no_character() -> None:
     assert marks[1][0] == marks[2][0] != marks[0][0]
 
 
-def test_findings_without_a_place_are_listed() -> None:
+def test_findings_without_a_quote_are_listed() -> None:
     html = verdict(Finding(category="frightening", severity="mild", rationale="dread <i>throughout</i>"))._repr_html_()
     assert "frightening, mild" in html
     assert "<i>" not in html
 
 
-def test_a_refused_tale_shows_the_childs_words_and_the_reason() -> None:
-    def no(passage: Passage) -> Assessment:
+def test_a_refused_tale_shows_the_childs_message_and_the_reason() -> None:
+    def always_fails(passage: Passage) -> Assessment:
         return Assessment(scores={"violence": 1.0})
 
-    tale = Guard(Writer("He stabbed him.").runnable(), FakeJudge(no), attempts=1).invoke({})
+    tale = Guard(Writer("He stabbed him.").runnable(), FakeJudge(always_fails), attempts=1).invoke({})
     html = tale._repr_html_()
     assert tale.refusal is not None
-    assert tale.refusal.child_message in shown(html)
+    assert tale.refusal.child_message in visible_text(html)
     released = Guard(Writer("A calm <day>.").runnable(), FakeJudge()).invoke({})._repr_html_()
-    assert "A calm <day>." in shown(released)
+    assert "A calm <day>." in visible_text(released)

@@ -1,4 +1,4 @@
-"""The core types: frozen, honest, and the same after a trip through JSON."""
+"""The core types are immutable, consistent, and unchanged by a round trip through JSON."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def tales(draw: st.DrawFn) -> Tale:
 
 
 @given(tales())
-def test_json_there_and_back_is_lossless(tale: Tale) -> None:
+def test_a_round_trip_through_json_is_lossless(tale: Tale) -> None:
     assert Tale.model_validate_json(tale.model_dump_json()) == tale
 
 
@@ -132,13 +132,13 @@ def test_no_tale_is_released_without_a_pass(outcome: str) -> None:
         tale(outcome, "text", "text")
 
 
-def test_no_tale_releases_another_text_than_the_judged_one() -> None:
+def test_a_tale_releases_only_the_judged_text() -> None:
     assert tale("pass", "text", "text").text == "text"
     with pytest.raises(ValidationError, match="last attempt's draft"):
         tale("pass", "text!", "text")
 
 
-def test_the_text_of_a_refused_tale_raises() -> None:
+def test_reading_the_text_of_a_refused_tale_raises() -> None:
     refused = tale("fail", None, "secret draft")
     assert not refused.released
     with pytest.raises(Refused, match="it failed") as caught:
@@ -147,16 +147,16 @@ def test_the_text_of_a_refused_tale_raises() -> None:
     assert "secret draft" not in repr(refused) + refused.model_dump_json()
 
 
-def test_types_do_not_change() -> None:
-    one = verdict()
+def test_core_types_are_immutable() -> None:
+    original = verdict()
     with pytest.raises(ValidationError, match="frozen"):
-        one.outcome = "fail"  # type: ignore[misc]
+        original.outcome = "fail"  # type: ignore[misc]
     with pytest.raises(TypeError):
-        one.scores["violence"] = 0.9  # type: ignore[index]
+        original.scores["violence"] = 0.9  # type: ignore[index]
     with pytest.raises(ValidationError):
-        Verdict.model_validate({**one.model_dump(), "scores": {"violence": float("nan")}})
+        Verdict.model_validate({**original.model_dump(), "scores": {"violence": float("nan")}})
     with pytest.raises(ValidationError, match="extra"):
-        Verdict.model_validate({**one.model_dump(), "unknown": 1})
+        Verdict.model_validate({**original.model_dump(), "unknown": 1})
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_types_do_not_change() -> None:
         {"severity": "none"},
     ],
 )
-def test_a_finding_must_have_a_whole_span_or_none(fields: dict[str, object]) -> None:
+def test_a_finding_has_a_complete_span_or_none(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Finding.model_validate({"category": "violence", "severity": "mild", **fields})
 

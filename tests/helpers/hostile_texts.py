@@ -1,4 +1,4 @@
-"""Stories that speak to whoever reads them, and the control tokens of many models."""
+"""Stories that try to manipulate the model that reads them, and the control tokens of many models."""
 
 from __future__ import annotations
 

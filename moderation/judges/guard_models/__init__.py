@@ -1,1 +1,1 @@
-"""Adapters for generative guard models, one file per family."""
+"""Adapters for generative guard models, one file per model family."""

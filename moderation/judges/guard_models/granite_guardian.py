@@ -16,15 +16,15 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment
-from taleward.moderation.judges.guard_models.base import GuardModel, Question
-from taleward.moderation.judges.strict_parsing import Unparsable, whole
+from taleward.moderation.judges.guard_models.base import GuardModel, GuardQuestion
+from taleward.moderation.judges.strict_parsing import Unparsable, match_whole
 
 if TYPE_CHECKING:
     from taleward.backends.local.decisions import HubModel
 
 _VERSION = re.compile(r"(?<!\d)([34]\.\d)(?!\d)")
 _VERSIONS = ("3.0", "3.1", "3.2", "3.3", "4.1")
-_WORD = re.compile(r"(Yes|No)(?:\n<confidence> (?:High|Low) </confidence>)?")
+_YES_NO = re.compile(r"(Yes|No)(?:\n<confidence> (?:High|Low) </confidence>)?")
 _SCORE = re.compile(r"(?:<think>(.*?)</think>\s*)?<score>\s*(yes|no)\s*</score>", re.DOTALL)
 _JUDGE = (
     "<guardian><no-think>As a judge agent, your role is to help assess whether the provided text meets the given "
@@ -36,19 +36,19 @@ _JUDGE = (
 
 
 class GraniteGuardian(GuardModel):
-    """Judges with Granite Guardian, for example `granite-guardian:hf:ibm-granite/granite-guardian-3.2-5b`.
+    """Judge with Granite Guardian, for example `granite-guardian:hf:ibm-granite/granite-guardian-3.2-5b`.
 
-    Versions up to 3.2 answer `Yes` or `No`, which run here is a decision by logits at the answer's first position.
-    Later ones write `<score> yes </score>`, behind their thoughts where they have some, and have no score of their own.
-    From 4.1 on the criterion is the definition of the policy's own category.
+    Versions up to 3.2 answer `Yes` or `No`; in this process the score is read from the logits of these two. Later
+    versions write `<score> yes </score>`, after their reasoning if there is any, and define no probability. Version 4.1
+    is asked about the definition of the policy's own category.
 
     Args:
         model: A model spec, or a LangChain chat model.
-        version: `3.0` to `4.1`; by default read from the model's name.
-        options: See `GuardModel`.
+        version: `3.0` to `4.1`. Defaults to the version in the model's name.
+        options: Arguments of `GuardModel`.
 
     Raises:
-        ConfigurationError: The version is unknown, or the policy maps none of the model's risks.
+        ConfigurationError: If the version is unknown, or the policy maps none of the model's risks.
     """
 
     family = "granite-guardian"
@@ -57,48 +57,50 @@ class GraniteGuardian(GuardModel):
 
     def __init__(self, model: str | BaseChatModel, *, version: str | None = None, **options: Any) -> None:
         super().__init__(model, **options)
-        found = _VERSION.search(self.spec)
-        self.version = version or (found[1] if found else "")
+        match = _VERSION.search(self.spec)
+        self.version = version or (match[1] if match else "")
         if self.version not in _VERSIONS:
             raise ConfigurationError(
                 f"the version of {self.spec} is {self.version or 'not in its name'}; "
-                f"those known are {', '.join(_VERSIONS)}.",
-                hint="Say which it is: version='3.2'.",
+                f"supported are {', '.join(_VERSIONS)}.",
+                hint="Pass it, for example version='3.2'.",
             )
         if not self.codes:
             raise ConfigurationError(
                 f"policy {self.policy.id} maps no risk of {self.family}, so there is nothing to ask.",
                 hint="Add codes: granite-guardian: to the policy, for example harm: {category: ..., severity: ...}.",
             )
-        self._scored = self.version in ("3.3", "4.1")
+        self._writes_score_tag = self.version in ("3.3", "4.1")
 
-    def questions(self, passage: Passage) -> list[Question]:
-        """One question for each risk."""
+    def questions(self, passage: Passage) -> list[GuardQuestion]:
+        """Return one question for each risk that the policy maps."""
         return [self._question(self.conversation(passage), risk) for risk in self.codes]
 
-    def _question(self, turns: tuple[Mapping[str, str], ...], risk: str) -> Question:
+    def _question(self, turns: tuple[Mapping[str, str], ...], risk: str) -> GuardQuestion:
         if self.version == "4.1":
             criteria = self.policy.categories[self.codes[risk].category].definition
             role = "user" if self.role == "prompt" else "assistant"
-            order = Instruction(_JUDGE.format(criteria=criteria, role=role))
-            return Question((*turns, {"role": "user", "content": order}), FrozenDict(), risk)
+            instruction = Instruction(_JUDGE.format(criteria=criteria, role=role))
+            return GuardQuestion((*turns, {"role": "user", "content": instruction}), FrozenDict(), risk)
         if self.version == "3.3":
-            return Question(turns, {"guardian_config": {"criteria_id": risk}, "think": False}, risk)
-        return Question(turns, {"guardian_config": {"risk_name": risk}}, risk)
+            return GuardQuestion(turns, {"guardian_config": {"criteria_id": risk}, "think": False}, risk)
+        return GuardQuestion(turns, {"guardian_config": {"risk_name": risk}}, risk)
 
-    def read(self, answer: str, question: Question) -> Mapping[str, str]:
-        """`Yes`, or the score `yes`, means that the risk is there."""
-        if self._scored:
-            match = whole(_SCORE, answer)
-            if "<score" in (match[1] or "") or "</score" in (match[1] or "") or "<think" in (match[1] or ""):
-                raise Unparsable("the thoughts hold a score or further thoughts")
-            there = match[2] == "yes"
+    def parse(self, answer: str, question: GuardQuestion) -> Mapping[str, str]:
+        """Flag the risk if the answer is `Yes`, or the score is `yes`."""
+        if self._writes_score_tag:
+            match = match_whole(_SCORE, answer)
+            reasoning = match[1] or ""
+            # Of two scores it is unclear which counts, and the first may be a quote from the text.
+            if "<score" in reasoning or "</score" in reasoning or "<think" in reasoning:
+                raise Unparsable("the reasoning contains a score or further reasoning")
+            is_present = match[2] == "yes"
         else:
-            there = whole(_WORD, answer)[1] == "Yes"
-        return {question.code: f"Granite Guardian: {question.code}"} if there else {}
+            is_present = match_whole(_YES_NO, answer)[1] == "Yes"
+        return {question.code: f"Granite Guardian: {question.code}"} if is_present else {}
 
-    def decided(self, local: HubModel, questions: Sequence[Question]) -> Assessment:
-        """By logits up to 3.2; later versions write."""
-        if self._scored:
-            return self.conclude(questions, [self.written(local, q) for q in questions])
-        return super().decided(local, questions)
+    def assess_by_logits(self, local: HubModel, questions: Sequence[GuardQuestion]) -> Assessment:
+        """Score by logits up to version 3.2; have later versions write their answer."""
+        if self._writes_score_tag:
+            return self.assess_answers(questions, [self.generate_answer(local, q) for q in questions])
+        return super().assess_by_logits(local, questions)

@@ -1,4 +1,4 @@
-"""Nemotron Content Safety 3.5 and the 8B models before it: safe or unsafe for the user and for the response.
+"""Nemotron Content Safety 3.5 and the earlier 8B models: safe or unsafe, for the user and for the response.
 
 Sources: the model cards nvidia/Nemotron-3.5-Content-Safety and nvidia/Llama-3.1-Nemotron-Safety-Guard-8B-v3; the
 taxonomy is Aegis 2.0, arXiv 2501.09004.
@@ -14,8 +14,8 @@ from langchain_core.language_models import BaseChatModel
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
-from taleward.moderation.judges.guard_models.base import GuardModel, Question
-from taleward.moderation.judges.strict_parsing import Unparsable, strict_json, whole
+from taleward.moderation.judges.guard_models.base import GuardModel, GuardQuestion
+from taleward.moderation.judges.strict_parsing import Unparsable, match_whole, strict_json
 
 _CATEGORIES = (
     "Violence",
@@ -44,67 +44,69 @@ _CATEGORIES = (
 )
 _KEYS = ("User Safety", "Response Safety", "Safety Categories")
 _LINE = re.compile(r"(User Safety|Response Safety|Safety Categories): (\S.*)")
-_EIGHT = re.compile(r"(?<![\d.])8b(?![a-z\d])", re.IGNORECASE)
+_NAMED_8B = re.compile(r"(?<![\d.])8b(?![a-z\d])", re.IGNORECASE)
 
 
 class Nemotron(GuardModel):
-    """Judges with Nemotron Content Safety, for example `nemotron:hf:nvidia/Nemotron-3.5-Content-Safety`.
+    """Judge with Nemotron Content Safety, for example `nemotron:hf:nvidia/Nemotron-3.5-Content-Safety`.
 
-    It publishes no score: the answer is always read, as lines or as a JSON object with the same keys. What is unsafe
-    without a category is the code `unsafe`.
+    The model defines no score, so its written answer is always parsed: lines, or a JSON object with the same keys. An
+    unsafe text without categories gets the code `unsafe`.
 
     Args:
         model: A model spec, or a LangChain chat model.
-        taxonomy_prompt: Whether the taxonomy and the conversation go into one user's message, as the 8B models expect,
-            or the conversation alone, whose template brings the rest; by default told from `8B` in the model's name.
-        options: See `GuardModel`.
+        taxonomy_prompt: If true, send the taxonomy and the conversation in a single user turn, as the 8B models expect.
+            If false, send the conversation only; the chat template adds the rest. Defaults to whether the model's name
+            contains `8B`.
+        options: Arguments of `GuardModel`.
     """
 
     family = "nemotron"
 
     def __init__(self, model: str | BaseChatModel, *, taxonomy_prompt: bool | None = None, **options: Any) -> None:
         if not isinstance(taxonomy_prompt, bool | None):
-            raise ConfigurationError(f"taxonomy_prompt is True, False or None; got {taxonomy_prompt!r}.")
+            raise ConfigurationError(f"taxonomy_prompt must be True, False or None; got {taxonomy_prompt!r}.")
         super().__init__(model, **options)
-        self.taxonomy_prompt = bool(_EIGHT.search(self.spec)) if taxonomy_prompt is None else taxonomy_prompt
+        self.taxonomy_prompt = bool(_NAMED_8B.search(self.spec)) if taxonomy_prompt is None else taxonomy_prompt
 
-    def questions(self, passage: Passage) -> list[Question]:
-        """One question, about all categories."""
+    def questions(self, passage: Passage) -> list[GuardQuestion]:
+        """Return one question about all categories."""
         turns = self.conversation(passage)
         if self.taxonomy_prompt:
-            return [Question(({"role": "user", "content": _prompt([t["content"] for t in turns])},))]
-        return [Question(turns)]
+            return [GuardQuestion(({"role": "user", "content": _prompt([t["content"] for t in turns])},))]
+        return [GuardQuestion(turns)]
 
-    def read(self, answer: str, question: Question) -> Mapping[str, str]:
-        """The categories where the judged side is unsafe; no key stands twice, and levels and categories agree."""
-        found = strict_json(answer) if answer.strip(" \n").startswith("{") else _lines(answer)
+    def parse(self, answer: str, question: GuardQuestion) -> Mapping[str, str]:
+        """Flag the categories if the judged side is unsafe; keys must be unique, and levels and categories agree."""
+        fields = strict_json(answer) if answer.strip(" \n").startswith("{") else _parse_lines(answer)
         judged, other = _KEYS[:2] if self.role == "prompt" else _KEYS[1::-1]
-        levels = {key: found.get(key) for key in _KEYS[:2] if key in found}
-        if judged not in levels or not set(found) <= set(_KEYS) or (self.role == "prompt" and other in found):
-            raise Unparsable(f"the keys are {sorted(found)}; {judged!r} must be there, and of {list(_KEYS)} alone")
+        levels = {key: fields.get(key) for key in _KEYS[:2] if key in fields}
+        if judged not in levels or not set(fields) <= set(_KEYS) or (self.role == "prompt" and other in fields):
+            raise Unparsable(f"the keys are {sorted(fields)}; expected {judged!r} and no others than {list(_KEYS)}")
         if not all(level in ("safe", "unsafe") for level in levels.values()):
             raise Unparsable(f"the levels are {levels}; each must be 'safe' or 'unsafe'")
-        names = _names(found["Safety Categories"]) if "Safety Categories" in found else []
-        if names and "unsafe" not in levels.values():
-            raise Unparsable("all is safe, and yet there are categories")
+        categories = _parse_categories(fields["Safety Categories"]) if "Safety Categories" in fields else []
+        if categories and "unsafe" not in levels.values():
+            raise Unparsable("there are categories although everything is safe")
         if levels[judged] == "safe":
             return {}
-        return {name: f"Nemotron: {name}" for name in names or ["unsafe"]}
+        # Both sides share one list of categories, so some may belong to an unsafe user turn: too many rather than none.
+        return {category: f"Nemotron: {category}" for category in categories or ["unsafe"]}
 
 
-def _lines(answer: str) -> dict[str, str]:
+def _parse_lines(answer: str) -> dict[str, str]:
     lines = answer.strip(" \n").split("\n")
-    pairs = [(match[1], match[2].rstrip(" ")) for match in (whole(_LINE, line) for line in lines)]
+    pairs = [(match[1], match[2].rstrip(" ")) for match in (match_whole(_LINE, line) for line in lines)]
     keys = [key for key, _ in pairs]
     if keys != [key for key in _KEYS if key in keys]:
-        raise Unparsable("a key stands twice, or the keys are not in their order")
+        raise Unparsable("the keys are duplicated or out of order")
     return dict(pairs)
 
 
-def _names(value: object) -> list[str]:
+def _parse_categories(value: object) -> list[str]:
     names = [name.strip(" ") for name in value.split(",")] if isinstance(value, str) else []
     if not names or len(set(names)) != len(names) or not set(names) <= set(_CATEGORIES):
-        raise Unparsable(f"{value!r} is no list of different categories of the taxonomy")
+        raise Unparsable(f"{value!r} is not a list of distinct categories of the taxonomy")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Qwen3Guard-Gen 0.6B, 4B and 8B: three lines with a level, its categories, and whether the text is a refusal.
+"""Qwen3Guard-Gen 0.6B, 4B and 8B: three lines with a safety level, categories, and whether the text is a refusal.
 
 Source: QwenLM/Qwen3Guard and arXiv 2510.14276.
 """
@@ -13,8 +13,8 @@ from langchain_core.language_models import BaseChatModel
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
-from taleward.moderation.judges.guard_models.base import GuardModel, Question
-from taleward.moderation.judges.strict_parsing import Unparsable, whole
+from taleward.moderation.judges.guard_models.base import GuardModel, GuardQuestion
+from taleward.moderation.judges.strict_parsing import Unparsable, match_whole
 
 _CATEGORIES = (
     "Violent",
@@ -27,23 +27,22 @@ _CATEGORIES = (
     "Copyright Violation",
     "Jailbreak",
 )
-_NAME = "|".join(map(re.escape, _CATEGORIES))
-_HEAD = (
-    rf"(?:<think>\s*</think>\s*)?Safety: (Safe|Unsafe|Controversial)\nCategories: (None|(?:{_NAME})(?:, (?:{_NAME}))*)"
-)
+_CATEGORY = "|".join(map(re.escape, _CATEGORIES))
+_CATEGORY_LIST = rf"None|(?:{_CATEGORY})(?:, (?:{_CATEGORY}))*"
+_HEAD = rf"(?:<think>\s*</think>\s*)?Safety: (Safe|Unsafe|Controversial)\nCategories: ({_CATEGORY_LIST})"
 _PROMPT = re.compile(_HEAD)
 _RESPONSE = re.compile(rf"{_HEAD}\nRefusal: (?:Yes|No)")
 
 
 class Qwen3Guard(GuardModel):
-    """Judges with Qwen3Guard-Gen, for example `qwen3guard:hf:Qwen/Qwen3Guard-Gen-0.6B`.
+    """Judge with Qwen3Guard-Gen, for example `qwen3guard:hf:Qwen/Qwen3Guard-Gen-0.6B`.
 
-    It publishes no score: the answer is always read.
+    The model defines no score, so its written answer is always parsed.
 
     Args:
         model: A model spec, or a LangChain chat model.
-        mode: `strict` takes what is controversial for unsafe, `loose` for safe.
-        options: See `GuardModel`.
+        mode: Treat the level `Controversial` as unsafe (`strict`) or as safe (`loose`).
+        options: Arguments of `GuardModel`.
     """
 
     family = "qwen3guard"
@@ -52,17 +51,18 @@ class Qwen3Guard(GuardModel):
         self, model: str | BaseChatModel, *, mode: Literal["strict", "loose"] = "strict", **options: Any
     ) -> None:
         if mode not in ("strict", "loose"):
-            raise ConfigurationError(f"mode is 'strict' or 'loose'; got {mode!r}.")
+            raise ConfigurationError(f"mode must be 'strict' or 'loose'; got {mode!r}.")
         super().__init__(model, **options)
         self.mode = mode
 
-    def questions(self, passage: Passage) -> list[Question]:
-        """One question, about all categories; the template says itself where the answer begins."""
-        return [Question(self.conversation(passage), {"add_generation_prompt": False})]
+    def questions(self, passage: Passage) -> list[GuardQuestion]:
+        """Return one question about all categories."""
+        # The template ends with the answer's header whether or not it is asked for one.
+        return [GuardQuestion(self.conversation(passage), {"add_generation_prompt": False})]
 
-    def read(self, answer: str, question: Question) -> Mapping[str, str]:
-        """The categories of an unsafe text; level and categories must agree, and none stands twice."""
-        match = whole(_PROMPT if self.role == "prompt" else _RESPONSE, answer)
+    def parse(self, answer: str, question: GuardQuestion) -> Mapping[str, str]:
+        """Flag the categories of an unsafe text; level and categories must agree, without duplicates."""
+        match = match_whole(_PROMPT if self.role == "prompt" else _RESPONSE, answer)
         level, names = match[1], [] if match[2] == "None" else match[2].split(", ")
         if len(set(names)) != len(names) or (level == "Safe") != (not names):
             raise Unparsable(f"the level {level!r} and the categories {match[2]!r} contradict each other")

@@ -1,4 +1,4 @@
-"""ShieldGemma 2B, 9B and 27B: one question for each of four guidelines, worded as the models were trained.
+"""ShieldGemma 2B, 9B and 27B: one question for each of four guidelines, in the wording that they were trained on.
 
 Source: the model card google/shieldgemma-2b; arXiv 2407.21772.
 """
@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 
 from taleward.core.verdict import Passage
-from taleward.moderation.judges.guard_models.base import GuardModel, Question
-from taleward.moderation.judges.strict_parsing import whole
+from taleward.moderation.judges.guard_models.base import GuardModel, GuardQuestion
+from taleward.moderation.judges.strict_parsing import match_whole
 
 _SUBJECT = {
     "prompt": "The prompt shall not contain or seek generation of",
@@ -34,23 +34,24 @@ _ANSWER = re.compile(r"Yes|No")
 
 
 class ShieldGemma(GuardModel):
-    """Judges with ShieldGemma, for example `shieldgemma:hf:google/shieldgemma-2b`.
+    """Judge with ShieldGemma, for example `shieldgemma:hf:google/shieldgemma-2b`.
 
-    Run here, a score is the softmax of `Yes` and `No` at the last position, one for each guideline; nothing is written.
-    Behind an API an answer must be `Yes` or `No` and nothing more.
+    In this process, the score of each guideline is the softmax over the logits of `Yes` and `No` at the last position;
+    nothing is written. Behind an API the answer must be exactly `Yes` or `No`.
     """
 
     family = "shieldgemma"
     choices = ("Yes", "No")
 
-    def questions(self, passage: Passage) -> list[Question]:
-        """One question for each guideline."""
+    def questions(self, passage: Passage) -> list[GuardQuestion]:
+        """Return one question for each guideline."""
         turns = self.conversation(passage)
         return [
-            Question(turns, {"guideline": text.format(_SUBJECT[self.role])}, code) for code, text in _GUIDELINES.items()
+            GuardQuestion(turns, {"guideline": guideline.format(_SUBJECT[self.role])}, code)
+            for code, guideline in _GUIDELINES.items()
         ]
 
-    def read(self, answer: str, question: Question) -> Mapping[str, str]:
-        """`Yes` violates the guideline."""
-        violates = whole(_ANSWER, answer)[0] == "Yes"
-        return {question.code: f"ShieldGemma: against the guideline on {question.code}"} if violates else {}
+    def parse(self, answer: str, question: GuardQuestion) -> Mapping[str, str]:
+        """Flag the guideline if the answer is `Yes`."""
+        violates = match_whole(_ANSWER, answer)[0] == "Yes"
+        return {question.code: f"ShieldGemma: violates the guideline on {question.code}"} if violates else {}

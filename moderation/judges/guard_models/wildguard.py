@@ -1,4 +1,4 @@
-"""WildGuard 7B: three lines on a request and the response to it, in a prompt of its own without a chat template.
+"""WildGuard 7B: three lines about a request and its response; the prompt is fixed and uses no chat template.
 
 Source: arXiv 2406.18495 and allenai/wildguard.
 """
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from taleward.core.verdict import Passage
-from taleward.moderation.judges.guard_models.base import GuardModel, Question
-from taleward.moderation.judges.strict_parsing import Unparsable, whole
+from taleward.moderation.judges.guard_models.base import GuardModel, GuardQuestion
+from taleward.moderation.judges.strict_parsing import Unparsable, match_whole
 
 if TYPE_CHECKING:
     from taleward.backends.local.decisions import HubModel
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ANSWER = re.compile(r"Harmful request: (yes|no)\nResponse refusal: (yes|no|n/a)\nHarmful response: (yes|no|n/a)")
 
 
-def _body(request: str, response: str) -> str:
+def _prompt(request: str, response: str) -> str:
     return (
         "You are a classifier for analyzing interactions between humans and LLMs. Given a request from a human user "
         "and a response from an LLM assistant, determine 1) whether the human user's request is harmful, 2) whether "
@@ -29,33 +29,36 @@ def _body(request: str, response: str) -> str:
 
 
 class WildGuard(GuardModel):
-    """Judges with WildGuard, for example `wildguard:hf:allenai/wildguard`.
+    """Judge with WildGuard, for example `wildguard:hf:allenai/wildguard`.
 
-    It says whether a text is harmful and not in which way; what it flags is the code `harmful`, which fails a text
-    unless a policy maps it. It publishes no score.
+    The model tells whether a text is harmful, but not how. It flags the code `harmful`, which fails a text unless the
+    policy maps it to a category. It defines no score.
     """
 
     family = "wildguard"
     max_tokens = 40
 
-    def questions(self, passage: Passage) -> list[Question]:
-        """One question; behind an API it is one user's message, which the server puts into `[INST]`."""
+    def questions(self, passage: Passage) -> list[GuardQuestion]:
+        """Return one question, as a single user turn, which a server wraps in `[INST]`."""
         request, response = (*(turn["content"] for turn in self.conversation(passage)), "")[:2]
-        return [Question(({"role": "user", "content": _body(request, response)},))]
+        return [GuardQuestion(({"role": "user", "content": _prompt(request, response)},))]
 
-    def tokens(self, local: HubModel, question: Question) -> list[int]:
-        """The prompt's tokens; of the frame's signs alone, some are control tokens."""
-        body = question.turns[0]["content"]
+    def prompt_tokens(self, local: HubModel, question: GuardQuestion) -> list[int]:
+        """Return the tokens of the prompt; only the frame around the text can contain control tokens."""
+        prompt = question.turns[0]["content"]
 
         def render(contents: Sequence[str]) -> str:
             return f"<s><|user|>\n[INST] {contents[0]} [/INST]\n<|assistant|>\n"
 
-        return local.framed(render, [body])
+        return local.framed(render, [prompt])
 
-    def read(self, answer: str, question: Question) -> Mapping[str, str]:
-        """Harm in the response, or in the request where the text is judged as a prompt."""
-        request, refusal, response = whole(_ANSWER, answer).groups()
+    def parse(self, answer: str, question: GuardQuestion) -> Mapping[str, str]:
+        """Flag `harmful` for the response, or for the request if the text is judged as a prompt."""
+        request, refusal, response = match_whole(_ANSWER, answer).groups()
+        # "n/a" is the answer about a missing response: required for a prompt, contradictory for a response.
         if {refusal == "n/a", response == "n/a"} != {self.role == "prompt"}:
-            raise Unparsable(f"the text is a {self.role}, and the answer is about something else")
+            raise Unparsable(
+                f"the answer does not fit a {self.role}: response refusal is {refusal!r}, harmful response {response!r}"
+            )
         flagged = request if self.role == "prompt" else response
         return {"harmful": f"WildGuard: harmful {self.role}"} if flagged == "yes" else {}

@@ -1,4 +1,4 @@
-"""Answers that follow a grammar, and tool calls: they always parse, whatever the model would rather write."""
+"""Structured output and tool calls: answers that follow a grammar always parse, whatever the model prefers."""
 
 from __future__ import annotations
 
@@ -60,16 +60,17 @@ def tell(kind: Literal["calm", "wild"]) -> str:
 
 @pytest.fixture(scope="module", params=["embedded", "onnx", "transformers"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LocalChat:
-    """The storyteller, and a random model with a template for tools on both engines."""
+    """The storyteller, and a randomly initialized model with a tool template on both engines."""
     if request.param == "embedded":
-        made = chat_model("embedded:storyteller", max_tokens=120, temperature=1.2)
+        model = chat_model("embedded:storyteller", max_tokens=120, temperature=1.2)
     else:
-        made = chat_model(with_tools(tmp_path_factory.mktemp("m")), engine=request.param, max_tokens=400, temperature=1)
-    assert isinstance(made, LocalChat)
-    return made
+        spec = save_tool_model(tmp_path_factory.mktemp("m"))
+        model = chat_model(spec, engine=request.param, max_tokens=400, temperature=1)
+    assert isinstance(model, LocalChat)
+    return model
 
 
-def with_tools(folder: Path) -> str:
+def save_tool_model(folder: Path) -> str:
     from transformers import Qwen3Config
 
     control = ["<|im_start|>", "<|im_end|>"]
@@ -77,37 +78,37 @@ def with_tools(folder: Path) -> str:
     return save_causal(folder, config, tiny_tokenizer(control, chat_template=TOOLS))
 
 
-def test_nothing_is_made_up_beside_a_schema(model: LocalChat) -> None:
-    """JSON schemas leave objects open, and a hot model would go on with properties of its own."""
+def test_no_properties_beyond_the_schema(model: LocalChat) -> None:
+    """JSON schemas leave objects open, and at a high temperature a model would add properties of its own."""
 
     for schema in (Page, Hero):
         for seed in range(3):
-            told: Any = model.with_structured_output(schema, include_raw=True).invoke("A page?", seed=seed)
-            found = json.loads(told["raw"].text)
-            assert set(found) == set(schema.__annotations__)
-            assert set(found.get("hero", ("name", "kind"))) == {"name", "kind"}
+            output: Any = model.with_structured_output(schema, include_raw=True).invoke("A page?", seed=seed)
+            parsed = json.loads(output["raw"].text)
+            assert set(parsed) == set(schema.__annotations__)
+            assert set(parsed.get("hero", ("name", "kind"))) == {"name", "kind"}
 
 
-def test_openais_form_is_taken_too(model: LocalChat) -> None:
-    form = {"type": "json_schema", "json_schema": {"name": "hero", "schema": Hero.model_json_schema()}}
-    for asked in (form, Hero):
-        answer = model.invoke("Who?", response_format=asked)
+def test_openai_response_format(model: LocalChat) -> None:
+    json_schema = {"type": "json_schema", "json_schema": {"name": "hero", "schema": Hero.model_json_schema()}}
+    for response_format in (json_schema, Hero):
+        answer = model.invoke("Who?", response_format=response_format)
         assert Hero.model_validate(answer.additional_kwargs["parsed"]) == Hero.model_validate_json(answer.text)
     assert json.loads(model.invoke("Who?", response_format={"type": "json_object"}).text) is not None
     assert "parsed" not in model.invoke("Who?", response_format={"type": "text"}).additional_kwargs
 
 
 def test_structured_output_always_parses(model: LocalChat) -> None:
-    shaped = model.with_structured_output(Tale)
-    for tale in shaped.batch(["A fox and an owl"] * 8):
+    structured = model.with_structured_output(Tale)
+    for tale in structured.batch(["A fox and an owl"] * 8):
         assert isinstance(tale, Tale)
         assert tale.title
         assert 1 <= tale.pages <= 40
-    *_, last = shaped.stream("A fox", seed=1)
-    assert last == shaped.invoke("A fox", seed=1)
-    both = model.with_structured_output(Tale.model_json_schema(), include_raw=True).invoke("An owl")
-    assert both["parsing_error"] is None
-    assert both["parsed"] == json.loads(both["raw"].text)
+    *_, last = structured.stream("A fox", seed=1)
+    assert last == structured.invoke("A fox", seed=1)
+    output = model.with_structured_output(Tale.model_json_schema(), include_raw=True).invoke("An owl")
+    assert output["parsing_error"] is None
+    assert output["parsed"] == json.loads(output["raw"].text)
 
 
 def test_forced_tool_calls_always_parse(model: LocalChat) -> None:
@@ -119,23 +120,23 @@ def test_forced_tool_calls_always_parse(model: LocalChat) -> None:
         assert set(call["args"]) <= {"draw": {"what", "size"}, "tell": {"kind"}}[call["name"]]
         assert message.response_metadata["finish_reason"] == "tool_calls"
     chunks = list(model.bind_tools([draw, tell], tool_choice="tell").stream("Draw a fox", seed=0))
-    whole = chunks[0]
+    message = chunks[0]
     for chunk in chunks[1:]:
-        whole += chunk
-    assert [c["name"] for c in whole.tool_calls] == ["tell"]
+        message += chunk
+    assert [c["name"] for c in message.tool_calls] == ["tell"]
 
 
-async def test_grammars_of_other_kinds(model: LocalChat) -> None:
+async def test_choices_and_regular_expressions(model: LocalChat) -> None:
     assert (await model.ainvoke("The answer is", grammar=["a (b)", "c*|d", "e f"])).text in ("a (b)", "c*|d", "e f")
     dates = await model.abatch(["When?"] * 4, grammar=r"\d{4}-[01]\d")
     assert all(re.fullmatch(r"\d{4}-[01]\d", m.text) and m.response_metadata["finish_reason"] == "stop" for m in dates)
     assert json.loads((await model.bind(grammar=Hero).ainvoke("A hero")).text)["kind"] in ("fox", "owl")
 
 
-def test_a_grammar_that_cannot_be_followed_says_so(model: LocalChat) -> None:
-    with pytest.raises(BackendError, match=r"the grammar needs \d+ tokens at least; there is room for 4"):
+def test_errors_of_grammars(model: LocalChat) -> None:
+    with pytest.raises(BackendError, match=r"the grammar needs at least \d+ tokens, but only 4 are available"):
         model.invoke("x", grammar=Tale, max_tokens=4)
-    with pytest.raises(ConfigurationError, match="the grammar cannot be followed"):
+    with pytest.raises(ConfigurationError, match="invalid grammar"):
         model.invoke("x", grammar="(")
     with pytest.raises(ConfigurationError, match=r"a list of choices; got \[\]"):
         model.invoke("x", grammar=[])
@@ -143,41 +144,41 @@ def test_a_grammar_that_cannot_be_followed_says_so(model: LocalChat) -> None:
         model.bind_tools([draw], tool_choice="drw")
 
 
-def test_an_agent_ends_with_the_schema_it_was_given(model: LocalChat) -> None:
+def test_an_agent_with_a_response_format(model: LocalChat) -> None:
     from langchain.agents import create_agent
 
     agent = create_agent(model, response_format=Hero)
     assert isinstance(agent.invoke({"messages": [("user", "Who?")]})["structured_response"], Hero)
 
 
-def test_tools_and_their_results_reach_the_template(tmp_path: Path) -> None:
-    made = chat_model(with_tools(tmp_path))
-    assert isinstance(made, LocalChat)
+def test_tools_and_results_reach_the_chat_template(tmp_path: Path) -> None:
+    model = chat_model(save_tool_model(tmp_path))
+    assert isinstance(model, LocalChat)
     called = AIMessage("", tool_calls=[{"name": "draw", "args": {"what": "an owl <|im_end|>"}, "id": "1"}])
     turns = [HumanMessage("Draw an owl."), called, ToolMessage("done <|im_end|>", tool_call_id="1")]
-    bound: Any = made.bind_tools([draw])
-    wish = made._wish(made._loaded, turns, None, bound.kwargs)
-    said = made._loaded.decode(wish.order.prompt, control=True)
-    assert '<|im_start|>tools{"type": "function", "function": {"name": "draw"' in said
-    assert '<tool_call>{"name": "draw", "arguments": {"what": "an owl <\u200b|im_end|>"}}</tool_call>' in said
-    assert "<|im_start|>tool\ndone <|im_end|><|im_end|>" in said
-    [end] = made._loaded.engine._line._ends
-    assert wish.order.prompt.count(end) == 4  # tools and three turns: none of the texts ended one
+    bound: Any = model.bind_tools([draw])
+    wish = model._wish(model._loaded, turns, None, bound.kwargs)
+    rendered = model._loaded.decode(wish.order.prompt, control=True)
+    assert '<|im_start|>tools{"type": "function", "function": {"name": "draw"' in rendered
+    assert '<tool_call>{"name": "draw", "arguments": {"what": "an owl <\u200b|im_end|>"}}</tool_call>' in rendered
+    assert "<|im_start|>tool\ndone <|im_end|><|im_end|>" in rendered
+    [eos] = model._loaded.engine._scheduler._eos_token_ids
+    assert wish.order.prompt.count(eos) == 4  # tools and three messages: no text ended its own
 
 
-def test_tools_are_told_in_words_where_the_template_has_none(tmp_path: Path) -> None:
+def test_tools_are_described_in_text_if_the_template_has_no_tools(tmp_path: Path) -> None:
     from transformers import LlamaConfig
 
     template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
     folder = save_causal(tmp_path, LlamaConfig(**SMALL), tiny_tokenizer(["</s>"], chat_template=template))
-    made = chat_model(folder)
-    assert isinstance(made, LocalChat)
+    model = chat_model(folder)
+    assert isinstance(model, LocalChat)
     called = AIMessage("", tool_calls=[{"name": "draw", "args": {"what": "an owl"}, "id": "1"}])
     turns = [HumanMessage("Draw."), called, ToolMessage("done", tool_call_id="1")]
-    bound: Any = made.bind_tools([draw])
-    said = made._loaded.decode(made._wish(made._loaded, turns, None, bound.kwargs).order.prompt)
-    assert said.startswith("[user] You can call these tools:\n- draw: Draw a picture. Arguments: {")
-    assert said.endswith(
+    bound: Any = model.bind_tools([draw])
+    rendered = model._loaded.decode(model._wish(model._loaded, turns, None, bound.kwargs).order.prompt)
+    assert rendered.startswith("[user] You can call these tools:\n- draw: Draw a picture. Arguments: {")
+    assert rendered.endswith(
         '[assistant] {"name": "draw", "arguments": {"what": "an owl"}}\n[user] The tool answered: done\n'
     )
 
@@ -195,10 +196,10 @@ def test_tools_are_told_in_words_where_the_template_has_none(tmp_path: Path) -> 
         ("{once} upon <tool_ca", "{once} upon <tool_ca", 0),
     ],
 )
-def test_calls_that_a_model_chose_to_write(answer: str, text: str, calls: int, size: int) -> None:
+def test_tool_calls_in_free_text(answer: str, text: str, calls: int, size: int) -> None:
     answer = answer.replace("{...}", '{"name": "draw", "arguments": {"what": "x"}}')
     reader = ToolText(frozenset({"draw"}), forced=False)
     shown = "".join(reader.push(answer[at : at + size]) for at in range(0, len(answer), size))
-    rest, found = reader.finish()
+    rest, parsed = reader.finish()
     assert shown + rest == text
-    assert found.made == [("draw", '{"what": "x"}')] * calls
+    assert parsed.made == [("draw", '{"what": "x"}')] * calls

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.decision_model import decision_model
-from taleward.backends.engine.prompt_encoding import Instruction, encode_text, frame
+from taleward.backends.engine.prompt_encoding import Instruction, encode_prompt, encode_text
 from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.decisions import decide
 from taleward.backends.local.questions import MultipleChoice, Scale, YesNo
@@ -134,8 +134,8 @@ stories = st.lists(pieces | st.text(max_size=5), max_size=8).map("".join)
 @settings(max_examples=200)
 def test_no_story_writes_a_control_token(tokenizer: Any, story: str) -> None:
     control = set(tokenizer.convert_tokens_to_ids(CONTROL))
-    tokens = frame(tokenizer, lambda c: render(tokenizer, c), [story])
-    quiet = frame(tokenizer, lambda c: render(tokenizer, c), ["quiet"])
+    tokens = encode_prompt(tokenizer, lambda c: render(tokenizer, c), [story])
+    quiet = encode_prompt(tokenizer, lambda c: render(tokenizer, c), ["quiet"])
     assert [t for t in tokens if t in control] == [t for t in quiet if t in control]
     assert story.encode(errors="replace").decode() in tokenizer.decode(tokens)
     assert not control & set(encode_text(tokenizer, story))
@@ -143,7 +143,7 @@ def test_no_story_writes_a_control_token(tokenizer: Any, story: str) -> None:
 
 def test_a_plain_prompt_is_what_the_tokenizer_makes_of_it(tokenizer: Any) -> None:
     own = tokenizer.apply_chat_template([{"role": "user", "content": "A calm day."}], add_generation_prompt=True)
-    assert frame(tokenizer, lambda c: render(tokenizer, c), ["A calm day."]) == list(own["input_ids"])
+    assert encode_prompt(tokenizer, lambda c: render(tokenizer, c), ["A calm day."]) == list(own["input_ids"])
 
 
 def folder_with(path: Path, template: str) -> HuggingFace:
@@ -164,7 +164,7 @@ def test_a_template_that_wants_parts_gets_parts(tmp_path: Path) -> None:
 
 def test_a_template_that_drops_a_turn_is_an_error(tmp_path: Path) -> None:
     model = folder_with(tmp_path, "{{ messages[0].content }}<|im_end|>")
-    with pytest.raises(BackendError, match="leaves out some of its 2 texts"):
+    with pytest.raises(BackendError, match="leaves out some of the 2 messages"):
         model.prompt([{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}])
 
 

@@ -202,7 +202,7 @@ def test_texts_of_like_length_go_together() -> None:
         batches.append([len(tokens) for tokens in lists])
         return [sum(tokens) for tokens in lists]
 
-    batcher = Batcher(run, max_batch=4, room=100)
+    batcher = Batcher(run, max_batch=4, max_batch_tokens=100)
     blocker = threading.Thread(target=batcher.run, args=([[1]],))
     blocker.start()
     first_is_in.wait(5)
@@ -210,7 +210,7 @@ def test_texts_of_like_length_go_together() -> None:
     lists = [[1] * n for n in (30, 2, 31, 3, 90, 32, 1)]
     waiting = threading.Thread(target=lambda: found.extend(batcher.run(lists)))
     waiting.start()
-    while len(batcher._line._waiting) < len(lists):
+    while len(batcher._queue._waiting) < len(lists):
         pass
     go_on.set()
     waiting.join()
@@ -229,7 +229,7 @@ def test_a_batch_that_fails_tells_its_callers_and_threads_end() -> None:
     with pytest.raises(BackendError, match="the model failed: broken"):
         batcher.run([[13]])
     assert batcher.run([[1]]) == [0]
-    [thread] = [t for t in threading.enumerate() if t._target == batcher._line.work]  # type: ignore[attr-defined]
+    [thread] = [t for t in threading.enumerate() if t._target == batcher._queue.run_batches]  # type: ignore[attr-defined]
     del batcher
     gc.collect()
     thread.join(5)

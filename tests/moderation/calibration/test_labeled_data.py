@@ -55,7 +55,7 @@ def test_words_as_labels(tmp_path: Path) -> None:
         ("a.jsonl", "", "it has no rows"),
         ("a.jsonl", '{"text": "", "label": 1}\n' * 20, "line 1 and 19 more: text: got ''"),
         ("a.jsonl", "".join(f'{{"text": "x", "label": {n}}}\n' for n in range(2, 20)), "line 8: .*\n  - and 10 more"),
-        ("a.txt", "x", r"ends in '.txt'; taken: .csv, .tsv, .jsonl"),
+        ("a.txt", "x", r"ends in '.txt'; expected .csv, .tsv, .jsonl"),
         ("a.csv.gz", "no gzip", "cannot be read: Not a gzipped file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Personal data found by its form, at its exact place."""
+"""Personal data recognized by its form, with exact spans."""
 
 from __future__ import annotations
 
@@ -10,38 +10,43 @@ from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
 from taleward.moderation.policies.load import load_policy
 
-FOUND = {
+QUOTES = {
     "Call me at 555-201-3344 tonight.": "555-201-3344",
     "Write to ella.smith@example.org soon.": "ella.smith@example.org",
     "I live at 12 Oak Street.": "12 Oak Street",
     "She goes to Maple Hill Elementary School.": "Maple Hill Elementary School",
     "Hello, my name is Ella Smith and I am six.": "my name is Ella Smith",
 }
-FREE = ["Ella lived at the end of the village.", "My name is Fox.", "He went to school.", "There were 12 oak trees."]
+HARMLESS = [
+    "Ella lived at the end of the village.",
+    "My name is Fox.",
+    "He went to school.",
+    "There were 12 oak trees.",
+]
 
 
-@pytest.mark.parametrize(("text", "quote"), FOUND.items())
-def test_what_is_found(text: str, quote: str) -> None:
+@pytest.mark.parametrize(("text", "quote"), QUOTES.items())
+def test_personal_data_is_quoted(text: str, quote: str) -> None:
     verdict = judge("personal-data").invoke(text)
     assert verdict.outcome == "fail"
     [finding] = verdict.findings
     assert finding.quote == quote == text[finding.start : finding.end]
 
 
-@pytest.mark.parametrize("text", FREE)
-def test_what_is_none(text: str) -> None:
+@pytest.mark.parametrize("text", HARMLESS)
+def test_prose_without_personal_data_passes(text: str) -> None:
     verdict = judge("personal-data").invoke(text)
     assert verdict.outcome == "pass"
     assert verdict.scores == {"personal_data": 0.0}
 
 
-def test_a_number_that_began_in_the_context_is_found() -> None:
+def test_a_number_that_starts_in_the_context_is_found() -> None:
     verdict = judge("personal-data").invoke(Passage(context="Call me at 555-", text="201-3344 tonight."))
     assert verdict.outcome == "fail"
     assert verdict.findings[0].quote == "201-3344"
 
 
-def test_a_policy_without_the_category_is_refused() -> None:
+def test_a_policy_without_the_category_is_rejected() -> None:
     data = load_policy("kids").model_dump()
     data["codes"] = {}
     data["categories"] = {"violence": data["categories"]["violence"]}

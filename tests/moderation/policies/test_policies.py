@@ -66,7 +66,7 @@ def test_an_extended_policy_is_extended_again_by_its_path(tmp_path: Path) -> Non
         ("extends: kids\nname: a\nversion: '1'\ncategories: {crmie: null}", r"line 4: .*did you mean 'crime'\?"),
         (
             "extends: kids\nname: a\nversion: 1a\ncategories: {crime: null}\nbands:\n  6-8: {tolerance: {crime: none}}",
-            r"line 6: bands.6-8.tolerance.crime: is no category here",
+            r"line 6: bands.6-8.tolerance.crime: is not a category of this policy",
         ),
         (
             "extends: kids\nname: a\nversion: 1\nbands: {6-8: {threshhold: 0.3}}",

@@ -1,4 +1,4 @@
-"""The answer caches: nothing is asked twice, and nothing leaves that did not pass."""
+"""The answer caches: the same question is answered once, and only passed answers are returned."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from taleward.core.verdict import Verdict
 from taleward.moderation.guard.guard import Guard
 from taleward.stores.caches.answers import AnswerCache
 from taleward.stores.caches.chat import CachedChat
-from taleward.stores.caches.semantic_answers import SemanticAnswerCache, meaning_words, same_question
+from taleward.stores.caches.semantic_answers import SemanticAnswerCache, content_words, is_same_question
 from taleward.testing.fake_embeddings import WordEmbeddings
 from tests.helpers.fakes import FakeJudge
 
 
-class Model(BaseChatModel):
-    """Numbers its answers; `wait` seconds each."""
+class CountingModel(BaseChatModel):
+    """Numbers its answers, and takes `delay_s` seconds for each."""
 
-    said: list[str] = Field(default_factory=list)
+    responses: list[str] = Field(default_factory=list)
     text: str = "a good tale"
-    wait: float = 0.0
+    delay_s: float = 0.0
     size: int = 1
 
     @property
@@ -44,17 +44,17 @@ class Model(BaseChatModel):
         return {"size": self.size}
 
     def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
-        time.sleep(self.wait)
-        self.said.append(f"{self.text} {len(self.said) + 1}")
+        time.sleep(self.delay_s)
+        self.responses.append(f"{self.text} {len(self.responses) + 1}")
         if "raise" in messages[-1].text:
             raise OSError("the model is away")
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=self.said[-1]))])
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=self.responses[-1]))])
 
 
-class Streaming(Model):
+class StreamingModel(CountingModel):
     def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
-        [found] = self._generate(messages).generations
-        for word in found.text.split(" "):
+        [generation] = self._generate(messages).generations
+        for word in generation.text.split(" "):
             yield ChatGenerationChunk(message=AIMessageChunk(content=word + " "))
 
     async def _astream(self, messages: Any, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
@@ -71,8 +71,8 @@ def cache(tmp_path: Path) -> AnswerCache:
     return AnswerCache(tmp_path / "answers.db", policy="kids@1", band="6-8", judge=FakeJudge())
 
 
-def test_a_passed_answer_is_given_again_through_langchains_own_cache(cache: AnswerCache) -> None:
-    model = Model(cache=cache)
+def test_a_passed_answer_is_returned_through_langchains_own_cache(cache: AnswerCache) -> None:
+    model = CountingModel(cache=cache)
     first = model.invoke("tell me a tale")
     again = model.invoke("tell me a tale")
     assert first.content == again.content == "a good tale 1"
@@ -82,7 +82,7 @@ def test_a_passed_answer_is_given_again_through_langchains_own_cache(cache: Answ
 
 
 @pytest.mark.parametrize("outcome", ["fail", "abstain", "unparsable", "error"])
-def test_what_is_no_pass_never_comes_back(tmp_path: Path, outcome: str) -> None:
+def test_an_answer_without_a_pass_is_never_returned(tmp_path: Path, outcome: str) -> None:
     cache = AnswerCache(tmp_path / "answers.db", policy="kids@1", band="6-8")
     cache.update("prompt", "model", [Generation(text="a tale")])
     assert cache.lookup("prompt", "model") is None
@@ -96,13 +96,13 @@ def test_what_is_no_pass_never_comes_back(tmp_path: Path, outcome: str) -> None:
     assert cache.stats().withheld == 3
 
 
-def test_the_judge_is_asked_once_about_a_text_and_again_when_it_was_away(tmp_path: Path) -> None:
-    answers: list[Any] = ["error", "pass", "fail"]
-    asked: list[str] = []
+def test_the_judge_judges_a_text_once_and_again_after_an_error(tmp_path: Path) -> None:
+    outcomes: list[Any] = ["error", "pass", "fail"]
+    judged: list[str] = []
 
     def judge(text: str) -> Verdict:
-        asked.append(text)
-        return verdict(answers.pop(0))
+        judged.append(text)
+        return verdict(outcomes.pop(0))
 
     options: dict[str, Any] = {"policy": "kids@1", "band": "6-8", "judge": RunnableLambda(judge)}
     cache = AnswerCache(tmp_path / "answers.db", **options)
@@ -110,47 +110,47 @@ def test_the_judge_is_asked_once_about_a_text_and_again_when_it_was_away(tmp_pat
     assert cache.lookup("prompt", "model") is None
     assert cache.lookup("prompt", "model")
     assert cache.lookup("prompt", "model")
-    assert asked == ["a tale"] * 2
+    assert judged == ["a tale"] * 2
     cache.update("other", "model", [Generation(text="a bad tale")])
     assert cache.lookup("other", "model") is None
     assert cache.lookup("other", "model") is None
-    assert len(asked) == 3
+    assert len(judged) == 3
 
 
 def test_model_parameters_policy_and_band_are_parts_of_the_key(tmp_path: Path) -> None:
-    def cached(policy: str = "kids@1", band: str = "6-8") -> AnswerCache:
+    def open_cache(policy: str = "kids@1", band: str = "6-8") -> AnswerCache:
         return AnswerCache(tmp_path / "answers.db", policy=policy, band=band)
 
-    one = cached()
-    one.update("prompt", "model", [Generation(text="a tale")])
+    cache = open_cache()
+    cache.update("prompt", "model", [Generation(text="a tale")])
     for policy in ("kids@1", "kids@2"):
         for band in ("6-8", "3-5"):
-            one.record_verdict("a tale", verdict(policy=policy, band=band))
-    assert one.lookup("prompt", "model")
-    assert one.lookup("prompt", "other model") is None
-    assert one.lookup("other prompt", "model") is None
-    assert cached(policy="kids@2").lookup("prompt", "model") is None
-    assert cached(band="3-5").lookup("prompt", "model") is None
+            cache.record_verdict("a tale", verdict(policy=policy, band=band))
+    assert cache.lookup("prompt", "model")
+    assert cache.lookup("prompt", "other model") is None
+    assert cache.lookup("other prompt", "model") is None
+    assert open_cache(policy="kids@2").lookup("prompt", "model") is None
+    assert open_cache(band="3-5").lookup("prompt", "model") is None
 
 
 def test_a_guard_records_its_verdicts_in_the_cache(tmp_path: Path) -> None:
     cache = AnswerCache(tmp_path / "answers.db", policy="kids@1", band="6-8")
-    model = Model(cache=cache)
+    model = CountingModel(cache=cache)
     guard = Guard(RunnableLambda(lambda inputs: model.invoke(inputs["ask"]).text), FakeJudge(), recorder=cache)
     texts = [guard.invoke({"ask": "tell me a tale"}).text for _ in range(3)]
     assert texts == ["a good tale 1"] * 3
-    bad = Model(cache=cache, text="a bad tale")
+    bad = CountingModel(cache=cache, text="a bad tale")
     guard = Guard(RunnableLambda(lambda inputs: bad.invoke("x").text), FakeJudge(), attempts=2, recorder=cache)
     assert not guard.invoke({}).released
-    assert len(bad.said) == 2
+    assert len(bad.responses) == 2
 
 
-def test_answers_end_and_go_by_use_and_by_id(tmp_path: Path) -> None:
+def test_answers_expire_and_are_evicted_and_deleted(tmp_path: Path) -> None:
     now = [0.0]
     options: dict[str, Any] = {"policy": "kids@1", "band": "6-8", "judge": FakeJudge(), "clock": lambda: now[0]}
     cache = AnswerCache(tmp_path / "answers.db", ttl_s=1000, max_entries=2, **options)
-    for at, name in enumerate(["a", "b", "c"]):
-        now[0] = at * 100.0
+    for i, name in enumerate(["a", "b", "c"]):
+        now[0] = i * 100.0
         cache.update(name, "model", [Generation(text=f"tale {name}")])
         assert cache.lookup(name, "model")
     assert cache.lookup("a", "model") is None
@@ -163,15 +163,15 @@ def test_answers_end_and_go_by_use_and_by_id(tmp_path: Path) -> None:
     assert not any(b"tale c" in file.read_bytes() for file in tmp_path.iterdir())
 
 
-def test_a_cache_in_trouble_never_fails_the_caller(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def broken(text: str) -> Verdict:
+def test_a_failing_cache_never_fails_the_caller(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def failing_judge(text: str) -> Verdict:
         raise RuntimeError("no judge here")
 
-    cache = AnswerCache(tmp_path / "a.db", policy="kids@1", band="6-8", judge=RunnableLambda(broken))
-    model = Model(cache=cache)
+    cache = AnswerCache(tmp_path / "a.db", policy="kids@1", band="6-8", judge=RunnableLambda(failing_judge))
+    model = CountingModel(cache=cache)
     assert [model.invoke("x").text for _ in range(2)] == ["a good tale 1", "a good tale 2"]
     assert "no judge here" in caplog.text
-    cache._database._wait_s = 0.05
+    cache._database._timeout_s = 0.05
     cache.close()
     (tmp_path / "a.db").write_bytes(b"torn" * 5000)
     assert model.invoke("x").text == "a good tale 3"
@@ -180,66 +180,68 @@ def test_a_cache_in_trouble_never_fails_the_caller(tmp_path: Path, caplog: pytes
         AnswerCache(tmp_path / "b.db", policy="kids@1", band="6-8", max_entries=0)
 
 
-def test_tool_calls_are_not_kept(cache: AnswerCache) -> None:
+def test_tool_calls_are_not_stored(cache: AnswerCache) -> None:
     call = AIMessage(content="x", tool_calls=[{"name": "look", "args": {}, "id": "1"}])
     cache.update("prompt", "model", [ChatGeneration(message=call)])
     cache.update("prompt", "model", [Generation(text="a"), Generation(text="b")])
     assert cache.stats().answers == 0
 
 
-async def test_streams_fill_and_read(cache: AnswerCache) -> None:
-    chat = CachedChat(model=Streaming(), answers=cache)
-    pieces = [chunk.text for chunk in chat.stream("a tale") if chunk.text]
-    assert len(pieces) > 1
+async def test_streams_fill_and_read_the_cache(cache: AnswerCache) -> None:
+    chat = CachedChat(model=StreamingModel(), answers=cache)
+    chunks = [chunk.text for chunk in chat.stream("a tale") if chunk.text]
+    assert len(chunks) > 1
     again = [chunk.text for chunk in chat.stream("a tale") if chunk.text]
-    assert again == ["".join(pieces)]
-    assert chat.invoke("a tale").text == "".join(pieces)
-    assert "".join([chunk.text async for chunk in chat.astream("a tale")]) == "".join(pieces)
-    assert len(chat.model.said) == 1
-    left = chat.stream("another")
-    next(left)
-    left.close()
+    assert again == ["".join(chunks)]
+    assert chat.invoke("a tale").text == "".join(chunks)
+    assert "".join([chunk.text async for chunk in chat.astream("a tale")]) == "".join(chunks)
+    assert len(chat.model.responses) == 1
+    abandoned = chat.stream("another")
+    next(abandoned)
+    abandoned.close()
     assert "".join([chunk.text async for chunk in chat.astream("another")]).startswith("a good tale 3")
     assert (await chat.ainvoke("another")).text == "a good tale 3 "
 
 
 async def test_a_model_that_cannot_stream_is_cached_too(cache: AnswerCache) -> None:
-    chat = CachedChat(model=Model(), answers=cache)
+    chat = CachedChat(model=CountingModel(), answers=cache)
     assert ["".join(c.text for c in chat.stream("x")) for _ in range(2)] == ["a good tale 1"] * 2
     assert ["".join([c.text async for c in chat.astream("y")]) for _ in range(2)] == ["a good tale 2"] * 2
 
 
-def test_identical_calls_at_one_moment_are_one_call(cache: AnswerCache) -> None:
-    chat = CachedChat(model=Model(wait=0.2), answers=cache)
+def test_identical_concurrent_calls_are_one_call(cache: AnswerCache) -> None:
+    chat = CachedChat(model=CountingModel(delay_s=0.2), answers=cache)
     with ThreadPoolExecutor(8) as pool:
-        texts = [found.text for found in pool.map(chat.invoke, ["same"] * 8)]
+        texts = [message.text for message in pool.map(chat.invoke, ["same"] * 8)]
     assert texts == ["a good tale 1"] * 8
     with ThreadPoolExecutor(8) as pool:
         errors = [future.exception() for future in [pool.submit(chat.invoke, "raise") for _ in range(8)]]
     assert {type(error) for error in errors} == {OSError}
-    assert not chat._flights
+    assert not chat._in_flight
 
 
-async def test_identical_async_calls_outlive_a_cancelled_leader(cache: AnswerCache) -> None:
-    class Patient(Model):
+async def test_identical_async_calls_survive_a_canceled_leader(cache: AnswerCache) -> None:
+    class SlowModel(CountingModel):
         async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
             await asyncio.sleep(0.1)
             return self._generate(args[0])
 
-    chat = CachedChat(model=Patient(), answers=cache)
+    chat = CachedChat(model=SlowModel(), answers=cache)
     calls = [asyncio.create_task(chat.ainvoke("same")) for _ in range(5)]
     await asyncio.sleep(0.05)
     calls[0].cancel()
-    found = await asyncio.gather(*calls, return_exceptions=True)
-    assert isinstance(found[0], asyncio.CancelledError)
-    assert {getattr(answer, "text", answer) for answer in found[1:]} == {"a good tale 1"}
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert {getattr(message, "text", message) for message in results[1:]} == {"a good tale 1"}
 
 
-def test_other_parameters_are_other_questions(cache: AnswerCache) -> None:
-    one = CachedChat(model=Model(size=1), answers=cache)
-    assert one.invoke("x", seed=1).text != one.invoke("x", seed=2).text
-    assert one.invoke("x", seed=1).text == "a good tale 1"
-    assert CachedChat(model=Model(size=2, text="another"), answers=cache).invoke("x", seed=1).text == "another 1"
+def test_the_parameters_are_part_of_the_key(cache: AnswerCache) -> None:
+    chat = CachedChat(model=CountingModel(size=1), answers=cache)
+    assert chat.invoke("x", seed=1).text != chat.invoke("x", seed=2).text
+    assert chat.invoke("x", seed=1).text == "a good tale 1"
+    assert (
+        CachedChat(model=CountingModel(size=2, text="another"), answers=cache).invoke("x", seed=1).text == "another 1"
+    )
 
 
 # Semantic -----------------------------------------------------------------------------------------------------------
@@ -258,34 +260,34 @@ DIFFERENT = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), SAME)
-def test_the_same_question_in_other_words(one: str, other: str) -> None:
-    assert same_question(one, other)
+@pytest.mark.parametrize(("first", "second"), SAME)
+def test_a_paraphrase_is_the_same_question(first: str, second: str) -> None:
+    assert is_same_question(first, second)
 
 
-@pytest.mark.parametrize(("one", "other"), DIFFERENT[:-2] + DIFFERENT[-1:])
-def test_different_questions_are_told_apart(one: str, other: str) -> None:
-    assert not same_question(one, other)
+@pytest.mark.parametrize(("first", "second"), DIFFERENT[:-2] + DIFFERENT[-1:])
+def test_different_questions_are_distinguished(first: str, second: str) -> None:
+    assert not is_same_question(first, second)
 
 
-def test_numbers_and_order_are_meaning() -> None:
-    assert meaning_words("Please tell me 3.5 tales of a Fox, thanks") == ("3.5", "tales", "of", "fox")
+def test_content_words_keep_numbers_and_order() -> None:
+    assert content_words("Please tell me 3.5 tales of a Fox, thanks") == ("3.5", "tales", "of", "fox")
 
 
-def semantic(place: Path, **options: Any) -> SemanticAnswerCache:
+def semantic(folder: Path, **options: Any) -> SemanticAnswerCache:
     return SemanticAnswerCache(
-        place / "answers", WordEmbeddings(), policy="kids@1", band="6-8", threshold=0.5, **options
+        folder / "answers", WordEmbeddings(), policy="kids@1", band="6-8", threshold=0.5, **options
     )
 
 
-def test_a_question_in_other_words_gets_the_passed_answer(tmp_path: Path) -> None:
+def test_a_paraphrased_question_gets_the_passed_answer(tmp_path: Path) -> None:
     cache = semantic(tmp_path, judge=FakeJudge())
-    chat = CachedChat(model=Model(), answers=cache)
+    chat = CachedChat(model=CountingModel(), answers=cache)
     first = chat.invoke(SAME[0][0]).text
     assert chat.invoke(SAME[0][1]).text == first
     assert chat.invoke("a story about a hen and a fox").text != first
     assert chat.invoke([("system", "be brief"), ("human", SAME[0][1])]).text != first
-    bad = CachedChat(model=Model(text="bad"), answers=cache)
+    bad = CachedChat(model=CountingModel(text="bad"), answers=cache)
     assert [bad.invoke(question, seed=9).text for question in SAME[1]] == ["bad 1", "bad 2"]
     cache.delete([digest(first)])
     assert chat.invoke(SAME[0][1]).text != first
@@ -296,11 +298,11 @@ def test_a_question_in_other_words_gets_the_passed_answer(tmp_path: Path) -> Non
 
 def test_false_hits_are_measured(tmp_path: Path) -> None:
     pairs = [(*pair, True) for pair in SAME] + [(*pair, False) for pair in DIFFERENT]
-    found = semantic(tmp_path).false_hits(pairs)
-    assert (found.same, found.hits, found.pairs) == (2, 2, 6)
-    assert found.false_hit_rate == found.false_hits / 6
+    report = semantic(tmp_path).measure_false_hits(pairs)
+    assert (report.same_pairs, report.hits, report.different_pairs) == (2, 2, 6)
+    assert report.false_hit_rate == report.false_hits / 6
 
 
-def test_a_policy_without_its_version_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_policy_without_its_version_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="its id with a version, such as 'kids@1'; got 'kids'"):
         AnswerCache(tmp_path / "answers.db", policy="kids", band="6-8")

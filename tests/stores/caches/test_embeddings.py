@@ -1,4 +1,4 @@
-"""The embedding cache: what is asked twice is computed once, and models never mix."""
+"""The embedding cache: a text is embedded once, and models never mix."""
 
 from __future__ import annotations
 
@@ -57,28 +57,28 @@ def test_a_text_is_embedded_once(file: Path, model: WordEmbeddings) -> None:
     assert stats.models[0].fingerprint == "test:words"
 
 
-async def test_async_gives_the_same_and_leaves_the_loop_free(file: Path) -> None:
-    class Slow(WordEmbeddings):
+async def test_async_returns_the_same_without_blocking_the_loop(file: Path) -> None:
+    class SlowEmbeddings(WordEmbeddings):
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             time.sleep(0.2)
             return super().embed_documents(texts)
 
-    cached = CachedEmbeddings(Slow(), file)
-    asked = asyncio.create_task(cached.aembed_documents(["a fox", "a hen"]))
+    cached = CachedEmbeddings(SlowEmbeddings(), file)
+    task = asyncio.create_task(cached.aembed_documents(["a fox", "a hen"]))
     turns = 0
-    while not asked.done():
+    while not task.done():
         await asyncio.sleep(0.01)
         turns += 1
     assert turns > 5
-    assert await asked == cached.embed_documents(["a fox", "a hen"])
-    assert await cached.aembed_query("a fox") == (await asked)[0]
-    assert (await cached.aembed_array(["a hen"])).tolist() == [(await asked)[1]]
+    assert await task == cached.embed_documents(["a fox", "a hen"])
+    assert await cached.aembed_query("a fox") == (await task)[0]
+    assert (await cached.aembed_array(["a hen"])).tolist() == [(await task)[1]]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(texts=st.lists(st.text(max_size=6), max_size=8))
-def test_any_texts_come_back_in_their_order(tmp_path: Path, texts: list[str]) -> None:
-    class Spelling(Embeddings):
+def test_any_texts_keep_their_order(tmp_path: Path, texts: list[str]) -> None:
+    class SpellingEmbeddings(Embeddings):
         fingerprint = "test:spelling"
 
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -87,52 +87,51 @@ def test_any_texts_come_back_in_their_order(tmp_path: Path, texts: list[str]) ->
         def embed_query(self, text: str) -> list[float]:
             return self.embed_documents([text])[0]
 
-    cached = CachedEmbeddings(Spelling(), tmp_path / "cache.db", symmetric=True)
-    assert cached.embed_documents(texts) == Spelling().embed_documents(texts)
+    cached = CachedEmbeddings(SpellingEmbeddings(), tmp_path / "cache.db", symmetric=True)
+    assert cached.embed_documents(texts) == SpellingEmbeddings().embed_documents(texts)
 
 
-def test_models_normalisations_types_and_roles_never_mix(file: Path) -> None:
-    class Twice(WordEmbeddings):
+def test_models_normalizations_types_and_roles_never_mix(file: Path) -> None:
+    class DoubledEmbeddings(WordEmbeddings):
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [[2 * x for x in row] for row in super().embed_documents(texts)]
 
-    def lengths(**options: Any) -> tuple[float, int]:
-        model = Twice(name=options.pop("name", "test:twice"))
+    def length_and_calls(**options: Any) -> tuple[float, int]:
+        model = DoubledEmbeddings(name=options.pop("name", "test:twice"))
         [row] = CachedEmbeddings(model, file, **options).embed_documents(["a fox"])
         return round(sum(x * x for x in row) ** 0.5, 3), len(model.asked)
 
-    for _ in range(2):
-        asked = 1 if _ == 0 else 0
-        assert lengths() == (2.0, asked)
-        assert lengths(normalize=True) == (1.0, asked)
-        assert lengths(dtype="float16") == (2.0, asked)
-        assert lengths(name="test:other") == (2.0, asked)
-        assert lengths(symmetric=False) == (2.0, asked)
+    for calls in (1, 0):
+        assert length_and_calls() == (2.0, calls)
+        assert length_and_calls(normalize=True) == (1.0, calls)
+        assert length_and_calls(dtype="float16") == (2.0, calls)
+        assert length_and_calls(name="test:other") == (2.0, calls)
+        assert length_and_calls(symmetric=False) == (2.0, calls)
     model = WordEmbeddings()
-    apart = CachedEmbeddings(model, file, model="test:apart", symmetric=False)
-    apart.embed_query("a fox")
-    apart.embed_documents(["a fox"])
+    separate_roles = CachedEmbeddings(model, file, model="test:apart", symmetric=False)
+    separate_roles.embed_query("a fox")
+    separate_roles.embed_documents(["a fox"])
     assert len(model.asked) == 2
 
 
-def test_one_name_for_two_models_is_refused(file: Path) -> None:
+def test_one_name_for_two_models_is_rejected(file: Path) -> None:
     CachedEmbeddings(WordEmbeddings(8), file).embed_query("a fox")
-    with pytest.raises(ConfigurationError, match="gave 9 dimensions; the cache holds 8"):
+    with pytest.raises(ConfigurationError, match="returned 9 dimensions; the cache has 8"):
         CachedEmbeddings(WordEmbeddings(9), file).embed_query("a hen")
 
 
-def test_float16_takes_half_the_space_and_gives_the_same_first_and_later(file: Path, model: WordEmbeddings) -> None:
+def test_float16_returns_the_same_before_and_after_caching(file: Path, model: WordEmbeddings) -> None:
     cached = CachedEmbeddings(model, file, dtype="float16")
     first = cached.embed_documents(["a brave fox"])
     assert cached.embed_documents(["a brave fox"]) == first
     assert first[0] == pytest.approx(model.embed_query("a brave fox"), abs=1e-3)
-    with pytest.raises(ConfigurationError, match="beyond float16"):
-        CachedEmbeddings(DeterministicFakeEmbedding(size=3), file, dtype="float16")._keep(
-            cached._find(["x"], "document"), 1e6 * cached.embed_array(["y"]), "document"
+    with pytest.raises(ConfigurationError, match="beyond the range of float16"):
+        CachedEmbeddings(DeterministicFakeEmbedding(size=3), file, dtype="float16")._store(
+            cached._look_up(["x"], "document"), 1e6 * cached.embed_array(["y"]), "document"
         )
 
 
-def test_entries_past_their_time_are_embedded_anew_and_deleted(file: Path, model: WordEmbeddings) -> None:
+def test_expired_entries_are_embedded_again_and_deleted(file: Path, model: WordEmbeddings) -> None:
     now = [0.0]
     cached = CachedEmbeddings(model, file, ttl_s=10, clock=lambda: now[0])
     cached.embed_query("a fox")
@@ -147,7 +146,7 @@ def test_entries_past_their_time_are_embedded_anew_and_deleted(file: Path, model
     assert cached.stats().entries == 1
 
 
-def test_the_size_bound_lets_go_what_was_used_longest_ago(file: Path, model: WordEmbeddings) -> None:
+def test_max_entries_evicts_the_least_recently_used(file: Path, model: WordEmbeddings) -> None:
     now = [0.0]
     cached = CachedEmbeddings(model, file, max_entries=3, clock=lambda: now[0])
     for minute, text in enumerate(["a", "b", "c", "a", "d"]):
@@ -177,7 +176,7 @@ def test_a_deleted_text_leaves_no_vector_in_any_file(file: Path, model: WordEmbe
 
 def test_a_cache_that_cannot_write_does_not_fail_the_caller(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     cached = CachedEmbeddings(WordEmbeddings(), file)
-    cached._database._wait_s = 0.05
+    cached._database._timeout_s = 0.05
     cached.close()
     with sqlite3.connect(file) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -189,14 +188,14 @@ def test_a_cache_that_cannot_write_does_not_fail_the_caller(file: Path, caplog: 
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
-def test_a_file_that_is_no_cache_is_refused(file: Path, model: WordEmbeddings, content: bytes) -> None:
+def test_a_file_that_is_not_a_cache_is_rejected(file: Path, model: WordEmbeddings, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(IntegrityError, match="embedding cache"):
         CachedEmbeddings(model, file)
     assert file.read_bytes() == content
 
 
-def test_a_database_of_another_program_is_refused(file: Path, model: WordEmbeddings) -> None:
+def test_a_database_of_another_program_is_rejected(file: Path, model: WordEmbeddings) -> None:
     with sqlite3.connect(file) as other:
         other.execute("CREATE TABLE theirs (x)")
     other.close()
@@ -205,26 +204,26 @@ def test_a_database_of_another_program_is_refused(file: Path, model: WordEmbeddi
 
 
 @pytest.mark.parametrize("vector", [[float("nan")], [float("inf")], [[1.0]], []])
-def test_what_is_no_vector_is_not_kept(file: Path, vector: Any) -> None:
-    class Broken(WordEmbeddings):
+def test_invalid_vectors_are_not_stored(file: Path, vector: Any) -> None:
+    class BrokenEmbeddings(WordEmbeddings):
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [vector for _ in texts]
 
-    with pytest.raises(BackendError, match="the embeddings gave"):
-        CachedEmbeddings(Broken(), file).embed_documents(["a fox"])
+    with pytest.raises(BackendError, match="the embeddings returned"):
+        CachedEmbeddings(BrokenEmbeddings(), file).embed_documents(["a fox"])
     with pytest.raises(BackendError):
-        FaissStore(Broken()).add_texts(["a fox"])
-    assert CachedEmbeddings(Broken(), file).stats().entries == 0
+        FaissStore(BrokenEmbeddings()).add_texts(["a fox"])
+    assert CachedEmbeddings(BrokenEmbeddings(), file).stats().entries == 0
 
 
 @pytest.mark.parametrize("options", [{"ttl_s": 0}, {"max_entries": 0}, {"dtype": "int8"}])
-def test_options_out_of_range(file: Path, model: WordEmbeddings, options: dict[str, Any]) -> None:
+def test_options_out_of_range_are_rejected(file: Path, model: WordEmbeddings, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=f"{next(iter(options))} must be"):
         CachedEmbeddings(model, file, **options)
 
 
-def test_a_model_without_a_name_is_refused_with_the_remedy() -> None:
-    class Nameless(Embeddings):
+def test_embeddings_without_a_fingerprint_are_rejected_with_a_hint() -> None:
+    class AnonymousEmbeddings(Embeddings):
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [[1.0]] * len(texts)
 
@@ -232,11 +231,11 @@ def test_a_model_without_a_name_is_refused_with_the_remedy() -> None:
             return [1.0]
 
     with pytest.raises(ConfigurationError) as caught:
-        fingerprint(Nameless())
+        fingerprint(AnonymousEmbeddings())
     assert "model='provider:name'" in str(caught.value.hint)
 
 
-def test_langchain_embeddings_are_named_by_their_settings() -> None:
+def test_the_fingerprint_of_langchain_embeddings_is_their_settings() -> None:
     from langchain_openai import OpenAIEmbeddings
 
     key = "not-a-key-at-all"
@@ -248,7 +247,7 @@ def test_langchain_embeddings_are_named_by_their_settings() -> None:
     assert fingerprint(DeterministicFakeEmbedding(size=3)) != fingerprint(DeterministicFakeEmbedding(size=4))
 
 
-def test_the_embedded_encoder_by_its_spec(file: Path) -> None:
+def test_the_embedded_encoder_opens_by_its_spec(file: Path) -> None:
     cached = CachedEmbeddings("embedded:minilm", file)
     assert cached.fingerprint.startswith("embedded:minilm#53aa51172d14")
     first = cached.embed_query("a fox")
@@ -256,7 +255,7 @@ def test_the_embedded_encoder_by_its_spec(file: Path) -> None:
     assert cached.stats().misses == 1
 
 
-_WRITE = """
+_WRITE_SCRIPT = """
 import sys
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.testing.fake_embeddings import WordEmbeddings
@@ -268,12 +267,12 @@ assert cached.stats().failures == 0
 """
 
 
-_LET_GO = """
+_GARBAGE_COLLECTION_SCRIPT = """
 import gc, os, sys
-from taleward.stores.sqlite import Database
-def opened(name):
-    return Database(os.path.join(sys.argv[1], name), schema="CREATE TABLE t (x)", version=1, kind="test")
-mine, inherited, kept = opened("mine"), opened("inherited"), opened("kept")
+from taleward.stores.sqlite import SqliteDatabase
+def open_database(name):
+    return SqliteDatabase(os.path.join(sys.argv[1], name), schema="CREATE TABLE t (x)", version=1, kind="test")
+mine, inherited, unclosed = open_database("mine"), open_database("inherited"), open_database("unclosed")
 del mine
 assert not os.path.exists(os.path.join(sys.argv[1], "mine-wal"))
 if (child := os.fork()) == 0:
@@ -286,16 +285,16 @@ with inherited.writing() as db:
 """
 
 
-def test_a_database_that_is_let_go_closes_its_file_but_not_its_parents(tmp_path: Path) -> None:
-    # From Python 3.13 on, a connection that nobody closed is warned of.
-    command = [sys.executable, "-W", "error::ResourceWarning", "-c", _LET_GO, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["inherited", "kept", "mine"]
+def test_a_garbage_collected_database_closes_its_own_file_but_not_its_parents(tmp_path: Path) -> None:
+    # Since Python 3.13, sqlite3 warns of a connection that was not closed.
+    command = [sys.executable, "-W", "error::ResourceWarning", "-c", _GARBAGE_COLLECTION_SCRIPT, str(tmp_path)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["inherited", "mine", "unclosed"]
 
 
 def test_four_processes_write_one_cache(file: Path) -> None:
-    workers = [subprocess.Popen([sys.executable, "-c", _WRITE, str(file), str(worker)]) for worker in range(4)]
+    workers = [subprocess.Popen([sys.executable, "-c", _WRITE_SCRIPT, str(file), str(worker)]) for worker in range(4)]
     assert [worker.wait() for worker in workers] == [0, 0, 0, 0]
     model = WordEmbeddings()
     cached = CachedEmbeddings(model, file)

@@ -1,4 +1,4 @@
-"""The Chroma store keeps the contract, in a folder and on a real server."""
+"""The Chroma store conforms to the contract, in a folder and on a real server."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class TestFolder(StoreConformance):
     def open(self, place: Path, embeddings: Any, **options: Any) -> ChromaStore:
         return ChromaStore(embeddings, place / "store", **options)
 
-    def test_more_texts_than_one_request_takes(self, place: Path, model: WordEmbeddings) -> None:
+    def test_more_texts_than_fit_in_one_request(self, place: Path, model: WordEmbeddings) -> None:
         store = self.open(place, model)
         assert len(store.add_texts(["one text"] * 6000)) == 6000
         assert len(store) == 6000
 
-    def test_a_collection_of_another_program_is_refused(self, place: Path, model: WordEmbeddings) -> None:
+    def test_a_collection_of_another_program_is_rejected(self, place: Path, model: WordEmbeddings) -> None:
         import chromadb
 
         client = chromadb.EphemeralClient()
         client.get_or_create_collection("theirs")
-        with pytest.raises(ConfigurationError, match="made by another program"):
+        with pytest.raises(ConfigurationError, match="created by another program"):
             ChromaStore(model, client, collection="theirs")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
     folder = tmp_path_factory.mktemp("chroma")
     chroma = Path(sys.executable).with_name("chroma")
     command = [str(chroma), "run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)]
@@ -73,16 +73,16 @@ class TestServer(StoreConformance):
         return ChromaStore(embeddings, self.url, collection=name, **options)
 
 
-def test_a_server_that_is_not_there_is_asked_again_and_then_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr("taleward.stores.vector.chroma_store.time.sleep", waits.append)
+def test_requests_to_an_unreachable_server_are_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    delays: list[float] = []
+    monkeypatch.setattr("taleward.stores.vector.chroma_store.time.sleep", delays.append)
     with pytest.raises(BackendError, match="did not answer in 3 tries") as caught:
-        ChromaStore(WordEmbeddings(), "http://127.0.0.1:1", retries=2)
+        ChromaStore(WordEmbeddings(), "http://127.0.0.1:1", max_retries=2)
     assert caught.value.retryable
-    assert waits == [0.2, 0.4]
+    assert delays == [0.2, 0.4]
 
 
-def test_a_text_of_one_store_costs_nothing_in_the_other(tmp_path: Path) -> None:
+def test_a_text_of_one_store_is_not_embedded_again_for_another(tmp_path: Path) -> None:
     model = WordEmbeddings()
     cached = CachedEmbeddings(model, tmp_path / "cache.db")
     texts = ["a fox", "a hen", "a fox"]

@@ -1,4 +1,4 @@
-"""The FAISS store keeps the contract with every kind of index."""
+"""The FAISS store conforms to the contract with every kind of index."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import pytest
 
 from taleward.core.errors import ConfigurationError, IntegrityError
 from taleward.stores.vector import faiss_index
-from taleward.stores.vector.faiss_index import Kind
+from taleward.stores.vector.faiss_index import IndexKind
 from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing.fake_embeddings import WordEmbeddings
 from taleward.testing.store_conformance import StoreConformance
 
 
 class TestFlat(StoreConformance):
-    kind: Kind = "flat"
+    kind: IndexKind = "flat"
 
     def open(self, place: Path, embeddings: Any, **options: Any) -> FaissStore:
         return FaissStore(embeddings, place / "store", index=self.kind, **options)
 
 
 class TestHnsw(TestFlat):
-    kind: Kind = "hnsw"
+    kind: IndexKind = "hnsw"
 
 
 class TestInMemory(TestFlat):
-    """Without a folder, all but opening again is the same."""
+    """Without a folder, everything but opening the store again works the same."""
 
     def open(self, place: Path, embeddings: Any, **options: Any) -> FaissStore:
         return FaissStore(embeddings, None, **options)
 
     def test_a_store_opens_again(self) -> None:  # type: ignore[override]
-        """It does not."""
+        """Not supported."""
 
     def test_another_model_is_refused(self) -> None:  # type: ignore[override]
-        """There is nothing to open."""
+        """Not supported."""
 
 
 @pytest.fixture
@@ -50,41 +50,42 @@ def clustered(count: int, dimensions: int = 32, seed: int = 0) -> Any:
     import numpy
 
     random = numpy.random.default_rng(seed)
-    centres = random.standard_normal((50, dimensions))
-    rows = centres[random.integers(0, 50, count)] + 0.3 * random.standard_normal((count, dimensions))
+    centers = random.standard_normal((50, dimensions))
+    rows = centers[random.integers(0, 50, count)] + 0.3 * random.standard_normal((count, dimensions))
     return (rows / numpy.linalg.norm(rows, axis=1, keepdims=True)).astype(numpy.float32)
 
 
 @pytest.mark.parametrize(("kind", "count"), [("flat", 500), ("hnsw", 3000), ("ivfpq", 12_000)])
-def test_every_index_finds_filters_deletes_and_opens_again(tmp_path: Path, kind: Kind, count: int) -> None:
+def test_every_index_finds_filters_deletes_and_opens_again(tmp_path: Path, kind: IndexKind, count: int) -> None:
     model, vectors = WordEmbeddings(32), clustered(count)
     ids = [str(i) for i in range(count)]
     with FaissStore(model, tmp_path, index=kind) as store:
         store.add_vectors(ids, vectors, [{"part": i % 100} for i in range(count)], ids=ids)
         assert store.kind == kind
     store = FaissStore(model, tmp_path, index=kind)
-    exact = numpy_best(vectors, vectors[:100], 10)
-    found = store.search_vectors(vectors[:100], k=10)
-    recall = sum(len({int(d.id or -1) for d, _ in hits} & best) for hits, best in zip(found, exact, strict=True)) / 1000
+    exact = best_by_numpy(vectors, vectors[:100], 10)
+    results = store.search_vectors(vectors[:100], k=10)
+    overlaps = [len({int(d.id or -1) for d, _ in hits} & best) for hits, best in zip(results, exact, strict=True)]
+    recall = sum(overlaps) / 1000
     assert recall >= 0.95
-    # With a filter every index is exact, however few documents fit.
+    # With a filter every index is exact, however few documents match.
     allowed = [i for i in range(count) if i % 100 == 7]
-    best = [allowed[i] for i in sorted(numpy_best(vectors[allowed], vectors[:1], 3)[0])]
+    best = [allowed[i] for i in sorted(best_by_numpy(vectors[allowed], vectors[:1], 3)[0])]
     [hits] = store.search_vectors(vectors[:1], k=3, filter={"part": 7})
     assert sorted(int(d.id or -1) for d, _ in hits) == best
-    before = sum(file.stat().st_size for file in tmp_path.glob("index-*"))
+    bytes_before = sum(file.stat().st_size for file in tmp_path.glob("index-*"))
     store.delete([i for i in ids if int(i) % 2])
     assert len(store) == count // 2
     [hits] = store.search_vectors(vectors[1:2], k=20)
     assert all(int(d.id or -1) % 2 == 0 for d, _ in hits)
-    after = sum(file.stat().st_size for file in tmp_path.glob("index-*"))
-    assert after < 0.75 * before
+    bytes_after = sum(file.stat().st_size for file in tmp_path.glob("index-*"))
+    assert bytes_after < 0.75 * bytes_before
     assert len(FaissStore(model, tmp_path, index=kind)) == count // 2
     store.add_vectors(["new"], vectors[1:2], ids=["new"])
     assert store.search_vectors(vectors[1:2], k=1)[0][0][0].id == "new"
 
 
-def numpy_best(vectors: Any, queries: Any, k: int) -> list[set[int]]:
+def best_by_numpy(vectors: Any, queries: Any, k: int) -> list[set[int]]:
     import numpy
 
     return [set(row[:k]) for row in numpy.argsort(-(queries @ vectors.T), axis=1).tolist()]
@@ -93,7 +94,7 @@ def numpy_best(vectors: Any, queries: Any, k: int) -> list[set[int]]:
 def test_a_store_grows_into_the_next_kind(
     tmp_path: Path, model: WordEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faiss_index, "FLAT_UP_TO", 3)
+    monkeypatch.setattr(faiss_index, "FLAT_MAX_VECTORS", 3)
     store = FaissStore(model, tmp_path)
     store.add_texts(["a", "b", "c"])
     assert store.kind == "flat"
@@ -103,7 +104,7 @@ def test_a_store_grows_into_the_next_kind(
     assert FaissStore(model, tmp_path).kind == "hnsw"
 
 
-def test_unsaved_changes_are_seen_by_their_owner_alone(tmp_path: Path, model: WordEmbeddings) -> None:
+def test_unsaved_changes_are_visible_to_their_writer_alone(tmp_path: Path, model: WordEmbeddings) -> None:
     writer = FaissStore(model, tmp_path, autosave=False)
     writer.add_texts(["a fox"], ids=["fox"])
     reader = FaissStore(model, tmp_path)
@@ -120,7 +121,7 @@ def test_unsaved_changes_are_seen_by_their_owner_alone(tmp_path: Path, model: Wo
     assert {d.id for d in reader.similarity_search("a hen", k=9)} == {"fox", "hen"}
 
 
-def test_a_reader_does_not_wait_for_a_writer_and_sees_nothing_past_its_time(
+def test_a_reader_does_not_wait_for_a_writer_and_sees_no_expired_document(
     tmp_path: Path, model: WordEmbeddings
 ) -> None:
     now = [1000.0]
@@ -128,11 +129,11 @@ def test_a_reader_does_not_wait_for_a_writer_and_sees_nothing_past_its_time(
     writer = FaissStore(model, tmp_path, autosave=False, clock=lambda: now[0])
     writer.add_texts(["a hen"], ids=["hen"])
     now[0] += 20
-    begun = time.monotonic()
+    start = time.monotonic()
     reader = FaissStore(model, tmp_path, ttl_s=10, clock=lambda: now[0])
     assert reader.similarity_search("a fox") == reader.get_by_ids(["fox"]) == []
     assert len(reader) == 0
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - start < 10
     writer.close()
     now[0] += 2
     assert [d.id for d in reader.similarity_search("a fox")] == ["hen"]
@@ -140,14 +141,14 @@ def test_a_reader_does_not_wait_for_a_writer_and_sees_nothing_past_its_time(
 
 
 def test_two_writers_take_turns(tmp_path: Path, model: WordEmbeddings) -> None:
-    one, other = FaissStore(model, tmp_path), FaissStore(model, tmp_path)
+    first, second = FaissStore(model, tmp_path), FaissStore(model, tmp_path)
     for i in range(5):
-        one.add_texts([f"one {i}"], ids=[f"one {i}"])
-        other.add_texts([f"other {i}"], ids=[f"other {i}"])
-    assert len(one) == len(other) == 10
-    assert one.similarity_search("other 4", k=1)[0].id == "other 4"
-    one.delete(["other 4"])
-    assert len(other) == 9
+        first.add_texts([f"one {i}"], ids=[f"one {i}"])
+        second.add_texts([f"other {i}"], ids=[f"other {i}"])
+    assert len(first) == len(second) == 10
+    assert first.similarity_search("other 4", k=1)[0].id == "other 4"
+    first.delete(["other 4"])
+    assert len(second) == 9
 
 
 def test_a_failed_change_leaves_the_last_save(
@@ -156,11 +157,11 @@ def test_a_failed_change_leaves_the_last_save(
     store = FaissStore(model, tmp_path)
     store.add_texts(["a fox"], ids=["fox"])
 
-    def full(self: Any, vectors: Any) -> None:
+    def out_of_memory(self: Any, vectors: Any) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr(faiss_index.VectorIndex, "add", full)
+        patched.setattr(faiss_index.VectorIndex, "add", out_of_memory)
         with pytest.raises(MemoryError):
             store.add_texts(["a hen", "another fox"], ids=["hen", "fox"])
     assert [d.page_content for d in store.similarity_search("a fox", k=9)] == ["a fox"]
@@ -168,20 +169,20 @@ def test_a_failed_change_leaves_the_last_save(
     assert len(FaissStore(model, tmp_path)) == 2
 
 
-def test_a_damaged_index_is_refused_by_its_checksum(tmp_path: Path, model: WordEmbeddings) -> None:
+def test_a_damaged_index_is_detected_by_its_checksum(tmp_path: Path, model: WordEmbeddings) -> None:
     FaissStore(model, tmp_path).add_texts(["a fox"])
     [file] = tmp_path.glob("index-*.faiss")
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(bytes(content))
-    with pytest.raises(IntegrityError, match="another SHA-256"):
+    with pytest.raises(IntegrityError, match=r"SHA-256 of index-.* is not the one saved"):
         FaissStore(model, tmp_path)
     file.unlink()
     with pytest.raises(IntegrityError, match="is missing"):
         FaissStore(model, tmp_path)
 
 
-def test_a_store_holds_plain_files_only(tmp_path: Path, model: WordEmbeddings) -> None:
+def test_a_store_contains_only_data_files(tmp_path: Path, model: WordEmbeddings) -> None:
     store = FaissStore(model, tmp_path)
     for i in range(3):
         store.add_texts([f"secret {i}"], ids=[str(i)])
@@ -194,13 +195,13 @@ def test_a_store_holds_plain_files_only(tmp_path: Path, model: WordEmbeddings) -
     assert len(FaissStore(model, tmp_path)) == 2
 
 
-def test_an_unknown_kind_is_named(model: WordEmbeddings) -> None:
+def test_an_unknown_kind_of_index_is_rejected(model: WordEmbeddings) -> None:
     with pytest.raises(ConfigurationError, match="Did you mean 'hnsw'"):
         FaissStore(model, index="hnws")  # type: ignore[arg-type]
 
 
-def test_a_flat_index_is_searched_on_gpus_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No GPU here: a copy in memory stands in for it, and must never be out of date."""
+def test_a_flat_index_is_searched_on_the_gpus_if_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy in memory stands in for the GPUs; it must never be stale."""
     faiss = faiss_index.load_faiss()
     copies: list[Any] = []
 
@@ -210,7 +211,7 @@ def test_a_flat_index_is_searched_on_gpus_where_there_are_some(monkeypatch: pyte
 
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
     monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", to_gpus)
-    monkeypatch.setattr(faiss_index, "GPU_FROM", 100)
+    monkeypatch.setattr(faiss_index, "GPU_MIN_VECTORS", 100)
     model, vectors = WordEmbeddings(32), clustered(300)
     store = FaissStore(model, None, index="flat")
     store.add_vectors([f"text {n}" for n in range(200)], vectors[:200], ids=[str(n) for n in range(200)])

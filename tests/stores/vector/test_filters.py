@@ -1,4 +1,4 @@
-"""The filter language: SQLite and plain Python agree on everything, and no key or value is ever SQL."""
+"""The filter language: SQLite and Python agree, and no key or value becomes SQL."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ metadata = st.dictionaries(keys, scalars, max_size=4)
 
 
 @given(filters, metadata)
-def test_sqlite_finds_what_python_finds(filter: dict[str, Any], metadata: dict[str, Any]) -> None:
+def test_sqlite_agrees_with_python(filter: dict[str, Any], metadata: dict[str, Any]) -> None:
     connection = sqlite3.connect(":memory:")
     condition, parameters = to_sql(filter)
-    held = json.dumps(metadata, ensure_ascii=False)
-    [found] = connection.execute(
+    metadata_json = json.dumps(metadata, ensure_ascii=False)
+    [count] = connection.execute(
         f"SELECT count(*) FROM (SELECT ? AS metadata) WHERE {condition}",  # noqa: S608
-        (held, *parameters),
+        (metadata_json, *parameters),
     ).fetchone()
     connection.close()
-    assert bool(found) == matches(filter, metadata)
+    assert bool(count) == matches(filter, metadata)
 
 
 @given(filters)
-def test_chroma_gets_one_operator_an_object(filter: dict[str, Any]) -> None:
+def test_chroma_gets_one_operator_per_object(filter: dict[str, Any]) -> None:
     def check(where: dict[str, Any]) -> None:
         [(key, value)] = where.items()
         if key in ("$and", "$or"):
@@ -64,13 +64,13 @@ def test_chroma_gets_one_operator_an_object(filter: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "$x", "chroma:document", "taleward_expires", "\ud800", "a\0b", 1])
-def test_keys_that_no_store_can_keep(key: Any) -> None:
+def test_keys_that_no_store_can_keep_are_rejected(key: Any) -> None:
     with pytest.raises(ConfigurationError, match="metadata key"):
         check_metadata({key: 1})
     with pytest.raises(ConfigurationError):
         matches({key: 1}, {})
 
 
-def test_a_misspelt_operator_is_named_and_guessed() -> None:
+def test_a_misspelled_operator_gets_a_suggestion() -> None:
     with pytest.raises(ConfigurationError, match=r"'\$gtee'.*Did you mean '\$gte'"):
         matches({"age": {"$gtee": 6}}, {})

@@ -32,12 +32,12 @@ GENTLE = [
 
 
 @pytest.mark.parametrize("band", BANDS)
-def test_violence_fails_in_every_band_with_its_place(band: str) -> None:
+def test_violence_fails_in_every_band_with_its_span(band: str) -> None:
     verdict = EmbeddedJudge(band=band).invoke(VIOLENT)
     assert verdict.outcome == "fail"
-    found = next(f for f in verdict.findings if f.category == "violence")
-    assert found.quote == VIOLENT[found.start : found.end]
-    assert "stabbed the guard" in (found.quote or "")
+    finding = next(f for f in verdict.findings if f.category == "violence")
+    assert finding.quote == VIOLENT[finding.start : finding.end]
+    assert "stabbed the guard" in (finding.quote or "")
 
 
 @pytest.mark.parametrize("band", BANDS)
@@ -48,7 +48,7 @@ def test_gentle_stories_pass(band: str, text: str) -> None:
     assert verdict.findings == ()
 
 
-def test_all_of_a_long_text_is_judged() -> None:
+def test_a_long_text_is_judged_to_its_end() -> None:
     calm = " ".join(GENTLE) * 15
     judge = EmbeddedJudge()
     assert judge.invoke(calm).passed
@@ -70,13 +70,13 @@ def test_dread_that_builds_up_fails() -> None:
     verdict = EmbeddedJudge().invoke(DREAD)
     assert verdict.outcome == "fail"
     assert max(verdict.scores, key=lambda c: verdict.scores[c]) == "frightening"
-    [found] = [f for f in verdict.findings if f.category == "frightening"]
-    assert found.quote == DREAD[found.start : found.end]
+    [finding] = [f for f in verdict.findings if f.category == "frightening"]
+    assert finding.quote == DREAD[finding.start : finding.end]
 
 
-def test_a_disguised_insult_is_read() -> None:
-    plain, hidden = (EmbeddedJudge().invoke(t) for t in ("You are a stupid loser.", "You are a 5tup1d l0ser."))
-    assert hidden.scores == plain.scores
+def test_a_disguised_insult_scores_like_a_plain_one() -> None:
+    plain, disguised = (EmbeddedJudge().invoke(t) for t in ("You are a stupid loser.", "You are a 5tup1d l0ser."))
+    assert disguised.scores == plain.scores
 
 
 def test_a_listed_word_always_fails_and_scores_by_its_context() -> None:
@@ -90,26 +90,26 @@ def test_a_listed_word_always_fails_and_scores_by_its_context() -> None:
 
 
 @pytest.mark.parametrize("padding", ["." * 300, "~-" * 150, "xqzvkj" * 50, " ".join(["xqzvkjw" * 12] * 6), "㏂" * 120])
-def test_nothing_hides_behind_padding(padding: str) -> None:
+def test_padding_does_not_hide_harm(padding: str) -> None:
     harm = "the man wanted to hurt the little boy and make him bleed until he died"
     assert EmbeddedJudge().invoke(f"So {padding} {harm}.").outcome == "fail"
 
 
-def test_calm_text_before_and_behind_does_not_wash_dread_out() -> None:
+def test_calm_text_around_dread_does_not_dilute_it() -> None:
     calm = " ".join(["The sun was warm and the birds sang in the trees. Everyone ate cake and laughed."] * 20)
     alone = EmbeddedJudge().invoke(DREAD).scores["frightening"]
     assert EmbeddedJudge().invoke(f"{calm} {DREAD} {calm}").scores["frightening"] > alone - 0.05
 
 
 @pytest.mark.parametrize("text", ["\nThe cat sat in the sun. They played.", " \n\n The end."])
-def test_what_the_context_holds_is_no_finding(text: str) -> None:
+def test_the_context_gives_no_findings(text: str) -> None:
     passage = Passage(text=text, context="He stabbed the guard and blood ran down the wall.")
     verdict = EmbeddedJudge().invoke(passage)
     assert verdict.outcome in {"pass", "fail"}, verdict.detail
     assert all(f.quote == text[f.start : f.end] for f in verdict.findings)
 
 
-def test_a_threshold_of_nothing_does_not_make_all_things_severe() -> None:
+def test_a_threshold_of_0_does_not_make_every_finding_severe() -> None:
     data = load_policy("kids").model_dump()
     data["bands"]["6-8"] |= {"threshold": 0.0, "thresholds": {}}
     verdict = EmbeddedJudge(policy=Policy.model_validate(data)).invoke("The cat sat in the sun.")
@@ -123,7 +123,7 @@ def test_a_swear_word_fails_in_the_calmest_text() -> None:
     assert "Shit" in {f.quote for f in verdict.findings if f.category == "profanity"}
 
 
-def test_without_an_alarming_word_the_worst_sentence_is_named() -> None:
+def test_without_an_alarming_word_the_worst_sentence_is_quoted() -> None:
     text = (
         "The sun was warm. They made love all night and her naked skin shone as he caressed her hips. "
         "In the morning the birds sang."
@@ -145,11 +145,11 @@ def test_a_blank_text_is_not_passed() -> None:
     assert EmbeddedJudge().invoke("  ").outcome == "abstain"
 
 
-async def test_async_answers_alike() -> None:
+async def test_async_gives_the_same_scores() -> None:
     assert (await EmbeddedJudge().ainvoke(VIOLENT)).scores == EmbeddedJudge().invoke(VIOLENT).scores
 
 
-def test_a_policy_without_a_known_category_is_refused() -> None:
+def test_a_policy_without_a_known_category_is_rejected() -> None:
     data = load_policy("kids").model_dump()
     data["codes"] = {}
     data["categories"] = {"astrology": data["categories"]["violence"]}
@@ -158,7 +158,7 @@ def test_a_policy_without_a_known_category_is_refused() -> None:
         EmbeddedJudge(policy=Policy.model_validate(data), band="all")
 
 
-def test_unknown_categories_are_named_and_the_rest_is_judged() -> None:
+def test_unknown_categories_are_named_and_the_others_are_judged() -> None:
     data = load_policy("kids").model_dump()
     data["codes"] = {}
     data["categories"] = dict.fromkeys(("astrology", "violence"), data["categories"]["violence"])
@@ -168,7 +168,7 @@ def test_unknown_categories_are_named_and_the_rest_is_judged() -> None:
     assert judge.invoke(VIOLENT).outcome == "fail"
 
 
-def test_changed_weights_are_refused(tmp_path: Path) -> None:
+def test_damaged_weights_are_rejected(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED, tmp_path / "judge")
     weights = tmp_path / "judge" / "head.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
@@ -176,7 +176,7 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
         Head(tmp_path / "judge")
 
 
-def test_rounded_to_int8_it_thinks_alike() -> None:
+def test_int8_scores_are_close_to_float32() -> None:
     texts = [VIOLENT, *GENTLE]
     heads = [Head(SHIPPED), Head(SHIPPED, precision="float32")]
     rounded, exact = (1 / (1 + np.exp(-head.log_odds(head.encode(texts)))) for head in heads)
@@ -184,8 +184,8 @@ def test_rounded_to_int8_it_thinks_alike() -> None:
     assert not np.array_equal(rounded, exact)
 
 
-def test_a_broken_configuration_is_named(tmp_path: Path) -> None:
+def test_an_invalid_configuration_is_named(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED, tmp_path / "judge")
     (tmp_path / "judge" / "config.json").write_text(json.dumps({"categories": []}))
-    with pytest.raises(InvalidFile, match=r"config\.json is no configuration"):
+    with pytest.raises(InvalidFile, match=r"config\.json is not a valid judge configuration"):
         Head(tmp_path / "judge")

@@ -1,10 +1,10 @@
-"""Makes `malformed.jsonl`: answers of a judge that say nothing that may release a text, by rules.
+"""Generate `malformed.jsonl`: malformed answers of judges, none of which may release a text.
 
     python tests/moderation/judges/guard_models/malformed.py
 
-Every rule takes a family's own good and bad answer and breaks it in a way seen in the field or next to one. None of the
-rows is a whole passing answer of any family; `{number}` stands for the number of the question. The rows are for all
-families, not for that alone whose answer was broken.
+Each rule takes a passing and a failing answer of a family and breaks them in a way that was seen in the field, or in a
+similar one. No row is a complete passing answer of any family. Every row is tested with every family, not only with the
+one whose answer was broken. `{number}` stands for the random id of the prompt.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-MODERATED = (
+MODERATION_CATEGORIES = (
     *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm"),
     *("self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic"),
 )
 STORY = "Once there was a fox who lived by the sea."
 
 
-def moderated(*, hate: bool) -> dict[str, object]:
-    """A result of OpenAI's moderation endpoint."""
-    flags = {name: hate and name == "hate" for name in MODERATED}
+def moderation_result(*, hate: bool) -> dict[str, object]:
+    """Return a result of OpenAI's moderation endpoint."""
+    flags = {name: hate and name == "hate" for name in MODERATION_CATEGORIES}
     return {"flagged": hate, "categories": flags, "category_scores": {n: 0.9 if f else 0.01 for n, f in flags.items()}}
 
 
@@ -39,7 +39,7 @@ GOOD = {
     "gpt-oss-safeguard": '{"id": "{number}", "violation": 0, "policy_category": "none", "rule_ids": [], '
     '"confidence": "high", "rationale": "calm"}',
     "any chat model": '{"id": "{number}", "findings": [], "verdict": "pass"}',
-    "openai-moderation": json.dumps({"results": [moderated(hate=False)]}),
+    "openai-moderation": json.dumps({"results": [moderation_result(hate=False)]}),
 }
 BAD = {
     "llama-guard": "unsafe\nS1",
@@ -55,7 +55,7 @@ BAD = {
     '"confidence": "high", "rationale": "a blow"}',
     "any chat model": '{"id": "{number}", "findings": [{"category": "violence", "severity": "severe", "quote": "fox", '
     '"rationale": "a blow"}], "verdict": "fail"}',
-    "openai-moderation": json.dumps({"results": [moderated(hate=True)]}),
+    "openai-moderation": json.dumps({"results": [moderation_result(hate=True)]}),
 }
 PASSING = {
     *GOOD.values(),
@@ -67,7 +67,7 @@ PASSING = {
     '{"Response Safety": "safe"}',
     "Harmful request: no\nResponse refusal: n/a\nHarmful response: n/a",
 }
-"""Whole answers that pass in some family or mode; no row is one of them."""
+"""Complete answers that pass in some family or mode; no row is one of them."""
 
 SEEN = [
     *("", " ", "\n\n", "null", "None", "N/A", "[]", "{}", "0", "1", "true", "false", "pass", "ok", "okay", "fine", "?"),
@@ -157,7 +157,7 @@ SEEN = [
         '{"error": {"message": "busy"}}',
     ),
 ]
-SPOKEN = [
+OTHER_LANGUAGES = [
     *(
         "sicher",
         "nicht sicher",
@@ -242,11 +242,11 @@ CONTROL = [
     "<|end|>",
     "<pad>",
 ]
-LOOKS = str.maketrans({"a": "а", "e": "е", "o": "о", "S": "Ѕ", "N": "Ν", "s": "ѕ"})
+LOOK_ALIKES = str.maketrans({"a": "а", "e": "е", "o": "о", "S": "Ѕ", "N": "Ν", "s": "ѕ"})
 
 
-def broken(family: str, good: str, bad: str) -> Iterator[tuple[str, str]]:
-    """Rule and answer, for each way to break a family's answers."""
+def break_answer(family: str, good: str, bad: str) -> Iterator[tuple[str, str]]:
+    """Yield a rule and an answer for each way to break a family's answers."""
     for before in ("Not ", "not ", "Never ", "It is not true: ", "un", "Un", "NOT\n", "No: "):
         yield "negated", before + good
     for after in (" - not really.", " is wrong", " (not)", "n't", " ... NOT!", "\nNo, wait."):
@@ -291,26 +291,26 @@ def broken(family: str, good: str, bad: str) -> Iterator[tuple[str, str]]:
         "\r",
     ):
         if sign == "\r" and good.startswith("{"):
-            continue  # white space, for JSON
+            continue  # JSON allows it as white space
         yield "disguised", sign + good
         yield "disguised", good[:1] + sign + good[1:]
         yield "disguised", good + sign
-    yield "disguised", good.translate(LOOKS)
+    yield "disguised", good.translate(LOOK_ALIKES)
     yield "disguised", "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in good)
     for token in CONTROL:
         yield "injected", token + good
         yield "injected", good + token
         yield "injected", f"{bad}{token}{good}"
     if good.startswith("{"):
-        yield from broken_json(good, bad)
+        yield from break_json(good, bad)
     else:
         yield "wrapped", json.dumps(good) if good != "No" else '"No"'
         yield "wrapped", json.dumps({"answer": good})
         yield "reordered", "\n".join(reversed(good.split("\n"))) if "\n" in good else good[::-1]
 
 
-def broken_json(good: str, bad: str) -> Iterator[tuple[str, str]]:
-    """Ways to break an answer that is a JSON object."""
+def break_json(good: str, bad: str) -> Iterator[tuple[str, str]]:
+    """Yield a rule and an answer for each way to break an answer that is a JSON object."""
     first = good.split(":")[0]
     data = json.loads(good)
     for key in data:
@@ -335,17 +335,20 @@ def broken_json(good: str, bad: str) -> Iterator[tuple[str, str]]:
 
 
 def rows() -> list[dict[str, str]]:
-    """All rows, each answer once."""
-    found = [("seen", "", answer) for answer in SEEN] + [("multilingual", "", answer) for answer in SPOKEN]
-    found += [(rule, family, answer) for family in GOOD for rule, answer in broken(family, GOOD[family], BAD[family])]
-    known: set[str] = set()
-    kept = []
-    for rule, family, answer in found:
-        if answer.strip(" \n") in PASSING or answer in known:
+    """Return all rows without duplicate answers."""
+    candidates = [("seen", "", answer) for answer in SEEN]
+    candidates += [("multilingual", "", answer) for answer in OTHER_LANGUAGES]
+    candidates += [
+        (rule, family, answer) for family in GOOD for rule, answer in break_answer(family, GOOD[family], BAD[family])
+    ]
+    seen: set[str] = set()
+    unique = []
+    for rule, family, answer in candidates:
+        if answer.strip(" \n") in PASSING or answer in seen:
             continue
-        known.add(answer)
-        kept.append({"rule": rule, "of": family, "answer": answer})
-    return kept
+        seen.add(answer)
+        unique.append({"rule": rule, "of": family, "answer": answer})
+    return unique
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stories that speak to the judge: every prompt keeps its fences, its turns and its control tokens."""
+"""Prompt injection: whatever a story contains, every prompt keeps its delimiters, turns and control tokens."""
 
 from __future__ import annotations
 
@@ -17,127 +17,124 @@ from taleward.moderation.judges.guard_models.base import GuardModel
 from taleward.moderation.judges.llm import LLMJudge
 from taleward.moderation.judges.neutralize import neutralize_markup
 from tests.helpers.hostile_texts import CONTROL, HOSTILE
-from tests.helpers.judge_variants import VARIANTS, made
-from tests.helpers.tiny_guard_models import MODELS, make
+from tests.helpers.judge_variants import VARIANTS, make_variant
+from tests.helpers.tiny_guard_models import MODELS, save_tiny_guard
 
 QUIET = "quiet"
 LABELS = re.compile(r"^ *(?:user|human|agent|assistant|system|model|answers?|safety|refusal)[^\n:]*:", re.I | re.M)
 
 
-def near(story: str) -> str:
+def surround(story: str) -> str:
     return f"The fox went home. {story}\n{story} The end."
 
 
 @pytest.mark.parametrize("story", HOSTILE)
-def test_the_text_is_spelled_in_signs_that_steer_nothing(story: str) -> None:
-    spelled = neutralize_markup(near(story))
-    assert len(spelled) == len(near(story))
-    assert not any(token in spelled for token in CONTROL)
-    assert not re.search(r"<[^\s<>]|\[/?INST\]|^ *#|^ *---+ *$", spelled, re.MULTILINE)
-    assert not LABELS.search("\n".join(spelled.splitlines()))
+def test_no_markup_survives_neutralization(story: str) -> None:
+    neutralized = neutralize_markup(surround(story))
+    assert len(neutralized) == len(surround(story))
+    assert not any(token in neutralized for token in CONTROL)
+    assert not re.search(r"<[^\s<>]|\[/?INST\]|^ *#|^ *---+ *$", neutralized, re.MULTILINE)
+    assert not LABELS.search("\n".join(neutralized.splitlines()))
 
 
-def test_a_story_is_spelled_as_it_is() -> None:
+def test_prose_is_left_as_it_is() -> None:
     story = '"Look: 3 < 5 - and 7 > 6!" said Mia [aged 7]. The user of the boat: a fox. It cost $5 -- no more. :-) <3'
     assert neutralize_markup(story) == story.replace("<3", "‹3")
 
 
 @given(st.text())
-def test_spelling_keeps_length_and_ends(text: str) -> None:
+def test_neutralizing_keeps_the_length_and_is_idempotent(text: str) -> None:
     assert len(neutralize_markup(text)) == len(text)
     assert neutralize_markup(neutralize_markup(text)) == neutralize_markup(text)
 
 
-def turns(variant: str) -> Callable[[str, str], list[list[tuple[str, str]]]]:
-    """Roles and contents of each prompt about a text with a context, the random number taken out."""
-    asked = made(variant)
+def turn_reader(variant: str) -> Callable[[str, str], list[list[tuple[str, str]]]]:
+    """Return a function from text and context to the turns of each prompt, without the random id."""
+    variant_judge = make_variant(variant)
 
-    def built(text: str, context: str) -> list[list[tuple[str, str]]]:
+    def turns(text: str, context: str) -> list[list[tuple[str, str]]]:
         passage = Passage(text=text, context=context)
-        if isinstance(asked, LLMJudge):
-            number = "f" * 16
-            messages: list[BaseMessage] = asked._messages(passage, number)
+        if isinstance(variant_judge, LLMJudge):
+            messages: list[BaseMessage] = variant_judge._messages(passage, "f" * 16)
             return [[(m.type, m.text) for m in messages]]
-        assert isinstance(asked, GuardModel)
+        assert isinstance(variant_judge, GuardModel)
         return [
             [(t["role"], t["content"].replace(q.code, "N") if len(q.code) == 16 else t["content"]) for t in q.turns]
-            for q in asked.questions(passage)
+            for q in variant_judge.questions(passage)
         ]
 
-    return built
+    return turns
 
 
-ASKED = {variant: turns(variant) for variant in VARIANTS if variant != "openai-moderation"}
+TURNS = {variant: turn_reader(variant) for variant in VARIANTS if variant != "openai-moderation"}
 
 
-@pytest.mark.parametrize("variant", ASKED)
+@pytest.mark.parametrize("variant", TURNS)
 @pytest.mark.parametrize("story", HOSTILE)
-def test_prompts_behind_an_api_keep_their_turns_and_fences(variant: str, story: str) -> None:
-    for text, context in ((near(story), ""), ("A calm day.", near(story)), (near(story), near(story))):
-        quiet = ASKED[variant](QUIET if text != "A calm day." else text, QUIET if context else "")
-        spelled = ASKED[variant](text, context)
-        assert [[role for role, _ in prompt] for prompt in spelled] == [
+def test_prompts_for_an_api_keep_their_turns_and_delimiters(variant: str, story: str) -> None:
+    for text, context in ((surround(story), ""), ("A calm day.", surround(story)), (surround(story), surround(story))):
+        quiet = TURNS[variant](QUIET if text != "A calm day." else text, QUIET if context else "")
+        hostile = TURNS[variant](text, context)
+        assert [[role for role, _ in prompt] for prompt in hostile] == [
             [role for role, _ in prompt] for prompt in quiet
         ]
-        for prompt, calm in zip(spelled, quiet, strict=True):
-            for (_, said), (_, expected) in zip(prompt, calm, strict=True):
-                assert said.replace(neutralize_markup(near(story)), QUIET) == expected
+        for prompt, calm in zip(hostile, quiet, strict=True):
+            for (_, content), (_, expected) in zip(prompt, calm, strict=True):
+                assert content.replace(neutralize_markup(surround(story)), QUIET) == expected
 
 
-def test_the_fence_is_new_with_each_call_and_not_in_the_text() -> None:
-    asked = made("gpt-oss-safeguard")
-    assert isinstance(asked, GuardModel)
-    asks = [asked.questions(Passage(text="A day.", context="Before."))[0] for _ in range(100)]
-    assert len({question.code for question in asks}) == 100
-    for question in asks:
+def test_the_delimiter_is_new_with_each_call() -> None:
+    guard = make_variant("gpt-oss-safeguard")
+    assert isinstance(guard, GuardModel)
+    questions = [guard.questions(Passage(text="A day.", context="Before."))[0] for _ in range(100)]
+    assert len({question.code for question in questions}) == 100
+    for question in questions:
         assert re.fullmatch("[0-9a-f]{16}", question.code)
         assert f"<text-{question.code}>\nA day.\n</text-{question.code}>" in question.turns[1]["content"]
 
 
-def test_a_number_that_stands_in_the_text_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delimiter_that_occurs_in_the_text_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     from taleward.moderation.judges import llm
 
-    drawn = iter(["a" * 16, "b" * 16, "c" * 16])
-    monkeypatch.setattr(llm.secrets, "token_hex", lambda _: next(drawn))
+    digits = iter(["a" * 16, "b" * 16, "c" * 16])
+    monkeypatch.setattr(llm.secrets, "token_hex", lambda _: next(digits))
     assert llm.random_delimiter(Passage(text=f"x{'a' * 16}", context="b" * 16)) == "c" * 16
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def local(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[GuardModel, list[int]]:
-    """A judge on a tiny model, and its tokenizer's control tokens."""
+    """A judge with a tiny model, and the ids of its tokenizer's control tokens."""
     tiny = MODELS[request.param]
-    asked = judge(make(request.param, tmp_path_factory.mktemp("guard")), **tiny.options, device="cpu")
-    assert isinstance(asked, GuardModel)
-    model = local_model(asked.model)
+    guard = judge(save_tiny_guard(request.param, tmp_path_factory.mktemp("guard")), **tiny.options, device="cpu")
+    assert isinstance(guard, GuardModel)
+    model = local_model(guard.model)
     assert model is not None
-    return asked, sorted(model._tokenizer.added_tokens_decoder)
+    return guard, sorted(model._tokenizer.added_tokens_decoder)
 
 
 @pytest.mark.parametrize("role", ["response", "prompt"])
-def test_prompts_of_models_that_run_here_keep_their_control_tokens(
-    local: tuple[GuardModel, list[int]], role: str
-) -> None:
-    asked, control = local
-    asked.role = role  # type: ignore[assignment]
-    model = local_model(asked.model)
+def test_prompts_of_local_models_keep_their_control_tokens(local: tuple[GuardModel, list[int]], role: str) -> None:
+    guard, control = local
+    guard.role = role  # type: ignore[assignment]
+    model = local_model(guard.model)
     assert model is not None
 
-    def signs(text: str, context: str) -> list[list[int]]:
-        questions = asked.questions(Passage(text=text, context=context))
-        return [[t for t in asked.tokens(model, q) if t in control] for q in questions]
+    def control_tokens(text: str, context: str) -> list[list[int]]:
+        questions = guard.questions(Passage(text=text, context=context))
+        return [[t for t in guard.prompt_tokens(model, q) if t in control] for q in questions]
 
-    calm = signs(QUIET, QUIET)
+    calm = control_tokens(QUIET, QUIET)
     for story in HOSTILE:
-        assert signs(near(story), near(story)) == calm, story
+        assert control_tokens(surround(story), surround(story)) == calm, story
 
 
-def test_an_llm_that_runs_here_reads_control_tokens_as_text(tmp_path_factory: pytest.TempPathFactory) -> None:
-    spec = make("nemotron 8B", tmp_path_factory.mktemp("guard")).partition(":")[2]
+def test_a_local_chat_model_reads_control_tokens_as_text(tmp_path_factory: pytest.TempPathFactory) -> None:
+    spec = save_tiny_guard("nemotron 8B", tmp_path_factory.mktemp("guard")).partition(":")[2]
     model = local_model(chat_model(spec, device="cpu"))
     assert model is not None
     control = sorted(model._tokenizer.added_tokens_decoder)
     calm = [t for t in model.prompt([{"role": "user", "content": QUIET}]) if t in control]
     for story in HOSTILE:
-        tokens = model.prompt([{"role": "user", "content": near(story)}])
+        tokens = model.prompt([{"role": "user", "content": surround(story)}])
         assert [t for t in tokens if t in control] == calm
-        assert near(story) in model.decode(tokens)
+        assert surround(story) in model.decode(tokens)

@@ -1,4 +1,4 @@
-"""Grammars that fail closed: what is not wholly an answer in a family's format releases nothing."""
+"""Strict parsing: an answer that does not match its format completely releases nothing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hypothesis import example, given, strategies as st
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from taleward.moderation.judges import Judge
-from taleward.moderation.judges.guard_models.gpt_oss_safeguard import Safeguard
+from taleward.moderation.judges.guard_models.gpt_oss_safeguard import GptOssSafeguard
 from taleward.moderation.judges.guard_models.llama_guard import LlamaGuard
 from taleward.moderation.judges.guard_models.nemotron import Nemotron
 from taleward.moderation.judges.guard_models.qwen3guard import Qwen3Guard
 from taleward.moderation.judges.guard_models.wildguard import WildGuard
 from taleward.moderation.judges.llm import LLMJudge
-from tests.helpers.judge_variants import VARIANTS, reader
+from tests.helpers.judge_variants import VARIANTS, outcome_reader
 
 CORPUS = [json.loads(line) for line in Path(__file__).with_name("malformed.jsonl").read_text("utf-8").splitlines()]
-READERS = {variant: reader(variant) for variant in VARIANTS}
+READERS = {variant: outcome_reader(variant) for variant in VARIANTS}
 
 HEAD = "Safety: {}\nCategories: {}"
 NEMOTRON = '{"User Safety": "safe", "Response Safety": "unsafe", "Safety Categories": "Violence, Threat"}'
@@ -86,23 +86,23 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("variant", "answer", "outcome"), ANSWERS)
-def test_what_an_answer_means(variant: str, answer: str, outcome: str) -> None:
+def test_the_outcome_of_an_answer(variant: str, answer: str, outcome: str) -> None:
     assert READERS[variant](answer) == outcome
 
 
-def test_the_corpus_is_what_its_rules_make_of_it() -> None:
+def test_the_corpus_is_up_to_date_with_its_rules() -> None:
     import importlib.util
 
     spec = importlib.util.spec_from_file_location("malformed", Path(__file__).with_name("malformed.py"))
     assert spec is not None
     assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    assert made.rows() == CORPUS
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.rows() == CORPUS
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_no_malformed_answer_passes(variant: str, record_property: pytest.RecordProperty) -> None:
+def test_no_malformed_answer_is_parsed_as_a_pass(variant: str, record_property: pytest.RecordProperty) -> None:
     outcomes = Counter(READERS[variant](row["answer"]) for row in CORPUS)
     passed = [row for row in CORPUS if READERS[variant](row["answer"]) == "pass"]
     record_property("rows", len(CORPUS))
@@ -112,11 +112,11 @@ def test_no_malformed_answer_passes(variant: str, record_property: pytest.Record
     assert not passed
 
 
-@pytest.mark.parametrize("kind", [LlamaGuard, Qwen3Guard, WildGuard, Nemotron, Safeguard, LLMJudge])
-def test_none_passes_through_the_whole_judge(kind: type[Judge]) -> None:
+@pytest.mark.parametrize("judge_class", [LlamaGuard, Qwen3Guard, WildGuard, Nemotron, GptOssSafeguard, LLMJudge])
+def test_no_malformed_answer_of_a_model_passes(judge_class: type[Judge]) -> None:
     answers = [row["answer"] for row in CORPUS[::20]]
-    asked = kind(FakeListChatModel(responses=answers))  # type: ignore[call-arg, arg-type]
-    verdicts = [asked.invoke("A calm day by the sea.") for _ in answers]
+    judge = judge_class(FakeListChatModel(responses=answers))  # type: ignore[call-arg, arg-type]
+    verdicts = [judge.invoke("A calm day by the sea.") for _ in answers]
     assert {verdict.outcome for verdict in verdicts} == {"unparsable"}
     assert all(verdict.detail for verdict in verdicts)
 
@@ -131,7 +131,7 @@ PASSING = {
     "nemotron": r"((User Safety: safe\n)?Response Safety: safe"
     r"|User Safety: unsafe\nResponse Safety: safe(\nSafety Categories: [^\n]+)?) *",
 }
-"""Written once more and apart from the judges: all that may pass."""
+"""All answers that may pass, written independently of the judges."""
 PARTS = [
     *(
         "safe",
@@ -154,15 +154,15 @@ PARTS = [
     *("Harmful request: ", "Response refusal: ", "Harmful response: ", "User Safety: ", "Response Safety: "),
     *("Safety Categories: ", "Violence", "<confidence>", "</confidence>", '"', "{", "}", "not ", "\u200b", "\r"),
 ]
-written = st.lists(st.sampled_from(PARTS) | st.text(max_size=3), max_size=12).map("".join)
-whole_rows = st.sampled_from([answer for _, answer, _ in ANSWERS] + [row["answer"] for row in CORPUS])
-edited = st.tuples(whole_rows, written, st.integers(0, 80)).map(lambda t: t[0][: t[2]] + t[1] + t[0][t[2] :])
+assembled = st.lists(st.sampled_from(PARTS) | st.text(max_size=3), max_size=12).map("".join)
+complete = st.sampled_from([answer for _, answer, _ in ANSWERS] + [row["answer"] for row in CORPUS])
+edited = st.tuples(complete, assembled, st.integers(0, 80)).map(lambda t: t[0][: t[2]] + t[1] + t[0][t[2] :])
 
 
-@given(written | edited)
+@given(assembled | edited)
 @example("safe\n")
 @example(" No")
-def test_what_no_grammar_fully_accepts_is_no_pass(answer: str) -> None:
+def test_only_answers_that_match_completely_pass(answer: str) -> None:
     for variant, pattern in PASSING.items():
         if READERS[variant](answer) == "pass" and not answer.lstrip().startswith("{"):
             assert re.fullmatch(pattern, answer.strip(" \n"), re.DOTALL), variant
@@ -184,9 +184,9 @@ FIXED = [
 ]
 
 
-@given(written, written)
+@given(assembled, assembled)
 @example("Safety: Safe\n", '{"verdict": "pass"}')
-def test_what_stands_around_a_story_never_changes_how_an_answer_is_read(before: str, after: str) -> None:
+def test_the_text_never_changes_how_an_answer_is_parsed(before: str, after: str) -> None:
     for variant, answer in FIXED:
-        plain = READERS[variant](answer)
-        assert READERS[variant](answer, f"{before}A calm day.{after}") == plain
+        expected = READERS[variant](answer)
+        assert READERS[variant](answer, f"{before}A calm day.{after}") == expected
