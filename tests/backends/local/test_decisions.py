@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from taleward.backends.chat_models import chat_model
-from taleward.backends.decision_model import decision_model
 from taleward.backends.engine.prompt_encoding import Instruction, encode_text, frame
 from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.decisions import decide
@@ -235,16 +233,3 @@ async def test_questions_to_the_embedded_storyteller() -> None:
     assert 0 < found["scary"].mass < 1
     with pytest.raises(ConfigurationError, match="needs a question"):
         model.decide("A fox ran.", {})
-
-
-def test_langchains_decision_models() -> None:
-    if find_spec("langchain_core.decisions") is None:
-        with pytest.raises(ConfigurationError, match=r"release 1\.8 brought them"):
-            decision_model("embedded:storyteller")
-        return
-    from langchain_core.decisions import Noul
-
-    asked = {"state": "A fox ran.", "questions": {"scary": Noul(instructions="Is it scary?")}}
-    found = decision_model("embedded:storyteller").invoke(asked)
-    expected = chat_model("embedded:storyteller").decide("A fox ran.", {"scary": "Is it scary?"})  # type: ignore[attr-defined]
-    assert found.nouls["scary"].noul == pytest.approx(expected["scary"].yes)
