@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from operator import itemgetter
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
@@ -21,11 +21,12 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from pydantic import BaseModel, Field, model_validator
 
-from taleward.backends.engine.engine import Engine
 from taleward.backends.engine.grammar import closed, compile_grammar, response_schema
-from taleward.backends.engine.likelihood import TextScores, TokenScores, Window, likelihood
+from taleward.backends.engine.likelihood import TextScores, likelihood
 from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampling
+from taleward.backends.local.language_model import LanguageModel
+from taleward.backends.local.loading import is_loaded, load
 from taleward.backends.local.messages import instructed, plain, turn
 from taleward.backends.local.questions import Question, QuestionResult, answered
 from taleward.backends.local.response import ChatRequest, ResponseBuilder
@@ -37,47 +38,6 @@ _AT_ONCE = 256
 _SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty", "no_repeat_ngram_size", "max_tokens")
 _CALL = ("grammar", "response_format", "tools", "tool_choice", "instruction", "template")
 _OPTIONS = frozenset({*_SAMPLING, "seed", "timeout", "logprobs", "top_logprobs", *_CALL})
-
-
-class LanguageModel(Protocol):
-    """A loaded model with its tokenizer; safe to use from several threads at once.
-
-    Attributes:
-        context_length: Tokens that prompt and answer have together.
-        chat_template: Whether it was trained to answer turns of a conversation.
-        follows_instructions: Whether it does what a turn asks for, and not one thing alone.
-        takes_tools: Whether its template tells it of tools.
-        defaults: The model's own generation settings.
-        engine: Writes texts for all callers.
-    """
-
-    context_length: int
-    defaults: Sampling
-    engine: Engine
-
-    @property
-    def chat_template(self) -> bool: ...  # noqa: D102
-    @property
-    def follows_instructions(self) -> bool: ...  # noqa: D102
-    @property
-    def takes_tools(self) -> bool: ...  # noqa: D102
-
-    def encode(self, text: str) -> list[int]:
-        """A text's tokens; what looks like a control token is text."""
-
-    def decode(self, tokens: Sequence[int], *, control: bool = False) -> str:
-        """The text of some tokens; bytes that are no whole character become U+FFFD."""
-
-    def prompt(self, turns: Sequence[Mapping[str, Any]], **template: Any) -> list[int]:
-        """A conversation's tokens, in the chat template where there is one."""
-
-    def step(self, tokens: Sequence[int], cache: Any = None) -> tuple[Any, Any]:
-        """The logits behind some tokens that follow those in a cache, shape (vocabulary,), and the longer cache."""
-
-    @property
-    def start(self) -> int | None: ...  # noqa: D102
-    def read(self, windows: Sequence[Window]) -> list[TokenScores]:
-        """The scores of each window's tokens."""
 
 
 class LocalChat(BaseChatModel):
@@ -193,8 +153,6 @@ class LocalChat(BaseChatModel):
 
     @property
     def _loaded(self) -> LanguageModel:
-        from taleward.backends.local.loading import load
-
         return load(*self._named)
 
     @property
@@ -203,8 +161,6 @@ class LocalChat(BaseChatModel):
 
     async def aload(self) -> None:
         """Load the model where it is not here yet, without blocking the event loop."""
-        from taleward.backends.local.loading import is_loaded
-
         if not is_loaded(*self._named):
             await asyncio.to_thread(lambda: self._loaded)
 

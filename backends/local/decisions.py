@@ -8,23 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_core.language_models import BaseChatModel
-
-from taleward.backends.base.embedded import is_embedded
+from taleward.backends.local.language_model import LanguageModel
 from taleward.core.errors import BackendError, ContextTooLong
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from taleward.backends.local.chat import LanguageModel
-    from taleward.backends.onnx.llama import HubLlama
-    from taleward.backends.transformers.causal_lm import HuggingFace
-
-    HubModel = HuggingFace | HubLlama
     Floats = npt.NDArray[np.float64]
 
 
@@ -39,21 +31,6 @@ class AnswerProbabilities(NamedTuple):
 
     probabilities: tuple[float, ...]
     mass: float
-
-
-def runs_here(model: BaseChatModel) -> bool:
-    """Whether it is an `hf:` chat model, so that its logits and its tokenizer can be had."""
-    from taleward.backends.local.chat import LocalChat
-
-    return isinstance(model, LocalChat) and not is_embedded(Path(model.path))
-
-
-def local_model(model: BaseChatModel) -> HubModel | None:
-    """The model behind an `hf:` chat model, loaded; `None` for every other chat model."""
-    if not runs_here(model):
-        return None
-    loaded: Any = model._loaded  # type: ignore[attr-defined]
-    return loaded  # type: ignore[no-any-return]
 
 
 def decide(model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[str]) -> list[AnswerProbabilities]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taleward.backends.base.embedded import is_embedded
 from taleward.backends.engine.model_cache import ModelCache
+from taleward.backends.local.language_model import LanguageModel
 from taleward.backends.onnx.llama_graph import why_not
 from taleward.backends.transformers.devices import has_gpu
 from taleward.backends.transformers.hub import expanded, model_config, model_folder
-
-if TYPE_CHECKING:
-    from taleward.backends.local.chat import LanguageModel
 
 _kept: ModelCache[LanguageModel] = ModelCache()
 

@@ -7,20 +7,15 @@ answers by their labels.
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from langchain_core.messages import BaseMessage, convert_to_messages
 from pydantic import Field, field_validator
 
 from taleward.backends.local.decisions import decide_each
+from taleward.backends.local.language_model import LanguageModel
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from taleward.backends.local.chat import LanguageModel
 
 _LETTERS = string.ascii_uppercase
 
