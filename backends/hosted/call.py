@@ -54,7 +54,7 @@ class Asked(NamedTuple):
     options: Mapping[str, Any]
 
 
-class Calls:
+class ModelCaller:
     """Makes the calls of one model.
 
     Args:
@@ -229,7 +229,7 @@ class _Stream:
         characters: How many were given on.
     """
 
-    def __init__(self, calls: Calls, model: BaseChatModel, asked: Asked) -> None:
+    def __init__(self, calls: ModelCaller, model: BaseChatModel, asked: Asked) -> None:
         self._calls, self._ended, self.characters = calls, False, 0
         self._chunks: Any = model._astream(asked.messages, asked.stop, None, **asked.options)
         self._held: list[ChatGenerationChunk] = []

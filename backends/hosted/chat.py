@@ -1,4 +1,4 @@
-"""A chat model behind an API: the vendor's own class, its calls made by `Calls`."""
+"""A chat model behind an API: the vendor's own class, its calls made by `ModelCaller`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 from pydantic import Field
 
-from taleward.backends.hosted.call import Asked, Calls
+from taleward.backends.hosted.call import Asked, ModelCaller
 from taleward.backends.hosted.ignored_options import OptionSupport
 from taleward.backends.hosted.subclass import as_class, joined_class
 from taleward.core.concurrency.batch_config import with_max_concurrency
@@ -105,7 +105,7 @@ class HostedChat(BaseChatModel):
     async def _answer(
         self, messages: list[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]
     ) -> ChatResult:
-        calls: Calls = self.calls
+        calls: ModelCaller = self.calls
         plain = self._plain(options)
         if self.honoured is None:
             return await calls.answer(plain, Asked(messages, stop, options))
@@ -118,7 +118,7 @@ class HostedChat(BaseChatModel):
         return await honoured.answer(ask, messages, {**own, **options})
 
     async def _pieces(self, messages: list[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]) -> Any:
-        calls: Calls = self.calls
+        calls: ModelCaller = self.calls
         plain = self._plain(options)
         whole = not (_has(plain, "_astream") or _has(plain, "_stream"))
         if whole or (self.honoured is not None and self.honoured.must_see(options)):
@@ -145,7 +145,7 @@ class HostedChat(BaseChatModel):
         return plain
 
 
-def hosted(model: BaseChatModel, calls: Calls, honoured: OptionSupport | None = None) -> BaseChatModel:
+def hosted(model: BaseChatModel, calls: ModelCaller, honoured: OptionSupport | None = None) -> BaseChatModel:
     """A vendor's chat model, its calls made by `calls`; it is still an instance of the vendor's class."""
     made: BaseChatModel = as_class(joined_class(HostedChat, type(model)), model)
     object.__setattr__(made, "__dict__", {**model.__dict__, "calls": calls, "honoured": honoured, "pid": os.getpid()})

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from taleward.backends.base.spec import ModelSpec
 from taleward.backends.engine.likelihood import TextScores
-from taleward.backends.hosted.call import Calls
+from taleward.backends.hosted.call import ModelCaller
 from taleward.backends.hosted.chat import hosted
 from taleward.backends.hosted.ignored_options import OptionSupport
 from taleward.backends.hosted.pricing import given_price, price_of
@@ -168,7 +168,8 @@ def with_calls(
         honoured = _servers.setdefault(place, OptionSupport(str(spec))) if foreign else None
     others = [chat_model(other) for other in fallbacks]
     ends = any(kind.__name__ in _SAY_WHY for kind in type(model).__mro__)
-    return hosted(model, Calls(Attempts(str(spec), terms, pace), price=price, fallbacks=others, ends=ends), honoured)
+    caller = ModelCaller(Attempts(str(spec), terms, pace), price=price, fallbacks=others, ends=ends)
+    return hosted(model, caller, honoured)
 
 
 def connections(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from taleward.backends.engine.request import GenerationRequest, TokenSequence
 from taleward.backends.engine.sampling import Score
-from taleward.backends.local.tools import Calls, ToolText
+from taleward.backends.local.tools import ParsedToolCalls, ToolText
 
 
 class ChatRequest(NamedTuple):
@@ -64,7 +64,7 @@ class ResponseBuilder:
     def finish(self) -> Iterator[ChatGenerationChunk]:
         """What was held, then the last chunk with the usage."""
         rest = "" if self.stopped else self._cut.push(self._decoder.finish()) + self._cut.finish()
-        shown, calls = self._shown(rest), Calls()
+        shown, calls = self._shown(rest), ParsedToolCalls()
         if self._calls is not None:
             held, calls = self._calls.finish()
             shown += held
@@ -124,7 +124,7 @@ class ResponseBuilder:
         read = len(self._wish.order.prompt)
         return UsageMetadata(input_tokens=read, output_tokens=self._read, total_tokens=read + self._read)
 
-    def _metadata(self, calls: Calls) -> dict[str, Any]:
+    def _metadata(self, calls: ParsedToolCalls) -> dict[str, Any]:
         ended = self.stopped or self._text.ended
         reason = "tool_calls" if calls.made else "stop" if ended else "length"
         return {"finish_reason": reason, "model_name": self._wish.spec}

@@ -19,7 +19,7 @@ _BLOCK = re.compile(rf"{_MARK}(.*?)(?:{_END}|$)", re.DOTALL)
 
 
 @dataclass
-class Calls:
+class ParsedToolCalls:
     """Tool calls that were read.
 
     Attributes:
@@ -63,11 +63,11 @@ class ToolText:
         self._shown = self._shown or bool(shown)
         return shown
 
-    def finish(self) -> tuple[str, Calls]:
+    def finish(self) -> tuple[str, ParsedToolCalls]:
         """What was held and is no call, and the calls."""
         blocks = [found[1] for found in _BLOCK.finditer(self._held)] or [self._held]
         made = [call for block in blocks for call in self._read(block)]
-        return ("", Calls(made)) if made else (self._held, Calls())
+        return ("", ParsedToolCalls(made)) if made else (self._held, ParsedToolCalls())
 
     def _read(self, block: str) -> Iterator[tuple[str, str]]:
         try:
