@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from taleward.backends.hosted.errors import AGAIN, map_vendor_error
-from taleward.backends.hosted.pricing import Price
+from taleward.backends.hosted.pricing import ListedPrice, TokenPrice
 from taleward.backends.hosted.retries import Attempts
 from taleward.core.errors import BackendError, ContentFiltered, DeadlineExceeded, RequestRejected
 
@@ -68,7 +69,7 @@ class ModelCaller:
         self,
         attempts: Attempts,
         *,
-        price: Price | None = None,
+        price: TokenPrice | ListedPrice | None = None,
         fallbacks: Sequence[BaseChatModel] = (),
         ends: bool = False,
     ) -> None:
@@ -98,7 +99,7 @@ class ModelCaller:
             return await self._fallen_back(error, asked)
         for generation in result.generations:
             self.learn(generation.message, generation.generation_info)
-            if (cost := self.cost(generation.message)) is not None:
+            if (cost := self.cost(_usage(generation.message))) is not None:
                 generation.message.response_metadata[COST] = cost
         return result
 
@@ -216,10 +217,9 @@ class ModelCaller:
             if headers := told.pop("headers", None):
                 self.attempts.pace.learn({str(name).lower(): str(value) for name, value in headers.items()})
 
-    def cost(self, message: BaseMessage) -> float | None:
-        """What an answer or a piece of one cost, in US dollars; `None` where nobody says."""
-        usage = message.usage_metadata if isinstance(message, AIMessage) else None
-        return None if usage is None or self.price is None else self.price.of(usage)
+    def cost(self, usage: UsageMetadata | None) -> float | None:
+        """What an answer cost, in US dollars; `None` where nobody says."""
+        return None if usage is None or self.price is None else self.price.cost_usd(usage)
 
 
 class _Stream:
@@ -233,7 +233,7 @@ class _Stream:
         self._calls, self._ended, self.characters = calls, False, 0
         self._chunks: Any = model._astream(asked.messages, asked.stop, None, **asked.options)
         self._held: list[ChatGenerationChunk] = []
-        self._cost: float | None = None
+        self._usage: UsageMetadata | None = None
 
     async def open(self) -> _Stream:
         """Wait for the first words, or the end."""
@@ -266,16 +266,17 @@ class _Stream:
         if chunk is None:
             if self._calls.ends and not self._ended:
                 raise self._broken("the stream ended without saying so, as one that was cut off does.")
-            if self._cost is None:
+            cost, self._usage = self._calls.cost(self._usage), None
+            if cost is None:
                 return None
-            # Some vendors tell the tokens piece by piece, and LangChain cannot add numbers up: one sum behind them all.
-            sum_of_all, self._cost = AIMessageChunk(content="", response_metadata={COST: self._cost}), None
-            return ChatGenerationChunk(message=sum_of_all)
+            # Some vendors report tokens chunk by chunk, and LangChain cannot add up a number in the metadata of two
+            # chunks; so the cost of all of them comes once, in a last chunk.
+            return ChatGenerationChunk(message=AIMessageChunk(content="", response_metadata={COST: cost}))
         self._calls.see_refusal(chunk.message)
         self._ended |= self._calls.see_end({**(chunk.generation_info or {}), **chunk.message.response_metadata})
         self._calls.learn(chunk.message, chunk.generation_info)
-        if (cost := self._calls.cost(chunk.message)) is not None:
-            self._cost = (self._cost or 0.0) + cost
+        if (usage := _usage(chunk.message)) is not None:
+            self._usage = add_usage(self._usage, usage)
         return chunk
 
     def _broken(self, why: str) -> BackendError:
@@ -293,6 +294,10 @@ class _Stream:
 def _name(model: BaseChatModel) -> str:
     """What a fallback is called."""
     return getattr(model, "spec", "") or getattr(getattr(model, "calls", None), "spec", type(model).__name__)
+
+
+def _usage(message: BaseMessage) -> UsageMetadata | None:
+    return message.usage_metadata if isinstance(message, AIMessage) else None
 
 
 def _size(model: BaseChatModel, asked: Asked) -> int:

@@ -17,7 +17,7 @@ from taleward.backends.engine.likelihood import TextScores
 from taleward.backends.hosted.call import ModelCaller
 from taleward.backends.hosted.chat import hosted
 from taleward.backends.hosted.ignored_options import OptionSupport
-from taleward.backends.hosted.pricing import given_price, price_of
+from taleward.backends.hosted.pricing import find_price, parse_price
 from taleward.backends.hosted.rate_limits import Pace
 from taleward.backends.hosted.retries import Attempts, Terms
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
@@ -138,7 +138,7 @@ def with_calls(
         foreign: Whether the server is not the vendor's own: its prices are not known, and it may ignore options.
         requests_per_minute: The most; learned from the server's headers where it is not given.
         tokens_per_minute: The same.
-        price_usd: US dollars for a million tokens read and a million written; from `prices.yaml` where it is not given.
+        price_usd: US dollars for a million tokens read and a million written; see `find_price` where it is not given.
         fallbacks: Specs, or chat models, that are asked in turn where this one cannot answer.
         options: `concurrency`, `max_retries`, `timeout`, `total_timeout_s` and `hedge_s`, see `Terms`; all others for
             `make`.
@@ -158,7 +158,7 @@ def with_calls(
     own = {"max_retries": 0, "timeout": terms.timeout_s}  # ours are in their place
     if own := {name: value for name, value in own.items() if name in _taken(model)}:
         model = make(**{**options, **own})
-    price = given_price(price_usd) if price_usd is not None else None if foreign else price_of(spec)
+    price = parse_price(price_usd) if price_usd is not None else None if foreign else find_price(spec)
     key = options.get("api_key")
     place = (server, spec, hash(key.get_secret_value() if isinstance(key, SecretStr) else key))
     with _lock:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any, get_args
 
+import genai_prices
 import langchain_core.exceptions
 import openai
 import pytest
@@ -23,10 +27,10 @@ from pydantic import BaseModel, SecretStr
 
 from taleward import Guard, StoryChain, chat_model, embeddings
 from taleward.backends.base.spec import parse_spec
-from taleward.backends.hosted import retries
+from taleward.backends.hosted import pricing, retries
 from taleward.backends.hosted.errors import BY_CLASS, map_vendor_error, retry_after
 from taleward.backends.hosted.openai import with_calls
-from taleward.backends.hosted.pricing import price_of
+from taleward.backends.hosted.pricing import find_price
 from taleward.backends.hosted.rate_limits import Bucket, seconds_of
 from taleward.core.errors import (
     BackendError,
@@ -34,6 +38,7 @@ from taleward.core.errors import (
     ContentFiltered,
     ContextTooLong,
     DeadlineExceeded,
+    InvalidFile,
     MissingKey,
     RateLimited,
     RequestRejected,
@@ -367,23 +372,58 @@ def test_tokens_that_are_told_piece_by_piece_make_one_sum() -> None:
     assert merged.response_metadata["cost_usd"] == pytest.approx((4 * 1 + 2 * 10) / 1e6)
 
 
-def test_prices_are_data(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    mini = price_of(parse_spec("openai:gpt-5-mini-2025-08-07"))
-    assert mini == price_of(parse_spec("openai:gpt-5-mini")) != price_of(parse_spec("openai:gpt-5"))
-    usage = {"input_tokens": 1000, "output_tokens": 100, "input_token_details": {"cache_read": 400}}
-    assert mini is not None
-    assert mini.of(usage) == pytest.approx((600 * 0.25 + 400 * 0.025 + 100 * 2) / 1e6)
-    assert price_of(parse_spec("openai:gpt-5-mini-tuned")) is None
+USAGE = {"input_tokens": 1000, "output_tokens": 100, "input_token_details": {"cache_read": 400}}
+
+
+def cost_of(spec: str, usage: dict[str, Any] = USAGE) -> float | None:
+    price = find_price(parse_spec(spec))
+    return None if price is None else price.cost_usd(usage)
+
+
+def test_prices_come_from_the_installed_list() -> None:
+    expected = (600 * 0.25 + 400 * 0.025 + 100 * 2) / 1e6
+    assert cost_of("openai:gpt-5-mini") == pytest.approx(expected)
+    assert cost_of("openai:gpt-5-mini-2025-08-07") == pytest.approx(expected)
+    assert cost_of("azure_openai:gpt-5-mini") == pytest.approx(expected)
+    assert find_price(parse_spec("openai:gpt-5-mini")) != find_price(parse_spec("openai:gpt-5"))
+    assert find_price(parse_spec("google_genai:gemini-2.5-flash-latest")) is not None
+    for unknown in ("openai:gpt-5-mini-tuned", "openai:tale-1", "mine:gpt-5-mini", "ollama:gpt-oss:20b"):
+        assert find_price(parse_spec(unknown)) is None
+    written = {"input_tokens": 1000, "output_tokens": 0, "input_token_details": {"cache_creation": 600}}
+    assert cost_of("anthropic:claude-haiku-4-5", written) == pytest.approx((400 * 1 + 600 * 1.25) / 1e6)
+    written["input_token_details"] = {"cache_creation": 0, "ephemeral_1h_input_tokens": 600}
+    assert cost_of("anthropic:claude-haiku-4-5", written) == pytest.approx((400 * 1 + 600 * 2) / 1e6)
+
+
+def test_a_cost_never_fails_a_call(caplog: pytest.LogCaptureFixture) -> None:
+    contradiction = {"input_tokens": 1, "output_tokens": 1, "input_token_details": {"cache_read": 2}}
+    assert cost_of("openai:gpt-5-mini", contradiction) is None
+    assert "the cost of a call of openai:gpt-5-mini is unknown" in caplog.text
+
+
+def test_prices_are_never_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_: object) -> None:
+        pytest.fail("genai-prices went online")
+
+    monkeypatch.setattr(genai_prices.UpdatePrices, "fetch", fetch)
+    monkeypatch.setattr(socket, "getaddrinfo", fetch)
+    assert cost_of("openai:gpt-5-mini") is not None
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("genai_prices")]
+
+
+def test_a_price_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "prices.yaml"
     own.write_text("prices: {openai: {gpt-5-mini: [9, 9, 9]}, mine: {tale-1: [1, 2]}}")
     monkeypatch.setenv("TALEWARD_PRICES", str(own))
-    assert price_of(parse_spec("openai:gpt-5-mini")) == (9, 9, 9)
-    assert price_of(parse_spec("mine:tale-1")) == (1, 1, 2)
-    assert price_of(parse_spec("openai:gpt-5")) is not None
+    assert find_price(parse_spec("openai:gpt-5-mini")) == (9, 9, 9)
+    assert find_price(parse_spec("openai:gpt-5-mini-2025-08-07")) == (9, 9, 9)
+    assert find_price(parse_spec("mine:tale-1")) == (1, 1, 2)
+    assert cost_of("mine:tale-1") == pytest.approx((1000 * 1 + 100 * 2) / 1e6)
+    assert find_price(parse_spec("openai:gpt-5")) is not None
     own.write_text("prices: 3")
-    price_of.__globals__["_prices"].cache_clear()
-    with pytest.raises(BackendError.__mro__[1], match="hold `prices:`"):
-        price_of(parse_spec("openai:gpt-5-mini"))
+    pricing._read_price_file.cache_clear()
+    with pytest.raises(InvalidFile, match="is not a valid price file"):
+        find_price(parse_spec("openai:gpt-5-mini"))
 
 
 @pytest.mark.parametrize(
@@ -394,7 +434,7 @@ def test_prices_are_data(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None
         ({"timeout": 0}, "timeout is a number of seconds above 0; got 0"),
         ({"total_timeout_s": "soon"}, "total_timeout_s is a number of seconds above 0; got 'soon'"),
         ({"requests_per_minute": 0}, "requests_per_minute is a number above 0; got 0"),
-        ({"price_usd": 3}, "price_usd is US dollars"),
+        ({"price_usd": 3}, "price_usd must be two non-negative numbers"),
         ({"base_url": "127.0.0.1:9/v1"}, "base_url is an address that begins with http:// or https://; got '127"),
         ({"fallbacks": "embedded:storyteller"}, "fallbacks is a list of specs"),
         ({"fallbacks": ["nobody:x"]}, "unknown provider 'nobody'"),
