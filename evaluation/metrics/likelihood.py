@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.engine.likelihood import TextScores, window_of
-from taleward.backends.hosted.openai import echoed
+from taleward.backends.hosted.openai import echo_likelihood
 from taleward.backends.local.chat import LocalChat
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.metrics.base import Metric, ratio
@@ -139,5 +139,5 @@ def _read(
     if isinstance(model.model, LocalChat):
         found: list[TextScores] = model.model.likelihood(texts, context=context, stride=stride)
     else:
-        found = echoed(model.model, texts)
+        found = echo_likelihood(model.model, texts)
     return [(-float(f.logprobs.sum()), len(f.logprobs), f.characters, int(f.best.sum())) for f in found]
