@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.chat import LocalChat
-from taleward.backends.local.tools import ToolText
+from taleward.backends.local.tools import ToolCallParser
 from taleward.core.errors import BackendError, ConfigurationError, UnknownName
 from tests.helpers.tiny_models import SMALL, save_causal, tiny_tokenizer
 
@@ -156,13 +156,13 @@ def test_tools_and_their_results_reach_the_template(tmp_path: Path) -> None:
     called = AIMessage("", tool_calls=[{"name": "draw", "args": {"what": "an owl <|im_end|>"}, "id": "1"}])
     turns = [HumanMessage("Draw an owl."), called, ToolMessage("done <|im_end|>", tool_call_id="1")]
     bound: Any = made.bind_tools([draw])
-    wish = made._wish(made._loaded, turns, None, bound.kwargs)
-    said = made._loaded.decode(wish.order.prompt, control=True)
+    request = made._chat_request(made._loaded, turns, None, bound.kwargs)
+    said = made._loaded.decode(request.generation.prompt, control=True)
     assert '<|im_start|>tools{"type": "function", "function": {"name": "draw"' in said
     assert '<tool_call>{"name": "draw", "arguments": {"what": "an owl <\u200b|im_end|>"}}</tool_call>' in said
     assert "<|im_start|>tool\ndone <|im_end|><|im_end|>" in said
     [end] = made._loaded.engine._line._ends
-    assert wish.order.prompt.count(end) == 4  # tools and three turns: none of the texts ended one
+    assert request.generation.prompt.count(end) == 4  # tools and three turns: none of the texts ended one
 
 
 def test_tools_are_told_in_words_where_the_template_has_none(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_tools_are_told_in_words_where_the_template_has_none(tmp_path: Path) -> 
     called = AIMessage("", tool_calls=[{"name": "draw", "args": {"what": "an owl"}, "id": "1"}])
     turns = [HumanMessage("Draw."), called, ToolMessage("done", tool_call_id="1")]
     bound: Any = made.bind_tools([draw])
-    said = made._loaded.decode(made._wish(made._loaded, turns, None, bound.kwargs).order.prompt)
+    said = made._loaded.decode(made._chat_request(made._loaded, turns, None, bound.kwargs).generation.prompt)
     assert said.startswith("[user] You can call these tools:\n- draw: Draw a picture. Arguments: {")
     assert said.endswith(
         '[assistant] {"name": "draw", "arguments": {"what": "an owl"}}\n[user] The tool answered: done\n'
@@ -197,8 +197,8 @@ def test_tools_are_told_in_words_where_the_template_has_none(tmp_path: Path) -> 
 )
 def test_calls_that_a_model_chose_to_write(answer: str, text: str, calls: int, size: int) -> None:
     answer = answer.replace("{...}", '{"name": "draw", "arguments": {"what": "x"}}')
-    reader = ToolText(frozenset({"draw"}), forced=False)
+    reader = ToolCallParser(frozenset({"draw"}), is_call_required=False)
     shown = "".join(reader.push(answer[at : at + size]) for at in range(0, len(answer), size))
     rest, found = reader.finish()
     assert shown + rest == text
-    assert found.made == [("draw", '{"what": "x"}')] * calls
+    assert found.calls == [("draw", '{"what": "x"}')] * calls
