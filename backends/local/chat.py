@@ -34,6 +34,7 @@ from taleward.backends.local.tools import describe_tools, resolve_tool_choice, t
 from taleward.core.concurrency.batch_config import with_max_concurrency
 from taleward.core.errors import ConfigurationError, ContextTooLong
 
+# LangChain's default of a few threads per core would leave the engine's batches unfilled.
 _BATCH_CONCURRENCY = 256
 _SAMPLING_OPTIONS = ("temperature", "top_p", "top_k", "repetition_penalty", "no_repeat_ngram_size", "max_tokens")
 _FORMAT_OPTIONS = ("grammar", "response_format", "tools", "tool_choice", "instruction", "template")
@@ -163,6 +164,8 @@ class LocalChat(BaseChatModel):
 
     @property
     def _loaded(self) -> LanguageModel:
+        # Not kept on the instance: chat models stay cheap to copy and serialize, a fork loads its own, and all chat
+        # models on one path share one engine.
         return load_model(*self._load_arguments)
 
     @property
@@ -306,6 +309,7 @@ class LocalChat(BaseChatModel):
                 response.push(token)
                 if response.stopped:
                     break
+        # `result` reads the sequence from its first token, which takes a builder that has seen none.
         return ResponseBuilder(request, sequence, model.decode).result()
 
     def _stream(
@@ -436,6 +440,7 @@ class LocalChat(BaseChatModel):
         turns = [to_template_turn(message) for message in convert_to_openai_messages(messages, text_format="string")]
         template = dict(options.get("template") or {})
         if messages and isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls:
+            # Without it, the template would close the model's turn and open a new one.
             template["continue_final_message"] = True
         instruction = options.get("instruction")
         instructions = [instruction] if instruction and model.follows_instructions else []

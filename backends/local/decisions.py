@@ -106,6 +106,7 @@ def _decision(
 ) -> AnswerProbabilities:
     import numpy
 
+    # Products of many probabilities underflow, so they are sums of logarithms, shifted by the largest.
     logprobs = numpy.array(
         [sum(float(logprobs_after(tuple(answer[:i]))[token]) for i, token in enumerate(answer)) for answer in answers]
     )

@@ -49,7 +49,7 @@ def _load(path: str, engine: str, precision: str, device: str | None, options: M
 
 def runs_on_onnx(path: str) -> bool:
     """Whether the engine `onnx` is installed and supports the model, and there is no GPU, which would be faster."""
-    packages = ("onnx", "onnxruntime", "transformers")
+    packages = ("onnx", "onnxruntime", "transformers")  # transformers reads the tokenizer and the chat template
     if not all(find_spec(package) for package in packages) or has_gpu():
         return False
     return not why_not(model_config(path)) and any(Path(model_folder(path)).glob("*.safetensors"))

@@ -11,6 +11,7 @@ def to_template_turn(message: dict[str, Any]) -> dict[str, Any]:
     """Convert a message in OpenAI's format: `None` content becomes "", tool-call arguments are parsed to objects."""
     turn = {**message, "content": message.get("content") or ""}
     if calls := message.get("tool_calls"):
+        # OpenAI's arguments are a JSON string; templates such as Qwen's dump them to JSON themselves.
         turn["tool_calls"] = [
             {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"] or "{}")}}
             for call in calls

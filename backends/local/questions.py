@@ -142,6 +142,7 @@ def _prompt_tokens(model: LanguageModel, text: str, question: Question) -> list[
     prompt = f"{text}\n\n" + "\n".join(lines)
     if not model.follows_instructions:
         return model.prompt([{"role": "assistant", "content": f"{prompt}\nAnswer:"}], continue_final_message=True)
+    # The answer is read at the first token; a reasoning model would put its thinking there.
     return model.prompt([{"role": "user", "content": prompt}], enable_thinking=False)
 
 

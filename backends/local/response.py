@@ -99,6 +99,7 @@ class ResponseBuilder:
             text, self._token_count = self._without_calls(self._decode(tokens)), len(tokens)
             self._json_text = text
         chunks = [chunk.message for chunk in self.finish()]
+        # `finish` reported only the last log-probabilities; the message gets all of them.
         last, self._scored_count = chunks[-1], 0
         message = AIMessage(
             content=text + "".join(str(chunk.content) for chunk in chunks),

@@ -57,6 +57,7 @@ class ToolCallParser:
         """Add a piece of text, and return the text that certainly belongs to no call."""
         self._buffer += piece
         stripped = self._buffer.lstrip()
+        # An answer that starts like JSON may turn out to be a call only at its end, so all of it is held back.
         if self._is_call_required or not stripped or (not self._has_text and stripped[0] in "{["):
             return ""
         end = self._buffer.find(_OPEN_TAG)
@@ -127,6 +128,7 @@ def tool_call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for tool in tools:
         function = tool["function"]
         arguments = closed(function.get("parameters") or {"type": "object", "properties": {}})
+        # `$ref` is resolved from the root of the whole schema.
         definitions.update(arguments.pop("$defs", {}))
         arguments.setdefault("additionalProperties", False)
         calls.append(
