@@ -11,7 +11,7 @@ from taleward.backends.base.spec import parse_spec
 from taleward.backends.transformers.hub import model_config
 
 if TYPE_CHECKING:
-    from taleward.backends.local.chat import LanguageModel
+    from taleward.backends.local.language_model import LanguageModel
 
 ModelKind = Literal["chat", "embeddings", "classifier", "encoder-decoder"]
 """The four kinds of models that the chains tell apart:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.engine.likelihood import TextScores, window_of
-from taleward.backends.hosted.openai import echoed
+from taleward.backends.hosted.openai import echo_likelihood
 from taleward.backends.local.chat import LocalChat
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.metrics.base import Metric, ratio
@@ -147,5 +147,5 @@ def _score_texts(
     if isinstance(key.model, LocalChat):
         scores: list[TextScores] = key.model.likelihood(texts, context=context, stride=stride)
     else:
-        scores = echoed(key.model, texts)
+        scores = echo_likelihood(key.model, texts)
     return [(-float(s.logprobs.sum()), len(s.logprobs), s.characters, int(s.best.sum())) for s in scores]

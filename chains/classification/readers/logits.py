@@ -18,7 +18,7 @@ from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.errors import BackendError
 
 if TYPE_CHECKING:
-    from taleward.backends.local.chat import LanguageModel
+    from taleward.backends.local.language_model import LanguageModel
 
 _CONTENT_FREE_TEXTS = ("N/A", "...", "")
 _YES_NO = ("yes", "no")
