@@ -24,7 +24,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 
 OPENAI_CLIENTS = ("ChatOpenAI", "AzureChatOpenAI")
-"""LangChain clients that accept a JSON schema and return log-probabilities; by name, since they may not be installed."""
+"""LangChain clients that take a JSON schema and return log-probabilities; by name, as they may not be installed."""
 _TOP_LOGPROBS = 20
 """The most that OpenAI's API returns."""
 
