@@ -97,7 +97,7 @@ def test_wrong_use_teaches(data: str) -> None:
         InvalidFile, match=r"texts.csv has problems:\n  - line 2 and 84 more: there is no column 'text'"
     ):
         run("judge-bench", data, "--judge", "lexicon")
-    with pytest.raises(InvalidFile, match=r"got 'bad'; taken: true or false.*--harmful-label"):
+    with pytest.raises(InvalidFile, match=r"got 'bad'; expected true or false.*--harmful-label"):
         run("judge-bench", data, "--judge", "lexicon", "--text-column", "story", "--label-column", "verdict")
     with pytest.raises(UnknownName, match="Did you mean 'violence'"):
         run("judge-bench", data, "--judge", "lexicon", *COLUMNS, "--category", "violense")
