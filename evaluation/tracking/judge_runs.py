@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import BackendError, MissingExtra
-from taleward.evaluation.judge_bench.result import BenchReport, JudgeFigures
+from taleward.evaluation.judge_bench.result import BenchReport, JudgeMetrics
 from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, experiment_id, quiet
 from taleward.moderation.calibration.bootstrap import Interval
 
@@ -72,7 +72,7 @@ def record_bench(
     return run_id
 
 
-def figures_of(judge: JudgeFigures) -> dict[str, float]:
+def figures_of(judge: JudgeMetrics) -> dict[str, float]:
     """All figures of a judge as flat names and numbers; those that it lacks are left out."""
     found: dict[str, float] = {f"outcomes/{name}": float(count) for name, count in judge.outcomes.items()}
     for name in type(judge).model_fields:
@@ -87,7 +87,7 @@ def figures_of(judge: JudgeFigures) -> dict[str, float]:
 
 
 def _judge(
-    mlflow: Any, client: Any, where: str, parent: str, judge: JudgeFigures, shared: Mapping[str, object]
+    mlflow: Any, client: Any, where: str, parent: str, judge: JudgeMetrics, shared: Mapping[str, object]
 ) -> None:
     run = client.create_run(where, run_name=judge.judge, tags={_PARENT: parent, "taleward.kind": "judge"})
     own = {"judge": judge.judge, "policy": judge.policy, "band": judge.band, "calibration": judge.calibration or "none"}

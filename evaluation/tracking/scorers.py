@@ -11,7 +11,7 @@ from typing import Any
 from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact
-from taleward.evaluation.metrics.base import Mean, Metric
+from taleward.evaluation.metrics.base import MeanMetric, Metric
 from taleward.evaluation.sample import Sample
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def as_scorer(metric: Metric) -> Any:
     return scorer(measured, name=metric.name)
 
 
-class ScorerMetric(Mean):
+class ScorerMetric(MeanMetric):
     """A scorer of MLflow as a metric: the mean of its values; yes, true and pass count 1, no, false and fail 0.
 
     Args:

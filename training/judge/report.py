@@ -166,7 +166,7 @@ def measure_passages() -> list[Row]:
     rows = []
     for band in ("3-5", "6-8", "9-12"):
         judge, lexicon = _MemoizingJudge(band=band), LexiconJudge(band=band)
-        texts = [p.labelled(judge.policy, band) for p in example_passages()]
+        texts = [p.labeled_text(judge.policy, band) for p in example_passages()]
         truth = [t.harmful for t in texts]
         verdicts = [judge.invoke(t.text) for t in texts]
         row: Row = {"band": band, "harmful": sum(truth), "harmless": len(truth) - sum(truth)}
@@ -251,7 +251,7 @@ def _calibration_error(truth: Sequence[int], scores: Sequence[float], bins: int 
 def compare_precisions(data: Path, seed: int) -> list[Row]:
     """Compare the shipped int8 encoder with float32: ranking, agreement, and passages of 150 words per CPU second."""
     frames = _test_frames(seed, 2)
-    passages = [p.labelled(load_policy("kids"), BAND) for p in example_passages()]
+    passages = [p.labeled_text(load_policy("kids"), BAND) for p in example_passages()]
     texts = [t for t in (_first_words(t) for t in _sample(_tiny_stories(data), 90, seed)) if len(t.split()) == 150]
     folder = Path(backends.__path__[0]) / "models" / "judge"
     rows, outcomes = [], []
