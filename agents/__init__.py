@@ -1,6 +1,6 @@
-"""Routing between tools, guarded agents, conversations that survive restarts.
+"""Agents: routing between tools, guard middleware, conversations that survive restarts.
 
-The public names are listed in `__init__.pyi`; each is loaded when it is first used.
+The public names are listed in `__init__.pyi`; each is loaded on first use.
 """
 
 if __name__ != "taleward.agents":

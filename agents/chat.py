@@ -22,41 +22,41 @@ from taleward.moderation.judges.base import Judge
 
 
 class Turn:
-    """A routed request that a notebook shows as a page.
+    """One turn of a conversation, rendered as HTML in a notebook.
 
     Attributes:
-        routed: What became of it.
+        result: The router's result.
     """
 
-    def __init__(self, routed: RouterResult) -> None:
-        self.routed = routed
+    def __init__(self, result: RouterResult) -> None:
+        self.result = result
 
     def __repr__(self) -> str:
-        return self.routed.text
+        return self.result.text
 
     def _repr_html_(self) -> str:
-        paragraphs = "".join(f"<p>{html.escape(part)}</p>" for part in self.routed.text.split("\n") if part.strip())
-        return f"<div>{paragraphs}<p><small>{html.escape(origin(self.routed))}</small></p></div>"
+        paragraphs = "".join(f"<p>{html.escape(part)}</p>" for part in self.result.text.split("\n") if part.strip())
+        return f"<div>{paragraphs}<p><small>{html.escape(origin(self.result))}</small></p></div>"
 
 
 class Chat:
-    """A conversation with the tools of Taleward, in one thread.
+    """A conversation with Taleward's tools, in one thread.
 
-    Called with some words it answers; in a notebook the answer grows while it is judged. With `folder=` the thread is
-    kept and can be gone on with another day.
+    Call it with the user's words to get an answer. In a notebook the answer appears sentence by sentence, as the judge
+    releases it. With `folder=` the thread is stored, and you can continue it another day.
 
     Args:
-        model: A model that calls tools, such as `openai:gpt-5-mini`: it then chooses, and writes the stories. `None`
-            for the embedded models alone.
+        model: A model that calls tools, such as `openai:gpt-5-mini`: it then selects tools and writes the stories.
+            `None` uses the embedded models only.
         judge: A judge, or a judge's spec.
-        policy: The policy of a judge given by its spec.
-        band: Its age band.
+        policy: The policy, if `judge` is a spec.
+        band: The age band, if `judge` is a spec.
         role: Whose tools may be called: `child`, `parent` or `staff`.
-        folder: Where threads are kept; `None` keeps them in memory alone.
-        ttl_s: Seconds after which a kept thread that nobody used is deleted; `None` keeps all.
+        folder: Where threads are stored; `None` keeps them in memory.
+        ttl_s: Seconds after its last use until a stored thread is deleted; `None` keeps all threads.
         thread: The thread's name.
-        box: Further arguments of `Toolbox`, such as `seed`, `memory` and `statistics`.
-        options: For the model, see `chat_model`.
+        toolbox_options: Further arguments for `Toolbox`, such as `seed`, `memory` and `statistics`.
+        options: Options for the model, see `chat_model`.
     """
 
     def __init__(
@@ -70,72 +70,82 @@ class Chat:
         folder: Path | str | None = None,
         ttl_s: float | None = None,
         thread: str = "chat",
-        box: Mapping[str, Any] | None = None,
+        toolbox_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        made = None if model is None else chat_model(model, **options)
-        acting = None if getattr(made, "completion_only", False) else made
-        judges = judge if isinstance(judge, Judge) else make_judge(judge, policy=policy, band=band)
-        toolbox = Toolbox(judges, **{**({"writer": made} if made is not None else {}), **(box or {})})
-        self.thread, self.threads = (
-            thread,
-            None if folder is None else Threads(Path(folder) / "threads.db", ttl_s=ttl_s),
+        writer = None if model is None else chat_model(model, **options)
+        # A completion model can write stories, but not select tools.
+        tool_caller = None if getattr(writer, "completion_only", False) else writer
+        resolved_judge = judge if isinstance(judge, Judge) else make_judge(judge, policy=policy, band=band)
+        writer_option = {"writer": writer} if writer is not None else {}
+        toolbox = Toolbox(resolved_judge, **{**writer_option, **(toolbox_options or {})})
+        self.thread = thread
+        self.threads = None if folder is None else Threads(Path(folder) / "threads.db", ttl_s=ttl_s)
+        self.router = Router(
+            story_tools(toolbox),
+            resolved_judge,
+            model=tool_caller,
+            role=role,
+            threads=self.threads or _in_memory_threads(),
         )
-        self.router = Router(story_tools(toolbox), judges, model=acting, role=role, threads=self.threads or _memory())
 
     def __call__(self, words: str) -> Turn:
-        """Say something; in a notebook the answer is shown while it comes."""
-        show = _display()
+        """Answer the user's words; in a notebook the answer is shown while it arrives."""
+        display = _notebook_display()
         turn: Turn | None = None
         text = ""
         for event in self.stream(words):
             if isinstance(event, RouterResultEvent):
-                turn = Turn(event.routed)
-            elif show is not None:
+                turn = Turn(event.result)
+            elif display is not None:
                 text = text[: event.start] + (event.text if isinstance(event, TextEvent) else "")
-                show.update({"text/plain": text}, raw=True)
+                display.update({"text/plain": text}, raw=True)
         if turn is None:
-            msg = "the turn ended without its last event"
+            msg = "the turn ended without a RouterResultEvent"
             raise RuntimeError(msg)
-        if show is not None:
-            show.update({"text/plain": "", "text/html": ""}, raw=True)
+        if display is not None:
+            # The notebook renders the returned turn, so the text shown meanwhile is cleared.
+            display.update({"text/plain": "", "text/html": ""}, raw=True)
         return turn
 
     def stream(self, words: str) -> Iterator[TurnEvent]:
-        """The answer as events; a turn that was cut off before is given up."""
+        """Yield the answer as events; an interrupted earlier turn is ended first."""
         return self.router.stream(words, thread=self.thread)
 
     def history(self) -> list[tuple[str, str]]:
-        """What was said so far: `you` or `taleward`, and the words."""
-        state = self.router.agent.get_state({"configurable": {"thread_id": self.thread}}).values
+        """Return the conversation so far as pairs of speaker (`you` or `taleward`) and text."""
         return [
             ("you" if isinstance(message, HumanMessage) else "taleward", str(message.text))
-            for message in state.get("messages", ())
+            for message in self._state().get("messages", ())
             if isinstance(message, HumanMessage | AIMessage) and message.text.strip()
         ]
 
     def cast(self) -> CastSheet:
-        """Who is in the thread's story."""
-        state = self.router.agent.get_state({"configurable": {"thread_id": self.thread}}).values
-        return CastSheet.model_validate(state.get("cast") or {})
+        """Return the characters and the setting of the thread's story."""
+        return CastSheet.model_validate(self._state().get("cast") or {})
+
+    def _state(self) -> Mapping[str, Any]:
+        values: Mapping[str, Any] = self.router.agent.get_state({"configurable": {"thread_id": self.thread}}).values
+        return values
 
 
-def origin(routed: RouterResult) -> str:
-    """By which way a request went where, in a line."""
-    tools_ = ", ".join(call.tool for call in routed.calls) or "no tool"
-    score = routed.choice.scores.get(routed.tool or "")
-    sure = f" ({score:.2f})" if score is not None else ""
-    return f"{routed.outcome} | {tools_} by {routed.by or 'none of the ways'}{sure} | {routed.duration_s:.1f} s"
+def origin(result: RouterResult) -> str:
+    """Return one line that says which tools answered a request, and which strategy selected them."""
+    tool_names = ", ".join(call.tool for call in result.calls) or "no tool"
+    score = result.selection.scores.get(result.tool or "")
+    probability = f" ({score:.2f})" if score is not None else ""
+    strategy = result.strategy or "no strategy"
+    return f"{result.outcome} | {tool_names} by {strategy}{probability} | {result.duration_s:.1f} s"
 
 
-def _memory() -> Any:
+def _in_memory_threads() -> Any:
     from langgraph.checkpoint.memory import InMemorySaver
 
     return InMemorySaver()
 
 
-def _display() -> Any:
-    """A place on the page of a notebook; `None` where there is no notebook."""
+def _notebook_display() -> Any:
+    """Return a display handle in a notebook, `None` elsewhere."""
     import sys
 
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()

@@ -1,4 +1,4 @@
-"""What became of a request, and the events on the way there."""
+"""The router's result, and the events of a turn."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, ToolMessage
 from pydantic import Field
 
-from taleward.agents.middleware.messages import CHOICE, STOPPED, this_turn
+from taleward.agents.middleware.messages import SELECTION, STOPPED, current_turn
 from taleward.agents.routing.strategy import ToolSelection
 from taleward.core.events import RetractionEvent, TextEvent
 from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.moderation.chat.messages import MARK, is_refusal
 
-Outcome = Literal["answered", "asked", "unavailable", "refused", "stopped", "approval"]
+TurnOutcome = Literal["answered", "asked", "unavailable", "refused", "stopped", "approval"]
 
 
 class ToolUse(FrozenModel):
-    """A call of a tool.
+    """A tool call.
 
     Attributes:
-        tool: Its name.
+        tool: The tool's name.
         args: Its arguments.
-        status: `success`, `error`, or `open` where it has no answer yet.
+        status: `success`, `error`, or `open` if it has no result yet.
     """
 
     tool: str
@@ -32,23 +32,24 @@ class ToolUse(FrozenModel):
 
 
 class RouterResult(FrozenModel):
-    """What became of a request.
+    """The result of a request.
 
     Attributes:
-        outcome: `answered`; `asked` one clarifying question; `unavailable`: no tool is for it, or none that this role
-            may call; `refused` by the guard; `stopped` by a budget; `approval`: a person must approve of a call first.
-        text: All that was shown: judged, or fixed words of the program.
-        choice: Which tool it went to, by which way and with which scores.
-        calls: The tools that were called, in order.
-        thread: The thread's name, `None` where none is kept.
-        steps: Calls of the model.
-        duration_s: From request to answer.
-        detail: Which budget ended it.
+        outcome: `answered`; `asked`: the router asked a clarifying question; `unavailable`: no tool fits the request,
+            or none that the role may call; `refused` by the guard; `stopped` by a limit; `approval`: a tool call waits
+            for a person's approval.
+        text: The text that was shown: judged, or fixed words of this program.
+        selection: The tool selected for the request, with every strategy's attempt and scores.
+        calls: The tool calls, in order.
+        thread: The thread's name; `None` if threads are not stored.
+        steps: Number of model calls.
+        duration_s: Seconds from the request to the end of the answer.
+        detail: The limit that stopped the turn: `steps`, `tokens`, `loop` or `timeout`.
     """
 
-    outcome: Outcome
+    outcome: TurnOutcome
     text: str
-    choice: ToolSelection = ToolSelection()
+    selection: ToolSelection = ToolSelection()
     calls: tuple[ToolUse, ...] = ()
     thread: str | None = None
     steps: int = 0
@@ -57,72 +58,73 @@ class RouterResult(FrozenModel):
 
     @property
     def tool(self) -> str | None:
-        """The tool that was called first, `None` where none was."""
-        return self.calls[0].tool if self.calls else self.choice.tool
+        """The tool that was called first, `None` if none was."""
+        return self.calls[0].tool if self.calls else self.selection.tool
 
     @property
-    def by(self) -> str | None:
-        """The way that decided."""
-        return self.choice.by
+    def strategy(self) -> str | None:
+        """What selected the tool: a strategy's name, `model` or `answer`; `None` if every strategy was unsure."""
+        return self.selection.strategy
 
 
 class RouterResultEvent(FrozenModel):
     """The last event of a turn.
 
     Attributes:
-        routed: What `invoke` would have returned.
+        result: What `invoke` would have returned.
     """
 
     type: Literal["routed"] = "routed"
-    routed: RouterResult
+    result: RouterResult
 
 
 TurnEvent = TextEvent | RetractionEvent | RouterResultEvent
-"""Any of a turn's events."""
+"""Any event of a turn."""
 
 
-def routed_from(
-    state: Mapping[str, Any], text: str, thread: str | None, *, waits: bool, duration_s: float
+def result_from_state(
+    state: Mapping[str, Any], text: str, thread: str | None, *, awaits_approval: bool, duration_s: float
 ) -> RouterResult:
-    """What became of the last turn in an agent's state.
+    """Build the result of the last turn from an agent's state.
 
     Args:
-        state: The state.
-        text: What was shown.
+        state: The agent's state.
+        text: The text that was shown.
         thread: The thread's name.
-        waits: Whether a call waits for approval.
-        duration_s: From request to answer.
+        awaits_approval: Whether a tool call waits for approval.
+        duration_s: Seconds from the request to the end of the answer.
     """
-    turn = this_turn(state.get("messages") or ())
-    answers = [m for m in turn if isinstance(m, AIMessage)]
-    last = answers[-1] if answers else AIMessage("")
-    noted: dict[str, Any] = next(
-        (m.response_metadata[CHOICE] for m in reversed(answers) if CHOICE in m.response_metadata), {}
+    turn = current_turn(state.get("messages") or ())
+    model_messages = [m for m in turn if isinstance(m, AIMessage)]
+    last = model_messages[-1] if model_messages else AIMessage("")
+    selection_json: dict[str, Any] = next(
+        (m.response_metadata[SELECTION] for m in reversed(model_messages) if SELECTION in m.response_metadata), {}
     )
     status = {m.tool_call_id: m.status for m in turn if isinstance(m, ToolMessage)}
-    choice, detail = ToolSelection.model_validate(noted), str(last.response_metadata.get(STOPPED, ""))
-    outcome: Outcome = "answered"
-    if waits:
+    selection, limit = ToolSelection.model_validate(selection_json), str(last.response_metadata.get(STOPPED, ""))
+    outcome: TurnOutcome = "answered"
+    if awaits_approval:
         outcome = "approval"
-    elif detail:
+    elif limit:
         outcome = "stopped"
     elif is_refusal(last):
         outcome = "refused"
-    elif choice.question:
+    elif selection.question:
         outcome = "asked"
-    elif choice.said:
+    elif selection.reply:
         outcome = "unavailable"
     return RouterResult(
         outcome=outcome,
         text=text.strip(),
-        choice=choice,
+        selection=selection,
         calls=tuple(
             ToolUse(tool=call["name"], args=FrozenDict(call["args"]), status=status.get(call["id"] or "", "open"))
-            for answer in answers
-            for call in answer.tool_calls
+            for message in model_messages
+            for call in message.tool_calls
         ),
         thread=thread,
-        steps=sum(not (m.response_metadata.get(MARK) or {"fixed": True}).get("fixed") for m in answers),
+        # Messages without a mark, or with a fixed one, did not come from a model.
+        steps=sum(not (m.response_metadata.get(MARK) or {"fixed": True}).get("fixed") for m in model_messages),
         duration_s=duration_s,
-        detail=detail,
+        detail=limit,
     )

@@ -1,4 +1,4 @@
-"""The router: from a request to a routed, traced, judged result."""
+"""Router: from a user's request to a routed, traced and judged result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from taleward.agents.middleware.messages import STOPPED
 from taleward.agents.middleware.run_once import CallLog
 from taleward.agents.middleware.transcript import Transcript
 from taleward.agents.middleware.untrusted_text import DATA_RULE
-from taleward.agents.result import RouterResult, RouterResultEvent, ToolUse, TurnEvent, routed_from
+from taleward.agents.result import RouterResult, RouterResultEvent, ToolUse, TurnEvent, result_from_state
 from taleward.agents.routing.constrained import ConstrainedStrategy
 from taleward.agents.routing.selector import RouteSelector
 from taleward.agents.routing.semantic import SemanticStrategy
@@ -41,40 +41,42 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.chat.messages import MARK, REFUSAL_WORDS
 from taleward.moderation.judges.base import Judge
 
-_SYSTEM = (
-    "You help people with stories for children, by your tools. The reader sees what tell_story, continue_story and "
-    "revise_text write while they run: do not repeat it, add one short sentence at most. For anything that your tools "
-    f"are not for, say so in one friendly sentence. {DATA_RULE}"
+_SYSTEM_PROMPT = (
+    "You help people with stories for children, using your tools. The reader sees the output of tell_story, "
+    "continue_story and revise_text while they run: do not repeat it; add one short sentence at most. If your tools do "
+    f"not cover a request, say so in one friendly sentence. {DATA_RULE}"
 )
 
 
 class Router(Runnable[str, RouterResult]):
-    """A Runnable from what somebody says to a routed, traced, judged result.
+    """A Runnable from a user's request to a routed, traced and judged result.
 
-    Three strategies choose a tool, each asked when the one before it is not sure. `SemanticStrategy` compares with
-    examples. `ConstrainedStrategy` has a model write one tool call under a grammar; local models use it. A hosted model
-    gets the tools and works in steps, within the budget. What is not clear by all of them is asked back, once.
+    Three strategies select a tool, each asked if the one before is unsure. `SemanticStrategy` compares the request with
+    examples. `ConstrainedStrategy` has a local model write one tool call under a grammar. A hosted model gets the tools
+    and works in steps, within the budget. If the request stays unclear, the router asks one clarifying question.
 
-    Whatever way: only tools of the role can be called; what tools answer is judged, and fenced as data before a model
-    reads it; a call that repeats itself ends the turn; a tool tagged `needs-approval` waits for a person, and one
-    tagged `runs-once` never runs twice for one call, whatever is killed. `agent` is the LangGraph behind it, for its
-    own stream modes: every one of them gives judged words alone. Only what a tool of your own tells listeners by itself
-    (`on_tool_end`, a stream writer, a model that it asks) goes past the judge: give such a tool a `GuardedChat`.
+    With every strategy, only the role's tools can be called; tool results are judged, and fenced as data before a model
+    reads them; repeated calls end the turn; a tool tagged `needs-approval` waits for a person, and one tagged
+    `runs-once` never runs twice for one call, even if the process is killed. `agent` is the underlying LangGraph agent;
+    all its stream modes show judged text only. The exception is what your own tools send to callbacks themselves
+    (`on_tool_end`, a stream writer, a model that the tool calls): wrap such a tool's model in a `GuardedChat`.
 
     Args:
-        tools: Tools, such as `tools(Toolbox(...))` gives, and any of LangChain's.
-        judge: Who judges all that leaves.
+        tools: Tools, such as those from `story_tools(Toolbox(...))`, and any LangChain tools.
+        judge: Judges everything that is shown.
         model: A model that calls tools: a spec, or a LangChain chat model; `None` for none.
-        strategies: Asked before the model; `None`: `SemanticStrategy`, plus `ConstrainedStrategy` for local models.
-        role: Whose tools may be called; `None` for all of them, with inputs judged.
+        strategies: The strategies to ask before the model. `None` for the default: `SemanticStrategy`, followed by
+            `ConstrainedStrategy` if the model is local.
+        role: Whose tools may be called; `None` for all tools, with inputs judged.
         roles: What each role may do.
-        threads: Where threads are kept: `Threads(path)`, or another checkpointer of LangGraph with asynchronous
-            methods, such as `AsyncPostgresSaver`.
-        budget: What one turn may take.
-        options: For the model, see `chat_model`.
+        threads: Where threads are stored: `Threads(path)`, or another LangGraph checkpointer with async methods, such
+            as `AsyncPostgresSaver`; `None` stores none.
+        budget: Limits for one turn.
+        options: Options for the model, see `chat_model`.
 
     Raises:
-        ConfigurationError: The role is unknown, the model cannot call tools, or a tool's tag needs threads.
+        UnknownName: If `role` is not in `roles`.
+        ConfigurationError: If the model cannot call tools, or a tool's tag requires threads.
     """
 
     def __init__(
@@ -92,193 +94,223 @@ class Router(Runnable[str, RouterResult]):
     ) -> None:
         if role is not None and role not in roles:
             raise UnknownName("role", role, roles)
-        may = roles[role] if role is not None else Role()
-        self.tools = tuple(tool for tool in tools if may.tools is None or tool.name in may.tools)
+        permissions = roles[role] if role is not None else Role()
+        self.tools = tuple(tool for tool in tools if permissions.tools is None or tool.name in permissions.tools)
         self.judge, self.role, self.threads, self.budget = judge, role, threads, budget or Budget()
         self.model = None if model is None else chat_model(model, **options)
         if getattr(self.model, "completion_only", False):
             raise ConfigurationError(
-                f"{model} continues text and calls no tools.", hint="Leave model= out; tools find their own writer."
+                f"{model} only continues text and cannot call tools.",
+                hint="Leave out model=; the tools use the toolbox's writer.",
             )
-        local = self.model is not None and self.model._llm_type == "taleward-local"
+        is_local = self.model is not None and self.model._llm_type == "taleward-local"
         if strategies is None:
             strategies = [
                 SemanticStrategy(),
-                *([ConstrainedStrategy(self.model, self.tools)] if local and self.model else []),
+                *([ConstrainedStrategy(self.model, self.tools)] if is_local and self.model else []),
             ]
-        acts = self.model is not None and not local
-        self._decider = RouteSelector(strategies, {tool.name: tool for tool in self.tools}, model=acts)
+        # A local model is asked for one constrained call only; working in steps needs a hosted one.
+        works_in_steps = self.model is not None and not is_local
+        self._selector = RouteSelector(strategies, {tool.name: tool for tool in self.tools}, model=works_in_steps)
         self.agent = create_agent(
-            self.model if acts and self.model is not None else _NoModel(),
+            self.model if works_in_steps and self.model is not None else _NoChatModel(),
             list(self.tools),
-            system_prompt=_SYSTEM,
-            middleware=self._middleware(may),
+            system_prompt=_SYSTEM_PROMPT,
+            middleware=self._middleware(permissions),
             checkpointer=threads,
         )
 
-    def _middleware(self, may: Role) -> list[Any]:
+    def _middleware(self, permissions: Role) -> list[Any]:
         once = [tool.name for tool in self.tools if ONCE in (tool.tags or ())]
-        wait = [tool.name for tool in self.tools if APPROVAL in (tool.tags or ())]
-        if wait and self.threads is None:
-            raise ConfigurationError(f"{wait} wait for approval, which needs threads=.", hint="Give Threads(path).")
+        approval = [tool.name for tool in self.tools if APPROVAL in (tool.tags or ())]
+        if approval and self.threads is None:
+            raise ConfigurationError(
+                f"The tools {approval} need approval, which requires threads=.", hint="Pass threads=Threads(path)."
+            )
         if once and self.threads is not None and not isinstance(self.threads, Threads):
             kind = type(self.threads).__name__
-            raise ConfigurationError(f"{once} must run once, which {kind} cannot note.", hint="Give Threads(path).")
+            raise ConfigurationError(
+                f"The tools {once} must run once, which {kind} cannot record.", hint="Pass threads=Threads(path)."
+            )
         log = CallLog(self.threads) if once and isinstance(self.threads, Threads) else None
         guard = GuardedCalls(self.judge, timeout_s=self.budget.timeout_s)
-        keeper = AgentLimits(self._decider, self.judge, self.budget, judge_inputs=may.judge_inputs, log=log)
-        stops = {name: {"allowed_decisions": ["approve", "reject"]} for name in wait}
-        return [keeper, *([HumanInTheLoopMiddleware(interrupt_on=stops)] if stops else []), guard]  # type: ignore[arg-type]
+        limits = AgentLimits(self._selector, self.judge, self.budget, judge_inputs=permissions.judge_inputs, log=log)
+        interrupts = {name: {"allowed_decisions": ["approve", "reject"]} for name in approval}
+        approvals = [HumanInTheLoopMiddleware(interrupt_on=interrupts)] if interrupts else []  # type: ignore[arg-type]
+        # The guard comes last, so that no other middleware can replace the guarded model.
+        return [limits, *approvals, guard]
 
     def choose(self, request: str) -> ToolSelection:
-        """Which tool a request would go to; nothing is called."""
-        return run_sync(lambda: self._decider.choice(request))
+        """Select the tool for a request, without calling it."""
+        return run_sync(lambda: self._selector.select(request))
 
     def invoke(
         self, input: str, config: RunnableConfig | None = None, *, thread: str | None = None, **kwargs: Any
     ) -> RouterResult:
-        """Route a request, and act on it.
+        """Route a request and carry it out.
 
         Args:
-            input: What somebody says.
-            config: LangChain's config.
-            thread: The thread's name; where threads are kept, `None` takes that of the config, or begins a new one.
-            kwargs: None are taken; LangChain's interface has them.
+            input: The user's words.
+            config: LangChain config.
+            thread: The thread's name. If threads are stored, `None` takes the config's `thread_id`, or starts a new
+                thread.
+            kwargs: Ignored; part of LangChain's interface.
+
+        Raises:
+            ConfigurationError: If `input` is blank or not a string.
         """
-        return _last(self.stream(input, config, thread=thread))
+        return _final_result(self.stream(input, config, thread=thread))
 
     async def ainvoke(
         self, input: str, config: RunnableConfig | None = None, *, thread: str | None = None, **kwargs: Any
     ) -> RouterResult:
-        """As `invoke`, without blocking the event loop."""
-        return await _alast(self.astream(input, config, thread=thread))
+        """Async version of `invoke`."""
+        return await _afinal_result(self.astream(input, config, thread=thread))
 
     def stream(  # type: ignore[override]
         self, input: str, config: RunnableConfig | None = None, *, thread: str | None = None, **kwargs: Any
     ) -> Iterator[TurnEvent]:
-        """As `invoke`, in pieces: text that was judged, what is to be withdrawn of it, and at the end what became."""
-        yield from iterate_async(lambda: self._turn(_said(input), thread, config))
+        """Like `invoke`, as events: judged text, retractions of it, and the result at the end."""
+        yield from iterate_async(lambda: self._turn(_initial_state(input), thread, config))
 
     async def astream(  # type: ignore[override]
         self, input: str, config: RunnableConfig | None = None, *, thread: str | None = None, **kwargs: Any
     ) -> AsyncIterator[TurnEvent]:
-        """As `stream`, without blocking the event loop."""
-        async with aclosing(self._turn(_said(input), thread, config)) as events:
+        """Async version of `stream`."""
+        async with aclosing(self._turn(_initial_state(input), thread, config)) as events:
             async for event in events:
                 yield event
 
-    def unfinished(self, thread: str) -> bool:
-        """Whether a thread's last turn was cut off, or waits for approval."""
-        return self.threads is not None and bool(self.agent.get_state(_on(thread)).next)
+    def is_unfinished(self, thread: str) -> bool:
+        """Whether a thread's last turn was interrupted, or waits for approval."""
+        return self.threads is not None and bool(self.agent.get_state(_thread_config(thread)).next)
 
-    def give_up(self, thread: str) -> None:
-        """End a thread's unfinished turn as it is; what was said in it stays."""
-        if self.unfinished(thread):
-            ended = AIMessage("[stopped]", response_metadata={STOPPED: "reader", MARK: {"released": True}})
-            self.agent.update_state(_on(thread), {"messages": [ended]}, as_node="model")
+    def end_turn(self, thread: str) -> None:
+        """End a thread's unfinished turn where it stands; the messages so far are kept."""
+        if self.is_unfinished(thread):
+            ending = AIMessage("[stopped]", response_metadata={STOPPED: "reader", MARK: {"released": True}})
+            self.agent.update_state(_thread_config(thread), {"messages": [ending]}, as_node="model")
 
-    def waiting(self, thread: str) -> tuple[ToolUse, ...]:
-        """The calls of a thread that wait for a person's approval."""
+    def pending_approvals(self, thread: str) -> tuple[ToolUse, ...]:
+        """Return a thread's tool calls that wait for a person's approval."""
         if self.threads is None:
             return ()
-        asked = [interrupt.value for interrupt in self.agent.get_state(_on(thread)).interrupts]
-        requests = [request for value in asked for request in value["action_requests"]]
+        interrupts = [interrupt.value for interrupt in self.agent.get_state(_thread_config(thread)).interrupts]
+        requests = [request for value in interrupts for request in value["action_requests"]]
         return tuple(ToolUse(tool=request["name"], args=FrozenDict(request["args"])) for request in requests)
 
     def resume(self, thread: str, *, approve: bool | None = None, config: RunnableConfig | None = None) -> RouterResult:
-        """Go on with a turn that was cut off, or that waits for approval.
+        """Continue a turn that was interrupted, or that waits for approval.
 
         Args:
             thread: The thread's name.
-            approve: Whether the calls that wait may be made; `None` where the turn was cut off.
-            config: LangChain's config.
+            approve: Whether the waiting tool calls may run; `None` if the turn was interrupted.
+            config: LangChain config.
+
+        Raises:
+            ConfigurationError: If the thread has no unfinished turn, or threads are not stored.
         """
-        return _last(iterate_async(lambda: self.aresume(thread, approve=approve, config=config)))
+        return _final_result(iterate_async(lambda: self.aresume(thread, approve=approve, config=config)))
 
     async def aresume(
         self, thread: str, *, approve: bool | None = None, config: RunnableConfig | None = None
     ) -> AsyncGenerator[TurnEvent, None]:
-        """As `resume`, as events.
+        """Async version of `resume`, as events.
 
         Raises:
-            ConfigurationError: The thread has no unfinished turn.
+            ConfigurationError: If the thread has no unfinished turn, or threads are not stored.
         """
         if self.threads is None:
-            raise ConfigurationError("there are no threads to go on with.", hint="Give Router(threads=Threads(path)).")
-        state = await self.agent.aget_state(_on(thread))
+            raise ConfigurationError(
+                "This router stores no threads, so there is no turn to resume.",
+                hint="Create it with Router(threads=Threads(path)).",
+            )
+        state = await self.agent.aget_state(_thread_config(thread))
         if not state.next:
-            raise ConfigurationError(f"the thread {thread!r} has no unfinished turn.")
-        given: Any = None
+            raise ConfigurationError(f"The thread {thread!r} has no unfinished turn to resume.")
+        resume_input: Any = None  # to LangGraph, no input means: continue from the last checkpoint
         if state.interrupts:
-            asked = state.interrupts[0].value["action_requests"]
+            # The approval middleware expects one decision per waiting call; all of them get the same.
             decision = {"type": "approve" if approve else "reject"}
-            given = Command(resume={"decisions": [decision for _ in asked]})
-        async with aclosing(self._turn(given, thread, config)) as events:
+            requests = state.interrupts[0].value["action_requests"]
+            resume_input = Command(resume={"decisions": [decision for _ in requests]})
+        async with aclosing(self._turn(resume_input, thread, config)) as events:
             async for event in events:
                 yield event
 
     async def _turn(
-        self, given: Any, thread: str | None, config: RunnableConfig | None
+        self, agent_input: Any, thread: str | None, config: RunnableConfig | None
     ) -> AsyncGenerator[TurnEvent, None]:
-        """One turn, run in a task of its own, so that whoever listens may do so from anywhere."""
-        named = thread or ((config or {}).get("configurable") or {}).get("thread_id")
-        name = (named or uuid.uuid4().hex) if self.threads is not None else None
-        ready: asyncio.Queue[TurnEvent | None] = asyncio.Queue()
-        shown = Transcript(ready)
+        """Run one turn, and yield its events.
+
+        The agent runs in a task of its own: its timeout and context variables then do not depend on where, or in which
+        task, the caller iterates.
+        """
+        thread = thread or ((config or {}).get("configurable") or {}).get("thread_id")
+        name = (thread or uuid.uuid4().hex) if self.threads is not None else None
+        queue: asyncio.Queue[TurnEvent | None] = asyncio.Queue()
+        transcript = Transcript(queue)
 
         async def run() -> None:
             try:
-                await self._run(given, name, config, shown)
+                await self._run_agent(agent_input, name, config, transcript)
             finally:
-                ready.put_nowait(None)
+                queue.put_nowait(None)  # also after an error, or the loop below would wait forever
 
         task = asyncio.ensure_future(run())
         try:
-            while (event := await ready.get()) is not None:
+            while (event := await queue.get()) is not None:
                 yield event
             await task
         finally:
+            # The caller may stop iterating early; the agent must not keep writing for nobody.
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _run(self, given: Any, name: str | None, config: RunnableConfig | None, shown: Transcript) -> None:
-        begun, waits = time.monotonic(), False
+    async def _run_agent(
+        self, agent_input: Any, thread: str | None, config: RunnableConfig | None, transcript: Transcript
+    ) -> None:
+        started, awaits_approval = time.monotonic(), False
         state: Any = {}
+        # Above what the budget allows, so that the budget ends a turn and not LangGraph's own error.
         config = {**(config or {}), "recursion_limit": 6 * self.budget.steps + 10}
         config.setdefault("run_name", "Router")
-        more: dict[str, Any] = {"stream_mode": ["custom", "messages", "updates", "values"]}
-        if name is not None:
-            more["durability"] = "sync"  # what a step did is kept before the next one begins
-            config["configurable"] = {**(config.get("configurable") or {}), "thread_id": name}
+        stream_options: dict[str, Any] = {"stream_mode": ["custom", "messages", "updates", "values"]}
+        if thread is not None:
+            stream_options["durability"] = "sync"  # each step is stored before the next one starts
+            config["configurable"] = {**(config.get("configurable") or {}), "thread_id": thread}
         try:
             async with asyncio.timeout(self.budget.timeout_s):
-                running: Any = self.agent.astream(given, config, **more)
-                async for mode, part in running:
+                stream: Any = self.agent.astream(agent_input, config, **stream_options)
+                async for mode, part in stream:
                     if mode == "values":
-                        state = part
+                        state = part  # the latest one is all that is left of the turn after a timeout
                     elif mode == "updates":
-                        waits = waits or "__interrupt__" in part
+                        awaits_approval = awaits_approval or "__interrupt__" in part
                     elif mode == "messages":
-                        shown.message(part[0])
+                        transcript.add_message(part[0])
                     elif isinstance(part, dict) and STREAM in part:
-                        shown.told(part[STREAM])
+                        transcript.add_guard_event(part[STREAM])
         except TimeoutError:
-            shown.say(REFUSAL_WORDS["timeout"])
-            state = {**state, "messages": [*state.get("messages", ()), _timeout()]}
-        ended = time.monotonic() - begun
-        shown.ready.put_nowait(
-            RouterResultEvent(routed=routed_from(state, shown.text, name, waits=waits, duration_s=ended))
+            text = REFUSAL_WORDS["timeout"]
+            transcript.show(text)
+            ending = AIMessage(text, response_metadata={STOPPED: "timeout"})
+            state = {**state, "messages": [*state.get("messages", ()), ending]}
+        duration_s = time.monotonic() - started
+        result = result_from_state(
+            state, transcript.text, thread, awaits_approval=awaits_approval, duration_s=duration_s
         )
+        transcript.events.put_nowait(RouterResultEvent(result=result))
 
 
-class _NoModel(BaseChatModel):
-    """Stands where an agent has no model: the keeper answers all turns itself."""
+class _NoChatModel(BaseChatModel):
+    """Placeholder model for an agent without one; `AgentLimits` answers every turn before it would be called."""
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
-        raise ConfigurationError("no model was given to this router.", hint="Give Router(model='openai:gpt-5-mini').")
+        raise ConfigurationError("This router has no model.", hint="Pass Router(model='openai:gpt-5-mini').")
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
-        """The same: it is never asked."""
+        """Return the model unchanged."""
         return self
 
     @property
@@ -286,34 +318,30 @@ class _NoModel(BaseChatModel):
         return "none"
 
 
-def _timeout() -> AIMessage:
-    return AIMessage(REFUSAL_WORDS["timeout"], response_metadata={STOPPED: "timeout"})
-
-
-def _said(words: str) -> dict[str, Any]:
+def _initial_state(words: str) -> dict[str, Any]:
     if not isinstance(words, str) or not words.strip():
-        raise ConfigurationError(f"a request is a text that is not blank; got {words!r}.")
+        raise ConfigurationError(f"A request must be a string that is not blank; got {words!r}.")
     return {"messages": [HumanMessage(words)]}
 
 
-def _on(thread: str) -> RunnableConfig:
+def _thread_config(thread: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread}}
 
 
-def _last(events: Iterator[TurnEvent]) -> RouterResult:
+def _final_result(events: Iterator[TurnEvent]) -> RouterResult:
     *_, last = events
-    return _ended(last)
+    return _result_of(last)
 
 
-async def _alast(events: AsyncIterator[TurnEvent]) -> RouterResult:
+async def _afinal_result(events: AsyncIterator[TurnEvent]) -> RouterResult:
     last: TurnEvent | None = None
     async for event in events:
         last = event
-    return _ended(last)
+    return _result_of(last)
 
 
-def _ended(event: TurnEvent | None) -> RouterResult:
+def _result_of(event: TurnEvent | None) -> RouterResult:
     if not isinstance(event, RouterResultEvent):
-        msg = "the turn ended without its last event"
+        msg = "the turn ended without a RouterResultEvent"
         raise RuntimeError(msg)
-    return event.routed
+    return event.result

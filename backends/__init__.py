@@ -1,4 +1,4 @@
-"""Models behind a spec: chat models, embeddings, classifiers, decisions.
+"""Models behind a spec: chat models, embeddings, classifiers.
 
 The public names are listed in `__init__.pyi`; each is loaded when it is first used.
 """

@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 
 from taleward.backends.base.spec import ModelSpec, parse_spec
 from taleward.backends.hosted.embeddings import hosted_embeddings
-from taleward.backends.hosted.openai import connections, is_foreign, openai_access
+from taleward.backends.hosted.openai import is_third_party, openai_access, shared_clients
 from taleward.core.errors import ConfigurationError, UnknownName
 
 
@@ -43,10 +43,10 @@ def _openai_embeddings(spec: ModelSpec, *, base_url: str | None = None, **option
     from langchain_openai import OpenAIEmbeddings
 
     base_url = openai_access(spec, base_url, options)
-    if is_foreign(base_url):
+    if is_third_party(base_url):
         # By default LangChain sends OpenAI token ids instead of text, which other servers cannot interpret.
         options.setdefault("check_embedding_ctx_length", False)
-    options = {**connections(options), **options}
+    options = {**shared_clients(options), **options}
     return hosted_embeddings(spec, OpenAIEmbeddings(model=spec.model, base_url=base_url, **options))
 
 

@@ -102,9 +102,9 @@ def routing() -> Iterator[Row]:
     """Accuracy on requests that no fit has seen, ours and others with the same utterances and vectors."""
     test = load_yaml(Path(__file__).parent / "requests.yaml", Routes).examples
     routes = load_routes()
-    way = SemanticStrategy()
+    strategy = SemanticStrategy()
     began = time.perf_counter()
-    found = [_chosen(way, example.text) for example in test]
+    found = [_chosen(strategy, example.text) for example in test]
     each_ms = (time.perf_counter() - began) / len(test) * 1000
     ours = _scored(found, test)
     drawn, fit = routes.utterances(_EACH), [(e.tool, e.text) for e in routes.examples]
@@ -131,10 +131,10 @@ def routing() -> Iterator[Row]:
     yield Row("time to route a request", "ms", each_ms)
 
 
-def _chosen(way: RoutingStrategy, text: str) -> str | None:
+def _chosen(strategy: RoutingStrategy, text: str) -> str | None:
     """The tool for a text, or `none`; `None` where it is unsure."""
-    found = way.choose(RoutingRequest(text=text))
-    return None if found.found == "unsure" else found.tool or NONE
+    attempt = strategy.choose(RoutingRequest(text=text))
+    return None if attempt.outcome == "unsure" else attempt.tool or NONE
 
 
 class Vectors:
@@ -211,8 +211,8 @@ def _regression(known: Any, classes: Any, count: int) -> Any:
 
 def _zero_shot(vectors: Vectors, drawn: Pairs, fit: Pairs, test: Sequence[RouteExample]) -> list[str | None]:
     """The tool whose description is nearest; no tool below the threshold that is best on the fit requests."""
-    box = Toolbox(Calm(), writer=Fake(), statistics=dict, memory=object())  # type: ignore[arg-type]
-    told = {t.name: t.description for t in story_tools(box)}
+    toolbox = Toolbox(Calm(), writer=Fake(), statistics=dict, memory=object())  # type: ignore[arg-type]
+    told = {t.name: t.description for t in story_tools(toolbox)}
     named = embeddings("embedded:minilm").embed_documents(list(told.values()))
     matrix = numpy.asarray(named).T
     labels = list(told)
@@ -272,10 +272,10 @@ def constrained(count: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         spec = save_causal(Path(folder), Qwen3Config(**{**SMALL, "head_dim": 16, "initializer_range": 0.3}), tokenizer)
         model = chat_model(spec, engine="transformers", max_tokens=250, temperature=1.0)
-        way = ConstrainedStrategy(model, story_tools(Toolbox(Calm(), writer=Fake(), statistics=dict)))
-        found = [way.choose(RoutingRequest(text=test[n % len(test)].text)) for n in range(count)]
-    parsed = sum(f.found != "unsure" for f in found) / count
-    kinds = len({f.tool for f in found})
+        strategy = ConstrainedStrategy(model, story_tools(Toolbox(Calm(), writer=Fake(), statistics=dict)))
+        attempts = [strategy.choose(RoutingRequest(text=test[n % len(test)].text)) for n in range(count)]
+    parsed = sum(a.outcome != "unsure" for a in attempts) / count
+    kinds = len({a.tool for a in attempts})
     named = f"constrained calls that parse, {count} of a random model, {kinds} tools"
     yield Row(named, "share", parsed, goal="1", met=parsed == 1)
 

@@ -1,6 +1,6 @@
-"""Prompt templates, and chains that tell stories, summarize and classify.
+"""Prompt templates, and chains that write stories, summarize and classify.
 
-The public names are listed in `__init__.pyi`; each is loaded when it is first used.
+The public names are listed in `__init__.pyi` and are imported on first use.
 """
 
 if __name__ != "taleward.chains":

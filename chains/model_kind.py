@@ -1,4 +1,4 @@
-"""Which family a model is of, and so which way a task goes with it."""
+"""Detect what kind of model a spec names: chat model, embeddings, classifier or encoder-decoder."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ from taleward.backends.base.spec import parse_spec
 from taleward.backends.transformers.hub import model_config
 
 if TYPE_CHECKING:
-    from taleward.backends.local.chat import LanguageModel
+    from taleward.backends.local.language_model import LanguageModel
 
-Family = Literal["chat", "embeddings", "classifier", "encoder-decoder"]
-"""`chat`: decoders, which write (GPT, Llama, every hosted chat model). `embeddings`: encoders that give vectors
-(MiniLM). `classifier`: encoders with a head of labels (BERT, DeBERTa, NLI cross-encoders). `encoder-decoder`: texts to
-texts (T5, BART)."""
-_WRITES = ("ForCausalLM", "LMHeadModel")
+ModelKind = Literal["chat", "embeddings", "classifier", "encoder-decoder"]
+"""The four kinds of models that the chains tell apart:
+
+* `chat`: decoders, which generate text. GPT, Llama, Qwen and every hosted chat model; those that follow instructions
+  and those that only continue a text.
+* `embeddings`: encoders that turn a text into a vector. MiniLM, BGE, E5.
+* `classifier`: encoders with a classification head. BERT and DeBERTa fine-tuned on labels or on NLI (entailment).
+* `encoder-decoder`: models that turn one text into another. T5, BART, Pegasus.
+"""
+# "GPT2LMHeadModel" and its like predate the "ForCausalLM" of later architectures.
+_DECODER_SUFFIXES = ("ForCausalLM", "LMHeadModel")
 
 
-def family(model: str | BaseChatModel | Embeddings) -> Family:
-    """The family of a model; that of an `hf:` spec stands in the model's `config.json`.
+def model_kind(model: str | BaseChatModel | Embeddings) -> ModelKind:
+    """Return the kind of a model.
 
-    Specs of other providers are taken for chat models: hand their embeddings in ready, from `taleward.embeddings`.
+    For an `hf:` spec the kind is read from the `architectures` in the model's `config.json`. Specs of other providers
+    count as chat models; to use their embeddings, pass an object from `taleward.embeddings`.
 
     Raises:
-        ConfigurationError: The spec is none.
-        BackendError: The model cannot be had.
+        ConfigurationError: If the spec is not a valid `provider:model`.
+        BackendError: If the model's `config.json` cannot be loaded.
     """
     if isinstance(model, Embeddings):
         return "embeddings"
@@ -39,18 +46,19 @@ def family(model: str | BaseChatModel | Embeddings) -> Family:
     if spec.provider != "hf":
         return "chat"
     config = model_config(spec.model)
-    kinds = [str(kind) for kind in config.get("architectures") or ()]
-    if any(kind.endswith("ForSequenceClassification") for kind in kinds):
+    architectures = [str(architecture) for architecture in config.get("architectures") or ()]
+    if any(architecture.endswith("ForSequenceClassification") for architecture in architectures):
         return "classifier"
     if config.get("is_encoder_decoder"):
         return "encoder-decoder"
-    if not kinds or any(kind.endswith(_WRITES) for kind in kinds):
+    if not architectures or any(architecture.endswith(_DECODER_SUFFIXES) for architecture in architectures):
         return "chat"
+    # Plain encoders ("BertModel", "BertForMaskedLM") have no head for a task, only vectors.
     return "embeddings"
 
 
-def name_of(model: str | BaseChatModel | Embeddings) -> str:
-    """What a model is called in results."""
+def model_name(model: str | BaseChatModel | Embeddings) -> str:
+    """Return the name of a model for results: its spec, or its class name if it has none."""
     if isinstance(model, str):
         return model
     spec = getattr(model, "spec", None)
@@ -58,15 +66,15 @@ def name_of(model: str | BaseChatModel | Embeddings) -> str:
 
 
 def is_local(model: BaseChatModel) -> bool:
-    """Whether a chat model runs in this process, so that its tokens and log-probabilities can be had."""
+    """Return whether a chat model runs in this process, which gives access to its tokens and log-probabilities."""
     from taleward.backends.local.chat import LocalChat
 
     return isinstance(model, LocalChat)
 
 
-def loaded(model: BaseChatModel) -> LanguageModel | None:
-    """The model behind a chat model that runs here; `None` for every other one."""
+def load_local_model(model: BaseChatModel) -> LanguageModel | None:
+    """Return the loaded language model behind a local chat model, or `None` if the model runs elsewhere."""
     if not is_local(model):
         return None
-    found: Any = model._loaded  # type: ignore[attr-defined]
-    return found  # type: ignore[no-any-return]
+    language_model: Any = model._loaded  # type: ignore[attr-defined]
+    return language_model  # type: ignore[no-any-return]

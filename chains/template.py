@@ -1,8 +1,8 @@
-"""Prompt templates: files with a name, a version and declared variables whose values stay inert.
+"""Prompt templates: YAML files with a name, a version, a text and declared variables.
 
-A template's text holds `{variable}` and nothing else that means something. A value is put in as it was typed: braces,
-format specs, attribute paths and template syntax in it are text. The template's own "a" before a value that begins with
-a vowel sound becomes "an".
+A template's text is literal except for `{variable}`. Values are inserted as typed: braces, format specs, attribute
+paths and template syntax in a value stay text. An "a" that the template puts before a value becomes "an" if the value
+begins with a vowel sound.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.tale import PromptVersion
 from taleward.core.yaml_files import load_yaml
 
-_SHIPPED = Path(__file__).parent / "templates"
-_SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_SHIPPED_FOLDER = Path(__file__).parent / "templates"
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _ARTICLE = re.compile(r"\b([Aa]) \{([a-z][a-z0-9_]*)\}")
-_VOWEL = re.compile(r"(?!eu|one\b|once\b|u[bcfkmnrst][aeiou])[aeiou]", re.IGNORECASE)
+# Spelling stands in for sound: "European", "one" and "unicorn" begin with a vowel but take "a".
+_VOWEL_SOUND = re.compile(r"(?!eu|one\b|once\b|u[bcfkmnrst][aeiou])[aeiou]", re.IGNORECASE)
 
 
 class Variable(FrozenModel):
-    """A value that a template asks for.
+    """A value that a template needs.
 
     Attributes:
-        description: What it is, for people.
+        description: What the value is, shown to people.
         example: A value that works.
-        max_length: Characters at most.
+        max_length: Maximum length in characters.
     """
 
     description: str = Field(min_length=1)
@@ -40,13 +41,13 @@ class Variable(FrozenModel):
 
 
 class Template(FrozenModel):
-    """The beginning of a story with places for values.
+    """A prompt template: the beginning of a story with placeholders.
 
     Attributes:
-        name: The template's name, as in its file's name.
+        name: The template's name, the same as its file's.
         version: Changes whenever the text does.
         description: One sentence for people.
-        text: The opening; `{name}` stands for a variable's value.
+        text: The opening of the story; `{name}` is replaced by the value of that variable.
         variables: Every variable in the text, by name.
     """
 
@@ -57,16 +58,16 @@ class Template(FrozenModel):
     variables: FrozenDict[str, Variable]
 
     @model_validator(mode="after")
-    def _variables_match(self) -> Template:
-        used, declared = set(_SLOT.findall(self.text)), set(self.variables)
+    def _check_placeholders(self) -> Template:
+        used, declared = set(_PLACEHOLDER.findall(self.text)), set(self.variables)
         if used != declared:
             msg = (
                 f"the text uses {sorted(used - declared)} without declaring them, "
                 f"and declares {sorted(declared - used)} without using them"
             )
             raise ValueError(msg)
-        if "{" in (bare := _SLOT.sub("", self.text)) or "}" in bare:
-            msg = "braces stand only around a variable's name (small letters, digits, _), as in {setting}"
+        if "{" in (literal := _PLACEHOLDER.sub("", self.text)) or "}" in literal:
+            msg = "braces may only enclose a variable's name (lowercase letters, digits, _), as in {setting}"
             raise ValueError(msg)
         return self
 
@@ -76,59 +77,66 @@ class Template(FrozenModel):
         return PromptVersion(name=self.name, version=self.version)
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """The text with the values in it.
+        """Fill in the template.
+
+        Args:
+            values: One text for each variable, by name.
 
         Raises:
-            InvalidInputs: Values are missing, unknown, not text, empty or too long; the error names all of them.
+            InvalidInputs: If values are missing, unknown, not text, empty or too long; the error lists all of them.
         """
-        problems = [p for name in self.variables for p in self._problems(name, values)]
-        problems += [f"{name!r} is no variable of this template" for name in sorted(set(values) - set(self.variables))]
+        problems = [problem for name in self.variables for problem in self._problems(name, values)]
+        problems += [f"unknown variable {name!r}" for name in sorted(set(values) - set(self.variables))]
         if problems:
-            taken = ", ".join(f"{n} (for example {v.example!r})" for n, v in self.variables.items())
-            raise InvalidInputs(self.name, problems, hint=f"It takes: {taken}.")
-        clean = {name: str(value).strip() for name, value in values.items()}
-        text = _ARTICLE.sub(lambda a: a[0].replace(" ", "n ", 1) if _VOWEL.match(clean[a[2]]) else a[0], self.text)
-        return _SLOT.sub(lambda slot: clean[slot[1]], text)
+            expected = ", ".join(f"{name} (for example {v.example!r})" for name, v in self.variables.items())
+            raise InvalidInputs(self.name, problems, hint=f"The template takes: {expected}.")
+        stripped = {name: str(value).strip() for name, value in values.items()}
+
+        def with_article(match: re.Match[str]) -> str:
+            return match[0].replace(" ", "n ", 1) if _VOWEL_SOUND.match(stripped[match[2]]) else match[0]
+
+        # Articles first: a value may itself contain "a {setting}", which must stay as typed.
+        return _PLACEHOLDER.sub(lambda match: stripped[match[1]], _ARTICLE.sub(with_article, self.text))
 
     def _problems(self, name: str, values: Mapping[str, Any]) -> list[str]:
         if name not in values:
             return [f"{name!r} is missing: {self.variables[name].description}"]
-        value, most = values[name], self.variables[name].max_length
+        value, max_length = values[name], self.variables[name].max_length
         if not isinstance(value, str):
             return [f"{name!r} must be text, not {type(value).__name__}"]
         if not value.strip():
             return [f"{name!r} is empty: {self.variables[name].description}"]
-        if len(value) > most:
-            return [f"{name!r} has {len(value)} characters; {most} are the most"]
+        if len(value) > max_length:
+            return [f"{name!r} has {len(value)} characters; the maximum is {max_length}"]
         return []
 
 
 def template_names(folder: str | Path | None = None) -> tuple[str, ...]:
-    """The templates that can be named, sorted: the shipped ones and those in `folder`."""
-    return tuple(sorted(_files(folder)))
+    """List the available templates, sorted: the shipped ones and those in `folder`."""
+    return tuple(sorted(_template_files(folder)))
 
 
 def load_template(name: str | Template, folder: str | Path | None = None) -> Template:
-    """The template of that name.
+    """Load a template by name.
 
     Args:
-        name: A template's name; or a template, which is given back as it is.
-        folder: A folder with templates of your own; its files win over shipped ones of the same name.
+        name: A template's name. A `Template` is returned unchanged.
+        folder: A folder with your own templates, which take precedence over shipped ones of the same name.
 
     Raises:
-        UnknownName: There is no such template; the message lists those there are.
-        InvalidFile: The file is no template; the message names the lines.
+        UnknownName: If there is no such template or folder; the message lists the available templates.
+        InvalidFile: If the file is not a valid template; the message gives the lines.
     """
     if isinstance(name, Template):
         return name
-    files = _files(folder)
+    files = _template_files(folder)
     if name not in files:
         raise UnknownName("template", name, files)
     return load_yaml(files[name], Template)
 
 
-def _files(folder: str | Path | None) -> dict[str, Path]:
-    folders = [_SHIPPED, *([Path(folder)] if folder is not None else [])]
+def _template_files(folder: str | Path | None) -> dict[str, Path]:
+    folders = [_SHIPPED_FOLDER, *([Path(folder)] if folder is not None else [])]
     if not folders[-1].is_dir():
-        raise UnknownName("template folder", str(folder), [], hint="Give a folder that holds .yaml files.")
-    return {file.stem: file for place in folders for file in sorted(place.glob("*.yaml"))}
+        raise UnknownName("template folder", str(folder), [], hint="Give a folder that contains .yaml files.")
+    return {file.stem: file for parent in folders for file in sorted(parent.glob("*.yaml"))}

@@ -91,10 +91,10 @@ class MissingKey(ConfigurationError):
 
 
 class InvalidInputs(TalewardError):
-    """Raised when a template cannot be filled with the given values.
+    """Raised when a template cannot be filled with the given values, or a chain cannot take its input.
 
     Args:
-        template: The template's name.
+        template: The template's name; `None` if the input is not for a template.
         problems: One sentence for every wrong value.
         hint: What to do next.
 
@@ -102,10 +102,11 @@ class InvalidInputs(TalewardError):
         problems: One sentence for every wrong value.
     """
 
-    def __init__(self, template: str, problems: Iterable[str], *, hint: str | None = None) -> None:
+    def __init__(self, template: str | None, problems: Iterable[str], *, hint: str | None = None) -> None:
         self.problems = tuple(problems)
         lines = "".join(f"\n  - {p}" for p in self.problems)
-        super().__init__(f"the values for template {template!r} cannot be used:{lines}", hint=hint)
+        subject = "the input" if template is None else f"the values for template {template!r}"
+        super().__init__(f"{subject} cannot be used:{lines}", hint=hint)
 
 
 class InvalidFile(TalewardError):

@@ -1,4 +1,4 @@
-"""Metrics, evaluations in MLflow, comparison, gates and people's feedback.
+"""Evaluation: metrics, judged runs in MLflow, comparison, gates and human feedback.
 
 The public names are listed in `__init__.pyi`; each is loaded when it is first used.
 """

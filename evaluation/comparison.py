@@ -1,16 +1,16 @@
-"""Evaluations against each other, on the samples that all of them have."""
+"""Compare evaluations on their common samples, with paired significance tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict, FrozenModel
-from taleward.evaluation.metrics import METRICS, metric as known_metric
-from taleward.evaluation.metrics.base import Mean, Metric, Score
-from taleward.evaluation.report.html import image_html, interval_of, number, page_html, table_html
+from taleward.evaluation.metrics import METRICS, metric as metric_by_name
+from taleward.evaluation.metrics.base import MeanMetric, Metric, MetricScore
+from taleward.evaluation.report.html import format_interval, format_number, image_html, page_html, table_html
 from taleward.evaluation.report.plots import comparison_plot
 from taleward.evaluation.result import Evaluation
 from taleward.evaluation.sample import Sample
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_HEAD = ("metric", "first", "second", "first minus second", "interval", "p", "significant")
+_PAIR_COLUMNS = ("metric", "first", "second", "first minus second", "interval", "p", "significant")
 
 
-class Pair(FrozenModel):
-    """Two evaluations by one metric.
+class PairwiseComparison(FrozenModel):
+    """Two evaluations compared by one metric.
 
     Attributes:
-        first: The one with the better value; the higher one where neither way is better.
-        second: The other one.
-        test: The first minus the second; its `p` is corrected for the number of pairs (Holm 1979). `None` where one of
-            them has no value.
-        significant: Whether that is below the level.
+        first: The name of the evaluation with the better value, or with the higher one if the metric has no better
+            direction.
+        second: The name of the other evaluation.
+        test: The test of first minus second. Its `p` is corrected for the number of pairs (Holm 1979), and `None` if
+            one of the two has no value.
+        significant: Whether `p` is below the significance level.
     """
 
     first: str
@@ -43,40 +44,42 @@ class Pair(FrozenModel):
 
 
 class MetricComparison(FrozenModel):
-    """All evaluations by one metric.
+    """All evaluations compared by one metric.
 
     Attributes:
-        metric: Its name.
-        scores: By evaluation, each on all of its own samples.
-        pairs: Each two of them, on the samples that all have.
-        winner: The one that is significantly better than every other; `None` where there is none, or no better way.
+        metric: The metric's name.
+        scores: The score of each evaluation on all of its own samples.
+        pairs: Every pair of evaluations, compared on their common samples.
+        winner: The evaluation that is significantly better than all others; `None` if there is none, or if the metric
+            has no better direction.
     """
 
     metric: str
-    scores: FrozenDict[str, Score]
-    pairs: tuple[Pair, ...]
+    scores: FrozenDict[str, MetricScore]
+    pairs: tuple[PairwiseComparison, ...]
     winner: str | None
 
     @property
-    def said(self) -> str:
+    def conclusion(self) -> str:
         """The winner, or why there is none."""
         if self.winner:
             return self.winner
-        if all(p.test.difference is None for p in self.pairs):
+        if all(pair.test.difference is None for pair in self.pairs):
             return "no value"
+        any_significant = any(pair.significant for pair in self.pairs)
         if next(iter(self.scores.values())).higher_is_better is None:
-            return "differs" if any(p.significant for p in self.pairs) else "no difference"
-        return "no clear winner" if any(p.significant for p in self.pairs) else "no difference"
+            return "differs" if any_significant else "no difference"
+        return "no clear winner" if any_significant else "no difference"
 
 
 class ComparisonResult(FrozenModel):
-    """Evaluations against each other; a notebook shows it as a page.
+    """The result of `compare`; a notebook shows it as a page.
 
     Attributes:
-        names: Of the evaluations.
-        metrics: By metric.
-        n: Samples that all have.
-        level: Below which a p-value counts as significant.
+        names: The names of the evaluations.
+        metrics: The comparisons by metric name.
+        n: The number of common samples.
+        level: The significance level.
     """
 
     names: tuple[str, ...]
@@ -85,79 +88,85 @@ class ComparisonResult(FrozenModel):
     level: float
 
     def table(self) -> pd.DataFrame:
-        """A row for each metric and evaluation: value, interval, whether it wins."""
+        """Return a data frame with a row per metric and evaluation: value, interval, whether it wins."""
         import pandas as pd
 
         rows = [
             {
-                "metric": name,
-                "evaluation": which,
+                "metric": metric,
+                "evaluation": evaluation,
                 "value": score.value,
                 "low": score.low,
                 "high": score.high,
                 "n": score.n,
-                "winner": comparison.winner == which,
+                "winner": comparison.winner == evaluation,
             }
-            for name, comparison in self.metrics.items()
-            for which, score in comparison.scores.items()
+            for metric, comparison in self.metrics.items()
+            for evaluation, score in comparison.scores.items()
         ]
         return pd.DataFrame(rows)
 
     def pairs(self) -> pd.DataFrame:
-        """A row for each metric and two evaluations, see `Pair`: difference, interval, corrected p-value."""
+        """Return a data frame with a row per metric and pair: difference, interval, corrected p-value."""
         import pandas as pd
 
-        return pd.DataFrame([dict(zip(_HEAD, row, strict=True)) for row in self._pairs()])
+        return pd.DataFrame([dict(zip(_PAIR_COLUMNS, row, strict=True)) for row in self._pair_rows()])
 
     def plot(self) -> Figure:
-        """All values with their intervals."""
-        rows = {name: list(comparison.scores.values()) for name, comparison in self.metrics.items()}
-        return comparison_plot(self.names, rows)
+        """Plot all values with their intervals."""
+        scores = {metric: list(comparison.scores.values()) for metric, comparison in self.metrics.items()}
+        return comparison_plot(self.names, scores)
 
     def html(self) -> str:
-        """A page with the tables and the plot; nothing in it is loaded from elsewhere."""
-        head = ("metric", *self.names, "winner")
+        """Return a self-contained HTML page with the tables and the plot."""
         rows = [
-            (name, *(f"{number(s.value)} {interval_of(s)}" for s in c.scores.values()), c.said)
-            for name, c in self.metrics.items()
+            (metric, *(f"{format_number(s.value)} {format_interval(s)}" for s in c.scores.values()), c.conclusion)
+            for metric, c in self.metrics.items()
         ]
-        body = f"<p>{self.n} samples that all have; 95 % bootstrap intervals in brackets.</p>"
-        pairs = table_html(_HEAD, self._pairs())
+        summary = f"<p>{self.n} common samples; 95 % bootstrap intervals in brackets.</p>"
+        scores = table_html(("metric", *self.names, "winner"), rows)
+        pairs = table_html(_PAIR_COLUMNS, self._pair_rows())
         return page_html(
             " / ".join(self.names),
-            f"{body}{table_html(head, rows)}{image_html(self.plot())}<h2>Pair by pair</h2>"
-            "<p>Paired bootstrap on the same samples. The first one has the better value; the higher one where neither "
-            f"way is better. P-values corrected for the number of pairs (Holm).</p>{pairs}",
+            f"{summary}{scores}{image_html(self.plot())}<h2>Pairwise comparisons</h2>"
+            "<p>Paired bootstrap on the common samples. The first evaluation has the better value, or the higher one "
+            f"if neither direction is better. P-values are corrected for the number of pairs (Holm).</p>{pairs}",
         )
 
     def record(self, *, tracking_uri: str | None = None, experiment: str = DEFAULT_EXPERIMENT) -> str:
-        """Keep it as an MLflow run with the page, the plot and the winners; the run's id.
+        """Save the page, the plot and the winners as an MLflow run.
 
         Args:
-            tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
-            experiment: The experiment's name.
+            tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
+            experiment: The name of the MLflow experiment.
+
+        Returns:
+            The id of the run.
         """
-        won = {name: comparison.said for name, comparison in self.metrics.items()}
+        conclusions = {metric: comparison.conclusion for metric, comparison in self.metrics.items()}
+        name = " / ".join(self.names)
         return record_page(
-            " / ".join(self.names), self.html(), self.plot(), won, tracking_uri=tracking_uri, experiment=experiment
+            name, self.html(), self.plot(), conclusions, tracking_uri=tracking_uri, experiment=experiment
         )
 
     def _repr_html_(self) -> str:
         return self.html()
 
-    def _pairs(self) -> list[tuple[Any, ...]]:
+    def _pair_rows(self) -> list[tuple[Any, ...]]:
         return [
             (
-                name,
-                p.first,
-                p.second,
-                p.test.difference,
-                "" if p.test.difference is None else f"[{number(p.test.low)}, {number(p.test.high)}]",
-                p.test.p,
-                "yes" if p.significant else "no value" if p.test.difference is None else "no difference",
+                metric,
+                pair.first,
+                pair.second,
+                pair.test.difference,
+                ""
+                if pair.test.difference is None
+                else f"[{format_number(pair.test.low)}, {format_number(pair.test.high)}]",
+                pair.test.p,
+                "yes" if pair.significant else "no value" if pair.test.difference is None else "no difference",
             )
-            for name, comparison in self.metrics.items()
-            for p in comparison.pairs
+            for metric, comparison in self.metrics.items()
+            for pair in comparison.pairs
         ]
 
 
@@ -170,42 +179,47 @@ def compare(
     seed: int = 0,
     tracking_uri: str | None = None,
 ) -> ComparisonResult:
-    """Compare evaluations of the same data set: models, prompts, judges, whatever was evaluated.
+    """Compare evaluations of the same dataset, such as different models, prompts or judges.
 
     Args:
-        runs: Evaluations, or ids of their MLflow runs.
-        metrics: Those that are not Taleward's own, to test by their corpus value; without them such a metric is tested
-            by the mean of its values a sample.
-        level: Below which a p-value counts as significant.
-        resamples: Bootstrap resamples.
-        seed: Of the resamples.
-        tracking_uri: Where runs given by id are: an MLflow tracking URI; by default that of `.taleward` in this folder.
+        runs: Two or more evaluations, or the ids of their MLflow runs.
+        metrics: Metrics of your own, so that they are tested by their corpus value. A metric that is neither here nor
+            built in is tested by the mean of its sample values.
+        level: The significance level: smaller p-values are significant.
+        resamples: The number of bootstrap resamples.
+        seed: Seed of the resamples.
+        tracking_uri: The MLflow tracking URI of runs given by id; by default the store in `.taleward` in the working
+            directory.
 
     Raises:
-        ConfigurationError: There are fewer than two, they have no sample or metric in common, or a metric was measured
-            with other settings.
-        UnknownName: There is no such run.
+        ConfigurationError: If there are fewer than two evaluations, if they have no sample or metric in common, or if a
+            metric was measured with different settings.
+        UnknownName: If there is no such run.
     """
-    found = [load_evaluation(run, tracking_uri) if isinstance(run, str) else run for run in runs]
-    if len(found) < 2:
-        raise ConfigurationError(f"a comparison needs two evaluations or more; got {len(found)}.")
-    ids = tuple(i for i in found[0].ids if all(i in set(other.ids) for other in found[1:]))
-    shared = [name for name in found[0].metrics if all(name in other.metrics for other in found[1:])]
-    if not ids or not shared or len({e.data for e in found}) > 1:
+    evaluations = [load_evaluation(run, tracking_uri) if isinstance(run, str) else run for run in runs]
+    if len(evaluations) < 2:
+        raise ConfigurationError(f"a comparison needs at least two evaluations; got {len(evaluations)}.")
+    first, *others = evaluations
+    ids = tuple(i for i in first.ids if all(i in set(other.ids) for other in others))
+    common_metrics = [name for name in first.metrics if all(name in other.metrics for other in others)]
+    if not ids or not common_metrics or len({e.data for e in evaluations}) > 1:
         raise ConfigurationError(
-            "the evaluations are not of the same data set, or have no sample or no metric in common; "
-            f"{len(ids)} samples and {len(shared)} metrics are."
+            "the evaluations do not share a dataset, a sample and a metric; they have "
+            f"{len({e.data for e in evaluations})} datasets, {len(ids)} common samples and {len(common_metrics)} "
+            "common metrics.",
+            hint="Evaluate all systems on one dataset with the same metrics.",
         )
-    names = _names(found)
-    own = {metric.name: metric for metric in metrics}
-    compared = {
-        name: _compared(name, dict(zip(names, found, strict=True)), ids, own.get(name), (level, resamples, seed))
-        for name in shared
+    names = _unique_names(evaluations)
+    by_name = dict(zip(names, evaluations, strict=True))
+    own_metrics = {metric.name: metric for metric in metrics}
+    comparisons = {
+        name: _compare_by_metric(name, by_name, own_metrics.get(name), level=level, resamples=resamples, seed=seed)
+        for name in common_metrics
     }
-    return ComparisonResult(names=tuple(names), metrics=FrozenDict(compared), n=len(ids), level=level)
+    return ComparisonResult(names=tuple(names), metrics=FrozenDict(comparisons), n=len(ids), level=level)
 
 
-def against(
+def compare_pair(
     name: str,
     first: Evaluation,
     second: Evaluation,
@@ -214,95 +228,112 @@ def against(
     resamples: int = 1000,
     seed: int = 0,
 ) -> PairedTest:
-    """The first evaluation against the second one by a metric, on the samples that both have.
+    """Test the difference of two evaluations on their common samples.
+
+    Args:
+        name: The metric's name in both evaluations.
+        first: An evaluation.
+        second: The evaluation that is subtracted from it.
+        metric: The metric, if it is not a built-in one.
+        resamples: The number of bootstrap resamples.
+        seed: Seed of the resamples.
 
     Raises:
-        ConfigurationError: The metric was measured with other settings, or on another data set.
+        ConfigurationError: If the metric was measured with different settings, or on different datasets.
     """
     import numpy as np
 
-    signatures = {_settings(e.scores[name]) for e in (first, second)}
+    signatures = {_settings(evaluation.scores[name]) for evaluation in (first, second)}
     if len(signatures) > 1:
-        raise ConfigurationError(f"{name!r} was measured in two ways and cannot be compared: {sorted(signatures)}")
-    other = set(second.ids)
-    ids = tuple(i for i in first.ids if i in other)
+        raise ConfigurationError(
+            f"{name!r} was measured with different settings: {sorted(signatures)}",
+            hint="Evaluate both systems with the same settings and versions.",
+        )
+    second_ids = set(second.ids)
+    ids = tuple(i for i in first.ids if i in second_ids)
     if not ids or first.data != second.data:
-        raise ConfigurationError(f"{first.name!r} and {second.name!r} are not of the same data set.")
-    by = metric or (known_metric(name) if name in METRICS else None)
-    if by is not None and by.signature in signatures:
+        raise ConfigurationError(f"{first.name!r} and {second.name!r} were not evaluated on the same dataset.")
+    metric = metric or (metric_by_name(name) if name in METRICS else None)
+    if metric is not None and metric.signature in signatures:
         a, b = first.statistics(name, ids), second.statistics(name, ids)
-        if a.shape != b.shape:  # in one of them no sample has a value
+        # Without any value the number of statistics is unknown, see `Evaluation.statistics`.
+        if a.shape != b.shape:
             a, b = np.full(a.shape, np.nan), np.full(a.shape, np.nan)
-        return paired_test(by, a, b, resamples=resamples, seed=seed)
-    means = (first.means(name, ids), second.means(name, ids))
-    return paired_test(_SampleMean(name), *means, resamples=resamples, seed=seed)
+        return paired_test(metric, a, b, resamples=resamples, seed=seed)
+    # The metric is unknown here, or has other settings by default: only its sample values can be used.
+    a, b = first.mean_statistics(name, ids), second.mean_statistics(name, ids)
+    return paired_test(_SampleMean(name), a, b, resamples=resamples, seed=seed)
 
 
-class _SampleMean(Mean):
-    """Stands for a metric that is not here: the mean of its values a sample."""
+class _SampleMean(MeanMetric):
+    """The mean of sample values that were measured elsewhere."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        raise ConfigurationError(f"{self.name!r} cannot be measured here; its values were read.")
+        raise ConfigurationError(f"{self.name!r} cannot be measured here: only its recorded values are known.")
 
 
-def _compared(
+def _compare_by_metric(
     name: str,
-    found: dict[str, Evaluation],
-    ids: tuple[str, ...],
+    evaluations: Mapping[str, Evaluation],
     metric: Metric | None,
-    how: tuple[float, int, int],
+    *,
+    level: float,
+    resamples: int,
+    seed: int,
 ) -> MetricComparison:
-    level, resamples, seed = how
-    scores = {which: e.scores[name] for which, e in found.items()}
-    better = next(iter(scores.values())).higher_is_better
-    ranked = sorted(found, key=lambda which: _order(scores[which], better), reverse=True)
+    scores = {evaluation: result.scores[name] for evaluation, result in evaluations.items()}
+    higher_is_better = next(iter(scores.values())).higher_is_better
+    ranking = sorted(evaluations, key=lambda evaluation: _rank(scores[evaluation], higher_is_better), reverse=True)
     tests = {
-        (a, b): against(name, found[a], found[b], metric, resamples=resamples, seed=seed)
-        for a, b in combinations(ranked, 2)
+        (a, b): compare_pair(name, evaluations[a], evaluations[b], metric, resamples=resamples, seed=seed)
+        for a, b in combinations(ranking, 2)
     }
-    pairs = _corrected(tests, level)
-    beaten = [p.second for p in pairs if p.first == ranked[0] and p.significant]
-    wins = better is not None and len(beaten) == len(found) - 1
+    pairs = _holm_corrected(tests, level)
+    best = ranking[0]
+    beaten = [pair.second for pair in pairs if pair.first == best and pair.significant]
+    has_winner = higher_is_better is not None and len(beaten) == len(evaluations) - 1
     return MetricComparison(
-        metric=name, scores=FrozenDict(scores), pairs=tuple(pairs), winner=ranked[0] if wins else None
+        metric=name, scores=FrozenDict(scores), pairs=tuple(pairs), winner=best if has_winner else None
     )
 
 
-def _corrected(tests: dict[tuple[str, str], PairedTest], level: float) -> list[Pair]:
-    """P-values raised so that one false alarm among all pairs stays below the level (Holm 1979)."""
-    raised, highest = {}, 0.0
-    plain = {pair: test.p for pair, test in tests.items() if test.p is not None}
-    for rank, (pair, p) in enumerate(sorted(plain.items(), key=lambda item: item[1])):
-        highest = max(highest, min(1.0, p * (len(plain) - rank)))
-        raised[pair] = highest
+def _holm_corrected(tests: Mapping[tuple[str, str], PairedTest], level: float) -> list[PairwiseComparison]:
+    """Raise the p-values so that the chance of any false alarm among the pairs stays below the level (Holm 1979)."""
+    raw = {pair: test.p for pair, test in tests.items() if test.p is not None}
+    corrected, highest = {}, 0.0
+    for rank, (pair, p) in enumerate(sorted(raw.items(), key=lambda item: item[1])):
+        # A corrected p-value is never smaller than that of a more significant pair.
+        highest = max(highest, min(1.0, p * (len(raw) - rank)))
+        corrected[pair] = highest
     return [
-        Pair(
-            first=a,
-            second=b,
-            test=test.model_copy(update={"p": raised.get((a, b))}),
-            significant=raised.get((a, b), 1.0) < level,
+        PairwiseComparison(
+            first=first,
+            second=second,
+            test=test.model_copy(update={"p": corrected.get((first, second))}),
+            significant=corrected.get((first, second), 1.0) < level,
         )
-        for (a, b), test in tests.items()
+        for (first, second), test in tests.items()
     ]
 
 
-def _settings(score: Score) -> str:
+def _settings(score: MetricScore) -> str:
+    """Return the part of a signature that decides the value, without the bootstrap's settings."""
     return score.signature.split("|resamples:")[0]
 
 
-def _order(score: Score, higher_is_better: bool | None) -> float:
-    """Higher is better; what has no value comes last."""
+def _rank(score: MetricScore, higher_is_better: bool | None) -> float:
+    """Return a sort key that is higher for better scores, and lowest for those without a value."""
     if score.value is None:
         return float("-inf")
     return -score.value if higher_is_better is False else score.value
 
 
-def _names(found: Sequence[Evaluation]) -> list[str]:
-    """Their names, numbered where two have the same."""
-    names = [e.name for e in found]
+def _unique_names(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return the names of the evaluations, numbered if two of them are the same."""
+    names = [evaluation.name for evaluation in evaluations]
     if len(set(names)) == len(names):
         return names
-    return [f"{name} ({n})" for n, name in enumerate(names, 1)]
+    return [f"{name} ({number})" for number, name in enumerate(names, 1)]

@@ -1,4 +1,4 @@
-"""Data sets: samples from CSV, TSV, JSON lines or Parquet, gzipped or not, from MLflow, and those that are shipped."""
+"""Load evaluation datasets from CSV, TSV, JSON lines, Parquet, data frames or MLflow, and the shipped ones."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ from taleward.core.records import (
     suffix_without_gz,
 )
 from taleward.core.yaml_files import did_you_mean
-from taleward.evaluation.labeled_passages import example_path, passage_record
+from taleward.evaluation.labeled_passages import example_path, sample_fields
 from taleward.evaluation.sample import Sample, as_samples
 from taleward.evaluation.tracking.recorder import quiet
 
-EXAMPLES = ("stories", "passages")
-"""The data sets that are shipped; see `evaluation/data/README.md`."""
+SHIPPED_DATASETS = ("stories", "passages")
+"""The datasets that come with the package; see `evaluation/data/README.md`."""
 
-_WHAT = "the data set"
+_NOUN = "the dataset"
 _ALIASES = {"reference": "references", "outputs": "output"}
-_LISTS = ("inputs", "references")
-_MLFLOW = "mlflow:"
-_TEXTS = ("id", "label", "prediction")
+_MULTI_COLUMN_FIELDS = ("inputs", "references")
+_TEXT_FIELDS = ("id", "label", "prediction")
+_MLFLOW_PREFIX = "mlflow:"
+
+ColumnMapping = Mapping[str, str | Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Dataset(Sequence[Sample]):
-    """Samples with a name; a sequence of them.
+    """A named sequence of samples.
 
     Attributes:
-        name: The file's name, or the data set's.
-        sha256: SHA-256 of the file, unzipped, or of the samples as JSON, in hexadecimal.
+        name: The name of the file or dataset.
+        sha256: SHA-256, in hexadecimal, of the uncompressed file, or of the samples as JSON.
         samples: The samples, in order.
     """
 
@@ -51,105 +53,109 @@ class Dataset(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, at: Any) -> Any:
-        """A sample, or several as a tuple."""
-        return self.samples[at]
+    def __getitem__(self, index: Any) -> Any:
+        """Return a sample, or a tuple of samples for a slice."""
+        return self.samples[index]
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
-        """What a system is given, a row a sample."""
-        return [dict(s.inputs) for s in self.samples]
+        """The system's inputs for each sample."""
+        return [dict(sample.inputs) for sample in self.samples]
 
 
 def load_dataset(
     source: str | Path | Iterable[Sample | Mapping[str, Any]] | Any,
     *,
-    columns: Mapping[str, str | Sequence[str]] | None = None,
+    columns: ColumnMapping | None = None,
     band: str = "6-8",
     tracking_uri: str | None = None,
 ) -> Dataset:
-    """Read a data set.
+    """Load a dataset.
 
-    Without `columns`, a column that is called like a field of `Sample` (or `reference`, or `outputs`) is that field.
-    The others are inputs by their names, unless there is a column `inputs` that holds them all. Rows without an id get
-    their number.
+    Without `columns`, a column named like a field of `Sample` (or `reference`, or `outputs`) is that field. All other
+    columns are inputs, unless a column `inputs` holds all of them. Rows without an id get their number.
 
     Args:
-        source: A path that ends in `.csv`, `.tsv`, `.jsonl`, `.ndjson` or `.parquet`, with or without `.gz`; `stories`
-            or `passages`, which are shipped; `mlflow:NAME`, an evaluation data set in MLflow's tracking store; an
-            MLflow data set; a pandas data frame; or rows.
-        columns: Fields of `Sample` to the columns that they are read from, several for `inputs` and `references`;
-            columns that are not named are left out.
-        band: The age band whose labels the shipped `passages` get.
-        tracking_uri: The MLflow tracking URI where `mlflow:NAME` is; by default MLflow's own, as set by
+        source: A path that ends in `.csv`, `.tsv`, `.jsonl`, `.ndjson` or `.parquet`, with or without `.gz`; the name
+            of a shipped dataset, `stories` or `passages`; `mlflow:NAME`, an evaluation dataset in MLflow; an MLflow
+            dataset; a pandas data frame; or rows.
+        columns: Maps fields of `Sample` to the columns that they are read from; `inputs` and `references` may have
+            several. All other columns are ignored.
+        band: The age band in which the shipped `passages` are labeled.
+        tracking_uri: The MLflow tracking URI of `mlflow:NAME`; by default MLflow's own, as set by
             `mlflow.set_tracking_uri` or `MLFLOW_TRACKING_URI`.
 
     Raises:
-        InvalidFile: The file cannot be read, has no rows, or rows that are wrong; each with its line.
-        UnknownName: There is no such file and no such shipped data set.
-        ConfigurationError: The columns are none of the data set's, or the source is none.
-        MissingExtra: A library is not installed.
+        InvalidFile: If the file cannot be read, has no rows, or has invalid ones; the message lists their lines.
+        UnknownName: If there is neither a file nor a shipped dataset of that name.
+        ConfigurationError: If `source` or `columns` is invalid, or MLflow has no such dataset.
+        MissingExtra: If a library is not installed.
     """
-    _check(columns)
-    if isinstance(source, str) and source in EXAMPLES:
-        return _example(source, band)
-    if isinstance(source, str) and source.startswith(_MLFLOW):
-        return _mlflow_named(source.removeprefix(_MLFLOW), columns, tracking_uri)
+    _check_columns(columns)
+    if isinstance(source, str) and source in SHIPPED_DATASETS:
+        return _load_shipped(source, band)
+    if isinstance(source, str) and source.startswith(_MLFLOW_PREFIX):
+        return _load_from_mlflow(source.removeprefix(_MLFLOW_PREFIX), columns, tracking_uri)
     if isinstance(source, (str, Path)):
-        return _file(Path(source), columns)
-    if _comes_from(source, "mlflow"):
-        return _mlflow(source, columns)
+        return _load_file(Path(source), columns)
+    # By module name, so that MLflow is not imported for other sources.
+    if type(source).__module__.partition(".")[0] == "mlflow":
+        return _from_mlflow_dataset(source, columns)
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
-        return _rows("data frame", _frame(source), columns)
+        return _from_rows("data frame", _frame_rows(source), columns)
     if isinstance(source, Iterable):
-        return _rows("rows", list(source), columns)
+        return _from_rows("rows", list(source), columns)
     raise ConfigurationError(
-        f"a data set is a path, the name of a shipped one ({', '.join(EXAMPLES)}), 'mlflow:NAME', an MLflow data set, "
-        f"a data frame or rows; got a {type(source).__name__}."
+        f"cannot load a dataset from a {type(source).__name__}; expected a path, a shipped dataset "
+        f"({', '.join(SHIPPED_DATASETS)}), 'mlflow:NAME', an MLflow dataset, a data frame or rows."
     )
 
 
-def _check(columns: Mapping[str, str | Sequence[str]] | None) -> None:
-    for field, named in (columns or {}).items():
-        taken = list(Sample.model_fields)
-        if field not in taken:
+def _check_columns(columns: ColumnMapping | None) -> None:
+    fields = list(Sample.model_fields)
+    for field, names in (columns or {}).items():
+        if field not in fields:
             raise ConfigurationError(
-                f"columns: {field!r} is no field of a sample;{did_you_mean(field, taken)} taken: {', '.join(taken)}."
+                f"columns: {field!r} is not a field of a sample;{did_you_mean(field, fields)} "
+                f"known: {', '.join(fields)}."
             )
-        if not isinstance(named, str) and field not in _LISTS:
+        if not isinstance(names, str) and field not in _MULTI_COLUMN_FIELDS:
             raise ConfigurationError(
-                f"columns: {field!r} is one column; got {list(named)}. Several: {', '.join(_LISTS)}."
+                f"columns: {field!r} needs one column name; got {list(names)}. "
+                f"Only {' and '.join(_MULTI_COLUMN_FIELDS)} can have several."
             )
 
 
-def _example(name: str, band: str) -> Dataset:
+def _load_shipped(name: str, band: str) -> Dataset:
     path = example_path(name)
     if name == "stories":
-        return _file(path, None)
-    content = read_content(path, _WHAT)
-    rows = [passage_record(record, band) for _, record in parse_records(path, content, _WHAT)]
+        return _load_file(path, None)
+    content = read_content(path, _NOUN)
+    rows = [sample_fields(record, band) for _, record in parse_records(path, content, _NOUN)]
     return Dataset(f"{path.name}/{band}", hashlib.sha256(content).hexdigest(), as_samples(rows))
 
 
-def _file(path: Path, columns: Mapping[str, str | Sequence[str]] | None) -> Dataset:
+def _load_file(path: Path, columns: ColumnMapping | None) -> Dataset:
     if not path.exists() and not path.suffix:
-        raise UnknownName("data set", str(path), EXAMPLES, hint="Or give the path of a file.")
-    content = read_content(path, _WHAT)
+        raise UnknownName("dataset", str(path), SHIPPED_DATASETS, hint="Or give the path of a file.")
+    content = read_content(path, _NOUN)
     if suffix_without_gz(path) == ".parquet":
-        found = _parquet(path, content)
+        records = _parquet_records(path, content)
     elif suffix_without_gz(path) in TEXT_SUFFIXES:
-        found = parse_records(path, content, _WHAT)
+        records = parse_records(path, content, _NOUN)
     else:
-        taken = ", ".join([*TEXT_SUFFIXES, ".parquet"])
-        raise InvalidFile(f"{_WHAT} {path} ends in {suffix_without_gz(path)!r}; taken: {taken}, and .gz.")
-    samples = _samples(path, found, columns)
+        expected = ", ".join([*TEXT_SUFFIXES, ".parquet"])
+        raise InvalidFile(
+            f"{_NOUN} {path} ends in {suffix_without_gz(path)!r}; expected {expected}, with or without .gz."
+        )
+    samples = _parse_samples(path, records, columns)
     return Dataset(path.name, hashlib.sha256(content).hexdigest(), samples)
 
 
-def _parquet(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
+def _parquet_records(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -158,146 +164,158 @@ def _parquet(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
     try:
         yield from enumerate(pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist(), 1)
     except (OSError, pyarrow.ArrowInvalid) as error:
-        raise InvalidFile(f"{_WHAT} {path} is no Parquet: {error}") from error
+        raise InvalidFile(f"{_NOUN} {path} is not valid Parquet: {error}") from error
 
 
-def _rows(name: str, rows: Sequence[Any], columns: Mapping[str, str | Sequence[str]] | None) -> Dataset:
-    samples = _samples(Path(name), enumerate(rows, 1), columns)
-    told = json.dumps([s.model_dump(mode="json") for s in samples], sort_keys=True)
-    return Dataset(name, hashlib.sha256(told.encode()).hexdigest(), samples)
+def _from_rows(name: str, rows: Sequence[Any], columns: ColumnMapping | None) -> Dataset:
+    samples = _parse_samples(Path(name), enumerate(rows, 1), columns)
+    content = json.dumps([sample.model_dump(mode="json") for sample in samples], sort_keys=True)
+    return Dataset(name, hashlib.sha256(content.encode()).hexdigest(), samples)
 
 
-def _mlflow_named(name: str, columns: Mapping[str, str | Sequence[str]] | None, tracking_uri: str | None) -> Dataset:
+def _load_from_mlflow(name: str, columns: ColumnMapping | None, tracking_uri: str | None) -> Dataset:
     try:
         import mlflow
         from mlflow.exceptions import MlflowException
     except ImportError as error:
-        raise MissingExtra("a data set in MLflow", "mlflow") from error
-    place = tracking_uri or mlflow.get_tracking_uri()
+        raise MissingExtra("a dataset in MLflow", "mlflow") from error
+    uri = tracking_uri or mlflow.get_tracking_uri()
+    quoted_name = name.replace("'", "''")
     try:
         with quiet():
-            client = mlflow.MlflowClient(tracking_uri=place)
-            found = client.search_datasets(
-                filter_string=f"name = '{name.replace(chr(39), chr(39) * 2)}'", max_results=2
-            )
-            if len(found) == 1:
-                # An EvaluationDataset reads its records from MLflow's own store, whichever it came from.
-                found[0]._records, _ = client._tracking_client.store._load_dataset_records(found[0].dataset_id)
+            client = mlflow.MlflowClient(tracking_uri=uri)
+            # Two results are enough to see that the name is ambiguous.
+            datasets = client.search_datasets(filter_string=f"name = '{quoted_name}'", max_results=2)
+            if len(datasets) == 1:
+                # An EvaluationDataset reads its records from MLflow's current store, whichever store it came from.
+                store = client._tracking_client.store
+                datasets[0]._records, _ = store._load_dataset_records(datasets[0].dataset_id)
     except MlflowException as error:
-        raise ConfigurationError(f"the data set {name!r} cannot be read from MLflow: {error}") from error
-    if len(found) != 1:
+        raise ConfigurationError(f"cannot read the dataset {name!r} from MLflow: {error}") from error
+    if len(datasets) != 1:
         raise ConfigurationError(
-            f"there {'are several data sets' if found else 'is no data set'} called {name!r} in MLflow at {place}.",
-            hint="Say where it is with tracking_uri=... (in the terminal --tracking-uri), or give the data set itself.",
+            f"there {'are several datasets' if datasets else 'is no dataset'} named {name!r} in MLflow at {uri}.",
+            hint="Name its store with tracking_uri=... (on the command line --tracking-uri), or pass the dataset "
+            "itself.",
         )
-    return _mlflow(found[0], columns)
+    return _from_mlflow_dataset(datasets[0], columns)
 
 
-def _mlflow(source: Any, columns: Mapping[str, str | Sequence[str]] | None) -> Dataset:
-    """An evaluation data set, or one of `mlflow.data`, whose targets are references and predictions outputs."""
+def _from_mlflow_dataset(source: Any, columns: ColumnMapping | None) -> Dataset:
+    """Convert an evaluation dataset, or one of `mlflow.data`, whose targets are references and predictions outputs."""
     if hasattr(source, "to_df"):
         rows = [
-            {"id": row["dataset_record_id"], "inputs": row["inputs"], "references": _expected(row.get("expectations"))}
-            for row in _frame(source.to_df())
+            {
+                "id": row["dataset_record_id"],
+                "inputs": row["inputs"],
+                "references": _references(row.get("expectations")),
+            }
+            for row in _frame_rows(source.to_df())
         ]
-        return _rows(source.name, rows, columns)
+        return _from_rows(source.name, rows, columns)
     frame = getattr(source, "df", None)
     if frame is None:
         raise ConfigurationError(
-            f"an MLflow {type(source).__name__} has no rows to read here.", hint="Give its data frame instead."
+            f"cannot read the rows of an MLflow {type(source).__name__}.", hint="Pass its data frame instead."
         )
-    named = dict(columns or {})
-    for field, role in (("references", "targets"), ("output", "predictions")):
-        if not columns and getattr(source, role, None) is not None:
-            named[field] = getattr(source, role)
-    if named and not columns:
-        named["inputs"] = [c for c in frame.columns if c not in named.values()]
-    return _rows(source.name or "mlflow", _frame(frame), named or None)
+    all_columns = dict(columns or {})
+    if not columns:
+        for field, role in (("references", "targets"), ("output", "predictions")):
+            if getattr(source, role, None) is not None:
+                all_columns[field] = getattr(source, role)
+        if all_columns:
+            all_columns["inputs"] = [column for column in frame.columns if column not in all_columns.values()]
+    return _from_rows(source.name or "mlflow", _frame_rows(frame), all_columns or None)
 
 
-def _frame(frame: Any) -> list[dict[str, Any]]:
-    """The rows of a data frame; a missing value is `None`."""
+def _frame_rows(frame: Any) -> list[dict[str, Any]]:
+    """Return the rows of a data frame, with `None` for missing values."""
     rows: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
     return rows
 
 
-def _expected(expectations: Any) -> list[str]:
-    """What MLflow calls the expected response, or references."""
-    given = expectations if isinstance(expectations, Mapping) else {}
-    found = given.get("references", given.get("expected_response", []))
-    return [found] if isinstance(found, str) else list(found)
+def _references(expectations: Any) -> list[str]:
+    """Return the references of a record's expectations: `references`, or MLflow's `expected_response`."""
+    expectations = expectations if isinstance(expectations, Mapping) else {}
+    references = expectations.get("references", expectations.get("expected_response", []))
+    return [references] if isinstance(references, str) else list(references)
 
 
-def _comes_from(value: object, package: str) -> bool:
-    return type(value).__module__.partition(".")[0] == package
-
-
-def _samples(
-    path: Path, rows: Iterable[tuple[int, Any]], columns: Mapping[str, str | Sequence[str]] | None
-) -> tuple[Sample, ...]:
-    made: list[Sample] = []
-    seen: set[str] = set()
-    wrong: dict[str, list[int]] = {}
-    for number, (line, record) in enumerate(rows, 1):
+def _parse_samples(path: Path, records: Iterable[tuple[int, Any]], columns: ColumnMapping | None) -> tuple[Sample, ...]:
+    """Convert records with their lines to samples, or raise one error with all problems."""
+    samples: list[Sample] = []
+    ids: set[str] = set()
+    lines_by_problem: dict[str, list[int]] = {}
+    for number, (line, record) in enumerate(records, 1):
         try:
             if isinstance(record, ValueError):
-                msg = f"is no JSON: {record}"
+                msg = f"is not valid JSON: {record}"
                 raise ConfigurationError(msg)
-            values = record if isinstance(record, Sample) else {"id": str(number), **_values(record, columns)}
+            values = record if isinstance(record, Sample) else {"id": str(number), **_sample_values(record, columns)}
             sample = as_samples([values])[0]
-            if sample.id in seen:
-                msg = f"the id {sample.id!r} is there already"
+            if sample.id in ids:
+                msg = f"duplicate id {sample.id!r}"
                 raise ConfigurationError(msg)
         except ConfigurationError as error:
-            wrong.setdefault(str(error).removeprefix("row 1: "), []).append(line)
+            lines_by_problem.setdefault(str(error).removeprefix("row 1: "), []).append(line)
         else:
-            made.append(sample)
-            seen.add(sample.id)
-    problems = [f"{format_line_numbers(numbers)}: {said}" for said, numbers in wrong.items()]
-    if not made and not problems:
+            samples.append(sample)
+            ids.add(sample.id)
+    problems = [f"{format_line_numbers(lines)}: {problem}" for problem, lines in lines_by_problem.items()]
+    if not samples and not problems:
         problems.append("it has no rows")
     if problems:
-        raise problems_error(path, _WHAT, problems)
-    return tuple(made)
+        raise problems_error(path, _NOUN, problems)
+    return tuple(samples)
 
 
-def _values(record: Any, columns: Mapping[str, str | Sequence[str]] | None) -> dict[str, Any]:
-    """A record as fields of a sample."""
+def _sample_values(record: Any, columns: ColumnMapping | None) -> dict[str, Any]:
+    """Convert a record to the fields of a sample."""
     if not isinstance(record, Mapping):
-        raise ConfigurationError(f"holds a {type(record).__name__}; taken: an object with named values")
-    read = _named(record, columns) if columns else _by_name(record)
-    values = {k: v for k, v in read.items() if v is not None and (v != "" or k == "output")}
-    for field in _TEXTS:
-        if isinstance(values.get(field), (bool, int, float)):
-            value = values[field]
-            values[field] = str(value).lower() if isinstance(value, bool) else f"{value:g}"
-    found = values.get("references", ())
-    found = [found] if isinstance(found, str) else list(found)
-    values["references"] = tuple(r for r in found if r is not None and r != "")
+        raise ConfigurationError(f"is a {type(record).__name__}; expected an object with named values")
+    fields = _select_columns(record, columns) if columns else _match_columns(record)
+    # An empty cell is a missing value, but an empty output is one that can be measured.
+    values = {name: v for name, v in fields.items() if v is not None and (v != "" or name == "output")}
+    for field in _TEXT_FIELDS:
+        value = values.get(field)
+        if isinstance(value, bool):  # before int, of which bool is a subclass
+            values[field] = str(value).lower()
+        elif isinstance(value, (int, float)):
+            values[field] = f"{value:g}"
+    references = values.get("references", ())
+    references = [references] if isinstance(references, str) else list(references)
+    values["references"] = tuple(r for r in references if r is not None and r != "")
     return values
 
 
-def _named(record: Mapping[str, Any], columns: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
-    read: dict[str, Any] = {}
-    for field, named in columns.items():
-        for column in [named] if isinstance(named, str) else named:
+def _select_columns(record: Mapping[str, Any], columns: ColumnMapping) -> dict[str, Any]:
+    """Read the fields from the named columns."""
+    fields: dict[str, Any] = {}
+    for field, names in columns.items():
+        for column in [names] if isinstance(names, str) else names:
             if column not in record:
-                near = did_you_mean(column, [str(c) for c in record])
-                raise ConfigurationError(f"has no column {column!r};{near} columns here: {', '.join(map(str, record))}")
-        if isinstance(named, str):
-            whole = field != "inputs" or isinstance(record[named], Mapping)
-            read[field] = record[named] if whole else {named: record[named]}
+                suggestion = did_you_mean(column, [str(name) for name in record])
+                raise ConfigurationError(
+                    f"has no column {column!r};{suggestion} its columns: {', '.join(map(str, record))}"
+                )
+        if isinstance(names, str):
+            is_complete = field != "inputs" or isinstance(record[names], Mapping)
+            fields[field] = record[names] if is_complete else {names: record[names]}
+        elif field == "inputs":
+            fields[field] = {column: record[column] for column in names}
         else:
-            read[field] = {c: record[c] for c in named} if field == "inputs" else [record[c] for c in named]
-    return read
+            fields[field] = [record[column] for column in names]
+    return fields
 
 
-def _by_name(record: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {_ALIASES.get(str(c), str(c)): value for c, value in record.items()}
-    others = {c: value for c, value in fields.items() if c not in Sample.model_fields}
-    if others and fields.get("inputs") is not None:
+def _match_columns(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the fields from columns of the same name; all other columns are inputs."""
+    values = {_ALIASES.get(str(column), str(column)): value for column, value in record.items()}
+    inputs = {name: value for name, value in values.items() if name not in Sample.model_fields}
+    if inputs and values.get("inputs") is not None:
         raise ConfigurationError(
-            f"has `inputs` and columns beside it that are no fields of a sample: {', '.join(others)}; name the columns "
-            "to read with columns={...}"
+            f"has the column `inputs` and others that are not fields of a sample: {', '.join(inputs)}; select the "
+            "columns with columns={...}"
         )
-    return {**{c: v for c, v in fields.items() if c not in others}, **({"inputs": others} if others else {})}
+    fields = {name: value for name, value in values.items() if name not in inputs}
+    return {**fields, **({"inputs": inputs} if inputs else {})}

@@ -1,4 +1,4 @@
-"""What a system is made of, in words: the parameters of its run."""
+"""Describe an evaluated system as the parameters of its run: models, prompts, policy, seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from taleward.moderation.guard.best_of import BestOf
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges.base import Judge
 
-_SETTINGS = (
+_MODEL_SETTINGS = (
     "precision",
     "temperature",
     "top_p",
@@ -30,60 +30,68 @@ _SETTINGS = (
 )
 
 
-def described(system: Any) -> dict[str, str]:
-    """Names to values: what kind of system, and of ours the models, the template, the policy, the seeds."""
-    return {"system": getattr(system, "__name__", type(system).__name__), **_parts(system)}
+def describe_system(system: Any) -> dict[str, str]:
+    """Return the parameters of a system by name.
+
+    The parameter `system` is the name of the function or of the Runnable's type. Guards, judges, chains, chat models
+    and prompts also have their settings.
+    """
+    return {"system": getattr(system, "__name__", type(system).__name__), **_settings(system)}
 
 
-def _parts(system: Any) -> dict[str, str]:
+def _settings(system: Any) -> dict[str, str]:
     match system:
         case Guard():
-            ranked = {"accept_score", "weights"} if isinstance(system, BestOf) else set()
-            more = {name: str(getattr(system, name)) for name in sorted(ranked)}
-            judge = {f"judge.{name}": value for name, value in _parts(system.judge).items()}
-            writer = {f"writer.{name}": value for name, value in described(system.writer).items()}
-            return {"attempts": str(system.attempts), "timeout_s": str(system.timeout_s), **more, **writer, **judge}
+            best_of = ("accept_score", "weights") if isinstance(system, BestOf) else ()
+            best_of_settings = {name: str(getattr(system, name)) for name in best_of}
+            judge = {f"judge.{name}": value for name, value in _settings(system.judge).items()}
+            writer = {f"writer.{name}": value for name, value in describe_system(system.writer).items()}
+            budget = {"attempts": str(system.attempts), "timeout_s": str(system.timeout_s)}
+            return {**budget, **best_of_settings, **writer, **judge}
         case Judge():
-            fitted = {} if system.calibration is None else {"calibration": system.calibration.signature}
-            return {"spec": system.spec, "policy": system.policy.id, "band": system.band, **fitted}
+            calibration = {} if system.calibration is None else {"calibration": system.calibration.signature}
+            return {"spec": system.spec, "policy": system.policy.id, "band": system.band, **calibration}
         case StoryChain():
             prompt = system.template.prompt
             return {
-                **_model(system.model),
+                **_model_settings(system.model),
                 "template": f"{prompt.name}@{prompt.version}",
-                "template_sha256": _digest(system.template.text),
+                "template_sha256": _short_sha256(system.template.text),
                 "policy": system.policy.id,
                 "band": system.band,
                 "seed": str(system.seed),
             }
         case LabelChain():
-            return {"spec": system.spec, "task": _task(system.task), "threshold": str(system.threshold)}
+            return {"spec": system.spec, "task": _task_version(system.task), "threshold": str(system.threshold)}
         case Summarizer():
-            return {"spec": system.spec, "task": _task(system.task), "sentences": str(system.sentences)}
+            return {"spec": system.spec, "task": _task_version(system.task), "sentences": str(system.sentences)}
         case BaseChatModel():
-            return _model(system)
+            return _model_settings(system)
         case BasePromptTemplate():
-            return {"prompt_sha256": _digest(dumps(system))}
+            return {"prompt_sha256": _short_sha256(dumps(system))}
         case RunnableSequence():
             return {
-                f"step{n}.{name}": value
-                for n, step in enumerate(system.steps, 1)
-                for name, value in described(step).items()
+                f"step{number}.{name}": value
+                for number, step in enumerate(system.steps, 1)
+                for name, value in describe_system(step).items()
             }
     return {}
 
 
-def _model(model: BaseChatModel) -> dict[str, str]:
-    """The model, and the settings that somebody gave it."""
-    found = model._get_ls_params()
-    name = ":".join(str(part) for part in (found.get("ls_provider"), found.get("ls_model_name")) if part)
-    given = {setting: getattr(model, setting, None) for setting in _SETTINGS}
-    return {"model": name, **{k: str(v) for k, v in given.items() if isinstance(v, (str, int, float))}}
+def _model_settings(model: BaseChatModel) -> dict[str, str]:
+    """Return the model's name and those of its settings that have a value."""
+    # LangChain has no public way to ask any chat model for its provider and model name.
+    tracing_params = model._get_ls_params()
+    name = ":".join(
+        str(part) for part in (tracing_params.get("ls_provider"), tracing_params.get("ls_model_name")) if part
+    )
+    settings = {setting: getattr(model, setting, None) for setting in _MODEL_SETTINGS}
+    return {"model": name, **{k: str(v) for k, v in settings.items() if isinstance(v, (str, int, float))}}
 
 
-def _task(task: LabelTask | SummaryTask) -> str:
+def _task_version(task: LabelTask | SummaryTask) -> str:
     return f"{task.prompt.name}@{task.prompt.version}"
 
 
-def _digest(text: str) -> str:
+def _short_sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""`evaluate`: run a system on a data set, measure what comes out, and keep it all as one MLflow run."""
+"""Run a system on a dataset, measure its outputs, and record everything as one MLflow run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any
 from taleward.core.errors import ConfigurationError
 from taleward.core.redaction import format_error
 from taleward.evaluation.datasets import Dataset, load_dataset
-from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, locked, open_journal
-from taleward.evaluation.metrics import Metric, metrics_of
-from taleward.evaluation.metrics.base import OF_THE_DATA
+from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, journal_lock, open_journal
+from taleward.evaluation.metrics import Metric, resolve_metrics
+from taleward.evaluation.metrics.base import DATASET_NEEDS
 from taleward.evaluation.report.html import write_files
-from taleward.evaluation.result import Evaluation, Measured
+from taleward.evaluation.result import Evaluation, MetricResult
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.system import System, asked_sha256, asking
+from taleward.evaluation.system import System, dataset_sha256, prepare_system
 from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tracking_uri
 from taleward.evaluation.tracking.runs import check_mlflow, deliver, upload_pending
 
@@ -43,123 +43,134 @@ def evaluate(
     experiment: str = DEFAULT_EXPERIMENT,
     spool: Path = DEFAULT_SPOOL,
 ) -> Evaluation:
-    """Run a system on every sample, measure, and keep it as one MLflow run.
+    """Run a system on every sample of a dataset, measure its outputs, and record everything as one MLflow run.
 
-    What is finished is on disk at once. The same call after a kill goes on where it was. When MLflow cannot be reached
-    the call returns all the same, and `taleward eval --deliver` or the next evaluation delivers.
+    Finished samples are on disk at once: if the process is killed, the same call continues where it stopped. If MLflow
+    cannot be reached, the call returns all the same, and `taleward eval --deliver` or the next evaluation uploads the
+    result. Samples on which the system raises are listed in `Evaluation.failed`.
 
     Args:
-        system: A Runnable or a function from a sample's inputs to an answer, or a list of answers. An answer is a text,
-            a message, a tale, a verdict, a classification or a summary.
-        dataset: What `load_dataset` takes: a file, rows, samples, an MLflow data set; `mlflow:NAME` is looked for in
-            the store that the run goes to. A judge gets the samples' outputs to judge, any other system their inputs.
-        metrics: What to measure: metrics, or names of Taleward's own.
-        name: Of the run; by default what kind of system it is.
-        params: More parameters of the run. With the system's own they tell one evaluation from another: a system that
-            is not of ours has to be told from others here, or by the name.
-        input_key: The input that the system is given alone, where it takes a text and not a mapping. Classifiers,
-            summarizers and language models get the only one if there is one.
-        concurrency: Samples at once.
-        resume: Whether to go on with a killed evaluation of the same system, samples and metrics, or to begin again.
-        resamples: Bootstrap resamples behind the intervals.
-        seed: Of the resamples.
-        progress: Whether to show a bar, where a person watches.
-        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
-        experiment: The experiment's name.
-        spool: Where evaluations are kept until MLflow has them.
+        system: A Runnable or a function from a sample's inputs to an output, or a list of outputs. An output is a text,
+            a message, a tale, a verdict, a classification or a summary. A judge gets each sample's output to judge.
+        dataset: Anything that `load_dataset` takes; `mlflow:NAME` is looked up in the store that records the run.
+        metrics: Metrics, or names of built-in ones.
+        name: The name of the run; by default the name of the function or of the system's type.
+        params: More parameters of the run. Together with the system's own they identify the evaluation, so pass
+            whatever tells two versions of your own function or Runnable apart.
+        input_key: The input to pass to a system that takes one text instead of a mapping. Classifiers, summarizers and
+            language models default to the samples' only input.
+        concurrency: How many samples run at once.
+        resume: Whether to continue a killed evaluation of the same system, dataset and metrics; otherwise it starts
+            again.
+        resamples: The number of bootstrap resamples for the intervals.
+        seed: Seed of the resamples.
+        progress: Whether to show a progress bar if standard error is a terminal.
+        tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
+        experiment: The name of the MLflow experiment.
+        spool: The folder where evaluations are kept until MLflow has stored them.
 
     Raises:
-        ConfigurationError: There is no sample or no metric, a name is there twice, a sample lacks what a metric needs
-            (what the data has to bring is looked at before anything is run, the rest once the first answer is there),
-            a number is out of its range, or every sample failed.
-        MissingExtra: MLflow is not installed.
+        ConfigurationError: If there are no samples or no metrics, a metric is given twice, a sample lacks what a metric
+            needs, a number is out of range, or every sample failed. What the dataset must provide is checked before the
+            system runs, what the system must provide at its first output.
+        JournalLocked: If another process is running the same evaluation.
+        MissingExtra: If MLflow is not installed.
     """
     check_mlflow()
     if concurrency < 1 or resamples < 0:
-        raise ConfigurationError(f"concurrency is 1 or more, resamples 0 or more; got {concurrency} and {resamples}.")
-    place = tracking_uri or default_tracking_uri()
-    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset, tracking_uri=place)
-    rows, measures = data.samples, metrics_of(metrics)
-    if not rows:
-        raise ConfigurationError("an evaluation needs at least one sample; the data set has none.")
-    for metric in measures:
-        metric.check(rows, OF_THE_DATA)
-    ask, about = asking(system, rows, input_key)
+        raise ConfigurationError(
+            f"concurrency must be at least 1 and resamples at least 0; got {concurrency} and {resamples}."
+        )
+    uri = tracking_uri or default_tracking_uri()
+    loaded = dataset if isinstance(dataset, Dataset) else load_dataset(dataset, tracking_uri=uri)
+    samples, resolved_metrics = loaded.samples, resolve_metrics(metrics)
+    if not samples:
+        raise ConfigurationError("an evaluation needs at least one sample; the dataset is empty.")
+    for metric in resolved_metrics:
+        metric.check(samples, DATASET_NEEDS)
+    run_system, system_params = prepare_system(system, samples, input_key)
+    # Equal plans share a journal: the plan holds all that decides the result, and nothing else.
     plan: dict[str, Any] = {
-        "name": name or about["system"],
-        "params": {**about, **(params or {})},
-        "metrics": {m.name: m.signature for m in measures},
-        "dataset": data.name,
-        "data": asked_sha256(system, rows),
-        "dataset_sha256": data.sha256,
-        "total": len(rows),
-        "uri": place,
+        "name": name or system_params["system"],
+        "params": {**system_params, **(params or {})},
+        "metrics": {metric.name: metric.signature for metric in resolved_metrics},
+        "dataset": loaded.name,
+        "data": dataset_sha256(system, samples),
+        "dataset_sha256": loaded.sha256,
+        "total": len(samples),
+        "uri": uri,
         "experiment": experiment,
         "resamples": resamples,
         "seed": seed,
         "taleward": version("taleward"),
     }
     journal = open_journal(spool, plan, resume=resume)
-    with locked(journal):
+    with journal_lock(journal):
         if journal.finished:
-            found = Evaluation.model_validate(journal.result)
+            evaluation = Evaluation.model_validate(journal.result)
         else:
-            done, failed = _run(ask, rows, journal, measures, concurrency, progress)
-            finished = [done.get(r.id) or r.model_copy(update={"error": failed[r.id]}) for r in rows]
-            found = _measured(plan, finished, failed, measures, journal)
-            write_files(found, journal.files)
-            journal.finish(found.model_dump(mode="json"))
-        found = deliver(journal, found)
-    if found.run_id is not None:  # the store is there: what it missed before can go too
+            finished, failed = _run_samples(run_system, samples, journal, resolved_metrics, concurrency, progress)
+            outputs = [finished.get(s.id) or s.model_copy(update={"error": failed[s.id]}) for s in samples]
+            evaluation = _measure(plan, outputs, failed, resolved_metrics, journal)
+            write_files(evaluation, journal.files)
+            journal.finish(evaluation.model_dump(mode="json"))
+        evaluation = deliver(journal, evaluation)
+    if evaluation.run_id is not None:
+        # The store can be reached, so upload what it missed before.
         upload_pending(spool, str(plan["uri"]))
-    return found
+    return evaluation
 
 
-def _run(
-    ask: Callable[[Sample], Awaitable[Sample]],
-    rows: Sequence[Sample],
+def _run_samples(
+    run_system: Callable[[Sample], Awaitable[Sample]],
+    samples: Sequence[Sample],
     journal: Journal,
     metrics: Sequence[Metric],
     concurrency: int,
     progress: bool,
 ) -> tuple[dict[str, Sample], dict[str, str]]:
-    """All samples that are finished now or were before, and those that failed."""
-    done = journal.samples(Sample.model_validate)
-    failed: dict[str, str] = {}
-    lacking: list[ConfigurationError] = []
-    todo = iter([row for row in rows if row.id not in done])
+    """Run the system on the samples that the journal lacks.
 
-    async def work(keep: Callable[[str], None], step: Callable[[], None]) -> None:
-        for row in todo:
-            if lacking:
+    Returns:
+        All finished samples by id, and the error messages of the failed ones by id.
+    """
+    finished = journal.samples(Sample.model_validate)
+    failed: dict[str, str] = {}
+    unmet_needs: list[ConfigurationError] = []
+    # All workers take from one iterator, so that each sample runs once.
+    remaining = iter([sample for sample in samples if sample.id not in finished])
+
+    async def worker(append: Callable[[str], None], advance: Callable[[], None]) -> None:
+        for sample in remaining:
+            if unmet_needs:
                 return
             try:
-                made = await ask(row)
-            except Exception as error:  # noqa: BLE001  told as failed; the others go on
-                failed[row.id] = format_error(error)
+                output = await run_system(sample)
+            except Exception as error:  # noqa: BLE001  reported as failed; the other samples go on
+                failed[sample.id] = format_error(error)
             else:
-                keep(made.model_dump_json())
-                if not done:  # told by the first answer, not when all of them are paid for
-                    lacking.extend(_lacking(made, metrics))
-                done[row.id] = made
-            step()
+                append(output.model_dump_json())
+                if not finished:  # fail at the first output, not when all of them are paid for
+                    unmet_needs.extend(_unmet_needs(output, metrics))
+                finished[sample.id] = output
+            advance()
 
-    async def all_of_them() -> None:
-        with _bar(progress, len(rows), len(done)) as step, journal.appending() as keep:
+    async def run_workers() -> None:
+        with _progress_bar(progress, len(samples), len(finished)) as advance, journal.open_samples() as append:
             async with asyncio.TaskGroup() as group:
                 for _ in range(concurrency):
-                    group.create_task(work(keep, step))
+                    group.create_task(worker(append, advance))
 
-    _run_async(all_of_them)
-    if lacking:
-        raise lacking[0]
-    if not done:
+    _run_async(run_workers)
+    if unmet_needs:
+        raise unmet_needs[0]
+    if not finished:
         raise ConfigurationError(f"all {len(failed)} samples failed; the first: {next(iter(failed.values()))}")
-    return done, failed
+    return finished, failed
 
 
-def _lacking(sample: Sample, metrics: Iterable[Metric]) -> Iterator[ConfigurationError]:
-    """What a metric needs and such an answer does not bring."""
+def _unmet_needs(sample: Sample, metrics: Iterable[Metric]) -> Iterator[ConfigurationError]:
+    """Yield an error for each metric that cannot measure a finished sample."""
     for metric in metrics:
         try:
             metric.check([sample], metric.needs)
@@ -167,21 +178,22 @@ def _lacking(sample: Sample, metrics: Iterable[Metric]) -> Iterator[Configuratio
             yield error
 
 
-def _run_async(work: Callable[[], Awaitable[None]]) -> None:
-    async def entered() -> None:
-        await work()
+def _run_async(function: Callable[[], Awaitable[None]]) -> None:
+    # `asyncio.run` takes only coroutines, not other awaitables.
+    async def main() -> None:
+        await function()
 
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        asyncio.run(entered())
+        asyncio.run(main())
     else:
-        # In a notebook a loop is running already, and cannot be entered twice.
-        with ThreadPoolExecutor(1) as beside:
-            beside.submit(asyncio.run, entered()).result()
+        # A notebook runs an event loop already, and a loop cannot be entered twice.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, main()).result()
 
 
-def _measured(
+def _measure(
     plan: Mapping[str, Any],
     samples: Sequence[Sample],
     failed: Mapping[str, str],
@@ -190,10 +202,10 @@ def _measured(
 ) -> Evaluation:
     import numpy as np
 
-    found = {}
+    results = {}
     for metric in metrics:
         rows = metric.measure(samples)
-        found[metric.name] = Measured(
+        results[metric.name] = MetricResult(
             score=metric.score_rows(rows, resamples=plan["resamples"], seed=plan["seed"]),
             values=tuple(metric.sample_value(row) for row in rows),
             statistics=tuple(tuple(row.tolist()) if np.isfinite(row).all() else () for row in rows),
@@ -203,9 +215,10 @@ def _measured(
             "name": plan["name"],
             "params": plan["params"],
             "data": plan["data"],
-            "ids": [s.id for s in samples],
-            "metrics": found,
+            "ids": [sample.id for sample in samples],
+            "metrics": results,
             "failed": failed,
+            # The plan is as old as the evaluation, even if it was killed and resumed.
             "started_at": datetime.fromtimestamp((journal.folder / "plan.json").stat().st_mtime, UTC),
             "finished_at": datetime.now(UTC),
             "samples": samples,
@@ -214,13 +227,14 @@ def _measured(
 
 
 @contextmanager
-def _bar(shown: bool, total: int, done: int) -> Iterator[Callable[[], None]]:
-    """A bar on standard error, where a person watches."""
+def _progress_bar(enabled: bool, total: int, completed: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on standard error if it is a terminal; yield a function that advances it."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not (shown and sys.stderr.isatty()))
+    disable = not (enabled and sys.stderr.isatty())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=disable)
     with bar:
-        task = bar.add_task("evaluating", total=total, completed=done)
+        task = bar.add_task("evaluating", total=total, completed=completed)
         yield lambda: bar.update(task, advance=1)

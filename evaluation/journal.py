@@ -1,8 +1,12 @@
-"""What an evaluation has done so far, on disk: a killed run goes on from it, and an unreachable store gets it later.
+"""The journal of an evaluation on disk: resume a killed run, and upload to MLflow once it can be reached.
 
-A journal is a folder with `plan.json` (what is evaluated), `samples.jsonl` (a line for each finished sample, written as
-soon as it is there) and, once all is measured, `result.json` and the `files` of the run. It is plain data, and it is
-removed when MLflow has it all.
+A journal is a folder with
+
+* `plan.json`: what is evaluated;
+* `samples.jsonl`: one line per finished sample, written as soon as the sample is finished;
+* `result.json` and `files/`: the result and the files of the run, once everything is measured.
+
+All of it is plain data. The journal is removed when MLflow has stored everything.
 """
 
 from __future__ import annotations
@@ -22,17 +26,18 @@ from taleward.core.errors import ConfigurationError
 T = TypeVar("T")
 
 DEFAULT_SPOOL = Path(".taleward/spool")
+"""The default folder of all journals."""
 
 
-class Busy(ConfigurationError):
-    """Another process works on this evaluation."""
+class JournalLocked(ConfigurationError):
+    """Another process is running this evaluation."""
 
 
 class Journal:
-    """One evaluation on disk.
+    """The journal of one evaluation.
 
     Args:
-        folder: Where it is.
+        folder: The folder of the journal.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,84 +46,91 @@ class Journal:
     @property
     def plan(self) -> dict[str, Any]:
         """What is evaluated, and how."""
-        return dict(_read(self.folder / "plan.json"))
+        return dict(_read_json(self.folder / "plan.json"))
 
     @property
     def result(self) -> dict[str, Any]:
-        """What was measured."""
-        return dict(_read(self.folder / "result.json"))
+        """The result of a finished evaluation."""
+        return dict(_read_json(self.folder / "result.json"))
 
     @property
     def files(self) -> Path:
-        """The folder with what the run keeps as files."""
+        """The folder with the files of the run."""
         return self.folder / "files"
 
     @property
     def finished(self) -> bool:
-        """Whether everything is measured, so that only MLflow is missing."""
+        """Whether everything is measured, so that only the upload is missing."""
         return (self.folder / "result.json").exists()
 
-    def samples(self, make: Callable[[Mapping[str, Any]], T]) -> dict[str, T]:
-        """The finished samples by id. A last line that a kill has torn is not one of them."""
+    def samples(self, parse: Callable[[Mapping[str, Any]], T]) -> dict[str, T]:
+        """Return the finished samples by id.
+
+        Args:
+            parse: Converts a JSON object to a sample.
+        """
         file = self.folder / "samples.jsonl"
         if not file.exists():
             return {}
-        whole = [line for line in file.read_bytes().split(b"\n")[:-1] if line]
-        return {row["id"]: make(row) for row in map(json.loads, whole)}
+        # What follows the last newline is empty, or a line that a killed process did not finish.
+        lines = [line for line in file.read_bytes().split(b"\n")[:-1] if line]
+        return {row["id"]: parse(row) for row in map(json.loads, lines)}
 
     @contextmanager
-    def appending(self) -> Iterator[Callable[[str], None]]:
-        """Gives a function that adds a line; what it has returned from survives the death of the process."""
+    def open_samples(self) -> Iterator[Callable[[str], None]]:
+        """Yield a function that appends a line of JSON to the samples; a line survives a kill once it returns."""
         file = self.folder / "samples.jsonl"
         with file.open("ab") as out:
             if out.tell() and not file.read_bytes().endswith(b"\n"):
                 out.truncate(file.read_bytes().rfind(b"\n") + 1)
 
-            def add(line: str) -> None:
+            def append(line: str) -> None:
                 out.write(line.encode("utf-8", "surrogatepass") + b"\n")
                 out.flush()
 
-            yield add
+            yield append
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Keep what was measured."""
-        _write(self.folder / "result.json", result)
+        """Save the result and mark the journal as finished."""
+        _write_json(self.folder / "result.json", result)
 
     def remove(self) -> None:
-        """Remove it, texts and all."""
-        # The plan goes first: what has none is no journal, should a kill come between.
+        """Delete the journal with all texts in it."""
+        # The plan goes first: a folder without one is no journal, should the process be killed in between.
         (self.folder / "plan.json").unlink()
         shutil.rmtree(self.folder)
 
 
 @contextmanager
-def locked(journal: Journal) -> Iterator[None]:
-    """Only one process at a time works on a journal; the lock goes with the process.
+def journal_lock(journal: Journal) -> Iterator[None]:
+    """Lock a journal against other processes; the operating system frees the lock if this process dies.
 
     Raises:
-        Busy: Another one does.
+        JournalLocked: If another process holds the lock.
     """
     journal.folder.parent.mkdir(parents=True, exist_ok=True)
-    with (journal.folder.parent / f"{journal.folder.name}.lock").open("w") as held:
+    path = journal.folder.parent / f"{journal.folder.name}.lock"
+    with path.open("w") as file:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Busy(
-                f"the evaluation in {journal.folder} is being run by another process.",
-                hint="Wait for it, or give this one another name.",
+            raise JournalLocked(
+                f"another process is running the evaluation in {journal.folder}.",
+                hint="Wait until it is finished, or give this evaluation another name.",
             ) from error
         yield
+        # Others keep their lock file: if it were deleted, a waiting process would lock a file that nobody else sees.
         if not journal.folder.exists():
-            (journal.folder.parent / f"{journal.folder.name}.lock").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def open_journal(spool: Path, plan: Mapping[str, Any], *, resume: bool) -> Journal:
-    """The journal of a plan: the one that is there, or a new one.
+    """Open the journal of a plan, or create it.
 
     Args:
         spool: The folder of all journals.
-        plan: Says what is evaluated; the same plan is the same evaluation.
-        resume: Whether to go on with one that is there; else it is removed.
+        plan: What is evaluated, and how. Equal plans have the same journal.
+        resume: Whether to continue an existing journal; otherwise it is deleted first.
     """
     content = json.dumps(plan, sort_keys=True, ensure_ascii=False)
     journal = Journal(spool / hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16])
@@ -127,21 +139,23 @@ def open_journal(spool: Path, plan: Mapping[str, Any], *, resume: bool) -> Journ
     if not (journal.folder / "plan.json").exists():
         shutil.rmtree(journal.folder, ignore_errors=True)
         journal.folder.mkdir(parents=True)
-        _write(journal.folder / "plan.json", {**plan, "id": os.urandom(16).hex()})
+        # The random id identifies the MLflow run of this journal: an equal plan, run again later, gets its own run.
+        _write_json(journal.folder / "plan.json", {**plan, "id": os.urandom(16).hex()})
     return journal
 
 
 def journals(spool: Path = DEFAULT_SPOOL) -> list[Journal]:
-    """All journals, finished or not, oldest first."""
+    """List all journals, finished or not, oldest first."""
     plans = sorted(spool.glob("*/plan.json"), key=lambda file: file.stat().st_mtime)
     return [Journal(file.parent) for file in plans]
 
 
-def _read(file: Path) -> Any:
+def _read_json(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _write(file: Path, value: Mapping[str, Any]) -> None:
-    half = file.with_suffix(".half")
-    half.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-    half.replace(file)
+def _write_json(file: Path, value: Mapping[str, Any]) -> None:
+    # Renaming is atomic: a killed process leaves the whole file or none.
+    temporary = file.with_suffix(".half")
+    temporary.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(file)

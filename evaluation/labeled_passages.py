@@ -1,4 +1,4 @@
-"""The passages that are shipped as an example: texts with findings, and what those mean in each age band."""
+"""The shipped example datasets, and the labels that follow from a passage's findings in each age band."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _DATA = Path(__file__).parent / "data"
 
 
 class LabeledPassage(FrozenModel):
-    """A text that a person has read by a policy.
+    """A text with the findings of a person who read it under a policy.
 
     Attributes:
-        id: Its name in the data set.
+        id: The passage's id in the dataset.
         text: The text.
-        findings: Every place that speaks against it in some band, with exact offsets.
+        findings: Everything that violates the policy in at least one band, with exact offsets.
     """
 
     id: str
@@ -31,40 +31,55 @@ class LabeledPassage(FrozenModel):
     findings: tuple[Finding, ...] = ()
 
     def passes(self, policy: Policy, band: str) -> bool:
-        """Whether the policy tolerates all findings in an age band."""
-        return not self._over(policy, band)
+        """Tell whether the policy tolerates all findings in an age band."""
+        return not self._violations(policy, band)
 
-    def labelled(self, policy: Policy, band: str) -> LabeledText:
-        """The text with its label in a band, as `fit_calibration` and `judge_bench` take it."""
-        over = self._over(policy, band)
-        return LabeledText(self.text, bool(over), tuple(dict.fromkeys(f.category for f in over)))
+    def labeled_text(self, policy: Policy, band: str) -> LabeledText:
+        """Return the text with its label in an age band, for `fit_calibration` and `benchmark_judges`."""
+        violations = self._violations(policy, band)
+        return LabeledText(self.text, bool(violations), tuple(dict.fromkeys(f.category for f in violations)))
 
-    def _over(self, policy: Policy, band: str) -> list[Finding]:
+    def _violations(self, policy: Policy, band: str) -> list[Finding]:
         return [f for f in self.findings if exceeds(f.severity, policy.tolerance(f.category, band))]
 
 
 def example_path(name: str) -> Path:
-    """The file of a shipped data set, `stories` or `passages`."""
-    known = {path.stem: path for path in _DATA.glob("*.jsonl")}
-    if name not in known:
-        raise UnknownName("data set", name, known)
-    return known[name]
+    """Return the file of a shipped dataset.
+
+    Raises:
+        UnknownName: If `name` is not `stories` or `passages`.
+    """
+    paths = {path.stem: path for path in _DATA.glob("*.jsonl")}
+    if name not in paths:
+        raise UnknownName("dataset", name, paths)
+    return paths[name]
 
 
 def example_passages() -> tuple[LabeledPassage, ...]:
-    """The 120 passages, labelled by the policy `kids`."""
+    """Load the 120 shipped passages, labeled under the policy `kids`."""
     path = example_path("passages")
-    found = parse_records(path, read_content(path, "the data set"), "the data set")
-    return tuple(passage_of(record) for _, record in found)
+    records = parse_records(path, read_content(path, "the dataset"), "the dataset")
+    return tuple(passage_from_record(record) for _, record in records)
 
 
-def passage_of(record: Mapping[str, Any]) -> LabeledPassage:
-    """A passage from a record of the file, which also holds the labels that follow from its findings."""
-    return LabeledPassage.model_validate({k: record[k] for k in LabeledPassage.model_fields if k in record})
+def passage_from_record(record: Mapping[str, Any]) -> LabeledPassage:
+    """Convert a record of the shipped file to a passage.
+
+    The record's `labels` are ignored: they follow from the findings.
+    """
+    return LabeledPassage.model_validate({name: record[name] for name in LabeledPassage.model_fields if name in record})
 
 
-def passage_record(record: Mapping[str, Any], band: str) -> dict[str, Any]:
-    """A passage as a sample: its text as output, and `pass` or `fail` in the band as label."""
-    passage = passage_of(record)
+def sample_fields(record: Mapping[str, Any], band: str) -> dict[str, Any]:
+    """Convert a record of the shipped file to the fields of a sample.
+
+    Args:
+        record: A record of the file.
+        band: The age band in which the text is labeled.
+
+    Returns:
+        `id`, `output` (the text) and `label` (`pass` or `fail`).
+    """
+    passage = passage_from_record(record)
     passed = passage.passes(load_policy("kids"), band)
     return {"id": passage.id, "output": passage.text, "label": "pass" if passed else "fail"}

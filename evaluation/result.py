@@ -1,4 +1,4 @@
-"""What an evaluation found, as data."""
+"""The result of an evaluation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 
 from taleward.core.errors import UnknownName
 from taleward.core.frozen_model import FrozenDict, FrozenModel
-from taleward.evaluation.metrics.base import Score
+from taleward.evaluation.metrics.base import MetricScore
 from taleward.evaluation.sample import Sample
 
 if TYPE_CHECKING:
@@ -17,43 +17,44 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Measured(FrozenModel):
-    """One metric over the samples of an evaluation.
+class MetricResult(FrozenModel):
+    """One metric on the samples of an evaluation.
 
     Attributes:
-        score: Over all of them.
-        values: A value for each sample; `None` where the metric has none for it.
-        statistics: A row for each sample, of which `score` is the value; empty where it has none.
+        score: The corpus score.
+        values: The value of each sample; `None` where a sample has no value.
+        statistics: The sufficient statistics of each sample, from which `score` is computed; empty where a sample has
+            no value.
     """
 
-    score: Score
+    score: MetricScore
     values: tuple[float | None, ...]
     statistics: tuple[tuple[float, ...], ...]
 
 
 class Evaluation(FrozenModel):
-    """What an evaluation found.
+    """The result of an evaluation; a notebook shows it as a table of scores.
 
     Attributes:
-        name: Its name.
-        params: What was evaluated.
-        data: SHA-256 of what was asked, in hexadecimal: the samples without any answers. Evaluations of the same can be
+        name: The name of the run.
+        params: The parameters of the evaluated system.
+        data: SHA-256, in hexadecimal, of the samples without any outputs. Only evaluations with the same digest can be
             compared.
-        ids: The samples, in the data set's order.
-        metrics: What was measured, by name.
-        failed: Those for which the system raised, with what it said.
-        started_at: When it began.
-        finished_at: When all was measured.
-        samples: The samples, in the order of `ids`; not there when it was read back from MLflow.
-        run_id: Its MLflow run; `None` while MLflow has not got it.
-        undelivered: Why MLflow has not got it.
+        ids: The ids of the samples, in the order of the dataset.
+        metrics: The results by metric name.
+        failed: Error messages by sample id, for the samples on which the system raised.
+        started_at: When the evaluation started.
+        finished_at: When all metrics were computed.
+        samples: The samples with their outputs, in the order of `ids`; empty if loaded from MLflow.
+        run_id: The id of the MLflow run; `None` until MLflow has stored it.
+        undelivered: Why MLflow has not stored it.
     """
 
     name: str
     params: FrozenDict[str, str]
     data: str
     ids: tuple[str, ...]
-    metrics: FrozenDict[str, Measured]
+    metrics: FrozenDict[str, MetricResult]
     failed: FrozenDict[str, str] = FrozenDict()
     started_at: AwareDatetime
     finished_at: AwareDatetime
@@ -62,9 +63,9 @@ class Evaluation(FrozenModel):
     undelivered: str | None = None
 
     @property
-    def scores(self) -> dict[str, Score]:
-        """The scores by metric."""
-        return {name: measured.score for name, measured in self.metrics.items()}
+    def scores(self) -> dict[str, MetricScore]:
+        """The corpus scores by metric name."""
+        return {name: result.score for name, result in self.metrics.items()}
 
     def _repr_html_(self) -> str:
         from taleward.evaluation.report.html import score_cells, table_html
@@ -73,10 +74,17 @@ class Evaluation(FrozenModel):
         return table_html(head, (score_cells(score) for score in self.scores.values()))
 
     def statistics(self, metric: str, ids: tuple[str, ...]) -> npt.NDArray[np.float64]:
-        """A metric's rows of those samples; NaN where a sample has none, of width 1 where no sample has any.
+        """Return the sufficient statistics of a metric on some samples.
+
+        Args:
+            metric: The metric's name.
+            ids: The ids of the samples.
+
+        Returns:
+            One row per sample, shape (samples, k). Samples without a value have NaN; if none has a value, k is 1.
 
         Raises:
-            UnknownName: It was not measured here.
+            UnknownName: If the metric was not measured.
         """
         import numpy as np
 
@@ -84,25 +92,28 @@ class Evaluation(FrozenModel):
             raise UnknownName(f"metric of evaluation {self.name!r}", metric, self.metrics)
         rows = dict(zip(self.ids, self.metrics[metric].statistics, strict=True))
         width = max(1, *(len(row) for row in rows.values()))
-        return np.array([rows[i] or [np.nan] * width for i in ids], float)
+        return np.array([rows[sample_id] or [np.nan] * width for sample_id in ids], float)
 
-    def means(self, metric: str, ids: tuple[str, ...]) -> npt.NDArray[np.float64]:
-        """A metric's value of each of those samples, with 1 beside it; NaN where a sample has none."""
+    def mean_statistics(self, metric: str, ids: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        """Return the statistics of the mean of a metric's sample values: value and 1, or NaN, shape (samples, 2)."""
         import numpy as np
 
         values = dict(zip(self.ids, self.metrics[metric].values, strict=True))
         return np.array([(values[i], 1.0) if values[i] is not None else (np.nan, np.nan) for i in ids], float)
 
     def table(self) -> pd.DataFrame:
-        """A row for each sample: inputs, output, and a column for each metric."""
+        """Return a data frame with a row per sample: inputs, output, and a column per metric."""
         import pandas as pd
 
         return pd.DataFrame(self.rows())
 
     def rows(self) -> list[dict[str, Any]]:
-        """The same as plain data; of a guard's sample also how its tale ended."""
+        """Return the rows of `table` as plain data.
+
+        Samples of a guard also have `released`; samples with a verdict have `outcome` and `categories`.
+        """
         rows = []
-        for n, sample in enumerate(self.samples):
+        for index, sample in enumerate(self.samples):
             row: dict[str, Any] = {"id": sample.id, "inputs": dict(sample.inputs), "output": sample.output}
             for name in ("label", "prediction"):
                 if any(getattr(s, name) is not None for s in self.samples):
@@ -113,5 +124,5 @@ class Evaluation(FrozenModel):
                 row["released"] = sample.tale.released
             if sample.verdict is not None:
                 row |= {"outcome": sample.verdict.outcome, "categories": ", ".join(sample.verdict.categories)}
-            rows.append({**row, **{name: m.values[n] for name, m in self.metrics.items()}})
+            rows.append({**row, **{name: result.values[index] for name, result in self.metrics.items()}})
         return rows

@@ -1,4 +1,4 @@
-"""One row of an evaluation: what went in, what came out, and what it is held against."""
+"""The samples of an evaluation: inputs, output and expected values of one row."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from taleward.core.yaml_files import did_you_mean
 class Sample(FrozenModel):
     """One row of an evaluation.
 
-    What a tale knows (text, verdict, seconds, tokens, cost) is taken from it where it is not given.
+    If `tale` is set, the output, verdict, latency, tokens and cost default to the tale's own.
 
     Attributes:
-        id: Names the row in tables and errors; unique within an evaluation.
-        inputs: What the system was given.
-        output: What it wrote; `None` where it wrote nothing, or nothing was released.
-        references: Texts that the output is compared with.
-        label: The right class, as text, in a classification.
-        prediction: The class that the system gave.
-        ratings: Who rated the row how, by name: judges and people whose agreement is asked for.
-        tale: What a guard returned.
-        verdict: A judge's answer about the output.
+        id: Identifies the row in tables and errors; unique within an evaluation.
+        inputs: The system's inputs.
+        output: The system's output; `None` if it wrote nothing or a guard released nothing.
+        references: Reference texts that the output is compared with.
+        label: The correct class, as text, in a classification.
+        prediction: The predicted class.
+        ratings: Ratings of this row by rater, for agreement between judges and people.
+        tale: The tale that a guard returned.
+        verdict: A judge's verdict on the output.
         latency_s: Seconds from inputs to output.
-        tokens: Tokens that were written, `None` where nobody said.
-        cost_usd: What it cost, `None` where nobody said.
-        error: Why there is no output: the system raised.
+        tokens: Generated tokens; `None` if unknown.
+        cost_usd: Cost in US dollars; `None` if unknown.
+        error: The system's error, if it raised instead of giving an output.
     """
 
     id: str = Field(min_length=1)
@@ -51,79 +51,85 @@ class Sample(FrozenModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_tale(cls, values: Any) -> Any:
+    def _fill_from_tale(cls, values: Any) -> Any:
         if not isinstance(values, Mapping) or not values.get("tale"):
             return values
         tale = values["tale"] if isinstance(values["tale"], Tale) else Tale.model_validate(values["tale"])
-        calls = [c.output_tokens for a in tale.attempts for c in a.calls if c.output_tokens is not None]
-        spent = [*(a.verdict.cost_usd for a in tale.attempts), *(c.cost_usd for a in tale.attempts for c in a.calls)]
-        costs = [cost for cost in spent if cost is not None]
-        known = {
+        # Rejected drafts and their verdicts count too: they were paid for.
+        calls = [call for attempt in tale.attempts for call in attempt.calls]
+        tokens = [call.output_tokens for call in calls if call.output_tokens is not None]
+        all_costs = [*(attempt.verdict.cost_usd for attempt in tale.attempts), *(call.cost_usd for call in calls)]
+        costs = [cost for cost in all_costs if cost is not None]
+        defaults = {
             "output": tale.released_text,
             "verdict": tale.verdict,
             "latency_s": tale.lineage.duration_s,
-            "tokens": sum(calls) if calls else None,
+            "tokens": sum(tokens) if tokens else None,
             "cost_usd": sum(costs) if costs else None,
         }
-        return {**known, **{k: v for k, v in values.items() if v is not None}, "tale": tale}
+        return {**defaults, **{name: value for name, value in values.items() if value is not None}, "tale": tale}
 
     @property
     def text(self) -> str:
         """The output.
 
         Raises:
-            ConfigurationError: There is none.
+            ConfigurationError: If the sample has no output.
         """
         if self.output is None:
             raise ConfigurationError(f"sample {self.id!r} has no output.")
         return self.output
 
     def with_tale(self, tale: Tale) -> Self:
-        """The same row with what a guard returned for it."""
-        return type(self).model_validate({"id": self.id, **self._given(), "tale": tale})
-
-    def _given(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("inputs", "references", "label", "prediction", "ratings")}
+        """Return the sample with a guard's tale as its output."""
+        names = ("inputs", "references", "label", "prediction", "ratings")
+        dataset_fields = {name: getattr(self, name) for name in names}
+        return type(self).model_validate({"id": self.id, **dataset_fields, "tale": tale})
 
 
 def as_samples(rows: Iterable[Sample | Mapping[str, Any] | Tale | str]) -> tuple[Sample, ...]:
-    """Samples from plain values: a mapping has a sample's fields, a tale or a text is an output.
+    """Convert rows to samples.
 
-    A row without an id gets its number, from 1. A single reference may be a plain text.
+    Args:
+        rows: Samples, mappings with the fields of a sample, tales, or output texts. A row without an id gets its
+            number, from 1. A single reference may be a string.
 
     Raises:
-        ConfigurationError: A row is none of these, has other fields, or its id is there already.
+        ConfigurationError: If a row has another type or unknown fields, or if two rows have the same id.
     """
-    made: dict[str, Sample] = {}
+    samples: dict[str, Sample] = {}
     for number, row in enumerate(rows, 1):
-        sample = _sample(row, number)
-        if sample.id in made:
+        sample = _to_sample(row, number)
+        if sample.id in samples:
             raise ConfigurationError(
                 f"two samples have the id {sample.id!r}; row {number} is the second.", hint="Give each row its own id."
             )
-        made[sample.id] = sample
-    return tuple(made.values())
+        samples[sample.id] = sample
+    return tuple(samples.values())
 
 
-def _sample(row: Any, number: int) -> Sample:
+def _to_sample(row: Any, number: int) -> Sample:
     if isinstance(row, Sample):
         return row
     if isinstance(row, (Tale, str)):
         row = {"tale": row} if isinstance(row, Tale) else {"output": row}
     if not isinstance(row, Mapping):
         raise ConfigurationError(
-            f"row {number} is a {type(row).__name__}; taken: Sample, a mapping of its fields, Tale, or text."
+            f"row {number} is a {type(row).__name__}; expected a Sample, a mapping of its fields, a Tale or a string."
         )
-    taken = list(Sample.model_fields)
-    if unknown := [str(k) for k in row if k not in taken]:
-        near = did_you_mean(unknown[0], taken)
-        raise ConfigurationError(f"row {number} has a field {unknown[0]!r};{near} taken: {', '.join(taken)}.")
+    fields = list(Sample.model_fields)
+    if unknown := [str(name) for name in row if name not in fields]:
+        suggestion = did_you_mean(unknown[0], fields)
+        raise ConfigurationError(
+            f"row {number} has an unknown field {unknown[0]!r};{suggestion} known: {', '.join(fields)}."
+        )
     values = {"id": str(number), **row}
     if isinstance(values.get("references"), str):
         values["references"] = (values["references"],)
     try:
         return Sample.model_validate(values)
     except ValidationError as error:
-        told = error.errors()[0]
-        where = ".".join(str(part) for part in told["loc"])
-        raise ConfigurationError(f"row {number}: {where}: {told['msg']}; got {told['input']!r:.80}.") from error
+        problem = error.errors()[0]
+        location = ".".join(str(part) for part in problem["loc"])
+        message = f"row {number}: {location}: {problem['msg']}; got {problem['input']!r:.80}."
+        raise ConfigurationError(message) from error

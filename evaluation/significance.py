@@ -1,17 +1,16 @@
-"""Intervals and paired tests by resampling, for any metric whose corpus value follows from rows of statistics.
+"""Bootstrap intervals and paired significance tests for corpus metrics.
 
-A resample is a row of weights: how often each sample is drawn. One product of weights and rows gives the sums of all
-resamples at once.
+A resample is a row of weights that says how often each sample is drawn. One matrix product of weights and the samples'
+statistics gives the sums of all resamples, from which a metric computes its corpus values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
-from taleward.moderation.calibration.metrics import Interval, interval
+from taleward.moderation.calibration.bootstrap import Interval, block_sizes, bootstrap_weights, percentile_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,43 +18,40 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-Method = Literal["bootstrap", "randomisation"]
+ResamplingMethod = Literal["bootstrap", "randomization"]
 """How a paired test resamples.
 
-* `bootstrap`: samples are drawn with replacement (Koehn 2004); also gives the difference's interval.
-* `randomisation`: the two systems' rows are swapped by a coin's toss (Noreen 1989; Riezler and Maxwell 2005).
+* `bootstrap`: draw samples with replacement (Koehn 2004).
+* `randomization`: swap the two systems' results at random, sample by sample (Noreen 1989; Riezler and Maxwell 2005).
 """
 
-_CELLS = 4_000_000
-"""Weights that are in memory at once, at most."""
 
-
-class Valued(Protocol):
-    """What has a corpus value; a `Metric` is."""
+class CorpusMetric(Protocol):
+    """A metric whose corpus value is computed from weighted rows of statistics, such as any `Metric`."""
 
     name: str
 
     @property
     def signature(self) -> str: ...  # noqa: D102
     def over(self, rows: Floats, weights: Floats) -> Floats:
-        """Corpus values, shape (resamples,), of rows (n, k) drawn as often as the weights (resamples, n) say."""
+        """Return the corpus values, shape (resamples,), of rows (n, k) with weights (resamples, n)."""
 
 
 class PairedTest(FrozenModel):
-    """Two systems on the same samples.
+    """The difference of two systems on the same samples.
 
     Attributes:
-        metric: What was compared.
-        first: The first system's value; `None` where it has none.
-        second: The second one's.
-        difference: First minus second; `None` where a value is missing.
-        low: Lower end of the difference's interval, by bootstrap.
-        high: Upper end of it.
-        p: Two-sided p-value that there is no difference.
-        n: Samples that both have.
-        left_out: Samples without a value in one of them or both.
-        method: How `p` came about.
-        signature: The metric's, with method, resamples and seed.
+        metric: The metric's name.
+        first: The value of the first system; `None` if it is undefined.
+        second: The value of the second system; `None` if it is undefined.
+        difference: First minus second; `None` if a value is undefined.
+        low: Lower end of the bootstrap interval of the difference.
+        high: Upper end of the bootstrap interval of the difference.
+        p: Two-sided p-value of the null hypothesis that there is no difference.
+        n: The number of samples that have a value in both systems.
+        left_out: The number of other samples.
+        method: The method that gave `p`.
+        signature: The metric's signature with method, resamples and seed.
     """
 
     metric: str
@@ -67,130 +63,141 @@ class PairedTest(FrozenModel):
     p: float | None
     n: int
     left_out: int
-    method: Method
+    method: ResamplingMethod
     signature: str
 
 
 def bootstrap(
-    metric: Valued, rows: Floats, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
+    metric: CorpusMetric, rows: Floats, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> Interval | None:
-    """A corpus value with its percentile interval (Efron 1979); `None` where the value is undefined.
+    """Compute a corpus value with its percentile bootstrap interval (Efron 1979).
 
     Args:
-        metric: Gives the value.
-        rows: Statistics of each sample, shape (n, k), without NaN.
-        resamples: How many; with 0 the interval is the value alone.
-        seed: Of the draws; 0 is a seed.
-        confidence: The share of resamples within the interval, between 0 and 1.
+        metric: The metric.
+        rows: The statistics of each sample, shape (n, k), without NaN.
+        resamples: The number of resamples; with 0, both ends of the interval are the value itself.
+        seed: Seed of the draws; 0 is a seed.
+        confidence: The share of the resamples within the interval, between 0 and 1.
+
+    Returns:
+        The value and its interval; `None` if the value is undefined.
+
+    Raises:
+        ConfigurationError: If `resamples` is negative or `confidence` is not between 0 and 1.
     """
     import numpy as np
 
-    _check(resamples, confidence)
+    _check_options(resamples, confidence)
     if not len(rows):
         return None
     value = float(metric.over(rows, np.ones((1, len(rows))))[0])
     if not np.isfinite(value):
         return None
-    drawn = [metric.over(rows, weights) for weights in _draws(len(rows), resamples, seed)]
-    found = np.concatenate([np.empty(0), *drawn])
-    return interval(value, found[np.isfinite(found)].tolist(), confidence)
+    blocks = [metric.over(rows, weights) for weights in bootstrap_weights(len(rows), resamples, seed)]
+    draws = np.concatenate([np.empty(0), *blocks])
+    return percentile_interval(value, draws[np.isfinite(draws)], confidence)
 
 
 def paired_test(
-    metric: Valued,
+    metric: CorpusMetric,
     first: Floats,
     second: Floats,
     *,
-    method: Method = "bootstrap",
+    method: ResamplingMethod = "bootstrap",
     resamples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> PairedTest:
-    """Whether two systems differ on the same samples, by a metric.
+    """Test whether two systems differ on the same samples.
 
-    A sample without a value in one of them (a row of NaN) is left out of both. The p-value counts the observed
-    arrangement as one resample, so that it is never 0: (hits + 1) / (resamples + 1). The bootstrap's p is that of a
-    difference as far from its mean as the observed one is from 0.
+    Samples without a value in one of the systems (rows of NaN) are left out of both. The p-value is
+    (hits + 1) / (resamples + 1): it counts the observed result as one resample, so that it is never 0. With
+    `bootstrap`, a hit is a difference at least as far from the mean of all resamples as the observed one is from 0.
 
     Args:
-        metric: Gives the values.
-        first: Statistics of the first system, shape (n, k), from `Metric.measure`.
-        second: Those of the second, of the same samples in the same order.
-        method: See `Method`.
-        resamples: How many, at least 1.
-        seed: Of the draws; 0 is a seed.
-        confidence: The share of resamples within the interval, between 0 and 1.
+        metric: The metric.
+        first: The statistics of the first system, shape (n, k), from `Metric.measure`.
+        second: The statistics of the second system on the same samples in the same order.
+        method: See `ResamplingMethod`. The interval always comes from the bootstrap.
+        resamples: The number of resamples, at least 1.
+        seed: Seed of the draws; 0 is a seed.
+        confidence: The share of the resamples within the interval, between 0 and 1.
 
     Raises:
-        ConfigurationError: The shapes differ, or a number is out of its range.
+        ConfigurationError: If the shapes differ, or `resamples` or `confidence` is out of range.
     """
     import numpy as np
 
-    _check(resamples, confidence, fewest=1)
+    _check_options(resamples, confidence, min_resamples=1)
     if first.shape != second.shape:
         raise ConfigurationError(
-            f"a paired test needs the same samples and statistics in both; got rows of shape {first.shape} and "
+            f"a paired test needs the same samples and statistics of both systems; got rows of shape {first.shape} and "
             f"{second.shape}.",
             hint="Measure both systems with one metric on one dataset.",
         )
-    whole = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
-    a, b = first[whole], second[whole]
-    n, out = len(a), int((~whole).sum())
+    complete = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
+    a, b = first[complete], second[complete]
+    n, left_out = len(a), int((~complete).sum())
     signature = f"{metric.signature}|test:{method}|resamples:{resamples}|seed:{seed}"
-    values = [float(metric.over(r, np.ones((1, n)))[0]) if n else float("nan") for r in (a, b)]
-    told = [v if np.isfinite(v) else None for v in values]
-    observed = values[0] - values[1]
-    if None in told:
+    first_value, second_value = (float(metric.over(rows, np.ones((1, n)))[0]) if n else float("nan") for rows in (a, b))
+    difference = first_value - second_value
+    if not np.isfinite(difference):
         return PairedTest(
-            metric=metric.name, first=told[0], second=told[1], difference=None, low=None, high=None, p=None,
-            n=n, left_out=out, method=method, signature=signature,
-        )  # fmt: skip
-    gaps = [metric.over(a, w) - metric.over(b, w) for w in _draws(n, resamples, seed)]
-    drawn = np.concatenate(gaps)
-    drawn = drawn[np.isfinite(drawn)]
-    range_ = interval(observed, drawn.tolist(), confidence)
-    extreme = drawn - drawn.mean() if method == "bootstrap" and len(drawn) else _swapped(metric, a, b, resamples, seed)
-    hits = int((np.abs(extreme) >= abs(observed) - 1e-12).sum())
-    return PairedTest(
-        metric=metric.name, first=told[0], second=told[1], difference=observed, low=range_.low, high=range_.high,
-        p=(hits + 1) / (len(extreme) + 1), n=n, left_out=out, method=method, signature=signature,
-    )  # fmt: skip
-
-
-def _swapped(metric: Valued, a: Floats, b: Floats, resamples: int, seed: int) -> Floats:
-    """Differences after each pair was swapped, or not, by a coin's toss."""
-    import numpy as np
-
-    random = np.random.default_rng(seed)
-    both, gaps = np.concatenate([a, b]), []
-    for size in _sizes(len(both), resamples):
-        kept = random.integers(0, 2, (size, len(a))).astype(float)
-        gaps.append(
-            metric.over(both, np.concatenate([kept, 1 - kept], axis=1))
-            - metric.over(both, np.concatenate([1 - kept, kept], axis=1))
+            metric=metric.name,
+            first=first_value if np.isfinite(first_value) else None,
+            second=second_value if np.isfinite(second_value) else None,
+            difference=None,
+            low=None,
+            high=None,
+            p=None,
+            n=n,
+            left_out=left_out,
+            method=method,
+            signature=signature,
         )
-    drawn = np.concatenate(gaps)
-    return drawn[np.isfinite(drawn)]
+    blocks = [metric.over(a, weights) - metric.over(b, weights) for weights in bootstrap_weights(n, resamples, seed)]
+    draws = np.concatenate(blocks)
+    draws = draws[np.isfinite(draws)]
+    interval = percentile_interval(difference, draws, confidence)
+    if method == "bootstrap" and len(draws):
+        null_draws = draws - draws.mean()
+    else:
+        null_draws = _randomized_differences(metric, a, b, resamples, seed)
+    # Differences that are equal but for rounding count as hits.
+    hits = int((np.abs(null_draws) >= abs(difference) - 1e-12).sum())
+    return PairedTest(
+        metric=metric.name,
+        first=first_value,
+        second=second_value,
+        difference=difference,
+        low=interval.low,
+        high=interval.high,
+        p=(hits + 1) / (len(null_draws) + 1),
+        n=n,
+        left_out=left_out,
+        method=method,
+        signature=signature,
+    )
 
 
-def _draws(n: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Weights of resamples with replacement, some resamples at a time, each shape (some, n)."""
+def _randomized_differences(metric: CorpusMetric, a: Floats, b: Floats, resamples: int, seed: int) -> Floats:
+    """Return the differences after swapping the two systems at random, sample by sample."""
     import numpy as np
 
     random = np.random.default_rng(seed)
-    for size in _sizes(n, resamples):
-        at = random.integers(0, n, (size, n)) + np.arange(size)[:, None] * n
-        yield np.bincount(at.ravel(), minlength=size * n).reshape(size, n).astype(float)
+    # The rows of both systems are stacked; the weights choose one of the two for each sample.
+    both, blocks = np.concatenate([a, b]), []
+    for block in block_sizes(len(both), resamples):
+        unswapped = random.integers(0, 2, (block, len(a))).astype(float)
+        first = metric.over(both, np.concatenate([unswapped, 1 - unswapped], axis=1))
+        second = metric.over(both, np.concatenate([1 - unswapped, unswapped], axis=1))
+        blocks.append(first - second)
+    draws = np.concatenate(blocks)
+    return draws[np.isfinite(draws)]
 
 
-def _sizes(n: int, resamples: int) -> Iterator[int]:
-    most = max(1, _CELLS // max(n, 1))
-    for begun in range(0, resamples, most):
-        yield min(most, resamples - begun)
-
-
-def _check(resamples: int, confidence: float, fewest: int = 0) -> None:
-    if resamples < fewest:
-        raise ConfigurationError(f"resamples must be {fewest} or more; got {resamples}.")
+def _check_options(resamples: int, confidence: float, min_resamples: int = 0) -> None:
+    if resamples < min_resamples:
+        raise ConfigurationError(f"resamples must be at least {min_resamples}; got {resamples}.")
     if not 0 < confidence < 1:
         raise ConfigurationError(f"confidence must be between 0 and 1; got {confidence}.")

@@ -1,4 +1,4 @@
-"""How a system is asked about a sample, and what its answer makes of the sample."""
+"""Run the evaluated system on samples, and read its outputs."""
 
 from __future__ import annotations
 
@@ -22,134 +22,147 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
 from taleward.core.yaml_files import did_you_mean
-from taleward.evaluation.describe import described
+from taleward.evaluation.describe import describe_system
 from taleward.evaluation.sample import Sample
 from taleward.moderation.guard.call_recorder import CallRecorder
 from taleward.moderation.judges.base import Judge
 
-Answer = str | BaseMessage | Tale | Verdict | Classification | Summary | JudgedSummary
-"""What a system may answer with."""
+SystemOutput = str | BaseMessage | Tale | Verdict | Classification | Summary | JudgedSummary
+"""What a system may return."""
 
-System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[Answer]
-"""What can be evaluated: a Runnable or a function from inputs to an answer, or the answers themselves."""
+System = Runnable[Any, Any] | Callable[[Any], Any] | Sequence[SystemOutput]
+"""What can be evaluated: a Runnable or function from inputs to an output, or the outputs themselves."""
 
-_TAKEN = "text, a message, a Tale, a Verdict, a Classification, a Summary"
-_OF_TEXTS = (LabelChain, Summarizer, SummaryGuard, BaseLanguageModel)
+_TEXT_SYSTEMS = (LabelChain, Summarizer, SummaryGuard, BaseLanguageModel)
+"""Systems that take one text instead of a mapping of inputs."""
 
 
-def asking(
-    system: System, rows: Sequence[Sample], input_key: str | None
+def prepare_system(
+    system: System, samples: Sequence[Sample], input_key: str | None
 ) -> tuple[Callable[[Sample], Awaitable[Sample]], dict[str, str]]:
-    """How a sample is answered, and by what.
+    """Make a system ready to run on samples.
 
     Args:
-        system: See `System`.
-        rows: All samples.
-        input_key: The input that the system is given alone, see `evaluate`.
+        system: The system to evaluate.
+        samples: All samples of the dataset.
+        input_key: The only input that the system gets, see `evaluate`.
+
+    Returns:
+        A coroutine function that runs the system on a sample and returns it with its output, and the system's
+        parameters.
 
     Raises:
-        ConfigurationError: It is no system, there is not one answer for each sample, or samples lack the input.
+        ConfigurationError: If `system` is not a `System`, if the number of outputs is not that of the samples, or if a
+            sample lacks the input.
     """
     if isinstance(system, Runnable) or callable(system):
         runnable: Runnable[Any, Any] = system if isinstance(system, Runnable) else RunnableLambda(system)
-        given = _given(system, rows, input_key)
-        about = described(system)
+        input_of = _input_function(system, samples, input_key)
+        params = describe_system(system)
         if input_key is not None:
-            about["input_key"] = input_key
+            params["input_key"] = input_key
 
-        async def asked(sample: Sample) -> Sample:
-            observer, begun = CallRecorder(), time.perf_counter()
-            answer = await runnable.ainvoke(given(sample), {"callbacks": [observer]})
-            return _timed(answered(sample, answer), time.perf_counter() - begun, observer)
+        async def run(sample: Sample) -> Sample:
+            # A callback sees every model call inside the Runnable, however deep it is.
+            recorder, start = CallRecorder(), time.perf_counter()
+            output = await runnable.ainvoke(input_of(sample), {"callbacks": [recorder]})
+            return _with_usage(with_output(sample, output), time.perf_counter() - start, recorder)
 
-        return asked, about
+        return run, params
     if isinstance(system, str) or not isinstance(system, Sequence):
         raise ConfigurationError(
             f"a system is a Runnable, a function of a sample's inputs, or a list of outputs; got {system!r:.80}."
         )
-    if len(system) != len(rows):
-        raise ConfigurationError(f"there are {len(system)} outputs for {len(rows)} samples; give one for each.")
-    made = {row.id: answered(row, output) for row, output in zip(rows, system, strict=True)}
-    plain = [a.model_dump(mode="json") if isinstance(a, BaseModel) else a for a in system]
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    if len(system) != len(samples):
+        raise ConfigurationError(f"got {len(system)} outputs for {len(samples)} samples; give one for each sample.")
+    finished = {sample.id: with_output(sample, output) for sample, output in zip(samples, system, strict=True)}
+    outputs = [output.model_dump(mode="json") if isinstance(output, BaseModel) else output for output in system]
+    digest = hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()
 
-    async def known(sample: Sample) -> Sample:
-        return made[sample.id]
+    async def look_up(sample: Sample) -> Sample:
+        return finished[sample.id]
 
-    return known, {"system": "outputs", "outputs": digest[:12]}
-
-
-def asked_sha256(system: System, rows: Sequence[Sample]) -> str:
-    """What tells a data set from others: SHA-256 of what a system is asked and held against, not of answers in it."""
-    asked = {"id", "inputs", "references", "label", "ratings", *(["output"] if isinstance(system, Judge) else [])}
-    told = json.dumps([row.model_dump(mode="json", include=asked) for row in rows], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
+    return look_up, {"system": "outputs", "outputs": digest[:12]}
 
 
-def answered(row: Sample, answer: Any) -> Sample:
-    """The sample with an answer.
+def dataset_sha256(system: System, samples: Sequence[Sample]) -> str:
+    """Return the SHA-256, in hexadecimal, of everything in the samples but the system's outputs.
 
-    A verdict predicts `pass`, or `fail` where it is anything else; a classification its label, or its outcome where it
-    has none. A text is also the prediction of a sample that has a label and no prediction.
+    Two evaluations can be compared if this is the same. A judge's input is the samples' output, so it counts there.
+    """
+    fields = {"id", "inputs", "references", "label", "ratings", *(["output"] if isinstance(system, Judge) else [])}
+    content = json.dumps([sample.model_dump(mode="json", include=fields) for sample in samples], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def with_output(sample: Sample, output: Any) -> Sample:
+    """Return the sample with a system's output.
+
+    A verdict predicts `pass`, or `fail` for any other outcome. A classification predicts its label, or its outcome if
+    it has no label. A text is also the prediction of a sample that has a label and no prediction.
 
     Raises:
-        ConfigurationError: It is none that is taken.
+        ConfigurationError: If the output is not a `SystemOutput`.
     """
-    match answer:
+    match output:
         case Tale():
-            return row.with_tale(answer)
+            return sample.with_tale(output)
         case Verdict():
-            return row.model_copy(update={"verdict": answer, "prediction": "pass" if answer.passed else "fail"})
+            return sample.model_copy(update={"verdict": output, "prediction": "pass" if output.passed else "fail"})
         case Classification():
-            label = answer.label or answer.outcome
-            return row.model_copy(update={"output": label, "prediction": label})
+            label = output.label or output.outcome
+            return sample.model_copy(update={"output": label, "prediction": label})
         case Summary():
-            return row.model_copy(update={"output": answer.text})
+            return sample.model_copy(update={"output": output.text})
         case JudgedSummary():
-            return row.model_copy(
-                update={"output": answer.text if answer.released else None, "verdict": answer.verdict}
-            )
+            released_text = output.text if output.released else None
+            return sample.model_copy(update={"output": released_text, "verdict": output.verdict})
         case BaseMessage() | str():
-            text = answer if isinstance(answer, str) else answer.text
-            predicted = row.prediction
-            if predicted is None and row.label is not None:
-                predicted = text.strip()
-            return row.model_copy(update={"output": text, "prediction": predicted})
-    raise ConfigurationError(f"sample {row.id!r}: the system gave a {type(answer).__name__}; taken: {_TAKEN}.")
+            text = output if isinstance(output, str) else output.text
+            prediction = sample.prediction
+            if prediction is None and sample.label is not None:
+                prediction = text.strip()
+            return sample.model_copy(update={"output": text, "prediction": prediction})
+    raise ConfigurationError(
+        f"sample {sample.id!r}: the system returned an unsupported {type(output).__name__}; expected a text, a "
+        "message, a Tale, a Verdict, a Classification or a Summary."
+    )
 
 
-def _timed(sample: Sample, seconds: float, observer: CallRecorder) -> Sample:
-    """The sample with what it took, as far as somebody said; a tale knows that itself."""
+def _with_usage(sample: Sample, latency_s: float, recorder: CallRecorder) -> Sample:
+    """Add latency, tokens and cost, as far as they are known; a tale has its own."""
     if sample.tale is not None:
         return sample
-    tokens = [c.output_tokens for c in observer.calls if c.output_tokens is not None]
-    costs = [c.cost_usd for c in observer.calls if c.cost_usd is not None]
+    tokens = [call.output_tokens for call in recorder.calls if call.output_tokens is not None]
+    costs = [call.cost_usd for call in recorder.calls if call.cost_usd is not None]
     cost = sum(costs) if costs else None
     if sample.verdict is not None and sample.verdict.cost_usd is not None:
         cost = sample.verdict.cost_usd
-    return sample.model_copy(update={"latency_s": seconds, "tokens": sum(tokens) if tokens else None, "cost_usd": cost})
+    usage = {"latency_s": latency_s, "tokens": sum(tokens) if tokens else None, "cost_usd": cost}
+    return sample.model_copy(update=usage)
 
 
-def _given(system: System, rows: Sequence[Sample], input_key: str | None) -> Callable[[Sample], Any]:
-    """What the system is given of a sample."""
+def _input_function(system: System, samples: Sequence[Sample], input_key: str | None) -> Callable[[Sample], Any]:
+    """Return a function from a sample to the system's input."""
     if input_key is None and isinstance(system, Judge):
         return lambda sample: sample.text
-    if input_key is None and not isinstance(system, _OF_TEXTS):
+    if input_key is None and not isinstance(system, _TEXT_SYSTEMS):
         return lambda sample: dict(sample.inputs)
-    kind = type(system).__name__
     if input_key is None:
-        names = list(dict.fromkeys(str(name) for row in rows for name in row.inputs))
+        names = list(dict.fromkeys(str(name) for sample in samples for name in sample.inputs))
         if len(names) != 1:
             raise ConfigurationError(
-                f"a {kind} takes one text; the samples have the inputs {', '.join(names) or '(none)'}.",
-                hint="Say which one with input_key=...",
+                f"a {type(system).__name__} takes one text, but the samples have these inputs: "
+                f"{', '.join(names) or '(none)'}.",
+                hint="Select one with input_key=...",
             )
         input_key = names[0]
     key = input_key
-    for row in rows:
-        if key not in row.inputs:
-            near = did_you_mean(key, [str(name) for name in row.inputs])
+    for sample in samples:
+        if key not in sample.inputs:
+            names = [str(name) for name in sample.inputs]
             raise ConfigurationError(
-                f"sample {row.id!r} has no input {key!r};{near} there are: {', '.join(map(str, row.inputs)) or 'none'}."
+                f"sample {sample.id!r} has no input {key!r};{did_you_mean(key, names)} "
+                f"its inputs: {', '.join(names) or '(none)'}."
             )
     return lambda sample: sample.inputs[key]

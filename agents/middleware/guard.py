@@ -1,4 +1,4 @@
-"""Middleware that lets a LangChain agent say nothing unjudged."""
+"""Guard middleware for LangChain agents: nothing unjudged leaves the agent."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from langchain_core.messages import (
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from taleward.agents.middleware.messages import ToolResult
 from taleward.core.concurrency.threads import run_sync
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.chat.guarded_chat import GuardedChat
@@ -27,15 +28,13 @@ from taleward.moderation.chat.messages import MARK, is_refusal, strings
 from taleward.moderation.chat.response import GuardedResponse
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 
-_Result = ToolMessage | Command[Any]
-
 
 class GuardedCalls(AgentMiddleware[AgentState[Any], Any, Any]):
-    """Middleware that puts a `GuardedChat` around each call of an agent's model, and does nothing else.
+    """Middleware that wraps an agent's model in a `GuardedChat` for each call, and does nothing else.
 
     Args:
-        judge: A judge.
-        timeout_s: Wall-clock budget of each model call with its judging; `None` for none.
+        judge: Judges the model's output.
+        timeout_s: Wall-clock limit for each model call including its judging, in seconds; `None` for no limit.
     """
 
     def __init__(self, judge: Judge, *, timeout_s: float | None = 120.0) -> None:
@@ -47,46 +46,46 @@ class GuardedCalls(AgentMiddleware[AgentState[Any], Any, Any]):
     ) -> ModelResponse[Any]:
         """Call the model behind a guard."""
         try:
-            return _checked(handler(self._guarded(request)))
+            return _require_guarded(handler(self._guarded(request)))
         except StructuredOutputError as error:
-            return _refusal_of(error)
+            return _refusal_from(error)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """As `wrap_model_call`, without blocking the event loop."""
+        """Async version of `wrap_model_call`."""
         try:
-            return _checked(await handler(self._guarded(request)))
+            return _require_guarded(await handler(self._guarded(request)))
         except StructuredOutputError as error:
-            return _refusal_of(error)
+            return _refusal_from(error)
 
     def _guarded(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         return request.override(model=GuardedChat(request.model, self.judge, timeout_s=self.timeout_s))
 
 
 class GuardMiddleware(GuardedCalls):
-    """Middleware for `create_agent` that puts a `GuardedChat` around the agent's model.
+    """Middleware for `create_agent` that wraps the agent's model in a `GuardedChat`.
 
-    With it every path shows judged words alone: `invoke`, `stream` in all stream modes, `astream_events`. A refusal
-    ends the run: the last message then has the refusal's words, and `response_metadata["taleward"]` with `released`
-    false. Structured output is judged too; a run that is refused has no `structured_response`.
+    Every way to run the agent then shows judged text only: `invoke`, `stream` in all stream modes, `astream_events`. A
+    refusal ends the run: the last message holds the refusal's text, and its `response_metadata["taleward"]` has
+    `released` set to false. Structured output is judged too; a refused run has no `structured_response`.
 
-    Put it last in the list of middleware: one that comes after it could change the model behind its back, which raises
-    `ConfigurationError`. What tools and other middleware ask of models of their own, as a sub-agent or a summary does,
-    does not pass here: give those a `GuardedChat`.
+    Put it last in the list of middleware. A later middleware could replace the guarded model, which raises
+    `ConfigurationError`. Models that tools and other middleware call themselves, such as those of a sub-agent or a
+    summarizer, are not covered: wrap those in a `GuardedChat`.
 
     Args:
-        judge: A judge.
-        timeout_s: Wall-clock budget of each model call with its judging, and of each question to the judge; `None` for
-            none.
-        judge_inputs: Whether what the user said last is judged before any model is called. Its text is; images and
-            other data are not.
-        judge_tool_results: Whether tool results are judged before the model or the state has them; one that does not
-            pass is replaced by a refusal. Listeners to the tools themselves (`on_tool_end`, a stream writer in a tool)
-            have what those say.
+        judge: Judges the model's output.
+        timeout_s: Wall-clock limit, in seconds, for each model call including its judging, and for each call of the
+            judge on inputs and tool results; `None` for no limit.
+        judge_inputs: Whether to judge the user's latest messages before any model is called. Only their text is judged,
+            not images and other data.
+        judge_tool_results: Whether to judge tool results before the model or the state receives them; a result that
+            does not pass is replaced by a refusal. Callbacks on the tools themselves (`on_tool_end`, a stream writer in
+            a tool) still see the original.
 
     Raises:
-        ConfigurationError: `judge` is no judge, or the budget is out of range.
+        ConfigurationError: If `judge` is not a `Judge`, or `timeout_s` is out of range.
     """
 
     def __new__(
@@ -97,8 +96,8 @@ class GuardMiddleware(GuardedCalls):
         judge_inputs: bool = True,
         judge_tool_results: bool = False,
     ) -> GuardMiddleware:
-        """Make the kind that also has a hook for tools only on request: its presence alone changes an agent."""
-        return super().__new__(type(cls.__name__, (_WithToolResults, cls), {}) if judge_tool_results else cls)
+        """Add the tool hooks only on request: their presence alone changes the agent that LangChain builds."""
+        return super().__new__(type(cls.__name__, (_ToolResultHooks, cls), {}) if judge_tool_results else cls)
 
     def __init__(
         self,
@@ -115,105 +114,109 @@ class GuardMiddleware(GuardedCalls):
 
     @hook_config(can_jump_to=["end"])
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """Judge what the user said last; what does not pass ends the run."""
-        text = self._said(state)
-        return _ended(self._asked(text)) if text else None
+        """Judge the user's latest messages; if they do not pass, end the run with a refusal."""
+        text = self._input_text(state)
+        return _end_with(self._refusal(text)) if text else None
 
     @hook_config(can_jump_to=["end"])
     async def abefore_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """As `before_agent`, without blocking the event loop."""
-        text = self._said(state)
-        return _ended(await self._aasked(text)) if text else None
+        """Async version of `before_agent`."""
+        text = self._input_text(state)
+        return _end_with(await self._arefusal(text)) if text else None
 
     @hook_config(can_jump_to=["end"])
     def after_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """End the run at a refusal; an agent that waits for structured output would ask again and again."""
+        """End the run at a refusal; an agent that expects structured output would call the model again and again."""
         return {"jump_to": "end"} if is_refusal(state["messages"][-1]) else None
 
     @hook_config(can_jump_to=["end"])
     async def aafter_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """As `after_model`."""
+        """Async version of `after_model`."""
         return self.after_model(state, runtime)
 
-    def _said(self, state: AgentState[Any]) -> str:
-        return "\n".join(_last_words(state["messages"])) if self.judge_inputs else ""
+    def _input_text(self, state: AgentState[Any]) -> str:
+        return "\n".join(_latest_user_texts(state["messages"])) if self.judge_inputs else ""
 
-    def _asked(self, text: str) -> AIMessage | None:
-        answering = GuardedResponse(self.judge, self.timeout_s, blocking=True)
-        return run_sync(lambda: answering.asked(text))
+    def _refusal(self, text: str) -> AIMessage | None:
+        guarded = GuardedResponse(self.judge, self.timeout_s, blocking=True)
+        return run_sync(lambda: guarded.refusal_for(text))
 
-    async def _aasked(self, text: str) -> AIMessage | None:
-        return await GuardedResponse(self.judge, self.timeout_s).asked(text)
+    async def _arefusal(self, text: str) -> AIMessage | None:
+        return await GuardedResponse(self.judge, self.timeout_s).refusal_for(text)
 
 
-class _WithToolResults(GuardMiddleware):
-    """The hooks that judge tool results as well."""
+class _ToolResultHooks(GuardMiddleware):
+    """Adds the hooks that judge tool results."""
 
-    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], _Result]) -> _Result:
-        """Judge what the tool gave."""
+    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
+        """Run the tool and judge its result."""
         result = handler(request)
-        text = "\n".join(words_of(result))
-        return _instead(result, request, self._asked(text)) if text.strip() else result
+        text = "\n".join(texts_in(result))
+        return _replace_if_refused(result, request, self._refusal(text)) if text.strip() else result
 
     async def awrap_tool_call(
-        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[_Result]]
-    ) -> _Result:
-        """As `wrap_tool_call`, without blocking the event loop."""
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
+    ) -> ToolResult:
+        """Async version of `wrap_tool_call`."""
         result = await handler(request)
-        text = "\n".join(words_of(result))
-        return _instead(result, request, await self._aasked(text)) if text.strip() else result
+        text = "\n".join(texts_in(result))
+        return _replace_if_refused(result, request, await self._arefusal(text)) if text.strip() else result
 
 
-def _last_words(messages: list[AnyMessage]) -> list[str]:
-    """The texts of the user's messages since the last answer."""
-    words: list[str] = []
+def _latest_user_texts(messages: list[AnyMessage]) -> list[str]:
+    """Return the texts of the user's messages since the last answer."""
+    texts: list[str] = []
     for message in reversed(messages):
         if isinstance(message, AIMessage):
             break
         if isinstance(message, HumanMessage) and message.text.strip():
-            words.insert(0, str(message.text))
-    return words
+            texts.insert(0, str(message.text))
+    return texts
 
 
-def _ended(refusal: AIMessage | None) -> dict[str, Any] | None:
+def _end_with(refusal: AIMessage | None) -> dict[str, Any] | None:
     return None if refusal is None else {"messages": [message_chunk_to_message(refusal)], "jump_to": "end"}
 
 
-def _checked(response: ModelResponse[Any]) -> ModelResponse[Any]:
-    """The response, if the guarded model gave it."""
+def _require_guarded(response: ModelResponse[Any]) -> ModelResponse[Any]:
+    """Return the response if it came from the guarded model.
+
+    Raises:
+        ConfigurationError: If it came from another model, or from another middleware.
+    """
     for message in response.result:
         if isinstance(message, AIMessage) and MARK not in message.response_metadata:
             raise ConfigurationError(
-                "an answer came from a model that is not guarded: another middleware changed the model, or answered "
-                "itself, after GuardMiddleware.",
+                "A response came from an unguarded model: a middleware after GuardMiddleware replaced the model, or "
+                "answered in its place.",
                 hint="Put GuardMiddleware last in create_agent(middleware=[...]).",
             )
     return response
 
 
-def _refusal_of(error: StructuredOutputError) -> ModelResponse[Any]:
-    """The refusal that could not be parsed as the object that was asked for; any other error goes on."""
+def _refusal_from(error: StructuredOutputError) -> ModelResponse[Any]:
+    """Return the refusal that could not be parsed as structured output; re-raise any other error."""
     if not is_refusal(error.ai_message):
         raise error
     return ModelResponse(result=[error.ai_message])
 
 
-def words_of(value: object) -> Iterator[str]:
-    """The texts in what a tool gave, whether a message or a change of the state."""
+def texts_in(value: object) -> Iterator[str]:
+    """Yield all texts in a tool result, whether it is a message or a state update."""
     if isinstance(value, Command):
-        yield from words_of(value.update)
+        yield from texts_in(value.update)
     elif isinstance(value, BaseMessage):
         yield str(value.text)
         yield from strings(getattr(value, "artifact", None))
     elif isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        yield from (word for item in value.values() for word in words_of(item))
+        yield from (text for item in value.values() for text in texts_in(item))
     elif isinstance(value, list | tuple):
-        yield from (word for item in value for word in words_of(item))
+        yield from (text for item in value for text in texts_in(item))
 
 
-def _instead(result: _Result, request: ToolCallRequest, refusal: AIMessage | None) -> _Result:
+def _replace_if_refused(result: ToolResult, request: ToolCallRequest, refusal: AIMessage | None) -> ToolResult:
     if refusal is None:
         return result
     call = request.tool_call

@@ -1,4 +1,4 @@
-"""Turns of a conversation: what was called in them, and how a model may read them."""
+"""Helpers for the messages of an agent: the current turn, its tool calls, and what a model may read of it."""
 
 from __future__ import annotations
 
@@ -7,55 +7,62 @@ from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.types import Command
 
-from taleward.agents.middleware.untrusted_text import fenced
+from taleward.agents.middleware.untrusted_text import fence_text
 
-CHOICE = "taleward_choice"
-"""Key of a message's `response_metadata` under which it says by which choice it came."""
+ToolResult = ToolMessage | Command[Any]
+"""What a tool call returns: a message, or a state update."""
+
+SELECTION = "taleward_selection"
+"""Key in a message's `response_metadata` for the `ToolSelection` behind the message."""
 STOPPED = "taleward_stopped"
-"""Key under which a message says which budget ended the turn."""
+"""Key in a message's `response_metadata` for the limit that ended the turn, such as `steps`."""
 
 
-def this_turn(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The messages from the reader's last one on."""
-    last = max((at for at, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
+def current_turn(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Return the messages from the user's last one on."""
+    last = max((index for index, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
     return list(messages[last:])
 
 
-def fenced_turns(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The messages as a model may read them: tools' words fenced, and an answer to every call."""
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
-    made: list[AnyMessage] = []
+def messages_for_model(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Return the messages as a model may read them: tool results fenced, and a result for every tool call."""
+    finished_calls = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    prepared: list[AnyMessage] = []
     for message in messages:
         if isinstance(message, ToolMessage):
-            made.append(message.model_copy(update={"content": fenced(str(message.text)), "artifact": None}))
+            # The artifact is dropped: a provider integration could put it into the prompt without fences.
+            fenced = {"content": fence_text(str(message.text)), "artifact": None}
+            prepared.append(message.model_copy(update=fenced))
             continue
-        made.append(message)
+        prepared.append(message)
         for call in message.tool_calls if isinstance(message, AIMessage) else ():
-            if call["id"] not in answered:
-                made.append(error_for(call, "This call was stopped before it had an answer."))
-    return made
+            # Providers reject a conversation in which a tool call has no result.
+            if call["id"] not in finished_calls:
+                prepared.append(error_result(call, "This call was stopped before it returned a result."))
+    return prepared
 
 
-def calls_of(turn: Sequence[AnyMessage]) -> list[Any]:
-    """The calls of tools in a turn, in order."""
+def tool_calls_in(turn: Sequence[AnyMessage]) -> list[Any]:
+    """Return the tool calls of a turn, in order."""
     return [call for message in turn if isinstance(message, AIMessage) for call in message.tool_calls]
 
 
 def calls_before(turn: Sequence[AnyMessage], call: Any) -> list[Any]:
-    """The calls of a turn that came before one of its last answer's."""
+    """Return the tool calls of a turn that precede a call in its last AI message."""
     *earlier, last = [message for message in turn if isinstance(message, AIMessage)]
-    at = next((at for at, one in enumerate(last.tool_calls) if one["id"] == call["id"]), 0)
-    return [*calls_of(earlier), *last.tool_calls[:at]]
+    position = next((index for index, other in enumerate(last.tool_calls) if other["id"] == call["id"]), 0)
+    return [*tool_calls_in(earlier), *last.tool_calls[:position]]
 
 
-def call_key(call: Any) -> str:
-    """What two calls have in common that ask for the same."""
+def call_signature(call: Any) -> str:
+    """Return a tool call's name and arguments as a string; two calls with the same signature are repeats."""
     return f"{call['name']} {json.dumps(call['args'], sort_keys=True, default=str)}"
 
 
-def tokens_of(message: AnyMessage) -> int:
-    """Tokens of a model's call; where it does not say, about one for four characters that it wrote."""
+def token_count(message: AnyMessage) -> int:
+    """Return the tokens that a model call used; estimated at four characters per written token if unreported."""
     if not isinstance(message, AIMessage):
         return 0
     if message.usage_metadata is not None:
@@ -63,6 +70,6 @@ def tokens_of(message: AnyMessage) -> int:
     return len(message.text) // 4
 
 
-def error_for(call: Any, text: str) -> ToolMessage:
-    """The answer to a call that did not work."""
+def error_result(call: Any, text: str) -> ToolMessage:
+    """Return the tool message for a call that failed or must not run."""
     return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")

@@ -1,4 +1,4 @@
-"""A note of every call that must not run twice: written before it runs, and with its answer after."""
+"""Log of tool calls that must not run twice: recorded before a call runs, and completed with its result."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from langgraph.types import Command
 from taleward.agents.threads.checkpointer import Threads
 
 _UNFINISHED = (
-    "This call was begun before the program was stopped, and nobody knows how far it came. It is not run again; ask "
-    "the reader whether it was done."
+    "This call started before the program was stopped, and it is unknown whether it completed. It will not run again; "
+    "ask the reader whether it was done."
 )
 
 
 class CallLog:
-    """Calls by thread and id, in the file of the threads.
+    """Tool calls by thread and id, stored in the threads' file.
 
     Args:
         threads: The threads that the calls belong to.
@@ -27,30 +27,41 @@ class CallLog:
         self._database, self._serde = threads.database, threads.serde
 
     def begin(self, thread: str, message: str, call: str, tool: str) -> ToolMessage | Command[Any] | None:
-        """Note that a call begins; `None` where it may, else what came of it the first time.
+        """Record that a call starts, if it has not started before.
 
         Args:
             thread: The thread's name.
-            message: The id of the message that makes the call.
+            message: The id of the message that contains the call.
             call: The call's id.
             tool: The tool's name.
+
+        Returns:
+            `None` if the call may run; else the result of its first run, or an error message if that was interrupted.
         """
         key = (thread, f"{message} {call}")
+        # Look-up and insert share one transaction: two processes that resume the same thread cannot both run the call.
         with self._database.writing() as connection:
-            ask = "SELECT type, data FROM calls WHERE thread = ? AND id = ?"
-            found = connection.execute(ask, key).fetchone()
-            if found is None:
+            query = "SELECT type, data FROM calls WHERE thread = ? AND id = ?"
+            row = connection.execute(query, key).fetchone()
+            if row is None:
                 statement = "INSERT INTO calls (thread, id, begun) VALUES (?, ?, ?)"
                 connection.execute(statement, (*key, time.time()))
                 return None
-        if found[0] is None:
+        if row[0] is None:
             return ToolMessage(_UNFINISHED, tool_call_id=call, name=tool, status="error")
-        kept = self._serde.loads_typed(found)
-        return Command(update=kept) if isinstance(kept, dict) else kept
+        stored = self._serde.loads_typed(row)
+        return Command(update=stored) if isinstance(stored, dict) else stored
 
     def end(self, thread: str, message: str, call: str, result: ToolMessage | Command[Any]) -> None:
-        """Note what came of it."""
-        kept = self._serde.dumps_typed(result.update if isinstance(result, Command) else result)
+        """Record a call's result.
+
+        Args:
+            thread: The thread's name.
+            message: The id of the message that contains the call.
+            call: The call's id.
+            result: What the tool returned.
+        """
+        type_, data = self._serde.dumps_typed(result.update if isinstance(result, Command) else result)
         with self._database.writing() as connection:
             statement = "UPDATE calls SET type = ?, data = ? WHERE thread = ? AND id = ?"
-            connection.execute(statement, (*kept, thread, f"{message} {call}"))
+            connection.execute(statement, (type_, data, thread, f"{message} {call}"))

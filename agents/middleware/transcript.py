@@ -1,4 +1,4 @@
-"""What a reader sees of a turn while it goes on: tales from within tools, and answers, in one text."""
+"""Transcript of a turn as the reader sees it: tales streamed from within tools, and answers, as one text."""
 
 from __future__ import annotations
 
@@ -13,67 +13,71 @@ from taleward.moderation.chat.messages import MARK
 
 
 class Transcript:
-    """What the reader has seen of a turn.
+    """The text that a turn shows to the reader, built from guard events and messages.
+
+    Args:
+        events: The queue that receives a turn event for every change of the text.
 
     Attributes:
-        ready: Where events go.
-        text: All that is to be seen now.
+        events: That queue.
+        text: The text that is visible now.
     """
 
-    def __init__(self, ready: asyncio.Queue[TurnEvent | None]) -> None:
-        self.ready, self.text = ready, ""
-        self._tale = self._message = 0
-        self._id: str | None = None
+    def __init__(self, events: asyncio.Queue[TurnEvent | None]) -> None:
+        self.events, self.text = events, ""
+        self._tale_start = self._message_start = 0
+        self._message_id: str | None = None
         self._tales: list[str] = []
 
-    def say(self, text: str) -> None:
-        """Show a piece."""
+    def show(self, text: str) -> None:
+        """Append a text."""
         if text:
-            self.ready.put_nowait(TextEvent(text=text, start=len(self.text)))
+            self.events.put_nowait(TextEvent(text=text, start=len(self.text)))
             self.text += text
 
-    def told(self, event: dict[str, Any]) -> None:
-        """An event of a guard within a tool."""
+    def add_guard_event(self, event: dict[str, Any]) -> None:
+        """Add a `text` or `retraction` event of a guard within a tool, as JSON."""
         if event["type"] == "text":
             if event["start"] == 0:
-                self._gap()
-                self._tale = len(self.text)
+                self._break_paragraph()
+                self._tale_start = len(self.text)
                 self._tales.append("")
-            self.say(event["text"])
+            self.show(event["text"])
             self._tales[-1] += event["text"]
         else:
-            self._withdraw(self._tale + event["start"])
+            self._retract_from(self._tale_start + event["start"])
             self._tales[-1] = self._tales[-1][: event["start"]]
 
-    def message(self, message: BaseMessage) -> None:
-        """A piece of an answer, or a whole one."""
+    def add_message(self, message: BaseMessage) -> None:
+        """Add a chunk of an AI message, or a complete one; other messages are ignored."""
         if not isinstance(message, AIMessage) or not message.content:
             return
         if isinstance(message, AIMessageChunk):
-            if message.id != self._id:
-                self._gap()
-                self._id, self._message = message.id, len(self.text)
+            if message.id != self._message_id:
+                self._break_paragraph()
+                self._message_id, self._message_start = message.id, len(self.text)
             if (message.response_metadata.get(MARK) or {}).get("retraction"):
-                self._withdraw(self._message)
-                self.say(str(message.text).lstrip())
+                self._retract_from(self._message_start)
+                self.show(str(message.text).lstrip())
                 return
-            self.say(str(message.text))
-        elif message.id != self._id or self._id is None:
-            self._rest(str(message.text))
+            self.show(str(message.text))
+        # A streamed message arrives once more when it is complete; by then the reader has seen all of it.
+        elif message.id != self._message_id or self._message_id is None:
+            self._show_unseen(str(message.text))
 
-    def _rest(self, text: str) -> None:
-        """What of an answer that came whole was not told while its tool ran."""
+    def _show_unseen(self, text: str) -> None:
+        """Show a complete message, without the tales in it that were streamed while their tools ran."""
         for tale in self._tales:
             if tale.strip():
                 text = text.replace(tale.strip(), "", 1)
         if text.strip():
-            self._gap()
-            self.say(text.strip())
+            self._break_paragraph()
+            self.show(text.strip())
 
-    def _gap(self) -> None:
+    def _break_paragraph(self) -> None:
         if self.text and not self.text.endswith("\n\n"):
-            self.say("\n\n")
+            self.show("\n\n")
 
-    def _withdraw(self, start: int) -> None:
-        self.ready.put_nowait(RetractionEvent(start=start, end=len(self.text)))
+    def _retract_from(self, start: int) -> None:
+        self.events.put_nowait(RetractionEvent(start=start, end=len(self.text)))
         self.text = self.text[:start]

@@ -1,1 +1,1 @@
-"""Choosing a tool for a request."""
+"""Routing: choose the tool that a request is for."""

@@ -1,4 +1,4 @@
-"""A request taken apart: what is wanted, which text it brings along, and misspelt words as they were meant."""
+"""Split a request into instruction and attached text, and correct misspelled words."""
 
 from __future__ import annotations
 
@@ -8,96 +8,107 @@ from functools import lru_cache
 
 from taleward.core.frozen_model import FrozenModel
 
-_QUOTED = re.compile(r'"([^"]{8,})"|“([^”]{8,})”', re.DOTALL)
-_AFTER_COLON = re.compile(r"(?<=\w): *\n*(?=\S+\s+\S+\s+\S+)(.*)", re.DOTALL)
-_AFTER_QUESTION = re.compile(
-    r"^(?P<ask>[^.?!\n]*\b(?:this|it|following|that|these|below|text|passage)\b[^.?!\n]*\?|[^.?!\n]*\bbelow[.:])"
+_QUOTED_TEXT = re.compile(r'"([^"]{8,})"|“([^”]{8,})”', re.DOTALL)
+_TEXT_AFTER_COLON = re.compile(r"(?<=\w): *\n*(?=\S+\s+\S+\s+\S+)(.*)", re.DOTALL)
+_TEXT_AFTER_QUESTION = re.compile(
+    r"^(?P<instruction>[^.?!\n]*\b(?:this|it|following|that|these|below|text|passage)\b[^.?!\n]*\?"
+    r"|[^.?!\n]*\bbelow[.:])"
     r"\s+(?P<text>\S+\s+\S+\s+\S+.*)$",
     re.DOTALL | re.IGNORECASE,
 )
-_AFTER_LINE = re.compile(r"^(?P<ask>[^\n]+)\n+(?P<text>\S+\s+\S+\s+\S+.*)$", re.DOTALL)
+_TEXT_AFTER_LINE = re.compile(r"^(?P<instruction>[^\n]+)\n+(?P<text>\S+\s+\S+\s+\S+.*)$", re.DOTALL)
 _VERBS = (
     "judge|check|tell|sum|summari[sz]e|make|rewrite|find|list|classify|continue|go on|look|shorten|give|write|explain"
     "|say|label|if|then|after|afterwards"
 )
-_SECOND = re.compile(
+_NEXT_INSTRUCTION = re.compile(
     rf",? (?:and|but) (?=(?:{_VERBS})\b)|, (?:then|afterwards|and) |(?<=[a-z])[.!?] (?=(?:and|then|after|also)\b)",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Za-z']+")
 
 
-class Wording(FrozenModel):
-    """A request taken apart.
+class ParsedRequest(FrozenModel):
+    """A request, split into its parts.
 
     Attributes:
-        wish: What is wanted, without the text that it is wanted of.
-        first: Of several wishes the first.
-        text: The text that came with it, empty where none did.
+        instruction: What the user asks for, without the attached text.
+        first_instruction: The first instruction, if the user asks for several things.
+        text: The attached text; empty if there is none.
     """
 
-    wish: str
-    first: str
+    instruction: str
+    first_instruction: str
     text: str = ""
 
 
-def take_apart(request: str) -> Wording:
-    """A request's wish and the text behind a colon, in quotes, on further lines or behind a question about it."""
-    wish, text = request.strip(), ""
-    if found := _QUOTED.search(wish):
-        text = found[1] or found[2]
-        wish = wish[: found.start()] + " " + wish[found.end() :]
-    elif found := _AFTER_LINE.match(wish):
-        wish, text = found["ask"], found["text"]
-    elif found := _AFTER_COLON.search(wish):
-        text, wish = found[1], wish[: found.start()]
-    elif found := _AFTER_QUESTION.match(wish):
-        wish, text = found["ask"], found["text"]
-    wish = " ".join(wish.split())
-    first = _SECOND.split(wish, maxsplit=1)[0]
-    return Wording(wish=wish, first=first if len(first.split()) > 1 else wish, text=text.strip())
+def parse_request(request: str) -> ParsedRequest:
+    """Separate a request's instruction from a text in quotes, on further lines, after a colon or after a question."""
+    instruction, text = request.strip(), ""
+    # From the clearest mark of an attached text to the vaguest; the first one that matches decides.
+    if match := _QUOTED_TEXT.search(instruction):
+        text = match[1] or match[2]
+        instruction = instruction[: match.start()] + " " + instruction[match.end() :]
+    elif match := _TEXT_AFTER_LINE.match(instruction):
+        instruction, text = match["instruction"], match["text"]
+    elif match := _TEXT_AFTER_COLON.search(instruction):
+        text, instruction = match[1], instruction[: match.start()]
+    elif match := _TEXT_AFTER_QUESTION.match(instruction):
+        instruction, text = match["instruction"], match["text"]
+    instruction = " ".join(instruction.split())
+    # One word alone says too little to route by.
+    first = _NEXT_INSTRUCTION.split(instruction, maxsplit=1)[0]
+    return ParsedRequest(
+        instruction=instruction,
+        first_instruction=first if len(first.split()) > 1 else instruction,
+        text=text.strip(),
+    )
 
 
-class Spelling:
-    """Words as they were probably meant.
+class SpellingCorrector:
+    """Replace misspelled words with the closest known word.
 
     Args:
-        words: The words that are known, with how often they occur.
-        also: Further words that are right as they are.
+        word_counts: Known words with their frequencies; the more frequent of two equally close words wins.
+        other_words: Further correctly spelled words, which are never suggested as corrections.
     """
 
-    def __init__(self, words: Mapping[str, int], also: frozenset[str] = frozenset()) -> None:
-        self._words, self._also = dict(words), also
-        self._nearest = lru_cache(maxsize=4096)(self._find)
+    def __init__(self, word_counts: Mapping[str, int], other_words: frozenset[str] = frozenset()) -> None:
+        self._word_counts, self._other_words = dict(word_counts), other_words
+        self._cached_nearest = lru_cache(maxsize=4096)(self._nearest)
 
-    def mended(self, text: str) -> str:
-        """The text in small letters; a name that is not known stays as it is."""
-        return _WORD.sub(self._word, text)
+    def correct(self, text: str) -> str:
+        """Return the text with corrected words, in lower case; unknown capitalized words, such as names, stay."""
+        return _WORD.sub(self._replacement, text)
 
-    def _word(self, found: re.Match[str]) -> str:
-        word, low = found[0], found[0].lower()
-        return self._nearest(low) if word == low or low in self._words else word
+    def _replacement(self, match: re.Match[str]) -> str:
+        word, lowered = match[0], match[0].lower()
+        return self._cached_nearest(lowered) if word == lowered or lowered in self._word_counts else word
 
-    def _find(self, word: str) -> str:
-        if word in self._words or word in self._also or len(word) < 3:
+    def _nearest(self, word: str) -> str:
+        if word in self._word_counts or word in self._other_words or len(word) < 3:
             return word
-        most = 1 if len(word) <= 5 else 2
-        near = (
+        # Two edits turn too many short words into each other ("tale", "tell").
+        max_distance = 1 if len(word) <= 5 else 2
+        candidates = (
             (distance, -count, known)
-            for known, count in self._words.items()
-            if len(known) > 2 and abs(len(known) - len(word)) <= most and (distance := edits(word, known)) <= most
+            for known, count in self._word_counts.items()
+            if len(known) > 2
+            # The length check is cheap and rules out most words before the quadratic distance.
+            and abs(len(known) - len(word)) <= max_distance
+            and (distance := edit_distance(word, known)) <= max_distance
         )
-        return min(near, default=(0, 0, word))[2]
+        return min(candidates, default=(0, 0, word))[2]
 
 
-def edits(one: str, other: str) -> int:
-    """Letters to add, drop, change or swap with their neighbour (optimal string alignment)."""
-    rows = [list(range(len(other) + 1))]
-    for i, a in enumerate(one, 1):
+def edit_distance(first: str, second: str) -> int:
+    """Return the number of letters to insert, delete, replace or swap with a neighbor (optimal string alignment)."""
+    rows = [list(range(len(second) + 1))]
+    for i, a in enumerate(first, 1):
         row = [i]
-        for j, b in enumerate(other, 1):
+        for j, b in enumerate(second, 1):
             best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (a != b))
-            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+            if i > 1 and j > 1 and a == second[j - 2] and first[i - 2] == b:
                 best = min(best, rows[-2][j - 2] + 1)
             row.append(best)
         rows.append(row)

@@ -1,4 +1,4 @@
-"""Routes: what people say when they want a tool, as data that users extend."""
+"""Routes: example phrasings for each tool, as YAML files that you can extend."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.yaml_files import load_yaml
 
 NONE = "none"
-"""The route of requests that no tool is for."""
+"""The route for requests that no tool fits."""
 
 _SHIPPED = Path(__file__).parent / "data"
-_CHOICE = re.compile(r"\[([^\[\]]*)\]|\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\[([^\[\]]*)\]|\{(\w+)\}")
 
 
 class RouteExample(FrozenModel):
-    """A request as somebody put it.
+    """A labeled request.
 
     Attributes:
-        text: The words.
-        tool: The tool that it is for, of several the one to call first; `none` for no tool.
-        kind: What is difficult about it: `plain`, `paraphrase`, `typo`, `multi` or `out`.
+        text: The user's words.
+        tool: The tool that the request is for, or the first one to call if it asks for several things; `none` if no
+            tool fits.
+        kind: Why it may be difficult: `plain`, `paraphrase`, `typo`, `multi` (several instructions) or `out` (no tool).
     """
 
     text: str = Field(min_length=1)
@@ -34,13 +35,13 @@ class RouteExample(FrozenModel):
 
 
 class Routes(FrozenModel):
-    """What people say when they want a tool.
+    """Phrasings that lead to each tool.
 
     Attributes:
-        version: Changes whenever the rest does.
-        fillings: What `{name}` in a pattern stands for.
-        routes: Patterns by tool; `[a|b]` stands for any of the alternatives. What no tool is for is `none`.
-        examples: Requests as people put them; thresholds are fitted on these.
+        version: Change it whenever anything else changes.
+        fillings: The texts that `{name}` in a pattern may stand for, by name.
+        routes: Patterns by tool. `[a|b]` stands for any of the alternatives. Requests that no tool fits are `none`.
+        examples: Requests as people wrote them; thresholds are fitted on these.
     """
 
     version: str
@@ -49,53 +50,55 @@ class Routes(FrozenModel):
     examples: tuple[RouteExample, ...] = ()
 
     @model_validator(mode="after")
-    def _fillings_are_there(self) -> Routes:
+    def _fillings_exist(self) -> Routes:
         used = {name for patterns in self.routes.values() for p in patterns for name in re.findall(r"\{(\w+)\}", p)}
         if missing := sorted(used - set(self.fillings)):
-            msg = f"patterns use {missing}, which fillings do not have; they have {sorted(self.fillings)}"
+            msg = f"patterns use {missing}, which `fillings` does not define; it defines {sorted(self.fillings)}"
             raise ValueError(msg)
         return self
 
-    def joined(self, others: Iterable[Routes]) -> Routes:
-        """These routes and others as one; fillings of the same name and patterns of the same tool are put together."""
-        all_ = (self, *others)
+    def merged_with(self, others: Iterable[Routes]) -> Routes:
+        """Return these routes combined with others; fillings and patterns of the same name are concatenated."""
+        sources = (self, *others)
 
-        def together(tables: list[FrozenDict[str, tuple[str, ...]]]) -> FrozenDict[str, tuple[str, ...]]:
+        def merge(tables: list[FrozenDict[str, tuple[str, ...]]]) -> FrozenDict[str, tuple[str, ...]]:
             names = dict.fromkeys(name for table in tables for name in table)
             return FrozenDict({n: tuple(dict.fromkeys(v for t in tables for v in t.get(n, ()))) for n in names})
 
         return Routes(
-            version="+".join(each.version for each in all_),
-            fillings=together([each.fillings for each in all_]),
-            routes=together([each.routes for each in all_]),
-            examples=tuple(example for each in all_ for example in each.examples),
+            version="+".join(source.version for source in sources),
+            fillings=merge([source.fillings for source in sources]),
+            routes=merge([source.routes for source in sources]),
+            examples=tuple(example for source in sources for example in source.examples),
         )
 
-    def utterances(self, each: int, seed: int = 0) -> list[tuple[str, str]]:
-        """Tool and text, up to so many different ones of each tool, drawn evenly from its patterns."""
-        drawn = []
+    def utterances(self, per_tool: int, seed: int = 0) -> list[tuple[str, str]]:
+        """Return up to `per_tool` different (tool, text) pairs per tool, sampled evenly from its patterns."""
+        pairs = []
         for tool, patterns in self.routes.items():
-            chance = random.Random(f"{seed}{tool}")  # noqa: S311  no secret
+            # One generator per tool: adding a route leaves the utterances of all others as they are.
+            rng = random.Random(f"{seed}{tool}")  # noqa: S311  not for security
             texts: dict[str, None] = {}
-            for number in range(4 * each):
-                texts.setdefault(self._filled(patterns[number % len(patterns)], chance))
-                if len(texts) == each:
+            # Random expansions repeat; four tries per text bound the loop for patterns with few expansions.
+            for number in range(4 * per_tool):
+                texts.setdefault(self._expand(patterns[number % len(patterns)], rng))
+                if len(texts) == per_tool:
                     break
-            drawn += [(tool, text) for text in texts]
-        return drawn
+            pairs += [(tool, text) for text in texts]
+        return pairs
 
-    def _filled(self, pattern: str, chance: random.Random) -> str:
-        while found := _CHOICE.search(pattern):
-            options = found[1].split("|") if found[1] is not None else self.fillings[found[2]]
-            pattern = pattern[: found.start()] + chance.choice(options) + pattern[found.end() :]
+    def _expand(self, pattern: str, rng: random.Random) -> str:
+        while match := _PLACEHOLDER.search(pattern):
+            options = match[1].split("|") if match[1] is not None else self.fillings[match[2]]
+            pattern = pattern[: match.start()] + rng.choice(options) + pattern[match.end() :]
         return re.sub(r"\s+([,.:?!])", r"\1", " ".join(pattern.split()))
 
 
 def load_routes(*files: Path) -> Routes:
-    """The shipped routes, and those of further files with them.
+    """Load the shipped routes, extended by the given YAML files.
 
     Raises:
-        InvalidFile: A file is none; the message names the lines.
+        InvalidFile: If a file cannot be read or does not hold valid routes; the message names the lines.
     """
     shipped = [load_yaml(file, Routes) for file in sorted(_SHIPPED.glob("*.yaml"))]
-    return shipped[0].joined([*shipped[1:], *(load_yaml(file, Routes) for file in files)])
+    return shipped[0].merged_with([*shipped[1:], *(load_yaml(file, Routes) for file in files)])

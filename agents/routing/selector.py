@@ -1,4 +1,4 @@
-"""From a request to a choice: one way after the other, until one is sure."""
+"""Select a tool for a request: ask routing strategies in turn until one is sure."""
 
 from __future__ import annotations
 
@@ -11,116 +11,141 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
 from taleward.agents.routing.strategy import RoutingAttempt, RoutingRequest, RoutingStrategy, ToolSelection
-from taleward.agents.tools.base import NeedsMore, TaleTool
+from taleward.agents.tools.base import ClarificationNeeded, TaleTool
 from taleward.core.frozen_model import FrozenDict
-from taleward.moderation.tracing.callbacks import mute_callbacks
+from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
 
-_SURE = 0.8
-_FIRST = re.compile(r"^\W*(?:the )?(?:first|former|one|1)\b", re.IGNORECASE)
-_SECOND = re.compile(r"^\W*(?:the )?(?:second|latter|other|two|2)\b", re.IGNORECASE)
-_LEFT = {"way": "model", "found": "unsure", "detail": "left to the model with its tools"}
+# Above this probability, the answer to a question such as "Which text should I check?" counts as a new request.
+_CONFIDENT = 0.8
+_FIRST_OPTION = re.compile(r"^\W*(?:the )?(?:first|former|one|1)\b", re.IGNORECASE)
+_SECOND_OPTION = re.compile(r"^\W*(?:the )?(?:second|latter|other|two|2)\b", re.IGNORECASE)
 
 
 class RouteSelector:
-    """Asks ways in turn.
+    """Ask routing strategies in turn, and turn the first decision into a tool call, a question or a reply.
 
     Args:
-        strategies: From the first to the last.
+        strategies: The strategies, in the order they are asked.
         tools: The tools that may be called, by name.
-        model: Whether a model with tools comes behind the ways: it gets what they leave.
+        model: Whether a model with tools follows, which handles what the strategies leave undecided.
     """
 
     def __init__(self, strategies: Sequence[RoutingStrategy], tools: Mapping[str, BaseTool], *, model: bool) -> None:
-        self._ways, self._tools, self._model = tuple(strategies), dict(tools), model
+        self._strategies, self._tools, self._has_model = tuple(strategies), dict(tools), model
 
-    async def choice(
-        self, text: str, *, tale: str = "", asked: ToolSelection | None = None, config: RunnableConfig | None = None
+    async def select(
+        self,
+        text: str,
+        *,
+        tale: str = "",
+        clarifies: ToolSelection | None = None,
+        config: RunnableConfig | None = None,
     ) -> ToolSelection:
-        """The choice for what somebody says.
+        """Select a tool for a request.
 
         Args:
-            text: Their words.
+            text: The user's words.
             tale: The text told last.
-            asked: The choice whose question this answers, where one was asked just now.
-            config: For the ways' runs.
+            clarifies: The previous selection, if `text` answers its question.
+            config: LangChain config for the strategies' runs.
         """
-        before, options = (asked.request, asked.options) if asked else ("", ())
-        request, tried = RoutingRequest(text=text, before=before, options=options, tale=tale), []
-        if picked := _picked(text, options):
-            return self._called(RoutingAttempt(way="answer", found="tool", tool=picked), request, ())
-        for way in self._ways:
-            # In a task, whose context is its own: what a way's model says is not judged yet, and nobody may listen.
-            found = await asyncio.create_task(_unheard(way, request, config or {}))
-            tried.append(found)
-            if asked and len(options) == 1 and not _sure(found):
-                return self._called(RoutingAttempt(way=way.name, found="tool", tool=options[0]), request, tried)
-            if found.found == "tool":
-                return self._called(found, request, tried)
-            if found.found == "none":
+        previous_request, options = (clarifies.request, clarifies.options) if clarifies else ("", ())
+        request = RoutingRequest(text=text, previous_request=previous_request, options=options, tale=tale)
+        attempts: list[RoutingAttempt] = []
+        if option := _picked_option(text, options):
+            return self._selection_for(RoutingAttempt(strategy="answer", outcome="tool", tool=option), request, ())
+        for strategy in self._strategies:
+            # A task has a context of its own: muting the callbacks there leaves those of the surrounding run alone.
+            attempt = await asyncio.create_task(_attempt_muted(strategy, request, config or {}))
+            attempts.append(attempt)
+            if clarifies and len(options) == 1 and not _is_confident(attempt):
+                # The question was about a missing argument, so its answer belongs to the tool that asked.
+                answered = RoutingAttempt(strategy=strategy.name, outcome="tool", tool=options[0])
+                return self._selection_for(answered, request, attempts)
+            if attempt.outcome == "tool":
+                return self._selection_for(attempt, request, attempts)
+            if attempt.outcome == "none":
                 break
-        if self._model:
-            return ToolSelection(by="model", tried=(*tried, RoutingAttempt.model_validate(_LEFT)), request=text)
-        return self._unclear(tried, request)
+        if self._has_model:
+            left_to_model = RoutingAttempt(
+                strategy="model", outcome="unsure", detail="left to the model with its tools"
+            )
+            return ToolSelection(strategy="model", attempts=(*attempts, left_to_model), request=text)
+        return self._without_tool(attempts, request)
 
-    def _called(self, found: RoutingAttempt, request: RoutingRequest, tried: Sequence[RoutingAttempt]) -> ToolSelection:
-        base: dict[str, Any] = {"by": found.way, "tried": tuple(tried), "request": request.text}
-        tool = self._tools.get(found.tool or "")
+    def _selection_for(
+        self, attempt: RoutingAttempt, request: RoutingRequest, attempts: Sequence[RoutingAttempt]
+    ) -> ToolSelection:
+        """Turn a chosen tool into a call, or into a question if its arguments are incomplete."""
+        fields: dict[str, Any] = {"strategy": attempt.strategy, "attempts": tuple(attempts), "request": request.text}
+        tool = self._tools.get(attempt.tool or "")
         if tool is None:
-            if self._model:
-                return ToolSelection(**{**base, "by": "model"})
-            return ToolSelection(**base, said=self._offer("That is not something I can do here."))
-        if found.args is not None:
-            return ToolSelection(**base, tool=tool.name, args=found.args)
+            if self._has_model:
+                # The strategy may know more tools than the role may call; the model can still explain or help.
+                return ToolSelection(**{**fields, "strategy": "model"})
+            return ToolSelection(**fields, reply=self._with_offer("I can't do that here."))
+        if attempt.args is not None:
+            return ToolSelection(**fields, tool=tool.name, args=attempt.args)
         if not isinstance(tool, TaleTool):
-            return ToolSelection(**base, question=f"Please tell me more exactly what I shall do with {tool.name}.")
+            question = f"Could you tell me a little more about what you'd like me to do with {tool.name}?"
+            return ToolSelection(**fields, question=question)
+        is_answer = tool.name in request.options
+        completed = _completed_request(request) if is_answer else request.model_copy(update={"previous_request": ""})
         try:
-            answers = tool.name in request.options
-            asked = _completed(request) if answers else request.model_copy(update={"before": ""})
-            return ToolSelection(**base, tool=tool.name, args=FrozenDict(tool.arguments(asked)))
-        except NeedsMore as needed:
-            if answers:  # one question is enough
-                return ToolSelection(**base, said=self._offer("I still do not know enough for that."))
-            return ToolSelection(**base, question=str(needed), options=(needed.tool or tool.name,))
+            return ToolSelection(**fields, tool=tool.name, args=FrozenDict(tool.arguments(completed)))
+        except ClarificationNeeded as needed:
+            if is_answer:  # never ask twice: a reader who is asked again and again gives up
+                return ToolSelection(**fields, reply=self._with_offer("I still don't know enough to do that."))
+            return ToolSelection(**fields, question=str(needed), options=(needed.tool or tool.name,))
 
-    def _unclear(self, tried: Sequence[RoutingAttempt], request: RoutingRequest) -> ToolSelection:
-        base: dict[str, Any] = {"tried": tuple(tried), "request": request.text}
-        if tried and tried[-1].found == "none":
-            return ToolSelection(**base, by=tried[-1].way, said=self._offer("I am a storyteller."))
-        options = tuple(o for t in tried for o in t.options if o in self._tools)[:2]
-        if request.before or not options:
-            return ToolSelection(**base, said=self._offer("I am not sure what you want."))
-        asked = " or ".join(_title(self._tools[option]) for option in options)
-        return ToolSelection(**base, question=f"I am not sure what you want. Shall I {asked}?", options=options)
+    def _without_tool(self, attempts: Sequence[RoutingAttempt], request: RoutingRequest) -> ToolSelection:
+        """Ask a question, or reply with what the tools can do, if no strategy chose a tool."""
+        fields: dict[str, Any] = {"attempts": tuple(attempts), "request": request.text}
+        if attempts and attempts[-1].outcome == "none":
+            reply = self._with_offer("I'm a storyteller.")
+            return ToolSelection(**fields, strategy=attempts[-1].strategy, reply=reply)
+        options = tuple(option for a in attempts for option in a.options if option in self._tools)[:2]
+        if request.previous_request or not options:
+            return ToolSelection(**fields, reply=self._with_offer("I'm not sure what you'd like."))
+        offer = " or ".join(_title(self._tools[option]) for option in options)
+        return ToolSelection(**fields, question=f"I'm not sure what you'd like. Shall I {offer}?", options=options)
 
-    def _offer(self, words: str) -> str:
+    def _with_offer(self, reply: str) -> str:
+        """Append to a reply what the tools can do."""
         titles = [_title(tool) for tool in self._tools.values()]
-        can = f"{', '.join(titles[:-1])} or {titles[-1]}" if len(titles) > 1 else "".join(titles)
-        return f"{words} I can {can}." if can else words
+        if len(titles) > 2:
+            titles = [f"{', '.join(titles[:-1])},", titles[-1]]
+        return f"{reply} I can {' or '.join(titles)}." if titles else reply
 
 
-async def _unheard(way: RoutingStrategy, request: RoutingRequest, config: RunnableConfig) -> RoutingAttempt:
-    return await way.ainvoke(request, mute_callbacks(config))
+async def _attempt_muted(strategy: RoutingStrategy, request: RoutingRequest, config: RunnableConfig) -> RoutingAttempt:
+    """Run a strategy with the caller's callbacks muted: its model's output is unmoderated."""
+    return await strategy.ainvoke(request, mute_callbacks(config))
 
 
-def _completed(request: RoutingRequest) -> RoutingRequest:
-    """The first request, with the answer to the question about it."""
-    before = request.before.rstrip(": ")
-    if _picked(request.text, request.options):
-        text = before
+def _completed_request(request: RoutingRequest) -> RoutingRequest:
+    """Combine the previous request with the answer to its clarifying question."""
+    previous = request.previous_request.rstrip(": ")
+    if _picked_option(request.text, request.options):
+        text = previous
     else:
-        text = f"{before}\n{request.text}" if len(request.options) == 1 else f"{before}. {request.text}"
-    return request.model_copy(update={"text": text, "before": ""})
+        # One option: the answer is a missing text, which `parse_request` expects on a line of its own.
+        text = f"{previous}\n{request.text}" if len(request.options) == 1 else f"{previous}. {request.text}"
+    return request.model_copy(update={"text": text, "previous_request": ""})
 
 
-def _picked(text: str, options: Sequence[str]) -> str | None:
-    """The option that an answer such as "the second one" picks."""
+def _picked_option(text: str, options: Sequence[str]) -> str | None:
+    """Return the option that an answer such as "the second one" picks."""
+    # A longer answer that starts with "one" or "first" is more likely a sentence than a pick.
     if len(options) != 2 or len(text.split()) > 4:
         return None
-    return options[0] if _FIRST.match(text) else options[1] if _SECOND.match(text) else None
+    return options[0] if _FIRST_OPTION.match(text) else options[1] if _SECOND_OPTION.match(text) else None
 
 
-def _sure(found: RoutingAttempt) -> bool:
-    return found.found == "tool" and found.tool is not None and found.scores.get(found.tool, 0.0) >= _SURE
+def _is_confident(attempt: RoutingAttempt) -> bool:
+    if attempt.outcome != "tool" or attempt.tool is None:
+        return False
+    return attempt.scores.get(attempt.tool, 0.0) >= _CONFIDENT
 
 
 def _title(tool: BaseTool) -> str:

@@ -1,4 +1,4 @@
-"""What every way of choosing a tool shares: a Runnable from a request to a choice that says how sure it was."""
+"""Base class and data types for routing strategies, which choose a tool for a request."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import Probability
 
-Found = Literal["tool", "none", "unsure"]
+AttemptOutcome = Literal["tool", "none", "unsure"]
+"""`tool`: a tool was chosen; `none`: no tool fits the request; `unsure`: the next strategy should try."""
 
 
 class RoutingRequest(FrozenModel):
-    """What somebody wants.
+    """A user's request, with the context that routing needs.
 
     Attributes:
-        text: Their words.
-        before: The request that a clarifying question was asked about, where this answers it.
-        options: The tools that the question named.
-        tale: The text that was told or revised last, which "it" may mean; empty where there is none.
+        text: The user's words.
+        previous_request: The earlier request that this one clarifies; empty if no clarifying question was asked.
+        options: The tools that the clarifying question offered.
+        tale: The text that was last told or revised, which "it" may refer to; empty if there is none.
     """
 
     text: str
-    before: str = ""
+    previous_request: str = ""
     options: tuple[str, ...] = ()
     tale: str = ""
 
 
 class RoutingAttempt(FrozenModel):
-    """What one way made of a request.
+    """What one strategy decided about a request.
 
     Attributes:
-        way: Its name.
-        found: `tool`, `none` (no tool is for this) or `unsure`, which leaves it to the next way.
-        tool: The tool it would take, sure or not.
-        args: The tool's arguments, where the way gives them; `None` leaves it to the tool to find them.
-        scores: Tools with their probabilities, 0..1, where the way has any.
-        options: Where it is unsure, the tools it hesitates between.
-        detail: Why it is unsure.
+        strategy: The strategy's name.
+        outcome: `tool`, `none` (no tool fits the request) or `unsure` (the next strategy should try).
+        tool: The best tool, even if the strategy is unsure about it.
+        args: The tool's arguments; `None` if the strategy does not extract them and the tool has to.
+        scores: Probability per tool, 0 to 1, if the strategy computes any.
+        options: The tools that an unsure strategy hesitates between.
+        detail: Why the strategy is unsure.
     """
 
-    way: str
-    found: Found
+    strategy: str
+    outcome: AttemptOutcome
     tool: str | None = None
     args: FrozenDict[str, Any] | None = None
     scores: FrozenDict[str, Probability] = FrozenDict()
@@ -54,74 +55,79 @@ class RoutingAttempt(FrozenModel):
 
 
 class ToolSelection(FrozenModel):
-    """Which tool a request goes to, and by which way.
+    """The tool selected for a request, or the reply if no tool is called.
 
     Attributes:
-        tool: The tool, `None` where none is called.
+        tool: The tool to call; `None` if none is called.
         args: Its arguments.
-        by: The way that decided: `semantic`, `constrained` or `model`; `None` where all were unsure.
-        tried: What each way made of it, in order.
+        strategy: What decided: a strategy's name, such as `semantic` or `constrained`; `model` if the request was
+            left to a model with tools; `answer` if the user picked an option; `None` if every strategy was unsure.
+        attempts: What each strategy decided, in order.
         request: The words that were routed.
-        question: What to ask back, where it is not clear.
-        options: The tools that the question is about.
-        said: What to answer where no tool is called and nothing is asked.
+        question: The clarifying question to ask the user, if the request is unclear.
+        options: The tools that the question offers.
+        reply: What to tell the user if no tool is called and no question is asked.
     """
 
     tool: str | None = None
     args: FrozenDict[str, Any] = FrozenDict()
-    by: str | None = None
-    tried: tuple[RoutingAttempt, ...] = ()
+    strategy: str | None = None
+    attempts: tuple[RoutingAttempt, ...] = ()
     request: str = ""
     question: str | None = None
     options: tuple[str, ...] = ()
-    said: str | None = None
+    reply: str | None = None
 
     @property
     def scores(self) -> FrozenDict[str, float]:
-        """The probabilities of the last way that gave any."""
-        return next((tried.scores for tried in reversed(self.tried) if tried.scores), FrozenDict())
+        """Probability per tool, 0 to 1, from the last strategy that computed any."""
+        return next((attempt.scores for attempt in reversed(self.attempts) if attempt.scores), FrozenDict())
 
 
 class RoutingStrategy(Runnable[RoutingRequest | str, RoutingAttempt], ABC):
-    """A Runnable from a request to a tool, or to the word that it is not sure.
+    """A Runnable that chooses a tool for a request, or reports that it is unsure.
 
-    A subclass answers `choose`.
+    Subclasses implement `choose`.
 
     Attributes:
-        name: What it is called in a choice.
+        name: The strategy's name in a `ToolSelection`.
     """
 
     name: str
 
     @abstractmethod
     def choose(self, request: RoutingRequest) -> RoutingAttempt:
-        """The tool for a request."""
+        """Choose a tool for a request."""
 
     async def achoose(self, request: RoutingRequest) -> RoutingAttempt:
-        """As `choose`, without blocking the event loop; by default in a thread."""
+        """Async version of `choose`; runs `choose` in a thread by default."""
         return await run_in_thread(partial(self.choose, request))
 
     def invoke(
         self, input: RoutingRequest | str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> RoutingAttempt:
-        """The tool for a request."""
-        return self._call_with_config(lambda given: self.choose(as_request(given)), input, config, run_type="chain")
+        """Choose a tool for a request."""
+        return self._call_with_config(lambda value: self.choose(as_request(value)), input, config, run_type="chain")
 
     async def ainvoke(
         self, input: RoutingRequest | str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> RoutingAttempt:
-        """As `invoke`, without blocking the event loop."""
+        """Async version of `invoke`."""
 
-        async def choose(given: RoutingRequest | str) -> RoutingAttempt:
-            return await self.achoose(as_request(given))
+        async def choose(value: RoutingRequest | str) -> RoutingAttempt:
+            return await self.achoose(as_request(value))
 
         return await self._acall_with_config(choose, input, config, run_type="chain")
 
 
 def as_request(input: RoutingRequest | str) -> RoutingRequest:
-    """What a way was given, as a request."""
+    """Convert a strategy's input to a `RoutingRequest`.
+
+    Raises:
+        TypeError: If `input` is neither a string nor a `RoutingRequest`.
+    """
     if isinstance(input, RoutingRequest):
         return input
     if isinstance(input, str):
         return RoutingRequest(text=input)
-    raise TypeError(f"a request is a text (str) or a Request; got {type(input).__name__}")
+    raise TypeError(f"Expected a request as str or RoutingRequest; got {type(input).__name__}.")

@@ -1,1 +1,1 @@
-"""Conversations kept in SQLite for LangGraph."""
+"""Threads: LangGraph checkpoints in one SQLite file."""

@@ -1,4 +1,4 @@
-"""Conversations that survive restarts, in one SQLite file that grows with what was said."""
+"""LangGraph checkpointer that stores conversations in one SQLite file, which grows with their length only."""
 
 from __future__ import annotations
 
@@ -30,52 +30,55 @@ from taleward.core.frozen_model import FrozenModel
 from taleward.stores.sqlite import SqliteDatabase
 
 T = TypeVar("T")
-_SWEEP_S = 60.0
-_FORGET_AFTER = 50
-"""Checkpoints after which SQLite's log is emptied: left alone it grows to 1,000 pages."""
+_SWEEP_INTERVAL_S = 60.0
+_TRUNCATE_WAL_AFTER = 50
+"""Checkpoints between truncations of SQLite's write-ahead log, which otherwise grows to 1,000 pages."""
 
 
 class ThreadInfo(FrozenModel):
-    """A thread that is kept.
+    """A stored thread.
 
     Attributes:
         name: Its name, LangGraph's `thread_id`.
-        begun: When it was begun, in seconds since 1970.
-        used: When something was last kept in it.
+        created_at: When it was created, in seconds since 1970.
+        last_used_at: When something was last written to it, in seconds since 1970.
     """
 
     name: str
-    begun: float
-    used: float
+    created_at: float
+    last_used_at: float
 
 
 class Threads(BaseCheckpointSaver[str]):
-    """LangGraph's checkpoints in one SQLite file that a kill leaves whole: `create_agent(checkpointer=Threads(path))`.
+    """LangGraph checkpoints in one SQLite file: `create_agent(checkpointer=Threads(path))`.
 
-    A message is kept once, however many checkpoints hold it. Checkpoints of every step stay, so that one can go back
-    to any. What is kept is msgpack of plain data and LangChain's messages; no pickle, and no other classes are made
-    when it is read, except those that a graph's own state declares. Several processes may use the file at once.
+    A message is stored once, however many checkpoints contain it. The checkpoints of all steps are kept, so you can go
+    back to any of them. A killed process leaves the file intact, and several processes may use it at once.
+
+    Values are stored as msgpack: plain data and LangChain's messages. Loading never runs pickle and creates no other
+    classes, except those that a graph's state declares.
 
     Args:
-        path: The file; it and its folder are made when missing.
-        ttl_s: Seconds after which a thread that nobody used is deleted, above 0; `None` keeps all.
+        path: The file; it and its folder are created if missing.
+        ttl_s: Seconds after its last use until a thread is deleted, above 0; `None` keeps all threads.
 
     Raises:
-        ConfigurationError: `ttl_s` is out of range.
-        IntegrityError: The file is something else, or damaged.
+        ConfigurationError: If `ttl_s` is out of range.
+        IntegrityError: If the file is not a thread database, or is damaged.
     """
 
     def __init__(self, path: Path | str, *, ttl_s: float | None = None) -> None:
+        # No pickle: whoever can write the file must not be able to run code in this process.
         super().__init__(serde=JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None))
         if ttl_s is not None and ttl_s <= 0:
-            raise ConfigurationError(f"ttl_s must be above 0, or None to keep all; got {ttl_s}.")
-        self.database = SqliteDatabase(Path(path), schema=SCHEMA, version=VERSION, kind="file of threads")
+            raise ConfigurationError(f"ttl_s must be above 0, or None to keep all threads; got {ttl_s}.")
+        self.database = SqliteDatabase(Path(path), schema=SCHEMA, version=VERSION, kind="thread database")
         self.ttl_s = ttl_s
-        self._swept, self._puts = 0.0, 0
+        self._last_sweep, self._puts = 0.0, 0
         self.sweep()
 
     def get_next_version(self, current: str | None, channel: None) -> str:
-        """The version after another one; two ways that part from one checkpoint have versions of their own."""
+        """Return the version that follows `current`; a random suffix keeps branches from one checkpoint apart."""
         return f"{int(current.partition('.')[0]) + 1 if current else 1:08}.{secrets.token_hex(4)}"
 
     def put(
@@ -85,63 +88,76 @@ class Threads(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Keep a checkpoint."""
-        name, ns = _place(config)
+        """Store a checkpoint.
+
+        Args:
+            config: Names the thread, its namespace and the parent checkpoint.
+            checkpoint: The checkpoint.
+            metadata: Its metadata.
+            new_versions: The channels that changed, with their new versions.
+
+        Returns:
+            A config that names the stored checkpoint.
+        """
+        name, ns = _thread_and_namespace(config)
         rest: dict[str, Any] = {k: v for k, v in checkpoint.items() if k != "channel_values"}
-        about = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False, default=str)
-        if self.ttl_s is not None and time.time() - self._swept > _SWEEP_S:
+        metadata_json = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False, default=str)
+        if self.ttl_s is not None and time.time() - self._last_sweep > _SWEEP_INTERVAL_S:
             self.sweep()
         with self.database.writing() as connection:
-            thread = _thread(connection, name)
+            thread = _touch_thread(connection, name)
             rows = ThreadRows(connection, self.serde, thread)
             for channel, version in new_versions.items():
                 kind, ref = "empty", 0
                 if channel in checkpoint["channel_values"]:
-                    like = _newest_list(connection, thread, ns, channel)
-                    kind, ref = rows.keep(checkpoint["channel_values"][channel], like)
+                    previous_item = _newest_list(connection, thread, ns, channel)
+                    kind, ref = rows.store(checkpoint["channel_values"][channel], previous_item)
                 connection.execute(
                     "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?)", (thread, ns, channel, version, kind, ref)
                 )
+            type_, data = self.serde.dumps_typed(rest)
             connection.execute(
                 "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (thread, ns, checkpoint["id"], get_checkpoint_id(config), *self.serde.dumps_typed(rest), about),
+                (thread, ns, checkpoint["id"], get_checkpoint_id(config), type_, data, metadata_json),
             )
         self._puts += 1
-        if self._puts % _FORGET_AFTER == 0:
+        if self._puts % _TRUNCATE_WAL_AFTER == 0:
             self.database.truncate_log()
         return _config(name, ns, checkpoint["id"])
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Keep what a task wrote for the next checkpoint; what it wrote before stays, save errors and interrupts."""
-        name, ns = _place(config)
+        """Store a task's pending writes; existing ones are kept, except errors and interrupts, which are replaced."""
+        name, ns = _thread_and_namespace(config)
         with self.database.writing() as connection:
-            thread = _thread(connection, name)
+            thread = _touch_thread(connection, name)
             rows = ThreadRows(connection, self.serde, thread)
             for number, (channel, value) in enumerate(writes):
                 index = WRITES_IDX_MAP.get(channel, number)
-                or_else = "IGNORE" if index >= 0 else "REPLACE"
+                # LangGraph gives errors and interrupts negative indices.
+                on_conflict = "IGNORE" if index >= 0 else "REPLACE"
+                kind, ref = rows.store(value)
                 connection.execute(
-                    f"INSERT OR {or_else} INTO writes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  two words
-                    (
-                        *(thread, ns, get_checkpoint_id(config), task_id, index, task_path, channel),
-                        *rows.keep(value),
-                    ),
+                    f"INSERT OR {on_conflict} INTO writes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  two words
+                    (thread, ns, get_checkpoint_id(config), task_id, index, task_path, channel, kind, ref),
                 )
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint that a config names, or the thread's last one; `None` where there is none."""
-        name, ns = _place(config)
+        """Return the checkpoint that a config names, or the thread's latest; `None` if there is none."""
+        name, ns = _thread_and_namespace(config)
         with self.database.reading() as connection:
-            thread = _number(connection, name)
+            thread = _thread_number(connection, name)
             if thread is None:
                 return None
-            asked = get_checkpoint_id(config)
-            where, values = (" AND id = ?", (asked,)) if asked else (" ORDER BY id DESC LIMIT 1", ())
-            statement = f"SELECT id, parent, type, data, metadata FROM checkpoints WHERE thread = ? AND ns = ?{where}"  # noqa: S608  fixed words
-            row = connection.execute(statement, (thread, ns, *values)).fetchone()
-            return None if row is None else self._tuple(connection, thread, name, ns, row)
+            checkpoint_id = get_checkpoint_id(config)
+            condition, values = (
+                (" AND id = ?", (checkpoint_id,)) if checkpoint_id else (" ORDER BY id DESC LIMIT 1", ())
+            )
+            columns = "id, parent, type, data, metadata"
+            query = f"SELECT {columns} FROM checkpoints WHERE thread = ? AND ns = ?{condition}"  # noqa: S608  constants
+            row = connection.execute(query, (thread, ns, *values)).fetchone()
+            return None if row is None else self._checkpoint_tuple(connection, thread, name, ns, row)
 
     def list(
         self,
@@ -151,61 +167,63 @@ class Threads(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """The checkpoints of a thread, or of all, newest first.
+        """Yield the checkpoints of a thread, or of all threads, newest first.
 
         Args:
-            config: The thread, and where it names them the namespace and the checkpoint; `None` for all.
+            config: Names the thread, and optionally the namespace and the checkpoint; `None` for all threads.
             filter: Values that the metadata must have.
-            before: A config; only checkpoints older than its one.
-            limit: How many at most.
+            before: A config; only checkpoints older than the one it names.
+            limit: Maximum number of checkpoints.
         """
-        told = (config or {}).get("configurable", {})
-        wanted = {"threads.name": "thread_id", "ns": "checkpoint_ns", "checkpoints.id": "checkpoint_id"}
-        conditions = [(f"{column} = ?", told[key]) for column, key in wanted.items() if told.get(key) is not None]
-        if before and (last := get_checkpoint_id(before)):
-            conditions.append(("checkpoints.id < ?", last))
+        configurable = (config or {}).get("configurable", {})
+        columns = {"threads.name": "thread_id", "ns": "checkpoint_ns", "checkpoints.id": "checkpoint_id"}
+        conditions = [
+            (f"{column} = ?", configurable[key]) for column, key in columns.items() if configurable.get(key) is not None
+        ]
+        if before and (before_id := get_checkpoint_id(before)):
+            conditions.append(("checkpoints.id < ?", before_id))
         where = " AND ".join(condition for condition, _ in conditions) or "1"
         joined = "checkpoints JOIN threads ON threads.id = thread"
-        statement = (
-            f"SELECT name, ns, checkpoints.id, metadata FROM {joined} WHERE {where} ORDER BY checkpoints.id DESC"  # noqa: S608  fixed words
-        )
+        query = f"SELECT name, ns, checkpoints.id, metadata FROM {joined} WHERE {where} ORDER BY checkpoints.id DESC"  # noqa: S608  constants
         with self.database.reading() as connection:
-            found = connection.execute(statement, [value for _, value in conditions]).fetchall()
-        left = len(found) if limit is None else limit
-        for name, ns, id_, about in found:
-            if left <= 0:
+            rows = connection.execute(query, [value for _, value in conditions]).fetchall()
+        remaining = len(rows) if limit is None else limit
+        for name, ns, id_, metadata_json in rows:
+            if remaining <= 0:
                 return
-            metadata = json.loads(about)
+            metadata = json.loads(metadata_json)
             if any(metadata.get(key) != value for key, value in (filter or {}).items()):
                 continue
-            if (held := self.get_tuple(_config(name, ns, id_))) is not None:
-                left -= 1
-                yield held
+            # The lock is not held while the caller uses an item, so the checkpoint may have been deleted meanwhile.
+            if (item := self.get_tuple(_config(name, ns, id_))) is not None:
+                remaining -= 1
+                yield item
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete a thread with all that it holds; what is deleted is overwritten on the disk."""
+        """Delete a thread and everything in it; the deleted data is overwritten on disk."""
         with self.database.writing() as connection:
             connection.execute("DELETE FROM threads WHERE name = ?", (thread_id,))
+            # Calls refer to their thread by name, so the cascade does not reach them.
             connection.execute("DELETE FROM calls WHERE thread = ?", (thread_id,))
         self.database.truncate_log()
 
     def threads(self) -> Sequence[ThreadInfo]:
-        """The threads that are kept, the one last used first."""
+        """Return the stored threads, the most recently used first."""
         with self.database.reading() as connection:
             rows = connection.execute("SELECT name, begun, used FROM threads ORDER BY used DESC").fetchall()
-        return [ThreadInfo(name=name, begun=begun, used=used) for name, begun, used in rows]
+        return [ThreadInfo(name=name, created_at=begun, last_used_at=used) for name, begun, used in rows]
 
     def sweep(self) -> int:
-        """Delete the threads whose time is over; how many those were. `put` does it about once a minute."""
+        """Delete expired threads and return their number; `put` does this about once a minute."""
         if self.ttl_s is None:
             return 0
-        self._swept = time.time()
+        self._last_sweep = time.time()
         with self.database.reading() as connection:
-            ask = "SELECT name FROM threads WHERE used < ?"
-            old = [name for (name,) in connection.execute(ask, (self._swept - self.ttl_s,))]
-        for name in old:
+            query = "SELECT name FROM threads WHERE used < ?"
+            expired = [name for (name,) in connection.execute(query, (self._last_sweep - self.ttl_s,))]
+        for name in expired:
             self.delete_thread(name)
-        return len(old)
+        return len(expired)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -218,17 +236,17 @@ class Threads(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """As `put`, without blocking the event loop."""
-        return await _whole(lambda: self.put(config, checkpoint, metadata, new_versions))
+        """Async version of `put`."""
+        return await _write_in_thread(lambda: self.put(config, checkpoint, metadata, new_versions))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """As `put_writes`, without blocking the event loop."""
-        await _whole(lambda: self.put_writes(config, writes, task_id, task_path))
+        """Async version of `put_writes`."""
+        await _write_in_thread(lambda: self.put_writes(config, writes, task_id, task_path))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """As `get_tuple`, without blocking the event loop."""
+        """Async version of `get_tuple`."""
         return await asyncio.to_thread(self.get_tuple, config)
 
     async def alist(
@@ -239,43 +257,45 @@ class Threads(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """As `list`, without blocking the event loop."""
-        found = self.list(config, filter=filter, before=before, limit=limit)
-        while (held := await asyncio.to_thread(next, found, None)) is not None:
-            yield held
+        """Async version of `list`."""
+        items = self.list(config, filter=filter, before=before, limit=limit)
+        while (item := await asyncio.to_thread(next, items, None)) is not None:
+            yield item
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """As `delete_thread`, without blocking the event loop."""
-        await _whole(lambda: self.delete_thread(thread_id))
+        """Async version of `delete_thread`."""
+        await _write_in_thread(lambda: self.delete_thread(thread_id))
 
-    def _tuple(self, connection: sqlite3.Connection, thread: int, name: str, ns: str, row: Any) -> CheckpointTuple:
-        id_, parent, type_, data, about = row
+    def _checkpoint_tuple(
+        self, connection: sqlite3.Connection, thread: int, name: str, ns: str, row: Any
+    ) -> CheckpointTuple:
+        id_, parent, type_, data, metadata_json = row
         rows = ThreadRows(connection, self.serde, thread)
         checkpoint = self.serde.loads_typed((type_, data))
-        ask = "SELECT kind, ref FROM states WHERE thread = ? AND ns = ? AND channel = ? AND version = ?"
+        states_query = "SELECT kind, ref FROM states WHERE thread = ? AND ns = ? AND channel = ? AND version = ?"
         states = (
-            (channel, *found)
+            (channel, *state)
             for channel, version in checkpoint["channel_versions"].items()
-            if (found := connection.execute(ask, (thread, ns, channel, version)).fetchone()) is not None
+            if (state := connection.execute(states_query, (thread, ns, channel, version)).fetchone()) is not None
         )
-        checkpoint["channel_values"] = dict(rows.values(tuple(states)))
-        ask = (
+        checkpoint["channel_values"] = dict(rows.load_channels(tuple(states)))
+        writes_query = (
             "SELECT task, channel, kind, ref FROM writes WHERE thread = ? AND ns = ? AND checkpoint = ? "
             "ORDER BY path, task, idx"
         )
-        writes = connection.execute(ask, (thread, ns, id_)).fetchall()
+        writes = connection.execute(writes_query, (thread, ns, id_)).fetchall()
         return CheckpointTuple(
             config=_config(name, ns, id_),
             checkpoint=checkpoint,
-            metadata=json.loads(about),
+            metadata=json.loads(metadata_json),
             parent_config=_config(name, ns, parent) if parent else None,
-            pending_writes=[(task, channel, rows.value(kind, ref)) for task, channel, kind, ref in writes],
+            pending_writes=[(task, channel, rows.load(kind, ref)) for task, channel, kind, ref in writes],
         )
 
 
-async def _whole(work: Callable[[], T]) -> T:
-    """What a write gives, done in a thread; a cancellation waits for it, so that no write comes after a later one."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
+async def _write_in_thread(write: Callable[[], T]) -> T:
+    """Run a write in a thread; if canceled, wait for it to finish, so that it cannot land after a later write."""
+    task = asyncio.ensure_future(asyncio.to_thread(write))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -283,22 +303,22 @@ async def _whole(work: Callable[[], T]) -> T:
         raise
 
 
-def _place(config: RunnableConfig) -> tuple[str, str]:
-    told = config["configurable"]
-    return str(told["thread_id"]), str(told.get("checkpoint_ns") or "")
+def _thread_and_namespace(config: RunnableConfig) -> tuple[str, str]:
+    configurable = config["configurable"]
+    return str(configurable["thread_id"]), str(configurable.get("checkpoint_ns") or "")
 
 
 def _config(name: str, ns: str, checkpoint: str) -> RunnableConfig:
     return {"configurable": {"thread_id": name, "checkpoint_ns": ns, "checkpoint_id": checkpoint}}
 
 
-def _number(connection: sqlite3.Connection, name: str) -> int | None:
-    found = connection.execute("SELECT id FROM threads WHERE name = ?", (name,)).fetchone()
-    return None if found is None else int(found[0])
+def _thread_number(connection: sqlite3.Connection, name: str) -> int | None:
+    row = connection.execute("SELECT id FROM threads WHERE name = ?", (name,)).fetchone()
+    return None if row is None else int(row[0])
 
 
-def _thread(connection: sqlite3.Connection, name: str) -> int:
-    """The thread's number; it is made when missing, and noted as used."""
+def _touch_thread(connection: sqlite3.Connection, name: str) -> int:
+    """Record that a thread is used, create it if missing, and return its number."""
     now = time.time()
     statement = (
         "INSERT INTO threads (name, begun, used) VALUES (?, ?, ?) "
@@ -308,10 +328,13 @@ def _thread(connection: sqlite3.Connection, name: str) -> int:
 
 
 def _newest_list(connection: sqlite3.Connection, thread: int, ns: str, channel: str) -> int:
-    """The last item of the channel's newest list: a guess at what a new one begins like, which costs room alone."""
-    ask = (
+    """Return the last item of the channel's newest list, 0 if there is none.
+
+    It is a guess at what a new list begins with; a wrong guess costs disk space, nothing else.
+    """
+    query = (
         "SELECT ref FROM states WHERE thread = ? AND ns = ? AND channel = ? AND kind = 'list' "
         "ORDER BY version DESC LIMIT 1"
     )
-    found = connection.execute(ask, (thread, ns, channel)).fetchone()
-    return 0 if found is None else int(found[0])
+    row = connection.execute(query, (thread, ns, channel)).fetchone()
+    return 0 if row is None else int(row[0])

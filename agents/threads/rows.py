@@ -1,7 +1,7 @@
-"""How threads lie in their file: each message once, however many checkpoints hold it.
+"""SQLite storage for the values of threads: each message is stored once, however many checkpoints contain it.
 
-A list is a chain of items that grows at its end; a longer version of it shares the chain up to where they part. So a
-thread takes the room of its messages, and not that of all its versions.
+A list is stored as a chain of items that grows at its end; a longer version of the list shares the chain up to the
+first difference. A thread therefore takes the space of its messages, not of all versions of its message list.
 """
 
 from __future__ import annotations
@@ -57,61 +57,68 @@ class ThreadRows:
     """The values of one thread, within one transaction.
 
     Args:
-        connection: The file.
-        serde: Makes bytes of values, and values of bytes.
-        thread: The thread's number.
+        connection: The database connection.
+        serde: Serializer for the values.
+        thread: The thread's id in the table `threads`.
     """
 
     def __init__(self, connection: sqlite3.Connection, serde: SerializerProtocol, thread: int) -> None:
         self._connection, self._serde, self._thread = connection, serde, thread
 
-    def keep(self, value: Any, like: int = 0) -> tuple[str, int]:
-        """Keep a value; its kind and number.
+    def store(self, value: Any, previous_item: int = 0) -> tuple[str, int]:
+        """Store a value.
 
         Args:
             value: Any value of a channel.
-            like: The last item of a list that may begin alike, 0 for none.
-        """
-        if type(value) is not list:
-            return "one", self._body(*self._packed(value))
-        return "list", self._list([self._packed(item) for item in value], like)
+            previous_item: The id of the last item of a list that `value` may share its beginning with; 0 for none.
 
-    def value(self, kind: str, ref: int) -> Any:
-        """A value that was kept."""
+        Returns:
+            The value's kind (`one` or `list`) and the id to load it by.
+        """
+        # An exact check: the items of a list subclass would come back as a plain list.
+        if type(value) is not list:
+            return "one", self._store_body(*self._serialize(value))
+        return "list", self._store_list([self._serialize(item) for item in value], previous_item)
+
+    def load(self, kind: str, ref: int) -> Any:
+        """Return the stored value with the given kind and id."""
         if kind == "list":
             rows = self._connection.execute(_CHAIN.format("bodies.type, bodies.data"), (ref,))
             return [self._serde.loads_typed((type_, data)) for _, type_, data in rows]
-        found = self._connection.execute("SELECT type, data FROM bodies WHERE id = ?", (ref,)).fetchone()
-        return self._serde.loads_typed(found)
+        row = self._connection.execute("SELECT type, data FROM bodies WHERE id = ?", (ref,)).fetchone()
+        return self._serde.loads_typed(row)
 
-    def values(self, rows: Sequence[tuple[str, str, int]]) -> Iterator[tuple[str, Any]]:
-        """Names and values, from names, kinds and numbers; a channel that was emptied is left out."""
-        for name, kind, ref in rows:
+    def load_channels(self, rows: Sequence[tuple[str, str, int]]) -> Iterator[tuple[str, Any]]:
+        """Yield channel names and values from channel names, kinds and ids; channels that were emptied are skipped."""
+        for channel, kind, ref in rows:
             if kind != "empty":
-                yield name, self.value(kind, ref)
+                yield channel, self.load(kind, ref)
 
-    def _packed(self, value: Any) -> tuple[bytes, str, bytes]:
+    def _serialize(self, value: Any) -> tuple[bytes, str, bytes]:
+        """Return the hash, type and bytes of a value."""
         type_, data = self._serde.dumps_typed(value)
+        # The type is hashed too: the same bytes of another type are another value.
         return hashlib.blake2b(data, digest_size=16, person=type_.encode()[:16]).digest(), type_, data
 
-    def _list(self, items: Sequence[tuple[bytes, str, bytes]], like: int) -> int:
-        last = place = 0
-        chain = self._connection.execute(_CHAIN.format("bodies.hash"), (like,)).fetchall() if like else []
-        for (id_, hash_), (wanted, _, _) in zip(chain, items, strict=False):
-            if hash_ != wanted:
+    def _store_list(self, items: Sequence[tuple[bytes, str, bytes]], previous_item: int) -> int:
+        last = shared = 0
+        query = _CHAIN.format("bodies.hash")
+        chain = self._connection.execute(query, (previous_item,)).fetchall() if previous_item else []
+        for (id_, stored_hash), (hash_, _, _) in zip(chain, items, strict=False):
+            if stored_hash != hash_:
                 break
-            last, place = id_, place + 1
-        for packed in items[place:]:
-            place += 1
+            last, shared = id_, shared + 1
+        for place, item in enumerate(items[shared:], shared + 1):
             statement = "INSERT INTO items (thread, before, place, body) VALUES (?, ?, ?, ?)"
-            cursor = self._connection.execute(statement, (self._thread, last, place, self._body(*packed)))
+            cursor = self._connection.execute(statement, (self._thread, last, place, self._store_body(*item)))
             last = cursor.lastrowid or 0
         return last
 
-    def _body(self, hash_: bytes, type_: str, data: bytes) -> int:
-        ask = "SELECT id FROM bodies WHERE thread = ? AND hash = ?"
-        found = self._connection.execute(ask, (self._thread, hash_)).fetchone()
-        if found is not None:
-            return int(found[0])
+    def _store_body(self, hash_: bytes, type_: str, data: bytes) -> int:
+        query = "SELECT id FROM bodies WHERE thread = ? AND hash = ?"
+        # Bodies are shared within a thread only, so deleting a thread never needs to count references.
+        row = self._connection.execute(query, (self._thread, hash_)).fetchone()
+        if row is not None:
+            return int(row[0])
         statement = "INSERT INTO bodies (thread, hash, type, data) VALUES (?, ?, ?, ?)"
         return self._connection.execute(statement, (self._thread, hash_, type_, data)).lastrowid or 0

@@ -1,4 +1,4 @@
-"""The tools, one small file each. A new tool is one file and one line in `TOOLS`."""
+"""The tools, one file each. To add a tool, write its file and add one line to `TOOLS`."""
 
 if __name__ != "taleward.agents.tools":
     msg = "this folder is the package taleward.agents.tools; import it by that name"
@@ -12,7 +12,7 @@ from taleward.agents.tools.base import TaleTool
 from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import UnknownName
 
-__all__ = ["ROLES", "TOOLS", "Role", "TaleTool", "Toolbox", "tools"]
+__all__ = ["ROLES", "TOOLS", "Role", "TaleTool", "Toolbox", "story_tools"]
 
 TOOLS = {
     "tell_story": "tell_story.TellStory",
@@ -25,17 +25,17 @@ TOOLS = {
     "look_up_policy": "look_up_policy.LookUpPolicy",
     "feedback_statistics": "feedback_statistics.FeedbackStatistics",
 }
-"""Tools by name, with file and class. A tool that lacks what it stands on, such as a tale memory, is left out."""
+"""Tool names with file and class. Tools whose requirements the toolbox lacks, such as a tale memory, are left out."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """What somebody may do.
+    """What a user may do.
 
     Attributes:
-        tools: Names of the tools that may be called for them; `None` for all.
-        judge_inputs: Whether what they say is judged before anything reads it. Whoever may have a text judged must be
-            able to hand it in.
+        tools: Names of the tools that may be called; `None` for all.
+        judge_inputs: Whether the user's words are judged before anything else reads them. Turn it off for roles that
+            may have texts judged, since those must be able to submit unsuitable ones.
     """
 
     tools: frozenset[str] | None = None
@@ -47,26 +47,25 @@ ROLES = {
     "parent": Role(frozenset(TOOLS) - {"feedback_statistics"}, judge_inputs=False),
     "staff": Role(judge_inputs=False),
 }
-"""Who may do what; `Router(roles=...)` takes a table of your own."""
+"""The default roles; pass your own with `Router(roles=...)`."""
 
 
-def story_tools(box: Toolbox, names: Iterable[str] | None = None) -> Sequence[TaleTool]:
-    """The tools that can be made from what is in the box.
+def story_tools(toolbox: Toolbox, names: Iterable[str] | None = None) -> Sequence[TaleTool]:
+    """Return the tools that a toolbox can supply.
 
     Args:
-        box: What the tools stand on.
-        names: Names in `TOOLS`; `None` for all.
+        toolbox: The judge, the writer's model and the other resources of the tools.
+        names: Names from `TOOLS`; `None` for all.
 
     Raises:
-        UnknownName: There is no such tool.
+        UnknownName: If a name is not in `TOOLS`.
     """
-    wanted = tuple(TOOLS if names is None else names)
-    made = []
-    for name in wanted:
+    available = []
+    for name in TOOLS if names is None else names:
         if name not in TOOLS:
             raise UnknownName("tool", name, TOOLS)
-        file, _, kind = TOOLS[name].partition(".")
-        tool = getattr(import_module(f"taleward.agents.tools.{file}"), kind)
-        if tool.usable(box):
-            made.append(tool(box=box))
-    return made
+        file, _, class_name = TOOLS[name].partition(".")
+        tool_class = getattr(import_module(f"taleward.agents.tools.{file}"), class_name)
+        if tool_class.is_available(toolbox):
+            available.append(tool_class(toolbox=toolbox))
+    return available

@@ -1,4 +1,4 @@
-"""What every tool of Taleward shares."""
+"""Base class for Taleward's tools."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from taleward.core.concurrency.threads import run_sync
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import FrozenModel
 from taleward.core.tale import Tale
-from taleward.moderation.tracing.callbacks import mute_callbacks
+from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
 
 APPROVAL = "needs-approval"
-"""Tag of a tool that runs only when a person approved of that very call."""
+"""Tag for a tool whose calls each wait for a person's approval."""
 ONCE = "runs-once"
-"""Tag of a tool that must not run twice for one call, whatever is killed in between."""
+"""Tag for a tool that must not run twice for one call, even if the process is killed in between."""
 
 
-class NeedsMore(TalewardError):
-    """A request lacks something that the tool needs.
+class ClarificationNeeded(TalewardError):
+    """A request does not hold everything that the tool needs.
 
     Args:
-        question: What to ask.
-        tool: The tool that the answer is for, where it is another one.
+        question: The question to ask the user.
+        tool: The tool that the answer is for, if it is another one.
     """
 
     def __init__(self, question: str, *, tool: str | None = None) -> None:
@@ -40,75 +40,75 @@ class NeedsMore(TalewardError):
 
 
 class ToolArguments(FrozenModel):
-    """A tool's arguments: unknown ones are refused."""
+    """Base class for the arguments of a tool; unknown arguments are rejected."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class TaleTool(BaseTool):
-    """A tool over one of Taleward's chains.
+    """A LangChain tool built on one of Taleward's chains.
 
-    A subclass gives `name`, `description` and `args_schema` for models, `title` for people, an `example` of its
-    arguments, `arguments` for requests that no model read, and `work`. Errors it may raise as they come: they go back
-    as messages which say how to call it.
+    Subclasses define `name`, `description` and `args_schema` for models, `title` for people, an `example` of valid
+    arguments, `arguments` for requests that are routed without a model, and `execute`. Let exceptions propagate: they
+    are returned to the model as messages that say how to call the tool.
 
     Attributes:
-        box: What it stands on.
-        judged: Whether its answers need no judge any more: they passed a guard in the tool, or are words of the program
-            and of the policy's file alone. Every other answer is judged before the model or the reader has it.
-        title: What it does, as people would say it: "tell a story".
-        example: Arguments that are right.
+        toolbox: The judge, the writer's model and the tool's other resources.
+        judged: Whether its results need no further judging, because they passed a guard within the tool, or consist of
+            fixed words and the policy file only. All other results are judged before the model or the reader gets them.
+        title: What the tool does, as it reads in "I can ...": "tell a story".
+        example: Valid arguments.
     """
 
-    box: Toolbox = Field(exclude=True, repr=False)
+    toolbox: Toolbox = Field(exclude=True, repr=False)
     judged: ClassVar[bool] = True
     title: ClassVar[str]
     example: ClassVar[Mapping[str, Any]]
 
     @classmethod
-    def usable(cls, box: Toolbox) -> bool:
-        """Whether the box has what the tool needs."""
+    def is_available(cls, toolbox: Toolbox) -> bool:
+        """Whether the toolbox has everything that the tool requires."""
         return True
 
     def arguments(self, request: RoutingRequest) -> dict[str, Any]:
-        """The arguments of a call for a request, by simple extraction.
+        """Extract the arguments of a call from a request.
 
         Raises:
-            NeedsMore: The request does not say enough.
+            ClarificationNeeded: If the request lacks a required argument.
         """
         raise NotImplementedError
 
-    async def work(self, runtime: ToolRuntime, *args: Any, **arguments: Any) -> str | Command[Any]:
-        """Do it; a text for the reader, or a change of the thread's state."""
+    async def execute(self, runtime: ToolRuntime, *args: Any, **arguments: Any) -> str | Command[Any]:
+        """Run the tool; return a text for the reader, or a state update."""
         raise NotImplementedError
 
     @property
     def func(self) -> Callable[..., Any]:
-        """Where LangGraph looks for what it has to hand in: `runtime`, with the thread's state and the stream."""
+        """The function whose signature LangGraph inspects to inject `runtime`."""
         return self._arun
 
     def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
-        """The arguments as the schema has them; the runtime is none of them."""
+        """Validate the arguments; `runtime` is injected and not part of the schema."""
         if isinstance(tool_input, str):
             return super()._parse_input(tool_input, tool_call_id)
-        asked = {name: value for name, value in tool_input.items() if name != "runtime"}
-        parsed: Any = super()._parse_input(asked, tool_call_id)
+        arguments = {name: value for name, value in tool_input.items() if name != "runtime"}
+        parsed: Any = super()._parse_input(arguments, tool_call_id)
         return {**parsed, "runtime": tool_input.get("runtime")}
 
     def _run(self, *, config: RunnableConfig, runtime: Any = None, **arguments: Any) -> str | Command[Any]:
         return run_sync(lambda: self._arun(config=config, runtime=runtime, **arguments))
 
     async def _arun(self, *, config: RunnableConfig, runtime: Any = None, **arguments: Any) -> str | Command[Any]:
-        mute_callbacks(config)  # what models within a tool say is not judged yet
-        return await self.work(runtime, **arguments)
+        mute_callbacks(config)  # the output of models within a tool is unmoderated
+        return await self.execute(runtime, **arguments)
 
 
-def told(runtime: ToolRuntime, name: str, text: str, **state: Any) -> Command[Any]:
-    """A tool's answer together with a change of the thread's state."""
+def state_update(runtime: ToolRuntime, name: str, text: str, **state: Any) -> Command[Any]:
+    """Return a tool's result together with an update of the thread's state."""
     message = ToolMessage(text, tool_call_id=runtime.tool_call_id, name=name)
     return Command(update={"messages": [message], **state})
 
 
-def words_of(tale: Tale) -> str:
-    """What a tale says to the reader: its text, or the refusal's words."""
+def reader_text(tale: Tale) -> str:
+    """Return what the reader sees of a tale: its text, or the refusal's message."""
     return tale.text if tale.refusal is None else tale.refusal.child_message

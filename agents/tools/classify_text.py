@@ -1,4 +1,4 @@
-"""Classify a text."""
+"""Tool: find the label that fits a text best."""
 
 from __future__ import annotations
 
@@ -9,45 +9,60 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
-from taleward.agents.routing.request_parsing import take_apart
+from taleward.agents.routing.request_parsing import parse_request
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.tools.base import NeedsMore, TaleTool, ToolArguments
+from taleward.agents.tools.base import ClarificationNeeded, TaleTool, ToolArguments
 from taleward.chains.classification.zero_shot import ZeroShotClassifier
 
-_USUAL = ("fairy tale", "adventure", "animals", "friendship", "family", "school", "nature", "science", "bedtime")
-_NAMED = re.compile(r"((?:\b[a-z]+(?: tale)?, )*\b[a-z]+(?: tale)?,? or [a-z]+(?: tale)?)\b", re.IGNORECASE)
-_BETWEEN = re.compile(r",? or |, ")
+_DEFAULT_LABELS = (
+    "fairy tale",
+    "adventure",
+    "animals",
+    "friendship",
+    "family",
+    "school",
+    "nature",
+    "science",
+    "bedtime",
+)
+_LABEL_LIST = re.compile(r"((?:\b[a-z]+(?: tale)?, )*\b[a-z]+(?: tale)?,? or [a-z]+(?: tale)?)\b", re.IGNORECASE)
+_SEPARATOR = re.compile(r",? or |, ")
 
 
-class _Arguments(ToolArguments):
+class ClassifyTextArguments(ToolArguments):
+    """Arguments of `classify_text`."""
+
     text: str = Field(description="The whole text.", min_length=1, max_length=100_000)
     labels: list[str] = Field(
-        default_factory=list, max_length=20, description="Labels to choose from; empty for the usual ones."
+        default_factory=list, max_length=20, description="Labels to choose from; empty for the default labels."
     )
 
 
 class ClassifyText(TaleTool):
-    """Says which label fits a text, by the labels' names alone."""
+    """Finds the label that fits a text best, from the labels' names alone."""
 
     name: str = "classify_text"
-    description: str = "Say which of some labels fits a text best: topics, genres, moods. Give it the whole text."
-    args_schema: type[BaseModel] = _Arguments
+    description: str = (
+        "Find the label that fits a text best, for example a topic, a genre or a mood. Pass the whole text."
+    )
+    args_schema: type[BaseModel] = ClassifyTextArguments
     judged: ClassVar[bool] = False
-    title: ClassVar[str] = "say what kind of text it is"
+    title: ClassVar[str] = "say what kind of text something is"
     example: ClassVar[Mapping[str, Any]] = {"text": "The whale sang all night.", "labels": ["sea", "school"]}
 
     def arguments(self, request: RoutingRequest) -> dict[str, Any]:
-        """The text in the request, or else the one told last; labels where the wish names some: "happy or sad"."""
-        apart = take_apart(request.text)
-        text = apart.text or request.tale
+        """Use the text in the request, or else the one told last, and labels from a phrase such as "happy or sad"."""
+        parsed = parse_request(request.text)
+        text = parsed.text or request.tale
         if not text:
-            raise NeedsMore("Which text shall I look at? Please paste it.")
-        named = _NAMED.search(apart.wish)
-        return {"text": text, "labels": _BETWEEN.split(named[1]) if named else []}
+            raise ClarificationNeeded("Which text should I look at? Please paste it here.")
+        labels = _LABEL_LIST.search(parsed.instruction)
+        return {"text": text, "labels": _SEPARATOR.split(labels[1]) if labels else []}
 
-    async def work(self, runtime: ToolRuntime, text: str, labels: Sequence[str] = ()) -> str:
-        """The label with its score."""
-        found = await ZeroShotClassifier(labels=list(dict.fromkeys(labels)) or _USUAL).ainvoke(text)
-        if found.label is None:
+    async def execute(self, runtime: ToolRuntime, text: str, labels: Sequence[str] = ()) -> str:
+        """Return the label with its score."""
+        classifier = ZeroShotClassifier(labels=list(dict.fromkeys(labels)) or _DEFAULT_LABELS)
+        result = await classifier.ainvoke(text)
+        if result.label is None:
             return "None of the labels fits this text."
-        return f"It fits {found.label!r} best ({found.scores[found.label]:.2f})."
+        return f"It fits {result.label!r} best ({result.scores[result.label]:.2f})."

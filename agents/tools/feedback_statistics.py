@@ -1,4 +1,4 @@
-"""Feedback and moderation in numbers."""
+"""Tool: counts of tales and of their moderation outcomes."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import ConfigurationError
 
 
-class _Arguments(ToolArguments):
-    pass
+class FeedbackStatisticsArguments(ToolArguments):
+    """Arguments of `feedback_statistics`: none."""
 
 
 class FeedbackStatistics(TaleTool):
-    """Counts of told, released, revised and refused tales."""
+    """Counts told, released, revised and refused tales."""
 
     name: str = "feedback_statistics"
     description: str = (
-        "How many tales were told, released, revised and refused, and for which reasons. It takes nothing."
+        "Show how many stories were told, released, revised and refused, and for which reasons. Takes no arguments."
     )
-    args_schema: type[BaseModel] = _Arguments
+    args_schema: type[BaseModel] = FeedbackStatisticsArguments
     judged: ClassVar[bool] = False
     title: ClassVar[str] = "show the statistics"
     example: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
-    def usable(cls, box: Toolbox) -> bool:
-        """Without a source there are no numbers."""
-        return box.statistics is not None
+    def is_available(cls, toolbox: Toolbox) -> bool:
+        """Whether the toolbox has a source of statistics."""
+        return toolbox.statistics is not None
 
     def arguments(self, request: RoutingRequest) -> dict[str, Any]:
-        """Nothing."""
+        """Return no arguments; the tool takes none."""
         return {}
 
-    async def work(self, runtime: ToolRuntime) -> str:
-        """One line a count."""
-        if self.box.statistics is None:
-            raise ConfigurationError("there is no tracking store here.", hint="Give the toolbox statistics=.")
-        counts = await asyncio.to_thread(self.box.statistics)
+    async def execute(self, runtime: ToolRuntime) -> str:
+        """Return one line per count."""
+        if self.toolbox.statistics is None:
+            raise ConfigurationError("The toolbox has no source of statistics.", hint="Pass Toolbox(statistics=...).")
+        counts = await asyncio.to_thread(self.toolbox.statistics)
         if not counts:
-            return "No tale has been recorded yet."
+            return "No stories have been recorded yet."
         return "\n".join(f"- {name.replace('_', ' ')}: {value:g}" for name, value in counts.items())

@@ -1,4 +1,4 @@
-"""How tools tell: behind a guard, each sentence shown as soon as it is judged."""
+"""Tell a guarded tale from within a tool: each sentence is shown as soon as it has passed the judge."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from taleward.core.tale import Tale
 from taleward.moderation.guard.guard import Guard
 
 STREAM = "taleward"
-"""Key under which a tool's stream writer gives the guard's events: text that passed, and what is to be withdrawn."""
+"""Key for the guard's events (judged text and retractions) in what a tool sends to its stream writer."""
 
 
-async def tell(box: Toolbox, writer: Runnable[Any, str], values: Mapping[str, Any], runtime: ToolRuntime) -> Tale:
-    """A guarded tale, shown while it is told; a released one is remembered."""
+async def tell_guarded_tale(
+    toolbox: Toolbox, writer: Runnable[Any, str], values: Mapping[str, Any], runtime: ToolRuntime
+) -> Tale:
+    """Run a writer behind a guard, stream the judged text, and add a released tale to the memory."""
     tale: Tale | None = None
-    events: Any = Guard(writer, box.judge).astream(values)
-    async with aclosing(events) as running:
-        async for event in running:
+    events: Any = Guard(writer, toolbox.judge).astream(values)
+    async with aclosing(events) as stream:
+        async for event in stream:
             if isinstance(event, TextEvent | RetractionEvent):
                 runtime.stream_writer({STREAM: event.model_dump(mode="json")})
             elif isinstance(event, DoneEvent):
                 tale = event.tale
     if tale is None:
-        msg = "the stream ended without its last event"
+        msg = "the guard's stream ended without a DoneEvent"
         raise RuntimeError(msg)
-    if box.memory is not None:
-        await asyncio.to_thread(box.memory.remember, tale)
+    if toolbox.memory is not None:
+        # In a thread: the memory embeds the text, which would block the event loop.
+        await asyncio.to_thread(toolbox.memory.remember, tale)
     return tale

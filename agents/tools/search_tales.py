@@ -1,4 +1,4 @@
-"""Search the tales that were told."""
+"""Tool: search the tale memory."""
 
 from __future__ import annotations
 
@@ -10,54 +10,58 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
-from taleward.agents.routing.request_parsing import take_apart
+from taleward.agents.routing.request_parsing import parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.base import TaleTool, ToolArguments
 from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import ConfigurationError
 
-_SHOWN = 240
-_ABOUT = re.compile(r"\b(?:about|with|like|where|in which|of|for)\s+(.+)$", re.IGNORECASE)
+_EXCERPT_LENGTH = 240
+_TOPIC = re.compile(r"\b(?:about|with|like|where|in which|of|for)\s+(.+)$", re.IGNORECASE)
 
 
-class _Arguments(ToolArguments):
+class SearchTalesArguments(ToolArguments):
+    """Arguments of `search_tales`."""
+
     query: str = Field(description="What the tale is about, in a few words.", min_length=1, max_length=300)
-    limit: int = Field(default=3, ge=1, le=10, description="How many tales at most.")
+    limit: int = Field(default=3, ge=1, le=10, description="Maximum number of tales.")
 
 
 class SearchTales(TaleTool):
-    """Finds told tales in the tale memory; only released ones are in it."""
+    """Finds earlier tales in the tale memory, which holds released ones only."""
 
     name: str = "search_tales"
     description: str = (
-        "Find tales that were told before. Give it a few words about the tale. It gives their beginnings."
+        "Find stories that were told before. Pass a few words about the story. The result shows how each one begins."
     )
-    args_schema: type[BaseModel] = _Arguments
+    args_schema: type[BaseModel] = SearchTalesArguments
     judged: ClassVar[bool] = False
-    title: ClassVar[str] = "search the tales that were told"
+    title: ClassVar[str] = "find a story I told before"
     example: ClassVar[Mapping[str, Any]] = {"query": "a fox with a key", "limit": 3}
 
     @classmethod
-    def usable(cls, box: Toolbox) -> bool:
-        """Without a memory there is nothing to search."""
-        return box.memory is not None
+    def is_available(cls, toolbox: Toolbox) -> bool:
+        """Whether the toolbox has a tale memory."""
+        return toolbox.memory is not None
 
     def arguments(self, request: RoutingRequest) -> dict[str, Any]:
-        """What the tale is about, as far as the words tell it from the wish."""
-        wish = take_apart(request.text).first
-        about = _ABOUT.search(wish)
-        return {"query": (about[1] if about else wish).strip(" ?.!")[:300]}
+        """Use what follows "about", "with" and the like as the query, or else the whole instruction."""
+        instruction = parse_request(request.text).first_instruction
+        topic = _TOPIC.search(instruction)
+        return {"query": (topic[1] if topic else instruction).strip(" ?.!")[:300]}
 
-    async def work(self, runtime: ToolRuntime, query: str, limit: int = 3) -> str:
-        """The tales' beginnings, the most alike first."""
-        if self.box.memory is None:
-            raise ConfigurationError("there is no tale memory here.", hint="Give the toolbox a TaleMemory.")
-        found = await asyncio.to_thread(self.box.memory.similar, query, limit)
-        if not found:
-            return "No tale has been told yet."
-        return "\n\n".join(f"{number}. {_beginning(tale.text)}" for number, tale in enumerate(found, 1))
+    async def execute(self, runtime: ToolRuntime, query: str, limit: int = 3) -> str:
+        """Return the beginnings of the tales, the most similar first."""
+        if self.toolbox.memory is None:
+            raise ConfigurationError("The toolbox has no tale memory.", hint="Pass Toolbox(memory=TaleMemory(...)).")
+        hits = await asyncio.to_thread(self.toolbox.memory.similar, query, limit)
+        if not hits:
+            return "I haven't told any stories yet."
+        return "\n\n".join(f"{number}. {_excerpt(hit.text)}" for number, hit in enumerate(hits, 1))
 
 
-def _beginning(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _SHOWN else f"{flat[:_SHOWN].rsplit(' ', 1)[0]} ..."
+def _excerpt(text: str) -> str:
+    one_line = " ".join(text.split())
+    if len(one_line) <= _EXCERPT_LENGTH:
+        return one_line
+    return f"{one_line[:_EXCERPT_LENGTH].rsplit(' ', 1)[0]} ..."

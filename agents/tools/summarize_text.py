@@ -1,4 +1,4 @@
-"""Summarise a text."""
+"""Tool: summarize a text."""
 
 from __future__ import annotations
 
@@ -8,38 +8,41 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
-from taleward.agents.routing.request_parsing import take_apart
+from taleward.agents.routing.request_parsing import parse_request
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.tools.base import NeedsMore, TaleTool, ToolArguments
+from taleward.agents.tools.base import ClarificationNeeded, TaleTool, ToolArguments
 from taleward.chains.summarization.guard import SummaryGuard
 from taleward.chains.summarization.summarizer import Summarizer
 from taleward.moderation.chat.messages import REFUSAL_WORDS
 
 
-class _Arguments(ToolArguments):
-    text: str = Field(description="The whole text to sum up.", min_length=1, max_length=100_000)
-    sentences: int = Field(default=2, ge=1, le=10, description="How many sentences at most.")
+class SummarizeTextArguments(ToolArguments):
+    """Arguments of `summarize_text`."""
+
+    text: str = Field(description="The whole text to summarize.", min_length=1, max_length=100_000)
+    sentences: int = Field(default=2, ge=1, le=10, description="Maximum number of sentences.")
 
 
 class SummarizeText(TaleTool):
-    """Sums a text up behind the judge: in its own words where the writer follows instructions, else in the text's."""
+    """Summarizes a text behind the judge: abstractive if the writer follows instructions, else extractive."""
 
     name: str = "summarize_text"
-    description: str = "Sum up a text in a few sentences. Give it the whole text. The summary comes back judged."
-    args_schema: type[BaseModel] = _Arguments
-    title: ClassVar[str] = "sum up a text"
+    description: str = "Summarize a text in a few sentences. Pass the whole text. The summary has already been judged."
+    args_schema: type[BaseModel] = SummarizeTextArguments
+    title: ClassVar[str] = "summarize a text"
     example: ClassVar[Mapping[str, Any]] = {"text": "The fox went home. It snowed. The fox slept.", "sentences": 1}
 
     def arguments(self, request: RoutingRequest) -> dict[str, Any]:
-        """The text in the request, or else the one told last."""
-        text = take_apart(request.text).text or request.tale
+        """Use the text in the request, or else the one told last."""
+        text = parse_request(request.text).text or request.tale
         if not text:
-            raise NeedsMore("Which text shall I sum up? Please paste it.")
+            raise ClarificationNeeded("Which text should I summarize? Please paste it here.")
         return {"text": text}
 
-    async def work(self, runtime: ToolRuntime, text: str, sentences: int = 2) -> str:
-        """The summary, or the refusal's words."""
-        model = self.box.model if self.box.follows_orders else "embedded:minilm"
-        guard = SummaryGuard(Summarizer(model, sentences=sentences), self.box.judge)
-        made = await guard.ainvoke(text)
-        return made.text if made.released else REFUSAL_WORDS["failed"]
+    async def execute(self, runtime: ToolRuntime, text: str, sentences: int = 2) -> str:
+        """Return the summary, or a refusal."""
+        # The sentence encoder selects sentences of the text, which needs no model that follows instructions.
+        model = self.toolbox.model if self.toolbox.follows_instructions else "embedded:minilm"
+        guard = SummaryGuard(Summarizer(model, sentences=sentences), self.toolbox.judge)
+        summary = await guard.ainvoke(text)
+        return summary.text if summary.released else REFUSAL_WORDS["failed"]

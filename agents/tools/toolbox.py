@@ -1,4 +1,4 @@
-"""What the tools stand on."""
+"""Resources that the tools share: judge, writer, template, memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from taleward.stores.tale_memory import TaleMemory
 
 @dataclass(frozen=True)
 class Toolbox:
-    """What the tools stand on.
+    """Resources that the tools share.
 
     Args:
-        judge: Who judges all that is told.
-        writer: The model that tells and revises: a spec, or a LangChain chat model.
-        template: The template that stories begin with: its name, or a template.
-        memory: Told tales, to search and to add to; without it tales are not searched.
-        statistics: Gives the counts of tales and their feedback; without it nobody can ask for them.
-        seed: With a seed the same requests give the same stories.
-        options: For the writer's model, see `chat_model`.
+        judge: Judges everything that the tools write.
+        writer: The model that writes and revises stories: a model spec, or a LangChain chat model.
+        template: The template for the beginning of stories: its name, or a `Template`.
+        memory: Earlier tales, to search and to add to; `None` leaves out the search tool.
+        statistics: Returns counts of tales and of their feedback; `None` leaves out the statistics tool.
+        seed: A seed that makes the same requests give the same stories; `None` for different ones.
+        options: Options for the writer's model, see `chat_model`.
     """
 
     judge: Judge
@@ -38,6 +38,7 @@ class Toolbox:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "writer", chat_model(self.writer, **self.options))
+        # The options are part of the model now; `chat_model` rejects options for a ready-made model.
         object.__setattr__(self, "options", {})
         object.__setattr__(self, "template", load_template(self.template))
 
@@ -47,16 +48,16 @@ class Toolbox:
         return chat_model(self.writer)
 
     @property
-    def opening(self) -> Template:
-        """The template."""
+    def story_template(self) -> Template:
+        """The template for the beginning of stories."""
         return load_template(self.template)
 
     @property
-    def follows_orders(self) -> bool:
-        """Whether the writer's model follows instructions, instead of continuing text."""
+    def follows_instructions(self) -> bool:
+        """Whether the writer's model follows instructions, rather than only continuing text."""
         return not getattr(self.model, "completion_only", False)
 
     @property
-    def takes_wishes(self) -> bool:
-        """Whether the writer's model can be asked for a story in somebody's own words."""
-        return self.follows_orders or bool(getattr(self.model, "takes_requests", False))
+    def accepts_story_requests(self) -> bool:
+        """Whether the writer's model can be asked for a story in the user's own words."""
+        return self.follows_instructions or bool(getattr(self.model, "takes_requests", False))

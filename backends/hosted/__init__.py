@@ -1,1 +1,1 @@
-"""Models behind an HTTP API."""
+"""Chat models and embeddings behind an HTTP API."""

@@ -1,4 +1,4 @@
-"""Embeddings behind an API: the vendor's own class, whose errors are ours."""
+"""A vendor's embeddings, with errors mapped to ours."""
 
 from __future__ import annotations
 
@@ -9,64 +9,78 @@ from typing import Any, ClassVar
 from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, PrivateAttr
 
-from taleward.backends.hosted.chat import BRIDGE
+from taleward.backends.hosted.chat import HOSTED_LOOP
 from taleward.backends.hosted.errors import map_vendor_error
 from taleward.backends.hosted.subclass import as_class, joined_class
 from taleward.core.errors import BackendError
 
 
 class HostedEmbeddings(BaseModel):
-    """What a vendor's embeddings get from us: our errors, and that they work on any event loop.
+    """A mixin that maps the errors of a vendor's embeddings and makes them work from any event loop.
 
-    Attempts and their pauses are the vendor's client's.
+    Retries are left to the vendor's client.
     """
 
     vendor: ClassVar[type[Any]]
     _spec: object = PrivateAttr(default="")
 
     def embed_documents(self, texts: list[str], *args: Any, **kwargs: Any) -> list[list[float]]:
-        """One vector a text."""
-        with self._ours():
-            rows: list[list[float]] = self.vendor.embed_documents(self, texts, *args, **kwargs)
-            return rows
+        """Embed texts, one vector per text.
+
+        Raises:
+            BackendError: If the server did not answer.
+        """
+        with self._mapped_errors():
+            vectors: list[list[float]] = self.vendor.embed_documents(self, texts, *args, **kwargs)
+            return vectors
 
     def embed_query(self, text: str, **kwargs: Any) -> list[float]:
-        """The vector of a query."""
-        with self._ours():
-            row: list[float] = self.vendor.embed_query(self, text, **kwargs)
-            return row
+        """Embed a query.
+
+        Raises:
+            BackendError: If the server did not answer.
+        """
+        with self._mapped_errors():
+            vector: list[float] = self.vendor.embed_query(self, text, **kwargs)
+            return vector
 
     async def aembed_documents(self, texts: list[str], *args: Any, **kwargs: Any) -> list[list[float]]:
         """As `embed_documents`, without blocking the event loop."""
-        with self._ours():
-            rows: list[list[float]] = await BRIDGE.acall(
+        with self._mapped_errors():
+            vectors: list[list[float]] = await HOSTED_LOOP.acall(
                 lambda: self.vendor.aembed_documents(self, texts, *args, **kwargs)
             )
-            return rows
+            return vectors
 
     async def aembed_query(self, text: str, **kwargs: Any) -> list[float]:
         """As `embed_query`, without blocking the event loop."""
-        with self._ours():
-            row: list[float] = await BRIDGE.acall(lambda: self.vendor.aembed_query(self, text, **kwargs))
-            return row
+        with self._mapped_errors():
+            vector: list[float] = await HOSTED_LOOP.acall(lambda: self.vendor.aembed_query(self, text, **kwargs))
+            return vector
 
     @contextmanager
-    def _ours(self) -> Iterator[None]:
+    def _mapped_errors(self) -> Iterator[None]:
         try:
             yield
-        except BackendError:  # from the vendor's own call of another of these
+        except BackendError:  # the vendor's method called another one of these, which mapped it already
             raise
         except Exception as error:
-            if (found := map_vendor_error(error, self._spec)) is None:
+            if (mapped := map_vendor_error(error, self._spec)) is None:
                 raise
-            raise found from error
+            raise mapped from error
 
 
-def hosted_embeddings(spec: object, made: Embeddings) -> Embeddings:
-    """A vendor's embeddings with our errors; they are still an instance of the vendor's class."""
-    if not isinstance(made, BaseModel):
-        return made
-    found = as_class(joined_class(HostedEmbeddings, type(made)), made)
-    object.__setattr__(found, "__pydantic_private__", {**(made.__pydantic_private__ or {}), "_spec": spec})
-    embeddings: Embeddings = found
-    return embeddings
+def hosted_embeddings(spec: object, embeddings: Embeddings) -> Embeddings:
+    """Map the errors of a vendor's embeddings; they stay an instance of the vendor's class.
+
+    Args:
+        spec: The model's spec, for messages.
+        embeddings: The vendor's embeddings. Those that are not a Pydantic model are returned as they are.
+    """
+    if not isinstance(embeddings, BaseModel):
+        return embeddings
+    mapped = as_class(joined_class(HostedEmbeddings, type(embeddings)), embeddings)
+    private = {**(embeddings.__pydantic_private__ or {}), "_spec": spec}
+    object.__setattr__(mapped, "__pydantic_private__", private)
+    hosted: Embeddings = mapped
+    return hosted

@@ -1,7 +1,7 @@
-"""What vendors' errors mean: ours, with whether to try again and a next step.
+"""Map vendors' exceptions to ours, with whether a retry may help and the next step.
 
-LangChain's partner packages raise classes of `langchain_core.exceptions.ModelError`, OpenAI's client its own; other
-clients are understood by the HTTP status that they carry.
+LangChain's partner packages raise subclasses of `langchain_core.exceptions.ModelError`, OpenAI's client classes of its
+own. Exceptions of other clients are mapped by the HTTP status they carry.
 """
 
 from __future__ import annotations
@@ -26,41 +26,47 @@ from taleward.core.errors import (
 from taleward.core.redaction import redact
 
 
-class Meaning(NamedTuple):
-    """What an error means.
+class ErrorMapping(NamedTuple):
+    """How a vendor's exception is raised by Taleward.
 
     Attributes:
-        kind: Our class.
-        said: What happened, behind the model's spec.
+        error_class: Our exception class.
+        problem: What happened; the message puts the model's spec in front.
         hint: The next step.
         retryable: Whether the same request may succeed later.
     """
 
-    kind: type[BackendError]
-    said: str
+    error_class: type[BackendError]
+    problem: str
     hint: str | None = None
     retryable: bool = False
 
 
-AGAIN = "Ask again later, or name another model in fallbacks=[...]."
-_KEY = Meaning(BackendError, "did not accept the key", "Look at the key in the environment: it may be revoked.")
-_ACCESS = Meaning(BackendError, "may not be used with this key", "Give the key access to the model, or take another.")
-_MISSING = Meaning(BackendError, "is not there", "Look at the model's name, and at base_url, which ends in /v1.")
-_REQUEST = Meaning(RequestRejected, "did not take the request", "The options or messages are wrong for this model.")
-_RATE = Meaning(RateLimited, "is asked too often", "Set requests_per_minute or concurrency lower.", True)
-_QUOTA = Meaning(BackendError, "has no quota left for this key", "Look at the plan and its payments.")
-_SERVER = Meaning(BackendError, "failed on the server's side", AGAIN, True)
-_REACH = Meaning(
-    BackendError, "could not be reached", "Look at the network, and whether a server runs at base_url.", True
+RETRY_HINT = "Try again later, or name another model in fallbacks=[...]."
+_KEY = ErrorMapping(BackendError, "rejected the API key", "Check the key in the environment; it may have been revoked.")
+_ACCESS = ErrorMapping(
+    BackendError, "is not available to this API key", "Give the key access to the model, or use another model."
 )
-_TIME = Meaning(DeadlineExceeded, "did not answer in time", "Give a larger timeout.", True)
-_LONG = Meaning(ContextTooLong, "cannot read so much at once", "Shorten the prompt, or take a model that reads more.")
-_FILTER = Meaning(ContentFiltered, "was stopped by its vendor's filter", "Ask for something else.")
-_REFUSED = Meaning(ContentFiltered, "declined to answer", "Ask for something else.")
-_BROKEN = Meaning(BackendError, "gave an answer that cannot be read", "Look whether base_url ends in /v1.", True)
-_CUT = Meaning(BackendError, "came to its limit of tokens before its answer was whole", "Give a larger max_tokens.")
+_MISSING = ErrorMapping(
+    BackendError, "was not found", "Check the model's name, and that base_url is right and ends in /v1."
+)
+_REQUEST = ErrorMapping(RequestRejected, "rejected the request", "Check which options and messages this model accepts.")
+_RATE = ErrorMapping(RateLimited, "is rate limited", "Lower requests_per_minute or concurrency.", True)
+_QUOTA = ErrorMapping(BackendError, "has no quota left for this API key", "Check the account's plan and billing.")
+_SERVER = ErrorMapping(BackendError, "failed with a server error", RETRY_HINT, True)
+_CONNECTION = ErrorMapping(
+    BackendError, "could not be reached", "Check the network, and that a server is running at base_url.", True
+)
+_TIMEOUT = ErrorMapping(DeadlineExceeded, "did not answer in time", "Increase timeout.", True)
+_TOO_LONG = ErrorMapping(
+    ContextTooLong, "got a prompt longer than its context", "Shorten the prompt, or use a model with a longer context."
+)
+_FILTER = ErrorMapping(ContentFiltered, "was stopped by the vendor's content filter", "Ask for something else.")
+_REFUSED = ErrorMapping(ContentFiltered, "refused to answer", "Ask for something else.")
+_UNREADABLE = ErrorMapping(BackendError, "returned an unreadable response", "Check that base_url ends in /v1.", True)
+_CUT_OFF = ErrorMapping(BackendError, "reached its token limit before the answer was complete", "Increase max_tokens.")
 
-BY_CLASS: Mapping[str, Meaning] = {
+BY_CLASS: Mapping[str, ErrorMapping] = {
     # langchain_core.exceptions
     "ModelAuthenticationError": _KEY,
     "ModelPermissionDeniedError": _ACCESS,
@@ -68,17 +74,17 @@ BY_CLASS: Mapping[str, Meaning] = {
     "ModelNotFoundError": _MISSING,
     "ModelRateLimitError": _RATE,
     "ModelAPIError": _SERVER,
-    "ModelConnectionError": _REACH,
-    "ModelTimeoutError": _TIME,
-    "ContextOverflowError": _LONG,
+    "ModelConnectionError": _CONNECTION,
+    "ModelTimeoutError": _TIMEOUT,
+    "ContextOverflowError": _TOO_LONG,
     "ModelRefusalError": _REFUSED,
     "ModelError": _SERVER,
     # openai
-    "LengthFinishReasonError": _CUT,
+    "LengthFinishReasonError": _CUT_OFF,
     "ContentFilterFinishReasonError": _FILTER,
-    "APIResponseValidationError": _BROKEN,
-    "APITimeoutError": _TIME,
-    "APIConnectionError": _REACH,
+    "APIResponseValidationError": _UNREADABLE,
+    "APITimeoutError": _TIMEOUT,
+    "APIConnectionError": _CONNECTION,
     "AuthenticationError": _KEY,
     "OAuthError": _KEY,
     "SubjectTokenProviderError": _KEY,
@@ -89,13 +95,13 @@ BY_CLASS: Mapping[str, Meaning] = {
     "BadRequestError": _REQUEST,
     "RateLimitError": _RATE,
     "InternalServerError": _SERVER,
-    "WebSocketConnectionClosedError": _REACH,
-    "WebSocketQueueFullError": _REACH,
+    "WebSocketConnectionClosedError": _CONNECTION,
+    "WebSocketQueueFullError": _CONNECTION,
     "APIStatusError": _SERVER,
     "APIError": _SERVER,
     "OpenAIError": _REQUEST,
 }
-"""Names of vendors' classes, looked up along an error's own classes, the nearest first."""
+"""Mappings by the name of a vendor's exception class; an error's classes are looked up in method resolution order."""
 
 _BY_STATUS = {
     400: _REQUEST,
@@ -103,108 +109,120 @@ _BY_STATUS = {
     402: _QUOTA,
     403: _ACCESS,
     404: _MISSING,
-    408: _TIME,
+    408: _TIMEOUT,
     409: _SERVER,
-    413: _LONG,
+    413: _TOO_LONG,
     422: _REQUEST,
     429: _RATE,
-    504: _TIME,
+    504: _TIMEOUT,
 }
 _BY_CODE = {
     "insufficient_quota": _QUOTA,
-    "context_length_exceeded": _LONG,
+    "context_length_exceeded": _TOO_LONG,
     "content_filter": _FILTER,
     "content_policy_violation": _FILTER,
     "rate_limit_exceeded": _RATE,
 }
-_GENERAL = ("APIStatusError", "APIError", "OpenAIError", "ModelError")
-_ANSWER = re.compile(r"\b(response|choices|completion|server had an error|JSON)\b", re.IGNORECASE)
+_BASE_CLASSES = ("APIStatusError", "APIError", "OpenAIError", "ModelError")
+"""Vendors' general classes, which say less than an HTTP status."""
+_CLIENT_PACKAGES = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "aiohttp"})
+_ABOUT_RESPONSE = re.compile(r"\b(response|choices|completion|server had an error|JSON)\b", re.IGNORECASE)
 
 
 def map_vendor_error(error: Exception, spec: object) -> BackendError | None:
-    """A vendor's error as ours; `None` for one that is not about the model, such as a wrong argument.
+    """Map a vendor's exception to ours.
 
     Args:
-        error: What a chat model raised.
+        error: The exception raised by a chat model or embeddings.
         spec: The model's spec, for the message.
+
+    Returns:
+        Our exception, or `None` if the error is not about the model, such as a wrong argument.
     """
     if isinstance(error, BackendError):
         return error
-    meaning = _meaning(error)
-    if meaning is None:
+    mapping = _find_mapping(error)
+    if mapping is None:
         return None
-    message = f"{spec} {meaning.said}: {redact(_words(error, meaning))}"
-    if meaning.kind is RateLimited:
-        return RateLimited(message, retry_after_s=retry_after(headers_of(error)), hint=meaning.hint)
-    return meaning.kind(message, hint=meaning.hint, retryable=meaning.retryable)
+    message = f"{spec} {mapping.problem}: {redact(_describe(error, mapping))}"
+    if mapping.error_class is RateLimited:
+        return RateLimited(message, retry_after_s=retry_after(headers_of(error)), hint=mapping.hint)
+    return mapping.error_class(message, hint=mapping.hint, retryable=mapping.retryable)
 
 
 def headers_of(error: BaseException) -> Mapping[str, str]:
-    """The headers of the answer that was an error, by their names in lower case."""
-    found = getattr(getattr(error, "response", None), "headers", None) or {}
-    return {str(name).lower(): str(value) for name, value in found.items()}
+    """The headers of an error response, by lower-case name; empty if there was no response."""
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    return {str(name).lower(): str(value) for name, value in headers.items()}
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server wants to be left alone: `retry-after-ms`, or `Retry-After` in seconds or as a date."""
-    if (given := headers.get("retry-after-ms", "")).replace(".", "", 1).isdigit():
-        return float(given) / 1000
-    given = headers.get("retry-after", "")
-    if given.replace(".", "", 1).isdigit():
-        return float(given)
-    date = email.utils.parsedate_tz(given)
+    """Parse `retry-after-ms`, or `Retry-After` in seconds or as a date.
+
+    Args:
+        headers: Response headers by lower-case name.
+
+    Returns:
+        Seconds to wait, or `None` if the server did not say.
+    """
+    if (milliseconds := headers.get("retry-after-ms", "")).replace(".", "", 1).isdigit():
+        return float(milliseconds) / 1000
+    value = headers.get("retry-after", "")
+    if value.replace(".", "", 1).isdigit():
+        return float(value)
+    date = email.utils.parsedate_tz(value)
     return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
 
 
-def _meaning(error: Exception) -> Meaning | None:
-    if (by_code := _BY_CODE.get(_code(error))) is not None:
+def _find_mapping(error: Exception) -> ErrorMapping | None:
+    if (by_code := _BY_CODE.get(_error_code(error))) is not None:
         return by_code
-    by_status = _by_status(error)
-    for kind in type(error).__mro__:
-        if kind.__name__ in BY_CLASS:
-            return by_status if by_status and kind.__name__ in _GENERAL else BY_CLASS[kind.__name__]
+    by_status = _mapping_for_status(error)
+    for error_class in type(error).__mro__:
+        if error_class.__name__ in BY_CLASS:
+            return by_status if by_status and error_class.__name__ in _BASE_CLASSES else BY_CLASS[error_class.__name__]
     if by_status is not None:
         return by_status
     if isinstance(error, TimeoutError):
-        return _TIME
-    if isinstance(error, ConnectionError) or _from(error, "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp"):
-        return _TIME if "Timeout" in type(error).__name__ else _REACH
-    if isinstance(error, json.JSONDecodeError) or _is_unread(error):
-        return _BROKEN
+        return _TIMEOUT
+    if isinstance(error, ConnectionError) or _is_from_http_client(error):
+        return _TIMEOUT if "Timeout" in type(error).__name__ else _CONNECTION
+    if isinstance(error, json.JSONDecodeError) or _is_unreadable_response(error):
+        return _UNREADABLE
     return None
 
 
-def _is_unread(error: Exception) -> bool:
-    """Whether a client that makes an answer into its own objects stumbled over it."""
-    if isinstance(error, ValidationError):  # an answer that was held against a Pydantic model
+def _is_unreadable_response(error: Exception) -> bool:
+    """Whether a client failed while it converted the response to its own objects."""
+    if isinstance(error, ValidationError):  # the client validated the answer against the caller's Pydantic model
         return False
-    about = isinstance(error, KeyError | TypeError | ValueError | IndexError | AttributeError)
-    return about and "argument" not in str(error) and bool(_ANSWER.search(str(error)))
+    is_conversion_error = isinstance(error, KeyError | TypeError | ValueError | IndexError | AttributeError)
+    return is_conversion_error and "argument" not in str(error) and bool(_ABOUT_RESPONSE.search(str(error)))
 
 
-def _by_status(error: Exception) -> Meaning | None:
+def _mapping_for_status(error: Exception) -> ErrorMapping | None:
     status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
     if not isinstance(status, int):
         return None
     return _BY_STATUS.get(status) or (_SERVER if status >= 500 else _REQUEST if status >= 400 else None)
 
 
-def _code(error: Exception) -> str:
+def _error_code(error: Exception) -> str:
     body: Any = getattr(error, "body", None)
-    inner = body.get("error", body) if isinstance(body, Mapping) else {}
-    code = inner.get("code") if isinstance(inner, Mapping) else None
+    details = body.get("error", body) if isinstance(body, Mapping) else {}
+    code = details.get("code") if isinstance(details, Mapping) else None
     return str(code or getattr(error, "code", None) or "")
 
 
-def _from(error: Exception, *packages: str) -> bool:
-    return any(kind.__module__.partition(".")[0] in packages for kind in type(error).__mro__)
+def _is_from_http_client(error: Exception) -> bool:
+    return any(error_class.__module__.partition(".")[0] in _CLIENT_PACKAGES for error_class in type(error).__mro__)
 
 
-def _words(error: Exception, meaning: Meaning) -> str:
-    """What an error says; where a client got no answer, its cause says more."""
-    told, cause = str(error).rstrip() or type(error).__name__, error.__cause__ or error.__context__
-    while cause is not None and meaning in (_REACH, _TIME):
-        if str(cause) and str(cause) not in told:
-            return f"{told.rstrip('.')} ({cause})"
+def _describe(error: Exception, mapping: ErrorMapping) -> str:
+    """The error's text, with its cause if the client got no response: "Connection error." alone says too little."""
+    text, cause = str(error).rstrip() or type(error).__name__, error.__cause__ or error.__context__
+    while cause is not None and mapping in (_CONNECTION, _TIMEOUT):
+        if str(cause) and str(cause) not in text:
+            return f"{text.rstrip('.')} ({cause})"
         cause = cause.__cause__ or cause.__context__
-    return told
+    return text

@@ -1,1 +1,1 @@
-"""Chat models that run in this process."""
+"""Chat models that run in this process, and what they share across engines."""

@@ -1,4 +1,4 @@
-"""Chat models that run in this process, whatever runs them."""
+"""Chat models that run in this process, on any engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from operator import itemgetter
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
@@ -21,99 +21,66 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from pydantic import BaseModel, Field, model_validator
 
-from taleward.backends.engine.engine import Engine
 from taleward.backends.engine.grammar import compile_grammar, forbid_extra_properties, response_schema
-from taleward.backends.engine.likelihood import ScoringWindow, TextScores, TokenScores, likelihood
+from taleward.backends.engine.likelihood import TextScores, likelihood
 from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampling
-from taleward.backends.local.messages import instructed, plain, turn
-from taleward.backends.local.questions import Question, QuestionResult, answered
+from taleward.backends.local.language_model import LanguageModel
+from taleward.backends.local.loading import is_loaded, load_model
+from taleward.backends.local.messages import add_instructions, to_template_turn, tool_calls_as_text
+from taleward.backends.local.questions import Question, QuestionResult, answer_questions
 from taleward.backends.local.response import ChatRequest, ResponseBuilder
-from taleward.backends.local.tools import call_schema, chosen_tools, tools_told
+from taleward.backends.local.tools import describe_tools, resolve_tool_choice, tool_call_schema
 from taleward.core.concurrency.batch_config import with_max_concurrency
 from taleward.core.errors import ConfigurationError, ContextTooLong
 
-_AT_ONCE = 256
-_SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty", "no_repeat_ngram_size", "max_tokens")
-_CALL = ("grammar", "response_format", "tools", "tool_choice", "instruction", "template")
-_OPTIONS = frozenset({*_SAMPLING, "seed", "timeout", "logprobs", "top_logprobs", *_CALL})
-
-
-class LanguageModel(Protocol):
-    """A loaded model with its tokenizer; safe to use from several threads at once.
-
-    Attributes:
-        context_length: Tokens that prompt and answer have together.
-        chat_template: Whether it was trained to answer turns of a conversation.
-        follows_instructions: Whether it does what a turn asks for, and not one thing alone.
-        takes_tools: Whether its template tells it of tools.
-        defaults: The model's own generation settings.
-        engine: Writes texts for all callers.
-    """
-
-    context_length: int
-    defaults: Sampling
-    engine: Engine
-
-    @property
-    def chat_template(self) -> bool: ...  # noqa: D102
-    @property
-    def follows_instructions(self) -> bool: ...  # noqa: D102
-    @property
-    def takes_tools(self) -> bool: ...  # noqa: D102
-
-    def encode(self, text: str) -> list[int]:
-        """A text's tokens; what looks like a control token is text."""
-
-    def decode(self, tokens: Sequence[int], *, control: bool = False) -> str:
-        """The text of some tokens; bytes that are no whole character become U+FFFD."""
-
-    def prompt(self, turns: Sequence[Mapping[str, Any]], **template: Any) -> list[int]:
-        """A conversation's tokens, in the chat template where there is one."""
-
-    def step(self, tokens: Sequence[int], cache: Any = None) -> tuple[Any, Any]:
-        """The logits behind some tokens that follow those in a cache, shape (vocabulary,), and the longer cache."""
-
-    @property
-    def start(self) -> int | None: ...  # noqa: D102
-    def read(self, windows: Sequence[ScoringWindow]) -> list[TokenScores]:
-        """The scores of each window's tokens."""
+# LangChain's default of a few threads per core would leave the engine's batches unfilled.
+_BATCH_CONCURRENCY = 256
+_SAMPLING_OPTIONS = ("temperature", "top_p", "top_k", "repetition_penalty", "no_repeat_ngram_size", "max_tokens")
+_FORMAT_OPTIONS = ("grammar", "response_format", "tools", "tool_choice", "instruction", "template")
+_CALL_OPTIONS = frozenset({*_SAMPLING_OPTIONS, "seed", "timeout", "logprobs", "top_logprobs", *_FORMAT_OPTIONS})
 
 
 class LocalChat(BaseChatModel):
     """A causal language model that runs in this process, as a LangChain chat model.
 
-    A model with a chat template gets the messages through it; where the last one is the model's own (`AIMessage`), it
-    goes on from there. One without is a completion model (`completion_only`): it continues the messages' texts, joined
-    by empty lines.
+    Messages go through the model's chat template. If the last message is the model's own (`AIMessage`), generation
+    continues it. A model without a chat template is a completion model (`completion_only`): it continues the messages'
+    texts, joined by blank lines.
 
-    Callers at the same time share the model's batches, each with its own settings. What a call does not need any more
-    is not computed: closing a stream, cancelling a task and a deadline that passes free its place.
+    Concurrent calls share the model's batches, each with its own settings. Closing a stream, canceling a task or
+    passing a deadline stops the computation and frees its place in the batch.
 
-    Beside the settings below, a call takes `stop`; `logprobs=True` and `top_logprobs=N`, which come in OpenAI's form in
-    `response_metadata["logprobs"]`; `grammar`, a Pydantic model, a JSON schema, a regular expression or a list of
-    choices that the answer must follow, or a schema in OpenAI's form as `response_format`; `tools` and `tool_choice`,
-    see `bind_tools`; and `template`, what the chat template takes, such as `{"enable_thinking": False}`. `bind` sets
-    any of them for good.
+    Besides the settings below, a call accepts the following options, and `bind` sets any of them for good:
+
+    * `stop`: stop sequences.
+    * `logprobs=True`, `top_logprobs=N`: log-probabilities in OpenAI's format in `response_metadata["logprobs"]`.
+    * `grammar`: what the answer must match: a Pydantic model, a JSON schema, a regular expression or a list of choices.
+    * `response_format`: a schema in OpenAI's format.
+    * `tools`, `tool_choice`: see `bind_tools`.
+    * `template`: variables for the chat template, such as `{"enable_thinking": False}`.
 
     Attributes:
-        spec: What the model is called, for example `hf:Qwen/Qwen3-0.6B`.
-        path: A local folder, or the name of a repository on the Hugging Face hub.
-        engine: What runs it: `onnx`, models of the Llama family (Llama, SmolLM, Mistral, Qwen2, Qwen3) on a CPU,
-            without torch; `transformers`, every architecture, and a GPU; `auto` takes the first where it can and there
-            is no GPU, and where neither `device` nor `load` is given.
-        precision: `int8` is faster and takes a quarter of the memory, and its texts are not quite the same, see
-            `Graph.linear_int8`; it is one of the engine `onnx`, which `auto` then takes.
-        temperature: See `Sampling`; this and the next five default to the model's own generation settings.
+        spec: The model's spec, for example `hf:Qwen/Qwen3-0.6B`.
+        path: A local folder, or the name of a repository on the Hugging Face Hub.
+        engine: `onnx` runs the Llama family (Llama, SmolLM, Mistral, Qwen2, Qwen3) on the CPU, without torch;
+            `transformers` runs every architecture, also on a GPU. `auto` uses `onnx` if it supports the model, there is
+            no GPU, and neither `device` nor `load` is set.
+        precision: `int8` is faster and needs a quarter of the memory, and its texts differ slightly, see
+            `Graph.linear_int8`. Only the engine `onnx` supports it; `auto` then uses that engine.
+        temperature: See `Sampling`. This and the next five default to the model's own generation settings.
         top_p: See `Sampling`.
         top_k: See `Sampling`.
         repetition_penalty: See `Sampling`.
         no_repeat_ngram_size: See `Sampling`.
         max_tokens: See `Sampling`.
-        seed: With the same seed the same prompt gives the same text; 0 is a seed, `None` draws one.
-        timeout: Seconds that an answer may take, waiting included; `None` waits as long as it takes.
-        device: A torch device such as `cuda` for the engine `transformers`; `None` takes a GPU where there is one.
-        load: Options of transformers' `from_pretrained`: `dtype`, `device_map`, `quantization_config` and so on.
+        seed: The same seed and prompt give the same text. 0 is a seed; `None` draws one.
+        timeout: Maximum seconds for an answer, including waiting; `None` sets no limit.
+        device: A torch device such as `cuda`, for the engine `transformers`. `None` uses a GPU if there is one.
+        load: Options of transformers' `from_pretrained`, such as `dtype`, `device_map` or `quantization_config`.
+
+    Raises:
+        ConfigurationError: If `device` or `load` is combined with the engine `onnx`, or `int8` with `transformers`.
     """
 
     spec: str
@@ -132,18 +99,18 @@ class LocalChat(BaseChatModel):
     load: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _fits_its_engine(self) -> Self:
-        given = {name: value for name in ("device", "load") if (value := getattr(self, name))}
-        if given and (self.engine == "onnx" or self.precision == "int8"):
+    def _check_engine_options(self) -> Self:
+        torch_options = {name: value for name in ("device", "load") if (value := getattr(self, name))}
+        if torch_options and (self.engine == "onnx" or self.precision == "int8"):
             raise ConfigurationError(
-                f"{self.spec} would run on the engine 'onnx', on the CPU, which takes no {' and no '.join(given)}; got "
-                f"{given}.",
-                hint="For a GPU, or options of from_pretrained, take engine='transformers' and precision='float32'.",
+                f"{self.spec} uses the engine 'onnx', which runs on the CPU and does not accept "
+                f"{' or '.join(torch_options)}; got {torch_options}.",
+                hint="For a GPU or options of from_pretrained, set engine='transformers' and precision='float32'.",
             )
         if self.engine == "transformers" and self.precision != "float32":
             raise ConfigurationError(
-                f"the engine 'transformers' has no precision {self.precision!r}, which is one of the engine 'onnx'.",
-                hint="For fewer bits there, give load={'quantization_config': ...} or load={'dtype': 'bfloat16'}.",
+                f"the engine 'transformers' does not support precision {self.precision!r}; the engine 'onnx' does.",
+                hint="To quantize, set load={'quantization_config': ...} or load={'dtype': 'bfloat16'}.",
             )
         return self
 
@@ -153,63 +120,65 @@ class LocalChat(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"spec": self.spec, "precision": self.precision, **{k: getattr(self, k) for k in (*_SAMPLING, "seed")}}
+        return {
+            "spec": self.spec,
+            "precision": self.precision,
+            **{name: getattr(self, name) for name in (*_SAMPLING_OPTIONS, "seed")},
+        }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         provider, _, model = self.spec.partition(":")
         return LangSmithParams(ls_provider=provider, ls_model_name=model, ls_model_type="chat")
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        chosen = {**asdict(self._sampling(kwargs)), "seed": kwargs.get("seed", self.seed)}
-        return {**super()._get_invocation_params(stop, **kwargs), **chosen}
+        settings = {**asdict(self._sampling(kwargs)), "seed": kwargs.get("seed", self.seed)}
+        return {**super()._get_invocation_params(stop, **kwargs), **settings}
 
     @property
     def completion_only(self) -> bool:
-        """Whether the model continues text, or answers requests in its one way, instead of following instructions.
+        """Whether the model continues text or performs one fixed task, instead of following instructions.
 
-        So does one without a chat template, and one whose `config.json` says `"follows_instructions": false`.
+        True for a model without a chat template, and for one whose `config.json` says `"follows_instructions": false`.
         """
         return not self._loaded.follows_instructions
 
     @property
     def takes_requests(self) -> bool:
-        """Whether a person's turn is a request to answer, through the chat template, and not text to continue."""
+        """Whether the model answers a user message, through its chat template, instead of continuing it."""
         return self._loaded.chat_template
 
     @property
     def context_length(self) -> int:
-        """Tokens that prompt and answer have together."""
+        """Maximum number of tokens in prompt and answer together."""
         return self._loaded.context_length
 
     def likelihood(
         self, texts: Sequence[str], *, context: int | None = None, stride: int | None = None
     ) -> list[TextScores]:
-        """The log-probability of every token of each text, see `taleward.backends.engine.likelihood`."""
+        """The log-probability of every token of each text; see `taleward.backends.engine.likelihood`."""
         return likelihood(self._loaded, texts, context=context, stride=stride)
 
     def get_num_tokens(self, text: str) -> int:
-        """Tokens of a text, without the tokens that begin and end one."""
+        """Number of tokens in a text, without begin and end tokens."""
         return len(self._loaded.encode(text))
 
     @property
     def _loaded(self) -> LanguageModel:
-        from taleward.backends.local.loading import load
-
-        return load(*self._named)
+        # Not kept on the instance: chat models stay cheap to copy and serialize, a fork loads its own, and all chat
+        # models on one path share one engine.
+        return load_model(*self._load_arguments)
 
     @property
-    def _named(self) -> tuple[str, str, str, str | None, dict[str, Any]]:
+    def _load_arguments(self) -> tuple[str, str, str, str | None, dict[str, Any]]:
         return self.path, self.engine, self.precision, self.device, self.load
 
     async def aload(self) -> None:
-        """Load the model where it is not here yet, without blocking the event loop."""
-        from taleward.backends.local.loading import is_loaded
-
-        if not is_loaded(*self._named):
+        """Load the model, unless it is loaded already, without blocking the event loop."""
+        if not is_loaded(*self._load_arguments):
             await asyncio.to_thread(lambda: self._loaded)
 
     async def agenerate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
-        """As LangChain's, which asks for the model's settings on the event loop."""
+        """As LangChain's, but the model is loaded first: LangChain reads its settings on the event loop."""
         await self.aload()
         return await super().agenerate(messages, *args, **kwargs)
 
@@ -221,7 +190,7 @@ class LocalChat(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """As LangChain's, which asks for the model's settings on the event loop."""
+        """As LangChain's, but the model is loaded first: LangChain reads its settings on the event loop."""
         await self.aload()
         stream: Any = super().astream(input, config, stop=stop, **kwargs)
         async with aclosing(stream) as chunks:
@@ -235,17 +204,20 @@ class LocalChat(BaseChatModel):
         tool_choice: str | dict[str, Any] | bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The model with tools that it may call.
+        """Give the model tools to call.
 
         Args:
-            tools: Functions, Pydantic models, LangChain tools, or OpenAI's form.
-            tool_choice: `None` or "auto" leaves it to the model; "any" makes it call one, and a name that one: such
-                calls are forced by a grammar and always parse.
+            tools: Functions, Pydantic models, LangChain tools, or tool definitions in OpenAI's format.
+            tool_choice: `None` or "auto" lets the model decide; "any" requires a call, and a tool's name requires that
+                call. A grammar enforces required calls, so they always parse.
             kwargs: Further options of a call.
+
+        Raises:
+            UnknownName: If `tool_choice` is not the name of a tool.
         """
-        told = [convert_to_openai_tool(tool) for tool in tools]
-        chosen_tools(told, tool_choice)
-        return self.bind(tools=told, tool_choice=tool_choice, **kwargs)
+        definitions = [convert_to_openai_tool(tool) for tool in tools]
+        resolve_tool_choice(definitions, tool_choice)
+        return self.bind(tools=definitions, tool_choice=tool_choice, **kwargs)
 
     def with_structured_output(
         self,
@@ -256,50 +228,54 @@ class LocalChat(BaseChatModel):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """The model with answers of a schema, which a grammar forces: they always parse.
+        """Make the model answer in a schema. A grammar enforces it, so answers always parse.
 
-        A model with a chat template is told the schema; a completion model is not.
+        The schema is also added to the prompt of a model that follows instructions.
 
         Args:
-            schema: A Pydantic model, whose objects come out; or a TypedDict or JSON schema, for which dicts do.
-            include_raw: Give `{"raw": message, "parsed": object, "parsing_error": None}`.
-            method: Taken for what LangChain's other models do; here all are the same.
+            schema: A Pydantic model, which gives its instances; or a TypedDict or JSON schema, which give dicts.
+            include_raw: Return `{"raw": message, "parsed": object, "parsing_error": None}`.
+            method: Accepted for compatibility with other LangChain models; all methods are the same here.
             strict: As `method`.
             kwargs: Further options of a call.
         """
         parser: BaseOutputParser[Any] = JsonOutputParser()
         if isinstance(schema, type) and issubclass(schema, BaseModel):
-            form, parser = (
+            json_schema, parser = (
                 forbid_extra_properties(schema.model_json_schema()),
                 PydanticOutputParser(pydantic_object=schema),
             )
         else:
-            form = forbid_extra_properties(convert_to_json_schema(schema))
-        answers = self.bind(
-            grammar=form,
-            instruction=_in_words(form),
-            ls_structured_output_format={"kwargs": {"method": method}, "schema": form},
+            json_schema = forbid_extra_properties(convert_to_json_schema(schema))
+        structured = self.bind(
+            grammar=json_schema,
+            instruction=_schema_instruction(json_schema),
+            ls_structured_output_format={"kwargs": {"method": method}, "schema": json_schema},
             **kwargs,
         )
         if not include_raw:
-            return answers | parser
-        read = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+            return structured | parser
+        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=answers) | read.with_fallbacks([failed], exception_key="parsing_error")
+        return RunnableMap(raw=structured) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
     def decide(
         self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]
     ) -> dict[str, QuestionResult]:
-        """Answers to questions about a text, each with its probabilities; nothing is written.
+        """Answer questions about a text, with the probability of each answer; nothing is generated.
 
-        The text is read once for all questions. A question that is a plain text is answered with yes or no:
+        The text is read once for all questions. A question given as a string is a yes-no question:
         `model.decide(story, {"scary": "Is the story frightening?"})["scary"].yes`.
 
         Args:
             text: A text, or messages.
-            questions: `YesNo`, `Choice` and `Scale`, by names of one's own.
+            questions: `YesNo`, `MultipleChoice` and `Scale`, by names of your choice.
+
+        Raises:
+            ConfigurationError: If there are no questions.
+            ContextTooLong: If text and question are longer than the model's context.
         """
-        return answered(self._loaded, text, questions)
+        return answer_questions(self._loaded, text, questions)
 
     async def adecide(
         self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]
@@ -315,8 +291,8 @@ class LocalChat(BaseChatModel):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[AIMessage]:
-        """Answers to all of them, written together; `max_concurrency` bounds how many at once, 256 by default."""
-        configs = with_max_concurrency(config, len(inputs), _AT_ONCE)
+        """Answer many inputs in shared batches; `max_concurrency` bounds how many at a time, 256 by default."""
+        configs = with_max_concurrency(config, len(inputs), _BATCH_CONCURRENCY)
         return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def _generate(
@@ -327,16 +303,17 @@ class LocalChat(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         model = self._loaded
-        wish = self._wish(model, messages, stop, kwargs)
+        request = self._chat_request(model, messages, stop, kwargs)
         if not stop:
-            return ResponseBuilder(wish, model.engine.write(wish.order), model.decode).result()
-        with model.engine.open(wish.order) as text:
-            answer = ResponseBuilder(wish, text, model.decode)
-            for token in text:
-                answer.push(token)
-                if answer.stopped:
+            return ResponseBuilder(request, model.engine.write(request.generation), model.decode).result()
+        with model.engine.open(request.generation) as sequence:
+            response = ResponseBuilder(request, sequence, model.decode)
+            for token in sequence:
+                response.push(token)
+                if response.stopped:
                     break
-        return ResponseBuilder(wish, text, model.decode).result()
+        # `result` reads the sequence from its first token, which takes a builder that has seen none.
+        return ResponseBuilder(request, sequence, model.decode).result()
 
     def _stream(
         self,
@@ -346,17 +323,17 @@ class LocalChat(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         model = self._loaded
-        wish = self._wish(model, messages, stop, kwargs)
-        with model.engine.open(wish.order) as text:
-            answer = ResponseBuilder(wish, text, model.decode)
-            for token in text:
-                if chunk := answer.push(token):
+        request = self._chat_request(model, messages, stop, kwargs)
+        with model.engine.open(request.generation) as sequence:
+            response = ResponseBuilder(request, sequence, model.decode)
+            for token in sequence:
+                if chunk := response.push(token):
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-                if answer.stopped:
+                if response.stopped:
                     break
-        for chunk in answer.finish():
+        for chunk in response.finish():
             if run_manager and chunk.text:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -368,16 +345,16 @@ class LocalChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        model, wish = await self._awish(messages, stop, kwargs)
+        model, request = await self._achat_request(messages, stop, kwargs)
         if not stop:
-            return ResponseBuilder(wish, await model.engine.awrite(wish.order), model.decode).result()
-        async with await model.engine.aopen(wish.order) as text:
-            answer = ResponseBuilder(wish, text, model.decode)
-            async for token in text:
-                answer.push(token)
-                if answer.stopped:
+            return ResponseBuilder(request, await model.engine.awrite(request.generation), model.decode).result()
+        async with await model.engine.aopen(request.generation) as sequence:
+            response = ResponseBuilder(request, sequence, model.decode)
+            async for token in sequence:
+                response.push(token)
+                if response.stopped:
                     break
-        return ResponseBuilder(wish, text, model.decode).result()
+        return ResponseBuilder(request, sequence, model.decode).result()
 
     async def _astream(
         self,
@@ -386,96 +363,106 @@ class LocalChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        model, wish = await self._awish(messages, stop, kwargs)
-        async with await model.engine.aopen(wish.order) as text:
-            answer = ResponseBuilder(wish, text, model.decode)
-            async for token in text:
-                if chunk := answer.push(token):
+        model, request = await self._achat_request(messages, stop, kwargs)
+        async with await model.engine.aopen(request.generation) as sequence:
+            response = ResponseBuilder(request, sequence, model.decode)
+            async for token in sequence:
+                if chunk := response.push(token):
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-                if answer.stopped:
+                if response.stopped:
                     break
-        for chunk in answer.finish():
+        for chunk in response.finish():
             if run_manager and chunk.text:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
 
-    async def _awish(
-        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+    async def _achat_request(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
     ) -> tuple[LanguageModel, ChatRequest]:
-        """As `_wish`; loading, long prompts and grammars do not hold the event loop up."""
+        """As `_chat_request`, in a thread: loading, long prompts and grammars would block the event loop."""
 
         def make() -> tuple[LanguageModel, ChatRequest]:
-            return (model := self._loaded), self._wish(model, messages, stop, given)
+            return (model := self._loaded), self._chat_request(model, messages, stop, options)
 
         return await asyncio.to_thread(make)
 
-    def _wish(
-        self, model: LanguageModel, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+    def _chat_request(
+        self, model: LanguageModel, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
     ) -> ChatRequest:
-        unknown = sorted(set(given) - _OPTIONS)
-        if unknown:
-            taken = ", ".join(sorted(_OPTIONS))
-            raise ConfigurationError(f"{self.spec} does not take {unknown}; it takes {taken} and stop.")
-        timeout = given["timeout"] if given.get("timeout") is not None else self.timeout
+        if unknown := sorted(set(options) - _CALL_OPTIONS):
+            accepted = ", ".join(sorted(_CALL_OPTIONS))
+            raise ConfigurationError(f"{self.spec} does not accept {unknown}; it accepts {accepted} and stop.")
+        timeout = options["timeout"] if options.get("timeout") is not None else self.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
-        tools, forced = chosen_tools(given.get("tools") or (), given.get("tool_choice"))
-        form = response_schema(given.get("response_format"))
-        if form is not None:
-            given = {"grammar": form, "instruction": _in_words(form), **given}
-        grammar = call_schema(tools) if forced else given.get("grammar")
-        prompt = self._prompt(model, messages, tools, given)
-        room = model.context_length - len(prompt)
-        if room < 1:
+        tools, is_call_required = resolve_tool_choice(options.get("tools") or (), options.get("tool_choice"))
+        schema = response_schema(options.get("response_format"))
+        if schema is not None:
+            options = {"grammar": schema, "instruction": _schema_instruction(schema), **options}
+        grammar = tool_call_schema(tools) if is_call_required else options.get("grammar")
+        prompt = self._prompt_tokens(model, messages, tools, options)
+        available = model.context_length - len(prompt)
+        if available < 1:
             raise ContextTooLong(
-                f"the prompt has {len(prompt)} tokens; {self.spec} holds {model.context_length} in all.",
-                hint="Shorten the prompt, or take a model with a longer context.",
+                f"the prompt has {len(prompt)} tokens, and the context of {self.spec} is {model.context_length} tokens "
+                "for prompt and answer.",
+                hint="Shorten the prompt, or use a model with a longer context.",
             )
-        sampling = self._sampling(given)
-        seed = given["seed"] if given.get("seed") is not None else self.seed
-        likeliest = given.get("top_logprobs") or 0
-        for name, value in (("seed", seed or 0), ("top_logprobs", likeliest)):
+        sampling = self._sampling(options)
+        seed = options["seed"] if options.get("seed") is not None else self.seed
+        top_logprobs = options.get("top_logprobs") or 0
+        for name, value in (("seed", seed or 0), ("top_logprobs", top_logprobs)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ConfigurationError(f"{name} is a whole number from 0; got {value!r}.")
-        order = GenerationRequest(
+                raise ConfigurationError(f"{name} must be a non-negative integer; got {value!r}.")
+        generation = GenerationRequest(
             prompt,
             sampling,
             seed,
-            min(room, sampling.max_tokens),
+            min(available, sampling.max_tokens),
             grammar=None if grammar is None else compile_grammar(grammar),
-            logprobs=likeliest if given.get("logprobs") or likeliest else None,
+            logprobs=top_logprobs if options.get("logprobs") or top_logprobs else None,
             deadline=deadline,
         )
-        stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-        names = frozenset(tool["function"]["name"] for tool in tools)
-        return ChatRequest(self.spec, order, stops, names, forced, parsed=form is not None and not forced)
+        return ChatRequest(
+            self.spec,
+            generation,
+            stop_sequences=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+            tool_names=frozenset(tool["function"]["name"] for tool in tools),
+            is_call_required=is_call_required,
+            parses_json=schema is not None and not is_call_required,
+        )
 
-    def _prompt(
+    def _prompt_tokens(
         self,
         model: LanguageModel,
         messages: list[BaseMessage],
         tools: Sequence[Mapping[str, Any]],
-        given: Mapping[str, Any],
+        options: Mapping[str, Any],
     ) -> list[int]:
-        turns = [turn(told) for told in convert_to_openai_messages(messages, text_format="string")]
-        template = dict(given.get("template") or {})
+        turns = [to_template_turn(message) for message in convert_to_openai_messages(messages, text_format="string")]
+        template = dict(options.get("template") or {})
         if messages and isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls:
+            # Without it, the template would close the model's turn and open a new one.
             template["continue_final_message"] = True
-        told = [given["instruction"]] if given.get("instruction") and model.follows_instructions else []
+        instruction = options.get("instruction")
+        instructions = [instruction] if instruction and model.follows_instructions else []
         if tools and model.takes_tools:
             template["tools"] = list(tools)
         elif tools:
-            turns = [plain(each) for each in turns]
+            turns = [tool_calls_as_text(turn) for turn in turns]
             if model.follows_instructions:
-                told.append(tools_told(tools))
-        return model.prompt(instructed(turns, told), **template)
+                instructions.append(describe_tools(tools))
+        return model.prompt(add_instructions(turns, instructions), **template)
 
-    def _sampling(self, given: Mapping[str, Any]) -> Sampling:
+    def _sampling(self, options: Mapping[str, Any]) -> Sampling:
         defaults = self._loaded.defaults
-        chosen = {name: given.get(name) if given.get(name) is not None else getattr(self, name) for name in _SAMPLING}
-        return Sampling(**{k: v if v is not None else getattr(defaults, k) for k, v in chosen.items()})
+        values: dict[str, Any] = {}
+        for name in _SAMPLING_OPTIONS:
+            candidates = (options.get(name), getattr(self, name), getattr(defaults, name))
+            values[name] = next((value for value in candidates if value is not None), None)
+        return Sampling(**values)
 
 
-def _in_words(form: Mapping[str, Any]) -> str:
-    return f"Answer with a JSON object that follows this schema: {json.dumps(form)}"
+def _schema_instruction(schema: Mapping[str, Any]) -> str:
+    return f"Answer with a JSON object that follows this schema: {json.dumps(schema)}"

@@ -1,131 +1,119 @@
-"""Decisions: which of several answers a model would give, read from its logits without writing any.
+"""Decide between given answers by their probabilities, read from a model's logits without generating text.
 
-Guard models answer with one of a few words, and their cards define the score as the softmax over those words at the
-position where the answer begins (ShieldGemma, arXiv 2407.21772; Llama Guard 3, arXiv 2407.21783).
+Guard models answer with one of a few words, and their model cards define the score as the softmax over those words at
+the position where the answer begins (ShieldGemma, arXiv 2407.21772; Llama Guard 3, arXiv 2407.21783).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_core.language_models import BaseChatModel
-
-from taleward.backends.base.embedded import is_embedded
+from taleward.backends.local.language_model import LanguageModel
 from taleward.core.errors import BackendError, ContextTooLong
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from taleward.backends.local.chat import LanguageModel
-    from taleward.backends.onnx.llama import HubLlama
-    from taleward.backends.transformers.causal_lm import HuggingFace
-
-    HubModel = HuggingFace | HubLlama
     Floats = npt.NDArray[np.float64]
 
 
 class AnswerProbabilities(NamedTuple):
-    """A model's choice among several answers.
+    """The probabilities of several answers.
 
     Attributes:
-        probabilities: One number for each answer, in their order; together 1.
-        mass: What the answers have together of the probability of all texts, 0..1. Near 0 the model would have
-            said something else.
+        probabilities: The probability of each answer, in the order of the choices; their sum is 1.
+        mass: The total probability of the choices among all texts, 0..1. Near 0, the model would have said something
+            else.
     """
 
     probabilities: tuple[float, ...]
     mass: float
 
 
-def runs_here(model: BaseChatModel) -> bool:
-    """Whether it is an `hf:` chat model, so that its logits and its tokenizer can be had."""
-    from taleward.backends.local.chat import LocalChat
-
-    return isinstance(model, LocalChat) and not is_embedded(Path(model.path))
-
-
-def local_model(model: BaseChatModel) -> HubModel | None:
-    """The model behind an `hf:` chat model, loaded; `None` for every other chat model."""
-    if not runs_here(model):
-        return None
-    loaded: Any = model._loaded  # type: ignore[attr-defined]
-    return loaded  # type: ignore[no-any-return]
-
-
 def decide(model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[str]) -> list[AnswerProbabilities]:
-    """A decision for each prompt among the same choices; see `decide_each`."""
+    """Decide for each prompt between the same choices; see `decide_each`."""
     return decide_each(model, prompts, [choices] * len(prompts))
 
 
 def decide_each(
     model: LanguageModel, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[str]]
 ) -> list[AnswerProbabilities]:
-    """A decision for each prompt; the tokens that all prompts begin with are read once.
+    """Decide for each prompt between its choices. The tokens that all prompts begin with are processed once.
 
-    An answer of several tokens has the product of their probabilities. The text to judge, which the prompts of one
-    judgement share, so costs one forward pass, and each question about it a short one.
+    The probability of an answer of several tokens is the product of theirs. The text to judge, which the prompts of one
+    judgment share, so costs one forward pass, and each question about it a short one.
 
     Args:
         model: A causal language model.
-        prompts: Tokens of one prompt or more, none empty.
-        choices: For each prompt two answers or more, none of which begins another.
+        prompts: The tokens of one or more prompts, none empty.
+        choices: For each prompt two or more answers, none of which is a prefix of another.
 
     Returns:
-        One decision a prompt, in their order.
+        One decision per prompt, in order.
 
     Raises:
-        ValueError: There are no prompts, fewer than two choices, or one choice begins another.
-        BackendError: The model's logits are not numbers.
-        ContextTooLong: A prompt is longer than the model reads.
+        ValueError: If there are no prompts, a prompt is empty, or choices are fewer than two or prefixes of each other.
+        BackendError: If the model's logits are not finite numbers.
+        ContextTooLong: If prompt and answer are longer than the model's context.
     """
-    answers = [[model.encode(choice) for choice in some] for some in choices]
-    if not prompts or not all(prompts) or any(len(some) < 2 or _one_begins_another(some) for some in answers):
+    answers = [[model.encode(choice) for choice in prompt_choices] for prompt_choices in choices]
+    is_ambiguous = any(len(tokens) < 2 or _has_prefix_of_another(tokens) for tokens in answers)
+    if not prompts or not all(prompts) or is_ambiguous:
         msg = (
-            f"a decision needs prompts and two choices or more of which none begins another; got {len(prompts)} "
-            f"prompts with {[len(p) for p in prompts]} tokens and the choices {[list(some) for some in choices]}"
+            "a decision needs non-empty prompts, and two or more choices of which none is a prefix of another; got "
+            f"{len(prompts)} prompts of {[len(prompt) for prompt in prompts]} tokens and the choices "
+            f"{[list(prompt_choices) for prompt_choices in choices]}"
         )
         raise ValueError(msg)
-    most = max(len(prompt) + max(map(len, some)) for prompt, some in zip(prompts, answers, strict=True))
-    if most > model.context_length:
+    longest = max(len(prompt) + max(map(len, tokens)) for prompt, tokens in zip(prompts, answers, strict=True))
+    if longest > model.context_length:
         raise ContextTooLong(
-            f"text, question and answer have {most} tokens; the model reads {model.context_length}.",
-            hint="Shorten the text or ask about its parts, or take a model with a longer context.",
+            f"text, question and answer have {longest} tokens; the model's context is {model.context_length}.",
+            hint="Shorten the text or split it, or use a model with a longer context.",
         )
     columns = zip(*prompts, strict=False)
-    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
-    if any(len(prompt) == shared for prompt in prompts):
-        shared -= 1  # each prompt ends with a step of its own, which brings its logits
-    cache = model.step(prompts[0][:shared])[1] if shared and len(prompts) > 1 else None
-    own = [prompt[shared:] if cache is not None else prompt for prompt in prompts]
-    return [_decision(_reader(model, p, cache), some) for p, some in zip(own, answers, strict=True)]
+    shared_length = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+    if any(len(prompt) == shared_length for prompt in prompts):
+        shared_length -= 1  # each prompt needs at least one token of its own, whose forward pass gives its logits
+    cache = model.step(prompts[0][:shared_length])[1] if shared_length and len(prompts) > 1 else None
+    own_tokens = [prompt[shared_length:] if cache is not None else prompt for prompt in prompts]
+    return [
+        _decision(_next_token_logprobs(model, tokens, cache), prompt_answers)
+        for tokens, prompt_answers in zip(own_tokens, answers, strict=True)
+    ]
 
 
-def _reader(model: LanguageModel, question: Sequence[int], shared: Any) -> Callable[[tuple[int, ...]], Floats]:
-    """A function from the first tokens of an answer to the log-probabilities of its next token, shape (vocabulary,)."""
-    logits, cache = model.step(question, shared)
+def _next_token_logprobs(
+    model: LanguageModel, prompt: Sequence[int], shared_cache: Any
+) -> Callable[[tuple[int, ...]], Floats]:
+    """A function from the first tokens of an answer to the next token's log-probabilities, shape (vocabulary,)."""
+    logits, cache = model.step(prompt, shared_cache)
     known: dict[tuple[int, ...], Floats] = {(): _log_softmax(logits)}
 
-    def read(begun: tuple[int, ...]) -> Floats:
-        if begun not in known:
-            known[begun] = _log_softmax(model.step(begun, cache)[0])
-        return known[begun]
+    def logprobs_after(prefix: tuple[int, ...]) -> Floats:
+        if prefix not in known:
+            known[prefix] = _log_softmax(model.step(prefix, cache)[0])
+        return known[prefix]
 
-    return read
+    return logprobs_after
 
 
-def _decision(read: Callable[[tuple[int, ...]], Floats], answers: Sequence[Sequence[int]]) -> AnswerProbabilities:
+def _decision(
+    logprobs_after: Callable[[tuple[int, ...]], Floats], answers: Sequence[Sequence[int]]
+) -> AnswerProbabilities:
     import numpy
 
-    logs = numpy.array(
-        [sum(float(read(tuple(answer[:i]))[token]) for i, token in enumerate(answer)) for answer in answers]
+    # Products of many probabilities underflow, so they are sums of logarithms, shifted by the largest.
+    logprobs = numpy.array(
+        [sum(float(logprobs_after(tuple(answer[:i]))[token]) for i, token in enumerate(answer)) for answer in answers]
     )
-    chances = numpy.exp(logs - logs.max())
-    chances /= chances.sum()
-    return AnswerProbabilities(tuple(float(c) for c in chances), min(1.0, float(numpy.exp(logs).sum())))
+    probabilities = numpy.exp(logprobs - logprobs.max())
+    probabilities /= probabilities.sum()
+    mass = min(1.0, float(numpy.exp(logprobs).sum()))
+    return AnswerProbabilities(tuple(float(probability) for probability in probabilities), mass)
 
 
 def _log_softmax(logits: npt.NDArray[np.float32]) -> Floats:
@@ -136,10 +124,11 @@ def _log_softmax(logits: npt.NDArray[np.float32]) -> Floats:
     log_softmax: Floats = shifted - numpy.log(numpy.exp(shifted).sum())
     if numpy.isnan(log_softmax).any():
         raise BackendError(
-            "the model's logits are not numbers.", hint="Its weights are damaged, or its number format is too small."
+            "the model's logits are not numbers.",
+            hint="Its weights may be damaged, or overflow in its dtype.",
         )
     return log_softmax
 
 
-def _one_begins_another(answers: Sequence[Sequence[int]]) -> bool:
+def _has_prefix_of_another(answers: Sequence[Sequence[int]]) -> bool:
     return any(i != j and list(b[: len(a)]) == list(a) for i, a in enumerate(answers) for j, b in enumerate(answers))

@@ -1,44 +1,42 @@
-"""Models that are loaded in this process: each once, whoever asks for it."""
+"""Load models once per process and choose their engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taleward.backends.base.embedded import is_embedded
 from taleward.backends.engine.model_cache import ModelCache
+from taleward.backends.local.language_model import LanguageModel
 from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.transformers.devices import has_gpu
 from taleward.backends.transformers.hub import expanded, model_config, model_folder
 
-if TYPE_CHECKING:
-    from taleward.backends.local.chat import LanguageModel
-
-_kept: ModelCache[LanguageModel] = ModelCache()
+_models: ModelCache[LanguageModel] = ModelCache()
 
 
-def load(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:
-    """A model, loaded on first use; the last four stay. See `LocalChat` for the arguments.
+def load_model(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:
+    """Load a model on first use; the last four stay in memory. See `LocalChat` for the arguments.
 
     Raises:
-        BackendError: It could not be loaded.
-        ConfigurationError: It is a model of another kind, or there is no such device here.
+        BackendError: If the model could not be loaded.
+        ConfigurationError: If it is not a causal language model, or the device does not exist.
     """
-    return _kept.get(_load, path, engine, precision, device, dict(sorted(options.items())))
+    return _models.get(_load, path, engine, precision, device, dict(sorted(options.items())))
 
 
 def is_loaded(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> bool:
-    """Whether `load` would give the model at once."""
-    return _kept.has(_load, path, engine, precision, device, dict(sorted(options.items())))
+    """Whether `load_model` would return at once."""
+    return _models.has(_load, path, engine, precision, device, dict(sorted(options.items())))
 
 
 def _load(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:
     path = expanded(path)
     if engine == "auto":
-        on_onnx = precision == "int8" or (not device and not options and runs_on_onnx(path))
-        engine = "onnx" if on_onnx else "transformers"
+        use_onnx = precision == "int8" or (not device and not options and runs_on_onnx(path))
+        engine = "onnx" if use_onnx else "transformers"
     if engine == "onnx":
         from taleward.backends.onnx.llama import EmbeddedLlama, HubLlama
 
@@ -50,8 +48,8 @@ def _load(path: str, engine: str, precision: str, device: str | None, options: M
 
 
 def runs_on_onnx(path: str) -> bool:
-    """Whether the engine `onnx` knows the model and there is no GPU that would be faster."""
-    packages = ("onnx", "onnxruntime", "transformers")
+    """Whether the engine `onnx` is installed and supports the model, and there is no GPU, which would be faster."""
+    packages = ("onnx", "onnxruntime", "transformers")  # transformers reads the tokenizer and the chat template
     if not all(find_spec(package) for package in packages) or has_gpu():
         return False
     return not unsupported_reason(model_config(path)) and any(Path(model_folder(path)).glob("*.safetensors"))

@@ -1,4 +1,4 @@
-"""Turns of a conversation as chat templates take them."""
+"""Convert messages to the turns that chat templates expect."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def turn(told: dict[str, Any]) -> dict[str, Any]:
-    """A turn as templates take it: a content that is text, and arguments of tool calls as objects."""
-    found = {**told, "content": told.get("content") or ""}
-    if calls := told.get("tool_calls"):
-        found["tool_calls"] = [
+def to_template_turn(message: dict[str, Any]) -> dict[str, Any]:
+    """Convert a message in OpenAI's format: `None` content becomes "", tool-call arguments are parsed to objects."""
+    turn = {**message, "content": message.get("content") or ""}
+    if calls := message.get("tool_calls"):
+        # OpenAI's arguments are a JSON string; templates such as Qwen's dump them to JSON themselves.
+        turn["tool_calls"] = [
             {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"] or "{}")}}
             for call in calls
         ]
-    return found
+    return turn
 
 
-def plain(told: dict[str, Any]) -> dict[str, Any]:
-    """A turn with its tool calls and results in words, for templates that know of none."""
-    if told["role"] == "tool":
-        return {"role": "user", "content": f"The tool answered: {told['content']}"}
-    calls = [call["function"] for call in told.get("tool_calls", ())]
-    if not calls:
-        return told
-    said = [told["content"], *(json.dumps({"name": c["name"], "arguments": c["arguments"]}) for c in calls)]
-    return {"role": told["role"], "content": "\n".join(part for part in said if part)}
+def tool_calls_as_text(turn: dict[str, Any]) -> dict[str, Any]:
+    """Write a turn's tool calls or tool result out as text, for chat templates that do not support tools."""
+    if turn["role"] == "tool":
+        return {"role": "user", "content": f"The tool answered: {turn['content']}"}
+    functions = [call["function"] for call in turn.get("tool_calls", ())]
+    if not functions:
+        return turn
+    calls = (json.dumps({"name": f["name"], "arguments": f["arguments"]}) for f in functions)
+    return {"role": turn["role"], "content": "\n".join(part for part in (turn["content"], *calls) if part)}
 
 
-def instructed(turns: list[dict[str, Any]], told: Sequence[str]) -> list[dict[str, Any]]:
-    """The turns with instructions in the system's turn, or in the first turn where there is none."""
-    if not told or not turns:
+def add_instructions(turns: list[dict[str, Any]], instructions: Sequence[str]) -> list[dict[str, Any]]:
+    """Append instructions to the system turn, or, if there is none, put them before the first turn's text."""
+    if not instructions or not turns:
         return turns
     first = turns[0]
-    before, behind = (first["content"], "") if first["role"] == "system" else ("", first["content"])
-    content = "\n\n".join(part for part in (before, *told, behind) if part)
+    before, after = (first["content"], "") if first["role"] == "system" else ("", first["content"])
+    content = "\n\n".join(part for part in (before, *instructions, after) if part)
     return [{**first, "content": content}, *turns[1:]]

@@ -1,4 +1,4 @@
-"""From tokens to an answer: text, stop sequences, tool calls, log-probabilities, usage."""
+"""Build an answer from generated tokens: text, stop sequences, tool calls, log-probabilities and usage."""
 
 from __future__ import annotations
 
@@ -12,63 +12,69 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from taleward.backends.engine.request import GenerationRequest, TokenSequence
 from taleward.backends.engine.sampling import TokenLogprob
-from taleward.backends.local.tools import Calls, ToolText
+from taleward.backends.local.tools import ParsedToolCalls, ToolCallParser
+
+_REPLACEMENT = "\ufffd"
+"""What a tokenizer decodes the bytes of an incomplete character to."""
 
 
 class ChatRequest(NamedTuple):
-    """What an answer is made of.
+    """The request that an answer is built for.
 
     Attributes:
-        spec: What the model is called.
-        order: What its engine is asked for.
-        stops: Texts before which the answer ends.
-        tools: The names of the tools that it may call.
-        forced: Whether the answer is a call and nothing else.
-        parsed: Whether the answer is JSON that goes with it as an object, as from OpenAI's `response_format`.
+        spec: The model's spec.
+        generation: The engine's request.
+        stop_sequences: Texts before which the answer ends.
+        tool_names: Names of the tools that may be called.
+        is_call_required: Whether the whole answer is a tool call.
+        parses_json: Whether the answer is JSON and its object goes into `additional_kwargs["parsed"]`, as with OpenAI's
+            `response_format`.
     """
 
     spec: str
-    order: GenerationRequest
-    stops: Sequence[str] = ()
-    tools: frozenset[str] = frozenset()
-    forced: bool = False
-    parsed: bool = False
+    generation: GenerationRequest
+    stop_sequences: Sequence[str] = ()
+    tool_names: frozenset[str] = frozenset()
+    is_call_required: bool = False
+    parses_json: bool = False
 
 
 class ResponseBuilder:
-    """One answer under way.
+    """Builds one answer: with `push` and `finish` while tokens arrive, or with `result` from a finished sequence.
 
     Args:
-        wish: What was asked for.
-        text: The text that is being written.
-        decode: From tokens to text.
+        request: The request.
+        sequence: The tokens being generated.
+        decode: Converts tokens to text.
     """
 
-    def __init__(self, wish: ChatRequest, text: TokenSequence, decode: Callable[[Sequence[int]], str]) -> None:
-        self._wish, self._text, self._decode = wish, text, decode
-        self._decoder, self._cut = Decoder(decode), StopText(wish.stops)
-        self._calls = ToolText(wish.tools, forced=wish.forced) if wish.tools else None
-        self._read = self._scored = 0
-        self._said = ""
+    def __init__(self, request: ChatRequest, sequence: TokenSequence, decode: Callable[[Sequence[int]], str]) -> None:
+        self._request, self._sequence, self._decode = request, sequence, decode
+        self._decoder, self._stop_filter = IncrementalDecoder(decode), StopSequenceFilter(request.stop_sequences)
+        self._call_parser: ToolCallParser | None = None
+        if request.tool_names:
+            self._call_parser = ToolCallParser(request.tool_names, is_call_required=request.is_call_required)
+        self._token_count = self._scored_count = 0
+        self._json_text = ""
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop sequence has come."""
-        return self._cut.stopped
+        """Whether a stop sequence was generated."""
+        return self._stop_filter.stopped
 
     def push(self, token: int) -> ChatGenerationChunk | None:
-        """The text that a token lets out; `None` where it is held, or is none."""
-        self._read += 1
-        return self._chunk(self._shown(self._cut.push(self._decoder.push(token))))
+        """Add a token, and return the text that it releases, if any."""
+        self._token_count += 1
+        return self._chunk(self._without_calls(self._stop_filter.push(self._decoder.push(token))))
 
     def finish(self) -> Iterator[ChatGenerationChunk]:
-        """What was held, then the last chunk with the usage."""
-        rest = "" if self.stopped else self._cut.push(self._decoder.finish()) + self._cut.finish()
-        shown, calls = self._shown(rest), Calls()
-        if self._calls is not None:
-            held, calls = self._calls.finish()
-            shown += held
-        if shown and (chunk := self._chunk(shown)):
+        """End the answer: the text that was held back, then a last chunk with tool calls and usage."""
+        rest = "" if self.stopped else self._stop_filter.push(self._decoder.finish()) + self._stop_filter.finish()
+        text, calls = self._without_calls(rest), ParsedToolCalls()
+        if self._call_parser is not None:
+            remaining, calls = self._call_parser.finish()
+            text += remaining
+        if text and (chunk := self._chunk(text)):
             yield chunk
         message = AIMessageChunk(
             content="",
@@ -81,21 +87,22 @@ class ResponseBuilder:
         yield ChatGenerationChunk(message=message)
 
     def result(self) -> ChatResult:
-        """The answer, all of it at once."""
-        written = self._text.written
-        if self._wish.stops:
-            shown = ""
-            for token in written:
-                shown += chunk.text if (chunk := self.push(token)) else ""
+        """Build the whole answer from a finished sequence."""
+        tokens = self._sequence.written
+        if self._request.stop_sequences:
+            text = ""
+            for token in tokens:
+                text += chunk.text if (chunk := self.push(token)) else ""
                 if self.stopped:
                     break
         else:
-            shown, self._read = self._shown(self._decode(written)), len(written)
-            self._said = shown
+            text, self._token_count = self._without_calls(self._decode(tokens)), len(tokens)
+            self._json_text = text
         chunks = [chunk.message for chunk in self.finish()]
-        last, self._scored = chunks[-1], 0
+        # `finish` reported only the last log-probabilities; the message gets all of them.
+        last, self._scored_count = chunks[-1], 0
         message = AIMessage(
-            content=shown + "".join(str(chunk.content) for chunk in chunks),
+            content=text + "".join(str(chunk.content) for chunk in chunks),
             additional_kwargs=last.additional_kwargs,
             tool_calls=getattr(last, "tool_calls", []),
             invalid_tool_calls=getattr(last, "invalid_tool_calls", []),
@@ -104,97 +111,109 @@ class ResponseBuilder:
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _shown(self, piece: str) -> str:
-        return piece if self._calls is None else self._calls.push(piece)
+    def _without_calls(self, text: str) -> str:
+        return text if self._call_parser is None else self._call_parser.push(text)
 
     def _chunk(self, text: str) -> ChatGenerationChunk | None:
         if not text:
             return None
-        if self._wish.parsed:
-            self._said += text
+        if self._request.parses_json:
+            self._json_text += text
         return ChatGenerationChunk(message=AIMessageChunk(content=text, response_metadata=self._logprobs()))
 
     def _parsed(self) -> dict[str, Any]:
         try:
-            return {"parsed": json.loads(self._said)} if self._wish.parsed else {}
+            return {"parsed": json.loads(self._json_text)} if self._request.parses_json else {}
         except ValueError:  # a stop sequence cut it off
             return {}
 
     def _usage(self) -> UsageMetadata:
-        read = len(self._wish.order.prompt)
-        return UsageMetadata(input_tokens=read, output_tokens=self._read, total_tokens=read + self._read)
+        prompt = len(self._request.generation.prompt)
+        return UsageMetadata(
+            input_tokens=prompt, output_tokens=self._token_count, total_tokens=prompt + self._token_count
+        )
 
-    def _metadata(self, calls: Calls) -> dict[str, Any]:
-        ended = self.stopped or self._text.ended
-        reason = "tool_calls" if calls.made else "stop" if ended else "length"
-        return {"finish_reason": reason, "model_name": self._wish.spec}
+    def _metadata(self, calls: ParsedToolCalls) -> dict[str, Any]:
+        has_ended = self.stopped or self._sequence.ended
+        reason = "tool_calls" if calls.calls else "stop" if has_ended else "length"
+        return {"finish_reason": reason, "model_name": self._request.spec}
 
     def _logprobs(self) -> dict[str, Any]:
-        """Those of the tokens since the last time, as OpenAI gives them."""
-        if self._wish.order.logprobs is None:
+        """The log-probabilities of the tokens since the last call, in OpenAI's format."""
+        if self._request.generation.logprobs is None:
             return {}
-        scores, self._scored = self._text.logprobs[self._scored : self._read], self._read
-        return {"logprobs": {"content": [self._told(score) for score in scores]}}
+        scores = self._sequence.logprobs[self._scored_count : self._token_count]
+        self._scored_count = self._token_count
+        return {"logprobs": {"content": [self._format_score(score) for score in scores]}}
 
-    def _told(self, score: TokenLogprob) -> dict[str, Any]:
-        likeliest = [self._token(token, logprob) for token, logprob in score.top_logprobs]
-        return {**self._token(score.token, score.logprob), "top_logprobs": likeliest}
+    def _format_score(self, score: TokenLogprob) -> dict[str, Any]:
+        top = [self._format_token(token, logprob) for token, logprob in score.top_logprobs]
+        return {**self._format_token(score.token, score.logprob), "top_logprobs": top}
 
-    def _token(self, token: int, logprob: float) -> dict[str, Any]:
+    def _format_token(self, token: int, logprob: float) -> dict[str, Any]:
         text = self._decode([token])
-        return {"token": text, "bytes": None if "\ufffd" in text else list(text.encode()), "logprob": logprob}
+        return {"token": text, "bytes": None if _REPLACEMENT in text else list(text.encode()), "logprob": logprob}
 
 
-class Decoder:
-    """Token numbers to text, piece by piece; a character is given out when all its bytes are there."""
+class IncrementalDecoder:
+    """Decodes tokens one at a time; a character is returned once all of its bytes have arrived."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self._decode = decode
-        self._ids: list[int] = []
-        self._start = 0  # tokens before this one are not decoded again
-        self._given = 0  # tokens before this one were given out
+        self._tokens: list[int] = []
+        # The last returned tokens are decoded again with the new ones, because the text of a token may depend on those
+        # before it.
+        self._context_start = 0
+        self._returned_count = 0
 
     def push(self, token: int) -> str:
-        """The text that a token lets out."""
-        self._ids.append(token)
-        before, now = self._texts()
-        if now.endswith("\ufffd"):
+        """Add a token, and return the text that it completes."""
+        self._tokens.append(token)
+        before, text = self._decoded()
+        if text.endswith(_REPLACEMENT):
             return ""
-        self._start, self._given = self._given, len(self._ids)
-        return now[len(before) :]
+        self._context_start, self._returned_count = self._returned_count, len(self._tokens)
+        return text[len(before) :]
 
     def finish(self) -> str:
-        """What was held back, once no more tokens can come."""
-        before, now = self._texts()
-        return now[len(before) :]
+        """The text of incomplete characters, once no more tokens can arrive."""
+        before, text = self._decoded()
+        return text[len(before) :]
 
-    def _texts(self) -> tuple[str, str]:
-        before = self._decode(self._ids[self._start : self._given])
-        return before, self._decode(self._ids[self._start :])
+    def _decoded(self) -> tuple[str, str]:
+        before = self._decode(self._tokens[self._context_start : self._returned_count])
+        return before, self._decode(self._tokens[self._context_start :])
 
 
-class StopText:
-    """Cuts a text at the first stop sequence, also where it is spread over several pieces."""
+class StopSequenceFilter:
+    """Ends a text before its first stop sequence, even one that is split over several pieces.
 
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(s for s in stops if s)
-        self._held = ""
+    Attributes:
+        stopped: Whether a stop sequence was found.
+    """
+
+    def __init__(self, stop_sequences: Sequence[str]) -> None:
+        self._stop_sequences = tuple(stop for stop in stop_sequences if stop)
+        self._buffer = ""
         self.stopped = False
 
     def push(self, piece: str) -> str:
-        """What may be given out now: everything that cannot be the beginning of a stop sequence."""
-        self._held += piece
-        found = [at for at in (self._held.find(s) for s in self._stops) if at >= 0]
-        if found:
+        """Add a piece of text, and return all that cannot be the beginning of a stop sequence."""
+        self._buffer += piece
+        positions = [at for at in (self._buffer.find(stop) for stop in self._stop_sequences) if at >= 0]
+        if positions:
             self.stopped = True
-            out, self._held = self._held[: min(found)], ""
-            return out
-        keep = max((n for s in self._stops for n in range(1, len(s)) if self._held.endswith(s[:n])), default=0)
-        cut = len(self._held) - keep
-        out, self._held = self._held[:cut], self._held[cut:]
-        return out
+            text, self._buffer = self._buffer[: min(positions)], ""
+            return text
+        held_back = max(
+            (n for stop in self._stop_sequences for n in range(1, len(stop)) if self._buffer.endswith(stop[:n])),
+            default=0,
+        )
+        end = len(self._buffer) - held_back
+        text, self._buffer = self._buffer[:end], self._buffer[end:]
+        return text
 
     def finish(self) -> str:
-        """What was held back, once no more text can come."""
-        out, self._held = self._held, ""
-        return out
+        """The text that was held back, once no more can arrive."""
+        text, self._buffer = self._buffer, ""
+        return text

@@ -1,4 +1,4 @@
-"""Tool calls of models that run here: how tools are told, how calls are forced by a grammar, and how they are read."""
+"""Tool calls of local models: describing tools, the grammar of a call, and parsing calls out of generated text."""
 
 from __future__ import annotations
 
@@ -14,83 +14,91 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from taleward.backends.engine.grammar import forbid_extra_properties
 from taleward.core.errors import ConfigurationError, UnknownName
 
-_MARK, _END = "<tool_call>", "</tool_call>"
-_BLOCK = re.compile(rf"{_MARK}(.*?)(?:{_END}|$)", re.DOTALL)
+_OPEN_TAG, _CLOSE_TAG = "<tool_call>", "</tool_call>"
+_TAGGED_CALL = re.compile(rf"{_OPEN_TAG}(.*?)(?:{_CLOSE_TAG}|$)", re.DOTALL)
+_CALL_NAME = re.compile(r'\s*\{\s*"name"\s*:\s*"([^"]*)"')
 
 
 @dataclass
-class Calls:
-    """Tool calls that were read.
+class ParsedToolCalls:
+    """Tool calls found in a generated text.
 
     Attributes:
-        made: Name and arguments of each, the arguments as JSON; what is no JSON is an invalid call for LangChain.
+        calls: The name and the arguments of each call, the arguments as JSON. LangChain reports arguments that are not
+            valid JSON as an invalid call.
     """
 
-    made: list[tuple[str, str]] = field(default_factory=list)
+    calls: list[tuple[str, str]] = field(default_factory=list)
 
     def chunks(self) -> Iterator[ToolCallChunk]:
-        """As LangChain streams them, each whole."""
-        for index, (name, arguments) in enumerate(self.made):
+        """The calls as LangChain streams them, each in one chunk."""
+        for index, (name, arguments) in enumerate(self.calls):
             yield tool_call_chunk(name=name, args=arguments, id=f"call_{uuid.uuid4().hex[:24]}", index=index)
 
 
-class ToolText:
-    """Takes tool calls out of a text that comes in pieces.
+class ToolCallParser:
+    """Separates tool calls from text that arrives in pieces.
 
-    Known are `<tool_call>{...}</tool_call>` (Qwen, Hermes) and answers that are JSON and nothing else (Llama, Mistral,
-    and every call that a grammar forced): `name` with `arguments` or `parameters`, or a list of such.
+    It recognizes `<tool_call>{...}</tool_call>` (Qwen, Hermes), and answers that are JSON and nothing else (Llama,
+    Mistral, and every call that a grammar enforced): an object with `name` and `arguments` or `parameters`, or a list
+    of such objects.
 
     Args:
-        tools: The names of the tools.
-        forced: Whether the text is a call and nothing else.
+        tool_names: The names of the tools.
+        is_call_required: Whether the whole text is a call.
     """
 
-    def __init__(self, tools: frozenset[str], *, forced: bool) -> None:
-        self._tools, self._forced = tools, forced
-        self._held = ""
-        self._shown = False
+    def __init__(self, tool_names: frozenset[str], *, is_call_required: bool) -> None:
+        self._tool_names, self._is_call_required = tool_names, is_call_required
+        self._buffer = ""
+        self._has_text = False
 
     def push(self, piece: str) -> str:
-        """What is certainly no call, and may be shown."""
-        self._held += piece
-        begun = self._held.lstrip()
-        if self._forced or not begun or (not self._shown and begun[0] in "{["):
+        """Add a piece of text, and return the text that certainly belongs to no call."""
+        self._buffer += piece
+        stripped = self._buffer.lstrip()
+        # An answer that starts like JSON may turn out to be a call only at its end, so all of it is held back.
+        if self._is_call_required or not stripped or (not self._has_text and stripped[0] in "{["):
             return ""
-        at = self._held.find(_MARK)
-        if at < 0:
-            at = len(self._held) - max(n for n in range(len(_MARK)) if self._held.endswith(_MARK[:n]))
-        shown, self._held = self._held[:at], self._held[at:]
-        self._shown = self._shown or bool(shown)
-        return shown
+        end = self._buffer.find(_OPEN_TAG)
+        if end < 0:
+            # The buffer may end in the first characters of a tag.
+            end = len(self._buffer) - max(n for n in range(len(_OPEN_TAG)) if self._buffer.endswith(_OPEN_TAG[:n]))
+        text, self._buffer = self._buffer[:end], self._buffer[end:]
+        self._has_text = self._has_text or bool(text)
+        return text
 
-    def finish(self) -> tuple[str, Calls]:
-        """What was held and is no call, and the calls."""
-        blocks = [found[1] for found in _BLOCK.finditer(self._held)] or [self._held]
-        made = [call for block in blocks for call in self._read(block)]
-        return ("", Calls(made)) if made else (self._held, Calls())
+    def finish(self) -> tuple[str, ParsedToolCalls]:
+        """End the text, and return what was held back and is not a call, and the calls."""
+        blocks = [match[1] for match in _TAGGED_CALL.finditer(self._buffer)] or [self._buffer]
+        calls = [call for block in blocks for call in self._parse(block)]
+        return ("", ParsedToolCalls(calls)) if calls else (self._buffer, ParsedToolCalls())
 
-    def _read(self, block: str) -> Iterator[tuple[str, str]]:
+    def _parse(self, block: str) -> Iterator[tuple[str, str]]:
         try:
-            told = json.loads(block)
+            parsed = json.loads(block)
         except ValueError:
-            if name := re.match(r'\s*\{\s*"name"\s*:\s*"([^"]*)"', block):
-                yield name[1], block  # cut off: an invalid call, which the caller sees as such
+            if name := _CALL_NAME.match(block):
+                yield name[1], block  # cut off; LangChain reports it as an invalid call
             return
-        for call in told if isinstance(told, list) else [told]:
-            if isinstance(call, dict) and call.get("name") in self._tools:
+        for call in parsed if isinstance(parsed, list) else [parsed]:
+            if isinstance(call, dict) and call.get("name") in self._tool_names:
                 arguments = call.get("arguments", call.get("parameters", {}))
                 yield call["name"], arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
-def chosen_tools(tools: Sequence[Mapping[str, Any]], choice: Any) -> tuple[list[Mapping[str, Any]], bool]:
-    """The tools that may be called, and whether one must be.
+def resolve_tool_choice(tools: Sequence[Mapping[str, Any]], choice: Any) -> tuple[list[Mapping[str, Any]], bool]:
+    """Apply `tool_choice`.
 
     Args:
-        tools: In OpenAI's form.
+        tools: Tool definitions in OpenAI's format.
         choice: `None` or "auto", "none", "any" or "required", a tool's name, or OpenAI's object with one.
 
+    Returns:
+        The tools that may be called, and whether a call is required.
+
     Raises:
-        UnknownName: It names no tool.
+        UnknownName: If `choice` is not the name of a tool.
     """
     names = [tool["function"]["name"] for tool in tools]
     if isinstance(choice, Mapping):
@@ -102,18 +110,25 @@ def chosen_tools(tools: Sequence[Mapping[str, Any]], choice: Any) -> tuple[list[
     if choice is True or choice in ("any", "required"):
         return list(tools), True
     if choice not in names:
-        raise UnknownName("tool", str(choice), names, hint="tool_choice is 'auto', 'any', 'none' or a tool's name.")
+        raise UnknownName(
+            "tool", str(choice), names, hint="Set tool_choice to 'auto', 'any', 'none' or the name of a tool."
+        )
     return [tool for tool in tools if tool["function"]["name"] == choice], True
 
 
-def call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The JSON schema of a call of one of these tools."""
+def tool_call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The JSON schema of a call of one of the tools.
+
+    Raises:
+        ConfigurationError: If there are no tools.
+    """
     if not tools:
-        raise ConfigurationError("a tool call needs a tool; got none.")
+        raise ConfigurationError("tool_choice requires a tool call, but there are no tools.", hint="Set tools=[...].")
     calls, definitions = [], {}
     for tool in tools:
         function = tool["function"]
         arguments = forbid_extra_properties(function.get("parameters") or {"type": "object", "properties": {}})
+        # `$ref` is resolved from the root of the whole schema.
         definitions.update(arguments.pop("$defs", {}))
         arguments.setdefault("additionalProperties", False)
         calls.append(
@@ -127,13 +142,13 @@ def call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"anyOf": calls, "$defs": definitions} if len(calls) > 1 else {**calls[0], "$defs": definitions}
 
 
-def tools_told(tools: Sequence[Mapping[str, Any]]) -> str:
-    """The tools in words, for a model whose template does not tell them."""
+def describe_tools(tools: Sequence[Mapping[str, Any]]) -> str:
+    """Describe tools in an instruction, for a model whose chat template does not support them."""
     lines = []
     for tool in tools:
         function = tool["function"]
-        takes = json.dumps((function.get("parameters") or {}).get("properties", {}))
-        lines.append(f"- {function['name']}: {function.get('description', '')} Arguments: {takes}")
+        arguments = json.dumps((function.get("parameters") or {}).get("properties", {}))
+        lines.append(f"- {function['name']}: {function.get('description', '')} Arguments: {arguments}")
     return (
         "You can call these tools:\n" + "\n".join(lines) + "\nTo call one, answer with nothing but JSON: "
         '{"name": "TOOL", "arguments": {...}}'

@@ -1,4 +1,4 @@
-"""What classifiers share: one core for a text and for many, sync and async; a reader gives the scores."""
+"""LabelChain: the base class of classifiers, shared by single and batch, sync and async calls."""
 
 from __future__ import annotations
 
@@ -15,77 +15,83 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
 from taleward.stores.example_retriever import LabeledExample
 
-ExampleSelector = tuple[LabeledExample, ...]
 
-
-class Question(NamedTuple):
-    """A text that is not blank, and the examples shown before it."""
-
-    text: str
-    shots: ExampleSelector = ()
-
-
-class Reading(NamedTuple):
-    """What a model says of a text.
+class ClassificationQuery(NamedTuple):
+    """A text to classify.
 
     Attributes:
-        scores: A number from 0 to 1 a label; `None` where the model only chose.
-        chosen: The labels that it chose, which count where it gave no scores; `None` where its words were no answer.
-        detail: Why they were none; or what was left out of the text.
+        text: The text, not blank.
+        examples: Labeled examples to show before it.
+    """
+
+    text: str
+    examples: tuple[LabeledExample, ...] = ()
+
+
+class LabelPrediction(NamedTuple):
+    """A model's answer for one text.
+
+    Attributes:
+        scores: A score from 0 to 1 for each label; `None` if the model only names labels.
+        labels: The labels that the model named, used if there are no scores; `None` if its answer was unparsable.
+        detail: Why the answer was unparsable, or what was left out of the text.
     """
 
     scores: dict[str, float] | None
-    chosen: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
     detail: str = ""
 
 
-class Reader(Protocol):
-    """Reads scores out of a model.
+class LabelReader(Protocol):
+    """Gets labels or label scores out of a model.
 
     Attributes:
-        spec: What the model is called.
+        spec: The model's name for results.
     """
 
     spec: str
 
-    def read(self, questions: Sequence[Question], configs: list[RunnableConfig]) -> Sequence[Reading | Exception]:
-        """A reading, or what went wrong, for each question."""
+    def read(
+        self, queries: Sequence[ClassificationQuery], configs: list[RunnableConfig]
+    ) -> Sequence[LabelPrediction | Exception]:
+        """Return a prediction, or the exception that was raised, for each query."""
 
     async def aread(
-        self, questions: Sequence[Question], configs: list[RunnableConfig]
-    ) -> Sequence[Reading | Exception]:
-        """As `read`, without blocking the event loop."""
+        self, queries: Sequence[ClassificationQuery], configs: list[RunnableConfig]
+    ) -> Sequence[LabelPrediction | Exception]:
+        """Async version of `read`."""
 
 
 class LabelChain(Runnable[str, Classification]):
-    """A Runnable from a text to its label.
+    """A Runnable that classifies a text.
 
-    `batch` and `abatch` put all texts to the model together.
+    `batch` and `abatch` pass all texts to the model together.
 
     Args:
-        reader: The model.
-        task: What is asked.
-        multi_label: Whether several labels may hold at once.
-        threshold: The least score of an answer. Below it the outcome is `abstain`; in a multi-label task the label is
-            left out, and 0.5 stands for `None`. A model without scores abstains by its own word.
+        reader: Gets label scores out of the model.
+        task: The labels and the question.
+        multi_label: Whether several labels may apply at once.
+        threshold: The minimum score, from 0 to 1. If the best label scores lower, the outcome is `abstain`. In a
+            multi-label task labels below it are left out, and `None` means 0.5. A model without scores abstains by
+            answering that no label fits.
 
     Raises:
-        ConfigurationError: The threshold is not from 0 to 1.
+        ConfigurationError: If the threshold is not from 0 to 1.
     """
 
-    def __init__(self, reader: Reader, task: LabelTask, *, multi_label: bool, threshold: float | None) -> None:
+    def __init__(self, reader: LabelReader, task: LabelTask, *, multi_label: bool, threshold: float | None) -> None:
         if threshold is not None and not 0 <= threshold <= 1:
-            raise ConfigurationError(f"threshold is from 0 to 1, or None; got {threshold}.")
+            raise ConfigurationError(f"threshold must be from 0 to 1, or None; got {threshold}.")
         self._reader = reader
         self.spec, self.task, self.multi_label, self.threshold = reader.spec, task, multi_label, threshold
 
     def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> Classification:
-        """The text's label; a blank text has none."""
-        return self._call_with_config(self._one, input, self._named(config), run_type="chain")
+        """Classify a text; the outcome for a blank text is `abstain`."""
+        return self._call_with_config(self._classify, input, self._with_metadata(config), run_type="chain")
 
     async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> Classification:
-        """As `invoke`, without blocking the event loop."""
-        return await self._acall_with_config(self._aone, input, self._named(config), run_type="chain")
+        """Async version of `invoke`."""
+        return await self._acall_with_config(self._aclassify, input, self._with_metadata(config), run_type="chain")
 
     def batch(
         self,
@@ -95,9 +101,10 @@ class LabelChain(Runnable[str, Classification]):
         return_exceptions: bool = False,
         **kwargs: Any | None,
     ) -> list[Classification]:
-        """The labels of all texts, in their order."""
+        """Classify several texts; the results are in the order of the texts."""
+        configs = self._configs_with_metadata(config, inputs)
         return self._batch_with_config(
-            self._many, inputs, self._all_named(config, inputs), return_exceptions=return_exceptions, run_type="chain"
+            self._classify_batch, inputs, configs, return_exceptions=return_exceptions, run_type="chain"
         )
 
     async def abatch(
@@ -108,78 +115,83 @@ class LabelChain(Runnable[str, Classification]):
         return_exceptions: bool = False,
         **kwargs: Any | None,
     ) -> list[Classification]:
-        """As `batch`, without blocking the event loop."""
+        """Async version of `batch`."""
+        configs = self._configs_with_metadata(config, inputs)
         return await self._abatch_with_config(
-            self._amany, inputs, self._all_named(config, inputs), return_exceptions=return_exceptions, run_type="chain"
+            self._aclassify_batch, inputs, configs, return_exceptions=return_exceptions, run_type="chain"
         )
 
-    def questions(self, texts: Sequence[str]) -> list[Question]:
-        """The texts with the examples to show before each."""
-        return [Question(text) for text in texts]
+    def queries(self, texts: Sequence[str]) -> list[ClassificationQuery]:
+        """Return a query for each text, with the examples to show before it."""
+        return [ClassificationQuery(text) for text in texts]
 
-    def _named(self, config: RunnableConfig | None) -> RunnableConfig:
+    def _with_metadata(self, config: RunnableConfig | None) -> RunnableConfig:
         metadata = {"prompt_name": self.task.name, "prompt_version": self.task.version}
         config = config or {}
         return {**config, "metadata": {**(config.get("metadata") or {}), **metadata}}
 
-    def _all_named(
+    def _configs_with_metadata(
         self, config: RunnableConfig | list[RunnableConfig] | None, inputs: list[str]
     ) -> list[RunnableConfig]:
-        return [self._named(each) for each in get_config_list(config, len(inputs))]
+        return [self._with_metadata(each) for each in get_config_list(config, len(inputs))]
 
-    def _one(self, input: str, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Classification:
-        [answer] = self._many([input], [run_manager], [config])
-        return _raised(answer)
+    def _classify(self, input: str, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Classification:
+        [result] = self._classify_batch([input], [run_manager], [config])
+        return _raise_if_exception(result)
 
-    async def _aone(
+    async def _aclassify(
         self, input: str, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> Classification:
-        [answer] = await self._amany([input], [run_manager], [config])
-        return _raised(answer)
+        [result] = await self._aclassify_batch([input], [run_manager], [config])
+        return _raise_if_exception(result)
 
-    def _many(
+    def _classify_batch(
         self, inputs: list[str], run_manager: list[CallbackManagerForChainRun], config: list[RunnableConfig]
     ) -> list[Exception | Classification]:
-        asked = _asked(inputs)
-        readings = self._reader.read(self.questions([inputs[i] for i in asked]), [config[i] for i in asked])
-        return self._answers(len(inputs), asked, readings)
+        indices = _non_blank_indices(inputs)
+        predictions = self._reader.read(self.queries([inputs[i] for i in indices]), [config[i] for i in indices])
+        return self._results(len(inputs), indices, predictions)
 
-    async def _amany(
+    async def _aclassify_batch(
         self, inputs: list[str], run_manager: list[AsyncCallbackManagerForChainRun], config: list[RunnableConfig]
     ) -> list[Exception | Classification]:
-        asked = _asked(inputs)
-        readings = await self._reader.aread(self.questions([inputs[i] for i in asked]), [config[i] for i in asked])
-        return self._answers(len(inputs), asked, readings)
+        indices = _non_blank_indices(inputs)
+        predictions = await self._reader.aread(self.queries([inputs[i] for i in indices]), [config[i] for i in indices])
+        return self._results(len(inputs), indices, predictions)
 
-    def _answers(
-        self, count: int, asked: Sequence[int], readings: Sequence[Reading | Exception]
+    def _results(
+        self, count: int, indices: Sequence[int], predictions: Sequence[LabelPrediction | Exception]
     ) -> list[Exception | Classification]:
-        read = dict(zip(asked, readings, strict=True))
-        return [self._answer(read[i]) if i in read else self._blank() for i in range(count)]
+        prediction_at = dict(zip(indices, predictions, strict=True))
+        return [self._result(prediction_at[i]) if i in prediction_at else self._blank() for i in range(count)]
 
-    def _answer(self, reading: Reading | Exception) -> Exception | Classification:
-        if isinstance(reading, Exception):
-            return reading
-        if reading.scores is None:
-            if reading.chosen is None:
-                return self._made("unparsable", detail=reading.detail)
-            held = bool(reading.chosen) or self.multi_label
-            return self._made("label" if held else "abstain", reading.chosen, detail=reading.detail)
-        scores = {label: min(1.0, max(0.0, reading.scores[label])) for label in self.task.labels}
-        best = sorted(scores, key=lambda label: -scores[label])
+    def _result(self, prediction: LabelPrediction | Exception) -> Exception | Classification:
+        if isinstance(prediction, Exception):
+            return prediction
+        if prediction.scores is None:
+            if prediction.labels is None:
+                return self._classification("unparsable", detail=prediction.detail)
+            # In a multi-label task "none of them" is an answer; with one label a text it means abstaining.
+            answered = bool(prediction.labels) or self.multi_label
+            return self._classification("label" if answered else "abstain", prediction.labels, detail=prediction.detail)
+        # Rounding can push a probability slightly out of [0, 1], which `Classification` rejects.
+        scores = {label: min(1.0, max(0.0, prediction.scores[label])) for label in self.task.labels}
+        ranked = sorted(scores, key=lambda label: -scores[label])
         if self.multi_label:
-            least = 0.5 if self.threshold is None else self.threshold
-            found = tuple(label for label in best if scores[label] >= least)
-            return self._made("label", found, scores, reading.detail)
-        if self.threshold is not None and scores[best[0]] < self.threshold:
-            said = f"the likeliest label, {best[0]!r}, has {scores[best[0]]:.2f}; {self.threshold:g} is the least"
-            return self._made("abstain", (), scores, "; ".join(part for part in (said, reading.detail) if part))
-        return self._made("label", (best[0],), scores, reading.detail)
+            threshold = 0.5 if self.threshold is None else self.threshold
+            labels = tuple(label for label in ranked if scores[label] >= threshold)
+            return self._classification("label", labels, scores, prediction.detail)
+        best = ranked[0]
+        if self.threshold is not None and scores[best] < self.threshold:
+            reason = f"the best label, {best!r}, scores {scores[best]:.2f}, below the threshold of {self.threshold:g}"
+            detail = "; ".join(part for part in (reason, prediction.detail) if part)
+            return self._classification("abstain", (), scores, detail)
+        return self._classification("label", (best,), scores, prediction.detail)
 
     def _blank(self) -> Classification:
-        return self._made("abstain", detail="the text is blank: there is nothing to classify")
+        return self._classification("abstain", detail="the text is blank: there is nothing to classify")
 
-    def _made(
+    def _classification(
         self,
         outcome: ClassificationOutcome,
         labels: tuple[str, ...] = (),
@@ -196,15 +208,14 @@ class LabelChain(Runnable[str, Classification]):
         )
 
 
-def _asked(inputs: Sequence[str]) -> list[int]:
-    """Which of the texts have words."""
+def _non_blank_indices(inputs: Sequence[str]) -> list[int]:
     for text in inputs:
         if not isinstance(text, str):
             raise TypeError(f"a classifier takes a text (str); got {type(text).__name__}")
     return [i for i, text in enumerate(inputs) if text.strip()]
 
 
-def _raised(answer: Exception | Classification) -> Classification:
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+def _raise_if_exception(result: Exception | Classification) -> Classification:
+    if isinstance(result, Exception):
+        raise result
+    return result

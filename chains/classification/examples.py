@@ -1,34 +1,33 @@
-"""Which examples a few-shot prompt shows."""
+"""Select the examples of a few-shot prompt: fixed, balanced by label, or similar to the text."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.stores.example_retriever import ExampleRetriever, LabeledExample
 from taleward.stores.vector.base import TalewardStore
 
-Select = Literal["fixed", "balanced", "similar"]
-"""`fixed`: the first ones, as they come. `balanced`: as many of each label, drawn by the seed, in mixed order.
-`similar`: those most like the text, from a store."""
-_WAYS = ("fixed", "balanced", "similar")
+SelectionMethod = Literal["fixed", "balanced", "similar"]
+"""`fixed`: the first examples, in their order. `balanced`: as many of each label, drawn with the seed, in mixed order.
+`similar`: those most similar to the text, from a store."""
 
 
 class ExampleSelector:
-    """Picks the examples for a text.
+    """Selects the examples for each text.
 
     Args:
-        task: The labels, and the examples where none are given.
-        examples: Labeled texts; or, to pick by likeness, a store or an `ExampleRetriever` that holds them.
-        select: How they are picked; `None` takes `similar` for a store and `fixed` otherwise.
-        k: How many; `None` takes all, or four of a store's.
-        seed: For the balanced draw.
+        task: The labels, and the examples to use if `examples` is `None`.
+        examples: Labeled texts, or a store or `ExampleRetriever` that contains them.
+        select: How to select them; `None` means `similar` for a store and `fixed` otherwise.
+        k: Maximum number of examples; `None` means all, or the retriever's own `k` (4 by default) for a store.
+        seed: Seed of the balanced draw.
 
     Raises:
-        ConfigurationError: There are none, they have unknown labels, or they cannot be picked so.
+        ConfigurationError: If there are no examples, they have unknown labels, or `select` or `k` is invalid for them.
     """
 
     def __init__(
@@ -39,21 +38,22 @@ class ExampleSelector:
         | ExampleRetriever
         | None,
         *,
-        select: Select | None,
+        select: SelectionMethod | None,
         k: int | None,
         seed: int,
     ) -> None:
-        stored = isinstance(examples, TalewardStore | ExampleRetriever)
-        select = select or ("similar" if stored else "fixed")
-        if select not in _WAYS:
-            raise ConfigurationError(f"select is one of {', '.join(_WAYS)}; got {select!r}.")
+        in_store = isinstance(examples, TalewardStore | ExampleRetriever)
+        select = select or ("similar" if in_store else "fixed")
+        methods = get_args(SelectionMethod)
+        if select not in methods:
+            raise ConfigurationError(f"select must be one of {', '.join(methods)}; got {select!r}.")
         if k is not None and k < 1:
             raise ConfigurationError(f"k must be 1 or more, or None; got {k}.")
-        if stored != (select == "similar"):
+        if in_store != (select == "similar"):
             raise ConfigurationError(
-                f"select={select!r} does not go with examples in a {type(examples).__name__}.",
-                hint="'similar' looks in a store: FewShotClassifier(..., examples=taleward.FaissStore(...)); "
-                "'fixed' and 'balanced' take a list of (text, label).",
+                f"select={select!r} cannot be used with examples of type {type(examples).__name__}.",
+                hint="'similar' needs a store: FewShotClassifier(..., examples=taleward.FaissStore(...)); "
+                "'fixed' and 'balanced' need a list of (text, label).",
             )
         self._labels, self._k = frozenset(task.labels), k
         self._retriever: ExampleRetriever | None = None
@@ -62,48 +62,58 @@ class ExampleSelector:
         elif isinstance(examples, ExampleRetriever):
             self._retriever = examples
         else:
-            given = [_example(each) for each in (task.examples if examples is None else examples)]
-            self._check(given)
-            if not given:
-                raise ConfigurationError("a few-shot classifier needs examples; got none.")
-            self._fixed = tuple(_balanced(given, list(task.labels), k, seed) if select == "balanced" else given[:k])
+            pool = [_to_example(item) for item in (task.examples if examples is None else examples)]
+            self._check_labels(pool)
+            if not pool:
+                raise ConfigurationError(
+                    "a few-shot classifier needs examples; got none.",
+                    hint="Give examples=[(text, label), ...], a store, or a task that has examples.",
+                )
+            self._examples = tuple(_balanced(pool, list(task.labels), k, seed) if select == "balanced" else pool[:k])
 
-    def pick(self, texts: Sequence[str]) -> list[tuple[LabeledExample, ...]]:
-        """The examples for each text.
+    def select(self, texts: Sequence[str]) -> list[tuple[LabeledExample, ...]]:
+        """Select the examples for each text.
 
         Raises:
-            ConfigurationError: The store's examples have unknown labels.
+            ConfigurationError: If the store's examples have unknown labels.
         """
         if self._retriever is None:
-            return [self._fixed] * len(texts)
-        found = [tuple(self._retriever.examples(text, self._k)) for text in texts]
-        for examples in found:
-            self._check(examples)
-        return found
+            return [self._examples] * len(texts)
+        selections = [tuple(self._retriever.examples(text, self._k)) for text in texts]
+        for selection in selections:
+            self._check_labels(selection)
+        return selections
 
-    def _check(self, examples: Iterable[LabeledExample]) -> None:
+    def _check_labels(self, examples: Iterable[LabeledExample]) -> None:
         if unknown := sorted({example.label for example in examples} - self._labels):
-            raise ConfigurationError(f"examples have the labels {unknown}; the task has {sorted(self._labels)}.")
+            raise ConfigurationError(f"examples have unknown labels {unknown}; the task has {sorted(self._labels)}.")
 
 
-def _example(given: LabeledExample | tuple[str, str] | Mapping[str, str]) -> LabeledExample:
-    if isinstance(given, LabeledExample):
-        return given
-    if isinstance(given, Mapping) and {"text", "label"} <= set(given):
-        return LabeledExample(text=given["text"], label=given["label"])
-    if isinstance(given, tuple | list) and len(given) == 2:
-        return LabeledExample(text=given[0], label=given[1])
-    raise ConfigurationError(f"an example is a (text, label), or has the keys text and label; got {given!r}.")
+def _to_example(item: LabeledExample | tuple[str, str] | Mapping[str, str]) -> LabeledExample:
+    if isinstance(item, LabeledExample):
+        return item
+    if isinstance(item, Mapping) and {"text", "label"} <= set(item):
+        return LabeledExample(text=item["text"], label=item["label"])
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return LabeledExample(text=item[0], label=item[1])
+    raise ConfigurationError(
+        f"an example must be (text, label), or a mapping with the keys text and label; got {item!r}."
+    )
 
 
-def _balanced(given: Sequence[LabeledExample], labels: Sequence[str], k: int | None, seed: int) -> list[LabeledExample]:
-    """As many examples of each label as there are of the rarest, k in all at most, round by round."""
-    chance = random.Random(seed)  # noqa: S311  a draw that can be repeated
-    of = {label: [example for example in given if example.label == label] for label in labels}
-    if missing := [label for label, mine in of.items() if not mine]:
-        raise ConfigurationError(f"a balanced choice needs examples of every label; there are none of {missing}.")
-    rounds = [chance.sample(mine, min(map(len, of.values()))) for mine in of.values()]
-    drawn: list[LabeledExample] = []
-    for row in zip(*rounds, strict=True):
-        drawn += chance.sample(row, len(row))
-    return drawn[:k]
+def _balanced(pool: Sequence[LabeledExample], labels: Sequence[str], k: int | None, seed: int) -> list[LabeledExample]:
+    """Draw as many examples of each label as the rarest has, at most `k` in all.
+
+    The examples come in rounds with one of each label, so that cutting at `k` keeps the balance.
+    """
+    rng = random.Random(seed)  # noqa: S311  repeatable, not secret
+    by_label = {label: [example for example in pool if example.label == label] for label in labels}
+    if missing := [label for label, examples in by_label.items() if not examples]:
+        raise ConfigurationError(f"a balanced selection needs examples of every label; there are none of {missing}.")
+    per_label = min(map(len, by_label.values()))
+    draws = [rng.sample(examples, per_label) for examples in by_label.values()]
+    balanced: list[LabeledExample] = []
+    for one_of_each in zip(*draws, strict=True):
+        # Shuffled: models favor the label shown last, so it must not be the same one in every round.
+        balanced += rng.sample(one_of_each, len(one_of_each))
+    return balanced[:k]

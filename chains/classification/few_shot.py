@@ -1,4 +1,4 @@
-"""Classification by a few examples."""
+"""FewShotClassifier: classify texts with the help of labeled examples."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from taleward.chains.classification.chain import LabelChain, Question
-from taleward.chains.classification.examples import ExampleSelector, Select
-from taleward.chains.classification.readers.select import By, reader
-from taleward.chains.model_kind import family, name_of
-from taleward.chains.task import LabelTask, label_task
+from taleward.chains.classification.chain import ClassificationQuery, LabelChain
+from taleward.chains.classification.examples import ExampleSelector, SelectionMethod
+from taleward.chains.classification.readers.select import AnswerMethod, select_reader
+from taleward.chains.model_kind import model_kind, model_name
+from taleward.chains.task import LabelTask, resolve_label_task
 from taleward.core.errors import ConfigurationError
 from taleward.stores.example_retriever import ExampleRetriever, LabeledExample
 from taleward.stores.vector.base import TalewardStore
 
 
 class FewShotClassifier(LabelChain):
-    """A Runnable from a text to its label, by examples.
+    """A Runnable that classifies a text with the help of labeled examples.
 
-    A completion model gets them above the text, each behind the separator `###`; a chat model as turns; embeddings as
-    the middle of each label's vectors. From a model that runs here the label is read as log-probabilities, so that it
-    is always one of the labels.
+    A completion model sees the examples before the text, separated by `###`; a chat model sees them as turns;
+    embeddings are compared with the mean vector of each label's examples. A model that runs in this process is read
+    through its log-probabilities, so that the answer is always one of the labels.
 
     Args:
         model: A spec or a model, see `ZeroShotClassifier`.
-        labels: Labels of one's own: their names, or names with descriptions.
-        task: In their place a ready task: `sentiment`, `age-band`, the path of a `.yaml` file, or a `LabelTask`.
-        examples: Labeled texts: `(text, label)` each; or a store or `ExampleRetriever` that holds them. `None` takes
-            the task's own.
-        select: Which are shown, see `taleward.chains.classification.examples.Select`.
-        k: How many; `None` takes all, or four of a store's.
-        seed: For a balanced draw.
-        threshold: The least score of an answer, see `LabelChain`.
-        by: How a model that writes answers, see `taleward.chains.classification.readers.select.By`.
-        calibrate: Take out the bias that model and examples have towards labels (of log-probabilities alone).
-        options: For the model.
+        labels: Your own labels: their names, or a mapping from names to descriptions.
+        task: A ready-made task instead of labels: `sentiment`, `age-band`, the path of a `.yaml` file, or a
+            `LabelTask`.
+        examples: Labeled texts as `(text, label)`, or a store or `ExampleRetriever` that contains them. `None` uses the
+            task's own.
+        select: How to select the examples to show, see `taleward.chains.classification.examples.SelectionMethod`.
+        k: Maximum number of examples; `None` means all, or four from a store.
+        seed: Seed of the balanced draw.
+        threshold: The minimum score, see `LabelChain`.
+        by: How a generative model answers, see `taleward.chains.classification.readers.select.AnswerMethod`.
+        calibrate: Remove the bias of model and examples towards some labels (applies to log-probabilities only).
+        options: Options for the model.
 
     Raises:
-        ConfigurationError: Labels or examples cannot be used, or the model's family takes no examples.
+        ConfigurationError: If the labels or examples are invalid, or this kind of model cannot use examples.
     """
 
     def __init__(
@@ -54,32 +55,33 @@ class FewShotClassifier(LabelChain):
         | TalewardStore
         | ExampleRetriever
         | None = None,
-        select: Select | None = None,
+        select: SelectionMethod | None = None,
         k: int | None = None,
         seed: int = 0,
         threshold: float | None = None,
-        by: By = "auto",
+        by: AnswerMethod = "auto",
         calibrate: bool = True,
         **options: Any,
     ) -> None:
-        chosen = label_task(labels, task, None)
-        if family(model) == "classifier":
+        label_task = resolve_label_task(labels, task, None)
+        if model_kind(model) == "classifier":
             raise ConfigurationError(
-                f"{name_of(model)} is an NLI model, which takes no examples.",
-                hint="Use ZeroShotClassifier, or embeddings or a model that writes.",
+                f"{model_name(model)} is an NLI model, which cannot use examples.",
+                hint="Use ZeroShotClassifier, or embeddings or a chat model.",
             )
-        self._shots = ExampleSelector(chosen, examples, select=select, k=k, seed=seed)
-        found = reader(
+        self._selector = ExampleSelector(label_task, examples, select=select, k=k, seed=seed)
+        reader = select_reader(
             model,
-            chosen,
+            label_task,
             by=by,
             multi_label=False,
             calibrate=calibrate,
             abstains=threshold is not None,
             options=options,
         )
-        super().__init__(found, chosen, multi_label=False, threshold=threshold)
+        super().__init__(reader, label_task, multi_label=False, threshold=threshold)
 
-    def questions(self, texts: Sequence[str]) -> list[Question]:
-        """The texts with the examples picked for each."""
-        return [Question(text, shots) for text, shots in zip(texts, self._shots.pick(texts), strict=True)]
+    def queries(self, texts: Sequence[str]) -> list[ClassificationQuery]:
+        """Return a query for each text, with the examples selected for it."""
+        selections = self._selector.select(texts)
+        return [ClassificationQuery(text, examples) for text, examples in zip(texts, selections, strict=True)]

@@ -1,4 +1,4 @@
-"""What a classifier answers."""
+"""Classification: the result of a classifier."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from taleward.core.policy import Probability
 from taleward.core.tale import PromptVersion
 
 ClassificationOutcome = Literal["label", "abstain", "unparsable"]
-"""`label`: there is an answer. `abstain`: none is sure enough. `unparsable`: the model's words were no label."""
+"""`label`: the text was classified. `abstain`: no label is certain enough. `unparsable`: the model's answer was not one
+of the labels."""
 
 
 class Classification(FrozenModel):
-    """A text's label, or its labels.
+    """The label or labels of a text.
 
     Attributes:
-        outcome: Whether there is an answer.
-        labels: The labels, likeliest first: one, or in a multi-label task those at or above the threshold, which may be
+        outcome: Whether the text was classified.
+        labels: The labels, most likely first: one, or in a multi-label task all at or above the threshold, which may be
             none. Empty unless the outcome is `label`.
-        scores: A number from 0 to 1 for each label. Together 1, or each for itself in a multi-label task. Empty where
-            the model gives none.
+        scores: A score from 0 to 1 for each label. They sum to 1, except in a multi-label task, where each stands
+            alone. Empty if the model gives no scores.
         model: The model's spec.
-        prompt: The task.
-        detail: Why there is no label; or what was left out of a text that was too long.
+        prompt: Name and version of the task.
+        detail: Why there is no label, or what was left out of a text that was too long.
     """
 
     outcome: ClassificationOutcome
@@ -36,12 +37,12 @@ class Classification(FrozenModel):
     detail: str = ""
 
     @model_validator(mode="after")
-    def _labels_are_an_answer(self) -> Classification:
+    def _labels_require_outcome_label(self) -> Classification:
         if self.labels and self.outcome != "label":
-            raise ValueError(f"outcome {self.outcome!r} has no labels; got {list(self.labels)}")
+            raise ValueError(f"outcome {self.outcome!r} cannot have labels; got {list(self.labels)}")
         return self
 
     @property
     def label(self) -> str | None:
-        """The likeliest label; `None` where there is none."""
+        """The most likely label, or `None` if there is none."""
         return self.labels[0] if self.labels else None

@@ -1,4 +1,4 @@
-"""Classification without examples."""
+"""ZeroShotClassifier: classify texts by the names and descriptions of labels, without examples."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from taleward.chains.classification.chain import LabelChain
-from taleward.chains.classification.readers.select import By, reader
-from taleward.chains.task import LabelTask, label_task
+from taleward.chains.classification.readers.select import AnswerMethod, select_reader
+from taleward.chains.task import LabelTask, resolve_label_task
 
 
 class ZeroShotClassifier(LabelChain):
-    """A Runnable from a text to its label, by the labels' names and descriptions alone.
+    """A Runnable that classifies a text by the names and descriptions of labels.
 
-    The model's family says how: embeddings compare vectors; an NLI model says how far the text entails a sentence
-    about each label (Yin et al. 2019, arXiv 1909.00161); a model that writes is asked.
+    How depends on the kind of model: embeddings compare the text's vector with the labels'; an NLI model scores how
+    far the text entails a sentence about each label (Yin et al. 2019, arXiv 1909.00161); a chat model is asked.
 
     Args:
-        model: A spec such as `embedded:minilm`, `hf:cross-encoder/nli-deberta-v3-small` or `openai:gpt-5-mini`; or a
+        model: A spec such as `embedded:minilm`, `hf:cross-encoder/nli-deberta-v3-small` or `openai:gpt-5-mini`, or a
             LangChain chat model or embeddings.
-        labels: Labels of one's own: their names, or names with descriptions.
-        task: In their place a ready task: `sentiment`, `age-band`, the path of a `.yaml` file, or a `LabelTask`.
-        multi_label: Whether several labels may hold at once. Scores then stand each for itself, else they sum to 1.
-        threshold: The least score of an answer, see `LabelChain`.
-        hypothesis: For an NLI model: a sentence with `{label}` or `{description}` in it.
-        by: How a model that writes answers, see `taleward.chains.classification.readers.select.By`.
-        calibrate: Take out the bias that a model has towards labels (of log-probabilities alone).
-        options: For the model.
+        labels: Your own labels: their names, or a mapping from names to descriptions.
+        task: A ready-made task instead of labels: `sentiment`, `age-band`, the path of a `.yaml` file, or a
+            `LabelTask`.
+        multi_label: Whether several labels may apply at once. Each score then stands alone; otherwise they sum to 1.
+        threshold: The minimum score, see `LabelChain`.
+        hypothesis: For NLI models: a sentence that contains `{label}` or `{description}`.
+        by: How a generative model answers, see `taleward.chains.classification.readers.select.AnswerMethod`.
+        calibrate: Remove the model's bias towards some labels (applies to log-probabilities only).
+        options: Options for the model.
 
     Raises:
-        ConfigurationError: The labels cannot be used, or the model's family does not classify.
+        ConfigurationError: If the labels are invalid, or this kind of model cannot classify.
     """
 
     def __init__(
@@ -45,18 +46,18 @@ class ZeroShotClassifier(LabelChain):
         multi_label: bool = False,
         threshold: float | None = None,
         hypothesis: str | None = None,
-        by: By = "auto",
+        by: AnswerMethod = "auto",
         calibrate: bool = True,
         **options: Any,
     ) -> None:
-        chosen = label_task(labels, task, hypothesis)
-        found = reader(
+        label_task = resolve_label_task(labels, task, hypothesis)
+        reader = select_reader(
             model,
-            chosen,
+            label_task,
             by=by,
             multi_label=multi_label,
             calibrate=calibrate,
             abstains=threshold is not None,
             options=options,
         )
-        super().__init__(found, chosen, multi_label=multi_label, threshold=threshold)
+        super().__init__(reader, label_task, multi_label=multi_label, threshold=threshold)

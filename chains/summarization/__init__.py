@@ -1,1 +1,1 @@
-"""Summaries: extractive, generated, checked, judged."""
+"""Summarization: extractive or generated summaries, checked for faithfulness and judged."""

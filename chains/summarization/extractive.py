@@ -1,4 +1,4 @@
-"""Extractive summaries: sentences of the text itself, chosen by how central they are."""
+"""Extractive summarization: select the most central sentences of a text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
     from taleward.stores.fingerprint import Floats
 
-_FULL_WORDS = 25
-"""Words from which a sentence counts in full; a shorter one by its share of them, since it says less."""
-_ROWS = 1024
+_FULL_WEIGHT_WORDS = 25
+"""Sentences of at least this many words get full weight, shorter ones a proportional share: they say less."""
+_BLOCK_ROWS = 1024
+"""Rows of the similarity matrix to compute at a time, so that memory grows linearly with the text."""
 
 
 def source_spans(text: str) -> list[SourceSpan]:
-    """The sentences of a text that have words, without the white space around them."""
+    """Split a text into sentences, without surrounding whitespace; blank ones are left out."""
     spans: list[SourceSpan] = []
     end = 0
     for sentence in sentences(text):
@@ -34,17 +35,17 @@ def source_spans(text: str) -> list[SourceSpan]:
 
 
 def central_sentences(text: str, embeddings: Embeddings, max_sentences: int) -> list[SourceSpan]:
-    """The sentences that stand for a text, in its order.
+    """Select the sentences that represent a text, in the order of the text.
 
-    A tale is told in order, so its first sentence is taken, which says who and where, and the rest is cut into as many
-    stretches of like length as there are places left: each gives its most central sentence. Central is the sentence
-    whose vector is most like those of all others (degree centrality: Erkan and Radev 2004, arXiv 1109.2128), weighted
-    by its length. With one place the most central of all is taken.
+    The first sentence is always selected, since a story begins by saying who and where. The rest is divided into
+    as many sections of about equal length as sentences are still needed, and each contributes its most central one. A
+    sentence is central if its vector is similar to those of all others (degree centrality: Erkan and Radev 2004, arXiv
+    1109.2128), weighted by its length. If `max_sentences` is 1, the most central sentence of the text is selected.
 
     Args:
         text: Any text.
         embeddings: The embeddings.
-        max_sentences: Sentences, at most.
+        max_sentences: Maximum number of sentences; a text with no more than that is returned whole.
     """
     spans = source_spans(text)
     if len(spans) <= max_sentences:
@@ -52,18 +53,29 @@ def central_sentences(text: str, embeddings: Embeddings, max_sentences: int) -> 
     import numpy
 
     quotes = [span.quote for span in spans]
-    words = numpy.array([len(quote.split()) for quote in quotes])
-    weights = centrality(embed_array(embeddings, quotes)) * numpy.minimum(1.0, words / _FULL_WORDS)
-    first = [0] if max_sentences > 1 else []
-    stretches = numpy.array_split(numpy.arange(len(first), len(spans)), max_sentences - len(first))
-    return [spans[i] for i in [*first, *(int(s[weights[s].argmax()]) for s in stretches)]]
+    word_counts = numpy.array([len(quote.split()) for quote in quotes])
+    weights = centrality(embed_array(embeddings, quotes)) * numpy.minimum(1.0, word_counts / _FULL_WEIGHT_WORDS)
+    lead = [0] if max_sentences > 1 else []
+    sections = numpy.array_split(numpy.arange(len(lead), len(spans)), max_sentences - len(lead))
+    return [spans[i] for i in [*lead, *(int(section[weights[section].argmax()]) for section in sections)]]
 
 
 def centrality(vectors: Floats) -> npt.NDArray[np.float64]:
-    """How like all other rows each row is: the sum of its positive cosines with them, shape (rows,)."""
+    """Return how similar each row is to all others: the sum of its positive cosines with them.
+
+    Args:
+        vectors: One row per sentence, shape (rows, dimensions).
+
+    Returns:
+        Shape (rows,).
+    """
     import numpy
 
     unit = vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    sums = [numpy.maximum(unit[at : at + _ROWS] @ unit.T, 0.0).sum(axis=1) for at in range(0, len(unit), _ROWS)]
-    found: npt.NDArray[np.float64] = numpy.concatenate(sums).astype(numpy.float64) - 1.0
-    return found
+    sums = [
+        numpy.maximum(unit[start : start + _BLOCK_ROWS] @ unit.T, 0.0).sum(axis=1)
+        for start in range(0, len(unit), _BLOCK_ROWS)
+    ]
+    # Minus one: the cosine of each row with itself.
+    degrees: npt.NDArray[np.float64] = numpy.concatenate(sums).astype(numpy.float64) - 1.0
+    return degrees

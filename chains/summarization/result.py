@@ -1,4 +1,4 @@
-"""What a summarizer answers."""
+"""Summary and Faithfulness: the results of a summarizer and its check."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from taleward.core.policy import Probability
 from taleward.core.tale import PromptVersion
 
 SummaryMethod = Literal["extractive", "encoder-decoder", "chat"]
+"""`extractive`: sentences of the text. `encoder-decoder`: written by a model such as T5 or BART. `chat`: written by a
+chat or completion model."""
 
 
 class SourceSpan(FrozenModel):
-    """A place in the text that was summarised.
+    """A span of the summarized text.
 
     Attributes:
-        quote: Its words.
-        start: Offset of its first character, in Unicode code points from 0.
-        end: Offset behind its last one.
+        quote: The span's text.
+        start: Offset of the first character, in Unicode code points from 0.
+        end: Offset after the last character.
     """
 
     quote: str
@@ -27,15 +29,15 @@ class SourceSpan(FrozenModel):
     end: int = Field(ge=0)
 
 
-class Support(FrozenModel):
-    """How well a summary's sentence is borne out by the text.
+class SentenceSupport(FrozenModel):
+    """How well the text supports a sentence of the summary.
 
     Attributes:
         sentence: The sentence.
-        score: From 0 to 1.
-        supported: Whether that is enough.
-        source: The place in the text that bears it out best; `None` where none was looked for.
-        why: Why it is not supported.
+        score: The support, from 0 to 1.
+        supported: Whether the sentence counts as supported.
+        source: The span of the text that supports it best; `None` if none was determined.
+        why: Why the sentence is not supported.
     """
 
     sentence: str
@@ -49,44 +51,43 @@ class Faithfulness(FrozenModel):
     """Whether a summary says only what its text says.
 
     Attributes:
-        outcome: `checked`; or `unparsable` where the model that was asked gave no plain answer.
-        sentences: Each of its sentences, in order.
-        by: What checked it.
-        detail: Why there is no plain answer.
+        outcome: `checked`, or `unparsable` if the checking model's answer could not be parsed.
+        sentences: The support for each sentence of the summary, in order.
+        by: The spec of the model that checked.
+        detail: Why the answer could not be parsed.
     """
 
     outcome: Literal["checked", "unparsable"] = "checked"
-    sentences: tuple[Support, ...] = ()
+    sentences: tuple[SentenceSupport, ...] = ()
     by: str
     detail: str = ""
 
     @property
     def score(self) -> float:
-        """The share of supported sentences, 0..1; 0 where nothing was checked."""
+        """The share of supported sentences, from 0 to 1; 0 if there are none."""
         if not self.sentences:
             return 0.0
         return sum(support.supported for support in self.sentences) / len(self.sentences)
 
     @property
     def faithful(self) -> bool:
-        """Whether it was checked and every sentence is supported."""
+        """Whether the summary was checked and every sentence is supported."""
         return self.outcome == "checked" and all(support.supported for support in self.sentences)
 
 
 class Summary(FrozenModel):
-    """A summary, and where it comes from.
+    """A summary and how it was made.
 
     Attributes:
         text: The summary; empty for a blank text.
         method: How it was made.
-        spans: The sentences that an extractive summary took from the text, in their order; `text` is their quotes,
-            joined by spaces.
-        compression: The summary's words for each word of the text; 0 for a blank text.
-        parts: Parts that the text was read in; more than one where it did not fit the model.
-        rounds: Times that summaries were summarised again; 0 for a text that was read whole.
-        faithfulness: Whether it says only what the text says; `None` where that was not checked.
+        spans: The sentences that an extractive summary consists of, in order; `text` is their quotes joined by spaces.
+        compression: Words of the summary divided by words of the text; 0 for a blank text.
+        parts: Number of parts that the text was split into; more than one if it did not fit into the model's context.
+        rounds: How many times the parts' summaries were summarized again; 0 if the text was not split.
+        faithfulness: Whether it says only what the text says; `None` if this was not checked.
         model: The model's spec.
-        prompt: The task.
+        prompt: Name and version of the task.
     """
 
     text: str
@@ -100,7 +101,7 @@ class Summary(FrozenModel):
     prompt: PromptVersion
 
     @model_validator(mode="after")
-    def _spans_are_the_text(self) -> Summary:
+    def _extractive_text_is_quotes(self) -> Summary:
         if self.method == "extractive" and self.text != " ".join(span.quote for span in self.spans):
-            raise ValueError("an extractive summary's text must be its spans' quotes, joined by spaces")
+            raise ValueError("the text of an extractive summary must be the quotes of its spans, joined by spaces")
         return self

@@ -52,7 +52,7 @@ def chat(
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
     with working("loading the models"):
-        box = {"seed": seed, "memory": _memory(folder), "statistics": lambda: guard_counts(folder)}
+        toolbox_options = {"seed": seed, "memory": _memory(folder), "statistics": lambda: guard_counts(folder)}
         talk = Chat(
             model,
             judge=judge,
@@ -62,7 +62,7 @@ def chat(
             folder=folder,
             ttl_s=None if keep_days is None else keep_days * 86400,
             thread=thread,
-            box=box,
+            toolbox_options=toolbox_options,
             **options,
         )
     return _talk(talk)
@@ -76,7 +76,7 @@ def _talk(talk: Chat) -> None:
     for who, said in talk.history()[-_SHOWN:]:
         say(f"{who}: {said if len(said) < 300 else said[:300].rsplit(' ', 1)[0] + ' ...'}")
     with asyncio.Runner() as runner:
-        if talk.router.unfinished(talk.thread):
+        if talk.router.is_unfinished(talk.thread):
             say("[the last turn was cut off; going on with it]")
             _answer(runner, show_turn, talk.router.aresume(talk.thread, approve=_approved(talk)), talk)
         while (words := _asked()) is not None:
@@ -85,12 +85,12 @@ def _talk(talk: Chat) -> None:
             elif words == "/cast":
                 say(talk.cast().prose() or "no story has been told here yet")
             elif words:
-                routed = _answer(runner, show_turn, talk.router.astream(words, thread=talk.thread), talk)
-                while routed is not None and routed.outcome == "approval":
+                result = _answer(runner, show_turn, talk.router.astream(words, thread=talk.thread), talk)
+                while result is not None and result.outcome == "approval":
                     again = talk.router.aresume(talk.thread, approve=_approved(talk))
-                    routed = _answer(runner, show_turn, again, talk)
-                if routed is not None:
-                    say(f"[{origin(routed)}]")
+                    result = _answer(runner, show_turn, again, talk)
+                if result is not None:
+                    say(f"[{origin(result)}]")
 
 
 def _answer(runner: asyncio.Runner, show: Any, events: AsyncIterator[TurnEvent], talk: Chat) -> RouterResult | None:
@@ -98,16 +98,16 @@ def _answer(runner: asyncio.Runner, show: Any, events: AsyncIterator[TurnEvent],
     from taleward.cli.output.console import say, say_error
 
     async def listen() -> RouterResult | None:
-        routed = None
+        result = None
         async with aclosing(events) as running:  # type: ignore[type-var]
             async for event in running:
-                routed = show(event) or routed
-        return routed
+                result = show(event) or result
+        return result
 
     try:
         return runner.run(listen())
     except KeyboardInterrupt:
-        talk.router.give_up(talk.thread)
+        talk.router.end_turn(talk.thread)
         say("\n[stopped; the thread is kept]")
     except Exception as error:  # noqa: BLE001  one turn failed; the conversation goes on
         say_error(error)
@@ -118,10 +118,10 @@ def _approved(talk: Chat) -> bool | None:
     """Whether the calls that wait may be made; `None` where none waits."""
     from taleward.cli.output.console import say
 
-    waiting = talk.router.waiting(talk.thread)
-    if not waiting:
+    pending = talk.router.pending_approvals(talk.thread)
+    if not pending:
         return None
-    for call in waiting:
+    for call in pending:
         say(f"[{call.tool} wants to run with {dict(call.args)}]")
     return (_asked("may it? y/n > ") or "n").lower().startswith("y")
 
@@ -143,7 +143,8 @@ def _manage(folder: Path, delete: str | None) -> None:
     kept = _threads(folder)
     if delete is None:
         for thread in kept.threads():
-            typer.echo(f"{thread.name}\tlast used {time.strftime('%Y-%m-%d %H:%M', time.localtime(thread.used))}")
+            last_used = time.strftime("%Y-%m-%d %H:%M", time.localtime(thread.last_used_at))
+            typer.echo(f"{thread.name}\tlast used {last_used}")
         return
     if delete not in (names := [thread.name for thread in kept.threads()]):
         raise UnknownName("thread", delete, names)

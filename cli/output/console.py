@@ -108,7 +108,7 @@ def show_turn(event: TurnEvent) -> RouterResult | None:
         warn("please forget the text above: as a whole it was not released")
     else:
         _out.print()
-        return event.routed
+        return event.result
     return None
 
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from taleward.cli.output.console import plain, say, warn
 from taleward.evaluation.comparison import ComparisonResult
-from taleward.evaluation.gates import GateLine
-from taleward.evaluation.report.html import interval_of, number
+from taleward.evaluation.gates import GateResult
+from taleward.evaluation.report.html import format_interval, format_number
 from taleward.evaluation.result import Evaluation
 
 _out = Console(highlight=False)
@@ -23,7 +23,7 @@ def show_evaluation(found: Evaluation) -> None:
     table = Table("metric", Column("value", justify="right"), "interval", "unit", "n", title=Text(plain(found.name)))
     for score in found.scores.values():
         n = f"{score.n}" + (f" ({score.left_out} left out)" if score.left_out else "")
-        table.add_row(Text(score.metric), number(score.value), interval_of(score), Text(score.unit), n)
+        table.add_row(Text(score.metric), format_number(score.value), format_interval(score), Text(score.unit), n)
     _out.print(table)
     for sample, why in list(found.failed.items())[:5]:
         warn(f"sample {sample} failed: {why}")
@@ -33,11 +33,11 @@ def show_evaluation(found: Evaluation) -> None:
     say(f"{len(found.ids)} samples in {seconds:,.1f} s{where}")
 
 
-def show_gates(lines: Iterable[GateLine]) -> None:
+def show_gates(lines: Iterable[GateResult]) -> None:
     """A line for each gate."""
     for line in lines:
         mark = Text("holds  ", style="green") if line.passed else Text("FAILS  ", style="bold red")
-        _out.print(Text.assemble(mark, (line.metric, "bold"), f": {plain(line.said)}"))
+        _out.print(Text.assemble(mark, (line.metric, "bold"), f": {plain(line.message)}"))
 
 
 def show_compared(found: ComparisonResult) -> None:
@@ -45,8 +45,8 @@ def show_compared(found: ComparisonResult) -> None:
     _out.print(Text(f"{found.n} samples that all have; 95 % bootstrap intervals in brackets\n"))
     table = Table("metric", *(Column(Text(plain(name)), overflow="fold") for name in found.names), "winner")
     for name, row in found.metrics.items():
-        cells = (f"{number(s.value)} {interval_of(s)}" for s in row.scores.values())
-        table.add_row(Text(name), *cells, Text(plain(row.said), style="bold green" if row.winner else ""))
+        cells = (f"{format_number(s.value)} {format_interval(s)}" for s in row.scores.values())
+        table.add_row(Text(name), *cells, Text(plain(row.conclusion), style="bold green" if row.winner else ""))
     _out.print(table)
     for name, row in found.metrics.items():
         for pair in row.pairs:
@@ -54,6 +54,7 @@ def show_compared(found: ComparisonResult) -> None:
             if pair.test.p is None:
                 _out.print(Text(f"{two}: no value"))
                 continue
-            gap = f"{number(pair.test.difference)} [{number(pair.test.low)}, {number(pair.test.high)}]"
+            test = pair.test
+            gap = f"{format_number(test.difference)} [{format_number(test.low)}, {format_number(test.high)}]"
             said = "significant" if pair.significant else "no difference"
             _out.print(Text(f"{two} {gap}, p = {pair.test.p:.2g}, {said}"))

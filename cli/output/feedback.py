@@ -13,7 +13,7 @@ from taleward.cli.output.console import plain, show_verdict
 from taleward.evaluation.feedback.agreement import Agreement
 from taleward.evaluation.feedback.feedback import Feedback
 from taleward.evaluation.feedback.store import FeedbackChange, RecordedTale
-from taleward.evaluation.report.html import interval_of, number
+from taleward.evaluation.report.html import format_interval, format_number
 
 _out = Console(highlight=False)
 
@@ -68,7 +68,7 @@ def show_agreement(found: Iterable[Agreement]) -> None:
     )
     for a in found:
         through = "-" if a.let_through is None else f"{a.let_through:.0%}"
-        kappa, alpha = (f"{number(score.value)} {interval_of(score)}" for score in (a.kappa, a.alpha))
+        kappa, alpha = (f"{format_number(score.value)} {format_interval(score)}" for score in (a.kappa, a.alpha))
         table.add_row(a.period, str(a.tales), str(a.answers), kappa, alpha, f"{a.agreed:.0%}", through)
     _out.print(table)
     _out.print(Text("let through: of the answers that say not kid-friendly, those on tales that the judge passed"))

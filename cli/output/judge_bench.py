@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from taleward.evaluation.judge_bench.result import BenchReport, JudgeFigures
+from taleward.evaluation.judge_bench.result import BenchReport, JudgeMetrics
+from taleward.moderation.calibration.bootstrap import Interval
 from taleward.moderation.calibration.calibration import Calibration
-from taleward.moderation.calibration.metrics import Interval
 
 _out = Console(highlight=False)
 _COMPARED = {"F1": "f1", "AUC": "auc", "AP": "average_precision"}
@@ -78,7 +78,7 @@ def show_calibration(fitted: Calibration) -> None:
         _out.print(Text(f"{fitted.data.unjudged} texts had no plain answer and were left out.", style="yellow"))
 
 
-def _by_category(judges: Iterable[JudgeFigures]) -> None:
+def _by_category(judges: Iterable[JudgeMetrics]) -> None:
     for judge in judges:
         if not judge.categories:
             continue
@@ -108,7 +108,7 @@ def _range(figure: Interval) -> str:
     return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
-def _cost(judge: JudgeFigures, texts: int) -> str:
+def _cost(judge: JudgeMetrics, texts: int) -> str:
     if judge.cost_usd is None:
         return "not known"
     part = "" if judge.costs_known == texts else f" for {judge.costs_known} of {texts}"

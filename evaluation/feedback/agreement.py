@@ -12,7 +12,7 @@ from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.evaluation.feedback.store import FeedbackStore
 from taleward.evaluation.metrics.agreement import Alpha
-from taleward.evaluation.metrics.base import Metric, Score, ratio
+from taleward.evaluation.metrics.base import Metric, MetricScore, ratio
 from taleward.evaluation.sample import Sample
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Agreement(FrozenModel):
     started_at: AwareDatetime
     tales: int
     answers: int
-    kappa: Score
-    alpha: Score
+    kappa: MetricScore
+    alpha: MetricScore
     agreement_rate: float
     miss_rate: float | None
 

@@ -1,1 +1,1 @@
-"""Judges measured on labeled texts."""
+"""Benchmarks of judges on labeled texts."""

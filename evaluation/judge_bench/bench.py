@@ -1,7 +1,8 @@
-"""Judges measured on labelled texts, and against each other.
+"""Benchmark judges on labeled texts.
 
-A text that a judge did not pass counts as flagged: `abstain`, `unparsable` and `error` release nothing, so that they
-are right where the text is harmful and false alarms where it is not. How often that was is in `outcomes`.
+A text that a judge does not pass counts as flagged. That includes `abstain`, `unparsable` and `error`, because they
+release nothing: they are correct on harmful texts and false alarms on harmless ones. `JudgeMetrics.outcomes` has their
+numbers.
 """
 
 from __future__ import annotations
@@ -16,8 +17,15 @@ from typing import TYPE_CHECKING
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Verdict
-from taleward.evaluation.judge_bench.result import BenchReport, CategoryFigures, Comparison, Difference, JudgeFigures
+from taleward.evaluation.judge_bench.result import (
+    BenchReport,
+    CategoryMetrics,
+    JudgeComparison,
+    JudgeMetrics,
+    MetricDifference,
+)
 from taleward.moderation.calibration import metrics
+from taleward.moderation.calibration.bootstrap import percentile_interval, stratified_resamples
 from taleward.moderation.calibration.labeled_data import LabeledData
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.judges.cascade import relative_risk
@@ -28,10 +36,10 @@ if TYPE_CHECKING:
 
     Bools = npt.NDArray[np.bool_]
     Floats = npt.NDArray[np.float64]
-    Draws = Mapping[str, Sequence[float]]
+    DrawsByMetric = Mapping[str, Sequence[float]]
 
-_POINTS = 200
-_FEWEST = 5
+_MAX_CURVE_POINTS = 200
+_MIN_CATEGORY_TEXTS = 5
 
 
 def benchmark_judges(
@@ -45,42 +53,44 @@ def benchmark_judges(
     concurrency: int = 1,
     step: Callable[[str], None] = lambda _: None,
 ) -> BenchReport:
-    """Ask every judge about every text.
+    """Run every judge on every text of a labeled dataset.
 
     Args:
-        judges: Names to judges.
-        dataset: Labeled texts.
+        judges: The judges by name.
+        dataset: The labeled texts.
         at_recall: The recall at which false alarms are compared, 0..1.
         at_false_alarms: The share of false alarms at which recall is compared, 0..1.
-        resamples: Bootstrap resamples, drawn within each label.
-        seed: Of the resamples.
-        concurrency: Texts that a judge is asked about at once; more than 1 speeds hosted models up, and a local one's
-            latency is then of its share of the machine.
-        step: Called with a judge's name behind each of its answers.
+        resamples: The number of bootstrap resamples, drawn within each label.
+        seed: Seed of the resamples.
+        concurrency: How many texts a judge gets at once. More than 1 is faster for hosted models; the latency of a
+            local model is then that of a shared machine.
+        step: Called with the judge's name after each verdict.
 
     Raises:
-        ConfigurationError: There is no judge, or the texts are all harmful or all harmless.
+        ConfigurationError: If there are no judges, or all texts have the same label.
     """
     import numpy as np
 
     if not judges:
-        raise ConfigurationError("a bench needs at least one judge; got none.")
+        raise ConfigurationError("a benchmark needs at least one judge; got none.")
     truth = np.array([row.harmful for row in dataset.rows], bool)
     if truth.all() or not truth.any():
         raise ConfigurationError(
-            f"a bench needs harmful and harmless texts; {dataset.name} has {int(truth.sum())} harmful of {len(truth)}."
+            f"a benchmark needs harmful and harmless texts; {dataset.name} has {int(truth.sum())} harmful of "
+            f"{len(truth)}."
         )
-    drawn = list(metrics.resamples(truth, resamples, seed))
-    figures, draws, flags = [], [], []
+    # The same resamples for all judges, so that their differences are paired.
+    resampled = list(stratified_resamples(truth, resamples, seed))
+    all_metrics, all_draws, all_flagged = [], [], []
     for name, judge in judges.items():
-        verdicts = _ask(name, judge, dataset, concurrency, step)
+        verdicts = _judge_texts(name, judge, dataset, concurrency, step)
         flagged = np.array([not v.passed for v in verdicts], bool)
-        found, spread = _figures(name, judge, dataset, verdicts, flagged, drawn, (at_recall, at_false_alarms))
-        figures.append(found)
-        draws.append(spread)
-        flags.append(flagged)
-    pairs = combinations(range(len(figures)), 2)
-    parts = {
+        fixed = (at_recall, at_false_alarms)
+        judge_metrics, draws = _measure_judge(name, judge, dataset, verdicts, flagged, resampled, fixed)
+        all_metrics.append(judge_metrics)
+        all_draws.append(draws)
+        all_flagged.append(flagged)
+    settings = {
         "data": f"{dataset.name}:{dataset.sha256[:12]}",
         "n": len(truth),
         "harmful": int(truth.sum()),
@@ -99,55 +109,60 @@ def benchmark_judges(
         harmful=int(truth.sum()),
         at_recall=at_recall,
         at_false_alarms=at_false_alarms,
-        signature="|".join(f"{key}={value}" for key, value in parts.items()),
-        judges=tuple(figures),
+        signature="|".join(f"{key}={value}" for key, value in settings.items()),
+        judges=tuple(all_metrics),
         comparisons=tuple(
-            _comparison((figures[a], figures[b]), (draws[a], draws[b]), flags[a] == truth, flags[b] == truth)
-            for a, b in pairs
+            _compare(
+                (all_metrics[a], all_metrics[b]),
+                (all_draws[a], all_draws[b]),
+                (all_flagged[a] == truth, all_flagged[b] == truth),
+            )
+            for a, b in combinations(range(len(all_metrics)), 2)
         ),
     )
 
 
-def ranking(verdict: Verdict, judge: Judge) -> float:
-    """The score, 0..1, that a text is ranked by: the judge's `relative_risk`, at least 0.5 unless it passed.
+def risk_score(verdict: Verdict, judge: Judge) -> float:
+    """Return the score, 0..1, by which texts are ranked: the judge's `relative_risk`, at least 0.5 unless it passed.
 
-    Without a plain answer it is 1: such a text is released at no threshold.
+    An outcome other than `pass` and `fail` has the score 1, because no threshold releases such a text.
     """
     if verdict.outcome not in ("pass", "fail"):
         return 1.0
-    return (
-        relative_risk(verdict, judge.rules, judge.band)
-        if verdict.passed
-        else max(0.5, relative_risk(verdict, judge.rules, judge.band))
-    )
+    risk = relative_risk(verdict, judge.rules, judge.band)
+    return risk if verdict.passed else max(0.5, risk)
 
 
-def _ask(name: str, judge: Judge, dataset: LabeledData, concurrency: int, step: Callable[[str], None]) -> list[Verdict]:
-    def one(text: str) -> Verdict:
+def _judge_texts(
+    name: str, judge: Judge, dataset: LabeledData, concurrency: int, step: Callable[[str], None]
+) -> list[Verdict]:
+    def judge_text(text: str) -> Verdict:
         verdict = judge.invoke(text)
         step(name)
         return verdict
 
     texts = [row.text for row in dataset.rows]
     if concurrency == 1:
-        return [one(text) for text in texts]
+        return [judge_text(text) for text in texts]
     with ThreadPoolExecutor(concurrency) as pool:
-        return list(pool.map(one, texts))
+        return list(pool.map(judge_text, texts))
 
 
-def _figures(
+def _measure_judge(
     name: str,
     judge: Judge,
     dataset: LabeledData,
     verdicts: Sequence[Verdict],
     flagged: Bools,
-    drawn: Iterable[npt.NDArray[np.intp]],
+    resampled: Iterable[npt.NDArray[np.intp]],
     fixed: tuple[float, float],
-) -> tuple[JudgeFigures, Draws]:
+) -> tuple[JudgeMetrics, DrawsByMetric]:
+    """Return the metrics of a judge, and the values of each metric on the resamples."""
     import numpy as np
 
+    at_recall, at_false_alarms = fixed
     truth = np.array([row.harmful for row in dataset.rows], bool)
-    ranks = np.array([ranking(v, judge) for v in verdicts], float)
+    risks = np.array([risk_score(verdict, judge) for verdict in verdicts], float)
     functions: Mapping[str, Callable[[Bools, Bools, Floats], float]] = {
         "f1": lambda t, f, _: metrics.f1(t, f),
         "precision": lambda t, f, _: metrics.share(t, f),
@@ -155,18 +170,18 @@ def _figures(
         "false_alarms": lambda t, f, _: metrics.share(f, ~t),
         "auc": lambda t, _, r: metrics.auc(t, r),
         "average_precision": lambda t, _, r: metrics.average_precision(t, r),
-        "false_alarms_at_recall": lambda t, _, r: metrics.false_alarms_at(t, r, fixed[0]),
-        "recall_at_false_alarms": lambda t, _, r: metrics.recall_at(t, r, fixed[1]),
+        "false_alarms_at_recall": lambda t, _, r: metrics.false_alarms_at(t, r, at_recall),
+        "recall_at_false_alarms": lambda t, _, r: metrics.recall_at(t, r, at_false_alarms),
     }
-    draws = {key: [f(truth[d], flagged[d], ranks[d]) for d in drawn] for key, f in functions.items()}
-    spread = {key: metrics.interval(f(truth, flagged, ranks), draws[key]) for key, f in functions.items()}
+    draws = {key: [f(truth[i], flagged[i], risks[i]) for i in resampled] for key, f in functions.items()}
+    intervals = {key: percentile_interval(f(truth, flagged, risks), draws[key]) for key, f in functions.items()}
     scored = [(t, max(v.scores.values())) for t, v in zip(truth, verdicts, strict=True) if v.scores]
     diagram = metrics.reliability([t for t, _ in scored], [s for _, s in scored]) if scored else ()
-    precision, recall = metrics.precision_recall(truth, ranks)
-    kept = np.unique(np.linspace(0, len(recall) - 1, min(_POINTS, len(recall))).astype(int))
+    precision, recall = metrics.precision_recall(truth, risks)
+    curve = np.unique(np.linspace(0, len(recall) - 1, min(_MAX_CURVE_POINTS, len(recall))).astype(int))
     latencies = [v.latency_s for v in verdicts]
     costs = [v.cost_usd for v in verdicts if v.cost_usd is not None]
-    found = JudgeFigures(
+    judge_metrics = JudgeMetrics(
         judge=name,
         policy=judge.policy.id,
         band=judge.band,
@@ -178,31 +193,33 @@ def _figures(
         cost_usd=sum(costs) if costs else None,
         costs_known=len(costs),
         cached=sum(v.cached for v in verdicts),
-        precision_recall=tuple((float(recall[k]), float(precision[k])) for k in kept),
+        precision_recall=tuple((float(recall[k]), float(precision[k])) for k in curve),
         reliability=diagram,
-        categories=FrozenDict(_by_category(judge, dataset, verdicts)),
-        **spread,
+        categories=FrozenDict(_measure_categories(judge, dataset, verdicts)),
+        **intervals,
     )
-    return found, draws
+    return judge_metrics, draws
 
 
-def _by_category(judge: Judge, dataset: LabeledData, verdicts: Sequence[Verdict]) -> dict[str, CategoryFigures]:
-    """Categories with at least five harmful and five harmless texts that have a score."""
+def _measure_categories(judge: Judge, dataset: LabeledData, verdicts: Sequence[Verdict]) -> dict[str, CategoryMetrics]:
+    """Measure the categories with at least five harmful and five harmless texts that have a score."""
     import numpy as np
 
-    result = {}
+    categories = {}
     for category in judge.policy.categories:
-        used = [
+        # A text that is harmful only for another reason may or may not belong to this category, so it is left out.
+        labels_and_scores = [
             (category in row.categories, v.scores[category])
             for row, v in zip(dataset.rows, verdicts, strict=True)
             if category in v.scores and (category in row.categories or not row.harmful)
         ]
-        truth, scores = np.array([t for t, _ in used], bool), np.array([s for _, s in used], float)
+        truth = np.array([label for label, _ in labels_and_scores], bool)
+        scores = np.array([score for _, score in labels_and_scores], float)
         harmful = int(truth.sum())
-        if min(harmful, len(truth) - harmful) < _FEWEST:
+        if min(harmful, len(truth) - harmful) < _MIN_CATEGORY_TEXTS:
             continue
         flagged = scores >= judge.rules.threshold(category, judge.band)
-        result[category] = CategoryFigures(
+        categories[category] = CategoryMetrics(
             texts=len(truth),
             harmful=harmful,
             f1=metrics.f1(truth, flagged),
@@ -212,23 +229,28 @@ def _by_category(judge: Judge, dataset: LabeledData, verdicts: Sequence[Verdict]
             average_precision=metrics.average_precision(truth, scores),
             ece=metrics.ece(metrics.reliability(truth, scores)),
         )
-    return result
+    return categories
 
 
-def _comparison(
-    figures: tuple[JudgeFigures, JudgeFigures], draws: tuple[Draws, Draws], right: Bools, other_right: Bools
-) -> Comparison:
+def _compare(
+    judges: tuple[JudgeMetrics, JudgeMetrics],
+    draws: tuple[DrawsByMetric, DrawsByMetric],
+    is_right: tuple[Bools, Bools],
+) -> JudgeComparison:
+    """Compare two judges, given the metrics' values on the resamples and which texts each decided correctly."""
     import numpy as np
 
-    first, second = figures
-    only_first, only_second = int((right & ~other_right).sum()), int((other_right & ~right).sum())
+    first, second = judges
+    only_first = int((is_right[0] & ~is_right[1]).sum())
+    only_second = int((is_right[1] & ~is_right[0]).sum())
     differences = {}
     for key in ("f1", "auc", "average_precision"):
         gaps = np.subtract(draws[0][key], draws[1][key])
-        range_ = metrics.interval(getattr(first, key).value - getattr(second, key).value, list(gaps))
+        interval = percentile_interval(getattr(first, key).value - getattr(second, key).value, gaps)
+        # Twice the smaller tail: the level at which the percentile interval just touches 0.
         p = min(1.0, 2 * min(float((gaps <= 0).mean()), float((gaps >= 0).mean()))) if len(gaps) else 1.0
-        differences[key] = Difference(value=range_.value, low=range_.low, high=range_.high, p=p)
-    return Comparison(
+        differences[key] = MetricDifference(value=interval.value, low=interval.low, high=interval.high, p=p)
+    return JudgeComparison(
         first=first.judge,
         second=second.judge,
         only_first_right=only_first,

@@ -1,20 +1,21 @@
-"""What a bench of judges found, as data."""
+"""The results of a judge benchmark."""
 
 from __future__ import annotations
 
 from taleward.core.frozen_model import FrozenDict, FrozenModel
-from taleward.moderation.calibration.metrics import Bin, Interval
+from taleward.moderation.calibration.bootstrap import Interval
+from taleward.moderation.calibration.metrics import Bin
 
 
-class CategoryFigures(FrozenModel):
-    """One category: the texts that are harmful for it against the harmless ones, by its score alone.
+class CategoryMetrics(FrozenModel):
+    """A judge's metrics in one category: its score on texts harmful in that category, and on harmless texts.
 
     Attributes:
-        texts: How many texts have a score here.
-        harmful: How many of them are harmful for it.
-        f1: At the judge's threshold, 0..1.
-        recall: The share of the harmful ones from the threshold up.
-        false_alarms: The share of the harmless ones from the threshold up.
+        texts: The number of texts with a score in the category.
+        harmful: How many of them are harmful in the category.
+        f1: F1 at the judge's threshold, 0..1.
+        recall: The share of harmful texts with a score at or above the threshold.
+        false_alarms: The share of harmless texts with a score at or above the threshold.
         auc: Area under the ROC curve.
         average_precision: Area under the precision-recall curve.
         ece: Expected calibration error of the score.
@@ -30,32 +31,32 @@ class CategoryFigures(FrozenModel):
     ece: float
 
 
-class JudgeFigures(FrozenModel):
-    """One judge. Intervals are 95 % percentile bootstrap intervals.
+class JudgeMetrics(FrozenModel):
+    """The metrics of one judge, with 95 % percentile bootstrap intervals.
 
     Attributes:
-        judge: Its name in the report.
-        policy: Under which policy.
-        band: For which age band.
-        calibration: The signature of its calibration, if any.
-        outcomes: How many texts ended how.
-        f1: Of its decisions, 0..1.
-        precision: Share of the texts it did not pass that are harmful.
-        recall: Share of the harmful texts that it did not pass.
-        false_alarms: Share of the harmless texts that it did not pass.
-        auc: Area under the ROC curve of its `risk`.
-        average_precision: Area under the precision-recall curve of it.
+        judge: The judge's name in the report.
+        policy: The id of its policy.
+        band: Its age band.
+        calibration: The signature of its calibration, if it has one.
+        outcomes: The number of texts by outcome.
+        f1: F1 of its decisions, 0..1.
+        precision: The share of the texts it did not pass that are harmful.
+        recall: The share of harmful texts that it did not pass.
+        false_alarms: The share of harmless texts that it did not pass.
+        auc: Area under the ROC curve of its `risk_score`.
+        average_precision: Area under the precision-recall curve of its `risk_score`.
         false_alarms_at_recall: The fewest false alarms at the report's fixed recall.
         recall_at_false_alarms: The highest recall at the report's fixed share of false alarms.
-        ece: Expected calibration error of its highest score, over the texts it gave scores for; `None` without scores.
-        latency_p50_s: Median of seconds a text.
-        latency_p95_s: 95th percentile of them.
-        cost_usd: What all answers cost; `None` where the judge does not say.
-        costs_known: How many answers said what they cost.
-        cached: How many answers came from a cache; of those, latency and cost are the cache's.
-        precision_recall: Points of the curve, recall then precision, at most 200 of them.
-        reliability: The reliability diagram behind `ece`.
-        categories: Figures by category, where the data names categories.
+        ece: Expected calibration error of its highest score, on the texts with scores; `None` if there are none.
+        latency_p50_s: Median latency per text in seconds.
+        latency_p95_s: 95th percentile of the latency in seconds.
+        cost_usd: Total cost in US dollars of the verdicts that state one; `None` if none does.
+        costs_known: The number of verdicts that state a cost.
+        cached: The number of verdicts from a cache; their latency and cost are the cache's.
+        precision_recall: At most 200 points of the precision-recall curve, as pairs of recall and precision.
+        reliability: The reliability diagram from which `ece` is computed.
+        categories: The metrics by category, if the dataset names categories.
     """
 
     judge: str
@@ -79,16 +80,16 @@ class JudgeFigures(FrozenModel):
     cached: int
     precision_recall: tuple[tuple[float, float], ...]
     reliability: tuple[Bin, ...]
-    categories: FrozenDict[str, CategoryFigures]
+    categories: FrozenDict[str, CategoryMetrics]
 
 
-class Difference(FrozenModel):
-    """How far the first judge is above the second one, on the same resamples.
+class MetricDifference(FrozenModel):
+    """The difference of two judges in one metric, on the same resamples.
 
     Attributes:
-        value: First minus second.
-        low: Lower end of the 95 % interval.
-        high: Upper end of it.
+        value: First judge minus second judge.
+        low: Lower end of the 95 % bootstrap interval.
+        high: Upper end of the 95 % bootstrap interval.
         p: Two-sided bootstrap p-value.
     """
 
@@ -98,16 +99,16 @@ class Difference(FrozenModel):
     p: float
 
 
-class Comparison(FrozenModel):
-    """Two judges on the same texts.
+class JudgeComparison(FrozenModel):
+    """Two judges compared on the same texts.
 
     Attributes:
-        first: A judge's name.
-        second: Another one's.
-        only_first_right: Texts that the first alone decided rightly.
-        only_second_right: Texts that the second alone decided rightly.
-        mcnemar_p: Two-sided exact p-value that both are right equally often.
-        differences: By figure: `f1`, `auc` and `average_precision`.
+        first: The first judge's name.
+        second: The second judge's name.
+        only_first_right: The number of texts that only the first judge decides correctly.
+        only_second_right: The number of texts that only the second judge decides correctly.
+        mcnemar_p: Two-sided exact p-value of the null hypothesis that both are correct equally often (McNemar 1947).
+        differences: The differences in `f1`, `auc` and `average_precision`.
     """
 
     first: str
@@ -115,22 +116,22 @@ class Comparison(FrozenModel):
     only_first_right: int
     only_second_right: int
     mcnemar_p: float
-    differences: FrozenDict[str, Difference]
+    differences: FrozenDict[str, MetricDifference]
 
 
 class BenchReport(FrozenModel):
-    """What a bench found.
+    """The results of a judge benchmark.
 
     Attributes:
-        data: The file's name.
-        data_sha256: SHA-256 of its content.
-        texts: How many it holds.
+        data: The name of the dataset's file.
+        data_sha256: SHA-256 of the file's content, in hexadecimal.
+        texts: The number of texts.
         harmful: How many of them are harmful.
-        at_recall: The fixed recall.
-        at_false_alarms: The fixed share of false alarms.
-        signature: All that another person needs to do it again, in one line.
-        judges: The judges, in the order given.
-        comparisons: Each two of them.
+        at_recall: The fixed recall, 0..1.
+        at_false_alarms: The fixed share of false alarms, 0..1.
+        signature: All settings and versions that are needed to reproduce the report, in one line.
+        judges: The judges, in the given order.
+        comparisons: All pairs of judges.
     """
 
     data: str
@@ -140,5 +141,5 @@ class BenchReport(FrozenModel):
     at_recall: float
     at_false_alarms: float
     signature: str
-    judges: tuple[JudgeFigures, ...]
-    comparisons: tuple[Comparison, ...]
+    judges: tuple[JudgeMetrics, ...]
+    comparisons: tuple[JudgeComparison, ...]

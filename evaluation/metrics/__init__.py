@@ -1,4 +1,4 @@
-"""The metrics, one small file a family. A new metric is one file and one line in `METRICS`."""
+"""The built-in metrics by name, one module per family."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from taleward.core.errors import ConfigurationError, MissingExtra, UnknownName
-from taleward.evaluation.metrics.base import Metric, Score
+from taleward.evaluation.metrics.base import Metric, MetricScore
 
-__all__ = ["METRICS", "Metric", "Score", "metric", "metric_names", "metrics_of"]
+__all__ = ["METRICS", "Metric", "MetricScore", "metric", "metric_names", "resolve_metrics"]
 
 METRICS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "bleu": ("bleu.Bleu", {}),
@@ -27,8 +27,8 @@ METRICS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "distinct_3": ("diversity.Distinct", {"n": 3}),
     "self_bleu": ("diversity.SelfBleu", {}),
     "repetition": ("diversity.Repetition", {}),
-    "characters": ("length.Length", {"of": "characters"}),
-    "words": ("length.Length", {"of": "words"}),
+    "characters": ("length.Length", {"unit": "characters"}),
+    "words": ("length.Length", {"unit": "words"}),
     "reading_grade": ("reading_grade.ReadingGrade", {}),
     "relevance": ("relevance.Relevance", {}),
     "value_coverage": ("coverage.ValueCoverage", {}),
@@ -38,68 +38,72 @@ METRICS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "revision_rate": ("guard.RevisionRate", {}),
     "latency": ("usage.Latency", {}),
     "latency_p95": ("usage.LatencyQuantile", {"at": 0.95}),
-    "tokens": ("usage.Tokens", {}),
+    "tokens": ("usage.OutputTokens", {}),
     "cost": ("usage.Cost", {}),
     "accuracy": ("classification.Accuracy", {}),
-    "precision": ("classification.Precision", {}),
-    "recall": ("classification.Recall", {}),
-    "f1": ("classification.F1", {}),
+    "precision": ("classification.MacroPrecision", {}),
+    "recall": ("classification.MacroRecall", {}),
+    "f1": ("classification.MacroF1", {}),
     "kappa": ("agreement.Kappa", {}),
     "alpha": ("agreement.Alpha", {}),
 }
-"""Metrics by name, with file and class, and the options that the name stands for."""
+"""Module and class of each metric, and the options that its name stands for."""
 
 
 def metric_names() -> tuple[str, ...]:
-    """The names in `METRICS`, in their order."""
+    """Return the names of the built-in metrics."""
     return tuple(METRICS)
 
 
 def metric(name: str | Metric, **options: Any) -> Metric:
-    """The metric of a name.
+    """Create a built-in metric by name.
 
     Args:
-        name: A name in `METRICS`; case, `-` and `_` do not matter, so that `rouge-l` is `rougeL`. Or a metric, which
-            is given back as it is.
-        options: For the metric's class.
+        name: A name in `METRICS`, regardless of case, `-` and `_`: `rouge-l` is `rougeL`. A `Metric` is returned
+            unchanged.
+        options: Options of the metric's class.
 
     Raises:
-        UnknownName: There is no such metric; the message lists those there are.
-        ConfigurationError: An option is none of the metric's, or came with a ready metric.
-        MissingExtra: A library that it needs is not installed.
+        UnknownName: If there is no such metric; the message lists the known ones.
+        ConfigurationError: If an option is invalid, or options are given for a ready metric.
+        MissingExtra: If a library that the metric needs is not installed.
     """
     if isinstance(name, Metric):
         if options:
-            raise ConfigurationError(f"a ready {type(name).__name__} takes no options here; got {sorted(options)}.")
+            raise ConfigurationError(
+                f"got a ready {type(name).__name__} with the options {sorted(options)}.",
+                hint="Pass them to its constructor, or give the metric by name.",
+            )
         return name
-    known = {_plain(n): n for n in METRICS}
-    if _plain(name) not in known:
+    known_names = {_normalize(known): known for known in METRICS}
+    if _normalize(name) not in known_names:
         raise UnknownName("metric", name, METRICS)
-    where, fixed = METRICS[known[_plain(name)]]
-    file, kind = where.split(".")
+    path, default_options = METRICS[known_names[_normalize(name)]]
+    module, class_name = path.split(".")
     try:
-        made = getattr(import_module(f"taleward.evaluation.metrics.{file}"), kind)(**{**fixed, **options})
+        metric_class = getattr(import_module(f"taleward.evaluation.metrics.{module}"), class_name)
+        instance = metric_class(**{**default_options, **options})
     except ImportError as error:
         raise MissingExtra(f"the metric {name!r}", "evaluation") from error
-    except TypeError as error:
-        raise ConfigurationError(f"the metric {name!r} cannot be made with {sorted(options)}: {error}") from error
-    if not isinstance(made, Metric):
-        raise ConfigurationError(f"{where} is no Metric.")
-    return made
+    except TypeError as error:  # an option that the constructor does not have
+        raise ConfigurationError(f"invalid options {sorted(options)} for the metric {name!r}: {error}") from error
+    if not isinstance(instance, Metric):
+        raise ConfigurationError(f"{path} in METRICS is not a subclass of Metric.")
+    return instance
 
 
-def metrics_of(names: Iterable[str | Metric]) -> tuple[Metric, ...]:
-    """The metrics of some names, each once.
+def resolve_metrics(metrics: Iterable[str | Metric]) -> tuple[Metric, ...]:
+    """Create metrics by name; metrics that are ready are kept.
 
     Raises:
-        ConfigurationError: There are none, or two have one name.
+        ConfigurationError: If there are no metrics, or two have the same name.
     """
-    made = tuple(metric(name) for name in names)
-    called = [m.name for m in made]
-    if not made or len(set(called)) < len(called):
-        raise ConfigurationError(f"metrics are one or more of different names; got {called}.")
-    return made
+    resolved = tuple(metric(name) for name in metrics)
+    names = [m.name for m in resolved]
+    if not resolved or len(set(names)) < len(names):
+        raise ConfigurationError(f"expected one or more metrics with different names; got {names}.")
+    return resolved
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[-_]", "", name).lower()

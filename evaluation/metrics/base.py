@@ -1,4 +1,4 @@
-"""What every metric shares: statistics by sample, a corpus value, an interval, a signature."""
+"""The base classes of all metrics: sufficient statistics per sample, a corpus value, an interval, a signature."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 Need = Literal["output", "inputs", "reference", "label", "prediction", "ratings", "tale", "verdict", "latency"]
-"""What a metric reads of a sample. A sample without it is an error that names the sample, never a zero.
+"""What a metric reads from a sample. A sample that lacks it is an error that names the sample; it never counts as 0.
 
-Where the system raised, or a guard released nothing, there is no output: such a sample is left out of the metrics that
-read outputs, verdicts, predictions and seconds, and `Score.left_out` counts it.
+If the system raised, or a guard released nothing, there is no output to measure. Metrics that read outputs, verdicts,
+predictions, tales or latencies leave such a sample out, and count it in `MetricScore.left_out`.
 """
 
-OF_THE_DATA: tuple[Need, ...] = ("inputs", "reference", "label", "ratings")
-"""What no system brings: the data set has it, or nobody has."""
+DATASET_NEEDS: tuple[Need, ...] = ("inputs", "reference", "label", "ratings")
+"""Needs that no system can meet: the dataset must."""
 
-_TOLD = 5
+_MAX_LISTED_IDS = 5
 
 
-class Score(FrozenModel):
-    """A metric's value on a corpus.
+class MetricScore(FrozenModel):
+    """The value of a metric on a corpus.
 
     Attributes:
         metric: The metric's name.
-        value: The corpus value; `None` where it is undefined: no sample has a value, or the metric says so.
+        value: The corpus value; `None` if it is undefined, for example because no sample has a value.
         low: Lower end of the bootstrap interval.
-        high: Upper end of it.
-        n: Samples that were measured.
-        left_out: Samples that have no value, see `Need`.
+        high: Upper end of the bootstrap interval.
+        n: The number of measured samples.
+        left_out: The number of samples without a value, see `Need`.
         unit: The unit.
-        higher_is_better: Whether more is better; `None` where that depends on what one wants.
-        signature: All that another person needs to get the same value.
+        higher_is_better: Whether higher values are better; `None` if neither direction is.
+        signature: The metric with all settings and versions that are needed to reproduce the value.
     """
 
     metric: str
@@ -58,15 +58,16 @@ class Score(FrozenModel):
 
 
 class Metric(ABC):
-    """A number for a corpus, by sums of statistics of its samples (after sacrebleu, Post 2018).
+    """A corpus metric that is computed from the sum of its samples' statistics (after sacrebleu, Post 2018).
 
-    A subclass names itself and answers `statistics` and `value`. Whatever changes the number goes into `options`.
+    Because statistics add up, one measurement gives the corpus value, bootstrap intervals and paired tests. A subclass
+    sets `name` and implements `statistics` and `value`; everything that changes the value belongs in `options`.
 
     Attributes:
-        name: What the metric is called in tables; letters, digits, `_`, `-`, `.` and `/`.
-        unit: The unit, empty for a plain number.
-        higher_is_better: Whether more is better; `None` where that depends on what one wants.
-        needs: What it reads of a sample.
+        name: The metric's name in tables: letters, digits, `_`, `-`, `.` and `/`.
+        unit: The unit; empty for a plain number.
+        higher_is_better: Whether higher values are better; `None` if neither direction is.
+        needs: What the metric reads from a sample.
     """
 
     name: str
@@ -76,21 +77,42 @@ class Metric(ABC):
 
     @abstractmethod
     def statistics(self, samples: Sequence[Sample]) -> Floats:
-        """Sufficient statistics of samples that have what the metric needs, shape (samples, k); NaN: has no value."""
+        """Compute the sufficient statistics of samples.
+
+        Args:
+            samples: Samples that have everything the metric needs.
+
+        Returns:
+            One row per sample, shape (samples, k). A row of NaN leaves the sample out.
+        """
 
     @abstractmethod
     def value(self, total: Floats) -> Floats:
-        """Values, shape (...), from sums of statistics, shape (..., k); NaN where there is none."""
+        """Compute values from sums of statistics.
+
+        Args:
+            total: Sums of statistics, shape (..., k).
+
+        Returns:
+            The values, shape (...); NaN where the value is undefined.
+        """
 
     def over(self, rows: Floats, weights: Floats) -> Floats:
-        """Corpus values, shape (resamples,), of rows (n, k) drawn as often as the weights (resamples, n) say.
+        """Compute the corpus values of weighted samples.
 
-        A metric whose value does not follow from sums (a quantile) answers this itself.
+        Override this if the value does not follow from sums, as for a quantile.
+
+        Args:
+            rows: Statistics, shape (n, k).
+            weights: How often each sample counts, shape (resamples, n).
+
+        Returns:
+            One value per resample, shape (resamples,).
         """
         return self.value(weights @ rows)
 
     def sample_value(self, row: Floats) -> float | None:
-        """The value of one sample's statistics, shape (k,); `None` where it has none."""
+        """Compute the value of one sample from its statistics, shape (k,); `None` if it is undefined."""
         import numpy as np
 
         if not np.isfinite(row).all():
@@ -100,115 +122,140 @@ class Metric(ABC):
 
     @property
     def options(self) -> Mapping[str, object]:
-        """What changes the number, by name, the versions of libraries among it."""
+        """Everything that changes the value, by name, including versions of libraries."""
         return {}
 
     @property
     def signature(self) -> str:
-        """The metric with its options and versions, in one line."""
+        """The metric's name with its options and versions, in one line."""
         parts = {**self.options, "taleward": version("taleward")}
-        return "|".join([self.name, *(f"{key}:{_said(part)}" for key, part in parts.items())])
+        return "|".join([self.name, *(f"{key}:{_format_option(option)}" for key, option in parts.items())])
 
     def measure(self, samples: Sequence[Sample]) -> Floats:
-        """Statistics of every sample, shape (samples, k); NaN in the rows of those left out, see `Need`.
+        """Compute the statistics of all samples.
+
+        Args:
+            samples: At least one sample.
+
+        Returns:
+            One row per sample, shape (samples, k), with NaN for samples that are left out, see `Need`.
 
         Raises:
-            ConfigurationError: There are no samples, or some lack what the metric needs; the message names them.
+            ConfigurationError: If there are no samples, or some lack what the metric needs; the message names them.
         """
         import numpy as np
 
         if not samples:
             raise ConfigurationError(f"{self.name} needs at least one sample; got none.")
-        present = self.check(samples, self.needs)
-        found = self.statistics([s for s, there in zip(samples, present, strict=True) if there])
-        rows = np.full((len(samples), found.shape[1] if found.ndim == 2 else 1), np.nan)
-        if any(present):
-            rows[np.array(present)] = found
+        measurable = self.check(samples, self.needs)
+        statistics = self.statistics([s for s, is_measurable in zip(samples, measurable, strict=True) if is_measurable])
+        rows = np.full((len(samples), statistics.shape[1] if statistics.ndim == 2 else 1), np.nan)
+        if any(measurable):
+            rows[np.array(measurable)] = statistics
         return rows
 
     def check(self, samples: Sequence[Sample], needs: Sequence[Need]) -> list[bool]:
-        """For each sample whether it is measured; the others rightly lack something, see `Need`.
+        """Tell for each sample whether it can be measured.
 
         Args:
             samples: The samples.
-            needs: Which of the metric's needs are looked at.
+            needs: The needs to check; those that the metric does not have are ignored.
+
+        Returns:
+            `False` for samples that are left out, see `Need`.
 
         Raises:
-            ConfigurationError: Some lack what the metric needs; the message names them.
+            ConfigurationError: If samples lack what the metric needs; the message names them.
         """
-        looked = [need for need in self.needs if need in needs]
-        present = [all(not _silent(sample, need) for need in looked) for sample in samples]
-        for need in looked:
-            lacking = [s.id for s, there in zip(samples, present, strict=True) if there and not _has(s, need)]
+        checked_needs = [need for need in self.needs if need in needs]
+        measurable = [not any(_is_left_out(sample, need) for need in checked_needs) for sample in samples]
+        for need in checked_needs:
+            lacking = [
+                sample.id
+                for sample, is_measurable in zip(samples, measurable, strict=True)
+                if is_measurable and not _has(sample, need)
+            ]
             if lacking:
-                more = f" and {len(lacking) - _TOLD} more" if len(lacking) > _TOLD else ""
+                more = f" and {len(lacking) - _MAX_LISTED_IDS} more" if len(lacking) > _MAX_LISTED_IDS else ""
                 raise ConfigurationError(
-                    f"{self.name} needs {_WORDS[need]}; {len(lacking)} of {len(samples)} samples have none: "
-                    f"{', '.join(repr(i) for i in lacking[:_TOLD])}{more}.",
-                    hint="Give it to these samples, leave them out, or leave this metric out.",
+                    f"{self.name} needs {_NEED_NAMES[need]}; {len(lacking)} of {len(samples)} samples have none: "
+                    f"{', '.join(repr(i) for i in lacking[:_MAX_LISTED_IDS])}{more}.",
+                    hint="Add it to these samples, or remove the samples or the metric.",
                 )
-        return present
+        return measurable
 
     def score(
         self, samples: Sequence[Sample], *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
-    ) -> Score:
-        """The value on a corpus, with its bootstrap interval; see `measure` and `score_rows`."""
+    ) -> MetricScore:
+        """Measure samples and compute their corpus value with its bootstrap interval; see `measure`, `score_rows`."""
         rows = self.measure(samples)
         return self.score_rows(rows, resamples=resamples, seed=seed, confidence=confidence)
 
-    def score_rows(self, rows: Floats, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95) -> Score:
-        """The value of statistics that `measure` gave, shape (samples, k), with its bootstrap interval."""
+    def score_rows(
+        self, rows: Floats, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
+    ) -> MetricScore:
+        """Compute the corpus value of measured statistics, with its bootstrap interval.
+
+        Args:
+            rows: Statistics from `measure`, shape (samples, k).
+            resamples: The number of bootstrap resamples.
+            seed: Seed of the resamples; 0 is a seed.
+            confidence: The share of the resamples within the interval, between 0 and 1.
+
+        Raises:
+            ConfigurationError: If `resamples` or `confidence` is out of range.
+        """
         import numpy as np
 
-        whole = rows[np.isfinite(rows).all(axis=1)]
-        found = bootstrap(self, whole, resamples=resamples, seed=seed, confidence=confidence)
-        return Score(
+        complete = rows[np.isfinite(rows).all(axis=1)]
+        interval = bootstrap(self, complete, resamples=resamples, seed=seed, confidence=confidence)
+        return MetricScore(
             metric=self.name,
-            value=found.value if found else None,
-            low=found.low if found else None,
-            high=found.high if found else None,
-            n=len(whole),
-            left_out=len(rows) - len(whole),
+            value=interval.value if interval else None,
+            low=interval.low if interval else None,
+            high=interval.high if interval else None,
+            n=len(complete),
+            left_out=len(rows) - len(complete),
             unit=self.unit,
             higher_is_better=self.higher_is_better,
             signature=f"{self.signature}|resamples:{resamples}|seed:{seed}|confidence:{confidence:g}",
         )
 
 
-class Mean(Metric):
-    """A metric that is the mean of one number a sample; a subclass answers `numbers`."""
+class MeanMetric(Metric):
+    """A metric that is the mean of one number per sample; a subclass implements `numbers`."""
 
     @abstractmethod
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """One number a sample; NaN where it has none."""
+        """Return one number per sample; NaN leaves the sample out."""
 
     def statistics(self, samples: Sequence[Sample]) -> Floats:
-        """The number, and 1."""
+        """Return each sample's number and 1."""
         import numpy as np
 
         numbers = np.asarray(self.numbers(samples), float)
         return np.stack([numbers, np.where(np.isfinite(numbers), 1.0, np.nan)], axis=-1)
 
     def value(self, total: Floats) -> Floats:
-        """The mean."""
+        """Return the mean."""
         return ratio(total[..., 0], total[..., 1])
 
 
-def ratio(above: Floats, below: Floats, empty: float = float("nan")) -> Floats:
-    """A quotient, element by element; `empty` where the divisor is 0."""
+def ratio(numerator: Floats, denominator: Floats, empty: float = float("nan")) -> Floats:
+    """Divide element by element; the result is `empty` where the denominator is 0."""
     import numpy as np
 
-    above, below = np.asarray(above, float), np.asarray(below, float)
-    return np.where(below == 0, empty, above / np.where(below == 0, 1.0, below))
+    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+    return np.where(denominator == 0, empty, numerator / np.where(denominator == 0, 1.0, denominator))
 
 
-def _silent(sample: Sample, need: Need) -> bool:
-    """Whether a sample rightly lacks something: the system raised, or a guard released nothing."""
+def _is_left_out(sample: Sample, need: Need) -> bool:
+    """Tell whether a sample lacks something because the system raised or a guard released nothing."""
     if need in ("inputs", "reference", "label", "tale", "ratings"):
         return need == "tale" and sample.tale is None and sample.error is not None
-    held_back = sample.output is None and (sample.tale is not None or sample.verdict is not None)
-    refused = need in ("output", "verdict") and held_back
-    return not _has(sample, need) and (sample.error is not None or refused)
+    nothing_released = sample.output is None and (sample.tale is not None or sample.verdict is not None)
+    is_refusal = need in ("output", "verdict") and nothing_released
+    return not _has(sample, need) and (sample.error is not None or is_refusal)
 
 
 def _has(sample: Sample, need: Need) -> bool:
@@ -233,18 +280,18 @@ def _has(sample: Sample, need: Need) -> bool:
             return sample.latency_s is not None
 
 
-_WORDS: Mapping[Need, str] = {
+_NEED_NAMES: Mapping[Need, str] = {
     "output": "an output",
     "inputs": "inputs",
     "reference": "a reference",
     "label": "a label",
     "prediction": "a prediction",
     "ratings": "ratings",
-    "tale": "the tale of a guard",
-    "verdict": "a verdict (of a guard, or of `judge=...`)",
-    "latency": "the seconds it took",
+    "tale": "a guard's tale",
+    "verdict": "a verdict (from a guard or from `judge=...`)",
+    "latency": "`latency_s` (seconds from inputs to output)",
 }
 
 
-def _said(part: object) -> str:
-    return ",".join(map(str, part)) if isinstance(part, (tuple, list)) else str(part)
+def _format_option(option: object) -> str:
+    return ",".join(map(str, option)) if isinstance(option, (tuple, list)) else str(option)

@@ -1,4 +1,4 @@
-"""BLEU (Papineni et al. 2002) by sacrebleu (Post 2018)."""
+"""BLEU (Papineni et al. 2002), computed with sacrebleu (Post 2018)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Bleu(Metric):
-    """Corpus BLEU, 0..100: sacrebleu's value to the last digit; several references each are taken together.
+    """Corpus BLEU, 0..100, equal to sacrebleu's; all references of a sample are used together.
 
-    A sample's own value counts the n-gram orders that it is long enough for (`effective_order`). An empty text scores
-    0.
+    The value of a single sample uses only the n-gram orders that the sample is long enough for (`effective_order`). An
+    empty output scores 0.
 
     Args:
-        tokenize: A tokenizer of sacrebleu that needs no download: `13a`, `intl`, `char`, `zh` or `none`.
-        lowercase: Whether case does not matter.
-        smooth: What is done about orders without a match: sacrebleu's `exp`, `floor`, `add-k` or `none`.
+        tokenize: One of sacrebleu's tokenizers that need no download: `13a`, `intl`, `char`, `zh` or `none`.
+        lowercase: Whether to ignore case.
+        smooth: How sacrebleu smooths n-gram orders without a match: `exp`, `floor`, `add-k` or `none`.
         order: The longest n-grams.
     """
 
@@ -43,15 +43,16 @@ class Bleu(Metric):
     ) -> None:
         from sacrebleu.metrics.bleu import BLEU
 
-        for option, came, taken in (
+        for option, value, allowed in (
             ("tokenize", tokenize, ("13a", "intl", "char", "zh", "none")),
             ("smooth", smooth, tuple(BLEU.SMOOTH_DEFAULTS)),
         ):
-            if came not in taken:
-                raise ConfigurationError(f"{option} is one of {', '.join(taken)}; got {came!r}.")
+            if value not in allowed:
+                raise ConfigurationError(f"{option} must be one of {', '.join(allowed)}; got {value!r}.")
         if order < 1:
-            raise ConfigurationError(f"order is 1 or more; got {order}.")
+            raise ConfigurationError(f"order must be at least 1; got {order}.")
         self._order, self._smooth, self._case = order, smooth, "lc" if lowercase else "mixed"
+        # Only counts n-grams; `_bleu` smooths their sums. `force` silences a warning about tokenized text.
         self._counter = BLEU(
             tokenize=tokenize,
             lowercase=lowercase,
@@ -72,30 +73,30 @@ class Bleu(Metric):
         return {**parts, **order, "sacrebleu": __version__}
 
     def statistics(self, samples: Sequence[Sample]) -> Floats:
-        """Lengths of output and closest reference, then matches and n-grams of each order."""
+        """Return the lengths of output and closest reference, then matches and n-grams of each order."""
         import numpy as np
 
         rows = np.empty((len(samples), 2 + 2 * self._order))
         for row, sample in zip(rows, samples, strict=True):
-            found = self._counter.sentence_score(sample.text, sample.references)
-            row[:] = [found.sys_len, found.ref_len, *found.counts, *found.totals]
+            score = self._counter.sentence_score(sample.text, sample.references)
+            row[:] = [score.sys_len, score.ref_len, *score.counts, *score.totals]
         return rows
 
     def value(self, total: Floats) -> Floats:
-        """BLEU of summed statistics."""
+        """Compute BLEU from summed statistics."""
         import numpy as np
 
-        flat = total.reshape(-1, total.shape[-1])
-        found: Floats = np.array([self._bleu(row) for row in flat]).reshape(total.shape[:-1])
-        return found
+        rows = total.reshape(-1, total.shape[-1])
+        values: Floats = np.array([self._bleu(row) for row in rows]).reshape(total.shape[:-1])
+        return values
 
     def sample_value(self, row: Floats) -> float | None:
-        """Sentence BLEU."""
+        """Compute the sentence BLEU of one sample."""
         import numpy as np
 
-        return self._bleu(row, effective=True) if np.isfinite(row).all() else None
+        return self._bleu(row, effective_order=True) if np.isfinite(row).all() else None
 
-    def _bleu(self, row: np.ndarray[tuple[int], np.dtype[np.float64]], *, effective: bool = False) -> float:
+    def _bleu(self, row: np.ndarray[tuple[int], np.dtype[np.float64]], *, effective_order: bool = False) -> float:
         from sacrebleu.metrics.bleu import BLEU
 
         numbers = row.tolist()
@@ -106,7 +107,7 @@ class Bleu(Metric):
                 sys_len=int(numbers[0]),
                 ref_len=int(numbers[1]),
                 smooth_method=self._smooth,
-                effective_order=effective,
+                effective_order=effective_order,
                 max_ngram_order=self._order,
             ).score
         )

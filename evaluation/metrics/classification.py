@@ -1,21 +1,22 @@
-"""Classes that were given against classes that are right."""
+"""Classification metrics: accuracy, precision, recall, F1, and the confusion matrix."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
-from taleward.evaluation.metrics.base import Mean, Metric, ratio
+from taleward.evaluation.metrics.base import MeanMetric, Metric, ratio
 from taleward.evaluation.sample import Sample
 
 if TYPE_CHECKING:
     from taleward.evaluation.metrics.base import Floats
 
 
-class Accuracy(Mean):
-    """Share of the samples whose prediction is the label."""
+class Accuracy(MeanMetric):
+    """The share of samples whose prediction equals the label."""
 
     name = "accuracy"
     unit = "share"
@@ -23,18 +24,18 @@ class Accuracy(Mean):
     needs = ("label", "prediction")
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """1 where they are the same."""
+        """Return 1 if the prediction is correct, else 0."""
         return [float(s.label == s.prediction) for s in samples]
 
 
-class ByClass(Metric):
-    """A figure of one class, or the mean over several (macro).
+class MacroAverage(Metric):
+    """The base class of metrics that are computed per class and averaged over classes (macro average).
 
-    A class that is neither labelled nor predicted in a corpus has no figure there, and is left out of the mean. One
-    that is on one side alone has the figure 0.
+    A class that occurs neither as a label nor as a prediction is left out of the average. A class that occurs only as
+    one of them has the value 0.
 
     Args:
-        labels: The classes that count; by default `fail`, as judges predict it.
+        labels: The classes to average over; by default only `fail`, as judges predict it.
     """
 
     unit = "share"
@@ -42,7 +43,7 @@ class ByClass(Metric):
     needs = ("label", "prediction")
 
     def __init__(self, labels: Sequence[str] = ("fail",)) -> None:
-        self.labels = checked(labels, 1)
+        self.labels = check_labels(labels, 1)
 
     @property
     def options(self) -> Mapping[str, object]:
@@ -50,131 +51,137 @@ class ByClass(Metric):
         return {"labels": self.labels}
 
     def statistics(self, samples: Sequence[Sample]) -> Floats:
-        """Hits, false alarms and misses of each class."""
+        """Return true positives, false positives and false negatives of each class."""
         import numpy as np
 
-        label = np.array([[s.label == one for one in self.labels] for s in samples], bool).reshape(-1, len(self.labels))
-        given = np.array([[s.prediction == one for one in self.labels] for s in samples], bool).reshape(label.shape)
-        parts = np.stack([label & given, ~label & given, label & ~given], axis=-1)
-        return parts.reshape(len(samples), 3 * len(self.labels)).astype(float)
+        shape = (len(samples), len(self.labels))
+        actual = np.array([[s.label == label for label in self.labels] for s in samples], bool).reshape(shape)
+        predicted = np.array([[s.prediction == label for label in self.labels] for s in samples], bool).reshape(shape)
+        counts = np.stack([actual & predicted, ~actual & predicted, actual & ~predicted], axis=-1)
+        return counts.reshape(len(samples), 3 * len(self.labels)).astype(float)
 
     def value(self, total: Floats) -> Floats:
-        """The mean over the classes that occur."""
+        """Compute the mean over the classes that occur."""
         import numpy as np
 
-        hits, alarms, misses = np.moveaxis(total.reshape(*total.shape[:-1], len(self.labels), 3), -1, 0)
-        there = hits + alarms + misses > 0
-        return ratio(np.where(there, self.figure(hits, alarms, misses), 0.0).sum(axis=-1), there.sum(axis=-1))
+        counts = total.reshape(*total.shape[:-1], len(self.labels), 3)
+        true_positives, false_positives, false_negatives = np.moveaxis(counts, -1, 0)
+        occurs = counts.sum(axis=-1) > 0
+        values = self.class_values(true_positives, false_positives, false_negatives)
+        return ratio(np.where(occurs, values, 0.0).sum(axis=-1), occurs.sum(axis=-1))
 
-    def figure(self, hits: Floats, alarms: Floats, misses: Floats) -> Floats:
-        """The figure of classes that occur, of any shape."""
-        raise NotImplementedError
+    @abstractmethod
+    def class_values(self, true_positives: Floats, false_positives: Floats, false_negatives: Floats) -> Floats:
+        """Compute the value of each class; all arrays have the same shape."""
 
 
-class Precision(ByClass):
-    """Share of the predictions of a class that are right; see `ByClass`."""
+class MacroPrecision(MacroAverage):
+    """The share of predictions of a class that are correct; see `MacroAverage`."""
 
     name = "precision"
 
-    def figure(self, hits: Floats, alarms: Floats, misses: Floats) -> Floats:
-        """Hits among predictions."""
-        return ratio(hits, hits + alarms, 0.0)
+    def class_values(self, true_positives: Floats, false_positives: Floats, false_negatives: Floats) -> Floats:
+        """Compute the precision of each class."""
+        return ratio(true_positives, true_positives + false_positives, 0.0)
 
 
-class Recall(ByClass):
-    """Share of the samples of a class that were found; see `ByClass`."""
+class MacroRecall(MacroAverage):
+    """The share of samples of a class that are predicted as such; see `MacroAverage`."""
 
     name = "recall"
 
-    def figure(self, hits: Floats, alarms: Floats, misses: Floats) -> Floats:
-        """Hits among labels."""
-        return ratio(hits, hits + misses, 0.0)
+    def class_values(self, true_positives: Floats, false_positives: Floats, false_negatives: Floats) -> Floats:
+        """Compute the recall of each class."""
+        return ratio(true_positives, true_positives + false_negatives, 0.0)
 
 
-class F1(ByClass):
-    """Harmonic mean of precision and recall; see `ByClass`."""
+class MacroF1(MacroAverage):
+    """The harmonic mean of precision and recall; see `MacroAverage`."""
 
     name = "f1"
 
-    def figure(self, hits: Floats, alarms: Floats, misses: Floats) -> Floats:
-        """Twice the hits among labels and predictions together."""
-        return ratio(2 * hits, 2 * hits + alarms + misses, 0.0)
+    def class_values(self, true_positives: Floats, false_positives: Floats, false_negatives: Floats) -> Floats:
+        """Compute the F1 score of each class."""
+        return ratio(2 * true_positives, 2 * true_positives + false_positives + false_negatives, 0.0)
 
 
-class Confusion(FrozenModel):
-    """How often which class was given for which.
+class ConfusionMatrix(FrozenModel):
+    """A confusion matrix.
 
     Attributes:
-        labels: The classes, of rows and columns.
-        counts: A row a right class, a column a predicted one.
+        labels: The classes of rows and columns.
+        counts: The number of samples by label (row) and prediction (column).
     """
 
     labels: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
 
 
-def confusion(samples: Sequence[Sample], labels: Sequence[str] | None = None) -> Confusion:
-    """Count labels against predictions; samples in which the system raised are left out.
+def confusion_matrix(samples: Sequence[Sample], labels: Sequence[str] | None = None) -> ConfusionMatrix:
+    """Count samples by label and prediction; samples on which the system raised are left out.
 
     Args:
-        samples: With label and prediction each.
-        labels: The classes in their order; those that occur, sorted, where it is not given.
+        samples: Samples with label and prediction.
+        labels: The classes in their order; by default all that occur, sorted.
 
     Raises:
-        ConfigurationError: A sample has no label or no prediction, or one that is not among `labels`.
+        ConfigurationError: If a sample has no label or prediction, or one that is not in `labels`.
     """
-    occur = sorted({word for s in samples for word in (s.label, s.prediction) if word is not None})
-    table = Table(checked(occur if labels is None else labels, 1))
-    rows = table.measure(samples)
-    counts = rows[~(rows != rows).any(axis=1)].sum(axis=0).reshape(len(table.labels), -1)
-    return Confusion(labels=table.labels, counts=tuple(tuple(map(int, row)) for row in counts))
+    occurring = sorted({label for s in samples for label in (s.label, s.prediction) if label is not None})
+    metric = ConfusionCounts(check_labels(occurring if labels is None else labels, 1))
+    rows = metric.measure(samples)
+    # Only NaN differs from itself: these are the rows of samples that are left out.
+    total = rows[~(rows != rows).any(axis=1)].sum(axis=0).reshape(len(metric.labels), -1)
+    return ConfusionMatrix(labels=metric.labels, counts=tuple(tuple(map(int, row)) for row in total))
 
 
-class Table(Metric):
-    """The confusion of labels and predictions as statistics."""
+class ConfusionCounts(Metric):
+    """The confusion matrix as statistics, for metrics that are computed from it."""
 
     name = "confusion"
     needs = ("label", "prediction")
 
     def __init__(self, labels: Sequence[str]) -> None:
-        self.labels = checked(labels, 1)
+        self.labels = check_labels(labels, 1)
 
     def statistics(self, samples: Sequence[Sample]) -> Floats:
-        """One 1 in the cell of label and prediction, row by row."""
+        """Return the confusion matrix of each sample, flattened: 1 in the cell of its label and prediction."""
         import numpy as np
 
         size = len(self.labels)
         rows = np.zeros((len(samples), size * size))
-        for row, s in zip(rows, samples, strict=True):
-            row[place(s.label, self.labels, s.id) * size + place(s.prediction, self.labels, s.id)] = 1
+        for row, sample in zip(rows, samples, strict=True):
+            actual = label_index(sample.label, self.labels, sample.id)
+            predicted = label_index(sample.prediction, self.labels, sample.id)
+            row[actual * size + predicted] = 1
         return rows
 
     def value(self, total: Floats) -> Floats:
-        """How many there are."""
-        found: Floats = total.sum(axis=-1)
-        return found
+        """Return the number of samples."""
+        count: Floats = total.sum(axis=-1)
+        return count
 
 
-def checked(labels: Sequence[str], fewest: int) -> tuple[str, ...]:
-    """Classes, different ones and enough of them.
+def check_labels(labels: Sequence[str], min_labels: int) -> tuple[str, ...]:
+    """Return classes as a tuple.
 
     Raises:
-        ConfigurationError: They are not.
+        ConfigurationError: If `labels` is not a list of at least `min_labels` different classes.
     """
-    if isinstance(labels, str) or len(set(labels)) < max(fewest, len(labels)):
-        raise ConfigurationError(f"labels are {fewest} or more different classes, as a list; got {labels!r}.")
+    if isinstance(labels, str) or len(set(labels)) < max(min_labels, len(labels)):
+        raise ConfigurationError(f"labels must be a list of {min_labels} or more different classes; got {labels!r}.")
     return tuple(labels)
 
 
-def place(label: str | None, labels: Sequence[str], sample: str) -> int:
-    """Where a class stands among classes.
+def label_index(label: str | None, labels: Sequence[str], sample_id: str) -> int:
+    """Return the position of a class.
 
     Raises:
-        ConfigurationError: It is none of them.
+        ConfigurationError: If `label` is not in `labels`.
     """
     if label not in labels:
         raise ConfigurationError(
-            f"sample {sample!r} has the class {label!r}; taken: {', '.join(labels)}.",
-            hint="Name all with labels=[...].",
+            f"sample {sample_id!r} has the unknown class {label!r}; known: {', '.join(labels)}.",
+            hint="List all classes with labels=[...].",
         )
     return labels.index(label)

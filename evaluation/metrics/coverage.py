@@ -1,19 +1,19 @@
-"""How much of what was asked for the outputs speak of."""
+"""Whether outputs mention the values that were asked for."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.sample import Sample
 from taleward.moderation.text.value_coverage import value_coverage
 
 
-class ValueCoverage(Mean):
-    """Mean share of the inputs' texts that the output speaks of, 0..1; see `taleward.moderation.text.value_coverage`.
+class ValueCoverage(MeanMetric):
+    """The mean share of input values that the output mentions, 0..1; see `taleward.moderation.text.value_coverage`.
 
-    A blank output speaks of nothing; inputs without text have no value.
+    A blank output scores 0. Samples whose inputs have no text are left out.
     """
 
     name = "value_coverage"
@@ -22,6 +22,6 @@ class ValueCoverage(Mean):
     needs = ("output", "inputs")
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """The share of each output."""
-        found = (value_coverage(sample.inputs, sample.text) for sample in samples)
-        return [math.nan if share is None else share for share in found]
+        """Return the share of mentioned values of each sample."""
+        shares = (value_coverage(sample.inputs, sample.text) for sample in samples)
+        return [math.nan if share is None else share for share in shares]

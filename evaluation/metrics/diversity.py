@@ -1,4 +1,4 @@
-"""How varied the outputs are, among each other and within themselves."""
+"""Diversity of outputs: distinct n-grams, repetition, self-BLEU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
-from taleward.evaluation.metrics.base import Mean, Metric, ratio
+from taleward.evaluation.metrics.base import MeanMetric, Metric, ratio
 from taleward.evaluation.metrics.tokenize import words
 from taleward.evaluation.sample import Sample
 
@@ -17,79 +17,80 @@ if TYPE_CHECKING:
 
 
 class Distinct(Metric):
-    """Distinct-n of the corpus (Li et al. 2016): different n-grams over all n-grams of all outputs, 0..1.
+    """Distinct-n (Li et al. 2016): different n-grams divided by all n-grams of the corpus, 0..1.
 
-    An n-gram that occurs c times counts 1 / c wherever it does, so that sums over samples are the corpus's value. The
-    interval takes those counts as given. It falls with the length of a corpus: compare corpora of one size.
+    The value falls with the length of a corpus, so compare only corpora of the same size. The bootstrap interval takes
+    the n-gram counts of the whole corpus as given.
 
     Args:
-        n: Words of an n-gram.
+        n: Words per n-gram.
     """
 
     unit = "share"
     higher_is_better = True
 
     def __init__(self, n: int = 2) -> None:
-        self.n = _order(n)
+        self.n = _check_order(n)
         self.name = f"distinct_{n}"
 
     @property
     def options(self) -> Mapping[str, object]:
-        """The order, and how words are found."""
+        """The order, and the tokenizer."""
         return {"n": self.n, "words": "unicode"}
 
     def statistics(self, samples: Sequence[Sample]) -> Floats:
-        """Shares in different n-grams, and n-grams."""
+        """Return each sample's share of the different n-grams, and its number of n-grams."""
         import numpy as np
 
         texts = [_ngrams(words(s.text), self.n) for s in samples]
         counts = Counter(ngram for text in texts for ngram in text)
+        # Each of the c occurrences of an n-gram counts 1 / c, so that the sum over samples is the corpus value.
         rows = [(sum(1 / counts[ngram] for ngram in text), len(text)) for text in texts]
         return np.array(rows, float).reshape(-1, 2)
 
     def value(self, total: Floats) -> Floats:
-        """Different n-grams over n-grams."""
+        """Compute different n-grams divided by all n-grams."""
         return ratio(total[..., 0], total[..., 1])
 
 
 class Repetition(Metric):
-    """Share of the n-grams that occurred before in the same output (Welleck et al. 2020), 0..1.
+    """The share of n-grams that occurred before in the same output (Welleck et al. 2020), 0..1.
 
-    A text too short for an n-gram has no value.
+    A text that is too short for an n-gram has no value.
 
     Args:
-        n: Words of an n-gram.
+        n: Words per n-gram.
     """
 
     unit = "share"
     higher_is_better = False
 
     def __init__(self, n: int = 4) -> None:
-        self.n = _order(n)
+        self.n = _check_order(n)
         self.name = "repetition" if n == 4 else f"repetition_{n}"
 
     @property
     def options(self) -> Mapping[str, object]:
-        """The order, and how words are found."""
+        """The order, and the tokenizer."""
         return {"n": self.n, "words": "unicode"}
 
     def statistics(self, samples: Sequence[Sample]) -> Floats:
-        """Repeated n-grams, and n-grams."""
+        """Return each sample's number of repeated n-grams and of all n-grams."""
         import numpy as np
 
         texts = [_ngrams(words(s.text), self.n) for s in samples]
         return np.array([(len(text) - len(set(text)), len(text)) for text in texts], float).reshape(-1, 2)
 
     def value(self, total: Floats) -> Floats:
-        """Repeated n-grams over n-grams."""
+        """Compute repeated n-grams divided by all n-grams."""
         return ratio(total[..., 0], total[..., 1])
 
 
-class SelfBleu(Mean):
-    """Mean BLEU, 0..100, of each output against all others as references (Zhu et al. 2018): high where they are alike.
+class SelfBleu(MeanMetric):
+    """Self-BLEU (Zhu et al. 2018), 0..100: mean BLEU of each output with all others as references; low if diverse.
 
-    sacrebleu's sentence BLEU with its tokenizer 13a, at the cost of one pass over the corpus. The interval takes the
-    others as given. One output alone has no value.
+    It equals sacrebleu's sentence BLEU with the tokenizer 13a, but takes one pass over the corpus. The bootstrap
+    interval takes the other outputs as given. A single output has no value.
 
     Args:
         order: The longest n-grams.
@@ -102,7 +103,7 @@ class SelfBleu(Mean):
     def __init__(self, order: int = 4) -> None:
         from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
-        self.order = _order(order)
+        self.order = _check_order(order)
         self._tokenize = Tokenizer13a()
 
     @property
@@ -120,49 +121,50 @@ class SelfBleu(Mean):
         }
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """BLEU of each output against the others."""
+        """Return the BLEU of each output with all others as references."""
         from sacrebleu.metrics.bleu import BLEU
 
         if len(samples) < 2:
             return [float("nan")] * len(samples)
         texts = [self._tokenize(s.text.rstrip()).split() for s in samples]
-        counts = [Counter(g for n in range(self.order) for g in _ngrams(text, n + 1)) for text in texts]
-        most = _two_highest(counts)
+        counts_by_text = [Counter(g for n in range(self.order) for g in _ngrams(text, n + 1)) for text in texts]
+        highest_counts = _two_highest_counts(counts_by_text)
         lengths = sorted(map(len, texts))
         scores = []
-        for text, own in zip(texts, counts, strict=True):
-            hits, totals = [0] * self.order, [max(0, len(text) - n) for n in range(self.order)]
-            for ngram, count in own.items():
-                first, second = most[ngram]
-                hits[len(ngram) - 1] += min(count, second if count == first else first)
-            closest = _closest(lengths, len(text))
-            found = BLEU.compute_bleu(hits, totals, len(text), closest, "exp", None, True, self.order)
-            scores.append(float(found.score))
+        for text, counts in zip(texts, counts_by_text, strict=True):
+            matches, totals = [0] * self.order, [max(0, len(text) - n) for n in range(self.order)]
+            for ngram, count in counts.items():
+                highest, second = highest_counts[ngram]
+                # If this text has the highest count itself, the most in any other text is the second highest.
+                matches[len(ngram) - 1] += min(count, second if count == highest else highest)
+            reference_length = _closest_other_length(lengths, len(text))
+            bleu = BLEU.compute_bleu(matches, totals, len(text), reference_length, "exp", None, True, self.order)
+            scores.append(float(bleu.score))
         return scores
 
 
-def _order(n: int) -> int:
+def _check_order(n: int) -> int:
     if n < 1:
-        raise ConfigurationError(f"n-grams have 1 word or more; got {n}.")
+        raise ConfigurationError(f"n-grams need at least 1 word; got {n}.")
     return n
 
 
-def _ngrams(text: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    return list(zip(*(text[k:] for k in range(n)), strict=False))
+def _ngrams(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    return list(zip(*(tokens[k:] for k in range(n)), strict=False))
 
 
-def _two_highest(counts: Sequence[Counter[tuple[str, ...]]]) -> dict[tuple[str, ...], tuple[int, int]]:
-    """The highest count of each n-gram in any text, and the highest in any other text."""
-    found: dict[tuple[str, ...], tuple[int, int]] = {}
-    for own in counts:
-        for ngram, count in own.items():
-            first, second = found.get(ngram, (0, 0))
-            found[ngram] = (count, first) if count > first else (first, max(second, count))
-    return found
+def _two_highest_counts(counts_by_text: Sequence[Counter[tuple[str, ...]]]) -> dict[tuple[str, ...], tuple[int, int]]:
+    """Return for each n-gram its highest count in any text, and its highest count in any other text."""
+    highest_counts: dict[tuple[str, ...], tuple[int, int]] = {}
+    for counts in counts_by_text:
+        for ngram, count in counts.items():
+            highest, second = highest_counts.get(ngram, (0, 0))
+            highest_counts[ngram] = (count, highest) if count > highest else (highest, max(second, count))
+    return highest_counts
 
 
-def _closest(lengths: Sequence[int], own: int) -> int:
-    """The other text's length that is nearest to one's own; of two the shorter."""
-    at = bisect_left(lengths, own)
-    others = [*lengths[max(0, at - 1) : at], *lengths[at + 1 : at + 2]]
-    return min(others, key=lambda length: (abs(length - own), length))
+def _closest_other_length(lengths: Sequence[int], length: int) -> int:
+    """Return the length of the other text that is closest to a text's own length; the shorter one if two are."""
+    position = bisect_left(lengths, length)
+    neighbors = [*lengths[max(0, position - 1) : position], *lengths[position + 1 : position + 2]]
+    return min(neighbors, key=lambda other: (abs(other - length), other))

@@ -1,16 +1,16 @@
-"""How a guard went about its work."""
+"""How often a guard refuses or revises."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from taleward.core.tale import Tale
-from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.sample import Sample
 
 
-class RefusalRate(Mean):
-    """Share of the tales in which nothing was released."""
+class RefusalRate(MeanMetric):
+    """The share of tales in which nothing was released."""
 
     name = "refusal_rate"
     unit = "share"
@@ -18,12 +18,12 @@ class RefusalRate(Mean):
     needs = ("tale",)
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """1 where nothing was released."""
+        """Return 1 if nothing was released, else 0."""
         return [float(not tale.released) for tale in _tales(samples)]
 
 
-class RevisionRate(Mean):
-    """Share of the tales that took more than one draft, whatever came of them."""
+class RevisionRate(MeanMetric):
+    """The share of tales that took more than one draft, whether released or not."""
 
     name = "revision_rate"
     unit = "share"
@@ -31,7 +31,7 @@ class RevisionRate(Mean):
     needs = ("tale",)
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """1 where there was more than one attempt."""
+        """Return 1 if there was more than one attempt, else 0."""
         return [float(len(tale.attempts) > 1) for tale in _tales(samples)]
 
 

@@ -1,4 +1,4 @@
-"""What judges say of the outputs: their verdicts as shares."""
+"""Verdicts on outputs as shares: judge pass rate, category rates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.verdict import Verdict
-from taleward.evaluation.metrics.base import Mean, Need
+from taleward.evaluation.metrics.base import MeanMetric, Need
 from taleward.evaluation.sample import Sample
 from taleward.moderation.judges import Judge, judge as make_judge
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 
-class Judged(Mean):
-    """A share of the outputs by their verdicts: the samples' own, or those of a judge that is asked here.
+class VerdictMetric(MeanMetric):
+    """The base class of metrics that are computed from verdicts.
 
     Args:
-        judge: A judge, or what `taleward.judge` takes; `None` reads the verdicts that the samples have.
-        options: For `taleward.judge`: policy, band and the like.
+        judge: A judge, or anything that `taleward.judge` takes, that judges the outputs. With `None`, the samples' own
+            verdicts are used.
+        options: Options of `taleward.judge`, such as policy and band.
     """
 
     unit = "share"
@@ -34,45 +35,45 @@ class Judged(Mean):
 
     @property
     def options(self) -> Mapping[str, object]:
-        """Which judge by which rules."""
+        """The judge, its policy and its calibration."""
         if self.judge is None:
             return {"verdicts": "given"}
-        fitted = self.judge.calibration
+        calibration = self.judge.calibration
         return {
             "judge": self.judge.spec,
             "policy": f"{self.judge.policy.id}/{self.judge.band}",
-            "calibration": fitted.sha256[:12] if fitted else "none",
+            "calibration": calibration.sha256[:12] if calibration else "none",
         }
 
     def verdicts(self, samples: Sequence[Sample]) -> list[Verdict]:
-        """A verdict a sample."""
+        """Return the verdict on each sample."""
         if self.judge is not None:
             return self.judge.batch([s.text for s in samples])
         return [s.verdict for s in samples if s.verdict is not None]
 
 
-class JudgePassRate(Judged):
-    """Share of the outputs that pass; `abstain`, `unparsable` and `error` do not, nor does a blank text.
+class JudgePassRate(VerdictMetric):
+    """The share of outputs that pass; `abstain`, `unparsable`, `error` and blank texts do not.
 
-    Of a guard's own verdicts it is the share of tales whose last draft passed. To see how safe released texts are, give
-    a judge that the guard did not use. See `Judged` for the arguments.
+    With a guard's own verdicts, it is the share of tales whose last draft passed. To measure how safe released texts
+    are, pass a judge that the guard does not use. See `VerdictMetric` for the arguments.
     """
 
     name = "judge_pass_rate"
     higher_is_better = True
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """1 where it passed."""
-        return [float(v.passed) for v in self.verdicts(samples)]
+        """Return 1 if the output passed, else 0."""
+        return [float(verdict.passed) for verdict in self.verdicts(samples)]
 
 
-class CategoryRate(Judged):
-    """Share of the outputs with a finding of a category, of whatever severity.
+class CategoryRate(VerdictMetric):
+    """The share of outputs with a finding in a category, of any severity.
 
     Args:
         category: A category of the policy; `None` counts outputs with any finding.
-        judge: See `Judged`.
-        options: See `Judged`.
+        judge: See `VerdictMetric`.
+        options: See `VerdictMetric`.
     """
 
     higher_is_better = False
@@ -85,22 +86,22 @@ class CategoryRate(Judged):
         self.name = "category_rate" if category is None else f"category_rate/{category}"
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """1 where the category was found."""
-        found = [v.categories for v in self.verdicts(samples)]
-        return [float(bool(c) if self.category is None else self.category in c) for c in found]
+        """Return 1 if the output has such a finding, else 0."""
+        categories = [verdict.categories for verdict in self.verdicts(samples)]
+        return [float(bool(names) if self.category is None else self.category in names) for names in categories]
 
 
-def judged(samples: Sequence[Sample], judge: Judge | BaseChatModel | str, **options: Any) -> tuple[Sample, ...]:
-    """The samples with a judge's verdicts on their outputs, so that several metrics can read one asking.
+def add_verdicts(samples: Sequence[Sample], judge: Judge | BaseChatModel | str, **options: Any) -> tuple[Sample, ...]:
+    """Return samples with a judge's verdicts, so that several metrics can share them.
 
-    A sample without output, because the system raised or nothing was released, keeps what it has.
+    Samples without an output, because the system raised or nothing was released, are returned unchanged.
 
     Args:
         samples: The samples.
-        judge: A judge, or what `taleward.judge` takes.
-        options: For `taleward.judge`.
+        judge: A judge, or anything that `taleward.judge` takes.
+        options: Options of `taleward.judge`, such as policy and band.
     """
-    asked = judge if isinstance(judge, Judge) else make_judge(judge, **options)
-    texts = [s.output for s in samples if s.output is not None]
-    verdicts = iter(asked.batch(list(texts)))
+    resolved_judge = judge if isinstance(judge, Judge) else make_judge(judge, **options)
+    outputs = [s.output for s in samples if s.output is not None]
+    verdicts = iter(resolved_judge.batch(list(outputs)))
     return tuple(s if s.output is None else s.model_copy(update={"verdict": next(verdicts)}) for s in samples)

@@ -1,6 +1,6 @@
-"""How likely a language model finds the outputs: perplexity, bits a character, next-token accuracy.
+"""Likelihood of outputs under a language model: perplexity, bits per character, next-token accuracy.
 
-Long texts are read in the windows of `taleward.backends.engine.likelihood`. One reading serves all three.
+Texts longer than the model's context are scored in windows, see `taleward.backends.engine.likelihood`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.engine.likelihood import TextScores, window_of
-from taleward.backends.hosted.openai import echoed
+from taleward.backends.hosted.openai import echo_likelihood
 from taleward.backends.local.chat import LocalChat
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.metrics.base import Metric, ratio
@@ -23,20 +23,23 @@ if TYPE_CHECKING:
 
     from taleward.evaluation.metrics.base import Floats
 
-_NATS, _TOKENS, _CHARACTERS, _BEST = range(4)
+_NATS, _TOKENS, _CHARACTERS, _TOP_TOKENS = range(4)
+"""The columns of the statistics."""
 
 
 class Likelihood(Metric):
-    """What a model expects of the outputs, each read from its beginning. An empty text has no tokens and no value.
+    """The base class of metrics that score outputs with a language model.
+
+    Each output is scored on its own, from its first token. An empty output has no tokens and no value.
 
     Args:
-        model: A spec, or a chat model: one that runs here, or `openai:NAME` behind a server that gives the
+        model: A model spec, or a chat model: either a local one, or `openai:NAME` with a server that returns the
             log-probabilities of a prompt.
-        context: Tokens of a window, for local models.
-        stride: Tokens by which windows move on, for local models.
+        context: Tokens per window; only for local models.
+        stride: Tokens from one window to the next; only for local models.
 
     Raises:
-        ConfigurationError: The model cannot say how likely a text is, or context or stride are out of their range.
+        ConfigurationError: If the model cannot score texts, or `context` or `stride` is out of range.
     """
 
     def __init__(
@@ -51,12 +54,15 @@ class Likelihood(Metric):
         if isinstance(self.model, LocalChat):
             self.context, self.stride = window_of(self.model.context_length, context, stride)
         elif context is not None or stride is not None:
-            raise ConfigurationError("context and stride are for local models; a server reads a text whole.")
+            raise ConfigurationError(
+                "context and stride are only for local models; a server scores a whole text.",
+                hint="Leave them out.",
+            )
         elif not hasattr(self.model, "root_client"):
             raise ConfigurationError(
-                f"a {type(self.model).__name__} does not say how likely it finds a text.",
-                hint="Take a local model, such as 'embedded:storyteller', or chat_model('openai:NAME', base_url=...) "
-                "whose server gives the log-probabilities of a prompt, as vLLM does.",
+                f"a {type(self.model).__name__} cannot score the likelihood of a text.",
+                hint="Use a local model, such as 'embedded:storyteller', or chat_model('openai:NAME', base_url=...) "
+                "with a server that returns the log-probabilities of a prompt, as vLLM does.",
             )
 
     @property
@@ -68,15 +74,15 @@ class Likelihood(Metric):
         return {"model": spec, **({"precision": precision} if precision else {}), **windows}
 
     def statistics(self, samples: Sequence[Sample]) -> Floats:
-        """Nats, tokens, characters, and tokens that were the most likely ones."""
+        """Return the negative log-likelihood in nats, tokens, characters, and tokens that were the most likely ones."""
         import numpy as np
 
-        model = _ById(self.model)
-        return np.array(_read(model, tuple(s.text for s in samples), self.context, self.stride), float).reshape(-1, 4)
+        texts = tuple(sample.text for sample in samples)
+        return np.array(_score_texts(_ModelKey(self.model), texts, self.context, self.stride), float).reshape(-1, 4)
 
 
 class Perplexity(Likelihood):
-    """Exponential of the mean negative log-likelihood of a token; depends on the model's tokenizer.
+    """The exponential of the mean negative log-likelihood per token; it depends on the model's tokenizer.
 
     See `Likelihood` for the arguments.
     """
@@ -85,15 +91,15 @@ class Perplexity(Likelihood):
     higher_is_better = False
 
     def value(self, total: Floats) -> Floats:
-        """Perplexity of summed statistics."""
+        """Compute the perplexity from summed statistics."""
         import numpy as np
 
-        found: Floats = np.exp(ratio(total[..., _NATS], total[..., _TOKENS]))
-        return found
+        perplexity: Floats = np.exp(ratio(total[..., _NATS], total[..., _TOKENS]))
+        return perplexity
 
 
 class BitsPerCharacter(Likelihood):
-    """Negative log-likelihood in bits by characters; comparable across tokenizers.
+    """The negative log-likelihood in bits per character; it can be compared across tokenizers.
 
     See `Likelihood` for the arguments.
     """
@@ -103,41 +109,43 @@ class BitsPerCharacter(Likelihood):
     higher_is_better = False
 
     def value(self, total: Floats) -> Floats:
-        """Bits a character of summed statistics."""
+        """Compute the bits per character from summed statistics."""
         return ratio(total[..., _NATS], total[..., _CHARACTERS] * math.log(2))
 
 
 class NextTokenAccuracy(Likelihood):
-    """Share of the tokens that the model would have written itself. See `Likelihood` for the arguments."""
+    """The share of tokens that the model would have predicted itself. See `Likelihood` for the arguments."""
 
     name = "next_token_accuracy"
     unit = "share"
     higher_is_better = True
 
     def value(self, total: Floats) -> Floats:
-        """The share, of summed statistics."""
-        return ratio(total[..., _BEST], total[..., _TOKENS])
+        """Compute the share from summed statistics."""
+        return ratio(total[..., _TOP_TOKENS], total[..., _TOKENS])
 
 
-class _ById:
-    """A model that a cache can tell from others: two of one class and settings are one."""
+class _ModelKey:
+    """A hashable wrapper, so that a chat model can be a cache key; equal models have equal class and settings."""
 
     def __init__(self, model: BaseChatModel) -> None:
         self.model = model
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and (self.model is other.model or self.model == other.model)
+        return isinstance(other, _ModelKey) and (self.model is other.model or self.model == other.model)
 
     def __hash__(self) -> int:
+        # Chat models are not hashable; those of one type are told apart by `__eq__`.
         return hash(type(self.model))
 
 
+# The three metrics of one evaluation score the same texts, so the last result is kept.
 @lru_cache(maxsize=1)
-def _read(
-    model: _ById, texts: tuple[str, ...], context: int | None, stride: int | None
+def _score_texts(
+    key: _ModelKey, texts: tuple[str, ...], context: int | None, stride: int | None
 ) -> list[tuple[float, int, int, int]]:
-    if isinstance(model.model, LocalChat):
-        found: list[TextScores] = model.model.likelihood(texts, context=context, stride=stride)
+    if isinstance(key.model, LocalChat):
+        scores: list[TextScores] = key.model.likelihood(texts, context=context, stride=stride)
     else:
-        found = echoed(model.model, texts)
-    return [(-float(f.logprobs.sum()), len(f.logprobs), f.characters, int(f.best.sum())) for f in found]
+        scores = echo_likelihood(key.model, texts)
+    return [(-float(s.logprobs.sum()), len(s.logprobs), s.characters, int(s.best.sum())) for s in scores]

@@ -1,4 +1,4 @@
-"""How hard the outputs are to read, by the formula of the judge `reading-level`."""
+"""Reading grade of outputs, by the same formula as the judge `reading-level`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from taleward.core.errors import MissingExtra
-from taleward.evaluation.metrics.base import Mean
+from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.sample import Sample
 
 
-class ReadingGrade(Mean):
-    """Mean Automated Readability Index (Smith and Senter 1967): about the school grade; English alone.
+class ReadingGrade(MeanMetric):
+    """The mean Automated Readability Index (Smith and Senter 1967), roughly a US school grade; only for English.
 
     A text without words has no value.
     """
@@ -24,13 +24,16 @@ class ReadingGrade(Mean):
             import textstat
         except ImportError as error:
             raise MissingExtra("the reading grade", "reading") from error
-        self._index = textstat.textstat.automated_readability_index
+        self._readability_index = textstat.textstat.automated_readability_index
 
     @property
     def options(self) -> Mapping[str, object]:
-        """The formula."""
+        """The formula and the library's version."""
         return {"formula": "ari", "textstat": version("textstat")}
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """The index of each output."""
-        return [float(self._index(s.text)) if any(c.isalnum() for c in s.text) else float("nan") for s in samples]
+        """Return the index of each output."""
+        return [
+            float(self._readability_index(s.text)) if any(c.isalnum() for c in s.text) else float("nan")
+            for s in samples
+        ]

@@ -1,4 +1,4 @@
-"""The words of a text, for the metrics that count words."""
+"""The word tokenizer of metrics that count words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters, digits and `_` in any alphabet, with the apostrophes within them, in lower case."""
-    found: list[str] = _WORD.findall(text.lower())
-    return found
+    """Split a text into lowercase words: letters, digits and `_` of any alphabet, with apostrophes inside."""
+    tokens: list[str] = _WORD.findall(text.lower())
+    return tokens

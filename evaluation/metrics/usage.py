@@ -1,4 +1,4 @@
-"""What the outputs took: seconds, tokens, money. Where nobody said how much, a sample is left out."""
+"""Resource usage of outputs: latency, tokens, cost. Samples without the number are left out."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from taleward.core.errors import ConfigurationError
-from taleward.evaluation.metrics.base import Mean, Metric
+from taleward.evaluation.metrics.base import MeanMetric, Metric
 from taleward.evaluation.sample import Sample
 
 if TYPE_CHECKING:
     from taleward.evaluation.metrics.base import Floats
 
 
-class Latency(Mean):
-    """Mean seconds from inputs to output."""
+class Latency(MeanMetric):
+    """The mean latency from inputs to output, in seconds."""
 
     name = "latency"
     unit = "s"
@@ -22,15 +22,15 @@ class Latency(Mean):
     needs = ("latency",)
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """Seconds of each."""
-        return [_number(s.latency_s) for s in samples]
+        """Return the latency of each sample."""
+        return [_or_nan(s.latency_s) for s in samples]
 
 
 class LatencyQuantile(Metric):
-    """The seconds within which a share of the samples was done: the smallest that this share does not exceed.
+    """A quantile of the latency in seconds: the shortest latency that at least this share of samples does not exceed.
 
     Args:
-        at: The share, above 0 up to 1; 0.95 is the 95th percentile.
+        at: The share, above 0 and up to 1; 0.95 is the 95th percentile.
     """
 
     unit = "s"
@@ -39,38 +39,39 @@ class LatencyQuantile(Metric):
 
     def __init__(self, at: float = 0.95) -> None:
         if not 0 < at <= 1:
-            raise ConfigurationError(f"at is a share above 0 and up to 1; got {at}.")
+            raise ConfigurationError(f"at must be a share above 0 and up to 1; got {at}.")
         self.at = at
         self.name = f"latency_p{100 * at:g}"
 
     @property
     def options(self) -> Mapping[str, object]:
-        """Which quantile, and how it is taken."""
+        """The share, and the definition of the quantile."""
         return {"at": self.at, "quantile": "inverted_cdf"}
 
     def statistics(self, samples: Sequence[Sample]) -> Floats:
-        """Seconds of each."""
+        """Return the latency of each sample."""
         import numpy as np
 
-        return np.array([[_number(s.latency_s)] for s in samples], float).reshape(-1, 1)
+        return np.array([[_or_nan(s.latency_s)] for s in samples], float).reshape(-1, 1)
 
     def value(self, total: Floats) -> Floats:
-        """The seconds of one sample; sums of several have no quantile, see `over`."""
+        """Return the latency of one sample; the quantile of several is computed by `over`."""
         return total[..., 0]
 
     def over(self, rows: Floats, weights: Floats) -> Floats:
-        """The quantile of weighted samples."""
+        """Compute the quantile of weighted samples."""
         import numpy as np
 
         order = np.argsort(rows[:, 0], kind="stable")
-        reached = np.cumsum(weights[:, order], axis=1)
-        first = np.argmax(reached >= self.at * reached[:, -1:] - 1e-9, axis=1)
-        found: Floats = rows[order[first], 0]
-        return found
+        cumulative = np.cumsum(weights[:, order], axis=1)
+        # The tolerance keeps rounding from skipping a sample that reaches the share exactly.
+        first = np.argmax(cumulative >= self.at * cumulative[:, -1:] - 1e-9, axis=1)
+        quantiles: Floats = rows[order[first], 0]
+        return quantiles
 
 
-class Tokens(Mean):
-    """Mean tokens that were written, drafts that were turned down included."""
+class OutputTokens(MeanMetric):
+    """The mean number of generated tokens, including those of rejected drafts."""
 
     name = "tokens"
     unit = "tokens"
@@ -78,12 +79,12 @@ class Tokens(Mean):
     needs = ()
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """Tokens of each."""
-        return [_number(s.tokens) for s in samples]
+        """Return the tokens of each sample."""
+        return [_or_nan(s.tokens) for s in samples]
 
 
-class Cost(Mean):
-    """Mean cost of a sample."""
+class Cost(MeanMetric):
+    """The mean cost of a sample in US dollars."""
 
     name = "cost"
     unit = "USD"
@@ -91,9 +92,9 @@ class Cost(Mean):
     needs = ()
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """Cost of each."""
-        return [_number(s.cost_usd) for s in samples]
+        """Return the cost of each sample."""
+        return [_or_nan(s.cost_usd) for s in samples]
 
 
-def _number(value: float | None) -> float:
+def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else float(value)

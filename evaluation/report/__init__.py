@@ -1,1 +1,1 @@
-"""An evaluation as an HTML page with plots."""
+"""Evaluation reports as HTML pages with plots."""

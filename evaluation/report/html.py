@@ -1,4 +1,4 @@
-"""The page of an evaluation: one HTML file, with nothing to load and every text escaped."""
+"""HTML reports: self-contained pages in which all text is escaped."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import MissingExtra
-from taleward.evaluation.metrics.base import Score
+from taleward.evaluation.metrics.base import MetricScore
 from taleward.evaluation.report.plots import evaluation_plots
 from taleward.evaluation.result import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SHOWN = 50
-_LONG = 400
-_WIDE = 40
+_MAX_ROWS = 50
+_MAX_CELL_CHARACTERS = 400
+_WIDE_CELL_CHARACTERS = 40
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222 }
 div.table { overflow-x: auto; margin: 1em 0 } table { border-collapse: collapse; width: 100% }
@@ -32,52 +32,66 @@ img { max-width: 100% } small, .quiet { color: #666 } .good { color: #1b7f3b } .
 """
 
 
-def write_files(found: Evaluation, folder: Path) -> None:
-    """What a run keeps as files: the page, its plots, the findings, and the samples as MLflow shows tables."""
+def write_files(evaluation: Evaluation, folder: Path) -> None:
+    """Write the files of an MLflow run: the report, its plots, the result as JSON, and the table of samples."""
     folder.mkdir(exist_ok=True)
     plots: dict[str, Figure] = {}
+    note = ""
+    # Plots are optional: an evaluation that took hours must not be lost for lack of matplotlib.
     try:
-        plots = evaluation_plots(found)
-    except MissingExtra as missing:
-        remark = f"There are no plots here. {missing.hint}"
-    else:
-        remark = ""
+        plots = evaluation_plots(evaluation)
+    except MissingExtra as error:
+        note = f"There are no plots here. {error.hint}"
     for name, figure in plots.items():
         (folder / "plots").mkdir(exist_ok=True)
         figure.savefig(folder / "plots" / name, dpi=110)
-    (folder / "report.html").write_text(report_page(found, plots, remark), encoding="utf-8")
-    kept = found.model_dump_json(exclude={"samples", "run_id", "undelivered"})
-    (folder / "evaluation.json").write_text(kept, encoding="utf-8")
-    rows = found.rows()
+    (folder / "report.html").write_text(report_page(evaluation, plots, note), encoding="utf-8")
+    result = evaluation.model_dump_json(exclude={"samples", "run_id", "undelivered"})
+    (folder / "evaluation.json").write_text(result, encoding="utf-8")
+    rows = evaluation.rows()
     columns = list(rows[0])
-    table = {"columns": columns, "data": [[row.get(c) for c in columns] for row in rows]}
+    # The format of MLflow's `log_table`.
+    table = {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
     (folder / "samples.json").write_text(json.dumps(table, ensure_ascii=False, default=str), encoding="utf-8")
 
 
-def report_page(found: Evaluation, plots: Mapping[str, Figure], remark: str = "") -> str:
-    """The page of one evaluation."""
-    seconds = (found.finished_at - found.started_at).total_seconds()
-    about = f"{len(found.ids)} samples, {found.started_at:%Y-%m-%d %H:%M} UTC, {seconds:,.1f} s"
-    lines = [
-        f"<p>{about}. 95 % bootstrap intervals in brackets.</p>",
-        table_html(("metric", "value", "interval", "unit", "n"), map(score_cells, found.scores.values())),
+def report_page(evaluation: Evaluation, plots: Mapping[str, Figure], note: str = "") -> str:
+    """Return the report of an evaluation as an HTML page.
+
+    Args:
+        evaluation: The evaluation.
+        plots: Figures by file name, from `evaluation_plots`.
+        note: A note about the plots.
+    """
+    seconds = (evaluation.finished_at - evaluation.started_at).total_seconds()
+    summary = f"{len(evaluation.ids)} samples, {evaluation.started_at:%Y-%m-%d %H:%M} UTC, {seconds:,.1f} s"
+    parts = [
+        f"<p>{summary}. 95 % bootstrap intervals in brackets.</p>",
+        table_html(("metric", "value", "interval", "unit", "n"), map(score_cells, evaluation.scores.values())),
     ]
-    if found.failed:
-        lines.append(f'<p class="bad">{len(found.failed)} samples failed:</p>')
-        lines.append(table_html(("sample", "error"), list(found.failed.items())[:_SHOWN]))
-    lines += [f'<p class="quiet">{escape(remark)}</p>' if remark else "", *map(image_html, plots.values())]
-    lines.append("<h2>What was evaluated</h2>")
-    lines.append(table_html(("parameter", "value"), [*found.params.items(), ("samples, SHA-256", found.data)]))
-    rows = found.rows()
-    lines.append(f"<h2>Samples</h2><p class='quiet'>{min(_SHOWN, len(rows))} of {len(rows)}</p>")
-    lines.append(table_html(tuple(rows[0]), (list(row.values()) for row in rows[:_SHOWN])))
-    lines.append("<h2>Signatures</h2>")
-    lines.append(table_html(("metric", "signature"), ((s.metric, s.signature) for s in found.scores.values())))
-    return page_html(found.name, "\n".join(lines))
+    if evaluation.failed:
+        parts.append(f'<p class="bad">{len(evaluation.failed)} samples failed:</p>')
+        parts.append(table_html(("sample", "error"), list(evaluation.failed.items())[:_MAX_ROWS]))
+    parts += [f'<p class="quiet">{escape(note)}</p>' if note else "", *map(image_html, plots.values())]
+    parts.append("<h2>Evaluated system</h2>")
+    parts.append(
+        table_html(("parameter", "value"), [*evaluation.params.items(), ("samples, SHA-256", evaluation.data)])
+    )
+    rows = evaluation.rows()
+    parts.append(f"<h2>Samples</h2><p class='quiet'>{min(_MAX_ROWS, len(rows))} of {len(rows)}</p>")
+    parts.append(table_html(tuple(rows[0]), (list(row.values()) for row in rows[:_MAX_ROWS])))
+    parts.append("<h2>Signatures</h2>")
+    parts.append(table_html(("metric", "signature"), ((s.metric, s.signature) for s in evaluation.scores.values())))
+    return page_html(evaluation.name, "\n".join(parts))
 
 
 def page_html(title: str, body: str) -> str:
-    """A page with that title; the body is HTML."""
+    """Return an HTML page.
+
+    Args:
+        title: The title, as text.
+        body: The body, as HTML.
+    """
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
@@ -86,57 +100,58 @@ def page_html(title: str, body: str) -> str:
 
 
 def table_html(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A table; whatever is in a cell is text."""
+    """Return an HTML table; cells are text, and columns of numbers are aligned to the right."""
     cells = [list(row) for row in rows]
-    top = ""
-    for at, name in enumerate(head):
-        numbers = any(_is_number(row[at]) for row in cells)
-        top += f"<th{' class=number' if numbers else ''}>{escape(name)}</th>"
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in cells)
-    return f'<div class="table"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    head_html = ""
+    for column, name in enumerate(head):
+        has_numbers = any(_is_number(row[column]) for row in cells)
+        head_html += f"<th{' class=number' if has_numbers else ''}>{escape(name)}</th>"
+    body_html = "".join(f"<tr>{''.join(map(_cell_html, row))}</tr>" for row in cells)
+    return f'<div class="table"><table><thead><tr>{head_html}</tr></thead><tbody>{body_html}</tbody></table></div>'
 
 
 def image_html(figure: Figure) -> str:
-    """A plot within the page."""
-    held = io.BytesIO()
-    figure.savefig(held, format="png", dpi=110)
-    return f'<p><img alt="plot" src="data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"></p>'
+    """Return a figure as an inline HTML image."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=110)
+    return f'<p><img alt="plot" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"></p>'
 
 
-def interval_of(score: Score) -> str:
-    """The interval in brackets."""
-    return "" if score.value is None else f"[{number(score.low)}, {number(score.high)}]"
+def format_interval(score: MetricScore) -> str:
+    """Format the interval of a score in brackets; empty if it has no value."""
+    return "" if score.value is None else f"[{format_number(score.low)}, {format_number(score.high)}]"
 
 
-def number(value: float | None) -> str:
-    """A figure with four digits; a dash where there is none."""
+def format_number(value: float | None) -> str:
+    """Format a number with four significant digits; `None` is a dash."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def score_cells(score: Score) -> tuple[Any, ...]:
-    """A score as a row of a table: metric, value, interval, unit, samples."""
+def score_cells(score: MetricScore) -> tuple[Any, ...]:
+    """Return a score as a table row: metric, value, interval, unit, samples."""
     n = f"{score.n:,}" + (f" ({score.left_out} left out)" if score.left_out else "")
-    return (score.metric, score.value, interval_of(score), score.unit, n)
+    return (score.metric, score.value, format_interval(score), score.unit, n)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _cell(value: Any) -> str:
+def _cell_html(value: Any) -> str:
     if _is_number(value):
-        return f'<td class="number">{number(value)}</td>'
-    text = _said(value)
-    kind = "text long" if len(text) > _WIDE else "text"
-    return f'<td class="{kind}">{escape(text if len(text) <= _LONG else f"{text[:_LONG]}...")}</td>'
+        return f'<td class="number">{format_number(value)}</td>'
+    text = _format_value(value)
+    css_class = "text long" if len(text) > _WIDE_CELL_CHARACTERS else "text"
+    shown = text if len(text) <= _MAX_CELL_CHARACTERS else f"{text[:_MAX_CELL_CHARACTERS]}..."
+    return f'<td class="{css_class}">{escape(shown)}</td>'
 
 
-def _said(value: Any) -> str:
-    """A value for people; a mapping has a line for each of its members."""
+def _format_value(value: Any) -> str:
+    """Format a value as text, with a line for each item of a mapping."""
     if isinstance(value, Mapping):
-        return "\n".join(f"{name}: {_said(held)}" for name, held in value.items())
+        return "\n".join(f"{name}: {_format_value(item)}" for name, item in value.items())
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value, ensure_ascii=False, default=str)

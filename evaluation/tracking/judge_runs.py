@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import BackendError, MissingExtra
-from taleward.evaluation.judge_bench.result import BenchReport, JudgeFigures
+from taleward.evaluation.judge_bench.result import BenchReport, JudgeMetrics
 from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, get_or_create_experiment, quiet
-from taleward.moderation.calibration.metrics import Interval
+from taleward.moderation.calibration.bootstrap import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ def record_bench(
     return run_id
 
 
-def figures_of(judge: JudgeFigures) -> dict[str, float]:
+def figures_of(judge: JudgeMetrics) -> dict[str, float]:
     """Return all metrics of a judge by a flat name, such as `recall_low` or `violence/auc`, without undefined ones."""
     metrics: dict[str, float] = {f"outcomes/{name}": float(count) for name, count in judge.outcomes.items()}
     for name in type(judge).model_fields:
@@ -93,7 +93,7 @@ def _record_judge(
     client: Any,
     experiment_id: str,
     parent_run_id: str,
-    judge: JudgeFigures,
+    judge: JudgeMetrics,
     shared_params: Mapping[str, object],
 ) -> None:
     tags = {_PARENT_TAG: parent_run_id, "taleward.kind": "judge"}

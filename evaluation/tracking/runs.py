@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from taleward.core.errors import BackendError, MissingExtra, UnknownName
 from taleward.core.redaction import format_error, redact
 from taleward.core.verdict import Verdict
-from taleward.evaluation.journal import DEFAULT_SPOOL, Busy, Journal, journals, locked
+from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, JournalLocked, journal_lock, journals
 from taleward.evaluation.result import Evaluation
 from taleward.evaluation.tracking.recorder import default_tracking_uri, get_or_create_experiment, quiet
 from taleward.evaluation.tracking.traces import SpanData, TraceData, tale_trace, write_traces
@@ -96,7 +96,7 @@ def upload_pending(spool: Path = DEFAULT_SPOOL, tracking_uri: str | None = None)
     evaluations = []
     for journal in journals(spool):
         if journal.finished and tracking_uri in (None, journal.plan["uri"]):
-            with suppress(Busy), locked(journal):
+            with suppress(JournalLocked), journal_lock(journal):
                 evaluations.append(deliver(journal, Evaluation.model_validate(journal.result)))
     return evaluations
 

@@ -11,7 +11,7 @@ from typing import Any
 from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact
-from taleward.evaluation.metrics.base import Mean, Metric
+from taleward.evaluation.metrics.base import MeanMetric, Metric
 from taleward.evaluation.sample import Sample
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def as_scorer(metric: Metric) -> Any:
     return scorer(score_row, name=metric.name)
 
 
-class ScorerMetric(Mean):
+class ScorerMetric(MeanMetric):
     """The mean value of an MLflow scorer as a metric; yes, true and pass count as 1, no, false and fail as 0.
 
     Args:

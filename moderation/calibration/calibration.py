@@ -22,7 +22,8 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import Policy, Probability
 from taleward.core.yaml_files import load_yaml
-from taleward.moderation.calibration.metrics import Bin, Interval
+from taleward.moderation.calibration.bootstrap import Interval
+from taleward.moderation.calibration.metrics import Bin
 
 _NEAREST = 1e-6
 _OWN_SHARE = 1e-3

@@ -11,6 +11,7 @@ from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Verdict
 from taleward.moderation.calibration import metrics
+from taleward.moderation.calibration.bootstrap import percentile_interval, stratified_resamples
 from taleward.moderation.calibration.calibration import (
     Calibration,
     FittedCategory,
@@ -155,7 +156,7 @@ def fit_category(
     chances = _through(curve, scores)
     threshold = pick_threshold(truth, chances, target)
     thresholds, recalls, alarms = [], [], []
-    for drawn in metrics.resamples(truth, resamples, seed):
+    for drawn in stratified_resamples(truth, resamples, seed):
         out = np.setdiff1d(np.arange(len(truth)), drawn)
         if truth[out].all() or not truth[out].any():
             continue
@@ -174,9 +175,9 @@ def fit_category(
     before, after = metrics.reliability(truth, scores), metrics.reliability(truth, unseen)
     return FittedCategory(
         curve=curve,
-        threshold=metrics.interval(threshold, thresholds),
-        recall=metrics.interval(float(np.mean(recalls)), recalls),
-        false_alarms=metrics.interval(float(np.mean(alarms)), alarms),
+        threshold=percentile_interval(threshold, thresholds),
+        recall=percentile_interval(float(np.mean(recalls)), recalls),
+        false_alarms=percentile_interval(float(np.mean(alarms)), alarms),
         texts=len(truth),
         harmful=int(truth.sum()),
         auc=metrics.auc(truth, scores),

@@ -6,7 +6,7 @@ the share of the harmful texts that are flagged, false alarms the share of the h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -40,20 +40,6 @@ class Bin(FrozenModel):
     texts: int = Field(ge=1)
     score: Probability
     harmful: Probability
-
-
-class Interval(FrozenModel):
-    """A figure, and the range that resampling gave it.
-
-    Attributes:
-        value: The figure.
-        low: The range's lower end.
-        high: The range's upper end.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 def roc(truth: Truth, scores: Scores) -> tuple[Floats, Floats, Floats]:
@@ -178,23 +164,3 @@ def mcnemar(only_first: int, only_second: int) -> float:
         tail += term
     p: float = 2 * tail / 2**total
     return min(1.0, p)
-
-
-def resamples(truth: Truth, count: int, seed: int) -> Iterator[npt.NDArray[np.intp]]:
-    """Bootstrap resamples (Efron 1979): positions drawn with replacement, as many of each label as there are."""
-    import numpy as np
-
-    harmful, random = np.asarray(truth, bool), np.random.default_rng(seed)
-    sides = [np.flatnonzero(harmful), np.flatnonzero(~harmful)]
-    for _ in range(count):
-        yield np.concatenate([random.choice(side, len(side)) for side in sides])
-
-
-def interval(value: float, drawn: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The percentile interval of what resampling drew; the value alone where it drew nothing."""
-    import numpy as np
-
-    if not len(drawn):
-        return Interval(value=value, low=value, high=value)
-    low, high = np.quantile(np.asarray(drawn, float), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(value=value, low=float(low), high=float(high))

@@ -1,4 +1,4 @@
-"""A chat model that says nothing unjudged, on whatever path it is asked."""
+"""A chat model whose output is moderated on every path: `invoke`, `stream`, events, tools, structured output."""
 
 from __future__ import annotations
 
@@ -20,39 +20,40 @@ from pydantic import Field
 from taleward.core.concurrency.event_loop import iterate_async
 from taleward.core.concurrency.threads import iterate_in_thread, run_in_thread, run_sync
 from taleward.core.errors import ConfigurationError, Refused
-from taleward.moderation.chat.messages import MARK, is_refusal, names_in, without_retracted
+from taleward.moderation.chat.messages import MARK, is_refusal, tool_words, without_retracted
 from taleward.moderation.chat.response import GuardedResponse
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 
 
 class GuardedChat(BaseChatModel):
-    """Any LangChain chat model behind a judge: each word leaves after its verdict, or never.
+    """Wrap any LangChain chat model so that a judge moderates its output before anyone sees it.
 
-    `invoke`, `ainvoke`, `batch` and `abatch` judge the whole answer before they give it. `stream`, `astream`,
-    `stream_events` and `astream_events` give it sentence by sentence, each after its own verdict, and judge the whole
-    once more before the end. Judged with it are the words in the arguments of tool calls, which leave at the end. A
-    text that begins like JSON is given whole, and judged as it reads once it is parsed, too. Only text and tool calls
-    leave: reasoning, images, audio, citations and server-side tool results are dropped, since no judge has seen them.
+    `invoke`, `ainvoke`, `batch` and `abatch` judge the complete message before they return it. `stream`, `astream`,
+    `stream_events` and `astream_events` yield it sentence by sentence, each after its own verdict, and judge the
+    complete message once more at the end. Words in the arguments of tool calls are judged with it, and leave at the
+    end. Text that begins like JSON leaves in one piece, and is also judged as it reads once parsed. Only text
+    and tool calls leave: reasoning, images, audio, citations and server-side tool results are dropped, because no judge
+    has seen them.
 
-    What does not pass ends with a refusal: a message with words for a child as its content, the same words in
-    `additional_kwargs["refusal"]` as OpenAI has it, `finish_reason` `content_filter`, and no tool calls.
-    `response_metadata["taleward"]` of every answer tells `released`, and of the verdict `outcome`, `categories`,
-    `judge`, `policy` and `band`; of a refusal also the `reason`, and in `retraction` the `start` and `end` of the
-    streamed content that is to be withdrawn, where there is any. A judge that raises, hangs, answers nonsense or
-    nothing lets nothing pass; an exception of the model reaches the caller.
+    A message that does not pass ends in a refusal: its content is a message for the child, repeated in
+    `additional_kwargs["refusal"]` as OpenAI does; `finish_reason` is `content_filter`; there are no tool calls.
+    `response_metadata["taleward"]` of every message has `released`, and the verdict's `outcome`, `categories`, `judge`,
+    `policy` and `band`; a refusal also has the `reason`, and in `retraction` the `start` and `end` of streamed content
+    that is to be taken back, if there is any. A judge that raises, hangs or returns anything but a verdict releases
+    nothing; an exception of the model reaches the caller.
 
-    The wrapped model is called where nobody listens. Tracers see its words; other callbacks, also those that it was
-    made with, see the judged ones. Answers are not cached here, as a verdict depends on the judge; the wrapped model
-    may have its own cache.
+    The wrapped model runs with muted callbacks: tracers see its output; all other callbacks, including those it was
+    created with, see only what was released. Messages are not cached here, since a verdict depends on the judge; the
+    wrapped model may have a cache of its own.
 
     Args:
         inner: The chat model.
-        judge: A judge.
-        timeout_s: Wall-clock budget of one call, for model and judge together; `None` for none.
+        judge: The judge.
+        timeout_s: Time limit of one call in seconds, for model and judge together; `None` for none.
         kwargs: LangChain's own fields, such as `tags` and `callbacks`.
 
     Raises:
-        ConfigurationError: `inner` is no chat model, `judge` is no judge, or the budget is out of range.
+        ConfigurationError: If `inner` is not a chat model, `judge` is not a judge, or `timeout_s` is not positive.
     """
 
     inner: BaseChatModel = Field(exclude=True)
@@ -65,7 +66,7 @@ class GuardedChat(BaseChatModel):
         if not isinstance(inner, BaseChatModel):
             raise ConfigurationError(
                 f"a guarded chat needs a LangChain chat model; got {type(inner).__name__}.",
-                hint="Make one with taleward.chat_model('openai:gpt-5-mini').",
+                hint="Create one with taleward.chat_model('openai:gpt-5-mini').",
             )
         check_judge("a guarded chat", judge)
         check_timeout(timeout_s)
@@ -84,7 +85,7 @@ class GuardedChat(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        """The answer, or a refusal; of what streamed to listeners and was withdrawn it holds nothing."""
+        """Return the message or a refusal; text that was streamed to callbacks and then retracted is not in it."""
         return without_retracted(super().invoke(input, config, stop=stop, **kwargs))
 
     async def ainvoke(
@@ -95,7 +96,7 @@ class GuardedChat(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        """As `invoke`, without blocking the event loop."""
+        """Async version of `invoke`."""
         return without_retracted(await super().ainvoke(input, config, stop=stop, **kwargs))
 
     def bind_tools(
@@ -105,53 +106,59 @@ class GuardedChat(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """A guarded chat whose model has these tools."""
+        """Return a guarded chat whose model has these tools."""
         if tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         bound = self.inner.bind_tools(tools, **kwargs)
-        return self.model_copy(update={"bound": bound, "declared": names_in(tools)})
+        return self.model_copy(update={"bound": bound, "declared": tool_words(tools)})
 
     def with_structured_output(
         self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, Any]:
-        """A Runnable to objects of a schema, which are judged by all the words in them.
+        """Return a Runnable whose output are objects of a schema, judged by all the words in them.
 
-        A refusal raises `Refused`; with `include_raw` it is the `raw` message, with the exception as `parsing_error`.
-        Arguments are those of the wrapped model's `with_structured_output`.
+        Args:
+            schema: A Pydantic model, a TypedDict or a JSON schema, as the wrapped model takes it.
+            include_raw: Whether to return a dict with `raw`, `parsed` and `parsing_error` instead of the object. A
+                refusal then is the `raw` message, with the `Refused` exception as `parsing_error`.
+            kwargs: Further arguments of the wrapped model's `with_structured_output`.
+
+        Returns:
+            A Runnable that raises `Refused` if the object does not pass, unless `include_raw` is set.
         """
         structured = self.inner.with_structured_output(schema, include_raw=True, **kwargs)
-        names = names_in([schema])
+        declared = tool_words([schema])
         return RunnableLambda(
-            partial(self._structured, structured, names, include_raw),
-            partial(self._astructured, structured, names, include_raw),
+            partial(self._structured, structured, declared, include_raw),
+            partial(self._astructured, structured, declared, include_raw),
             name="GuardedStructuredOutput",
         )
 
     def _structured(
-        self, structured: Runnable[Any, Any], names: frozenset[str], include_raw: bool, input: LanguageModelInput
+        self, structured: Runnable[Any, Any], declared: frozenset[str], include_raw: bool, input: LanguageModelInput
     ) -> Any:
-        found: dict[str, Any] = {}
+        output: dict[str, Any] = {}
 
-        async def ask(config: RunnableConfig) -> AIMessage:
-            found.update(await run_in_thread(partial(structured.invoke, input, config)))
-            raw: AIMessage = found["raw"]
+        async def call_model(config: RunnableConfig) -> AIMessage:
+            output.update(await run_in_thread(partial(structured.invoke, input, config)))
+            raw: AIMessage = output["raw"]
             return raw
 
-        answering = GuardedResponse(self.judge, self.timeout_s, declared=names, blocking=True)
-        return _object(run_sync(lambda: answering.whole(ask)), found, include_raw=include_raw)
+        response = GuardedResponse(self.judge, self.timeout_s, declared=declared, blocking=True)
+        return _structured_result(run_sync(lambda: response.respond(call_model)), output, include_raw=include_raw)
 
     async def _astructured(
-        self, structured: Runnable[Any, Any], names: frozenset[str], include_raw: bool, input: LanguageModelInput
+        self, structured: Runnable[Any, Any], declared: frozenset[str], include_raw: bool, input: LanguageModelInput
     ) -> Any:
-        found: dict[str, Any] = {}
+        output: dict[str, Any] = {}
 
-        async def ask(config: RunnableConfig) -> AIMessage:
-            found.update(await structured.ainvoke(input, config))
-            raw: AIMessage = found["raw"]
+        async def call_model(config: RunnableConfig) -> AIMessage:
+            output.update(await structured.ainvoke(input, config))
+            raw: AIMessage = output["raw"]
             return raw
 
-        end = await GuardedResponse(self.judge, self.timeout_s, declared=names).whole(ask)
-        return _object(end, found, include_raw=include_raw)
+        chunk = await GuardedResponse(self.judge, self.timeout_s, declared=declared).respond(call_model)
+        return _structured_result(chunk, output, include_raw=include_raw)
 
     def _generate(
         self,
@@ -160,11 +167,11 @@ class GuardedChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        def ask(config: RunnableConfig) -> Awaitable[AIMessage]:
+        def call_model(config: RunnableConfig) -> Awaitable[AIMessage]:
             return run_in_thread(partial(self._model.invoke, messages, config, **_options(stop, kwargs)))
 
-        answering = self._answering(run_manager, blocking=True)
-        return _result(run_sync(lambda: answering.whole(ask)))
+        response = self._guarded_response(run_manager, blocking=True)
+        return _chat_result(run_sync(lambda: response.respond(call_model)))
 
     async def _agenerate(
         self,
@@ -173,10 +180,10 @@ class GuardedChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        def ask(config: RunnableConfig) -> Awaitable[AIMessage]:
+        def call_model(config: RunnableConfig) -> Awaitable[AIMessage]:
             return self._model.ainvoke(messages, config, **_options(stop, kwargs))
 
-        return _result(await self._answering(run_manager).whole(ask))
+        return _chat_result(await self._guarded_response(run_manager).respond(call_model))
 
     def _stream(
         self,
@@ -185,11 +192,11 @@ class GuardedChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        def ask(config: RunnableConfig) -> AsyncIterator[AIMessage]:
+        def stream_model(config: RunnableConfig) -> AsyncIterator[AIMessage]:
             return iterate_in_thread(self._model.stream(messages, config, **_options(stop, kwargs)))
 
-        answering = self._answering(run_manager, blocking=True)
-        for chunk in iterate_async(lambda: answering.streamed(ask)):
+        response = self._guarded_response(run_manager, blocking=True)
+        for chunk in iterate_async(lambda: response.stream(stream_model)):
             yield ChatGenerationChunk(message=chunk)
 
     async def _astream(
@@ -199,14 +206,14 @@ class GuardedChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        def ask(config: RunnableConfig) -> AsyncIterator[AIMessage]:
+        def stream_model(config: RunnableConfig) -> AsyncIterator[AIMessage]:
             return self._model.astream(messages, config, **_options(stop, kwargs))
 
-        async with aclosing(self._answering(run_manager).streamed(ask)) as chunks:
+        async with aclosing(self._guarded_response(run_manager).stream(stream_model)) as chunks:
             async for chunk in chunks:
                 yield ChatGenerationChunk(message=chunk)
 
-    def _answering(self, run: BaseRunManager | None, *, blocking: bool = False) -> GuardedResponse:
+    def _guarded_response(self, run: BaseRunManager | None, *, blocking: bool = False) -> GuardedResponse:
         return GuardedResponse(self.judge, self.timeout_s, declared=self.declared, run=run, blocking=blocking)
 
     @property
@@ -215,7 +222,7 @@ class GuardedChat(BaseChatModel):
 
     @property
     def model_name(self) -> str | None:
-        """The wrapped model's name, by which LangChain knows what it can do; `None` where it has none."""
+        """The wrapped model's name, from which LangChain infers its capabilities; `None` if it has none."""
         names = (getattr(self.inner, field, None) for field in ("model_name", "model", "model_id"))
         return next((name for name in names if isinstance(name, str)), None)
 
@@ -226,7 +233,7 @@ class GuardedChat(BaseChatModel):
 
     @property
     def takes_requests(self) -> bool:
-        """Whether the wrapped model answers a person's turn, where it follows no instructions."""
+        """Whether a completion-only wrapped model answers user messages."""
         return bool(getattr(self.inner, "takes_requests", False))
 
     def _resolve_model_profile(self) -> ModelProfile | None:
@@ -248,25 +255,25 @@ class GuardedChat(BaseChatModel):
         return self.inner._get_ls_params(stop=stop, **kwargs)
 
     def get_token_ids(self, text: str) -> list[int]:
-        """The wrapped model's token ids of a text."""
+        """Return the wrapped model's token ids of a text."""
         return self.inner.get_token_ids(text)
 
 
-def _result(end: AIMessageChunk) -> ChatResult:
-    return ChatResult(generations=[ChatGeneration(message=message_chunk_to_message(end))])
+def _chat_result(chunk: AIMessageChunk) -> ChatResult:
+    return ChatResult(generations=[ChatGeneration(message=message_chunk_to_message(chunk))])
 
 
 def _options(stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
     return kwargs if stop is None else {**kwargs, "stop": stop}
 
 
-def _object(end: AIMessageChunk, found: dict[str, Any], *, include_raw: bool) -> Any:
-    raw, parsed, error = message_chunk_to_message(end), found.get("parsed"), found.get("parsing_error")
+def _structured_result(chunk: AIMessageChunk, output: dict[str, Any], *, include_raw: bool) -> Any:
+    raw, parsed, error = message_chunk_to_message(chunk), output.get("parsed"), output.get("parsing_error")
     if is_refusal(raw):
         mark = raw.response_metadata[MARK]
-        named = ", ".join(mark.get("categories", ())) or "no category named"
-        hint = "Ask with include_raw=True and show the raw message: its words are for the child."
-        parsed, error = None, Refused(f"the object was not released ({mark['reason']}): {named}", hint=hint)
+        categories = ", ".join(mark.get("categories", ())) or "no category named"
+        hint = "Use include_raw=True and show the content of the raw message, which is written for the child."
+        parsed, error = None, Refused(f"the object was not released ({mark['reason']}): {categories}", hint=hint)
     if include_raw:
         return {"raw": raw, "parsed": parsed, "parsing_error": error}
     if error is not None:

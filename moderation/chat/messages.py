@@ -1,4 +1,4 @@
-"""What a chat model's answer says to people, and what is left of it once it was judged."""
+"""Read the words of a chat model's messages, and build the released message or the refusal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taleward.core.tale import RefusalReason
 from taleward.core.verdict import Verdict
 
 MARK = "taleward"
-"""Key of `response_metadata` under which an answer says what became of it."""
+"""Key of `response_metadata` under which a message says whether it was released, and why not."""
 
 REFUSAL_WORDS: dict[RefusalReason, str] = {
     "failed": "I would rather not say that. Shall we talk about something else?",
@@ -22,25 +22,33 @@ REFUSAL_WORDS: dict[RefusalReason, str] = {
     "timeout": "I am too slow today. Please ask again in a little while.",
     "input": "I would rather not talk about that. Shall we talk about something else?",
 }
-_STRUCTURED = "{[`"
-_KEPT = ("model_name", "model", "model_provider", "finish_reason", "stop_reason", "system_fingerprint", "service_tier")
+_JSON_STARTS = "{[`"
+_SAFE_METADATA = (
+    "model_name",
+    "model",
+    "model_provider",
+    "finish_reason",
+    "stop_reason",
+    "system_fingerprint",
+    "service_tier",
+)
 
 
 def text_of(message: AIMessage) -> str:
-    """The words of an answer, those of the model's own refusal among them; reasoning is none of them."""
+    """Return the text of a message, with the words of the model's own refusal and without its reasoning."""
     blocks = message.content if isinstance(message.content, list) else []
     refusals = [b.get("refusal") for b in blocks if isinstance(b, dict) and b.get("type") == "refusal"]
     refusals.append(message.additional_kwargs.get("refusal"))
-    return "".join([str(message.text), *(r for r in refusals if isinstance(r, str))])
+    return "".join([str(message.text), *(refusal for refusal in refusals if isinstance(refusal, str))])
 
 
 def looks_structured(text: str) -> bool:
-    """Whether a text that is not blank begins like JSON or a fence: such a text says other words once it is parsed."""
-    return text.lstrip()[0] in _STRUCTURED
+    """Whether a text that is not blank begins like JSON or a code fence, and so may say other words once parsed."""
+    return text.lstrip()[0] in _JSON_STARTS
 
 
 def strings(value: object) -> Iterator[str]:
-    """All strings in a JSON value, keys too."""
+    """Yield all strings in a JSON value, keys too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -52,71 +60,72 @@ def strings(value: object) -> Iterator[str]:
             yield from strings(item)
 
 
-def names_in(tools: Iterable[Any]) -> frozenset[str]:
-    """The words that tools bring along, such as their names and those of their arguments: no model wrote them."""
+def tool_words(tools: Iterable[Any]) -> frozenset[str]:
+    """Return the words in the definitions of tools, such as their names and their arguments' names."""
     from langchain_core.utils.function_calling import convert_to_openai_tool
 
-    described = (tool if isinstance(tool, dict) else convert_to_openai_tool(tool) for tool in tools)
-    return frozenset(word for description in described for word in strings(description))
+    definitions = (tool if isinstance(tool, dict) else convert_to_openai_tool(tool) for tool in tools)
+    return frozenset(word for definition in definitions for word in strings(definition))
 
 
-def further_words(message: AIMessage, text: str, declared: frozenset[str]) -> list[str]:
-    """What an answer says besides its text: words in tool calls, and those in a JSON text as they read once parsed.
+def words_beyond_text(message: AIMessage, text: str, declared: frozenset[str]) -> list[str]:
+    """Return the words of a message that are not in its text: those in tool calls, and those of parsed JSON.
 
     Args:
-        message: The answer.
+        message: The model's message.
         text: Its text.
-        declared: Names that were there before the model answered; as a name or key they are not the model's words.
+        declared: Words of the tools' definitions; as a name or key they are not the model's own words.
     """
-    found: list[str] = []
+    words: list[str] = []
     for call in message.tool_calls:
-        found += _words({call["name"]: call["args"]}, declared)
-    for broken in message.invalid_tool_calls:
-        found += strings([broken["name"], broken["args"], broken["error"]])
-    if "\\" in text:
-        with suppress(ValueError):  # no JSON: its words are those that stand there
-            found += (word for word in strings(parse_json_markdown(text)) if word not in text)
-    return [word for word in found if word.strip()]
+        words += _words_in_arguments({call["name"]: call["args"]}, declared)
+    for invalid in message.invalid_tool_calls:
+        words += strings([invalid["name"], invalid["args"], invalid["error"]])
+    if "\\" in text:  # an escape such as \u0062 hides a word from a judge that reads the raw text
+        with suppress(ValueError):  # not JSON: its words are those of the text
+            words += (word for word in strings(parse_json_markdown(text)) if word not in text)
+    return [word for word in words if word.strip()]
 
 
-def _words(value: object, declared: frozenset[str]) -> Iterator[str]:
+def _words_in_arguments(value: object, declared: frozenset[str]) -> Iterator[str]:
     if isinstance(value, dict):
         for key, item in value.items():
             if key not in declared:
                 yield str(key)
-            yield from _words(item, declared)
+            yield from _words_in_arguments(item, declared)
     elif isinstance(value, list):
         for item in value:
-            yield from _words(item, declared)
+            yield from _words_in_arguments(item, declared)
     elif isinstance(value, str):
         yield value
 
 
-def joined(parts: Sequence[AIMessage]) -> AIMessage:
-    """The whole answer from what a model streamed; a model that cannot stream gives one whole message.
+def join_chunks(parts: Sequence[AIMessage]) -> AIMessage:
+    """Return the complete message of a stream; a model that cannot stream yields one complete message.
 
     Raises:
-        TypeError: Something else than chunks of an answer came.
+        TypeError: The parts are not chunks of an `AIMessage`.
     """
     if not parts:
         return AIMessage("")
     first, *rest = parts
     if not rest and not isinstance(first, AIMessageChunk):
         return first
-    whole: object = message_chunk_to_message(first + rest)  # type: ignore[arg-type]
-    if not isinstance(whole, AIMessage):
-        msg = f"a chat model must give chunks of an AIMessage; it gave {[type(part).__name__ for part in parts[:3]]}"
+    message: object = message_chunk_to_message(first + rest)  # type: ignore[arg-type]
+    if not isinstance(message, AIMessage):
+        types = [type(part).__name__ for part in parts[:3]]
+        msg = f"a chat model must stream chunks of an AIMessage; it streamed {types}"
         raise TypeError(msg)
-    return whole
+    return message
 
 
-def released(message: AIMessage, text: str, verdict: Verdict | None) -> AIMessageChunk:
-    """The end of an answer that passed.
+def released_chunk(message: AIMessage, text: str, verdict: Verdict | None) -> AIMessageChunk:
+    """Return the last chunk of a message that passed.
 
     Args:
-        message: The answer.
-        text: What of its text was not said yet.
-        verdict: The judge's word on all of it; `None` where there were no words, only a call of a tool.
+        message: The model's message.
+        text: The part of its text that has not been released yet.
+        verdict: The verdict on the complete message; `None` for a tool call without any words.
     """
     return AIMessageChunk(
         content=text,
@@ -128,22 +137,22 @@ def released(message: AIMessage, text: str, verdict: Verdict | None) -> AIMessag
     )
 
 
-def refused(
-    reason: RefusalReason, verdict: Verdict | None, *, told: str = "", message: AIMessage | None = None
+def refusal_chunk(
+    reason: RefusalReason, verdict: Verdict | None, *, released_text: str = "", message: AIMessage | None = None
 ) -> AIMessageChunk:
-    """The end of an answer that did not pass: words for the child, and nothing of the answer.
+    """Return the last chunk of a message that did not pass: words for the child, and nothing of the message.
 
     Args:
-        reason: Why.
-        verdict: The judge's word, where there is one.
-        told: What was said before, which is to be withdrawn.
-        message: The answer, where it is known whole.
+        reason: Why the message is refused.
+        verdict: The verdict on it, if there is one.
+        released_text: The text that was streamed already and is to be retracted.
+        message: The model's message, if it is complete.
     """
-    words, gap = REFUSAL_WORDS[reason], "\n\n" if told else ""
+    words, gap = REFUSAL_WORDS[reason], "\n\n" if released_text else ""
     mark = _mark(verdict, released=False)
     mark["reason"] = reason
-    if told:
-        mark["retraction"] = {"start": 0, "end": len(told + gap)}
+    if released_text:
+        mark["retraction"] = {"start": 0, "end": len(released_text + gap)}
     metadata = _metadata(message) if message else {}
     return AIMessageChunk(
         content=gap + words,
@@ -155,13 +164,13 @@ def refused(
 
 
 def is_refusal(message: object) -> bool:
-    """Whether a message is an answer that was refused here."""
+    """Whether a message is a guard's refusal."""
     mark = message.response_metadata.get(MARK) if isinstance(message, AIMessage) else None
     return isinstance(mark, dict) and mark.get("released") is False
 
 
 def without_retracted(message: AIMessage) -> AIMessage:
-    """The message as it is kept: of a refused one nothing but the refusal's words."""
+    """Return the message without retracted text: of a refusal, only the refusal's words stay."""
     if not is_refusal(message):
         return message
     return message.model_copy(update={"content": message.additional_kwargs["refusal"]})
@@ -176,12 +185,12 @@ def _mark(verdict: Verdict | None, *, released: bool) -> dict[str, Any]:
 
 
 def _usage(message: AIMessage) -> UsageMetadata | None:
-    """The tokens of an answer; LangChain's cache gives answers with a cost and no counts, which says nothing here."""
+    """Return the token counts; LangChain's cache returns messages with a cost and no counts, which are left out."""
     usage = message.usage_metadata
     return usage if usage and {"input_tokens", "output_tokens", "total_tokens"} <= usage.keys() else None
 
 
 def _metadata(message: AIMessage) -> dict[str, Any]:
-    """What a provider says of the answer and what holds no words of it, as token probabilities would."""
-    given = message.response_metadata
-    return {key: given[key] for key in _KEPT if isinstance(given.get(key), str)}
+    """Return the provider's metadata that holds no words of the message, as token log-probabilities would."""
+    metadata = message.response_metadata
+    return {key: metadata[key] for key in _SAFE_METADATA if isinstance(metadata.get(key), str)}

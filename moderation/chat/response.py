@@ -1,4 +1,4 @@
-"""One answer of a chat model on its way out: judged whole, or sentence by sentence while it streams."""
+"""Moderate one response of a chat model: whole, or sentence by sentence while it streams."""
 
 from __future__ import annotations
 
@@ -15,25 +15,42 @@ from langchain_core.runnables import RunnableConfig
 from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.tale import RefusalReason
 from taleward.core.verdict import Passage, Verdict
-from taleward.moderation.chat.messages import further_words, joined, looks_structured, refused, released, text_of
-from taleward.moderation.guard.hold_back import Piece, hold_back
+from taleward.moderation.chat.messages import (
+    join_chunks,
+    looks_structured,
+    refusal_chunk,
+    released_chunk,
+    text_of,
+    words_beyond_text,
+)
+from taleward.moderation.guard.hold_back import JudgedSentence, hold_back
+from taleward.moderation.guard.release import (
+    RELEASE,
+    TIMED_OUT,
+    Decision,
+    decide,
+    judge_once,
+    judge_until_answered,
+    release,
+)
 from taleward.moderation.guard.run import GuardRun
+from taleward.moderation.guard.steps import JudgePassage, arun_steps
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.tracing.unheard import muted_run
+from taleward.moderation.tracing.langchain_callbacks import muted_run
 
 T = TypeVar("T")
 
 
 class GuardedResponse:
-    """One call of a guarded model.
+    """The moderation of one model call.
 
     Args:
-        judge: Who judges.
-        timeout_s: Wall-clock budget for model and judge together; `None` for none.
-        declared: Words of the tools at hand, which are not the model's.
-        run: The run that it belongs to.
-        blocking: Whether the judge is asked in a thread, for a caller that is not asynchronous: the connections of a
-            judge's model would outlive the event loop that such a call runs on.
+        judge: The judge.
+        timeout_s: Time limit in seconds for model and judge together; `None` for none.
+        declared: Words of the tools' definitions, which are not the model's own words.
+        run: The LangChain run that the call belongs to; `None` for the ambient one.
+        blocking: Whether to call the judge's synchronous `invoke` in a thread. Set it for synchronous callers: pooled
+            connections of the judge's model would outlive the event loop that serves such a call.
     """
 
     def __init__(
@@ -45,128 +62,124 @@ class GuardedResponse:
         run: BaseRunManager | None = None,
         blocking: bool = False,
     ) -> None:
-        self._course = GuardRun(judge, attempts=1, timeout_s=timeout_s, keep_drafts=False, recorders=())
+        self._run = GuardRun(judge, attempts=1, timeout_s=timeout_s, keep_drafts=False, recorders=())
         self._declared, self._blocking = declared, blocking
         self._config, self._context = muted_run(run)
 
-    async def asked(self, text: str) -> AIMessageChunk | None:
-        """What to say to a text of the other side that does not pass; `None` where it passes."""
-        verdict = await self._verdict(Passage(text=text))
-        return None if verdict.passed else refused(self._why(verdict, "input"), verdict)
+    async def refusal_for(self, text: str) -> AIMessageChunk | None:
+        """Judge a text that the model is to read, and return the refusal; `None` if the text passes."""
+        verdict, decision = await self._judge(Passage(text=text), if_failed="input")
+        return None if decision.released else refusal_chunk(decision.reason, verdict)
 
-    async def whole(self, ask: Callable[[RunnableConfig], Awaitable[AIMessage]]) -> AIMessageChunk:
-        """The answer, or a refusal, in one piece.
+    async def respond(self, call_model: Callable[[RunnableConfig], Awaitable[AIMessage]]) -> AIMessageChunk:
+        """Return the model's message, or a refusal, in one piece.
 
         Args:
-            ask: Asks the model, with the config it is given.
+            call_model: Calls the model with the config it gets.
         """
 
-        async def answer() -> AIMessage:
-            return await ask(self._config)
+        async def call() -> AIMessage:
+            return await call_model(self._config)
 
         try:
-            message = await self._in_time(answer())
+            message = await self._in_time(call())
         except TimeoutError:
-            if not self._course.over():
-                raise  # the model's own time limit, not ours
-            return refused("timeout", None)
-        return await self._end(message, text_of(message), [])
+            if not self._run.timed_out():
+                raise  # the model's own time limit, not the guard's
+            return refusal_chunk(TIMED_OUT.reason, None)
+        return await self._last_chunk(message, text_of(message), [])
 
-    async def streamed(
-        self, ask: Callable[[RunnableConfig], AsyncIterator[AIMessage]]
+    async def stream(
+        self, stream_model: Callable[[RunnableConfig], AsyncIterator[AIMessage]]
     ) -> AsyncGenerator[AIMessageChunk, None]:
-        """The answer sentence by sentence, each behind its verdict; the last chunk is its end or a refusal.
+        """Yield the message sentence by sentence, each after its verdict; the last chunk completes or refuses it.
 
         Args:
-            ask: Has the model stream, with the config it is given.
+            stream_model: Streams the model with the config it gets.
         """
         parts: list[AIMessage] = []
-        told: list[Piece] = []
-        reason: RefusalReason | None = None
+        released: list[JudgedSentence] = []
+        decision = RELEASE
         verdict: Verdict | None = None
-        async with aclosing(hold_back(self._prose(ask, parts), self._answer)) as pieces:
-            while reason is None:
+        async with aclosing(hold_back(self._prose(stream_model, parts), self._judge_once)) as sentences:
+            while decision.released:
                 try:
-                    piece = await self._in_time(_following(pieces))
+                    sentence = await self._in_time(_next_sentence(sentences))
                 except TimeoutError:
-                    if not self._course.over():
-                        raise  # the model's own time limit, not ours
-                    reason, verdict = "timeout", None
+                    if not self._run.timed_out():
+                        raise  # the model's own time limit, not the guard's
+                    decision, verdict = TIMED_OUT, None
                     break
-                if piece is None:
+                if sentence is None:
                     break
-                verdict = piece.verdict
-                if verdict.passed:
-                    told.append(piece)
-                    yield AIMessageChunk(content=piece.text)
-                else:
-                    reason = self._why(verdict, "failed")
-        if reason is not None:
-            yield refused(reason, verdict, told="".join(piece.text for piece in told))
+                verdict = sentence.verdict
+                decision = decide(verdict, timed_out=self._run.timed_out())
+                if decision.released:
+                    released.append(sentence)
+                    yield AIMessageChunk(content=release(sentence.text, verdict))
+        if not decision.released:
+            released_text = "".join(sentence.text for sentence in released)
+            yield refusal_chunk(decision.reason, verdict, released_text=released_text)
             return
-        yield await self._end(joined(parts), "".join(map(text_of, parts)), told)
+        yield await self._last_chunk(join_chunks(parts), "".join(map(text_of, parts)), released)
 
     async def _prose(
-        self, ask: Callable[[RunnableConfig], AsyncIterator[AIMessage]], parts: list[AIMessage]
+        self, stream_model: Callable[[RunnableConfig], AsyncIterator[AIMessage]], parts: list[AIMessage]
     ) -> AsyncGenerator[str, None]:
-        """The text as it is written; nothing of a blank one, nor of one that is to be parsed."""
-        lead, is_prose = "", False
-        source: Any = ask(self._config)
+        """Yield the text as it is written, and collect its parts; yield nothing of blank text or of JSON."""
+        buffer, is_prose = "", False
+        chunks: Any = stream_model(self._config)
         try:
-            async for part in source:
-                parts.append(part)
-                lead += text_of(part)
-                if not is_prose and lead.strip():
-                    is_prose = not looks_structured(lead)
+            async for chunk in chunks:
+                parts.append(chunk)
+                buffer += text_of(chunk)
+                if not is_prose and buffer.strip():
+                    is_prose = not looks_structured(buffer)
                 if is_prose:
-                    yield lead
-                    lead = ""
+                    yield buffer
+                    buffer = ""
         finally:
-            close = getattr(source, "aclose", None)
+            close = getattr(chunks, "aclose", None)
             if close is not None:
                 await close()
 
-    async def _end(self, message: AIMessage, text: str, told: list[Piece]) -> AIMessageChunk:
-        """Judge all that the answer says: harm may build up over sentences that are harmless one by one."""
-        said = "".join(piece.text for piece in told)
-        further = further_words(message, text, self._declared)
+    async def _last_chunk(self, message: AIMessage, text: str, released: list[JudgedSentence]) -> AIMessageChunk:
+        """Judge the complete message: harm can build up over sentences that are harmless one by one."""
+        released_text = "".join(sentence.text for sentence in released)
+        other_words = words_beyond_text(message, text, self._declared)
         if not text.strip() and not message.tool_calls and not message.invalid_tool_calls:
-            nothing = self._course.verdict("abstain", "the model answered nothing")
-            return refused("unjudged", nothing, message=message)
-        verdict: Verdict | None = None
-        if len(told) == 1 and said == text and not further:
-            verdict = told[0].verdict  # on these very words, with nothing before them
-        elif text.strip() or further:
-            verdict = await self._verdict(Passage(text="\n".join([text, *further])))
-        if verdict is not None and not verdict.passed:
-            return refused(self._why(verdict, "failed"), verdict, told=said, message=message)
-        return released(message, text[len(said) :] if text.strip() else "", verdict)
+            nothing = self._run.verdict("abstain", "the model's message is empty")
+            decision = decide(nothing, timed_out=self._run.timed_out())
+            return refusal_chunk(decision.reason, nothing, message=message)
+        if not text.strip() and not other_words:  # a tool call without words: there is nothing to judge
+            return released_chunk(message, "", None)
+        if len(released) == 1 and released_text == text and not other_words:
+            verdict, decision = released[0].verdict, RELEASE  # it was on these very words, without any context
+        else:
+            verdict, decision = await self._judge(Passage(text="\n".join([text, *other_words])))
+        if not decision.released:
+            return refusal_chunk(decision.reason, verdict, released_text=released_text, message=message)
+        unreleased = text[len(released_text) :] if text.strip() else ""
+        return released_chunk(message, release(unreleased, verdict), verdict)
 
-    async def _verdict(self, passage: Passage) -> Verdict:
-        try:
-            return await self._in_time(self._answer(passage))
-        except TimeoutError:
-            return self._course.verdict("error", "no answer before the time was over")
+    async def _judge(self, passage: Passage, *, if_failed: RefusalReason = "failed") -> tuple[Verdict, Decision]:
+        steps = judge_until_answered(self._run, passage, if_failed=if_failed)
+        return await arun_steps(steps, lambda step: self._in_time(self._ask_judge(step)))
 
-    async def _answer(self, passage: Passage) -> Verdict:
-        """The judge's answer; one in trouble lets nothing pass."""
-        judge = self._course.judge
-        try:
-            if self._blocking:
-                return self._course.checked(await run_in_thread(partial(judge.invoke, passage, self._config)))
-            return self._course.checked(await judge.ainvoke(passage, self._config))
-        except Exception as error:  # noqa: BLE001  a verdict of its own
-            return self._course.failed(error)
+    async def _judge_once(self, passage: Passage) -> Verdict:
+        """Ask the judge without a time limit: the caller waits for the sentence with one."""
+        return await arun_steps(judge_once(self._run, passage), self._ask_judge)
+
+    async def _ask_judge(self, step: JudgePassage) -> object:
+        judge = self._run.judge
+        if self._blocking:
+            return await run_in_thread(partial(judge.invoke, step.passage, self._config))
+        return await judge.ainvoke(step.passage, self._config)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
-        """What the work gives, done where nobody listens."""
-        return await asyncio.wait_for(asyncio.create_task(work, context=self._context), self._course.left())
-
-    def _why(self, verdict: Verdict, failed: RefusalReason) -> RefusalReason:
-        if verdict.outcome == "fail":
-            return failed
-        return "timeout" if self._course.over() else "unjudged"
+        """Await the work within the time limit, in the muted context."""
+        return await asyncio.wait_for(asyncio.create_task(work, context=self._context), self._run.remaining_s())
 
 
-async def _following(pieces: AsyncGenerator[Piece, None]) -> Piece | None:
-    return await anext(pieces, None)
+async def _next_sentence(sentences: AsyncGenerator[JudgedSentence, None]) -> JudgedSentence | None:
+    return await anext(sentences, None)

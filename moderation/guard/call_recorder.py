@@ -1,4 +1,4 @@
-"""What a guard sees of its writer's models: a LangChain callback that notes every call."""
+"""Record the model calls of a run through a LangChain callback handler."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PARAMETERS = ("temperature", "top_p", "repetition_penalty", "max_tokens")
 
 
 class CallRecorder(BaseCallbackHandler):
-    """Collects model calls and the prompt's version, whatever Runnables the writer is made of.
+    """Collect model calls and the prompt version, whatever Runnables the writer is made of.
 
     Attributes:
         calls: The finished calls, in the order in which they ended.
-        prompt: The template that was written from, `None` where no run names one.
+        prompt: The prompt template in use; `None` if no run names one.
     """
 
     run_inline = True
@@ -29,10 +29,10 @@ class CallRecorder(BaseCallbackHandler):
     def __init__(self) -> None:
         self.calls: list[ModelCall] = []
         self.prompt: PromptVersion | None = None
-        self._open: dict[UUID, tuple[str, dict[str, Any], float]] = {}
+        self._running: dict[UUID, tuple[str, dict[str, Any], float]] = {}
 
     def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
-        """Note the prompt's name and version, which a chain puts into its metadata."""
+        """Record the prompt's name and version from the chain's metadata."""
         metadata = kwargs.get("metadata") or {}
         if "prompt_name" in metadata:
             self.prompt = PromptVersion(name=metadata["prompt_name"], version=metadata["prompt_version"])
@@ -40,38 +40,41 @@ class CallRecorder(BaseCallbackHandler):
     def on_chat_model_start(
         self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
-        """Note which model is called, how, and when."""
-        self._begin(run_id, **kwargs)
+        """Record the model, its parameters and the start time."""
+        self._start(run_id, **kwargs)
 
     def on_llm_start(self, serialized: Any, prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
-        """As `on_chat_model_start`, for completion models."""
-        self._begin(run_id, **kwargs)
+        """Record the model, its parameters and the start time of a completion model."""
+        self._start(run_id, **kwargs)
 
-    def _begin(self, run_id: UUID, **kwargs: Any) -> None:
+    def _start(self, run_id: UUID, **kwargs: Any) -> None:
         metadata = kwargs.get("metadata") or {}
         provider, model = metadata.get("ls_provider"), metadata.get("ls_model_name")
-        name = ":".join(part for part in (provider, model) if part) or "unknown"
-        self._open[run_id] = (name, kwargs.get("invocation_params") or {}, time.perf_counter())
+        spec = ":".join(part for part in (provider, model) if part) or "unknown"
+        self._running[run_id] = (spec, kwargs.get("invocation_params") or {}, time.perf_counter())
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        """Note tokens and time."""
-        name, given, begun = self._open.pop(run_id, ("unknown", {}, time.perf_counter()))
-        first = response.generations[0][0] if response.generations and response.generations[0] else None
-        message = getattr(first, "message", None)
-        usage, told = getattr(message, "usage_metadata", None) or {}, getattr(message, "response_metadata", None) or {}
-        seed = given.get("seed")
+        """Add the finished call with its tokens, cost and duration."""
+        spec, parameters, started_s = self._running.pop(run_id, ("unknown", {}, time.perf_counter()))
+        generation = response.generations[0][0] if response.generations and response.generations[0] else None
+        message = getattr(generation, "message", None)
+        usage = getattr(message, "usage_metadata", None) or {}
+        metadata = getattr(message, "response_metadata", None) or {}
+        seed = parameters.get("seed")
         self.calls.append(
             ModelCall(
-                model=told.get("answered_by", name),
-                parameters=FrozenDict({k: given[k] for k in _PARAMETERS if isinstance(given.get(k), int | float)}),
+                model=metadata.get("answered_by", spec),
+                parameters=FrozenDict(
+                    {name: parameters[name] for name in _PARAMETERS if isinstance(parameters.get(name), int | float)}
+                ),
                 seed=seed if isinstance(seed, int) else None,
                 input_tokens=usage.get("input_tokens"),
                 output_tokens=usage.get("output_tokens"),
-                cost_usd=told.get("cost_usd"),
-                duration_s=time.perf_counter() - begun,
+                cost_usd=metadata.get("cost_usd"),
+                duration_s=time.perf_counter() - started_s,
             )
         )
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """Forget a call that failed: it wrote nothing."""
-        self._open.pop(run_id, None)
+        """Discard a call that failed."""
+        self._running.pop(run_id, None)

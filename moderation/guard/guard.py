@@ -1,17 +1,15 @@
-"""The guard: write, judge, revise within a budget, release or refuse. It owns the only door out."""
+"""The guard: write, judge, revise within a budget, release or refuse."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
-from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.concurrency.batch_config import with_max_concurrency
@@ -19,76 +17,61 @@ from taleward.core.concurrency.deadline import call_with_timeout
 from taleward.core.concurrency.event_loop import iterate_async
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
-from taleward.core.tale import Attempt, RefusalReason, Tale
-from taleward.core.verdict import Finding, Passage, Verdict
-from taleward.moderation.guard.inputs import input_texts, masked
+from taleward.core.tale import Attempt, Tale
+from taleward.core.verdict import Finding, Passage
+from taleward.moderation.guard.inputs import WriterInput, as_mapping, check_input, input_texts, masked
+from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_once, judge_until_answered, release
 from taleward.moderation.guard.revision import Revision
 from taleward.moderation.guard.run import GuardRun, Recorder
+from taleward.moderation.guard.steps import JudgePassage, Step, Steps, WriteDraft, arun_steps, run_steps
 from taleward.moderation.guard.streaming import GuardedStream
+from taleward.moderation.guard.writer import TextWriter, WriterLike
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
-from taleward.moderation.tracing.callbacks import mute_callbacks
+from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
 
 __all__ = ["Guard", "Recorder"]
 
 
-@dataclass
-class _Write:
-    attempt: int
-    findings: tuple[Finding, ...]
+class Guard(Runnable[WriterInput, Tale]):
+    """A Runnable from a writer's input to a tale: a text that was judged and passed, or a refusal.
 
+    Only a verdict with outcome `pass` releases a text. A draft that fails is written again with the judge's findings as
+    instructions; a draft whose judge gave no answer (`unparsable`, `error`) is judged again. An exception of the writer
+    reaches the caller; one of the judge becomes a verdict with outcome `error`.
 
-@dataclass
-class _Ask:
-    text: str
+    `invoke`, `ainvoke` and `batch` return tales. `stream` and `astream` yield events while the tale is written: each
+    sentence is released after its own verdict, a sentence that fails is dropped and the writer continues from the
+    released text, and the complete text is judged once more at the end; see `taleward.events`. As a step of a longer
+    chain a guard passes on the tale.
 
-
-@dataclass
-class Embed:
-    """A step: vectors of texts."""
-
-    texts: list[str]
-    by: Embeddings
-
-
-_Step: TypeAlias = _Write | _Ask | Embed
-Plan: TypeAlias = Generator[_Step, Any, Tale]
-"""A tale's course as steps that either shell carries out: it is sent a step's answer, or thrown its exception."""
-
-
-class Guard(Runnable[Mapping[str, Any], Tale]):
-    """A Runnable from a writer's inputs to a tale: a text that was judged and passed, or a refusal.
-
-    Nothing but a verdict with outcome `pass` releases a text. A draft that fails is written anew with the findings as
-    instruction; a draft without a plain answer (unparsable, error) is judged again. An exception of the writer reaches
-    the caller; one of the judge is a verdict with outcome `error`.
-
-    `invoke`, `ainvoke` and `batch` give tales. `stream` and `astream` give events while the tale is written: each
-    sentence leaves behind its own verdict, a sentence that fails is dropped and the writer goes on from what was told,
-    and the whole is judged once more before the end; see `taleward.core.events`. As a step of a longer chain a guard
-    hands on the tale.
+    The input is a mapping of names to values, or a string; the writer gets it as it is.
 
     Args:
-        writer: A Runnable from inputs to a text. One with an attribute `continues = True` looks at its `Revision` and
-            goes on from the told text; any other is only asked again while nothing is told.
-        judge: A judge.
+        writer: Any LangChain Runnable, for example a `StoryChain`, a chat model or `prompt | model`, or a function of
+            the input (and of `config`, if it has such a parameter). It returns or yields text or messages, sync or
+            async. A writer with an attribute `continues = True` reads its `Revision` and continues the released text;
+            any other is asked for a new draft only while nothing is released.
+        judge: The judge.
         attempts: Drafts at most, 1 or more; a draft that is judged again counts as one too.
-        timeout_s: Wall-clock budget for all of it; what is not judged by then is refused. `None` for none. A text that
-            was told in part is given up to five more to be closed and checked.
-        judge_inputs: Whether the inputs' texts are judged before any model is called.
-        mask_personal_data: Whether personal data in the inputs (addresses, telephone and card numbers by their form)
-            is replaced by its kind before anything reads it.
-        keep_drafts: Whether the tale's attempts hold their drafts, and verdict events the words that failed. Those may
+        timeout_s: Time limit for everything in seconds; what is not judged by then is refused. `None` for none. A text
+            that was released in part gets up to five more seconds to be closed and checked.
+        judge_inputs: Whether the strings in the input are judged before any model is called.
+        mask_personal_data: Whether personal data in the input (addresses, telephone and card numbers, detected by
+            their form) is replaced by its kind before anything reads it.
+        keep_drafts: Whether the tale's attempts keep their drafts, and verdict events the words that failed. Those may
             be texts that were refused: keep them away from children.
-        recorder: Where finished tales are recorded, or several such places, for example MLflow and a `TaleMemory`; one
-            that fails is logged and does not stop the tale.
+        recorder: Where finished tales are recorded: one recorder or several, for example MLflow and a `TaleMemory`. A
+            recorder that fails is logged, and the tale is returned all the same.
 
     Raises:
-        ConfigurationError: A budget is out of range, or the judge is none.
+        ConfigurationError: If `attempts` or `timeout_s` is out of range, or `writer` or `judge` is of another kind.
+            When the guard runs: if the writer returns anything but text or messages.
+        InvalidInputs: When the guard runs: if its input is neither a mapping nor a string.
     """
 
     def __init__(
         self,
-        writer: Runnable[Any, str],
+        writer: WriterLike,
         judge: Judge,
         *,
         attempts: int = 3,
@@ -103,203 +86,190 @@ class Guard(Runnable[Mapping[str, Any], Tale]):
             raise ConfigurationError(f"attempts must be 1 or more; got {attempts}.")
         check_timeout(timeout_s)
         self.writer, self.judge = writer, judge
+        self._writer = TextWriter(writer)
         self.attempts, self.timeout_s = attempts, timeout_s
         self.judge_inputs, self.mask_personal_data = judge_inputs, mask_personal_data
         self.keep_drafts = keep_drafts
-        several = () if recorder is None else recorder
-        self.recorders: tuple[Recorder, ...] = tuple(several) if isinstance(several, Sequence) else (several,)
+        recorders = () if recorder is None else recorder
+        self.recorders: tuple[Recorder, ...] = tuple(recorders) if isinstance(recorders, Sequence) else (recorders,)
 
-    def invoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
-        """Tell one tale."""
-        return self._call_with_config(self._run, input, config, run_type="chain")
+    def invoke(self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
+        """Write and judge one tale."""
+        return self._call_with_config(self._invoke, input, config, run_type="chain")
 
-    async def ainvoke(self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
-        """As `invoke`, without blocking the event loop."""
-        return await self._acall_with_config(self._arun, input, config, run_type="chain")
+    async def ainvoke(self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any) -> Tale:
+        """Async version of `invoke`."""
+        return await self._acall_with_config(self._ainvoke, input, config, run_type="chain")
 
     def batch(
         self,
-        inputs: list[Mapping[str, Any]],
+        inputs: list[WriterInput],
         config: RunnableConfig | list[RunnableConfig] | None = None,
         *,
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[Tale]:
-        """A tale for each; `max_concurrency` bounds how many at the same time, 64 by default."""
+        """Write and judge many tales; `max_concurrency` limits how many run at the same time, 64 by default."""
         configs = with_max_concurrency(config, len(inputs))
         return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def stream(  # type: ignore[override]
-        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Event]:
-        """Tell one tale sentence by sentence; the last event is `done` with the tale."""
+        """Write and judge one tale sentence by sentence; the last event is `done` with the tale."""
         events: Iterator[Any] = self._transform_stream_with_config(
             iter([input]), self._stream, config, run_type="chain"
         )
         yield from events
 
     async def astream(  # type: ignore[override]
-        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Event]:
-        """As `stream`, without blocking the event loop."""
+        """Async version of `stream`."""
 
-        async def one() -> AsyncIterator[Mapping[str, Any]]:
+        async def single_input() -> AsyncIterator[WriterInput]:
             yield input
 
-        run: Any = self._atransform_stream_with_config(one(), self._astream, config, run_type="chain")
-        async with aclosing(run) as events:
+        generator: Any = self._atransform_stream_with_config(single_input(), self._astream, config, run_type="chain")
+        async with aclosing(generator) as events:
             async for event in events:
                 yield event
 
     def transform(
-        self, input: Iterator[Mapping[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: Iterator[WriterInput], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Tale]:
-        """As a step of a chain that streams: the tale, when it is told."""
-        for inputs in input:
-            yield self.invoke(inputs, config)
+        """Yield the finished tale, as a step of a chain that streams."""
+        chunks = list(input)
+        yield self.invoke(_add_chunks(chunks), config)
 
     async def atransform(
-        self, input: AsyncIterator[Mapping[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: AsyncIterator[WriterInput], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Tale]:
-        """As `transform`, without blocking the event loop."""
-        async for inputs in input:
-            yield await self.ainvoke(inputs, config)
+        """Async version of `transform`."""
+        chunks = [chunk async for chunk in input]
+        yield await self.ainvoke(_add_chunks(chunks), config)
 
-    def _course(self) -> GuardRun:
+    def _new_run(self) -> GuardRun:
         return GuardRun(self.judge, self.attempts, self.timeout_s, self.keep_drafts, self.recorders)
 
-    def _prepared(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        return masked(inputs) if self.mask_personal_data and isinstance(inputs, Mapping) else inputs
+    def _prepared(self, value: object) -> WriterInput:
+        inputs = check_input(value)
+        return masked(inputs) if self.mask_personal_data else inputs
 
-    def _about(self, inputs: Mapping[str, Any]) -> str:
+    def _text_to_judge(self, inputs: WriterInput) -> str:
         return input_texts(inputs) if self.judge_inputs else ""
 
     def _stream(
-        self, inputs: Iterator[Mapping[str, Any]], run_manager: CallbackManagerForChainRun, config: RunnableConfig
+        self, inputs: Iterator[WriterInput], run_manager: CallbackManagerForChainRun, config: RunnableConfig
     ) -> Iterator[Any]:
-        telling, prepared = self._telling(config), self._prepared(next(inputs))
-        yield from iterate_async(lambda: telling.events(prepared, self._about(prepared)))
+        stream, prepared = self._guarded_stream(config), self._prepared(next(inputs))
+        yield from iterate_async(lambda: stream.events(prepared, self._text_to_judge(prepared)))
 
     async def _astream(
         self,
-        inputs: AsyncIterator[Mapping[str, Any]],
+        inputs: AsyncIterator[WriterInput],
         run_manager: AsyncCallbackManagerForChainRun,
         config: RunnableConfig,
     ) -> AsyncIterator[Any]:
         prepared = self._prepared(await anext(inputs))
-        async with aclosing(self._telling(config).events(prepared, self._about(prepared))) as events:
+        stream = self._guarded_stream(config)
+        async with aclosing(stream.events(prepared, self._text_to_judge(prepared))) as events:
             async for event in events:
                 yield event
 
-    def _telling(self, config: RunnableConfig) -> GuardedStream:
-        continues = bool(getattr(self.writer, "continues", False))
-        return GuardedStream(self._course(), self.writer, continues=continues, config=config)
+    def _guarded_stream(self, config: RunnableConfig) -> GuardedStream:
+        return GuardedStream(self._new_run(), self._writer, config)
 
-    def _run(self, inputs: Mapping[str, Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Tale:
-        inputs, config, course = self._prepared(inputs), mute_callbacks(config), self._course()
-        plan = self._plan(course, inputs)
-        at: _Step | Tale = next(plan)
-        while not isinstance(at, Tale):
-            try:
-                answer = call_with_timeout(course.left(), partial(self._take, at, course, inputs, config))
-            except Exception as error:  # noqa: BLE001  the plan decides what it means
-                at = _advance(plan, error=error)
-            else:
-                at = _advance(plan, answer)
-        return course.finish(at, inputs)
+    def _invoke(self, inputs: WriterInput, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Tale:
+        inputs, config, run = self._prepared(inputs), mute_callbacks(config), self._new_run()
 
-    async def _arun(
-        self, inputs: Mapping[str, Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+        def perform(step: Step) -> object:
+            return call_with_timeout(run.remaining_s(), partial(self._perform, step, run, inputs, config))
+
+        return run.finish(run_steps(self._tale(run, inputs), perform), as_mapping(inputs))
+
+    async def _ainvoke(
+        self, inputs: WriterInput, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> Tale:
-        inputs, config, course = self._prepared(inputs), mute_callbacks(config), self._course()
-        plan = self._plan(course, inputs)
-        at: _Step | Tale = next(plan)
-        while not isinstance(at, Tale):
-            try:
-                answer = await asyncio.wait_for(self._atake(at, course, inputs, config), course.left())
-            except Exception as error:  # noqa: BLE001  the plan decides what it means
-                at = _advance(plan, error=error)
-            else:
-                at = _advance(plan, answer)
-        return await asyncio.to_thread(course.finish, at, inputs)
+        inputs, config, run = self._prepared(inputs), mute_callbacks(config), self._new_run()
 
-    def _take(self, step: _Step, course: GuardRun, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
-        if isinstance(step, _Write):
-            return self.writer.invoke(inputs, course.writing(config, Revision(**vars(step))))
-        if isinstance(step, _Ask):
-            return self.judge.invoke(Passage(text=step.text), config)
-        return step.by.embed_documents(step.texts)
+        async def perform(step: Step) -> object:
+            return await asyncio.wait_for(self._aperform(step, run, inputs, config), run.remaining_s())
 
-    async def _atake(self, step: _Step, course: GuardRun, inputs: Mapping[str, Any], config: RunnableConfig) -> object:
-        if isinstance(step, _Write):
-            return await self.writer.ainvoke(inputs, course.writing(config, Revision(**vars(step))))
-        if isinstance(step, _Ask):
-            return await self.judge.ainvoke(Passage(text=step.text), config)
-        return await step.by.aembed_documents(step.texts)
+        tale = await arun_steps(self._tale(run, inputs), perform)
+        return await asyncio.to_thread(run.finish, tale, as_mapping(inputs))
 
-    def _plan(self, course: GuardRun, inputs: Mapping[str, Any]) -> Plan:
-        """The whole course of a tale that is told at once."""
-        if question := self._about(inputs):
-            for _ in range(self.attempts):
-                verdict = yield from judged(course, question)
-                if verdict.outcome not in ("unparsable", "error"):
-                    break
-            if not verdict.passed:
-                unjudged: RefusalReason = "timeout" if course.over() else "unjudged"
-                return course.refused("input" if verdict.outcome == "fail" else unjudged, (), verdict)
-        return (yield from self._drafts(course, inputs))
+    def _perform(self, step: Step, run: GuardRun, inputs: WriterInput, config: RunnableConfig) -> object:
+        match step:
+            case WriteDraft(revision):
+                return self._writer.write(inputs, run.writer_config(config, revision), run.remaining_s())
+            case JudgePassage(passage):
+                return self.judge.invoke(passage, config)
+            case _:
+                return step.embeddings.embed_documents(step.texts)
 
-    def _drafts(self, course: GuardRun, inputs: Mapping[str, Any]) -> Plan:
-        """Drafts and verdicts until one passes or a budget is spent."""
-        done: list[Attempt] = []
+    async def _aperform(self, step: Step, run: GuardRun, inputs: WriterInput, config: RunnableConfig) -> object:
+        match step:
+            case WriteDraft(revision):
+                return await self._writer.awrite(inputs, run.writer_config(config, revision))
+            case JudgePassage(passage):
+                return await self.judge.ainvoke(passage, config)
+            case _:
+                return await step.embeddings.aembed_documents(step.texts)
+
+    def _tale(self, run: GuardRun, inputs: WriterInput) -> Steps[Tale]:
+        """Judge the inputs, then write and judge drafts."""
+        if text := self._text_to_judge(inputs):
+            verdict, decision = yield from judge_until_answered(run, Passage(text=text), if_failed="input")
+            if not decision.released:
+                return run.refused_tale(decision.reason, (), verdict)
+        return (yield from self._drafts(run, inputs))
+
+    def _drafts(self, run: GuardRun, inputs: WriterInput) -> Steps[Tale]:
+        """Write and judge drafts until one is released or a budget is spent."""
+        attempts: list[Attempt] = []
         draft: str | None = None
-        reason: RefusalReason = "failed"
+        decision: Decision = TIMED_OUT
         for number in range(1, self.attempts + 1):
-            calls_before, since = len(course.observer.calls), time.monotonic()
+            calls_before, started_s = len(run.call_recorder.calls), time.monotonic()
             if draft is None:
-                draft = yield from written(course, number, done[-1].verdict.findings if done else ())
+                draft = yield from write_draft(run, number, attempts[-1].verdict.findings if attempts else ())
             if draft is None:
+                decision = TIMED_OUT
                 break
-            writing_s = time.monotonic() - since
-            verdict = yield from judged(course, draft)
-            done.append(course.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s))
-            if verdict.passed:
-                return course.released(draft, done)
-            if verdict.outcome in ("fail", "abstain"):
+            writing_s = time.monotonic() - started_s
+            verdict = yield from judge_once(run, Passage(text=draft))
+            attempts.append(run.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s))
+            left = self.attempts - number
+            decision = decide(verdict, timed_out=run.timed_out(), asks_left=left, revisions_left=left)
+            if decision.released:
+                return run.released_tale(release(draft, verdict), attempts)
+            if decision.action == "refuse":
+                break
+            if decision.action == "revise":
                 draft = None
-            reason = "failed" if verdict.outcome == "fail" else "unjudged"
-        return course.refused("timeout" if course.over() else reason, done, done[-1].verdict if done else None)
+        return run.refused_tale(decision.reason, attempts, attempts[-1].verdict if attempts else None)
 
 
-def written(course: GuardRun, attempt: int, findings: tuple[Finding, ...]) -> Generator[_Step, Any, str | None]:
-    """A draft; `None` when the time is over."""
-    if course.over():
+def write_draft(run: GuardRun, number: int, findings: tuple[Finding, ...]) -> Generator[WriteDraft, Any, str | None]:
+    """Return the writer's next draft; `None` if the deadline passes first."""
+    if run.timed_out():
         return None
     try:
-        draft: object = yield _Write(attempt, findings)
+        draft: str = yield WriteDraft(Revision(attempt=number, findings=findings))
     except TimeoutError:
-        if course.over():
+        if run.timed_out():
             return None
-        raise  # the writer's own time limit, not ours
-    if isinstance(draft, str):
-        return draft
-    raise TypeError(f"a writer must return text (str); it returned {type(draft).__name__}")
+        raise  # the writer's own time limit, not the guard's
+    return draft
 
 
-def judged(course: GuardRun, text: str) -> Generator[_Step, Any, Verdict]:
-    """The judge's answer; whatever is not a verdict becomes outcome `error`."""
-    try:
-        answer = yield _Ask(text)
-    except Exception as error:  # noqa: BLE001  a judge in trouble lets nothing pass
-        return course.failed(error)
-    return course.checked(answer)
-
-
-def _advance(plan: Plan, answer: object = None, error: Exception | None = None) -> _Step | Tale:
-    try:
-        if error is not None:
-            return plan.throw(error)
-        return plan.send(answer)
-    except StopIteration as end:
-        tale: Tale = end.value
-        return tale
+def _add_chunks(chunks: list[Any]) -> Any:
+    """Return the input that a previous step of a chain has streamed: chunks are added up, as LangChain does."""
+    total = chunks[0] if chunks else None
+    for chunk in chunks[1:]:
+        try:
+            total = total + chunk
+        except TypeError:  # without `+`, each chunk replaces the one before it
+            total = chunk
+    return total

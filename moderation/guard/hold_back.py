@@ -1,4 +1,4 @@
-"""Hold-back: a text that is being written leaves sentence by sentence, each behind its verdict."""
+"""Hold back streamed text: each sentence leaves only with its verdict."""
 
 from __future__ import annotations
 
@@ -6,30 +6,29 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.text.sentences import LONGEST, Cutter
 
-AHEAD = 4
-"""Sentences that may wait for their verdicts; the writer is not read any further until one has left."""
+MAX_PENDING = 4
+"""Sentences that may wait for their verdicts; the writer pauses until one of them has left."""
 
-CONTEXT = 600
-"""Characters before a sentence that its judge is shown; bounded, so that judging grows with the text's length alone."""
+CONTEXT_CHARACTERS = 600
+"""Characters of preceding text that a judge gets with a sentence; bounded, so that the cost stays linear."""
 
-Ask = Callable[[Passage], Awaitable[Verdict]]
-_Answer = tuple[Verdict, float]
+AskJudge: TypeAlias = Callable[[Passage], Awaitable[Verdict]]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class JudgedSentence:
     """A sentence with its verdict.
 
     Attributes:
-        text: The sentence with the white space behind it.
+        text: The sentence with the white space after it.
         start: Offset of its first character.
-        verdict: The judge's answer.
-        held_s: Seconds from the sentence's end to the verdict.
+        verdict: The judge's verdict.
+        held_s: Seconds from the end of the sentence to the verdict.
     """
 
     text: str
@@ -39,49 +38,51 @@ class Piece:
 
     @property
     def end(self) -> int:
-        """Offset behind its last character."""
+        """Offset after its last character."""
         return self.start + len(self.text)
 
 
 async def hold_back(
-    chunks: AsyncIterator[Any], ask: Ask, *, before: str = "", ahead: int = AHEAD, longest: int = LONGEST
-) -> AsyncGenerator[Piece, None]:
-    """Sentences in their order, each when its verdict is there, while the next ones are written and judged.
+    chunks: AsyncIterator[str],
+    ask_judge: AskJudge,
+    *,
+    preceding: str = "",
+    max_pending: int = MAX_PENDING,
+    longest: int = LONGEST,
+) -> AsyncGenerator[JudgedSentence, None]:
+    """Yield sentences in order, each once it is judged, while the next ones are written and judged.
 
-    Nothing decides here: whoever reads the pieces stops at the first that may not leave. Closing this iterator stops
-    the writer and the judges, and waits until they have stopped.
+    This function decides nothing: stop reading at the first sentence that must not be released. Closing the generator
+    cancels the writer and the judge calls, and waits for them to end.
 
     Args:
-        chunks: The text as it is written, in pieces of any size.
-        ask: The judge; an exception of it reaches the caller.
-        before: The text that it goes on from; offsets count from its beginning.
-        ahead: Sentences that wait for verdicts at most, 1 or more.
+        chunks: The text as it is written, in chunks of any size.
+        ask_judge: Asks the judge; its exceptions reach the caller.
+        preceding: The text that `chunks` continues; offsets count from its beginning.
+        max_pending: Sentences that may wait for their verdicts, 1 or more.
         longest: Characters in a sentence at most.
     """
-    ready: asyncio.Queue[tuple[str, int, asyncio.Task[_Answer]] | None] = asyncio.Queue(ahead)
-    asked: set[asyncio.Task[_Answer]] = set()
+    pending: asyncio.Queue[tuple[str, int, asyncio.Task[tuple[Verdict, float]]] | None] = asyncio.Queue(max_pending)
+    running: set[asyncio.Task[tuple[Verdict, float]]] = set()
 
-    async def judged(passage: Passage, since: float) -> _Answer:
-        return await ask(passage), time.monotonic() - since
+    async def timed_verdict(passage: Passage, cut_at: float) -> tuple[Verdict, float]:
+        return await ask_judge(passage), time.monotonic() - cut_at
 
     async def write() -> None:
-        cutter, text = Cutter(longest), before
+        cutter, text = Cutter(longest), preceding
 
-        async def hold(sentences: list[str]) -> None:
+        async def submit(sentences: list[str]) -> None:
             nonlocal text
             for sentence in sentences:
-                passage = Passage(text=sentence, context=text[-CONTEXT:])
-                task = asyncio.ensure_future(judged(passage, time.monotonic()))
-                asked.add(task)
+                passage = Passage(text=sentence, context=text[-CONTEXT_CHARACTERS:])
+                task = asyncio.ensure_future(timed_verdict(passage, time.monotonic()))
+                running.add(task)
                 start, text = len(text), text + sentence
-                await ready.put((sentence, start, task))
+                await pending.put((sentence, start, task))
 
         async for chunk in chunks:
-            if not isinstance(chunk, str):
-                msg = f"a writer must give text (str); it gave {type(chunk).__name__}"
-                raise TypeError(msg)
-            await hold(cutter.push(chunk))
-        await hold(cutter.finish())
+            await submit(cutter.push(chunk))
+        await submit(cutter.finish())
 
     async def write_and_end() -> None:
         try:
@@ -90,19 +91,20 @@ async def hold_back(
             close = getattr(chunks, "aclose", None)
             if close is not None:
                 await close()
-            # After an error too: what was cut before it still gets its verdict. Nobody waits after a cancellation.
+            # After an error too, so that the sentences before it still get their verdicts. After a cancellation nobody
+            # reads the queue, and `put` could wait forever.
             if not asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                await ready.put(None)
+                await pending.put(None)
 
     writing = asyncio.ensure_future(write_and_end())
     try:
-        while (held := await ready.get()) is not None:
-            sentence, start, task = held
+        while (next_sentence := await pending.get()) is not None:
+            sentence, start, task = next_sentence
             verdict, held_s = await task
-            asked.discard(task)
-            yield Piece(sentence, start, verdict, held_s)
+            running.discard(task)
+            yield JudgedSentence(sentence, start, verdict, held_s)
         await writing
     finally:
-        for running in (writing, *asked):
-            running.cancel()
-        await asyncio.gather(writing, *asked, return_exceptions=True)
+        for task_or_writer in (writing, *running):
+            task_or_writer.cancel()
+        await asyncio.gather(writing, *running, return_exceptions=True)

@@ -1,7 +1,7 @@
-"""How a guard tells its writer what was wrong with the last draft.
+"""What a guard passes to its writer about earlier drafts.
 
-The message travels in the run's config, so that it reaches the writer through any pipe of Runnables, and a writer that
-does not look for it simply writes anew.
+A `Revision` travels in the run's config. So it reaches the writer through any pipe of Runnables, and a writer that
+ignores it writes a new draft from scratch.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _KEY = "taleward_revision"
 
 
 class Revision(FrozenModel):
-    """What the writer should know of earlier drafts.
+    """The state of the tale when a draft is requested.
 
     Attributes:
-        attempt: Number of the attempt that is to be written now; 1 for the first.
-        findings: What the judge found in the last draft.
-        released: The beginning that is told already; the writer gives what comes behind it, and no word of it again.
-        closing: Whether it is to bring the text to its end now, in a sentence or two.
+        attempt: Number of the draft to write, from 1.
+        findings: The judge's findings on the previous draft.
+        released: Text that has already been released; the writer returns only what comes after it.
+        closing: Whether to bring the text to its end in a sentence or two.
     """
 
     attempt: int
@@ -31,11 +31,11 @@ class Revision(FrozenModel):
 
 
 def with_revision(config: RunnableConfig, revision: Revision) -> RunnableConfig:
-    """The config with the message in it."""
+    """Return the config with a revision in it."""
     return {**config, "configurable": {**(config.get("configurable") or {}), _KEY: revision}}
 
 
 def revision_of(config: RunnableConfig) -> Revision | None:
-    """The message in a config, `None` where no guard is at work."""
-    found = (config.get("configurable") or {}).get(_KEY)
-    return found if isinstance(found, Revision) else None
+    """Return the revision in a config; `None` if the run does not belong to a guard."""
+    revision = (config.get("configurable") or {}).get(_KEY)
+    return revision if isinstance(revision, Revision) else None

@@ -1,4 +1,4 @@
-"""What a guarded text has in common however it is told: the guard's settings, the clock, the way a tale ends."""
+"""The state of one guarded generation: settings, deadline, model calls, and the tale it ends with."""
 
 from __future__ import annotations
 
@@ -28,28 +28,29 @@ _CHILD_MESSAGES: dict[RefusalReason, str] = {
     "timeout": "My story is taking too long today. Please ask again in a little while.",
     "input": "I would rather not tell a story about that. Shall we think of something else?",
 }
-GRACE_S = 5.0
-"""Seconds in which a text that was told in part may still be closed and checked once its time is over."""
+CLOSING_S = 5.0
+"""Seconds after the deadline in which a partly released text may still be closed and checked."""
 
 
 class Recorder(Protocol):
-    """Keeps finished tales, for example in MLflow."""
+    """Stores finished tales, for example in MLflow."""
 
     def record(self, tale: Tale, inputs: Mapping[str, Any]) -> None:
-        """Keep one tale; its attempts hold their drafts."""
+        """Store one tale, whose attempts hold their drafts; a string as input comes as the value of `input`."""
 
 
 @dataclass
 class GuardRun:
-    """One tale under way.
+    """One guarded generation in progress.
 
     Attributes:
-        judge: Who judges.
-        attempts: Drafts, at most.
-        timeout_s: The budget; `None` for none.
-        keep_drafts: Whether drafts stay in the tale.
+        judge: The judge.
+        attempts: Drafts at most.
+        timeout_s: The time limit in seconds; `None` for none.
+        keep_drafts: Whether the tale keeps its drafts.
         recorders: Where the tale is recorded.
-        observer: What was seen of the writer's models.
+        call_recorder: Records the writer's model calls.
+        started_at: When the run began.
     """
 
     judge: Judge
@@ -57,44 +58,44 @@ class GuardRun:
     timeout_s: float | None
     keep_drafts: bool
     recorders: Sequence[Recorder]
-    observer: CallRecorder = field(default_factory=CallRecorder)
+    call_recorder: CallRecorder = field(default_factory=CallRecorder)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    _begun: float = field(default_factory=time.monotonic)
-    _ends: float | None = field(init=False)
+    _started_s: float = field(default_factory=time.monotonic)
+    _deadline_s: float | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._ends = None if self.timeout_s is None else self._begun + self.timeout_s
+        self._deadline_s = None if self.timeout_s is None else self._started_s + self.timeout_s
 
-    def left(self) -> float | None:
-        """Seconds left, not below 0; `None` without a limit."""
-        return None if self._ends is None else max(0.0, self._ends - time.monotonic())
+    def remaining_s(self) -> float | None:
+        """Seconds until the deadline, not below 0; `None` without a time limit."""
+        return None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
 
-    def over(self) -> bool:
-        """Whether the time is over."""
-        return self.left() == 0.0
+    def timed_out(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.remaining_s() == 0.0
 
-    def grace(self) -> None:
-        """Give what was told in part the time to be closed and checked."""
-        if self._ends is not None:
-            self._ends = max(self._ends, time.monotonic() + GRACE_S)
+    def allow_closing(self) -> None:
+        """Extend the deadline, so that a partly released text can be closed and checked."""
+        if self._deadline_s is not None:
+            self._deadline_s = max(self._deadline_s, time.monotonic() + CLOSING_S)
 
-    def writing(self, config: RunnableConfig, revision: Revision) -> RunnableConfig:
-        """The config for a run of the writer: watched, and told what to revise."""
-        return with_revision(merge_configs(config, {"callbacks": [self.observer]}), revision)
+    def writer_config(self, config: RunnableConfig, revision: Revision) -> RunnableConfig:
+        """Return the config for a run of the writer: with the revision, and with its model calls recorded."""
+        return with_revision(merge_configs(config, {"callbacks": [self.call_recorder]}), revision)
 
     def verdict(self, outcome: Outcome, detail: str) -> Verdict:
-        """The guard's own verdict, where the judge has none."""
+        """Return a verdict of the guard's own, for when the judge gave none."""
         judge = self.judge
         return Verdict(outcome=outcome, judge=judge.spec, policy=judge.policy.id, band=judge.band, detail=detail)
 
-    def checked(self, answer: object) -> Verdict:
-        """The judge's answer if it is a verdict; else the verdict `error`."""
+    def verdict_from_answer(self, answer: object) -> Verdict:
+        """Return the judge's answer if it is a verdict; otherwise a verdict with outcome `error`."""
         if isinstance(answer, Verdict):
             return answer
-        return self.verdict("error", f"the judge returned a {type(answer).__name__}, not a verdict")
+        return self.verdict("error", f"the judge returned {type(answer).__name__} instead of a Verdict")
 
-    def failed(self, error: Exception) -> Verdict:
-        """The verdict `error` for an exception of the judge."""
+    def verdict_from_error(self, error: Exception) -> Verdict:
+        """Return a verdict with outcome `error` for an exception of the judge."""
         return self.verdict("error", format_error(error))
 
     def attempt(
@@ -107,65 +108,74 @@ class GuardRun:
         writing_s: float,
         decisions: Sequence[StretchDecision] = (),
     ) -> Attempt:
-        """A draft with its verdict and the model calls made since there were `calls_before`."""
+        """Return a draft with its verdict and its model calls.
+
+        Args:
+            number: The attempt's number, from 1.
+            draft: The text.
+            verdict: The verdict on it.
+            calls_before: Model calls that were recorded before this draft.
+            writing_s: Seconds spent writing.
+            decisions: Verdicts on its sentences, if it was streamed.
+        """
         return Attempt(
             number=number,
             draft_sha256=digest(draft),
             draft=draft,
             characters=len(draft),
             verdict=verdict,
-            calls=tuple(self.observer.calls[calls_before:]),
+            calls=tuple(self.call_recorder.calls[calls_before:]),
             writing_s=writing_s,
             decisions=tuple(decisions),
         )
 
-    def released(self, text: str, attempts: Sequence[Attempt], *, closed: bool = False) -> Tale:
-        """The tale with its text; the last attempt's verdict must be a pass on that very text."""
+    def released_tale(self, text: str, attempts: Sequence[Attempt], *, closed: bool = False) -> Tale:
+        """Return a tale with a text; the last attempt's verdict must be a pass on that text."""
         return Tale(
             id=uuid.uuid4().hex, released_text=text, attempts=tuple(attempts), lineage=self._lineage(closed=closed)
         )
 
-    def refused(self, reason: RefusalReason, attempts: Sequence[Attempt], verdict: Verdict | None) -> Tale:
-        """The tale without a text; `verdict` is the last one."""
+    def refused_tale(self, reason: RefusalReason, attempts: Sequence[Attempt], verdict: Verdict | None) -> Tale:
+        """Return a tale without a text; `verdict` is the last one."""
         refusal = Refusal(
             reason=reason,
-            message=self._why(reason, len(attempts), verdict),
+            message=self._refusal_message(reason, len(attempts), verdict),
             child_message=_CHILD_MESSAGES[reason],
             categories=verdict.categories if verdict else (),
         )
         return Tale(id=uuid.uuid4().hex, refusal=refusal, attempts=tuple(attempts), lineage=self._lineage())
 
     def finish(self, tale: Tale, inputs: Mapping[str, Any]) -> Tale:
-        """Record the tale, and take the drafts out of it unless they are to be kept."""
+        """Record the tale, and remove the drafts from it unless they are to be kept."""
         for recorder in self.recorders:
             try:
                 recorder.record(tale, inputs)
-            except Exception as error:  # noqa: BLE001  a store in trouble does not take the tale away
+            except Exception as error:  # noqa: BLE001  a store that is down must not cost the reader the tale
                 _log.warning("the tale %s was not recorded: %s", tale.id, format_error(error))
         if self.keep_drafts:
             return tale
-        bare = tuple(a.model_copy(update={"draft": None}) for a in tale.attempts)
-        return tale.model_copy(update={"attempts": bare})
+        without_drafts = tuple(attempt.model_copy(update={"draft": None}) for attempt in tale.attempts)
+        return tale.model_copy(update={"attempts": without_drafts})
 
     def _lineage(self, *, closed: bool = False) -> Lineage:
         return Lineage(
             taleward=version("taleward"),
-            prompt=self.observer.prompt,
+            prompt=self.call_recorder.prompt,
             judge=self.judge.spec,
             policy=self.judge.policy.id,
             band=self.judge.band,
             started_at=self.started_at,
-            duration_s=time.monotonic() - self._begun,
+            duration_s=time.monotonic() - self._started_s,
             closed=closed,
         )
 
-    def _why(self, reason: RefusalReason, drafts: int, verdict: Verdict | None) -> str:
-        named = ", ".join(verdict.categories if verdict else ()) or "no category named"
+    def _refusal_message(self, reason: RefusalReason, drafts: int, verdict: Verdict | None) -> str:
+        categories = ", ".join(verdict.categories if verdict else ()) or "no category named"
         if reason == "timeout":
-            return f"the budget of {self.timeout_s:g} s ran out after {drafts} drafts"
+            return f"the time limit of {self.timeout_s:g} s passed after {drafts} drafts"
         if reason == "input":
-            return f"the inputs did not pass the judge: {named}"
+            return f"the inputs did not pass the judge: {categories}"
         if reason == "failed":
-            return f"none of {drafts} drafts passed the judge; the last one failed for: {named}"
-        said = f"{verdict.outcome}: {verdict.detail}" if verdict else "nothing"
-        return f"the judge gave no plain answer in {drafts} attempts; last: {said}"
+            return f"none of {drafts} drafts passed the judge; the last one failed for: {categories}"
+        last = f"{verdict.outcome}: {verdict.detail}" if verdict else "nothing"
+        return f"the judge gave no clear verdict in {drafts} attempts; last: {last}"

@@ -1,15 +1,15 @@
-"""A tale told while it is written: sentence by sentence behind verdicts, bad turns revised, the whole checked."""
+"""Stream a tale while it is written: release sentence by sentence, revise, and judge the whole at the end."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 
 from taleward.core.events import (
     DoneEvent,
@@ -22,246 +22,266 @@ from taleward.core.events import (
 )
 from taleward.core.tale import Attempt, RefusalReason, StretchDecision
 from taleward.core.verdict import Passage, Verdict
-from taleward.moderation.guard.hold_back import CONTEXT, Piece, hold_back
-from taleward.moderation.guard.repetition import Loops
+from taleward.moderation.guard.hold_back import CONTEXT_CHARACTERS, JudgedSentence, hold_back
+from taleward.moderation.guard.inputs import WriterInput, as_mapping
+from taleward.moderation.guard.release import (
+    RELEASE,
+    TIMED_OUT,
+    Decision,
+    decide,
+    has_answer,
+    judge_once,
+    judge_until_answered,
+    release,
+)
+from taleward.moderation.guard.repetition import RepetitionDetector
 from taleward.moderation.guard.revision import Revision
 from taleward.moderation.guard.run import GuardRun
-from taleward.moderation.tracing.callbacks import mute_callbacks
+from taleward.moderation.guard.steps import JudgePassage, arun_steps
+from taleward.moderation.guard.writer import TextWriter
+from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
 
 T = TypeVar("T")
-_CLOSING_SENTENCES = 3
-_NO_ANSWER = ("unparsable", "error")
-_NO_WORDS = {"quote": None, "start": None, "end": None, "rationale": ""}
+_MAX_CLOSING_SENTENCES = 3
+_WITHOUT_WORDS = {"quote": None, "start": None, "end": None, "rationale": ""}
 
 
 @dataclass
-class _Run:
-    """One run of the writer, and what came of it."""
+class _StreamedDraft:
+    """One run of the writer.
+
+    Attributes:
+        revision: The revision that the writer received.
+        calls_before: Model calls that were recorded before this run.
+        started_s: When it began, on the monotonic clock.
+        decisions: The verdicts on its sentences.
+        rejected: The sentence that did not pass and ended the run.
+        timed_out: Whether the deadline ended the run.
+    """
 
     revision: Revision
     calls_before: int
-    began: float = field(default_factory=time.monotonic)
+    started_s: float = field(default_factory=time.monotonic)
     decisions: list[StretchDecision] = field(default_factory=list)
-    turned_down: Piece | None = None
-    late: bool = False
+    rejected: JudgedSentence | None = None
+    timed_out: bool = False
 
 
 class GuardedStream:
-    """One tale's way from its inputs to its end.
+    """The generation of one streamed tale.
 
     Args:
-        course: Settings, clock and ending.
-        writer: Gives the text in pieces.
-        continues: Whether the writer goes on from what is told when a `Revision` says so.
-        config: The run's config.
+        run: The settings and the deadline.
+        writer: Streams the text.
+        config: The config of the guard's LangChain run.
     """
 
-    def __init__(
-        self, course: GuardRun, writer: Runnable[Any, str], *, continues: bool, config: RunnableConfig
-    ) -> None:
-        self._course, self._writer, self._continues = course, writer, continues
+    def __init__(self, run: GuardRun, writer: TextWriter, config: RunnableConfig) -> None:
+        self._run, self._writer = run, writer
         self._config = mute_callbacks(config)
-        self._told = ""
+        self._released_text = ""
         self._attempts: list[Attempt] = []
         self._closed = False
-        self._reason: RefusalReason | None = None
-        self._last: Verdict | None = None
-        self._current = _Run(Revision(attempt=1), 0)
+        self._decision: Decision = RELEASE
+        self._verdict: Verdict | None = None
+        self._draft = _StreamedDraft(Revision(attempt=1), 0)
 
-    async def events(self, inputs: Mapping[str, Any], about: str) -> AsyncGenerator[Event, None]:
-        """All events, the last one `done`; closing the generator stops the writer and the judges.
+    async def events(self, inputs: WriterInput, text_to_judge: str) -> AsyncGenerator[Event, None]:
+        """Yield all events, the last one `done`; closing the generator stops the writer and the judge.
 
         Args:
-            inputs: For the writer.
-            about: What is judged before anything is written; nothing where it is empty.
+            inputs: The writer's inputs.
+            text_to_judge: What is judged before the writer runs; nothing if it is empty.
         """
-        if about:
-            self._last = await self._settled(Passage(text=about))
-            if not self._last.passed:
-                self._reason = "input" if self._last.outcome == "fail" else self._unjudged()
-        if self._reason is None:
-            async with aclosing(self._tell(inputs)) as events:
+        run = self._run
+        if text_to_judge:
+            verdict, self._decision = await self._judge(Passage(text=text_to_judge), if_failed="input")
+            # Findings on inputs that passed are no findings on a draft: the writer must not be asked to avoid them.
+            self._verdict = None if self._decision.released else verdict
+        if self._decision.released:
+            async with aclosing(self._write_drafts(inputs)) as events:
                 async for event in events:
                     yield event
-        if self._reason is None:
-            yield await self._check_whole()
-        course = self._course
-        if self._reason is None:
-            tale = course.released(self._told, self._attempts, closed=self._closed)
+        if self._decision.released:
+            yield await self._judge_whole()
+        if self._decision.released and self._verdict is not None:
+            text = release(self._released_text, self._verdict)
+            tale = run.released_tale(text, self._attempts, closed=self._closed)
         else:
-            tale = course.refused(self._reason, self._attempts, self._last)
+            tale = run.refused_tale(self._decision.reason, self._attempts, self._verdict)
         if tale.refusal is not None:
-            if self._told:
-                yield RetractionEvent(start=0, end=len(self._told), categories=tale.refusal.categories)
+            if self._released_text:
+                yield RetractionEvent(start=0, end=len(self._released_text), categories=tale.refusal.categories)
             yield RefusalEvent(refusal=tale.refusal)
-        yield DoneEvent(tale=await asyncio.to_thread(course.finish, tale, inputs))
+        yield DoneEvent(tale=await asyncio.to_thread(run.finish, tale, as_mapping(inputs)))
 
-    async def _tell(self, inputs: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
-        """Write, and go on from what is told where a sentence is turned down, until the attempts are spent."""
-        course, stuck = self._course, False
-        for number in range(1, course.attempts + 1):
-            findings = self._last.findings if self._last else ()
-            run = self._run(Revision(attempt=number, findings=findings, released=self._told))
-            async with aclosing(self._write(run, inputs)) as events:
+    async def _write_drafts(self, inputs: WriterInput) -> AsyncGenerator[Event, None]:
+        """Write, and revise from the released text on after a rejected sentence, until the attempts are used up."""
+        run = self._run
+        for number in range(1, run.attempts + 1):
+            findings = self._verdict.findings if self._verdict else ()
+            draft = self._start_draft(Revision(attempt=number, findings=findings, released=self._released_text))
+            async with aclosing(self._write(draft, inputs)) as events:
                 async for event in events:
                     yield event
-            self._keep(run)
-            if self._reason is None:
+            # A writer that cannot continue would repeat what is released already.
+            revisions_left = run.attempts - number if self._writer.continues or not self._released_text else 0
+            self._decision = self._decide(draft, revisions_left)
+            if self._decision.released:
                 return
-            stuck = self._last is not None and self._last.outcome in _NO_ANSWER
-            if run.late or stuck or number == course.attempts or (self._told and not self._continues):
+            if self._decision.action == "refuse":
                 break
-            yield RevisionEvent(attempt=number + 1, start=len(self._told), categories=self._categories)
-        if self._told.strip() and not stuck and course.judge.policy.ending == "close":
-            course.grace()
-            async with aclosing(self._close(self._current, inputs)) as events:
+            yield RevisionEvent(attempt=number + 1, start=len(self._released_text), categories=self._categories)
+        judge_answers = self._verdict is None or has_answer(self._verdict)
+        if self._released_text.strip() and judge_answers and run.judge.policy.ending == "close":
+            run.allow_closing()
+            async with aclosing(self._close(inputs)) as events:
                 async for event in events:
                     yield event
 
     async def _write(
-        self, run: _Run, inputs: Mapping[str, Any], most: int | None = None
+        self, draft: _StreamedDraft, inputs: WriterInput, max_sentences: int | None = None
     ) -> AsyncGenerator[Event, None]:
-        """Run the writer and tell what passes, until something does not or `most` sentences are told."""
-        loops = Loops()
-        config = self._course.writing(self._config, run.revision)
-        async with aclosing(hold_back(self._writer.astream(inputs, config), self._answer, before=self._told)) as pieces:
-            while most is None or len(run.decisions) < most:
+        """Run the writer and release its sentences, until one does not pass or `max_sentences` are released."""
+        repetition = RepetitionDetector()
+        chunks = self._writer.stream(inputs, self._run.writer_config(self._config, draft.revision))
+        async with aclosing(hold_back(chunks, self._judge_once, preceding=self._released_text)) as sentences:
+            while max_sentences is None or len(draft.decisions) < max_sentences:
                 try:
-                    piece = await self._in_time(anext(pieces, None))
+                    sentence = await self._in_time(anext(sentences, None))
                 except TimeoutError:
-                    run.late = self._course.over()
-                    if run.late:
+                    draft.timed_out = self._run.timed_out()
+                    if draft.timed_out:
                         return
-                    raise  # the writer's own time limit, not ours
-                if piece is None:
+                    raise  # the writer's own time limit, not the guard's
+                if sentence is None:
                     return
-                verdict = piece.verdict
-                if verdict.outcome in _NO_ANSWER:
-                    verdict = await self._settled(Passage(text=piece.text, context=self._told[-CONTEXT:]), verdict)
-                if loops.again(piece.text):
-                    verdict = verdict.model_copy(
-                        update={"outcome": "fail", "detail": "the writer goes round in circles"}
-                    )
-                piece = Piece(piece.text, piece.start, verdict, piece.held_s)
-                run.decisions.append(_decision(piece, time.monotonic() - run.began))
-                yield self._said(piece, run.revision.attempt)
+                passage = Passage(text=sentence.text, context=self._released_text[-CONTEXT_CHARACTERS:])
+                verdict, _ = await self._judge(passage, first=sentence.verdict)
+                if repetition.repeats(sentence.text):
+                    verdict = verdict.model_copy(update={"outcome": "fail", "detail": "the writer repeats itself"})
+                sentence = replace(sentence, verdict=verdict)
+                draft.decisions.append(_stretch_decision(sentence, time.monotonic() - draft.started_s))
+                yield self._verdict_event(sentence, draft.revision.attempt)
                 if not verdict.passed:
-                    run.turned_down = piece
+                    draft.rejected = sentence
                     return
-                self._told += piece.text
-                yield TextEvent(text=piece.text, start=piece.start)
+                yield self._release(sentence)
 
-    async def _close(self, last: _Run, inputs: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
-        """Bring the told text to an end: by the writer where it can, else with the policy's words for the band."""
-        number = last.revision.attempt + 1
-        if self._continues and not last.late:
-            yield RevisionEvent(attempt=number, start=len(self._told), categories=self._categories, closing=True)
-            findings = self._last.findings if self._last else ()
-            run = self._run(Revision(attempt=number, findings=findings, released=self._told, closing=True))
-            async with aclosing(self._write(run, inputs, _CLOSING_SENTENCES)) as events:
+    async def _close(self, inputs: WriterInput) -> AsyncGenerator[Event, None]:
+        """End the released text: with the writer if it can, otherwise with the policy's closing words for the band."""
+        number, timed_out = self._draft.revision.attempt + 1, self._draft.timed_out
+        if self._writer.continues and not timed_out:
+            start = len(self._released_text)
+            yield RevisionEvent(attempt=number, start=start, categories=self._categories, closing=True)
+            findings = self._verdict.findings if self._verdict else ()
+            draft = self._start_draft(
+                Revision(attempt=number, findings=findings, released=self._released_text, closing=True)
+            )
+            async with aclosing(self._write(draft, inputs, _MAX_CLOSING_SENTENCES)) as events:
                 async for event in events:
                     yield event
-            if run.turned_down is None and not run.late and run.decisions:
-                self._closed, self._reason = True, None
+            if draft.rejected is None and not draft.timed_out and draft.decisions:
+                self._closed, self._decision = True, RELEASE
                 return
-        words = self._course.judge.policy.band(self._course.judge.band).closing
+        words = self._run.judge.policy.band(self._run.judge.band).closing
         if not words:
             return
-        text = words if self._told[-1].isspace() else f" {words}"
-        since = time.monotonic()
-        verdict = await self._settled(Passage(text=text, context=self._told[-CONTEXT:]))
-        piece = Piece(text, len(self._told), verdict, time.monotonic() - since)
-        yield self._said(piece, number)
-        if verdict.passed:
-            self._told += text
-            self._closed, self._reason = True, None
-            yield TextEvent(text=text, start=piece.start)
+        text = words if self._released_text[-1].isspace() else f" {words}"
+        started_s = time.monotonic()
+        verdict, decision = await self._judge(Passage(text=text, context=self._released_text[-CONTEXT_CHARACTERS:]))
+        sentence = JudgedSentence(text, len(self._released_text), verdict, time.monotonic() - started_s)
+        yield self._verdict_event(sentence, number)
+        if decision.released:
+            self._closed, self._decision = True, decision
+            yield self._release(sentence)
 
-    async def _check_whole(self) -> VerdictEvent:
-        """Judge the told text as one: harm may build up over sentences that are harmless one by one."""
-        since, run = time.monotonic(), self._current
-        verdict = await self._settled(Passage(text=self._told))
-        self._attempts.append(self._attempt(run, self._told, verdict))
-        self._last = verdict
-        if not verdict.passed:
-            self._reason = "failed" if verdict.outcome == "fail" else self._unjudged()
-        piece = Piece(self._told, 0, verdict, time.monotonic() - since)
-        return self._said(piece, run.revision.attempt, whole=True)
+    async def _judge_whole(self) -> VerdictEvent:
+        """Judge the released text as one: harm can build up over sentences that are harmless one by one."""
+        started_s = time.monotonic()
+        self._verdict, self._decision = await self._judge(Passage(text=self._released_text))
+        self._attempts.append(self._attempt(self._draft, self._released_text, self._verdict))
+        judged_text = JudgedSentence(self._released_text, 0, self._verdict, time.monotonic() - started_s)
+        return self._verdict_event(judged_text, self._draft.revision.attempt, whole=True)
 
-    def _run(self, revision: Revision) -> _Run:
-        self._current = _Run(revision, len(self._course.observer.calls))
-        return self._current
+    def _start_draft(self, revision: Revision) -> _StreamedDraft:
+        self._draft = _StreamedDraft(revision, len(self._run.call_recorder.calls))
+        return self._draft
 
-    def _keep(self, run: _Run) -> None:
-        """Note why a run did not end the text; nothing where it did."""
-        self._reason = None
-        if run.late:
-            self._reason = "timeout"
-        elif run.turned_down is not None:
-            piece = run.turned_down
-            findings = tuple(f.shifted(piece.start) for f in piece.verdict.findings)
-            self._last = piece.verdict.model_copy(update={"findings": findings})
-            self._attempts.append(self._attempt(run, self._told + piece.text, self._last))
-            self._reason = "failed" if self._last.outcome == "fail" else self._unjudged()
-        elif not self._told.strip():
-            self._last = self._course.verdict("abstain", "the writer wrote nothing")
-            self._attempts.append(self._attempt(run, self._told, self._last))
-            self._reason = "unjudged"
+    def _decide(self, draft: _StreamedDraft, revisions_left: int) -> Decision:
+        """Decide how to go on after a run of the writer, and record it as an attempt if it was rejected."""
+        if draft.timed_out:
+            return TIMED_OUT
+        if draft.rejected is not None:
+            rejected = draft.rejected
+            findings = tuple(finding.shifted(rejected.start) for finding in rejected.verdict.findings)
+            text = self._released_text + rejected.text
+            verdict = rejected.verdict.model_copy(update={"findings": findings})
+        elif not self._released_text.strip():
+            text = self._released_text
+            verdict = self._run.verdict("abstain", "the writer wrote nothing")
+        else:
+            return RELEASE  # `_judge_whole` follows
+        self._verdict = verdict
+        self._attempts.append(self._attempt(draft, text, verdict))
+        return decide(verdict, timed_out=self._run.timed_out(), revisions_left=revisions_left)
 
-    def _attempt(self, run: _Run, draft: str, verdict: Verdict) -> Attempt:
-        return self._course.attempt(
-            run.revision.attempt,
-            draft,
+    def _attempt(self, draft: _StreamedDraft, text: str, verdict: Verdict) -> Attempt:
+        return self._run.attempt(
+            draft.revision.attempt,
+            text,
             verdict,
-            calls_before=run.calls_before,
-            writing_s=time.monotonic() - run.began,
-            decisions=run.decisions,
+            calls_before=draft.calls_before,
+            writing_s=time.monotonic() - draft.started_s,
+            decisions=draft.decisions,
         )
 
-    async def _answer(self, passage: Passage) -> Verdict:
-        """The judge's answer; one in trouble lets nothing pass."""
-        try:
-            return self._course.checked(await self._course.judge.ainvoke(passage, self._config))
-        except Exception as error:  # noqa: BLE001  a verdict of its own
-            return self._course.failed(error)
+    async def _judge_once(self, passage: Passage) -> Verdict:
+        """Ask the judge without a time limit: the caller waits for the sentence with one."""
+        return await arun_steps(judge_once(self._run, passage), self._ask_judge)
 
-    async def _settled(self, passage: Passage, verdict: Verdict | None = None) -> Verdict:
-        """Ask until there is a plain answer, as often as there are attempts; `verdict` is the first answer."""
-        for _ in range(self._course.attempts - (verdict is not None)):
-            try:
-                verdict = await self._in_time(self._answer(passage))
-            except TimeoutError:
-                return self._course.verdict("error", "no answer before the time was over")
-            if verdict.outcome not in _NO_ANSWER:
-                break
-        return verdict if verdict is not None else self._course.verdict("error", "the judge was not asked")
+    async def _judge(
+        self, passage: Passage, *, first: Verdict | None = None, if_failed: RefusalReason = "failed"
+    ) -> tuple[Verdict, Decision]:
+        steps = judge_until_answered(self._run, passage, first=first, if_failed=if_failed)
+        return await arun_steps(steps, lambda step: self._in_time(self._ask_judge(step)))
+
+    async def _ask_judge(self, step: JudgePassage) -> object:
+        return await self._run.judge.ainvoke(step.passage, self._config)
 
     async def _in_time(self, awaitable: Awaitable[T]) -> T:
-        return await asyncio.wait_for(awaitable, self._course.left())
+        return await asyncio.wait_for(awaitable, self._run.remaining_s())
 
-    def _unjudged(self) -> RefusalReason:
-        return "timeout" if self._course.over() else "unjudged"
+    def _release(self, sentence: JudgedSentence) -> TextEvent:
+        text = release(sentence.text, sentence.verdict)
+        self._released_text += text
+        return TextEvent(text=text, start=sentence.start)
 
-    def _said(self, piece: Piece, attempt: int, *, whole: bool = False) -> VerdictEvent:
-        verdict = piece.verdict
-        if not verdict.passed and not self._course.keep_drafts:
-            wordless = tuple(f.model_copy(update=_NO_WORDS) for f in verdict.findings)
-            verdict = verdict.model_copy(update={"findings": wordless})
+    def _verdict_event(self, sentence: JudgedSentence, attempt: int, *, whole: bool = False) -> VerdictEvent:
+        verdict = sentence.verdict
+        if not verdict.passed and not self._run.keep_drafts:
+            findings = tuple(finding.model_copy(update=_WITHOUT_WORDS) for finding in verdict.findings)
+            verdict = verdict.model_copy(update={"findings": findings})
         return VerdictEvent(
-            start=piece.start, end=piece.end, whole=whole, attempt=attempt, verdict=verdict, held_s=piece.held_s
+            start=sentence.start,
+            end=sentence.end,
+            whole=whole,
+            attempt=attempt,
+            verdict=verdict,
+            held_s=sentence.held_s,
         )
 
     @property
     def _categories(self) -> tuple[str, ...]:
-        return self._last.categories if self._last else ()
+        return self._verdict.categories if self._verdict else ()
 
 
-def _decision(piece: Piece, at_s: float) -> StretchDecision:
+def _stretch_decision(sentence: JudgedSentence, at_s: float) -> StretchDecision:
     return StretchDecision(
-        start=piece.start,
-        end=piece.end,
-        outcome=piece.verdict.outcome,
-        categories=piece.verdict.categories,
-        held_s=piece.held_s,
+        start=sentence.start,
+        end=sentence.end,
+        outcome=sentence.verdict.outcome,
+        categories=sentence.verdict.categories,
+        held_s=sentence.held_s,
         at_s=at_s,
     )

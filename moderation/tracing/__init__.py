@@ -1,1 +1,1 @@
-"""What rests on LangChain's private callback machinery."""
+"""Callbacks of runs whose output is unmoderated."""

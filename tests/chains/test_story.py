@@ -1,4 +1,4 @@
-"""The story chain with models that continue and models that follow instructions."""
+"""StoryChain with completion models and with models that follow instructions."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from taleward.moderation.guard.revision import Revision, with_revision
 from tests.helpers.fakes import FakeJudge
 
 
-class Scribe(BaseChatModel):
-    """A chat model that notes what it is asked, and tells a bad story first."""
+class RecordingChat(BaseChatModel):
+    """A chat model that records its prompts, and writes a bad story first."""
 
-    asked: list[list[BaseMessage]] = Field(default_factory=list)
+    prompts: list[list[BaseMessage]] = Field(default_factory=list)
     seeds: list[Any] = Field(default_factory=list)
 
     @property
     def _llm_type(self) -> str:
-        return "scribe"
+        return "recording"
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        self.asked.append(messages)
+        self.prompts.append(messages)
         self.seeds.append(kwargs.get("seed"))
-        text = " A bad story. " if len(self.asked) == 1 else "A fine story."
+        text = " A bad story. " if len(self.prompts) == 1 else "A fine story."
         usage = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
         message = AIMessage(text, usage_metadata=usage)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-class Continuer(Scribe):
+class CompletionModel(RecordingChat):
     """A completion model."""
 
     completion_only: bool = True
@@ -45,10 +45,10 @@ class Continuer(Scribe):
 
 
 def test_a_completion_model_continues_the_opening(values: dict[str, str]) -> None:
-    model = Continuer()
+    model = CompletionModel()
     chain = StoryChain(model)
     assert chain.invoke(values) == f"{chain.template.render(values)} A bad story. ".strip()
-    [[opening]] = model.asked
+    [[opening]] = model.prompts
     assert opening.text == chain.template.render(values)
 
 
@@ -60,40 +60,40 @@ def test_the_embedded_storyteller_gets_the_template_as_its_request(values: dict[
     assert chain.invoke(values) == story == "".join(chain.stream(values))
 
 
-def test_a_model_that_takes_requests_goes_on_from_what_is_told(values: dict[str, str]) -> None:
-    model = Continuer(takes_requests=True)
+def test_a_model_that_takes_requests_continues_the_released_text(values: dict[str, str]) -> None:
+    model = CompletionModel(takes_requests=True)
     chain = StoryChain(model)
     config = with_revision({}, Revision(attempt=2, released="A fox ran. "))
     assert chain.invoke(values, config) == "A bad story."
-    [[request, told]] = model.asked
-    assert (request.text, told.text) == (chain.template.render(values), "A fox ran.")
-    assert (request.type, told.type) == ("human", "ai")
+    [[request, released]] = model.prompts
+    assert (request.text, released.text) == (chain.template.render(values), "A fox ran.")
+    assert (request.type, released.type) == ("human", "ai")
 
 
-def test_a_chat_model_is_instructed_for_the_band(values: dict[str, str]) -> None:
-    scribe = Scribe()
-    assert StoryChain(scribe, band="3-5").invoke(values) == "A bad story."
-    system, request = scribe.asked[0]
+def test_a_chat_model_gets_instructions_for_the_band(values: dict[str, str]) -> None:
+    model = RecordingChat()
+    assert StoryChain(model, band="3-5").invoke(values) == "A bad story."
+    system, request = model.prompts[0]
     assert "children of 3 to 5 years" in system.text
     assert "Very short sentences" in system.text
     assert request.text.endswith("The outcome was a new friendship.")
-    assert scribe.seeds == [None]
+    assert model.seeds == [None]
 
 
-def test_the_second_draft_knows_the_first_ones_faults_and_lineage_is_kept(values: dict[str, str]) -> None:
-    scribe = Scribe()
-    tale = Guard(StoryChain(scribe, seed=0), FakeJudge()).invoke(values)
+def test_the_second_attempt_gets_the_findings_and_the_tale_has_its_lineage(values: dict[str, str]) -> None:
+    model = RecordingChat()
+    tale = Guard(StoryChain(model, seed=0), FakeJudge()).invoke(values)
     assert tale.text == "A fine story."
-    assert "turned down" not in scribe.asked[0][1].text
-    assert "- violence (severe): bad" in scribe.asked[1][1].text
-    assert scribe.seeds == [0, 1]
+    assert "turned down" not in model.prompts[0][1].text
+    assert "- violence (severe): bad" in model.prompts[1][1].text
+    assert model.seeds == [0, 1]
     assert tale.lineage.prompt is not None
     assert (tale.lineage.prompt.name, tale.lineage.prompt.version) == ("adventure", "1")
     [call] = tale.attempts[1].calls
     assert (call.input_tokens, call.output_tokens, call.seed) == (7, 3, 1)
 
 
-def test_a_tale_of_the_embedded_model_has_its_lineage(values: dict[str, str]) -> None:
+def test_a_tale_by_the_embedded_model_has_its_lineage(values: dict[str, str]) -> None:
     tale = Guard(StoryChain("embedded:storyteller", seed=5, max_tokens=20, temperature=0.5), FakeJudge()).invoke(values)
     [call] = tale.attempts[0].calls
     assert (call.model, call.seed, call.output_tokens) == ("embedded:storyteller", 5, 20)
@@ -101,21 +101,21 @@ def test_a_tale_of_the_embedded_model_has_its_lineage(values: dict[str, str]) ->
     assert call.parameters["max_tokens"] == 20
 
 
-def test_the_guard_reaches_the_writer_through_a_pipe(values: dict[str, str]) -> None:
-    scribe = Scribe()
-    writer = StoryChain(scribe) | RunnableLambda(str.upper) | RunnableLambda(str.lower)
+def test_findings_reach_the_chain_through_a_pipe(values: dict[str, str]) -> None:
+    model = RecordingChat()
+    writer = StoryChain(model) | RunnableLambda(str.upper) | RunnableLambda(str.lower)
     assert Guard(writer, FakeJudge()).invoke(values).text == "a fine story."
-    assert "turned down" in scribe.asked[1][1].text
+    assert "turned down" in model.prompts[1][1].text
 
 
-async def test_async(values: dict[str, str]) -> None:
-    assert await StoryChain(Scribe()).ainvoke(values) == "A bad story."
+async def test_ainvoke_writes_the_same_story(values: dict[str, str]) -> None:
+    assert await StoryChain(RecordingChat()).ainvoke(values) == "A bad story."
 
 
-def test_wrong_values_end_before_the_model_is_asked(values: dict[str, str]) -> None:
-    scribe = Scribe()
+def test_invalid_values_and_bands_are_rejected_before_the_model_is_called(values: dict[str, str]) -> None:
+    model = RecordingChat()
     with pytest.raises(InvalidInputs):
-        Guard(StoryChain(scribe), FakeJudge()).invoke({**values, "setting": ""})
-    assert scribe.asked == []
+        Guard(StoryChain(model), FakeJudge()).invoke({**values, "setting": ""})
+    assert model.prompts == []
     with pytest.raises(UnknownName):
-        StoryChain(scribe, band="13-15")
+        StoryChain(model, band="13-15")

@@ -38,8 +38,8 @@ def test_a_conversation_with_the_embedded_models_goes_on_another_day(in_tmp: Pat
 
 def test_a_role_has_its_tools(in_tmp: Path) -> None:
     child = talk("how many stories were refused?\n", "--role", "child")
-    assert "That is not something I can do here." in child.stdout
-    assert "No tale has been recorded yet." in talk("how many stories were refused?\n", "--role", "staff").stdout
+    assert "I can't do that here." in child.stdout
+    assert "No stories have been recorded yet." in talk("how many stories were refused?\n", "--role", "staff").stdout
 
 
 def test_ctrl_c_stops_an_answer_and_keeps_the_thread(in_tmp: Path) -> None:

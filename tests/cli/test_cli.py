@@ -109,7 +109,7 @@ def test_wrong_values_are_all_named(place: Path) -> None:
     done = taleward("tell", "--setting", "", "--colour", "red", cwd=place)
     assert done.returncode == 2
     assert "'setting' is empty" in done.stderr
-    assert "'colour' is no variable" in done.stderr
+    assert "unknown variable 'colour'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -45,7 +45,7 @@ def test_gates_in_ci(in_tmp: Path) -> None:
     assert "FAILS  words: 21 [" in done.output
     gates.write_text("[gates]\nwords = {at_leest = 15}\n")
     done = CliRunner().invoke(app, command)
-    assert "taken: at_least, at_most, sure" in str(done.exception)
+    assert "known fields: at_least, at_most, sure" in str(done.exception)
 
 
 def test_other_outputs_on_the_same_samples_fail_on_a_significant_fall_alone(in_tmp: Path) -> None:

@@ -21,7 +21,7 @@ def test_a_text_is_summarised(tmp_path: Path) -> None:
     done = taleward("summarize", "-", "--sentences", "2", "--check", "embedded:minilm", cwd=tmp_path, text=FOX)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("A small fox lived by the sea.")
-    assert "extractive by embedded:minilm, task summary@1" in done.stderr
+    assert "extractive by embedded:minilm, task summary@2" in done.stderr
 
 
 def test_a_text_is_classified(tmp_path: Path) -> None:

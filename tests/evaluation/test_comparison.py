@@ -1,4 +1,4 @@
-"""Evaluations against each other and against thresholds, MLflow's scorers, and its prompt registry."""
+"""Comparisons, gates, MLflow scorers, and MLflow's prompt registry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from taleward.evaluation.tracking.prompts import load_registered_template, regis
 from taleward.evaluation.tracking.scorers import ScorerMetric, as_scorer
 from tests.helpers.mean_metric import MeanOf, size
 
-# MLflow's own code warns on import and when its store is first made.
+# MLflow's own code warns on import and when it creates its store.
 pytestmark = pytest.mark.filterwarnings("default")
 
 ROWS = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(40)]
@@ -33,106 +33,108 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def three(uri: str, tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation]:
-    """`long` is longer than both others on every sample; `other` differs from `short` by noise alone."""
+    """`long` is longer than both others on every sample; `other` differs from `short` only by noise."""
     spool = tmp_path_factory.mktemp("spool")
     lengths = {"short": lambda n: 20 + n % 7, "other": lambda n: 20 + (n + 3) % 7, "long": lambda n: 24 + n % 7}
     return [
-        evaluate(["x" * long(n) for n in range(40)], ROWS, [size()], name=name, tracking_uri=uri, spool=spool)
-        for name, long in lengths.items()
+        evaluate(["x" * length(n) for n in range(40)], ROWS, [size()], name=name, tracking_uri=uri, spool=spool)
+        for name, length in lengths.items()
     ]
 
 
 def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
     short, other, long = three
-    found = compare([e.run_id for e in three if e.run_id], tracking_uri=uri)
-    assert found == compare(three)
-    assert found.metrics["size"].winner == "long"
-    assert compare([short, other]).metrics["size"].said == "no difference"
-    table = found.table().set_index("evaluation")
+    comparison = compare([e.run_id for e in three if e.run_id], tracking_uri=uri)
+    assert comparison == compare(three)
+    assert comparison.metrics["size"].winner == "long"
+    assert compare([short, other]).metrics["size"].conclusion == "no difference"
+    table = comparison.table().set_index("evaluation")
     assert table.loc["long", "winner"]
     assert table.loc["long", "low"] < table.loc["long", "value"] < table.loc["long", "high"]
-    assert set(found.pairs()["significant"]) == {"yes", "no difference"}
-    page = found.html()
+    assert set(comparison.pairs()["significant"]) == {"yes", "no difference"}
+    page = comparison.html()
     assert "data:image/png;base64," in page
     assert "no difference" in page
-    done = CliRunner().invoke(app, ["compare", str(short.run_id), str(long.run_id), "--tracking-uri", uri])
-    assert done.exit_code == 0, done.output
-    assert "long" in done.output.splitlines()[5]
+    result = CliRunner().invoke(app, ["compare", str(short.run_id), str(long.run_id), "--tracking-uri", uri])
+    assert result.exit_code == 0, result.output
+    assert "long" in result.output.splitlines()[5]
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=uri)
-    kept = client.get_run(found.record(tracking_uri=uri))
-    assert (kept.data.params, kept.info.status) == ({"size": "long"}, "FINISHED")
-    assert {a.path for a in client.list_artifacts(kept.info.run_id)} == {"comparison.html", "comparison.png"}
+    run = client.get_run(comparison.record(tracking_uri=uri))
+    assert (run.data.params, run.info.status) == ({"size": "long"}, "FINISHED")
+    assert {a.path for a in client.list_artifacts(run.info.run_id)} == {"comparison.html", "comparison.png"}
 
 
-def test_what_no_sample_has_is_no_value_and_no_fall(uri: str, tmp_path: Path) -> None:
+def test_a_metric_without_values_is_no_value_and_no_regression(uri: str, tmp_path: Path) -> None:
     rows = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(4)]
-    dear = [{**row, "output": "x", "cost_usd": 0.5} for row in rows]
+    with_cost = [{**row, "output": "x", "cost_usd": 0.5} for row in rows]
     unpriced, other, priced = (
         evaluate(["x"] * 4, data, ["cost", "words"], name=name, tracking_uri=uri, spool=tmp_path)
-        for name, data in (("unpriced", rows), ("other", rows), ("priced", dear))
+        for name, data in (("unpriced", rows), ("other", rows), ("priced", with_cost))
     )
-    found = compare([unpriced, other])
-    assert (found.metrics["cost"].said, found.metrics["cost"].pairs[0].test.p) == ("no value", None)
-    assert "no value" in found.html()
-    done = CliRunner().invoke(app, ["compare", str(unpriced.run_id), str(other.run_id), "--tracking-uri", uri])
-    assert "cost: unpriced minus other: no value" in done.output, done.output
-    assert [line.passed for line in check_gates(unpriced, (), other)] == [True]  # words have no better way
-    one_sided = priced.model_copy(update={"data": unpriced.data})
-    assert [line.passed for line in check_gates(one_sided, (), unpriced)] == [True]
-    [lost] = check_gates(unpriced, (), one_sided)
-    assert (lost.passed, lost.said) == (False, "0.5 in priced, now -: no sample has a value in both")
+    comparison = compare([unpriced, other])
+    cost = comparison.metrics["cost"]
+    assert (cost.conclusion, cost.pairs[0].test.p) == ("no value", None)
+    assert "no value" in comparison.html()
+    result = CliRunner().invoke(app, ["compare", str(unpriced.run_id), str(other.run_id), "--tracking-uri", uri])
+    assert "cost: unpriced minus other: no value" in result.output, result.output
+    # Only `cost` is checked: `words` has no better direction.
+    assert [gate.passed for gate in check_gates(unpriced, (), other)] == [True]
+    same_dataset = priced.model_copy(update={"data": unpriced.data})
+    assert [gate.passed for gate in check_gates(same_dataset, (), unpriced)] == [True]
+    [lost] = check_gates(unpriced, (), same_dataset)
+    assert (lost.passed, lost.message) == (False, "0.5 in priced, now -: no sample has a value in both")
 
 
-def test_what_cannot_be_compared_is_refused(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
+def test_evaluations_that_cannot_be_compared_are_errors(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
     elsewhere = evaluate(["a", "b"], ROWS[:2], [size()], tracking_uri=uri, spool=tmp_path)
-    with pytest.raises(ConfigurationError, match="not of the same data set"):
+    with pytest.raises(ConfigurationError, match="have 2 datasets, 2 common samples and 1 common metrics"):
         compare([three[0], elsewhere])
-    otherwise = MeanOf("size", lambda _: 1.0, edition="2")
-    again = evaluate(["x"] * 40, ROWS, [otherwise], tracking_uri=uri, spool=tmp_path)
-    with pytest.raises(ConfigurationError, match="was measured in two ways"):
-        compare([three[0], again])
+    second_edition = MeanOf("size", lambda _: 1.0, edition="2")
+    other_settings = evaluate(["x"] * 40, ROWS, [second_edition], tracking_uri=uri, spool=tmp_path)
+    with pytest.raises(ConfigurationError, match="'size' was measured with different settings"):
+        compare([three[0], other_settings])
     with pytest.raises(UnknownName, match="unknown evaluation run 'nonsense'"):
         compare(["nonsense", three[0]], tracking_uri=uri)
 
 
-def test_gates_hold_or_say_what_does_not(three: list[Evaluation], tmp_path: Path) -> None:
+def test_gates_pass_or_say_what_fails(three: list[Evaluation], tmp_path: Path) -> None:
     short, other, long = three
     file = tmp_path / "taleward.toml"
     file.write_text("[gates]\nsize = {at_least = 20, at_most = 23.4, sure = true}\nbleu = {at_least = 10}\n")
     size_line, bleu_line = check_gates(short, load_gates(file))
     assert not size_line.passed
-    assert "wanted at least 20 and at most 23.4, by the interval's worse end" in size_line.said
+    assert "required: at least 20 and at most 23.4, by the whole interval" in size_line.message
     assert not bleu_line.passed
-    assert bleu_line.said == "was not measured; measured: size"
-    assert [line.passed for line in check_gates(other, (), short)] == [True]
-    assert [line.passed for line in check_gates(long, (), short)] == [True]
-    [fell] = check_gates(short, (), long)
-    assert not fell.passed
-    assert "significantly worse" in fell.said
+    assert bleu_line.message == "was not measured; measured: size"
+    assert [gate.passed for gate in check_gates(other, (), short)] == [True]
+    assert [gate.passed for gate in check_gates(long, (), short)] == [True]
+    [regression] = check_gates(short, (), long)
+    assert not regression.passed
+    assert "now 22.88: significantly worse" in regression.message
     file.write_text("[gates]\nsize = {atleast = 2}\nbleu = 3\n")
-    with pytest.raises(InvalidFile, match=r"size.*at_least(.|\n)*bleu: got 3; taken: a table"):
+    with pytest.raises(InvalidFile, match=r"size.*at_least(.|\n)*bleu: got 3; expected a table"):
         load_gates(file)
 
 
-def test_scorers_both_ways(uri: str, tmp_path: Path) -> None:
+def test_metrics_as_scorers_and_scorers_as_metrics(uri: str, tmp_path: Path) -> None:
     import mlflow
     from mlflow.entities import Feedback
     from mlflow.genai.scorers import scorer
 
-    given = as_scorer(size())
-    assert given.name == "size"
-    assert given.run(inputs={}, outputs="four") == 4
+    size_scorer = as_scorer(size())
+    assert size_scorer.name == "size"
+    assert size_scorer.run(inputs={}, outputs="four") == 4
 
     @scorer
-    def kind(outputs: str, expectations: dict[str, Any]) -> Feedback:
+    def exact_match(outputs: str, expectations: dict[str, Any]) -> Feedback:
         return Feedback(value="yes" if outputs == expectations["expected_response"] else "no")
 
     rows = [{"id": "1", "inputs": {}, "references": ["a"]}, {"id": "2", "inputs": {}, "references": ["b"]}]
-    found = evaluate(["a", "a"], rows, [ScorerMetric(kind)], tracking_uri=uri, spool=tmp_path)
-    assert found.scores["kind"].value == 0.5
-    assert mlflow.__version__ in found.scores["kind"].signature
+    evaluation = evaluate(["a", "a"], rows, [ScorerMetric(exact_match)], tracking_uri=uri, spool=tmp_path)
+    assert evaluation.scores["exact_match"].value == 0.5
+    assert mlflow.__version__ in evaluation.scores["exact_match"].signature
     with pytest.raises(ConfigurationError, match="gave 'maybe' for sample '1'"):
         ScorerMetric(scorer(lambda: "maybe", name="odd")).measure([Sample(id="1", output="a")])
 
@@ -154,10 +156,10 @@ def test_templates_in_the_prompt_registry(uri: str, values: dict[str, str]) -> N
     )
     with pytest.raises(UnknownName, match="unknown registered template 'adventure@loser'"):
         load_registered_template("adventure@loser", tracking_uri=uri)
-    typed = CliRunner().invoke(app, ["templates", "--register", "adventure", "--alias", "typed", "--tracking-uri", uri])
-    assert "registered as version 3 of adventure" in " ".join(typed.output.split()), typed.output
-    assert load_registered_template("adventure@typed", tracking_uri=uri).text == shipped.text
-    # Typed in MLflow's own pages: Jinja in it is refused, and a value that looks like it is a value.
+    result = CliRunner().invoke(app, ["templates", "--register", "adventure", "--alias", "cli", "--tracking-uri", uri])
+    assert "registered as version 3 of adventure" in " ".join(result.output.split()), result.output
+    assert load_registered_template("adventure@cli", tracking_uri=uri).text == shipped.text
+    # A prompt from MLflow's own UI may hold Jinja, which is an error; Jinja in a value is only text.
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.register_prompt("by-hand", "A {{ animal }} ran.")
     by_hand = load_registered_template("by-hand", tracking_uri=uri)

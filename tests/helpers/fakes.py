@@ -14,7 +14,12 @@ from taleward.moderation.judges.base import Assessment, Judge
 
 
 class FakeJudge(Judge):
-    """Fails a text that holds `bad`; or does what `answer` does."""
+    """A judge that fails every text with `bad` in it, or returns what a function returns.
+
+    Attributes:
+        answer: The function, if there is one.
+        asked: The texts that it was asked about, in order.
+    """
 
     def __init__(self, answer: Callable[[Passage], Assessment] | None = None) -> None:
         super().__init__("fake", policy="kids", band="6-8")
@@ -25,15 +30,22 @@ class FakeJudge(Judge):
         self.asked.append(passage.text)
         if self.answer:
             return self.answer(passage)
-        at = passage.text.find("bad")
-        if at < 0:
+        start = passage.text.find("bad")
+        if start < 0:
             return Assessment(scores={"violence": 0.0})
-        finding = Finding(category="violence", severity="severe", quote="bad", start=at, end=at + 3, rationale="bad")
+        finding = Finding(
+            category="violence", severity="severe", quote="bad", start=start, end=start + 3, rationale="bad"
+        )
         return Assessment(scores={"violence": 1.0}, findings=(finding,))
 
 
 class Writer:
-    """Gives one text after the other, the last one again and again; notes what it was told."""
+    """A writer that returns one text after the other, and then the last one again and again.
+
+    Attributes:
+        texts: The texts.
+        configs: The config of each run, in order.
+    """
 
     def __init__(self, *texts: str) -> None:
         self.texts = list(texts)
@@ -48,19 +60,19 @@ class Writer:
 
 
 class Teller(Runnable[Any, str]):
-    """A writer that streams; each script is one run's pieces, the last one is used again and again.
+    """A writer that streams; each script holds the chunks of one run, and the last script is used again and again.
 
     Attributes:
-        continues: Whether it says that it goes on from the told text.
-        asked: The revisions that the runs were told.
-        given: How many pieces it gave, in all.
-        stopped: How many of its runs were ended before their time.
+        continues: Whether it claims to continue the released text.
+        revisions: The revision of each run, in order.
+        chunks: How many chunks it has yielded in all runs.
+        stopped: How many of its runs were stopped before their end.
     """
 
     def __init__(self, *scripts: Sequence[str], continues: bool = True, pause: float = 0.0) -> None:
         self.scripts, self.continues, self.pause = list(scripts), continues, pause
-        self.asked: list[Revision] = []
-        self.given = self.stopped = 0
+        self.revisions: list[Revision] = []
+        self.chunks = self.stopped = 0
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> str:
         return "".join(self._next(config))
@@ -68,15 +80,15 @@ class Teller(Runnable[Any, str]):
     def _next(self, config: RunnableConfig | None) -> Sequence[str]:
         revision = revision_of(config or {})
         assert revision is not None
-        self.asked.append(revision)
+        self.revisions.append(revision)
         return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[str]:
         try:
-            for piece in self._next(config):
+            for chunk in self._next(config):
                 await asyncio.sleep(self.pause)
-                self.given += 1
-                yield piece
+                self.chunks += 1
+                yield chunk
         except (GeneratorExit, asyncio.CancelledError):
             self.stopped += 1
             raise

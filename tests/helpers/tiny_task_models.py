@@ -1,4 +1,4 @@
-"""Tiny models of each family with random weights, and what classifiers and summarizers are tried on."""
+"""Tiny models of each kind with random weights, and texts to classify and summarize."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHAT = (
     "<s>{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-GOOD = "The waiter smiled, the pizza was delicious, and the view of the harbour was lovely."
+GOOD = "The waiter smiled, the pizza was delicious, and the view of the harbor was lovely."
 BAD = "The soup was cold, the waiter was rude, and we waited for an hour."
 FOX = (
     "A small fox lived by the sea. Her name was Mira, and she had lost her red kite in a storm. She asked the owl, and "
@@ -21,7 +21,7 @@ FOX = (
 
 
 def llama(folder: Path, *, context: int = 2048) -> str:
-    """A Llama with a chat template."""
+    """Save a Llama with a chat template and return its spec."""
     from transformers import LlamaConfig
 
     control = ["<s>", "<|im_start|>", "<|im_end|>"]
@@ -30,7 +30,7 @@ def llama(folder: Path, *, context: int = 2048) -> str:
 
 
 def gpt2(folder: Path, *, context: int = 1024) -> str:
-    """A GPT-2, which continues texts."""
+    """Save a GPT-2, a completion model, and return its spec."""
     from transformers import GPT2Config
 
     return save_causal(folder, GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=context), tiny_tokenizer(["<s>"]))
@@ -39,7 +39,10 @@ def gpt2(folder: Path, *, context: int = 1024) -> str:
 def nli(
     folder: Path, labels: tuple[str, ...] = ("contradiction", "neutral", "entailment"), *, length: int = 2048
 ) -> str:
-    """A BERT that classifies pairs, with a head large enough to have opinions."""
+    """Save a BERT that classifies pairs and return its spec.
+
+    Its weights are large enough that its scores differ clearly from each other.
+    """
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -62,7 +65,7 @@ def nli(
 
 
 def bert(folder: Path) -> str:
-    """A BERT without a head, which gives vectors."""
+    """Save a BERT without a head, an embeddings model, and return its spec."""
     import torch
     from transformers import BertConfig, BertModel
 
@@ -75,22 +78,22 @@ def bert(folder: Path) -> str:
 
 
 def pair_tokenizer(length: int) -> Any:
-    """A byte-level tokenizer that frames pairs as BERT's does."""
+    """Return a byte-level tokenizer that encodes pairs as BERT's does."""
     from tokenizers.processors import TemplateProcessing
 
     tokenizer = tiny_tokenizer(["[CLS]", "[PAD]", "[SEP]"], cls_token="[CLS]", sep_token="[SEP]")
     tokenizer.pad_token = "[PAD]"
     tokenizer.model_max_length = length
     tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
-    marks = [(mark, tokenizer.convert_tokens_to_ids(mark)) for mark in ("[CLS]", "[SEP]")]
+    special_tokens = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=marks
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special_tokens
     )
     return tokenizer
 
 
 def t5(folder: Path) -> str:
-    """A T5, whose configuration says how it summarises."""
+    """Save a T5 whose configuration has options for summaries, and return its spec."""
     from transformers import T5Config
 
     config = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, n_positions=256, decoder_start_token_id=0)
@@ -99,14 +102,14 @@ def t5(folder: Path) -> str:
 
 
 def bart(folder: Path) -> str:
-    """A BART."""
+    """Save a BART and return its spec."""
     from transformers import BartConfig
 
-    sizes = {f"{side}_{what}": size for side in ("encoder", "decoder") for what, size in _SIDE.items()}
+    sizes = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in _SIDE_SIZES.items()}
     return _save_seq2seq(folder, BartConfig(d_model=32, max_position_embeddings=256, **sizes))
 
 
-_SIDE = {"layers": 2, "attention_heads": 4, "ffn_dim": 64}
+_SIDE_SIZES = {"layers": 2, "attention_heads": 4, "ffn_dim": 64}
 
 
 def _save_seq2seq(folder: Path, config: Any) -> str:

@@ -163,7 +163,7 @@ def passages() -> list[Row]:
     rows = []
     for band in ("3-5", "6-8", "9-12"):
         judge, words = _Remembering(band=band), LexiconJudge(band=band)
-        labelled = [p.labelled(judge.policy, band) for p in example_passages()]
+        labelled = [p.labeled_text(judge.policy, band) for p in example_passages()]
         truth = [t.harmful for t in labelled]
         verdicts = [judge.invoke(t.text) for t in labelled]
         row: Row = {"band": band, "harmful": sum(truth), "harmless": len(truth) - sum(truth)}
@@ -248,7 +248,7 @@ def _calibration_error(truth: Sequence[int], scores: Sequence[float], bins: int 
 def precisions(data: Path, seed: int) -> list[Row]:
     """int8, as it ships, against float32: ranking, agreement, and passages of 150 words in a second of one core."""
     held = [s for s in templates.sentences(seed, 2) if labeled_windows.split_of(s.frame) == "test"]
-    labelled = [p.labelled(load_policy("kids"), BAND) for p in example_passages()]
+    labelled = [p.labeled_text(load_policy("kids"), BAND) for p in example_passages()]
     texts = [t for t in (_cut(t) for t in _sample(_tiny(data), 90, seed)) if len(t.split()) == 150]
     folder = Path(backends.__path__[0]) / "models" / "judge"
     rows, outcomes = [], []

@@ -1,1 +1,1 @@
-"""Ways to read label scores out of a model, one file per way."""
+"""Label readers: ways to get labels or label scores out of a model, one per file."""

@@ -1,4 +1,4 @@
-"""Labels' probabilities from the log-probabilities that an API sends with a JSON answer."""
+"""Compute label probabilities from the log-probabilities that an API returns with a JSON answer."""
 
 from __future__ import annotations
 
@@ -8,40 +8,43 @@ from typing import Any
 
 
 def label_scores(text: str, tokens: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, float] | None:
-    """How likely each label was where the answer's label begins; together 1.
+    """Return the probability of each label at the token where the answer's label begins.
 
     Args:
         text: The answer, `{"label": "..."}`.
-        tokens: Its tokens in OpenAI's form, each with `token`, `logprob` and `top_logprobs`.
+        tokens: The answer's tokens in OpenAI's format, each with `token`, `logprob` and `top_logprobs`.
         labels: The labels.
 
     Returns:
-        `None` where the likeliest tokens do not tell the labels apart: they begin with the same one, or no
-        log-probabilities came.
+        Probabilities that sum to 1, or `None` if the most likely tokens cannot tell the labels apart: two labels begin
+        with the same token, or there are no log-probabilities.
     """
-    begin = text.find('"', text.find(":")) + 1
-    at = 0
-    for told in tokens:
-        token = str(told["token"])
-        if at <= begin < at + len(token):
-            return _shared(told, begin - at, labels)
-        at += len(token)
+    label_start = text.find('"', text.find(":")) + 1
+    token_start = 0
+    for entry in tokens:
+        token = str(entry["token"])
+        if token_start <= label_start < token_start + len(token):
+            return _scores_from_alternatives(entry, label_start - token_start, labels)
+        token_start += len(token)
     return None
 
 
-def _shared(told: Mapping[str, Any], offset: int, labels: Sequence[str]) -> dict[str, float] | None:
-    """The probability of the likeliest tokens, shared out among the labels that each begins."""
-    before = str(told["token"])[:offset]
+def _scores_from_alternatives(entry: Mapping[str, Any], offset: int, labels: Sequence[str]) -> dict[str, float] | None:
+    """Assign the probability of each alternative token to the label that begins with it.
+
+    A token may also contain characters before the label, such as the quotation mark: `offset` is their number.
+    """
+    before_label = str(entry["token"])[:offset]
     scores = dict.fromkeys(labels, 0.0)
-    for other in told.get("top_logprobs") or ():
-        token = str(other["token"])
-        begun = token[offset:].partition('"')[0]
-        if not token.startswith(before) or not begun:
+    for alternative in entry.get("top_logprobs") or ():
+        token = str(alternative["token"])
+        label_prefix = token[offset:].partition('"')[0]
+        if not token.startswith(before_label) or not label_prefix:
             continue
-        mine = [label for label in labels if label.startswith(begun)]
-        if len(mine) > 1:
+        matches = [label for label in labels if label.startswith(label_prefix)]
+        if len(matches) > 1:
             return None
-        for label in mine:
-            scores[label] += math.exp(float(other["logprob"]))
+        for label in matches:
+            scores[label] += math.exp(float(alternative["logprob"]))
     total = sum(scores.values())
     return {label: score / total for label, score in scores.items()} if total else None

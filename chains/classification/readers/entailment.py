@@ -1,4 +1,7 @@
-"""Labels by entailment: how far a text implies a sentence about each label (Yin et al. 2019, arXiv 1909.00161)."""
+"""Zero-shot classification with NLI models: score how far a text entails a sentence about each label.
+
+The method is that of Yin et al. 2019, arXiv 1909.00161.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.transformers.classifier import Classifier, classifier
-from taleward.chains.classification.chain import Question, Reading
+from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
 from taleward.chains.task import LabelTask
 from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.errors import ConfigurationError
@@ -20,79 +23,88 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-_WORDS = 300
-"""Words of a text that are read together with a hypothesis: they fit the usual 512 tokens."""
+_MAX_WORDS = 300
+"""Words of a text to pair with a hypothesis: together they fit into the usual 512 tokens."""
 
 
-class EntailmentReader:
-    """Scores by the task's hypothesis for each label; they are those of the Hugging Face pipeline for the same texts.
+class EntailmentLabelReader:
+    """Scores labels by how far the text entails the task's hypothesis for each.
 
-    With one label a text the scores are a softmax of the labels' entailment logits; with several each is entailment's
-    share of entailment and contradiction. All pairs of a batch go through the model together. A text of more than 300
-    words is read in parts of whole sentences, and its scores are their mean.
+    The scores equal those of Hugging Face's zero-shot pipeline. With one label per text they are a softmax of the
+    labels' entailment logits; in a multi-label task each is the probability of entailment against contradiction. All
+    pairs of a batch go through the model together. A text of more than 300 words is split at sentences, and its scores
+    are the mean over its parts.
 
     Args:
-        model: `hf:` and a folder or the name of a repository.
+        model: An `hf:` spec: a folder or the name of a repository.
         task: The labels and the hypothesis.
-        multi_label: Whether each label stands for itself.
-        options: For the model, see `taleward.backends.transformers.classifier.Classifier`.
+        multi_label: Whether each label is scored on its own.
+        options: Options for the model, see `taleward.backends.transformers.classifier.Classifier`.
     """
 
     def __init__(self, model: str, task: LabelTask, *, multi_label: bool = False, **options: Any) -> None:
         self.model, self.spec = classifier(model, **options), model
         self.task, self.multi_label = task, multi_label
 
-    def read(self, questions: Sequence[Question], configs: list[RunnableConfig]) -> list[Reading]:
-        """Each label's score for each question."""
-        names = list(self.task.labels)
-        claims = [self.task.supposed(name) for name in names]
-        cut = [_parts(question.text) for question in questions]
-        flat = [part for parts in cut for part in parts]
+    def read(self, queries: Sequence[ClassificationQuery], configs: list[RunnableConfig]) -> list[LabelPrediction]:
+        """Return each label's score for each query."""
+        labels = list(self.task.labels)
+        hypotheses = [self.task.hypothesis_for(label) for label in labels]
+        parts_of = [_split(query.text) for query in queries]
+        flat = [part for parts in parts_of for part in parts]
         if self.multi_label:
-            chances = entailed(self.model, [(part, claim) for part in flat for claim in claims])
-            rows = [dict(zip(names, map(float, row), strict=True)) for row in chances.reshape(-1, len(names))]
+            pairs = [(part, hypothesis) for part in flat for hypothesis in hypotheses]
+            table = entailment_probabilities(self.model, pairs).reshape(-1, len(labels))
+            scores = [dict(zip(labels, map(float, row), strict=True)) for row in table]
         else:
-            found = self.model.zero_shot(flat, claims, hypothesis="{}")
-            rows = [{name: row[claim] for name, claim in zip(names, claims, strict=True)} for row in found]
-        readings, at = [], 0
-        for parts in cut:
-            mine, at = rows[at : at + len(parts)], at + len(parts)
-            readings.append(Reading({name: sum(row[name] for row in mine) / len(mine) for name in names}))
-        return readings
+            # "{}": the hypotheses are complete sentences already.
+            by_hypothesis = self.model.zero_shot(flat, hypotheses, hypothesis="{}")
+            scores = [
+                {label: row[hypothesis] for label, hypothesis in zip(labels, hypotheses, strict=True)}
+                for row in by_hypothesis
+            ]
+        predictions, start = [], 0
+        for parts in parts_of:
+            part_scores, start = scores[start : start + len(parts)], start + len(parts)
+            means = {label: sum(row[label] for row in part_scores) / len(part_scores) for label in labels}
+            predictions.append(LabelPrediction(means))
+        return predictions
 
-    async def aread(self, questions: Sequence[Question], configs: list[RunnableConfig]) -> list[Reading]:
-        """As `read`, in a thread."""
-        return await run_in_thread(lambda: self.read(questions, configs))
+    async def aread(
+        self, queries: Sequence[ClassificationQuery], configs: list[RunnableConfig]
+    ) -> list[LabelPrediction]:
+        """Run `read` in a thread."""
+        return await run_in_thread(lambda: self.read(queries, configs))
 
 
-def entailed(model: Classifier, pairs: Sequence[tuple[str, str]]) -> Floats:
-    """How far each first text entails the second: entailment's share of entailment and what speaks against it.
+def entailment_probabilities(model: Classifier, pairs: Sequence[tuple[str, str]]) -> Floats:
+    """Return how far each premise entails its hypothesis: P(entailment) / (P(entailment) + P(contradiction)).
 
     Args:
-        model: An NLI model; against entailment speaks its contradiction, or where it has none its other label.
+        model: An NLI model. If it has no label for contradiction, the first label other than entailment is used.
         pairs: Premises and hypotheses.
 
     Returns:
-        From 0 to 1, shape (pairs,).
+        Probabilities from 0 to 1, shape (pairs,).
 
     Raises:
-        ConfigurationError: The model has no label `entailment`.
+        ConfigurationError: If the model has no label `entailment`.
     """
     names = [label.lower() for label in model.labels]
-    entails = next((i for i, name in enumerate(names) if name.startswith("entail")), None)
-    rest = [i for i in range(len(names)) if i != entails]
-    against = next((i for i in rest if names[i].startswith("contra")), rest[0] if rest else None)
-    if entails is None or against is None:
+    entailment = next((i for i, name in enumerate(names) if name.startswith("entail")), None)
+    others = [i for i in range(len(names)) if i != entailment]
+    contradiction = next((i for i in others if names[i].startswith("contra")), others[0] if others else None)
+    if entailment is None or contradiction is None:
         raise ConfigurationError(
-            f"{model.spec} is no NLI model: its labels are {', '.join(model.labels)}, without 'entailment'.",
-            hint="Take one trained on entailment, for example 'hf:cross-encoder/nli-deberta-v3-small'.",
+            f"{model.spec} is not an NLI model: its labels are {', '.join(model.labels)}, without 'entailment'.",
+            hint="Use a model trained on entailment, for example 'hf:cross-encoder/nli-deberta-v3-small'.",
         )
     scores = model.scores([premise for premise, _ in pairs], [hypothesis for _, hypothesis in pairs])
-    share: Floats = scores[:, entails] / (scores[:, entails] + scores[:, against])
-    return share
+    probabilities: Floats = scores[:, entailment] / (scores[:, entailment] + scores[:, contradiction])
+    return probabilities
 
 
-def _parts(text: str) -> list[str]:
-    if len(text.split()) <= _WORDS:
+def _split(text: str) -> list[str]:
+    if len(text.split()) <= _MAX_WORDS:
         return [text]
-    return [window.of(text) for window in windows(text, size=_WORDS, max_words=_WORDS, overlap=0)]
+    return [window.of(text) for window in windows(text, size=_MAX_WORDS, max_words=_MAX_WORDS, overlap=0)]

@@ -1,4 +1,4 @@
-"""Labels from log-probabilities: which label a model that runs here would write, without any writing."""
+"""Classify by log-probabilities: how likely a local model is to write each label, without generating text."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from langchain_core.messages import convert_to_openai_messages
 from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.local.decisions import AnswerProbabilities, decide
-from taleward.chains.classification.chain import Question, Reading
-from taleward.chains.classification.prompts import continued, talked
-from taleward.chains.model_kind import loaded
+from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
+from taleward.chains.classification.prompts import chat_prompt, completion_prompt
+from taleward.chains.model_kind import load_local_model
 from taleward.chains.task import LabelTask
 from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.errors import BackendError
 
 if TYPE_CHECKING:
-    from taleward.backends.local.chat import LanguageModel
+    from taleward.backends.local.language_model import LanguageModel
 
-_WITHOUT_CONTENT = ("N/A", "...", "")
+_CONTENT_FREE_TEXTS = ("N/A", "...", "")
 _YES_NO = ("yes", "no")
 
 
-class LogitsReader:
-    """Scores by log-probabilities.
+class LogitsLabelReader:
+    """Scores labels by the log-probabilities of a model that runs in this process.
 
-    With one label a text the scores are the labels' probabilities, scaled to sum to 1. With several each label is a
-    question of its own, and its score the probability of "yes" against "no". Calibrated, they are divided by the mean
-    of what the model says of texts without content ("N/A", "...", nothing), which is its bias towards a label
-    (contextual calibration: Zhao et al. 2021, arXiv 2102.09690).
+    With one label per text the scores are the labels' probabilities, scaled to sum to 1. In a multi-label task each
+    label is a question of its own, and its score is the probability of "yes" against "no".
 
-    A prompt that is too long loses the end of its text, down to half of the model's context, then its first examples;
-    the reading says so.
+    Calibrated scores are divided by the model's bias towards each answer: the mean of its probabilities for texts
+    without content ("N/A", "...", an empty one), then scaled to sum to 1 again (contextual calibration: Zhao et al.
+    2021, arXiv 2102.09690).
+
+    If a prompt is too long, its text is cut at the end, down to half of the model's context, then the first examples
+    are dropped; the prediction's `detail` says what is missing.
 
     Args:
         model: An `hf:` or `embedded:` chat model.
-        spec: What it is called.
-        task: What is asked.
-        multi_label: Whether each label stands for itself.
-        calibrated: Whether the bias is taken out.
+        spec: Its name for results.
+        task: The labels and the question.
+        multi_label: Whether each label is scored on its own.
+        calibrated: Whether to remove the bias.
     """
 
     def __init__(
@@ -49,115 +51,137 @@ class LogitsReader:
         self.model, self.spec, self.task = model, spec, task
         self.multi_label, self.calibrated = multi_label, calibrated
         self._bias: tuple[object, list[list[float]]] | None = None
+        """The examples that the bias was measured with, and the bias."""
 
-    def read(self, questions: Sequence[Question], configs: list[RunnableConfig]) -> list[Reading]:
-        """Each label's score for each question; examples that questions share are read once."""
-        if not questions:
+    def read(self, queries: Sequence[ClassificationQuery], configs: list[RunnableConfig]) -> list[LabelPrediction]:
+        """Return each label's score for each query; the prefix that prompts share is read once."""
+        if not queries:
             return []
-        local = self._local()
-        fitted = [self._fit(local, question) for question in questions]
-        found = self._chances(local, [question for question, _ in fitted])
+        local_model = self._load_model()
+        fitted = [self._fit_to_context(local_model, query) for query in queries]
+        results = self._probabilities(local_model, [query for query, _ in fitted])
         if self.calibrated:
-            found = [
-                [_without(p, b) for p, b in zip(mine, self._biases(local, question), strict=True)]
-                for mine, (question, _) in zip(found, fitted, strict=True)
+            results = [
+                [_remove_bias(p, b) for p, b in zip(rows, self._measure_bias(local_model, query), strict=True)]
+                for rows, (query, _) in zip(results, fitted, strict=True)
             ]
-        names = list(self.task.labels)
         return [
-            Reading(dict(zip(names, [p[0] for p in mine] if self.multi_label else mine[0], strict=True)), detail=detail)
-            for mine, (_, detail) in zip(found, fitted, strict=True)
+            LabelPrediction(self._scores_by_label(rows), detail=detail)
+            for rows, (_, detail) in zip(results, fitted, strict=True)
         ]
 
-    async def aread(self, questions: Sequence[Question], configs: list[RunnableConfig]) -> list[Reading]:
-        """As `read`, in a thread."""
-        return await run_in_thread(lambda: self.read(questions, configs))
+    async def aread(
+        self, queries: Sequence[ClassificationQuery], configs: list[RunnableConfig]
+    ) -> list[LabelPrediction]:
+        """Run `read` in a thread."""
+        return await run_in_thread(lambda: self.read(queries, configs))
 
-    def _local(self) -> LanguageModel:
-        local = loaded(self.model)
-        if local is None:
-            raise BackendError(f"{self.spec} does not run here, so that its log-probabilities cannot be had.")
-        return local
+    def _load_model(self) -> LanguageModel:
+        local_model = load_local_model(self.model)
+        if local_model is None:
+            raise BackendError(
+                f"{self.spec} does not run in this process, so its log-probabilities are not available.",
+                hint="Use an hf: or embedded: model, or by='constrained'.",
+            )
+        return local_model
 
-    def _chances(self, local: LanguageModel, questions: Sequence[Question]) -> list[list[list[float]]]:
-        """For each question the probabilities of the choices: one row, or with several labels a row a label."""
+    def _scores_by_label(self, rows: Sequence[Sequence[float]]) -> dict[str, float]:
+        scores = [yes for yes, _ in rows] if self.multi_label else rows[0]
+        return dict(zip(self.task.labels, scores, strict=True))
+
+    def _probabilities(
+        self, local_model: LanguageModel, queries: Sequence[ClassificationQuery]
+    ) -> list[list[list[float]]]:
+        """Return the probabilities of the answers for each query.
+
+        Shape (queries, 1, labels), or in a multi-label task (queries, labels, 2) for "yes" and "no".
+        """
         columns: list[list[AnswerProbabilities]] = []
-        for asked in list(self.task.labels) if self.multi_label else [None]:
-            prompts = [self._prompt(local, question, asked) for question in questions]
-            columns.append(decide(local, prompts, self._choices(local)))
-        return [[list(d.probabilities) for d in row] for row in zip(*columns, strict=True)]
+        for label in list(self.task.labels) if self.multi_label else [None]:
+            prompts = [self._prompt(local_model, query, label) for query in queries]
+            columns.append(decide(local_model, prompts, self._answers(local_model)))
+        return [[list(answer.probabilities) for answer in row] for row in zip(*columns, strict=True)]
 
-    def _biases(self, local: LanguageModel, question: Question) -> list[list[float]]:
-        """The mean of what is said of texts without content behind the same examples."""
-        if self._bias is None or self._bias[0] != question.shots:
-            empty = [Question(text, question.shots) for text in _WITHOUT_CONTENT]
-            rows = self._chances(local, empty)
-            means = [[sum(p) / len(p) for p in zip(*asked, strict=True)] for asked in zip(*rows, strict=True)]
-            self._bias = question.shots, means
+    def _measure_bias(self, local_model: LanguageModel, query: ClassificationQuery) -> list[list[float]]:
+        """Return the mean probabilities for texts without content, after the same examples."""
+        if self._bias is None or self._bias[0] != query.examples:
+            content_free = [ClassificationQuery(text, query.examples) for text in _CONTENT_FREE_TEXTS]
+            rows = self._probabilities(local_model, content_free)
+            means = [[sum(p) / len(p) for p in zip(*column, strict=True)] for column in zip(*rows, strict=True)]
+            self._bias = query.examples, means
         return self._bias[1]
 
-    def _choices(self, local: LanguageModel) -> list[str]:
-        choices = list(_YES_NO if self.multi_label else self.task.labels)
-        if not local.follows_instructions:
-            return [f" {choice}\n" for choice in choices]
-        tokens = [local.encode(choice) for choice in choices]
-        apart = all(a is b or b[: len(a)] != a for a in tokens for b in tokens)
-        return choices if apart else [f"{choice}\n" for choice in choices]
+    def _answers(self, local_model: LanguageModel) -> list[str]:
+        """Return the answers to compare, so that none begins with another: "yes" would include "yes indeed"."""
+        answers = list(_YES_NO if self.multi_label else self.task.labels)
+        if not local_model.follows_instructions:
+            # As in the prompt's examples: a space after the cue, and a line break that ends the label.
+            return [f" {answer}\n" for answer in answers]
+        tokens = [local_model.encode(answer) for answer in answers]
+        distinct = all(a is b or b[: len(a)] != a for a in tokens for b in tokens)
+        return answers if distinct else [f"{answer}\n" for answer in answers]
 
-    def _prompt(self, local: LanguageModel, question: Question, asked: str | None) -> list[int]:
-        if asked is not None:
-            said = self.task.labels[asked]
-            form = f"Does the label {asked!r}{f' ({said})' if said else ''} fit? Answer yes or no."
+    def _prompt(self, local_model: LanguageModel, query: ClassificationQuery, label: str | None) -> list[int]:
+        """Return the prompt's tokens; with a `label` it asks whether that label fits, otherwise which one does."""
 
-            def answer(label: str) -> str:
-                return "yes" if label == asked else "no"
+        def answer(example_label: str) -> str:
+            if label is None:
+                return example_label
+            return "yes" if example_label == label else "no"
+
+        if not local_model.follows_instructions:
+            cue = "" if label is None else f'Is the {self.task.answer} "{label}"? Yes or no'
+            text = completion_prompt(self.task, query, cue=cue, answer=answer)
+            return local_model.prompt([{"role": "assistant", "content": text}], continue_final_message=True)
+        if label is None:
+            answer_format = "Answer with the label only."
         else:
-            form = "Answer with the label alone."
+            description = self.task.labels[label]
+            explained = f"{label!r} ({description})" if description else repr(label)
+            answer_format = f"Does the label {explained} fit? Answer yes or no."
+        messages = chat_prompt(self.task, query, answer_format, answer=answer, system=False)
+        # Without thinking, the first token that the model writes belongs to the label.
+        return local_model.prompt(convert_to_openai_messages(messages), enable_thinking=False)
 
-            def answer(label: str) -> str:
-                return label
+    def _fit_to_context(
+        self, local_model: LanguageModel, query: ClassificationQuery
+    ) -> tuple[ClassificationQuery, str]:
+        """Shorten the query until its prompt fits into the context, and describe what was left out."""
+        longest_answer = max(len(local_model.encode(answer)) for answer in self._answers(local_model))
+        label = max(self.task.labels, key=len) if self.multi_label else None
+        examples, text = query.examples, query.text
 
-        if not local.follows_instructions:
-            cue = "" if asked is None else f"{self.task.answer} {asked}, yes or no"
-            text = continued(self.task, question, asked=cue, answer=answer)
-            return local.prompt([{"role": "assistant", "content": text}], continue_final_message=True)
-        turns = convert_to_openai_messages(talked(self.task, question, form, answer=answer, system=False))
-        return local.prompt(turns, enable_thinking=False)  # the label is the first thing that is said
+        def excess_tokens() -> int:
+            prompt = self._prompt(local_model, ClassificationQuery(text, examples), label)
+            return len(prompt) + longest_answer - local_model.context_length
 
-    def _fit(self, local: LanguageModel, question: Question) -> tuple[Question, str]:
-        """The question as it fits the model's context, and what was left out."""
-        longest = max(len(local.encode(choice)) for choice in self._choices(local))
-        asked = max(self.task.labels, key=len) if self.multi_label else None
-        shots, text = question.shots, question.text
+        def shortened(min_tokens: int) -> str:
+            tokens = local_model.encode(text)
+            length = max(min_tokens, len(tokens) - excess_tokens())
+            # Cutting between the tokens of one character leaves a replacement character at the end.
+            return local_model.decode(tokens[:length]).rstrip("\ufffd") if length < len(tokens) else text
 
-        def over() -> int:
-            prompt = self._prompt(local, Question(text, shots), asked)
-            return len(prompt) + longest - local.context_length
-
-        def shortened(least: int) -> str:
-            tokens = local.encode(text)
-            kept = max(least, len(tokens) - over())
-            return local.decode(tokens[:kept]).rstrip("\ufffd") if kept < len(tokens) else text
-
-        if over() > 0:
-            text = shortened(local.context_length // 2)
-        while shots and over() > 0:
-            shots = shots[1:]
-        while text and over() > 0:
+        if excess_tokens() > 0:
+            text = shortened(local_model.context_length // 2)
+        while examples and excess_tokens() > 0:
+            examples = examples[1:]
+        while text and excess_tokens() > 0:
             text = shortened(0)
-        if over() > 0:
+        if excess_tokens() > 0:
             raise BackendError(
-                f"the question alone does not fit: {self.spec} holds {local.context_length} tokens.",
-                hint="Give shorter descriptions, or take a model with a longer context.",
+                f"the question alone does not fit into the {local_model.context_length} tokens of {self.spec}.",
+                hint="Give shorter descriptions, or use a model with a longer context.",
             )
-        left = [
-            f"{len(question.shots) - len(shots)} examples" if len(shots) < len(question.shots) else "",
-            f"the last {len(question.text) - len(text)} characters" if text != question.text else "",
-        ]
-        said = " and ".join(part for part in left if part)
-        return Question(text, shots), f"left out, to fit the model's context: {said}" if said else ""
+        omissions = []
+        if len(examples) < len(query.examples):
+            omissions.append(f"{len(query.examples) - len(examples)} examples")
+        if text != query.text:
+            omissions.append(f"the last {len(query.text) - len(text)} characters")
+        detail = f"left out, to fit the model's context: {' and '.join(omissions)}" if omissions else ""
+        return ClassificationQuery(text, examples), detail
 
 
-def _without(chances: Sequence[float], bias: Sequence[float]) -> list[float]:
-    corrected = [p / max(b, 1e-9) for p, b in zip(chances, bias, strict=True)]
+def _remove_bias(probabilities: Sequence[float], bias: Sequence[float]) -> list[float]:
+    corrected = [p / max(b, 1e-9) for p, b in zip(probabilities, bias, strict=True)]
     total = sum(corrected)
     return [p / total for p in corrected]

@@ -1,74 +1,87 @@
-"""Which reader a classifier's model gets."""
+"""Select the label reader for a model."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.embedding_models import embeddings
-from taleward.chains.classification.chain import Reader
-from taleward.chains.classification.readers.embeddings import VectorReader
-from taleward.chains.classification.readers.entailment import EntailmentReader
-from taleward.chains.classification.readers.generated import OPENAI, AnswerReader
-from taleward.chains.classification.readers.logits import LogitsReader
-from taleward.chains.model_kind import family, is_local, name_of
+from taleward.chains.classification.chain import LabelReader
+from taleward.chains.classification.readers.embeddings import EmbeddingLabelReader
+from taleward.chains.classification.readers.entailment import EntailmentLabelReader
+from taleward.chains.classification.readers.generated import OPENAI_CLIENTS, GeneratedLabelReader
+from taleward.chains.classification.readers.logits import LogitsLabelReader
+from taleward.chains.model_kind import is_local, model_kind, model_name
 from taleward.chains.task import LabelTask
 from taleward.core.errors import ConfigurationError
 
-By = Literal["auto", "probabilities", "constrained", "text"]
-"""How a language model answers: by the labels' log-probabilities, which `auto` takes where the model runs here, and
-which OpenAI's client can be asked for too (models that reason refuse); by words that are held to the labels, as `auto`
-otherwise; or by words that are only read strictly."""
-_WAYS = ("auto", "probabilities", "constrained", "text")
+AnswerMethod = Literal["auto", "probabilities", "constrained", "text"]
+"""How a generative model answers:
+
+* `probabilities`: by the log-probabilities of the labels. Works with models that run in this process and with OpenAI's
+  clients (OpenAI's reasoning models refuse).
+* `constrained`: by text that is constrained to the labels, if the model supports it.
+* `text`: by unconstrained text, which is parsed strictly.
+* `auto`: `probabilities` for models that run in this process, `constrained` for all others.
+"""
 
 
-def reader(
+def select_reader(
     model: str | BaseChatModel | Embeddings,
     task: LabelTask,
     *,
-    by: By,
+    by: AnswerMethod,
     multi_label: bool,
     calibrate: bool,
     abstains: bool,
     options: dict[str, Any],
-) -> Reader:
-    """The reader for a model's family.
+) -> LabelReader:
+    """Create the reader for a model's kind.
+
+    Args:
+        model: A spec or a model.
+        task: The labels and the question.
+        by: How a generative model answers.
+        multi_label: Whether several labels may apply at once.
+        calibrate: Whether to remove the model's bias from log-probabilities.
+        abstains: Whether a model without scores may answer that no label fits.
+        options: Options for the model.
 
     Raises:
-        ConfigurationError: The model is of no family that classifies, or cannot be asked this way.
+        ConfigurationError: If this kind of model cannot classify, or cannot answer `by` this method.
     """
-    if by not in _WAYS:
-        raise ConfigurationError(f"by is one of {', '.join(_WAYS)}; got {by!r}.")
-    kind, spec = family(model), name_of(model)
+    methods = get_args(AnswerMethod)
+    if by not in methods:
+        raise ConfigurationError(f"by must be one of {', '.join(methods)}; got {by!r}.")
+    kind, spec = model_kind(model), model_name(model)
     if kind != "chat" and by != "auto":
-        raise ConfigurationError(f"{spec} is no language model that writes; by={by!r} says how those answer.")
+        raise ConfigurationError(f"by={by!r} applies to chat models only, and {spec} is not one.", hint="Omit by=.")
     if kind == "embeddings" and not isinstance(model, BaseChatModel):
-        return VectorReader(embeddings(model, **options), spec, task, multi_label=multi_label)
+        return EmbeddingLabelReader(embeddings(model, **options), spec, task, multi_label=multi_label)
     if kind == "classifier" and isinstance(model, str):
-        return EntailmentReader(model, task, multi_label=multi_label, **options)
+        return EntailmentLabelReader(model, task, multi_label=multi_label, **options)
     if kind != "chat" or isinstance(model, Embeddings):
         raise ConfigurationError(
-            f"{spec} turns texts into texts; it has no labels to choose from.",
-            hint="Take embeddings, an NLI model, or a chat model. For summaries: taleward.Summarizer.",
+            f"{spec} is an encoder-decoder model, which cannot classify.",
+            hint="Use embeddings, an NLI model or a chat model. For summaries, use taleward.Summarizer.",
         )
     chat = chat_model(model, **options)
     if is_local(chat) and by in ("auto", "probabilities"):
-        return LogitsReader(chat, spec, task, multi_label=multi_label, calibrated=calibrate)
+        return LogitsLabelReader(chat, spec, task, multi_label=multi_label, calibrated=calibrate)
     scored = by == "probabilities"
-    if scored and (multi_label or type(chat).__name__ not in OPENAI):
-        what = "one label a text" if multi_label else "an hf:, embedded: or openai: model"
-        raise ConfigurationError(
-            f"the log-probabilities of {spec} cannot be had for this: it takes {what}.", hint="Leave by= out."
-        )
-    return AnswerReader(
+    if scored and (multi_label or type(chat).__name__ not in OPENAI_CLIENTS):
+        need = "one label per text" if multi_label else "an hf:, embedded: or openai: model"
+        raise ConfigurationError(f"by='probabilities' with {spec} needs {need}.", hint="Omit by=.")
+    return GeneratedLabelReader(
         chat,
         spec,
         task,
         multi_label=multi_label,
         constrained=by != "text",
+        # With scores the threshold decides, so the model need not judge its own certainty.
         abstains=abstains and not scored,
         scored=scored,
     )

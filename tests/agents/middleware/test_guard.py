@@ -1,4 +1,4 @@
-"""An agent behind the guard says nothing unjudged in any stream mode; with stock middleware it does."""
+"""GuardMiddleware shows no unjudged text in any stream mode; LangChain's own middleware does."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _config(*callbacks: Any) -> dict[str, Any]:
     ids=["alone", "last", "amid", "first"],
 )
 @every_path
-def test_nothing_of_a_turned_down_sentence_is_seen(path: Path, text: str, size: int) -> None:
+def test_rejected_sentence_is_never_seen(path: Path, text: str, size: int) -> None:
     witness, agent = Witness(), _agent(says(text, size=size))
     seen = path(agent, _config(witness))
     state = agent.get_state(_config()).values
@@ -143,7 +143,7 @@ def test_nothing_of_a_turned_down_sentence_is_seen(path: Path, text: str, size: 
 
 
 @every_path
-def test_a_passing_answer_arrives(path: Path) -> None:
+def test_passing_answer_arrives(path: Path) -> None:
     agent = _agent(says(FINE + END))
     seen = path(agent, _config())
     assert agent.get_state(_config()).values["messages"][-1].text == FINE + END
@@ -159,7 +159,7 @@ def test_messages_arrive_sentence_by_sentence() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from([FINE, END, SECRET]), min_size=1, max_size=5), st.integers(0, 2**32))
-def test_however_it_is_cut(sentences: list[str], seed: int) -> None:
+def test_no_way_of_cutting_the_text_into_chunks_leaks(sentences: list[str], seed: int) -> None:
     text = "".join(sentences)
     agent = _agent(ScriptedChat(answers=[cut_anyhow(text, seed)]))
     seen = list(agent.stream(ASK, _config(), stream_mode=["messages", "updates", "debug"]))
@@ -168,11 +168,11 @@ def test_however_it_is_cut(sentences: list[str], seed: int) -> None:
     assert (message.text == text) is (SECRET not in text)
 
 
-# What stock middleware does on the same model.
+# LangChain's own middleware, on the same model.
 
 
 class AfterModelGuard(AgentMiddleware):
-    """The stock way: look at the model's message when it is there, and replace it."""
+    """The approach of LangChain's documentation: replace the model's message once it is complete."""
 
     @hook_config(can_jump_to=["end"])
     def after_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
@@ -182,19 +182,19 @@ class AfterModelGuard(AgentMiddleware):
         return {"messages": [AIMessage("blocked", id=last.id)], "jump_to": "end"}
 
 
-def _find(content: str) -> Any:
-    at = content.find("bad")
-    return [{"type": "unsafe", "value": "bad", "start": at, "end": at + 3}] if at >= 0 else []
+def _find_bad(content: str) -> Any:
+    start = content.find("bad")
+    return [{"type": "unsafe", "value": "bad", "start": start, "end": start + 3}] if start >= 0 else []
 
 
 STOCK = {
     "after_model": AfterModelGuard,
-    "PIIMiddleware": lambda: PIIMiddleware("unsafe", detector=_find, strategy="redact", apply_to_output=True),
+    "PIIMiddleware": lambda: PIIMiddleware("unsafe", detector=_find_bad, strategy="redact", apply_to_output=True),
 }
 
 
 @pytest.mark.parametrize("stock", STOCK.values(), ids=STOCK)
-def test_the_stock_guard_blocks_on_invoke_and_leaks_while_streaming(stock: Callable[[], AgentMiddleware]) -> None:
+def test_stock_guard_blocks_on_invoke_and_leaks_while_streaming(stock: Callable[[], AgentMiddleware]) -> None:
     model = says(FINE + SECRET + END)
     theirs = create_agent(model, [], middleware=[stock()])
     ours = create_agent(model, [], middleware=[GuardMiddleware(FakeJudge())])
@@ -217,7 +217,7 @@ def test_the_stock_guard_blocks_on_invoke_and_leaks_while_streaming(stock: Calla
     assert SECRET in asyncio.run(events(theirs))
     assert leaked(asyncio.run(events(ours))) == ""
 
-    # Between the model and the hook the state itself holds it, for `updates`, checkpoints and whoever reads them.
+    # Between the model call and the hook the state holds the text, so stream mode `updates` and checkpoints show it.
     assert leaked(list(theirs.stream(ASK, stream_mode="updates"))) != ""
     assert leaked(list(ours.stream(ASK, stream_mode="updates"))) == ""
 
@@ -241,7 +241,7 @@ def put(text: str) -> Command[Any]:
 
 
 @every_path
-def test_a_tool_gets_no_unsafe_words(path: Path) -> None:
+def test_tool_call_with_unsafe_arguments_does_not_run(path: Path) -> None:
     witness = Witness()
     agent = _agent(ScriptedChat(answers=[calls("note", {"text": SECRET}), [FINE]]), tools=[note])
     assert leaked(path(agent, _config(witness))) == ""
@@ -252,7 +252,7 @@ def test_a_tool_gets_no_unsafe_words(path: Path) -> None:
 
 
 @every_path
-def test_an_agent_with_a_tool_still_works(path: Path) -> None:
+def test_agent_with_a_tool_still_works(path: Path) -> None:
     agent = _agent(ScriptedChat(answers=[calls("note", {"text": "a fox"}, text="I note it. "), [FINE]]), tools=[note])
     path(agent, _config())
     messages = agent.get_state(_config()).values["messages"]
@@ -302,9 +302,9 @@ def test_structured_output_is_judged(path: Path, strategy: str) -> None:
     agent = _agent(model, response_format=response_format)
     seen = path(agent, _config(witness))
     values = agent.get_state(_config()).values
-    for found in (seen, witness.heard, values):
-        assert leaked(found) == ""
-        assert "u0062" not in repr(found)
+    for output in (seen, witness.heard, values):
+        assert leaked(output) == ""
+        assert "u0062" not in repr(output)
     assert values.get("structured_response") is None
     assert values["messages"][-1].response_metadata["taleward"]["released"] is False
     assert len(model.asked) == 1
@@ -319,12 +319,12 @@ def test_structured_output_that_passes_arrives(path: Path, strategy: str) -> Non
     assert agent.get_state(_config()).values["structured_response"] == Story(title="Fox", text=FINE)
 
 
-def test_structured_output_that_passes_and_is_malformed_is_an_error_as_ever() -> None:
+def test_malformed_structured_output_that_passes_is_still_an_error() -> None:
     with pytest.raises(StructuredOutputValidationError):
         _agent(says(FINE), response_format=ProviderStrategy(Story)).invoke(ASK, _config())
 
 
-def test_langchain_finds_out_what_the_wrapped_model_can() -> None:
+def test_capabilities_of_the_wrapped_model_stay_visible() -> None:
     model = ScriptedChat(
         answers=[cut(Story(title="Fox", text=FINE).model_dump_json(), 9)], profile={"structured_output": True}
     )
@@ -333,11 +333,11 @@ def test_langchain_finds_out_what_the_wrapped_model_can() -> None:
     assert "response_format" in model.asked[0]
 
 
-# The user's side, and failures.
+# Inputs, and failures.
 
 
 @every_path
-def test_what_the_user_says_is_judged_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_messages_are_judged_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ASK, "messages", [HumanMessage("Tell me"), HumanMessage("something bad")])
     model = says(FINE)
     agent = _agent(model)
@@ -348,13 +348,13 @@ def test_what_the_user_says_is_judged_first(path: Path, monkeypatch: pytest.Monk
     assert model.asked == []
 
 
-def test_the_users_side_may_be_left_alone() -> None:
+def test_judging_inputs_can_be_turned_off() -> None:
     agent = _agent(says(FINE), guard={"judge_inputs": False})
     result = agent.invoke({"messages": "something bad"}, _config())
     assert result["messages"][-1].text == FINE
 
 
-def test_only_what_was_said_since_the_last_answer_is_judged() -> None:
+def test_only_messages_since_the_last_answer_are_judged() -> None:
     judge = FakeJudge()
     agent = _agent(says(FINE), judge=judge)
     agent.invoke({"messages": [HumanMessage("bad"), AIMessage("no"), HumanMessage("A fox?")]}, _config())
@@ -362,7 +362,7 @@ def test_only_what_was_said_since_the_last_answer_is_judged() -> None:
 
 
 @every_path
-def test_a_judge_in_trouble_lets_nothing_pass(path: Path) -> None:
+def test_failing_judge_lets_nothing_pass(path: Path) -> None:
     def raises(passage: Passage) -> Assessment:
         raise ValueError("out of order")
 
@@ -372,7 +372,7 @@ def test_a_judge_in_trouble_lets_nothing_pass(path: Path) -> None:
     assert (mark["released"], mark["outcome"], mark["reason"]) == (False, "error", "unjudged")
 
 
-def test_what_was_withdrawn_is_not_in_the_state() -> None:
+def test_retracted_text_is_not_in_the_state() -> None:
     def together(passage: Passage) -> Assessment:
         return Assessment(outcome="fail" if "fox" in passage.text and "home" in passage.text else "pass")
 
@@ -386,7 +386,7 @@ def test_what_was_withdrawn_is_not_in_the_state() -> None:
     assert "fox" not in repr(last)
 
 
-def test_a_model_that_slips_in_behind_the_guard_is_an_error() -> None:
+def test_middleware_that_replaces_the_guarded_model_is_an_error() -> None:
     class Other(AgentMiddleware):
         def wrap_model_call(self, request: Any, handler: Any) -> Any:
             return handler(request.override(model=says(SECRET)))
@@ -398,7 +398,7 @@ def test_a_model_that_slips_in_behind_the_guard_is_an_error() -> None:
     assert leaked(guarded.invoke(ASK)) == ""
 
 
-def test_a_fallback_is_guarded_too() -> None:
+def test_fallback_model_is_guarded() -> None:
     class Broken(ScriptedChat):
         def _chunks(self, messages: Any, **kwargs: Any) -> Any:
             raise ConnectionError("no model there")
@@ -408,14 +408,14 @@ def test_a_fallback_is_guarded_too() -> None:
     assert leaked(list(agent.stream(ASK, stream_mode=list(MODES)))) == ""
 
 
-def test_wrong_arguments() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     with pytest.raises(ConfigurationError, match="needs a judge; got str"):
         GuardMiddleware("lexicon")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"seconds must be above 0.*got -1"):
         GuardMiddleware(FakeJudge(), timeout_s=-1)
 
 
-def test_a_subclass_keeps_its_kind() -> None:
+def test_subclass_keeps_its_type_and_name() -> None:
     class Mine(GuardMiddleware):
         pass
 

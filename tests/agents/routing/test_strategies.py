@@ -1,4 +1,4 @@
-"""A request finds its tool, by whichever way is sure; what is not clear is asked back, once."""
+"""Routing strategies select the right tool; unclear requests lead to one clarifying question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from taleward.agents.router import Router
 from taleward.agents.routing.constrained import ConstrainedStrategy
-from taleward.agents.routing.request_parsing import Spelling, edits, take_apart
+from taleward.agents.routing.request_parsing import SpellingCorrector, edit_distance, parse_request
 from taleward.agents.routing.routes import Routes, load_routes
 from taleward.agents.routing.semantic import SHIPPED, SemanticStrategy, digest
 from taleward.agents.routing.strategy import RoutingRequest
@@ -22,14 +22,14 @@ from tests.helpers.scripted_chat import ScriptedChat, calls
 
 
 @pytest.fixture(scope="module")
-def way() -> SemanticStrategy:
+def semantic() -> SemanticStrategy:
     return SemanticStrategy()
 
 
 def router(tmp_path: Path, **options: Any) -> Router:
     judge = FakeJudge()
-    box = Toolbox(judge, seed=1, statistics=lambda: {"tales": 3.0, "refused": 1.0})
-    return Router(story_tools(box), judge, threads=Threads(tmp_path / "threads.db"), **options)
+    toolbox = Toolbox(judge, seed=1, statistics=lambda: {"tales": 3.0, "refused": 1.0})
+    return Router(story_tools(toolbox), judge, threads=Threads(tmp_path / "threads.db"), **options)
 
 
 @pytest.mark.parametrize(
@@ -45,27 +45,27 @@ def router(tmp_path: Path, **options: Any) -> Router:
         ("Find the tale about the lighthouse and then make it shorter.", "search_tales"),
     ],
 )
-def test_the_semantic_way_knows_what_is_wanted(way: SemanticStrategy, words: str, tool: str) -> None:
-    found = way.invoke(words)
-    assert (found.found, found.tool) == ("tool", tool)
-    assert sum(found.scores.values()) == pytest.approx(1.0)
+def test_semantic_strategy_selects_the_tool(semantic: SemanticStrategy, words: str, tool: str) -> None:
+    attempt = semantic.invoke(words)
+    assert (attempt.outcome, attempt.tool) == ("tool", tool)
+    assert sum(attempt.scores.values()) == pytest.approx(1.0)
 
 
-def test_it_says_when_no_tool_is_for_it_and_when_it_is_not_sure(way: SemanticStrategy) -> None:
-    assert way.invoke("What is the capital of Peru?").found == "none"
-    unsure = way.invoke("hmm what about the bear")
-    assert unsure.found == "unsure"
+def test_semantic_strategy_reports_no_tool_and_unsure(semantic: SemanticStrategy) -> None:
+    assert semantic.invoke("What is the capital of Peru?").outcome == "none"
+    unsure = semantic.invoke("hmm what about the bear")
+    assert unsure.outcome == "unsure"
     assert len(unsure.options) == 2
-    assert unsure.scores[unsure.tool or ""] < way.threshold
+    assert unsure.scores[unsure.tool or ""] < semantic.threshold
 
 
-def test_the_shipped_fit_is_that_of_the_shipped_routes(way: SemanticStrategy) -> None:
+def test_shipped_model_was_fitted_on_the_shipped_routes(semantic: SemanticStrategy) -> None:
     assert SHIPPED.is_file()
-    assert way.state["digest"] == digest(load_routes(), 0.03), "run: python -m taleward.agents.routing.semantic"
-    assert set(TOOLS) <= set(way.labels)
+    assert semantic.state["digest"] == digest(load_routes(), 0.03), "run: python -m taleward.agents.routing.semantic"
+    assert set(TOOLS) <= set(semantic.labels)
 
 
-def test_routes_of_ones_own_are_a_file(tmp_path: Path) -> None:
+def test_custom_routes_extend_the_shipped_ones(tmp_path: Path) -> None:
     (tmp_path / "ours.yaml").write_text(
         'version: "ours"\nfillings: {drawing: [a picture, a drawing, an image]}\n'
         "routes:\n  illustrate: ['[paint|draw|sketch] {drawing} [of the fox|for the story|]']\n"
@@ -78,17 +78,17 @@ def test_routes_of_ones_own_are_a_file(tmp_path: Path) -> None:
         load_routes(tmp_path / "ours.yaml")
 
 
-def test_a_small_fit_of_ones_own_learns_its_routes() -> None:
+def test_custom_routes_are_fitted() -> None:
     shipped = load_routes()
     two = {name: shipped.routes[name] for name in ("tell_story", "feedback_statistics")}
     few = tuple(e for e in shipped.examples if e.tool in two)
-    own = SemanticStrategy(Routes(version="1", fillings=shipped.fillings, routes=two, examples=few), abstain=0.1)
-    assert own.invoke("how often was a story refused this week").tool == "feedback_statistics"
-    assert own.labels == sorted(two)
+    fitted = SemanticStrategy(Routes(version="1", fillings=shipped.fillings, routes=two, examples=few), abstain=0.1)
+    assert fitted.invoke("how often was a story refused this week").tool == "feedback_statistics"
+    assert fitted.labels == sorted(two)
 
 
 @pytest.mark.parametrize(
-    ("request_", "wish", "text"),
+    ("request_", "instruction", "text"),
     [
         ('Judge this: "The fox went home."', "Judge this:", "The fox went home."),
         ("Rewrite: The fox was cold.", "Rewrite", "The fox was cold."),
@@ -97,70 +97,72 @@ def test_a_small_fit_of_ones_own_learns_its_routes() -> None:
         ("Tell me a story.", "Tell me a story.", ""),
     ],
 )
-def test_a_request_is_taken_apart(request_: str, wish: str, text: str) -> None:
-    apart = take_apart(request_)
-    assert (apart.wish, apart.text) == (wish, text)
+def test_parse_request_separates_instruction_and_text(request_: str, instruction: str, text: str) -> None:
+    parsed = parse_request(request_)
+    assert (parsed.instruction, parsed.text) == (instruction, text)
 
 
 @given(st.text("abcd", max_size=6), st.text("abcd", max_size=6))
-def test_edits_are_a_distance(one: str, other: str) -> None:
-    assert edits(one, other) == edits(other, one) <= max(len(one), len(other))
-    assert (edits(one, other) == 0) == (one == other)
+def test_edit_distance_is_a_metric(one: str, other: str) -> None:
+    assert edit_distance(one, other) == edit_distance(other, one) <= max(len(one), len(other))
+    assert (edit_distance(one, other) == 0) == (one == other)
 
 
-def test_misspelt_words_are_mended_and_names_are_left_alone() -> None:
-    spelling = Spelling({"story": 5, "about": 3, "tell": 2}, frozenset({"stony"}))
-    assert spelling.mended("tel a stroy abuot Storq, stony") == "tell a story about Storq, stony"
+def test_spelling_corrector_fixes_words_and_leaves_names_alone() -> None:
+    corrector = SpellingCorrector({"story": 5, "about": 3, "tell": 2}, frozenset({"stony"}))
+    assert corrector.correct("tel a stroy abuot Storq, stony") == "tell a story about Storq, stony"
 
 
-def test_a_clear_request_runs_its_tool_without_a_model(tmp_path: Path) -> None:
-    routed = router(tmp_path, role="staff").invoke("How many tales were refused?", thread="1")
-    assert (routed.outcome, routed.tool, routed.by) == ("answered", "feedback_statistics", "semantic")
-    assert routed.text == "- tales: 3\n- refused: 1"
-    assert routed.choice.scores["feedback_statistics"] > 0.5
-    assert routed.steps == 0
+def test_clear_request_runs_its_tool_without_a_model(tmp_path: Path) -> None:
+    result = router(tmp_path, role="staff").invoke("How many tales were refused?", thread="1")
+    assert (result.outcome, result.tool, result.strategy) == ("answered", "feedback_statistics", "semantic")
+    assert result.text == "- tales: 3\n- refused: 1"
+    assert result.selection.scores["feedback_statistics"] > 0.5
+    assert result.steps == 0
 
 
-def test_an_unclear_request_is_asked_back_once(tmp_path: Path) -> None:
-    asks = router(tmp_path, role="staff")
-    first = asks.invoke("hmm what about the bear", thread="1")
+def test_unclear_request_leads_to_one_question_only(tmp_path: Path) -> None:
+    unclear = router(tmp_path, role="staff")
+    first = unclear.invoke("hmm what about the bear", thread="1")
     assert first.outcome == "asked"
-    assert first.choice.question is not None
-    assert first.text == first.choice.question
-    second = asks.invoke("no idea, you choose", thread="1")
+    assert first.selection.question is not None
+    assert first.selection.question.startswith("I'm not sure what you'd like. Shall I ")
+    assert first.text == first.selection.question
+    second = unclear.invoke("no idea, you choose", thread="1")
     assert second.outcome != "asked"
 
 
-def test_a_missing_text_is_asked_for_and_then_taken(tmp_path: Path) -> None:
-    asks = router(tmp_path, role="parent")
-    assert asks.invoke("Check this text for me", thread="1").text == "Which text shall I judge? Please paste it."
-    answer = asks.invoke("The otter swam home bad and slow.", thread="1")
+def test_missing_text_is_asked_for_and_then_used(tmp_path: Path) -> None:
+    parent = router(tmp_path, role="parent")
+    question = parent.invoke("Check this text for me", thread="1")
+    assert question.text == "Which text should I check? Please paste it here."
+    answer = parent.invoke("The otter swam home bad and slow.", thread="1")
     assert answer.calls[0].args["text"] == "The otter swam home bad and slow."
     assert "does not pass" in answer.text
 
 
-def test_a_choice_can_be_had_without_acting(tmp_path: Path) -> None:
-    choice = router(tmp_path, role="staff").choose("Tell me a story about a clever fox in a quiet garden")
-    assert (choice.tool, choice.args["character"], choice.args["setting"]) == (
+def test_choose_selects_a_tool_without_calling_it(tmp_path: Path) -> None:
+    selection = router(tmp_path, role="staff").choose("Tell me a story about a clever fox in a quiet garden")
+    assert (selection.tool, selection.args["character"], selection.args["setting"]) == (
         "tell_story",
         "clever fox",
         "quiet garden",
     )
 
 
-def test_a_model_forced_to_one_call_is_a_way_too() -> None:
-    box = Toolbox(FakeJudge())
+def test_constrained_strategy_uses_the_models_tool_call() -> None:
+    toolbox = Toolbox(FakeJudge())
     model = ScriptedChat(answers=[calls("look_up_policy", {"topic": "fire"}), calls("no_tool", {}), ["just words"]])
-    forced = ConstrainedStrategy(model, story_tools(box))
-    found = forced.invoke(RoutingRequest(text="May they play with matches?"))
-    assert (found.tool, dict(found.args or {})) == ("look_up_policy", {"topic": "fire"})
-    assert forced.invoke("What time is it?").found == "none"
-    assert forced.invoke("What time is it?").found == "unsure"
+    constrained = ConstrainedStrategy(model, story_tools(toolbox))
+    attempt = constrained.invoke(RoutingRequest(text="May they play with matches?"))
+    assert (attempt.tool, dict(attempt.args or {})) == ("look_up_policy", {"topic": "fire"})
+    assert constrained.invoke("What time is it?").outcome == "none"
+    assert constrained.invoke("What time is it?").outcome == "unsure"
     assert model.asked[0]["tool_choice"] == "any"
     assert "May they play with matches?" in model.asked[0]["messages"][1].text
 
 
-def test_a_model_that_runs_here_is_asked_for_one_forced_call(tmp_path: Path) -> None:
+def test_local_model_routes_with_one_constrained_call(tmp_path: Path) -> None:
     from transformers import Qwen3Config
 
     from tests.helpers.tiny_models import SMALL, save_causal, tiny_tokenizer
@@ -172,9 +174,8 @@ def test_a_model_that_runs_here_is_asked_for_one_forced_call(tmp_path: Path) -> 
     tokenizer = tiny_tokenizer(["<|im_start|>", "<|im_end|>"], chat_template=template)
     spec = save_causal(tmp_path / "model", Qwen3Config(**{**SMALL, "head_dim": 16}), tokenizer)
     judge = FakeJudge()
-    made = story_tools(Toolbox(judge), ["look_up_policy"])
-    router = Router(made, judge, model=spec, max_tokens=80, seed=1)
-    routed = router.invoke("hmm what about the bear")
-    assert [tried.way for tried in routed.choice.tried] == ["semantic", "constrained"]
-    assert routed.by == "constrained"
-    assert routed.outcome in {"answered", "unavailable"}
+    tools = story_tools(Toolbox(judge), ["look_up_policy"])
+    result = Router(tools, judge, model=spec, max_tokens=80, seed=1).invoke("hmm what about the bear")
+    assert [attempt.strategy for attempt in result.selection.attempts] == ["semantic", "constrained"]
+    assert result.strategy == "constrained"
+    assert result.outcome in {"answered", "unavailable"}

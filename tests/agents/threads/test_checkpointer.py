@@ -1,4 +1,4 @@
-"""Threads keep what LangGraph's checkpointers must, survive a restart, grow with what was said, and can be deleted."""
+"""`Threads` passes LangGraph's conformance suite, survives restarts, grows linearly, and deletes for good."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from tests.helpers.scripted_chat import ScriptedChat
 ASK: Any = {"messages": [HumanMessage("Who lives in the wood?")]}
 
 
-def on(name: str = "evening", **more: str) -> Any:
+def thread_config(name: str = "evening", **more: str) -> Any:
     return {"configurable": {"thread_id": name, **more}}
 
 
-def talker(threads: Threads, *answers: str) -> Any:
+def make_agent(threads: Threads, *answers: str) -> Any:
     return create_agent(ScriptedChat(answers=[[a] for a in answers or ("A fox.",)]), checkpointer=threads)
 
 
-async def test_langgraphs_own_conformance_suite_passes(tmp_path: Path) -> None:
-    made: list[Threads] = []
+async def test_langgraph_conformance_suite_passes(tmp_path: Path) -> None:
+    stores: list[Threads] = []
 
     @checkpointer_test(name="Threads")
     async def factory() -> AsyncGenerator[BaseCheckpointSaver[Any], None]:
-        made.append(Threads(tmp_path / f"{len(made)}.db"))
-        yield made[-1]
-        made[-1].close()
+        stores.append(Threads(tmp_path / f"{len(stores)}.db"))
+        yield stores[-1]
+        stores[-1].close()
 
     report = await validate(factory)
     failures = {name: result.failures for name, result in report.results.items() if result.failures}
@@ -46,58 +46,60 @@ async def test_langgraphs_own_conformance_suite_passes(tmp_path: Path) -> None:
     assert report.passed_all_base()
 
 
-def test_a_thread_goes_on_after_a_restart(tmp_path: Path) -> None:
-    talker(Threads(tmp_path / "t.db")).invoke(ASK, on())
-    again = talker(Threads(tmp_path / "t.db"), "An owl.")
-    state = again.invoke({"messages": [HumanMessage("Who else?")]}, on())
+def test_thread_continues_after_a_restart(tmp_path: Path) -> None:
+    make_agent(Threads(tmp_path / "t.db")).invoke(ASK, thread_config())
+    restarted = make_agent(Threads(tmp_path / "t.db"), "An owl.")
+    state = restarted.invoke({"messages": [HumanMessage("Who else?")]}, thread_config())
     assert [m.text for m in state["messages"]] == ["Who lives in the wood?", "A fox.", "Who else?", "An owl."]
 
 
-def test_one_can_go_back_and_take_another_way(tmp_path: Path) -> None:
-    agent = talker(Threads(tmp_path / "t.db"), "A fox.", "An owl.", "A bear.")
-    agent.invoke(ASK, on())
-    before = agent.get_state(on()).config
-    agent.invoke({"messages": [HumanMessage("Who else?")]}, on())
-    other = agent.invoke({"messages": [HumanMessage("And in the cave?")]}, before)
-    assert [m.text for m in other["messages"]][1:] == ["A fox.", "And in the cave?", "A bear."]
-    histories = {tuple(m.text for m in s.values.get("messages", ()))[-1:] for s in agent.get_state_history(on())}
+def test_earlier_checkpoint_can_be_continued_differently(tmp_path: Path) -> None:
+    agent = make_agent(Threads(tmp_path / "t.db"), "A fox.", "An owl.", "A bear.")
+    agent.invoke(ASK, thread_config())
+    before = agent.get_state(thread_config()).config
+    agent.invoke({"messages": [HumanMessage("Who else?")]}, thread_config())
+    branch = agent.invoke({"messages": [HumanMessage("And in the cave?")]}, before)
+    assert [m.text for m in branch["messages"]][1:] == ["A fox.", "And in the cave?", "A bear."]
+    histories = {
+        tuple(m.text for m in s.values.get("messages", ()))[-1:] for s in agent.get_state_history(thread_config())
+    }
     assert {("An owl.",), ("A bear.",)} <= histories
 
 
-def test_changed_and_removed_messages_are_kept_as_they_are(tmp_path: Path) -> None:
+def test_changed_and_removed_messages_are_stored(tmp_path: Path) -> None:
     threads = Threads(tmp_path / "t.db")
-    agent = talker(threads)
-    agent.invoke(ASK, on())
-    first = agent.get_state(on()).values["messages"][0]
-    agent.update_state(on(), {"messages": [HumanMessage("Who lived in the wood?", id=first.id)]})
-    assert [m.text for m in agent.get_state(on()).values["messages"]] == ["Who lived in the wood?", "A fox."]
-    agent.update_state(on(), {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), AIMessage("All new.")]})
-    assert [m.text for m in agent.get_state(on()).values["messages"]] == ["All new."]
+    agent = make_agent(threads)
+    agent.invoke(ASK, thread_config())
+    first = agent.get_state(thread_config()).values["messages"][0]
+    agent.update_state(thread_config(), {"messages": [HumanMessage("Who lived in the wood?", id=first.id)]})
+    assert [m.text for m in agent.get_state(thread_config()).values["messages"]] == ["Who lived in the wood?", "A fox."]
+    agent.update_state(thread_config(), {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), AIMessage("All new.")]})
+    assert [m.text for m in agent.get_state(thread_config()).values["messages"]] == ["All new."]
 
 
 @pytest.mark.parametrize("turns", [20, 60])
-def test_a_thread_takes_the_room_of_what_was_said(tmp_path: Path, turns: int) -> None:
+def test_file_size_grows_linearly_with_the_thread(tmp_path: Path, turns: int) -> None:
     threads = Threads(tmp_path / "t.db")
-    agent = talker(threads, "A fox, and it has a red tail. " * 4)
+    agent = make_agent(threads, "A fox, and it has a red tail. " * 4)
     for _ in range(turns):
-        agent.invoke(ASK, on())
+        agent.invoke(ASK, thread_config())
     threads.close()
     assert threads.database.bytes_on_disk < 200_000 + turns * 8_000
 
 
-def test_deleting_a_thread_leaves_nothing_of_it_in_the_files(tmp_path: Path) -> None:
+def test_deleted_thread_leaves_no_trace_in_the_files(tmp_path: Path) -> None:
     threads = Threads(tmp_path / "t.db")
-    agent = talker(threads, "Xylophonia.")
-    agent.invoke(ASK, on("one"))
-    talker(threads).invoke(ASK, on("two"))
+    agent = make_agent(threads, "Xylophonia.")
+    agent.invoke(ASK, thread_config("one"))
+    make_agent(threads).invoke(ASK, thread_config("two"))
     threads.delete_thread("one")
     assert [t.name for t in threads.threads()] == ["two"]
-    assert agent.get_state(on("one")).values == {}
+    assert agent.get_state(thread_config("one")).values == {}
     assert b"Xylophonia" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
 
-def test_a_thread_nobody_used_is_forgotten(tmp_path: Path) -> None:
-    talker(Threads(tmp_path / "t.db")).invoke(ASK, on())
+def test_expired_thread_is_deleted(tmp_path: Path) -> None:
+    make_agent(Threads(tmp_path / "t.db")).invoke(ASK, thread_config())
     assert Threads(tmp_path / "t.db", ttl_s=3600).threads()
     connection = sqlite3.connect(tmp_path / "t.db")
     connection.execute("UPDATE threads SET used = used - 7200")
@@ -108,28 +110,28 @@ def test_a_thread_nobody_used_is_forgotten(tmp_path: Path) -> None:
         Threads(tmp_path / "t.db", ttl_s=0)
 
 
-def test_a_pickle_in_the_file_is_not_run(tmp_path: Path) -> None:
+def test_pickle_in_the_file_is_not_loaded(tmp_path: Path) -> None:
     threads = Threads(tmp_path / "t.db")
-    talker(threads).invoke(ASK, on())
+    make_agent(threads).invoke(ASK, thread_config())
     with threads.database.writing() as connection:
         connection.execute("UPDATE bodies SET type = 'pickle', data = ?", (pickle.dumps("code"),))
     with pytest.raises(NotImplementedError, match="pickle"):
-        threads.get_tuple(on())
+        threads.get_tuple(thread_config())
 
 
-async def test_a_cancelled_write_is_still_whole(tmp_path: Path) -> None:
+async def test_canceled_write_is_complete_or_absent(tmp_path: Path) -> None:
     threads = Threads(tmp_path / "t.db")
     checkpoint = empty_checkpoint()
-    task = asyncio.ensure_future(threads.aput(on(checkpoint_ns=""), checkpoint, {}, {}))
+    task = asyncio.ensure_future(threads.aput(thread_config(checkpoint_ns=""), checkpoint, {}, {}))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    held = threads.get_tuple(on())
-    assert held is None or held.checkpoint["id"] == checkpoint["id"]
+    stored = threads.get_tuple(thread_config())
+    assert stored is None or stored.checkpoint["id"] == checkpoint["id"]
 
 
-def test_another_file_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "notes.db").write_text("no database at all, but long enough to be looked at" * 10)
-    with pytest.raises(IntegrityError, match=r"file of threads .*notes\.db"):
+def test_other_files_are_rejected(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("not a database, but long enough to have a header" * 10)
+    with pytest.raises(IntegrityError, match=r"thread database .*notes\.db"):
         Threads(tmp_path / "notes.db")

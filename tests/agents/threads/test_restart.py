@@ -1,4 +1,4 @@
-"""A process is killed in the middle of a turn and started again: the thread goes on, and nothing is done twice."""
+"""A process is killed in the middle of a turn and restarted: the thread continues, and no tool runs twice."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from taleward.agents.router import Router
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools.base import ONCE
 
-folder, when, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+folder, kill_at, request = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 
 def die(moment):
-    if moment == when:
+    if moment == kill_at:
         os.kill(os.getpid(), signal.SIGKILL)
 
 @tool
@@ -48,37 +48,39 @@ class Model(ScriptedChat):
 
 model = Model(answers=[calls("order", {"book": "Moby Fox"})])
 router = Router([order], FakeJudge(), model=model, strategies=(), threads=Threads(folder / "threads.db"))
-routed = router.resume("1") if what == "resume" else router.invoke(what, thread="1")
+result = router.resume("1") if request == "resume" else router.invoke(request, thread="1")
 messages = router.agent.get_state({"configurable": {"thread_id": "1"}}).values["messages"]
-print([m.type for m in messages], routed.text)
+print([m.type for m in messages], result.text)
 """
 
 
-def child(folder: Path, when: str, what: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", CHILD, str(folder), when, what, str(ROOT)]
+def run_child(folder: Path, kill_at: str, request: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", CHILD, str(folder), kill_at, request, str(ROOT)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
-    ("when", "said", "orders"),
+    ("kill_at", "output", "orders"),
     [
-        ("before", "This call was begun before the program was stopped", 0),
-        ("after", "This call was begun before the program was stopped", 1),
+        ("before", "This call started before the program was stopped", 0),
+        ("after", "This call started before the program was stopped", 1),
         ("answer", "It said: ordered", 1),
     ],
 )
-def test_killed_in_the_middle_of_a_turn(tmp_path: Path, when: str, said: str, orders: int) -> None:
-    assert child(tmp_path, when, "Order Moby Fox").returncode == -9
-    again = child(tmp_path, "never", "resume")
+def test_killed_turn_is_resumed_without_running_a_call_twice(
+    tmp_path: Path, kill_at: str, output: str, orders: int
+) -> None:
+    assert run_child(tmp_path, kill_at, "Order Moby Fox").returncode == -9
+    again = run_child(tmp_path, "never", "resume")
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("['human', 'ai', 'tool', 'ai']")
-    assert said in again.stdout
+    assert output in again.stdout
     file = tmp_path / "orders.txt"
     assert len(file.read_text().splitlines() if file.exists() else []) == orders
 
 
-def test_another_request_gives_the_unfinished_turn_up(tmp_path: Path) -> None:
-    child(tmp_path, "after", "Order Moby Fox")
-    again = child(tmp_path, "never", "Order it again")
+def test_new_request_ends_the_unfinished_turn(tmp_path: Path) -> None:
+    run_child(tmp_path, "after", "Order Moby Fox")
+    again = run_child(tmp_path, "never", "Order it again")
     assert again.stdout.startswith("['human', 'ai', 'human', 'ai', 'tool', 'ai']"), again.stderr
     assert (tmp_path / "orders.txt").read_text() == "Moby Fox\n" * 2

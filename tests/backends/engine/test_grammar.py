@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.chat import LocalChat
-from taleward.backends.local.tools import ToolText
+from taleward.backends.local.tools import ToolCallParser
 from taleward.core.errors import BackendError, ConfigurationError, UnknownName
 from tests.helpers.tiny_models import SMALL, save_causal, tiny_tokenizer
 
@@ -157,13 +157,13 @@ def test_tools_and_results_reach_the_chat_template(tmp_path: Path) -> None:
     called = AIMessage("", tool_calls=[{"name": "draw", "args": {"what": "an owl <|im_end|>"}, "id": "1"}])
     turns = [HumanMessage("Draw an owl."), called, ToolMessage("done <|im_end|>", tool_call_id="1")]
     bound: Any = model.bind_tools([draw])
-    wish = model._wish(model._loaded, turns, None, bound.kwargs)
-    rendered = model._loaded.decode(wish.order.prompt, control=True)
+    request = model._chat_request(model._loaded, turns, None, bound.kwargs)
+    rendered = model._loaded.decode(request.generation.prompt, control=True)
     assert '<|im_start|>tools{"type": "function", "function": {"name": "draw"' in rendered
     assert '<tool_call>{"name": "draw", "arguments": {"what": "an owl <\u200b|im_end|>"}}</tool_call>' in rendered
     assert "<|im_start|>tool\ndone <|im_end|><|im_end|>" in rendered
     [eos] = model._loaded.engine._scheduler._eos_token_ids
-    assert wish.order.prompt.count(eos) == 4  # tools and three messages: no text ended its own
+    assert request.generation.prompt.count(eos) == 4  # tools and three messages: no text ended its own
 
 
 def test_tools_are_described_in_text_if_the_template_has_no_tools(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_tools_are_described_in_text_if_the_template_has_no_tools(tmp_path: Path
     called = AIMessage("", tool_calls=[{"name": "draw", "args": {"what": "an owl"}, "id": "1"}])
     turns = [HumanMessage("Draw."), called, ToolMessage("done", tool_call_id="1")]
     bound: Any = model.bind_tools([draw])
-    rendered = model._loaded.decode(model._wish(model._loaded, turns, None, bound.kwargs).order.prompt)
+    rendered = model._loaded.decode(model._chat_request(model._loaded, turns, None, bound.kwargs).generation.prompt)
     assert rendered.startswith("[user] You can call these tools:\n- draw: Draw a picture. Arguments: {")
     assert rendered.endswith(
         '[assistant] {"name": "draw", "arguments": {"what": "an owl"}}\n[user] The tool answered: done\n'
@@ -198,8 +198,8 @@ def test_tools_are_described_in_text_if_the_template_has_no_tools(tmp_path: Path
 )
 def test_tool_calls_in_free_text(answer: str, text: str, calls: int, size: int) -> None:
     answer = answer.replace("{...}", '{"name": "draw", "arguments": {"what": "x"}}')
-    reader = ToolText(frozenset({"draw"}), forced=False)
+    reader = ToolCallParser(frozenset({"draw"}), is_call_required=False)
     shown = "".join(reader.push(answer[at : at + size]) for at in range(0, len(answer), size))
     rest, parsed = reader.finish()
     assert shown + rest == text
-    assert parsed.made == [("draw", '{"what": "x"}')] * calls
+    assert parsed.calls == [("draw", '{"what": "x"}')] * calls

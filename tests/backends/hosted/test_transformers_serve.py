@@ -1,4 +1,4 @@
-"""The story chain against a real OpenAI-compatible server: `transformers serve` on loopback."""
+"""The story chain on a real OpenAI-compatible server: `transformers serve` on loopback."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture(scope="module")
 def model() -> Path:
-    """The embedded storyteller, as it is shipped."""
+    """The embedded storyteller, as shipped."""
     return embedded_path("storyteller")
 
 
 @pytest.fixture(scope="module")
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [str(Path(sys.executable).with_name("transformers")), "serve"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     home = tmp_path_factory.mktemp("hf-home")
@@ -79,10 +79,10 @@ def test_a_tale_through_a_real_server(base_url: str, model: Path, values: dict[s
 def test_a_tale_streams_from_a_real_server(base_url: str, model: Path, values: dict[str, str]) -> None:
     chain = StoryChain(f"openai:{model}", base_url=base_url, max_tokens=60, temperature=0.7)
     events = list(Guard(chain, FakeJudge()).stream(values))
-    told = [e.text for e in events if e.type == "text"]
-    assert len(told) > 1
+    texts = [e.text for e in events if e.type == "text"]
+    assert len(texts) > 1
     assert events[-1].type == "done"
-    assert events[-1].tale.text == "".join(told)
+    assert events[-1].tale.text == "".join(texts)
     [call] = events[-1].tale.attempts[0].calls
     assert call.output_tokens is not None
 
@@ -91,8 +91,8 @@ class Page(BaseModel):
     title: str
 
 
-def test_a_form_that_the_server_ignores_ends_in_an_error_and_no_loop(base_url: str, model: Path) -> None:
-    """It takes `response_format` and does as if it were not there; the storyteller does not follow words."""
-    asking: Any = chat_model(f"openai:{model}", base_url=base_url, max_tokens=20).with_structured_output(Page)
-    with pytest.raises(BackendError, match="does not honour response_format, and asked in words"):
-        asking.invoke("Which page?")
+def test_an_ignored_response_format_ends_in_an_error_and_no_loop(base_url: str, model: Path) -> None:
+    """The server accepts `response_format` and ignores it; the storyteller follows no instructions."""
+    structured: Any = chat_model(f"openai:{model}", base_url=base_url, max_tokens=20).with_structured_output(Page)
+    with pytest.raises(BackendError, match="ignores response_format, and prompted for the format it missed it"):
+        structured.invoke("Which page?")

@@ -1,9 +1,8 @@
-"""Decisions by logits, and prompts in which no text writes a control token, on tiny models with random weights."""
+"""Decisions from logits, and prompts without injected control tokens, on tiny models with random weights."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from taleward.backends.chat_models import chat_model
-from taleward.backends.decision_model import decision_model
 from taleward.backends.engine.prompt_encoding import Instruction, encode_prompt, encode_text
 from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.decisions import decide
@@ -52,63 +50,65 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return HuggingFace(str(folder), "cpu")
 
 
-def plainly(model: HuggingFace, prompt: list[int], choices: list[str]) -> np.ndarray:
-    """The same by one forward pass over each whole text."""
+def by_forward_pass(model: HuggingFace, prompt: list[int], choices: list[str]) -> np.ndarray:
+    """The same decision, by one forward pass over each whole text."""
     import torch
 
-    logs = []
+    logprobs = []
     for choice in choices:
         answer = model.encode(choice)
         with torch.no_grad():
             out = model._model(input_ids=torch.tensor([prompt + answer]), use_cache=False).logits[0]
         steps = out.float().log_softmax(-1)[len(prompt) - 1 : -1]
-        logs.append(float(sum(steps[i, token] for i, token in enumerate(answer))))
-    chances = np.exp(logs)
-    return np.append(chances / chances.sum(), chances.sum())
+        logprobs.append(float(sum(steps[i, token] for i, token in enumerate(answer))))
+    probabilities = np.exp(logprobs)
+    return np.append(probabilities / probabilities.sum(), probabilities.sum())
 
 
 @pytest.mark.parametrize("choices", [["Yes", "No"], ["unsafe", "safe"], ["a", "b", "cd", "ce"]])
-def test_a_decision_is_what_a_plain_forward_pass_says(model: HuggingFace, choices: list[str]) -> None:
+def test_a_decision_matches_a_plain_forward_pass(model: HuggingFace, choices: list[str]) -> None:
     story = "Once there was a fox who lived by the sea. " * 5
     prompts = [model.prompt([{"role": "user", "content": story + end}]) for end in ("hate?", "harm?", "harm? Say.")]
     for prompt, decision in zip(prompts, decide(model, prompts, choices), strict=True):
-        expected = plainly(model, prompt, choices)
+        expected = by_forward_pass(model, prompt, choices)
         np.testing.assert_allclose(decision.probabilities, expected[:-1], atol=1e-4)
         assert decision.mass == pytest.approx(expected[-1], rel=1e-3)
         assert sum(decision.probabilities) == pytest.approx(1.0)
 
 
-def test_the_shared_beginning_is_read_once(model: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = 0
+def test_the_shared_prefix_is_processed_once(model: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+    processed = 0
     step = HuggingFace.step
 
-    def counted(self: HuggingFace, tokens: list[int], cache: Any = None) -> Any:
-        nonlocal read
-        read += len(tokens)
+    def count_tokens(self: HuggingFace, tokens: list[int], cache: Any = None) -> Any:
+        nonlocal processed
+        processed += len(tokens)
         return step(self, tokens, cache)
 
-    monkeypatch.setattr(HuggingFace, "step", counted)
+    monkeypatch.setattr(HuggingFace, "step", count_tokens)
     prompts = [[*range(1, 201), *end] for end in ((1, 2), (3, 4), (5, 6), (7, 8))]
     decide(model, prompts, ["A", "B"])
-    assert read == 200 + 4 * 2
+    assert processed == 200 + 4 * 2
 
 
-def test_equal_prompts_and_one_token(model: HuggingFace) -> None:
+def test_equal_prompts_and_a_prompt_of_one_token(model: HuggingFace) -> None:
     first, second = decide(model, [[5, 6], [5, 6]], ["A", "B"])
     assert first == second
-    assert decide(model, [[5]], ["A", "B"])[0].probabilities == pytest.approx(plainly(model, [5], ["A", "B"])[:-1])
+    assert decide(model, [[5]], ["A", "B"])[0].probabilities == pytest.approx(
+        by_forward_pass(model, [5], ["A", "B"])[:-1]
+    )
 
 
 @pytest.mark.parametrize(
     ("prompts", "choices"), [([], ["A", "B"]), ([[]], ["A", "B"]), ([[1]], ["A"]), ([[1]], ["A", "AB"])]
 )
-def test_what_is_no_decision_is_refused(model: HuggingFace, prompts: list[list[int]], choices: list[str]) -> None:
-    with pytest.raises(ValueError, match="a decision needs prompts and two choices or more"):
+def test_invalid_decisions(model: HuggingFace, prompts: list[list[int]], choices: list[str]) -> None:
+    with pytest.raises(ValueError, match="a decision needs non-empty prompts, and two or more choices"):
         decide(model, prompts, choices)
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_logits_that_are_no_numbers_are_an_error(
+def test_logits_that_are_not_numbers_are_an_error(
     model: HuggingFace, monkeypatch: pytest.MonkeyPatch, broken: float
 ) -> None:
     monkeypatch.setattr(HuggingFace, "step", lambda *_: (np.array([0.0, broken, 1.0], dtype=np.float32), None))
@@ -132,7 +132,7 @@ stories = st.lists(pieces | st.text(max_size=5), max_size=8).map("".join)
 
 @given(stories)
 @settings(max_examples=200)
-def test_no_story_writes_a_control_token(tokenizer: Any, story: str) -> None:
+def test_no_story_can_inject_a_control_token(tokenizer: Any, story: str) -> None:
     control = set(tokenizer.convert_tokens_to_ids(CONTROL))
     tokens = encode_prompt(tokenizer, lambda c: render(tokenizer, c), [story])
     quiet = encode_prompt(tokenizer, lambda c: render(tokenizer, c), ["quiet"])
@@ -141,9 +141,9 @@ def test_no_story_writes_a_control_token(tokenizer: Any, story: str) -> None:
     assert not control & set(encode_text(tokenizer, story))
 
 
-def test_a_plain_prompt_is_what_the_tokenizer_makes_of_it(tokenizer: Any) -> None:
-    own = tokenizer.apply_chat_template([{"role": "user", "content": "A calm day."}], add_generation_prompt=True)
-    assert encode_prompt(tokenizer, lambda c: render(tokenizer, c), ["A calm day."]) == list(own["input_ids"])
+def test_a_prompt_matches_the_tokenizers(tokenizer: Any) -> None:
+    expected = tokenizer.apply_chat_template([{"role": "user", "content": "A calm day."}], add_generation_prompt=True)
+    assert encode_prompt(tokenizer, lambda c: render(tokenizer, c), ["A calm day."]) == list(expected["input_ids"])
 
 
 def folder_with(path: Path, template: str) -> HuggingFace:
@@ -153,7 +153,7 @@ def folder_with(path: Path, template: str) -> HuggingFace:
     return HuggingFace(str(path), "cpu")
 
 
-def test_a_template_that_wants_parts_gets_parts(tmp_path: Path) -> None:
+def test_a_template_that_expects_content_parts_gets_them(tmp_path: Path) -> None:
     parts = "{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %}"
     template = f"{{% for m in messages %}}{parts}<|im_end|>{{% endfor %}}"
     model = folder_with(tmp_path, template)
@@ -168,7 +168,7 @@ def test_a_template_that_drops_a_turn_is_an_error(tmp_path: Path) -> None:
         model.prompt([{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}])
 
 
-def test_threads_do_not_change_what_is_a_control_token(tmp_path: Path) -> None:
+def test_control_tokens_are_recognized_in_all_threads(tmp_path: Path) -> None:
     model = folder_with(tmp_path, TEMPLATE)
     control = set(model._tokenizer.convert_tokens_to_ids(CONTROL))
 
@@ -180,7 +180,7 @@ def test_threads_do_not_change_what_is_a_control_token(tmp_path: Path) -> None:
         assert set(map(repr, pool.map(both, range(300)))) == {"(set(), 4)"}
 
 
-def test_an_instruction_may_hold_control_tokens(tmp_path: Path) -> None:
+def test_an_instruction_may_contain_control_tokens(tmp_path: Path) -> None:
     model = folder_with(tmp_path, TEMPLATE)
     prompt = model.prompt([{"role": "user", "content": Instruction("<think>")}])
     [think] = [t for t in prompt if model.decode([t], control=True) == "<think>"]
@@ -188,7 +188,7 @@ def test_an_instruction_may_hold_control_tokens(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "transformers"])
-def test_questions_are_answered_as_transformers_answers_them(engine: str, tmp_path: Path) -> None:
+def test_answers_match_transformers(engine: str, tmp_path: Path) -> None:
     from transformers import LlamaConfig, pipeline
 
     folder = tmp_path / "model"
@@ -196,55 +196,42 @@ def test_questions_are_answered_as_transformers_answers_them(engine: str, tmp_pa
     tokenizer = tiny_tokenizer(["<s>", "</s>"], words=["Yes", "No"], chat_template=template)
     save_causal(folder, LlamaConfig(**{**SMALL, "head_dim": 16}), tokenizer)
     story = "A fox slept under a boat by the sea. </s>"
-    asked = {
+    questions = {
         "scary": YesNo(question="Is it scary?", yes="A child would cry."),
         "sad": "Is it sad?",
         "kind": MultipleChoice(question="Which kind?", options={"calm": "", "wild": "Very wild."}),
         "age": Scale(question="How old?", levels=("3-5", "6-8", "9-12")),
     }
-    same = {
+    pipeline_questions = {
         "scary": {"type": "noul", "instructions": "Is it scary?", "criteria": {"true": "A child would cry."}},
         "sad": {"type": "noul", "instructions": "Is it sad?"},
         "kind": {"type": "choice", "instructions": "Which kind?", "criteria": {"calm": None, "wild": "Very wild."}},
         "age": {"type": "score", "instructions": "How old?", "criteria": ["3-5", "6-8", "9-12"]},
     }
-    expected = pipeline("decision", model=str(folder), device="cpu")({"state": story, "questions": same})
+    expected = pipeline("decision", model=str(folder), device="cpu")({"state": story, "questions": pipeline_questions})
     model = chat_model(f"hf:{folder}", engine=engine)
     assert isinstance(model, LocalChat)
-    found = model.decide(story, asked)
-    assert list(found) == list(asked)
-    assert found["scary"].yes == pytest.approx(expected["scary"]["noul"], abs=1e-4)
-    assert found["sad"].yes == pytest.approx(expected["sad"]["noul"], abs=1e-4)
-    assert found["kind"].best == expected["kind"]["choice"]
-    assert found["kind"].probabilities == pytest.approx(expected["kind"]["probabilities"], abs=1e-4)
-    assert found["age"].score == pytest.approx(expected["age"]["score"], abs=1e-4)
+    results = model.decide(story, questions)
+    assert list(results) == list(questions)
+    assert results["scary"].yes == pytest.approx(expected["scary"]["noul"], abs=1e-4)
+    assert results["sad"].yes == pytest.approx(expected["sad"]["noul"], abs=1e-4)
+    assert results["kind"].best == expected["kind"]["choice"]
+    assert results["kind"].probabilities == pytest.approx(expected["kind"]["probabilities"], abs=1e-4)
+    assert results["age"].score == pytest.approx(expected["age"]["score"], abs=1e-4)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "transformers"])
-def test_a_text_that_is_too_long_is_an_error_and_no_guess(engine: str) -> None:
+def test_a_text_that_is_too_long_is_an_error(engine: str) -> None:
     model: Any = chat_model("embedded:storyteller", engine=engine)
-    with pytest.raises(ContextTooLong, match=r"text, question and answer have \d+ tokens; the model reads 1024"):
+    with pytest.raises(ContextTooLong, match=r"text, question and answer have \d+ tokens; the model's context is 1024"):
         model.decide("A fox ran by the sea. " * 300, {"scary": "Is it scary?"})
 
 
-async def test_questions_to_the_embedded_storyteller() -> None:
+async def test_questions_for_the_embedded_storyteller() -> None:
     model = chat_model("embedded:storyteller")
     assert isinstance(model, LocalChat)
-    found = await model.adecide([("user", "A fox ran."), ("assistant", "It was fast.")], {"scary": "Is it scary?"})
-    assert sum(found["scary"].probabilities.values()) == pytest.approx(1)
-    assert 0 < found["scary"].mass < 1
-    with pytest.raises(ConfigurationError, match="needs a question"):
+    results = await model.adecide([("user", "A fox ran."), ("assistant", "It was fast.")], {"scary": "Is it scary?"})
+    assert sum(results["scary"].probabilities.values()) == pytest.approx(1)
+    assert 0 < results["scary"].mass < 1
+    with pytest.raises(ConfigurationError, match="decide needs at least one question"):
         model.decide("A fox ran.", {})
-
-
-def test_langchains_decision_models() -> None:
-    if find_spec("langchain_core.decisions") is None:
-        with pytest.raises(ConfigurationError, match=r"release 1\.8 brought them"):
-            decision_model("embedded:storyteller")
-        return
-    from langchain_core.decisions import Noul
-
-    asked = {"state": "A fox ran.", "questions": {"scary": Noul(instructions="Is it scary?")}}
-    found = decision_model("embedded:storyteller").invoke(asked)
-    expected = chat_model("embedded:storyteller").decide("A fox ran.", {"scary": "Is it scary?"})  # type: ignore[attr-defined]
-    assert found.nouls["scary"].noul == pytest.approx(expected["scary"].yes)

@@ -1,4 +1,4 @@
-"""A bench on texts whose scores and labels are known."""
+"""Judge benchmarks on texts with known scores and labels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn import metrics as peer
+from sklearn import metrics as sklearn_metrics
 
 from taleward.core.errors import ConfigurationError
-from taleward.evaluation.judge_bench.bench import benchmark_judges, ranking
+from taleward.evaluation.judge_bench.bench import benchmark_judges, risk_score
 from taleward.evaluation.judge_bench.plots import bench_plots, save_plots
 from taleward.evaluation.judge_bench.result import BenchReport
 from taleward.evaluation.tracking.judge_runs import figures_of, record_bench
@@ -29,35 +29,35 @@ ROWS = tuple(
 DATA = LabeledData("known.csv", "ab" * 32, ROWS)
 
 
-def scorer(change: Any = float, cost: float | None = None) -> FakeJudge:
+def scoring_judge(score: Any = float, cost: float | None = None) -> FakeJudge:
     """A judge that scores a text, which is a number, by a function of it."""
-    return FakeJudge(lambda p: Assessment.model_validate({"scores": {"violence": change(p.text)}, "cost_usd": cost}))
+    return FakeJudge(lambda p: Assessment.model_validate({"scores": {"violence": score(p.text)}, "cost_usd": cost}))
 
 
-def yes_or_no(threshold: float) -> FakeJudge:
+def threshold_judge(threshold: float) -> FakeJudge:
     """A judge without scores."""
     return FakeJudge(lambda p: Assessment(outcome="fail" if float(p.text) >= threshold else "pass"))
 
 
 @pytest.fixture(scope="module")
 def report() -> BenchReport:
-    judges = {"good": scorer(cost=0.01), "flat": scorer(lambda _: 0.2), "bare": yes_or_no(0.5)}
+    judges = {"good": scoring_judge(cost=0.01), "flat": scoring_judge(lambda _: 0.2), "bare": threshold_judge(0.5)}
     return benchmark_judges(judges, DATA, resamples=100, at_recall=0.9, at_false_alarms=0.1)
 
 
-def test_figures_are_those_of_scikit_learn(report: BenchReport) -> None:
+def test_metrics_equal_scikit_learn(report: BenchReport) -> None:
     good, flat, bare = report.judges
-    failed = SCORES >= 0.5
-    assert good.auc.value == pytest.approx(peer.roc_auc_score(TRUTH, SCORES))
-    assert good.average_precision.value == pytest.approx(peer.average_precision_score(TRUTH, SCORES))
-    assert good.f1.value == bare.f1.value == pytest.approx(peer.f1_score(TRUTH, failed))
-    assert good.precision.value == pytest.approx(peer.precision_score(TRUTH, failed))
-    alarms, recalls, _ = peer.roc_curve(TRUTH, SCORES, drop_intermediate=False)
+    flagged = SCORES >= 0.5
+    assert good.auc.value == pytest.approx(sklearn_metrics.roc_auc_score(TRUTH, SCORES))
+    assert good.average_precision.value == pytest.approx(sklearn_metrics.average_precision_score(TRUTH, SCORES))
+    assert good.f1.value == bare.f1.value == pytest.approx(sklearn_metrics.f1_score(TRUTH, flagged))
+    assert good.precision.value == pytest.approx(sklearn_metrics.precision_score(TRUTH, flagged))
+    alarms, recalls, _ = sklearn_metrics.roc_curve(TRUTH, SCORES, drop_intermediate=False)
     assert good.false_alarms_at_recall.value == pytest.approx(alarms[recalls >= 0.9].min())
     assert good.recall_at_false_alarms.value == pytest.approx(recalls[alarms <= 0.1].max())
     assert good.auc.low < good.auc.value < good.auc.high
     assert (flat.auc.value, flat.f1.value, flat.false_alarms.value) == (0.5, 0.0, 0.0)
-    assert bare.auc.value == pytest.approx(peer.roc_auc_score(TRUTH, failed))
+    assert bare.auc.value == pytest.approx(sklearn_metrics.roc_auc_score(TRUTH, flagged))
     assert (bare.ece, bare.reliability) == (None, ())
     assert good.categories["violence"].auc == pytest.approx(good.auc.value)
     assert good.categories["violence"].ece == pytest.approx(good.ece or 0)
@@ -68,9 +68,9 @@ def test_figures_are_those_of_scikit_learn(report: BenchReport) -> None:
 def test_judges_are_compared_on_the_same_texts(report: BenchReport) -> None:
     first = report.comparisons[0]
     assert (first.first, first.second) == ("good", "flat")
-    failed = SCORES >= 0.5
-    assert first.only_first_right == int(((failed == TRUTH) & TRUTH).sum())
-    assert first.only_second_right == int(((failed != TRUTH) & ~TRUTH).sum())
+    flagged = SCORES >= 0.5
+    assert first.only_first_right == int(((flagged == TRUTH) & TRUTH).sum())
+    assert first.only_second_right == int(((flagged != TRUTH) & ~TRUTH).sum())
     assert first.mcnemar_p < 0.01
     gap = first.differences["auc"]
     assert gap.value == pytest.approx(report.judges[0].auc.value - 0.5)
@@ -80,40 +80,41 @@ def test_judges_are_compared_on_the_same_texts(report: BenchReport) -> None:
     assert (same.only_first_right, same.mcnemar_p, same.differences["f1"].value) == (0, 1.0, 0.0)
 
 
-def test_no_plain_answer_counts_as_not_released_and_is_counted() -> None:
+def test_errors_count_as_not_released_and_are_reported() -> None:
     def broken(passage: Any) -> Assessment:
         if float(passage.text) < 0.2:
             raise RuntimeError("no connection")
         return Assessment.model_validate({"scores": {"violence": float(passage.text)}})
 
-    found = benchmark_judges({"broken": FakeJudge(broken)}, DATA, resamples=0).judges[0]
-    assert found.outcomes["error"] == int((SCORES < 0.2).sum())
+    broken_metrics = benchmark_judges({"broken": FakeJudge(broken)}, DATA, resamples=0).judges[0]
+    assert broken_metrics.outcomes["error"] == int((SCORES < 0.2).sum())
     flagged = (SCORES >= 0.5) | (SCORES < 0.2)
-    assert found.f1.value == pytest.approx(peer.f1_score(TRUTH, flagged))
-    assert found.false_alarms.value == pytest.approx(flagged[~TRUTH].mean())
-    assert found.auc.value == pytest.approx(peer.roc_auc_score(TRUTH, np.where(SCORES < 0.2, 1.0, SCORES)))
+    assert broken_metrics.f1.value == pytest.approx(sklearn_metrics.f1_score(TRUTH, flagged))
+    assert broken_metrics.false_alarms.value == pytest.approx(flagged[~TRUTH].mean())
+    risks = np.where(SCORES < 0.2, 1.0, SCORES)
+    assert broken_metrics.auc.value == pytest.approx(sklearn_metrics.roc_auc_score(TRUTH, risks))
     judge = FakeJudge(broken)
-    assert ranking(judge.invoke("0.1"), judge) == 1.0
+    assert risk_score(judge.invoke("0.1"), judge) == 1.0
 
 
 def test_the_same_seed_gives_the_same_report() -> None:
-    def measured(seed: int, workers: int = 1) -> dict[str, Any]:
-        report = benchmark_judges({"good": scorer()}, DATA, resamples=20, seed=seed, concurrency=workers)
+    def measured(seed: int, concurrency: int = 1) -> dict[str, Any]:
+        report = benchmark_judges({"good": scoring_judge()}, DATA, resamples=20, seed=seed, concurrency=concurrency)
         return report.judges[0].model_dump(exclude={"latency_p50_s", "latency_p95_s"})
 
-    assert measured(0) == measured(0) == measured(0, workers=4)
+    assert measured(0) == measured(0) == measured(0, concurrency=4)
     assert measured(0) != measured(1)
 
 
-def test_what_cannot_be_measured_is_refused() -> None:
+def test_datasets_with_one_label_and_no_judges_are_errors() -> None:
     calm = LabeledData("calm.csv", "0", (LabeledText("0.1", False),))
     with pytest.raises(ConfigurationError, match=r"calm\.csv has 0 harmful of 1"):
-        benchmark_judges({"good": scorer()}, calm)
+        benchmark_judges({"good": scoring_judge()}, calm)
     with pytest.raises(ConfigurationError, match="at least one judge"):
         benchmark_judges({}, DATA)
 
 
-def test_json_there_and_back(report: BenchReport) -> None:
+def test_a_report_survives_json(report: BenchReport) -> None:
     assert BenchReport.model_validate_json(report.model_dump_json()) == report
     assert "data=known.csv:abababababab|n=120" in report.signature
 
@@ -127,23 +128,23 @@ def test_plots_show_every_judge(report: BenchReport, tmp_path: Path) -> None:
     assert all((tmp_path / "new" / name).stat().st_size > 10_000 for name in plots)
 
 
-# MLflow's own code warns on import and when its store is first made.
+# MLflow's own code warns on import and when it creates its store.
 @pytest.mark.filterwarnings("default")
-def test_a_bench_is_a_run_with_one_run_a_judge_below(report: BenchReport, tmp_path: Path) -> None:
+def test_a_benchmark_is_recorded_with_a_child_run_per_judge(report: BenchReport, tmp_path: Path) -> None:
     import mlflow
 
     uri = default_tracking_uri(tmp_path)
     run_id = record_bench(report, uri, bench_plots(report))
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("taleward")
-    below = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")
-    found = {run.data.params["judge"]: run.data for run in below}
-    assert set(found) == {"good", "flat", "bare"}
-    assert found["good"].metrics == pytest.approx(figures_of(report.judges[0]))
-    assert math.isclose(found["good"].metrics["violence/auc"], report.judges[0].auc.value)
-    assert found["good"].params["data_sha256"] == DATA.sha256
-    stored = {a.path for a in client.list_artifacts(run_id)}
-    assert stored == {"report.json", "judges.json", "precision-recall.png", "reliability.png"}
+    children = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")
+    by_judge = {run.data.params["judge"]: run.data for run in children}
+    assert set(by_judge) == {"good", "flat", "bare"}
+    assert by_judge["good"].metrics == pytest.approx(figures_of(report.judges[0]))
+    assert math.isclose(by_judge["good"].metrics["violence/auc"], report.judges[0].auc.value)
+    assert by_judge["good"].params["data_sha256"] == DATA.sha256
+    artifacts = {a.path for a in client.list_artifacts(run_id)}
+    assert artifacts == {"report.json", "judges.json", "precision-recall.png", "reliability.png"}
     table = mlflow.artifacts.load_dict(f"{client.get_run(run_id).info.artifact_uri}/judges.json")
     assert table["columns"][0] == "judge"
     assert client.get_run(run_id).info.status == "FINISHED"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from sklearn import metrics as peer
@@ -60,12 +59,3 @@ def test_one_label_or_two_lengths_have_a_written_answer() -> None:
         metrics.auc([True, True], [0.1, 0.2])
     with pytest.raises(ConfigurationError, match="got 1 and 2"):
         metrics.auc([True], [0.1, 0.2])
-
-
-def test_resamples_keep_the_labels_and_the_seed() -> None:
-    truth = [True] * 3 + [False] * 7
-    drawn = list(metrics.resamples(truth, 5, seed=0))
-    assert all(np.asarray(truth)[d].sum() == 3 and len(d) == 10 for d in drawn)
-    assert all((a == b).all() for a, b in zip(drawn, metrics.resamples(truth, 5, seed=0), strict=True))
-    assert math.isclose(metrics.interval(0.5, list(range(101))).low, 2.5)
-    assert metrics.interval(0.5, []).high == 0.5

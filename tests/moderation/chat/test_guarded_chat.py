@@ -1,4 +1,4 @@
-"""A guarded chat model says nothing unjudged, on whatever path it is asked."""
+"""A guarded chat model releases only moderated output, on every path."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _astream_events_v3(chat: Any, config: dict[str, Any]) -> list[Any]:
     async def run() -> list[Any]:
         stream = await chat.astream_events("hi", config, version="v3")
         seen = [*[event async for event in stream], await stream.output]
-        await asyncio.sleep(0.05)  # LangChain tells callbacks of the end after that
+        await asyncio.sleep(0.05)  # LangChain calls `on_llm_end` only after that
         return seen
 
     return asyncio.run(run())
@@ -116,7 +116,7 @@ STREAMED: list[Path] = [
     ids=["alone", "last", "amid", "first", "at the end"],
 )
 @pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
-def test_nothing_of_a_turned_down_sentence_is_seen(path: Path, text: str, size: int) -> None:
+def test_nothing_of_a_rejected_sentence_is_seen(path: Path, text: str, size: int) -> None:
     witness = Witness()
     seen = path(GuardedChat(says(text, size=size), FakeJudge()), {"callbacks": [witness]})
     assert leaked(seen) == ""
@@ -127,7 +127,7 @@ def test_nothing_of_a_turned_down_sentence_is_seen(path: Path, text: str, size: 
 
 
 @pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
-def test_a_passing_answer_arrives_whole(path: Path) -> None:
+def test_a_message_that_passes_arrives_complete(path: Path) -> None:
     seen = path(GuardedChat(says(FINE + END), FakeJudge()), {})
     if isinstance(seen[0], str):
         assert "".join(seen) == FINE + END
@@ -146,28 +146,28 @@ def test_a_passing_answer_arrives_whole(path: Path) -> None:
     st.integers(0, 2**32),
     st.booleans(),
 )
-def test_however_it_is_cut(sentences: list[str], seed: int, asynchronous: bool) -> None:
+def test_any_chunking_of_the_text(sentences: list[str], seed: int, asynchronous: bool) -> None:
     text = "".join(sentences)
     chat = GuardedChat(ScriptedChat(answers=[list(cut_anyhow(text, seed))]), FakeJudge())
     chunks = (_astream if asynchronous else _stream)(chat, {})
-    said, end = "".join(c.text for c in chunks[:-1]), chunks[-1]
+    released, end = "".join(c.text for c in chunks[:-1]), chunks[-1]
     assert leaked(chunks) == ""
     if text and SECRET not in text:
-        assert said + end.text == text
+        assert released + end.text == text
         assert end.response_metadata["taleward"]["released"] is True
     else:
-        assert text.startswith(said)
+        assert text.startswith(released)
         mark = end.response_metadata["taleward"]
         assert (mark["released"], mark["outcome"]) == (False, "fail" if text else "abstain")
-        everything = said + end.text
-        assert mark.get("retraction") == ({"start": 0, "end": len(said) + 2} if said else None)
-        assert everything[len(said) + 2 if said else 0 :] == end.additional_kwargs["refusal"]
+        everything = released + end.text
+        assert mark.get("retraction") == ({"start": 0, "end": len(released) + 2} if released else None)
+        assert everything[len(released) + 2 if released else 0 :] == end.additional_kwargs["refusal"]
 
 
-def test_harm_that_builds_up_is_withdrawn() -> None:
+def test_harm_that_builds_up_is_retracted() -> None:
     def together(passage: Passage) -> Assessment:
-        whole = "fox" in passage.text and "home" in passage.text
-        return Assessment(outcome="fail" if whole else "pass")
+        both = "fox" in passage.text and "home" in passage.text
+        return Assessment(outcome="fail" if both else "pass")
 
     chunks = list(GuardedChat(says(FINE + END), FakeJudge(together)).stream("hi"))
     end = chunks[-1]
@@ -175,7 +175,7 @@ def test_harm_that_builds_up_is_withdrawn() -> None:
     mark = end.response_metadata["taleward"]
     assert mark["retraction"] == {"start": 0, "end": len(FINE + END) + 2}
     assert end.response_metadata["finish_reason"] == "content_filter"
-    # Asked by `invoke` under listeners that make it stream: what was withdrawn is not in the message.
+    # Called with `invoke` under callbacks that make it stream: retracted text is not in the message.
     witness = _StreamedTo()
     message = GuardedChat(says(FINE + END), FakeJudge(together)).invoke("hi", {"callbacks": [witness]})
     assert "fox" in repr(witness.heard)
@@ -193,7 +193,7 @@ class _StreamedTo(Witness):
         return output
 
 
-def test_a_refusal_tells_why_without_the_words() -> None:
+def test_a_refusal_says_why_without_the_words() -> None:
     message = GuardedChat(says(FINE + SECRET), FakeJudge()).invoke("hi")
     assert message.response_metadata["taleward"] == {
         "released": False,
@@ -208,7 +208,7 @@ def test_a_refusal_tells_why_without_the_words() -> None:
 
 
 def raises(passage: Passage) -> Assessment:
-    raise ValueError("out of order")
+    raise ValueError("the judge is down")
 
 
 def nonsense(passage: Passage) -> Any:
@@ -225,7 +225,7 @@ def unparsable(passage: Passage) -> Assessment:
 
 @pytest.mark.parametrize("answer", [raises, nonsense, abstains, unparsable])
 @pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
-def test_without_a_plain_verdict_nothing_is_said(path: Path, answer: Callable[[Passage], Assessment]) -> None:
+def test_without_a_clear_verdict_nothing_is_released(path: Path, answer: Callable[[Passage], Assessment]) -> None:
     seen = path(GuardedChat(says(FINE), FakeJudge(answer)), {})
     assert "fox" not in repr(seen)
     assert "keep it to myself" in repr(seen)
@@ -240,7 +240,7 @@ class NoVerdict(FakeJudge):
 
 
 @pytest.mark.parametrize("path", [_invoke, _ainvoke, _stream, _astream], ids=lambda path: path.__name__)
-def test_what_is_no_verdict_lets_nothing_pass(path: Path) -> None:
+def test_an_answer_that_is_no_verdict_releases_nothing(path: Path) -> None:
     seen = path(GuardedChat(says(FINE), NoVerdict()), {})
     assert "fox" not in repr(seen)
     assert seen[-1].response_metadata["taleward"]["outcome"] == "error"
@@ -248,14 +248,14 @@ def test_what_is_no_verdict_lets_nothing_pass(path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", " \n ", "\t"])
 @pytest.mark.parametrize("path", [_invoke, _ainvoke, _stream, _astream], ids=lambda path: path.__name__)
-def test_an_empty_answer_is_a_refusal(path: Path, text: str) -> None:
+def test_an_empty_message_is_refused(path: Path, text: str) -> None:
     end = path(GuardedChat(ScriptedChat(answers=[[text]]), FakeJudge()), {})[-1]
     assert end.response_metadata["taleward"]["released"] is False
     assert end.text.strip()
 
 
 @pytest.mark.parametrize("path", [_invoke, _ainvoke, _stream, _astream], ids=lambda path: path.__name__)
-def test_a_judge_that_hangs_is_left_behind(path: Path) -> None:
+def test_a_judge_that_hangs_times_out(path: Path) -> None:
     free = threading.Event()
 
     def hangs(passage: Passage) -> Assessment:
@@ -263,10 +263,10 @@ def test_a_judge_that_hangs_is_left_behind(path: Path) -> None:
         return Assessment()
 
     threading.Timer(1.0, free.set).start()
-    begun = time.monotonic()
+    started_s = time.monotonic()
     end = path(GuardedChat(says(FINE), FakeJudge(hangs), timeout_s=0.2), {})[-1]
     free.set()
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - started_s < 3
     assert "fox" not in repr(end)
     assert end.response_metadata["taleward"]["reason"] == "timeout"
 
@@ -279,14 +279,14 @@ class Stuck(ScriptedChat):
 
 
 @pytest.mark.parametrize("path", [_invoke, _ainvoke, _stream, _astream], ids=lambda path: path.__name__)
-def test_a_model_that_hangs_ends_in_a_refusal(path: Path) -> None:
+def test_a_model_that_hangs_times_out(path: Path) -> None:
     end = path(GuardedChat(Stuck(answers=[]), FakeJudge(), timeout_s=0.3), {})[-1]
     assert "home" not in repr(end)
     mark = end.response_metadata["taleward"]
     assert (mark["released"], mark["reason"], mark.get("outcome")) == (False, "timeout", None)
 
 
-def test_calls_that_hang_hold_up_no_others() -> None:
+def test_calls_that_hang_do_not_delay_others() -> None:
     free = threading.Event()
 
     class Hangs(ScriptedChat):
@@ -315,7 +315,7 @@ def test_a_models_error_reaches_the_caller(path: Path) -> None:
     assert leaked(witness.heard) == ""
 
 
-def test_a_model_that_has_run_out_is_an_error() -> None:
+def test_a_model_that_raises_stop_iteration_is_an_error() -> None:
     chat = GuardedChat(GenericFakeChatModel(messages=iter([])), FakeJudge(), timeout_s=5)
     with pytest.raises(RuntimeError, match="StopIteration"):
         chat.invoke("hi")
@@ -356,13 +356,13 @@ async def test_streams_side_by_side_do_not_cross() -> None:
         chat = GuardedChat(says(text), FakeJudge())
         return "".join([chunk.text async for chunk in chat.astream("hi")])
 
-    for number, said in enumerate(await asyncio.gather(*map(read, range(100)))):
-        assert said.startswith(f"Fox {number} ran. ")
-        assert said.endswith("something else?" if number % 3 == 0 else f"Owl {number} slept. ")
-        assert leaked(said) == ""
+    for number, text in enumerate(await asyncio.gather(*map(read, range(100)))):
+        assert text.startswith(f"Fox {number} ran. ")
+        assert text.endswith("something else?" if number % 3 == 0 else f"Owl {number} slept. ")
+        assert leaked(text) == ""
 
 
-def test_a_caller_that_leaves_stops_the_model() -> None:
+def test_a_caller_who_leaves_stops_the_model() -> None:
     class Endless(ScriptedChat):
         def _chunks(self, messages: Any, **kwargs: Any) -> Any:
             while True:
@@ -375,9 +375,9 @@ def test_a_caller_that_leaves_stops_the_model() -> None:
     assert next(stream).text == "A fox ran by. "
     stream.close()
     time.sleep(0.2)
-    asked = len(model.asked)
+    chunks = len(model.asked)
     time.sleep(0.2)
-    assert len(model.asked) == asked
+    assert len(model.asked) == chunks
 
 
 async def test_the_loop_is_not_blocked() -> None:
@@ -431,7 +431,7 @@ def test_a_tool_call_that_passes_arrives(path: Path, text: str) -> None:
     assert "a fox" in judge.asked[-1]
 
 
-def test_names_of_tools_at_hand_are_not_the_models_words() -> None:
+def test_names_in_tool_definitions_are_not_the_models_words() -> None:
     def save_bad_note(note: str, bad: int) -> None:
         """Save a note."""
 
@@ -444,7 +444,7 @@ def test_names_of_tools_at_hand_are_not_the_models_words() -> None:
     assert refused.tool_calls == []
 
 
-def test_a_call_without_words_needs_no_verdict() -> None:
+def test_a_tool_call_without_words_needs_no_verdict() -> None:
     def now() -> None:
         """What time it is."""
 
@@ -455,7 +455,7 @@ def test_a_call_without_words_needs_no_verdict() -> None:
     assert judge.asked == []
 
 
-def test_a_broken_tool_call_is_judged_as_it_stands() -> None:
+def test_an_invalid_tool_call_is_judged_as_raw_text() -> None:
     broken = {"name": "save", "args": '{"note": "' + SECRET, "id": "1", "error": None, "type": "invalid_tool_call"}
     model = ScriptedChat(answers=[[AIMessageChunk(content="", invalid_tool_calls=[broken])]])
     message = GuardedChat(model, FakeJudge()).invoke("hi")
@@ -464,7 +464,7 @@ def test_a_broken_tool_call_is_judged_as_it_stands() -> None:
 
 
 @pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
-def test_what_no_judge_has_seen_is_dropped(path: Path) -> None:
+def test_content_that_no_judge_has_seen_is_dropped(path: Path) -> None:
     chunk = AIMessageChunk(
         content=[
             {"type": "reasoning", "reasoning": SECRET},
@@ -494,8 +494,8 @@ def test_the_models_own_refusal_is_judged_like_its_text(where: str) -> None:
             return AIMessageChunk(content="", additional_kwargs={"refusal": words})
         return AIMessageChunk(content=[{"type": "refusal", "refusal": words}])
 
-    said = GuardedChat(ScriptedChat(answers=[[refusal("No, thank you.")]]), FakeJudge()).invoke("hi")
-    assert said.content == "No, thank you."
+    message = GuardedChat(ScriptedChat(answers=[[refusal("No, thank you.")]]), FakeJudge()).invoke("hi")
+    assert message.content == "No, thank you."
     assert leaked(GuardedChat(ScriptedChat(answers=[[refusal(SECRET)]]), FakeJudge()).invoke("hi")) == ""
 
 
@@ -504,7 +504,7 @@ ESCAPED = json.dumps({"title": "fine", "story": "so b" + "ad"}).replace("bad", "
 
 @pytest.mark.parametrize("text", [ESCAPED, f"```json\n{ESCAPED}\n```"])
 @pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
-def test_json_is_judged_as_it_reads_once_it_is_parsed(path: Path, text: str) -> None:
+def test_json_is_judged_as_it_reads_once_parsed(path: Path, text: str) -> None:
     assert "bad" not in text
     seen = path(GuardedChat(says(text), FakeJudge()), {})
     assert "u0062" not in repr(seen)
@@ -540,7 +540,7 @@ def test_structured_output_is_judged(asynchronous: bool, include_raw: bool) -> N
         assert leaked(error.value) == ""
 
 
-async def test_structured_output_is_not_seen_on_its_way() -> None:
+async def test_structured_output_is_not_in_events_before_its_verdict() -> None:
     model, witness = ScriptedChat(answers=[calls("Story", {"title": "Fox", "text": SECRET})]), Witness()
     structured = GuardedChat(model, FakeJudge()).with_structured_output(Story, include_raw=True)
     seen = [e async for e in structured.astream_events("hi", {"callbacks": [witness]}, version="v2")]
@@ -548,25 +548,25 @@ async def test_structured_output_is_not_seen_on_its_way() -> None:
     assert leaked(witness.heard) == ""
 
 
-# Who hears the wrapped model.
+# Callbacks of the wrapped model.
 
 
 @pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
 def test_no_callback_hears_the_wrapped_model(path: Path) -> None:
-    made_with, at_end, around = Witness(), EndWitness(), Witness()
+    model_witness, end_witness, ambient_witness = Witness(), EndWitness(), Witness()
     variable: ContextVar[Any] = ContextVar("variable", default=None)
     register_configure_hook(variable, True)
-    token = variable.set(around)
+    token = variable.set(ambient_witness)
     try:
-        model = ScriptedChat(answers=[list(cut(FINE + SECRET, 4))], callbacks=[made_with])
-        path(GuardedChat(model, FakeJudge()), {"callbacks": [at_end]})
+        model = ScriptedChat(answers=[list(cut(FINE + SECRET, 4))], callbacks=[model_witness])
+        path(GuardedChat(model, FakeJudge()), {"callbacks": [end_witness]})
     finally:
         variable.reset(token)
         _configure_hooks[:] = [hook for hook in _configure_hooks if hook[0] is not variable]
-    for witness in (made_with, at_end, around):
+    for witness in (model_witness, end_witness, ambient_witness):
         assert leaked(witness.heard) == ""
         assert "would rather" in repr(witness.heard)
-    assert model.callbacks == [made_with]
+    assert model.callbacks == [model_witness]
 
 
 def test_tracers_keep_the_wrapped_models_words() -> None:
@@ -579,10 +579,10 @@ def test_tokens_are_counted_once() -> None:
     usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
     chunk = AIMessageChunk(content=FINE, usage_metadata=usage, response_metadata={"model_name": "m"})
     counter = UsageMetadataCallbackHandler()
-    with get_usage_metadata_callback() as around:
+    with get_usage_metadata_callback() as ambient_counter:
         GuardedChat(ScriptedChat(answers=[[chunk]]), FakeJudge()).invoke("hi", {"callbacks": [counter]})
     assert counter.usage_metadata["m"]["total_tokens"] == 7
-    assert around.usage_metadata["m"]["total_tokens"] == 7
+    assert ambient_counter.usage_metadata["m"]["total_tokens"] == 7
 
 
 def test_a_verdict_is_not_cached() -> None:
@@ -601,7 +601,7 @@ def test_arguments_reach_the_model() -> None:
     chat = GuardedChat(model, FakeJudge())
     chat.invoke("hi", stop=["end"], seed=7)
     list(chat.bind(seed=0).stream("hi"))
-    assert [(asked["stop"], asked["seed"]) for asked in model.asked] == [(["end"], 7), (None, 0)]
+    assert [(call["stop"], call["seed"]) for call in model.asked] == [(["end"], 7), (None, 0)]
 
 
 def test_a_single_sentence_is_judged_once() -> None:
@@ -610,7 +610,7 @@ def test_a_single_sentence_is_judged_once() -> None:
     assert judge.asked == [END]
 
 
-def test_wrong_arguments() -> None:
+def test_invalid_arguments() -> None:
     model = says(FINE)
     with pytest.raises(ConfigurationError, match="needs a LangChain chat model; got str"):
         GuardedChat("openai:gpt-5-mini", FakeJudge())  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Best of n: what passes competes, and the best is released."""
+"""Best of n: drafts that pass compete, and the best one is released."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Tell = Callable[[BestOf, dict[str, Any]], Tale]
 
 
 class WordCounts(Embeddings):
-    """A vector says how often each of a few words occurs."""
+    """A vector of how often each of a few words occurs."""
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return [[float(t.count(w)) for w in WORDS] for t in texts]
@@ -37,8 +37,8 @@ class WordCounts(Embeddings):
 @pytest.fixture(params=["sync", "async"])
 def tell(request: pytest.FixtureRequest) -> Tell:
     if request.param == "sync":
-        return lambda best, inputs: best.invoke(inputs)
-    return lambda best, inputs: asyncio.run(best.ainvoke(inputs))
+        return lambda guard, inputs: guard.invoke(inputs)
+    return lambda guard, inputs: asyncio.run(guard.ainvoke(inputs))
 
 
 def best(*drafts: str, **settings: Any) -> tuple[Writer, BestOf]:
@@ -48,8 +48,8 @@ def best(*drafts: str, **settings: Any) -> tuple[Writer, BestOf]:
 
 
 def test_the_most_relevant_draft_that_passed_is_released(tell: Tell) -> None:
-    writer, chooser = best("an owl", "a bad fox fox", "a fox", "the sea")
-    tale = tell(chooser, {"hero": "a fox"})
+    writer, guard = best("an owl", "a bad fox fox", "a fox", "the sea")
+    tale = tell(guard, {"hero": "a fox"})
     assert tale.text == "a fox"
     assert [a.number for a in tale.attempts] == [1, 2, 4, 3]
     assert tale.attempts[-1].ranks["relevance"] == pytest.approx(1.0)
@@ -58,41 +58,41 @@ def test_the_most_relevant_draft_that_passed_is_released(tell: Tell) -> None:
     assert [revision_of(c).attempt for c in writer.configs] == [1, 2, 3, 4]  # type: ignore[union-attr]
 
 
-def test_one_that_is_good_enough_ends_it(tell: Tell) -> None:
-    writer, chooser = best("a fox", "an owl", "the sea", accept_score=0.9)
-    assert tell(chooser, {"hero": "a fox"}).text == "a fox"
+def test_a_draft_with_the_accepted_score_ends_the_run(tell: Tell) -> None:
+    writer, guard = best("a fox", "an owl", "the sea", accept_score=0.9)
+    assert tell(guard, {"hero": "a fox"}).text == "a fox"
     assert len(writer.configs) == 1
 
 
-def test_earlier_tales_are_not_told_again(tell: Tell) -> None:
-    _, chooser = best("a fox and a fox", "a fox and an owl", previous_texts=["fox"], weights=(0, 0, 1))
-    assert tell(chooser, {}).text == "a fox and an owl"
-    _, chooser = best("a fox", "an owl", "a fox", "a bear", candidates=2, weights=(0, 0, 1))
-    assert tell(chooser, {}).text == "a fox"
-    assert tell(chooser, {}).text == "a bear"
+def test_previous_tales_are_not_repeated(tell: Tell) -> None:
+    _, guard = best("a fox and a fox", "a fox and an owl", previous_texts=["fox"], weights=(0, 0, 1))
+    assert tell(guard, {}).text == "a fox and an owl"
+    _, guard = best("a fox", "an owl", "a fox", "a bear", candidates=2, weights=(0, 0, 1))
+    assert tell(guard, {}).text == "a fox"
+    assert tell(guard, {}).text == "a bear"
 
 
 def test_the_safer_draft_wins(tell: Tell) -> None:
     def scored(passage: Passage) -> Assessment:
         return Assessment(scores={"violence": 0.4 if "fox" in passage.text else 0.1})
 
-    chooser = BestOf(Writer("fox", "owl").runnable(), FakeJudge(scored), candidates=2, embeddings=WordCounts())
-    tale = tell(chooser, {})
+    guard = BestOf(Writer("fox", "owl").runnable(), FakeJudge(scored), candidates=2, embeddings=WordCounts())
+    tale = tell(guard, {})
     assert tale.text == "owl"
     assert tale.attempts[-1].ranks["safety"] == pytest.approx(0.8)
 
 
-def test_none_that_passes_is_a_refusal(tell: Tell) -> None:
-    _, chooser = best("bad", "bad too")
-    tale = tell(chooser, {})
+def test_without_a_draft_that_passes_there_is_a_refusal(tell: Tell) -> None:
+    _, guard = best("bad", "bad too")
+    tale = tell(guard, {})
     assert tale.refusal is not None
     assert tale.refusal.reason == "failed"
-    assert tell(chooser, {"hero": "bad"}).refusal.reason == "input"  # type: ignore[union-attr]
+    assert tell(guard, {"hero": "bad"}).refusal.reason == "input"  # type: ignore[union-attr]
 
 
 def test_a_stream_is_the_released_text_alone() -> None:
-    _, chooser = best("bad", "an owl")
-    text, done = list(chooser.stream({}))
+    _, guard = best("bad", "an owl")
+    text, done = list(guard.stream({}))
     assert isinstance(text, TextEvent)
     assert isinstance(done, DoneEvent)
     assert text.text == "an owl" == done.tale.text
@@ -108,13 +108,13 @@ def test_with_the_embedded_models(values: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"candidates": 1}, "candidates must be 2 or more; got 1"),
         ({"accept_score": 1.5}, "accept_score must be from 0 to 1, or None; got 1.5"),
         ({"weights": (0, 0, 0)}, "weights must not be negative, nor all 0"),
     ],
 )
-def test_wrong_settings(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+def test_invalid_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         BestOf(Writer("x").runnable(), FakeJudge(), embeddings=WordCounts(), **settings)

@@ -1,4 +1,4 @@
-"""A guarded stream: a sentence leaves behind its verdict, a bad turn is revised, the whole is checked at the end."""
+"""A guarded stream releases each sentence after its verdict, revises, and judges the whole at the end."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableLambda
 
+from taleward.core.errors import ConfigurationError
 from taleward.core.events import DoneEvent, Event, RefusalEvent, RetractionEvent, RevisionEvent, TextEvent, VerdictEvent
 from taleward.core.tale import Tale
 from taleward.core.verdict import Passage, Verdict
@@ -46,7 +47,7 @@ def stream(request: pytest.FixtureRequest) -> Stream:
     return run
 
 
-def told(events: Sequence[Event]) -> str:
+def released_text(events: Sequence[Event]) -> str:
     return "".join(e.text for e in events if isinstance(e, TextEvent))
 
 
@@ -59,14 +60,14 @@ def kinds(events: Sequence[Event]) -> list[str]:
     return [e.type for e in events]
 
 
-def test_what_leaves_is_what_was_written(stream: Stream) -> None:
+def test_the_released_text_is_what_was_written(stream: Stream) -> None:
     events = stream(Guard(Teller(GOOD), FakeJudge()))
     assert kinds(events) == ["verdict", "text"] * 3 + ["verdict", "done"]
-    assert told(events) == STORY == tale_of(events).text
+    assert released_text(events) == STORY == tale_of(events).text
     assert [e.start for e in events if isinstance(e, TextEvent)] == [0, 16, 31]
-    whole = events[-2]
-    assert isinstance(whole, VerdictEvent)
-    assert (whole.whole, whole.start, whole.end) == (True, 0, len(STORY))
+    final_check = events[-2]
+    assert isinstance(final_check, VerdictEvent)
+    assert (final_check.whole, final_check.start, final_check.end) == (True, 0, len(STORY))
     [attempt] = tale_of(events).attempts
     assert [(d.start, d.end, d.outcome) for d in attempt.decisions] == [
         (0, 16, "pass"),
@@ -75,15 +76,15 @@ def test_what_leaves_is_what_was_written(stream: Stream) -> None:
     ]
 
 
-def test_each_sentence_is_judged_behind_what_came_before_and_the_whole_at_the_end() -> None:
-    asked: list[Passage] = []
+def test_each_sentence_is_judged_in_context_and_the_whole_at_the_end() -> None:
+    passages: list[Passage] = []
 
     def note(passage: Passage) -> Assessment:
-        asked.append(passage)
+        passages.append(passage)
         return Assessment()
 
     list(Guard(Teller(GOOD), FakeJudge(note)).stream({}))
-    assert sorted((p.context, p.text) for p in asked) == [
+    assert sorted((p.context, p.text) for p in passages) == [
         ("", "A fox ran home. "),
         ("", STORY),
         ("A fox ran home. ", "He met an owl. "),
@@ -91,12 +92,12 @@ def test_each_sentence_is_judged_behind_what_came_before_and_the_whole_at_the_en
     ]
 
 
-def test_a_bad_turn_is_dropped_and_the_writer_goes_on_from_what_was_told(stream: Stream) -> None:
+def test_a_sentence_that_fails_is_dropped_and_the_writer_continues_the_released_text(stream: Stream) -> None:
     teller = Teller(["A fox ran home. He was bad. Then ", "more bad came."], ["He was ", "good. The end."])
     events = stream(Guard(teller, FakeJudge()))
-    assert told(events) == "A fox ran home. He was good. The end." == tale_of(events).text
-    assert [(r.attempt, r.released) for r in teller.asked] == [(1, ""), (2, "A fox ran home. ")]
-    assert [f.category for f in teller.asked[1].findings] == ["violence"]
+    assert released_text(events) == "A fox ran home. He was good. The end." == tale_of(events).text
+    assert [(r.attempt, r.released) for r in teller.revisions] == [(1, ""), (2, "A fox ran home. ")]
+    assert [f.category for f in teller.revisions[1].findings] == ["violence"]
     [revision] = [e for e in events if isinstance(e, RevisionEvent)]
     assert (revision.attempt, revision.start, revision.categories) == (2, 16, ("violence",))
     first, last = tale_of(events).attempts
@@ -104,38 +105,38 @@ def test_a_bad_turn_is_dropped_and_the_writer_goes_on_from_what_was_told(stream:
     assert [(f.start, f.end) for f in first.verdict.findings] == [(23, 26)]
 
 
-def test_the_words_that_failed_are_in_no_event_but_the_tales(stream: Stream) -> None:
+def test_words_that_failed_are_only_in_the_events_of_a_guard_that_keeps_drafts(stream: Stream) -> None:
     teller = Teller(["A fox ran. The bad wolf came. "], ["All was well."])
     events = stream(Guard(teller, FakeJudge()))
     assert "bad" not in "".join(e.model_dump_json() for e in events[:-1])
-    kept = stream(Guard(Teller(["A fox ran. The bad wolf came. "], ["All was well."]), FakeJudge(), keep_drafts=True))
-    assert "bad" in "".join(e.model_dump_json() for e in kept[:-1])
+    events = stream(Guard(Teller(["A fox ran. The bad wolf came. "], ["All was well."]), FakeJudge(), keep_drafts=True))
+    assert "bad" in "".join(e.model_dump_json() for e in events[:-1])
 
 
-def test_a_writer_that_cannot_go_on_is_asked_anew_while_nothing_is_told(stream: Stream) -> None:
+def test_a_writer_that_cannot_continue_starts_again_while_nothing_is_released(stream: Stream) -> None:
     events = stream(Guard(Teller(["It was bad. Then"], GOOD, continues=False), FakeJudge()))
     assert tale_of(events).text == STORY
 
 
-def test_when_the_attempts_are_spent_the_writer_closes_the_story(stream: Stream) -> None:
+def test_after_the_last_attempt_the_writer_closes_the_story(stream: Stream) -> None:
     teller = Teller(["A fox ran. Then bad. "], ["And bad again. "], ["So they slept. The end."])
     events = stream(Guard(teller, FakeJudge(), attempts=2))
     assert tale_of(events).text == "A fox ran. So they slept. The end."
     assert tale_of(events).lineage.closed
-    assert teller.asked[-1].closing
+    assert teller.revisions[-1].closing
     assert [e.closing for e in events if isinstance(e, RevisionEvent)] == [False, True]
 
 
 @pytest.mark.parametrize("continues", [True, False])
-def test_a_writer_that_cannot_close_leaves_the_end_to_the_policy(stream: Stream, continues: bool) -> None:
+def test_a_writer_that_cannot_close_gets_the_policys_closing_words(stream: Stream, continues: bool) -> None:
     events = stream(Guard(Teller(["A fox ran. Then bad. "], continues=continues), FakeJudge(), attempts=1))
-    if continues:  # each run repeats the good sentence before it fails
+    if continues:  # each run yields the good sentence again before it fails
         assert tale_of(events).text.startswith("A fox ran. ")
     assert tale_of(events).text.endswith(CLOSING)
-    assert told(events) == tale_of(events).text
+    assert released_text(events) == tale_of(events).text
 
 
-def test_a_policy_may_refuse_instead(stream: Stream) -> None:
+def test_a_policy_may_refuse_instead_of_closing(stream: Stream) -> None:
     policy = load_policy("kids").model_copy(update={"ending": "refuse"})
     judge = FakeJudge()
     judge.policy = policy
@@ -149,7 +150,7 @@ def test_a_policy_may_refuse_instead(stream: Stream) -> None:
     assert not tale_of(events).released
 
 
-def test_harm_that_builds_up_is_withdrawn_at_the_end(stream: Stream) -> None:
+def test_harm_that_builds_up_is_retracted_at_the_end(stream: Stream) -> None:
     def only_whole(passage: Passage) -> Assessment:
         return Assessment(scores={"frightening": 0.9 if passage.text == STORY else 0.0})
 
@@ -176,63 +177,65 @@ def nonsense(passage: Passage) -> Any:
         (lambda _: Assessment(outcome="unparsable"), "unparsable"),
     ],
 )
-def test_no_plain_answer_releases_nothing(stream: Stream, answer: Callable[[Passage], Any], outcome: str) -> None:
+def test_without_a_clear_verdict_nothing_is_released(
+    stream: Stream, answer: Callable[[Passage], Any], outcome: str
+) -> None:
     events = stream(Guard(Teller(GOOD), FakeJudge(answer), attempts=2))
-    assert told(events) == ""
+    assert released_text(events) == ""
     tale = tale_of(events)
     assert tale.refusal is not None
     assert tale.refusal.reason == "unjudged"
     assert tale.attempts[-1].verdict.outcome == outcome
 
 
-def test_a_judge_that_stumbles_once_is_asked_again(stream: Stream) -> None:
+def test_a_judge_that_fails_once_is_asked_again(stream: Stream) -> None:
     answers = [Assessment(outcome="unparsable")]
     judge = FakeJudge(lambda _: answers.pop() if answers else Assessment())
     teller = Teller(["One sentence."])
     events = stream(Guard(teller, judge))
     assert tale_of(events).text == "One sentence."
-    assert len(teller.asked) == 1
+    assert len(teller.revisions) == 1
 
 
-def test_a_judge_that_hangs_is_left_behind(stream: Stream) -> None:
+def test_a_judge_that_hangs_times_out(stream: Stream) -> None:
     free = threading.Event()
     threading.Timer(1.5, free.set).start()
-    begun = time.monotonic()
+    started = time.monotonic()
     events = stream(Guard(Teller(GOOD), FakeJudge(lambda _: Assessment(detail=str(free.wait(5)))), timeout_s=0.2))
-    assert time.monotonic() - begun < 3
-    assert told(events) == ""
+    assert time.monotonic() - started < 3
+    assert released_text(events) == ""
     refusal = tale_of(events).refusal
     assert refusal is not None
     assert refusal.reason == "timeout"
 
 
-def test_verdicts_out_of_order_leave_in_order(stream: Stream) -> None:
+def test_text_stays_in_order_when_verdicts_do_not(stream: Stream) -> None:
     class Slowest(FakeJudge):
         async def aassess(self, passage: Passage) -> Assessment:
             await asyncio.sleep(0.05 if passage.text.startswith("A fox") else 0.0)
             return Assessment()
 
-    assert told(stream(Guard(Teller(GOOD), Slowest()))) == STORY
+    assert released_text(stream(Guard(Teller(GOOD), Slowest()))) == STORY
 
 
-def test_a_slow_story_is_closed_when_its_time_is_over(stream: Stream) -> None:
+def test_a_slow_story_is_closed_at_the_time_limit(stream: Stream) -> None:
     events = stream(Guard(Teller(["A fox ran. ", "H", "e", "."], pause=0.15), FakeJudge(), timeout_s=0.4))
     assert tale_of(events).text == f"A fox ran. {CLOSING}"
     assert tale_of(events).lineage.closed
 
 
 @pytest.mark.parametrize("pieces", [[], [""], [" \n"]])
-def test_nothing_written_is_refused(stream: Stream, pieces: list[str]) -> None:
+def test_a_writer_that_writes_nothing_is_refused(stream: Stream, pieces: list[str]) -> None:
     events = stream(Guard(Teller(pieces), FakeJudge(), attempts=2))
-    assert told(events) == ""
+    assert released_text(events) == ""
     assert not tale_of(events).released
 
 
-def test_a_writer_that_goes_round_in_circles_is_stopped(stream: Stream) -> None:
+def test_a_writer_that_repeats_itself_is_stopped(stream: Stream) -> None:
     teller = Teller(["He ran and he ran. She sat down. "] * 50)
     events = stream(Guard(teller, FakeJudge(), attempts=1))
-    assert teller.given < 40
-    assert "the writer goes round in circles" in tale_of(events).attempts[0].verdict.detail
+    assert teller.chunks < 40
+    assert "the writer repeats itself" in tale_of(events).attempts[0].verdict.detail
 
 
 def test_a_writers_error_reaches_the_caller(stream: Stream) -> None:
@@ -241,11 +244,11 @@ def test_a_writers_error_reaches_the_caller(stream: Stream) -> None:
 
     with pytest.raises(ConnectionError, match="no model there"):
         stream(Guard(RunnableLambda(fails), FakeJudge()))
-    with pytest.raises(TypeError, match=r"must give text \(str\); it gave int"):
-        stream(Guard(RunnableLambda(lambda _: 7), FakeJudge()))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="RunnableLambda gave int"):
+        stream(Guard(RunnableLambda(lambda _: 7), FakeJudge()))
 
 
-def test_inputs_are_judged_before_the_writer_is_asked(stream: Stream) -> None:
+def test_inputs_are_judged_before_the_writer_runs(stream: Stream) -> None:
     teller = Teller(GOOD)
     events = stream(Guard(teller, FakeJudge()), {"hero": "a bad wolf"})
     assert kinds(events) == ["refusal", "done"]
@@ -253,36 +256,36 @@ def test_inputs_are_judged_before_the_writer_is_asked(stream: Stream) -> None:
     assert refusal is not None
     assert (refusal.reason, refusal.categories) == ("input", ("violence",))
     assert "something else" in refusal.child_message
-    assert teller.asked == []
+    assert teller.revisions == []
     assert tale_of(stream(Guard(Teller(GOOD), FakeJudge(), judge_inputs=False), {"hero": "a bad wolf"})).released
 
 
 @pytest.mark.parametrize("answer", [raises, nonsense])
-def test_inputs_that_nobody_judged_are_refused(stream: Stream, answer: Callable[[Passage], Any]) -> None:
+def test_inputs_without_a_verdict_are_refused(stream: Stream, answer: Callable[[Passage], Any]) -> None:
     teller = Teller(GOOD)
     events = stream(Guard(teller, FakeJudge(answer)), {"hero": "a wolf"})
     refusal = tale_of(events).refusal
     assert refusal is not None
     assert refusal.reason == "unjudged"
-    assert teller.asked == []
+    assert teller.revisions == []
 
 
 def test_personal_data_is_masked_before_anything_reads_it(stream: Stream) -> None:
-    seen: list[Any] = []
+    inputs_seen: list[Any] = []
     judge = FakeJudge()
     guard = Guard(
-        RunnableLambda(lambda inputs: seen.append(inputs) or "ok."),  # type: ignore[func-returns-value]
+        RunnableLambda(lambda inputs: inputs_seen.append(inputs) or "ok."),  # type: ignore[func-returns-value]
         judge,
         mask_personal_data=True,
     )
     stream(guard, {"hero": "mia@school.org, 555-201-3344", "age": 7})
-    assert seen == [{"hero": "[e-mail address], [telephone number]", "age": 7}]
+    assert inputs_seen == [{"hero": "[e-mail address], [telephone number]", "age": 7}]
     assert "mia" not in "".join(judge.asked)
 
 
 async def test_a_reader_who_leaves_stops_the_writer_and_the_judges() -> None:
     judging = asyncio.Event()
-    cancelled = asyncio.Event()
+    canceled = asyncio.Event()
 
     class Slow(FakeJudge):
         async def aassess(self, passage: Passage) -> Assessment:
@@ -291,7 +294,7 @@ async def test_a_reader_who_leaves_stops_the_writer_and_the_judges() -> None:
                 try:
                     await asyncio.sleep(30)
                 except asyncio.CancelledError:
-                    cancelled.set()
+                    canceled.set()
                     raise
             return Assessment()
 
@@ -302,11 +305,11 @@ async def test_a_reader_who_leaves_stops_the_writer_and_the_judges() -> None:
             break
     await judging.wait()
     await events.aclose()  # type: ignore[attr-defined]
-    assert cancelled.is_set()
-    given = teller.given
+    assert canceled.is_set()
+    chunks = teller.chunks
     assert teller.stopped == 1
     await asyncio.sleep(0.05)
-    assert teller.given == given < 20
+    assert teller.chunks == chunks < 20
 
 
 def test_a_reader_who_leaves_a_plain_stream_stops_the_writer_too() -> None:
@@ -314,14 +317,14 @@ def test_a_reader_who_leaves_a_plain_stream_stops_the_writer_too() -> None:
     for event in Guard(teller, FakeJudge()).stream({}):
         if isinstance(event, TextEvent):
             break
-    given = teller.given
+    chunks = teller.chunks
     time.sleep(0.05)
     assert teller.stopped == 1
-    assert teller.given == given < 20
+    assert teller.chunks == chunks < 20
 
 
 async def test_the_writer_waits_for_the_judge() -> None:
-    """What is written ahead of the verdicts is bounded."""
+    """The text that is written ahead of the verdicts is bounded."""
     free = asyncio.Event()
 
     class Waits(FakeJudge):
@@ -333,13 +336,13 @@ async def test_the_writer_waits_for_the_judge() -> None:
     events = Guard(teller, Waits()).astream({})
     first = asyncio.ensure_future(anext(events))
     await asyncio.sleep(0.1)
-    assert teller.given < 10
+    assert teller.chunks < 10
     free.set()
     await first
     assert len([e async for e in events if isinstance(e, TextEvent)]) == 100
 
 
-def chat(words: str) -> Runnable[Any, str]:
+def model_chain(words: str) -> Runnable[Any, str]:
     model = GenericFakeChatModel(messages=iter([AIMessage(words)] * 9))
     return RunnableLambda(lambda _: "Tell.") | model | StrOutputParser()
 
@@ -357,8 +360,8 @@ UNSAFE = "A fox ran home. Then a bad wolf came. The end."
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.filterwarnings("ignore::langchain_core._api.deprecation.LangChainDeprecationWarning")
-async def test_no_event_of_langchain_tells_what_did_not_pass(version: Any) -> None:
-    writer = chat(UNSAFE)
+async def test_no_langchain_event_has_text_that_did_not_pass(version: Any) -> None:
+    writer = model_chain(UNSAFE)
     leaking = [e async for e in writer.astream_events("x", version=version)]
     assert "bad" in str(leaking)
     seen = [e async for e in Guard(writer, FakeJudge(), attempts=1).astream_events({}, version=version)]
@@ -368,16 +371,16 @@ async def test_no_event_of_langchain_tells_what_did_not_pass(version: Any) -> No
     assert "wolf" not in str(others)
 
 
-async def test_no_callback_for_tokens_hears_what_did_not_pass(stream: Stream) -> None:
+async def test_no_token_callback_gets_text_that_did_not_pass(stream: Stream) -> None:
     listener = Listener()
-    guard = Guard(chat(UNSAFE), FakeJudge(), attempts=1)
+    guard = Guard(model_chain(UNSAFE), FakeJudge(), attempts=1)
     for _ in guard.stream({}, config={"callbacks": [listener]}):
         pass
     guard.invoke({}, config={"callbacks": [listener]})
     assert listener.heard == ""
 
 
-def test_as_a_step_of_a_chain_a_guard_hands_on_the_tale() -> None:
+def test_as_a_step_of_a_chain_a_guard_passes_on_the_tale() -> None:
     chain = Guard(Writer("good").runnable(), FakeJudge()) | RunnableLambda(lambda tale: tale.text.upper())
     assert list(chain.stream({})) == ["GOOD"] == [chain.invoke({})]
 
@@ -388,14 +391,14 @@ def test_batch_overlaps() -> None:
             time.sleep(0.1)
             return Assessment()
 
-    begun = time.monotonic()
+    started = time.monotonic()
     tales = Guard(Writer("good").runnable(), Slow()).batch([{}] * 8, config={"max_concurrency": 8})
     assert all(t.released for t in tales)
-    assert time.monotonic() - begun < 0.7
+    assert time.monotonic() - started < 0.7
 
 
 class Moody(FakeJudge):
-    """Fails what holds `bad` and, always the same, a part of the rest; waits, raises or gives no verdict by chance."""
+    """Fails texts with `bad` in them and a fixed part of the rest; waits, raises or gives no verdict at random."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -422,7 +425,7 @@ WORDS = st.lists(st.sampled_from(["fox ", "ran. ", "bad ", '"Owl" ', "sang! ", "
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=4), st.integers(0, 10**6))
-def test_no_character_leaves_that_a_judge_failed(scripts: list[list[str]], seed: int) -> None:
+def test_no_character_is_released_that_a_judge_failed(scripts: list[list[str]], seed: int) -> None:
     chance = random.Random(seed)
 
     def cut(text: str) -> list[str]:
@@ -446,7 +449,7 @@ def test_no_character_leaves_that_a_judge_failed(scripts: list[list[str]], seed:
         return events
 
     events = asyncio.run(read())
-    text = told(events)
+    text = released_text(events)
     assert "bad" not in text
     for event in events:
         if isinstance(event, TextEvent):

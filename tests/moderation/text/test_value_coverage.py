@@ -33,4 +33,4 @@ def test_the_share_is_over_the_inputs_that_are_text() -> None:
     assert value_coverage({"hero": "shy dragon", "thing": "old book", "age": 6, "blank": " "}, TALE) == 0.5
     assert value_coverage({"age": 6}, TALE) is None
     rows = [{"inputs": {"hero": "dragon"}, "output": TALE}, {"inputs": {"hero": "fox"}, "output": TALE}]
-    assert metric("mentions").score(as_samples(rows), resamples=10).value == 0.5
+    assert metric("value_coverage").score(as_samples(rows), resamples=10).value == 0.5

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taleward.backends.local.decisions import local_model
+from taleward.backends.local.hub_models import local_model
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
