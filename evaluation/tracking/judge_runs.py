@@ -74,7 +74,7 @@ def record_bench(
     return run_id
 
 
-def figures_of(judge: JudgeMetrics) -> dict[str, float]:
+def flat_metrics(judge: JudgeMetrics) -> dict[str, float]:
     """Return all metrics of a judge by a flat name, such as `recall_low` or `violence/auc`, without undefined ones."""
     metrics: dict[str, float] = {f"outcomes/{name}": float(count) for name, count in judge.outcomes.items()}
     for name in type(judge).model_fields:
@@ -106,7 +106,7 @@ def _record_judge(
     }
     _log_params(mlflow, client, run_id, {**shared_params, **judge_params})
     now_ms = int(time.time() * 1000)
-    metrics = figures_of(judge)
+    metrics = flat_metrics(judge)
     client.log_batch(run_id, [mlflow.entities.Metric(name, value, now_ms, 0) for name, value in metrics.items()])
     client.set_terminated(run_id)
     stored = client.get_run(run_id).data.metrics
@@ -120,6 +120,6 @@ def _log_params(mlflow: Any, client: Any, run_id: str, values: Mapping[str, obje
 
 def _judge_table(report: BenchReport) -> dict[str, list[Any]]:
     """Return the columns of a table with one row per judge, as MLflow's `log_table` takes them."""
-    rows = [{"judge": j.judge, "policy": j.policy, "band": j.band, **figures_of(j)} for j in report.judges]
+    rows = [{"judge": j.judge, "policy": j.policy, "band": j.band, **flat_metrics(j)} for j in report.judges]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return {column: [row.get(column) for row in rows] for column in columns}

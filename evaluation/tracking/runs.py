@@ -56,7 +56,7 @@ def check_mlflow() -> None:
         raise MissingExtra("recording an evaluation", "mlflow") from error
 
 
-def deliver(journal: Journal, evaluation: Evaluation) -> Evaluation:
+def upload(journal: Journal, evaluation: Evaluation) -> Evaluation:
     """Upload a finished evaluation to MLflow and remove its journal; never raises.
 
     Args:
@@ -68,7 +68,7 @@ def deliver(journal: Journal, evaluation: Evaluation) -> Evaluation:
     """
     try:
         with quiet(), _mlflow_settings():
-            run_id = _upload(journal, evaluation)
+            run_id = _write_run(journal, evaluation)
     except Exception as error:  # noqa: BLE001  whatever the store raises; the journal keeps the evaluation
         reason = format_error(error)
         _log.warning(
@@ -97,7 +97,7 @@ def upload_pending(spool: Path = DEFAULT_SPOOL, tracking_uri: str | None = None)
     for journal in journals(spool):
         if journal.finished and tracking_uri in (None, journal.plan["uri"]):
             with suppress(JournalLocked), journal_lock(journal):
-                evaluations.append(deliver(journal, Evaluation.model_validate(journal.result)))
+                evaluations.append(upload(journal, Evaluation.model_validate(journal.result)))
     return evaluations
 
 
@@ -157,7 +157,7 @@ def record_page(
     return run_id
 
 
-def _upload(journal: Journal, evaluation: Evaluation) -> str:
+def _write_run(journal: Journal, evaluation: Evaluation) -> str:
     import mlflow
     from mlflow.entities import Metric
 
