@@ -29,7 +29,10 @@ _SECONDS_PER_DAY = 86400
 def chat(
     model: Annotated[
         str | None,
-        typer.Option(help="Spec of a chat model with tool calling, such as openai:gpt-5-mini. By default the embedded models alone."),
+        typer.Option(
+            help="Spec of a chat model with tool calling, such as openai:gpt-5-mini. "
+            "By default the embedded models alone."
+        ),
     ] = None,
     base_url: BaseUrl = None,
     thread: Annotated[str, typer.Option(help="Name of the conversation to start or continue.")] = "chat",

@@ -15,7 +15,7 @@ from taleward.core.tale import digest
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.vector.chroma_store import ChromaStore
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.fake_embeddings import WordEmbeddings
+from taleward.testing import WordEmbeddings
 
 TEXTS = ["a brave fox", "a quiet hen", "a blue whale"]
 
@@ -35,9 +35,9 @@ def test_a_cache_is_looked_into_moved_and_cleared(tmp_path: Path) -> None:
     assert (stats["kind"], stats["entries"]) == ("embedding cache", 3)
     assert taleward("export", tmp_path / "a.db", tmp_path / "a.parquet") == [{"exported": 3}]
     assert taleward("import", tmp_path / "b.db", tmp_path / "a.parquet") == [{"imported": 3}]
-    model.asked.clear()
+    model.embedded_texts.clear()
     CachedEmbeddings(model, tmp_path / "b.db").embed_documents(TEXTS)
-    assert model.asked == []
+    assert model.embedded_texts == []
     assert taleward("delete", tmp_path / "b.db", digest(TEXTS[0])) == [{"deleted": 1}]
     with pytest.raises(ConfigurationError, match="holds no texts"):
         taleward("search", tmp_path / "b.db", "fox")
@@ -55,7 +55,7 @@ def test_a_store_moves_from_one_kind_to_the_other_with_the_ends_of_its_documents
     [stats] = taleward("stats", tmp_path / "faiss")
     assert (stats["index"], stats["documents"], stats["model"]) == ("flat", 3, "test:words")
     assert taleward("delete", tmp_path / "faiss", "hen", "nobody") == [{"deleted": 1}]
-    model.asked.clear()
+    model.embedded_texts.clear()
     store = FaissStore(model, tmp_path / "faiss", clock=lambda: now[0])
     assert store.similarity_search("a brave fox", k=1)[0].metadata == {"age": 6}
     store.close()

@@ -17,7 +17,7 @@ from taleward.evaluation.feedback.store import FeedbackStore
 from taleward.evaluation.tracking.recorder import MlflowRecorder
 from taleward.moderation.calibration.labeled_data import Columns, load_labeled
 from taleward.moderation.judges.base import Assessment
-from tests.helpers.fakes import FakeJudge, Writer
+from taleward.testing import FakeJudge, FakeWriter
 
 # MLflow's own code warns on import and when its store is first made.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -38,7 +38,7 @@ def store(uri: str, request: pytest.FixtureRequest) -> FeedbackStore:
 def tell(store: FeedbackStore, experiment: str, *drafts: str, score: float | None = None, **inputs: str) -> tw.Tale:
     judge = FakeJudge(None if score is None else lambda _: Assessment(scores={"violence": score}))
     recorder = MlflowRecorder(store.tracking_uri, experiment)
-    writer = Writer(*(drafts or (TEXT,))).runnable()
+    writer = FakeWriter(*(drafts or (TEXT,)))
     return tw.Guard(writer, judge, recorder=recorder, keep_drafts=True).invoke(inputs)
 
 

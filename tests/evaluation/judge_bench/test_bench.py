@@ -18,7 +18,7 @@ from taleward.evaluation.tracking.judge_runs import flat_metrics, record_bench
 from taleward.evaluation.tracking.recorder import default_tracking_uri
 from taleward.moderation.calibration.labeled_data import LabeledData, LabeledText
 from taleward.moderation.judges import Assessment
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 
 SCORES = np.round(np.random.default_rng(0).random(120), 3)
 TRUTH = np.random.default_rng(1).random(120) < SCORES

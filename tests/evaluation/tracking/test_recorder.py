@@ -12,7 +12,7 @@ from taleward.chains.story import StoryChain
 from taleward.core.tale import Tale
 from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
 from taleward.moderation.guard.guard import Guard
-from tests.helpers.fakes import FakeJudge, Teller, Writer
+from taleward.testing import FakeJudge, FakeWriter
 
 # MLflow's own code warns on import and when its store is first made.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -24,7 +24,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def told(uri: str, *drafts: str) -> Tale:
-    guard = Guard(Writer(*drafts).runnable(), FakeJudge(), attempts=2, recorder=MlflowRecorder(uri))
+    guard = Guard(FakeWriter(*drafts), FakeJudge(), attempts=2, recorder=MlflowRecorder(uri))
     return guard.invoke({"setting": "forest"})
 
 
@@ -90,8 +90,8 @@ def test_a_store_that_cannot_be_reached_does_not_take_the_tale(
 def test_a_streamed_tale_shows_what_was_held_and_why(uri: str) -> None:
     import mlflow
 
-    teller = Teller(["A fox ran. It was bad. "], ["It slept."])
-    guard = Guard(teller, FakeJudge(), recorder=MlflowRecorder(uri))
+    writer = FakeWriter(["A fox ran. It was bad. "], ["It slept."])
+    guard = Guard(writer, FakeJudge(), recorder=MlflowRecorder(uri))
     *_, done = guard.stream({})
     client = mlflow.MlflowClient(uri)
     where = client.get_experiment_by_name("taleward").experiment_id
@@ -111,7 +111,7 @@ def test_a_recorder_counts_its_tales(uri: str) -> None:
 
     recorder = MlflowRecorder(uri)
     for drafts in (["good"], ["bad", "good"], ["bad"]):
-        Guard(Writer(*drafts).runnable(), FakeJudge(), attempts=2, recorder=recorder).invoke({})
+        Guard(FakeWriter(*drafts), FakeJudge(), attempts=2, recorder=recorder).invoke({})
     client = mlflow.MlflowClient(uri)
     where = client.get_experiment_by_name("taleward").experiment_id
     run = client.search_runs([where], order_by=["start_time DESC"])[0]

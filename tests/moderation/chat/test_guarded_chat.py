@@ -26,7 +26,7 @@ from taleward.core.errors import ConfigurationError, Refused
 from taleward.core.verdict import Passage
 from taleward.moderation.chat.guarded_chat import GuardedChat
 from taleward.moderation.judges.base import Assessment
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 from tests.helpers.scripted_chat import SECRET, EndWitness, ScriptedChat, Witness, calls, cut, cut_anyhow, leaked, says
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -120,9 +120,9 @@ def test_nothing_of_a_rejected_sentence_is_seen(path: Path, text: str, size: int
     witness = Witness()
     seen = path(GuardedChat(says(text, size=size), FakeJudge()), {"callbacks": [witness]})
     assert leaked(seen) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
     assert "would rather not say" in repr(seen)
-    assert witness.heard
+    assert witness.events
     assert END.strip() not in repr(seen)
 
 
@@ -178,7 +178,7 @@ def test_harm_that_builds_up_is_retracted() -> None:
     # Called with `invoke` under callbacks that make it stream: retracted text is not in the message.
     witness = _StreamedTo()
     message = GuardedChat(says(FINE + END), FakeJudge(together)).invoke("hi", {"callbacks": [witness]})
-    assert "fox" in repr(witness.heard)
+    assert "fox" in repr(witness.events)
     assert "fox" not in message.content
     assert message.content == message.additional_kwargs["refusal"]
 
@@ -312,7 +312,7 @@ def test_a_models_error_reaches_the_caller(path: Path) -> None:
     witness = Witness()
     with pytest.raises(ConnectionError, match="no model there"):
         path(GuardedChat(Broken(answers=[]), FakeJudge()), {"callbacks": [witness]})
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
 
 
 def test_a_model_that_raises_stop_iteration_is_an_error() -> None:
@@ -366,7 +366,7 @@ def test_a_caller_who_leaves_stops_the_model() -> None:
     class Endless(ScriptedChat):
         def _chunks(self, messages: Any, **kwargs: Any) -> Any:
             while True:
-                self._asked.append({})
+                self._requests.append({})
                 time.sleep(0.001)
                 yield AIMessageChunk(content="A fox ran by. ")
 
@@ -375,9 +375,9 @@ def test_a_caller_who_leaves_stops_the_model() -> None:
     assert next(stream).text == "A fox ran by. "
     stream.close()
     time.sleep(0.2)
-    chunks = len(model.asked)
+    chunks = len(model.requests)
     time.sleep(0.2)
-    assert len(model.asked) == chunks
+    assert len(model.requests) == chunks
 
 
 async def test_the_loop_is_not_blocked() -> None:
@@ -411,7 +411,7 @@ def test_the_words_in_tool_calls_are_judged(path: Path, args: dict[str, Any]) ->
     chat = GuardedChat(ScriptedChat(answers=[calls("save", args, text=FINE)]), FakeJudge())
     seen = path(chat, {"callbacks": [witness]})
     assert leaked(seen) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
     assert "call-save" not in repr(seen)
 
 
@@ -428,7 +428,7 @@ def test_a_tool_call_that_passes_arrives(path: Path, text: str) -> None:
         ("save", {"note": "a fox", "n": 3}, "call-save")
     ]
     assert message.text == (text if text.strip() else "")
-    assert "a fox" in judge.asked[-1]
+    assert "a fox" in judge.judged_texts[-1]
 
 
 def test_names_in_tool_definitions_are_not_the_models_words() -> None:
@@ -439,7 +439,7 @@ def test_names_in_tool_definitions_are_not_the_models_words() -> None:
     model = ScriptedChat(answers=[calls("save_bad_note", {"note": "fine", "bad": 1})])
     message = GuardedChat(model, judge).bind_tools([save_bad_note]).invoke("hi")
     assert [c["name"] for c in message.tool_calls] == ["save_bad_note"]
-    assert model.asked[0]["tools"][0]["function"]["name"] == "save_bad_note"
+    assert model.requests[0]["tools"][0]["function"]["name"] == "save_bad_note"
     refused = GuardedChat(model, FakeJudge()).invoke("hi")
     assert refused.tool_calls == []
 
@@ -452,7 +452,7 @@ def test_a_tool_call_without_words_needs_no_verdict() -> None:
     message = GuardedChat(ScriptedChat(answers=[calls("now", {})]), judge).bind_tools([now]).invoke("hi")
     assert message.tool_calls[0]["name"] == "now"
     assert message.response_metadata["taleward"] == {"released": True}
-    assert judge.asked == []
+    assert judge.judged_texts == []
 
 
 def test_an_invalid_tool_call_is_judged_as_raw_text() -> None:
@@ -480,7 +480,7 @@ def test_content_that_no_judge_has_seen_is_dropped(path: Path) -> None:
     witness = Witness()
     seen = path(GuardedChat(ScriptedChat(answers=[[chunk]]), FakeJudge()), {"callbacks": [witness]})
     assert leaked(seen) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
     assert "red tail" in repr(seen)
     if isinstance(seen[-1], AIMessage):
         assert seen[-1].usage_metadata == {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
@@ -545,7 +545,7 @@ async def test_structured_output_is_not_in_events_before_its_verdict() -> None:
     structured = GuardedChat(model, FakeJudge()).with_structured_output(Story, include_raw=True)
     seen = [e async for e in structured.astream_events("hi", {"callbacks": [witness]}, version="v2")]
     assert leaked(seen) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
 
 
 # Callbacks of the wrapped model.
@@ -564,8 +564,8 @@ def test_no_callback_hears_the_wrapped_model(path: Path) -> None:
         variable.reset(token)
         _configure_hooks[:] = [hook for hook in _configure_hooks if hook[0] is not variable]
     for witness in (model_witness, end_witness, ambient_witness):
-        assert leaked(witness.heard) == ""
-        assert "would rather" in repr(witness.heard)
+        assert leaked(witness.events) == ""
+        assert "would rather" in repr(witness.events)
     assert model.callbacks == [model_witness]
 
 
@@ -591,7 +591,7 @@ def test_a_verdict_is_not_cached() -> None:
         model = says(FINE)
         assert "fox" in GuardedChat(model, FakeJudge()).invoke("hi").content
         assert "fox" not in GuardedChat(model, FakeJudge(abstains)).invoke("hi").content
-        assert len(model.asked) == 1
+        assert len(model.requests) == 1
     finally:
         set_llm_cache(None)
 
@@ -601,13 +601,13 @@ def test_arguments_reach_the_model() -> None:
     chat = GuardedChat(model, FakeJudge())
     chat.invoke("hi", stop=["end"], seed=7)
     list(chat.bind(seed=0).stream("hi"))
-    assert [(call["stop"], call["seed"]) for call in model.asked] == [(["end"], 7), (None, 0)]
+    assert [(call["stop"], call["seed"]) for call in model.requests] == [(["end"], 7), (None, 0)]
 
 
 def test_a_single_sentence_is_judged_once() -> None:
     judge = FakeJudge()
     list(GuardedChat(says(END), judge).stream("hi"))
-    assert judge.asked == [END]
+    assert judge.judged_texts == [END]
 
 
 def test_invalid_arguments() -> None:

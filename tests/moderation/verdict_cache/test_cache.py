@@ -24,7 +24,7 @@ from taleward.moderation.judges.llm import LLMJudge
 from taleward.moderation.policies.load import load_policy
 from taleward.moderation.verdict_cache.cache import VerdictCache
 from taleward.moderation.verdict_cache.entry import Entry
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 
 SECRET = "Zacharias Quill lives behind the bad mill."
 
@@ -43,7 +43,7 @@ def test_the_second_answer_is_the_first_and_says_that_it_was_there(file: Path, t
     inner = FakeJudge()
     cached = CachedJudge(inner, file)
     first, second = cached.invoke(text), cached.invoke(text)
-    assert (first.cached, second.cached, len(inner.asked)) == (False, True, 1)
+    assert (first.cached, second.cached, len(inner.judged_texts)) == (False, True, 1)
     assert without_times(first) == without_times(second)
     assert second.cost_usd == 0.0
     assert asyncio.run(cached.ainvoke(text)).cached
@@ -91,7 +91,7 @@ def test_only_plain_answers_are_kept(file: Path, outcome: str) -> None:
     inner = FakeJudge(lambda _: Assessment.model_validate({"outcome": outcome}))
     cached = CachedJudge(inner, file)
     assert [cached.invoke("x").outcome, cached.invoke("x").outcome] == [outcome, outcome]
-    assert len(inner.asked) == 2
+    assert len(inner.judged_texts) == 2
     assert len(cached.cache) == 0
 
 
