@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias, get_args
 
 from taleward.core.errors import ConfigurationError
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Outcome, Passage
 from taleward.moderation.judges.base import Assessment, Judge
@@ -91,7 +92,7 @@ def _check_outcomes(outcomes: list[ScriptedOutcome]) -> None:
 def _assess_by_bad_word(passage: Passage) -> Assessment:
     start = passage.text.find(_BAD_WORD)
     if start < 0:
-        return Assessment(scores={_BAD_CATEGORY: 0.0})
+        return Assessment(scores=FrozenDict({_BAD_CATEGORY: 0.0}))
     finding = Finding(
         category=_BAD_CATEGORY,
         severity="severe",
@@ -100,4 +101,4 @@ def _assess_by_bad_word(passage: Passage) -> Assessment:
         end=start + len(_BAD_WORD),
         rationale=_BAD_WORD,
     )
-    return Assessment(scores={_BAD_CATEGORY: 1.0}, findings=(finding,))
+    return Assessment(scores=FrozenDict({_BAD_CATEGORY: 1.0}), findings=(finding,))

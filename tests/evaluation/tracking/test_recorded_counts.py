@@ -1,4 +1,4 @@
-"""The numbers that the agent's tool gives are those of all recorders of a folder."""
+"""Counts of the tales of all recorders in a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taleward.testing import FakeJudge, FakeWriter
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def test_counts_of_several_recorders_are_put_together(tmp_path: Path) -> None:
+def test_counts_of_several_recorders_are_added_up(tmp_path: Path) -> None:
     assert guard_counts(tmp_path) == {}
     for text in ("A calm day.", "A bad day."):
         recorder = MlflowRecorder(default_tracking_uri(tmp_path))
