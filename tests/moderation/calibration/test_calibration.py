@@ -19,7 +19,7 @@ from taleward.moderation.calibration.labeled_data import LabeledData, LabeledTex
 from taleward.moderation.judges import Assessment, judge
 from taleward.moderation.judges.cached import CachedJudge
 from taleward.moderation.judges.cascade import Cascade, relative_risk
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 
 RECALL = Target(kind="recall", value=0.9)
 FALSE_ALARMS = Target(kind="false_alarms", value=0.05)

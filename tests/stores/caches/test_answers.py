@@ -23,8 +23,7 @@ from taleward.moderation.guard.guard import Guard
 from taleward.stores.caches.answers import AnswerCache
 from taleward.stores.caches.chat import CachedChat
 from taleward.stores.caches.semantic_answers import SemanticAnswerCache, content_words, is_same_question
-from taleward.testing.fake_embeddings import WordEmbeddings
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge, WordEmbeddings
 
 
 class CountingModel(BaseChatModel):
