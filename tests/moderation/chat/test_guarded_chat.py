@@ -240,7 +240,7 @@ async def test_cancellation_releases_nothing_and_stops_the_model() -> None:
     stopped, started = asyncio.Event(), asyncio.Event()
 
     class Slow(ScriptedChat):
-        async def astream(self, *args: Any, **kwargs: Any) -> Any:
+        async def _astream(self, *args: Any, **kwargs: Any) -> Any:
             from langchain_core.outputs import ChatGenerationChunk
 
             try:
