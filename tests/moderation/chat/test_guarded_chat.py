@@ -17,8 +17,8 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
 from taleward.moderation.chat.guarded_chat import GuardedChat
 from taleward.moderation.judges.base import Assessment
+from taleward.testing import FakeJudge
 from tests.helpers.chat_paths import END, FINE, STREAMED, WHOLE, Path, ainvoke, astream, invoke, stream
-from tests.helpers.fakes import FakeJudge
 from tests.helpers.scripted_chat import SECRET, ScriptedChat, Witness, cut_anyhow, leaked, says
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -35,9 +35,9 @@ def test_nothing_of_a_rejected_sentence_is_seen(path: Path, text: str, size: int
     witness = Witness()
     seen = path(GuardedChat(says(text, size=size), FakeJudge()), {"callbacks": [witness]})
     assert leaked(seen) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
     assert "would rather not say" in repr(seen)
-    assert witness.heard
+    assert witness.events
     assert END.strip() not in repr(seen)
 
 
@@ -93,7 +93,7 @@ def test_harm_that_builds_up_is_retracted() -> None:
     # Called with `invoke` under callbacks that make it stream: retracted text is not in the message.
     witness = _StreamedTo()
     message = GuardedChat(says(FINE + END), FakeJudge(together)).invoke("hi", {"callbacks": [witness]})
-    assert "fox" in repr(witness.heard)
+    assert "fox" in repr(witness.events)
     assert "fox" not in message.content
     assert message.content == message.additional_kwargs["refusal"]
 
@@ -227,7 +227,7 @@ def test_a_models_error_reaches_the_caller(path: Path) -> None:
     witness = Witness()
     with pytest.raises(ConnectionError, match="no model there"):
         path(GuardedChat(Broken(answers=[]), FakeJudge()), {"callbacks": [witness]})
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
 
 
 def test_a_model_that_raises_stop_iteration_is_an_error() -> None:
@@ -281,7 +281,7 @@ def test_a_caller_who_leaves_stops_the_model() -> None:
     class Endless(ScriptedChat):
         def _chunks(self, messages: Any, **kwargs: Any) -> Any:
             while True:
-                self._asked.append({})
+                self._requests.append({})
                 time.sleep(0.001)
                 yield AIMessageChunk(content="A fox ran by. ")
 
@@ -290,9 +290,9 @@ def test_a_caller_who_leaves_stops_the_model() -> None:
     assert next(stream).text == "A fox ran by. "
     stream.close()
     time.sleep(0.2)
-    chunks = len(model.asked)
+    chunks = len(model.requests)
     time.sleep(0.2)
-    assert len(model.asked) == chunks
+    assert len(model.requests) == chunks
 
 
 async def test_the_loop_is_not_blocked() -> None:
@@ -317,7 +317,7 @@ async def test_the_loop_is_not_blocked() -> None:
 def test_a_single_sentence_is_judged_once() -> None:
     judge = FakeJudge()
     list(GuardedChat(says(END), judge).stream("hi"))
-    assert judge.asked == [END]
+    assert judge.judged_texts == [END]
 
 
 def test_invalid_arguments() -> None:

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from taleward.core.errors import Refused
 from taleward.moderation.chat.guarded_chat import GuardedChat
+from taleward.testing import FakeJudge
 from tests.helpers.chat_paths import FINE, STREAMED, WHOLE, Path, ainvoke, astream, invoke, stream
-from tests.helpers.fakes import FakeJudge
 from tests.helpers.scripted_chat import SECRET, ScriptedChat, Witness, calls, leaked, says
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -28,7 +28,7 @@ def test_the_words_in_tool_calls_are_judged(path: Path, args: dict[str, Any]) ->
     chat = GuardedChat(ScriptedChat(answers=[calls("save", args, text=FINE)]), FakeJudge())
     seen = path(chat, {"callbacks": [witness]})
     assert leaked(seen) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
     assert "call-save" not in repr(seen)
 
 
@@ -45,7 +45,7 @@ def test_a_tool_call_that_passes_arrives(path: Path, text: str) -> None:
         ("save", {"note": "a fox", "n": 3}, "call-save")
     ]
     assert message.text == (text if text.strip() else "")
-    assert "a fox" in judge.asked[-1]
+    assert "a fox" in judge.judged_texts[-1]
 
 
 def test_names_in_tool_definitions_are_not_the_models_words() -> None:
@@ -56,7 +56,7 @@ def test_names_in_tool_definitions_are_not_the_models_words() -> None:
     model = ScriptedChat(answers=[calls("save_bad_note", {"note": "fine", "bad": 1})])
     message = GuardedChat(model, judge).bind_tools([save_bad_note]).invoke("hi")
     assert [c["name"] for c in message.tool_calls] == ["save_bad_note"]
-    assert model.asked[0]["tools"][0]["function"]["name"] == "save_bad_note"
+    assert model.requests[0]["tools"][0]["function"]["name"] == "save_bad_note"
     refused = GuardedChat(model, FakeJudge()).invoke("hi")
     assert refused.tool_calls == []
 
@@ -69,7 +69,7 @@ def test_a_tool_call_without_words_needs_no_verdict() -> None:
     message = GuardedChat(ScriptedChat(answers=[calls("now", {})]), judge).bind_tools([now]).invoke("hi")
     assert message.tool_calls[0]["name"] == "now"
     assert message.response_metadata["taleward"] == {"released": True}
-    assert judge.asked == []
+    assert judge.judged_texts == []
 
 
 def test_an_invalid_tool_call_is_judged_as_raw_text() -> None:
@@ -97,7 +97,7 @@ def test_content_that_no_judge_has_seen_is_dropped(path: Path) -> None:
     witness = Witness()
     seen = path(GuardedChat(ScriptedChat(answers=[[chunk]]), FakeJudge()), {"callbacks": [witness]})
     assert leaked(seen) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
     assert "red tail" in repr(seen)
     if isinstance(seen[-1], AIMessage):
         assert seen[-1].usage_metadata == {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
@@ -162,4 +162,4 @@ async def test_structured_output_is_not_in_events_before_its_verdict() -> None:
     structured = GuardedChat(model, FakeJudge()).with_structured_output(Story, include_raw=True)
     seen = [e async for e in structured.astream_events("hi", {"callbacks": [witness]}, version="v2")]
     assert leaked(seen) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""

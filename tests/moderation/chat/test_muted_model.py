@@ -15,8 +15,8 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from taleward.moderation.chat.guarded_chat import GuardedChat
 from taleward.moderation.judges.base import Assessment
+from taleward.testing import FakeJudge
 from tests.helpers.chat_paths import FINE, STREAMED, WHOLE, Path
-from tests.helpers.fakes import FakeJudge
 from tests.helpers.scripted_chat import SECRET, EndWitness, ScriptedChat, Witness, cut, leaked, says
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -35,8 +35,8 @@ def test_no_callback_hears_the_wrapped_model(path: Path) -> None:
         variable.reset(token)
         _configure_hooks[:] = [hook for hook in _configure_hooks if hook[0] is not variable]
     for witness in (model_witness, end_witness, ambient_witness):
-        assert leaked(witness.heard) == ""
-        assert "would rather" in repr(witness.heard)
+        assert leaked(witness.events) == ""
+        assert "would rather" in repr(witness.events)
     assert model.callbacks == [model_witness]
 
 
@@ -62,7 +62,7 @@ def test_a_verdict_is_not_cached() -> None:
         model = says(FINE)
         assert "fox" in GuardedChat(model, FakeJudge()).invoke("hi").content
         assert "fox" not in GuardedChat(model, FakeJudge(lambda _: Assessment(outcome="abstain"))).invoke("hi").content
-        assert len(model.asked) == 1
+        assert len(model.requests) == 1
     finally:
         set_llm_cache(None)
 
@@ -72,4 +72,4 @@ def test_arguments_reach_the_model() -> None:
     chat = GuardedChat(model, FakeJudge())
     chat.invoke("hi", stop=["end"], seed=7)
     list(chat.bind(seed=0).stream("hi"))
-    assert [(call["stop"], call["seed"]) for call in model.asked] == [(["end"], 7), (None, 0)]
+    assert [(call["stop"], call["seed"]) for call in model.requests] == [(["end"], 7), (None, 0)]

@@ -9,7 +9,7 @@ from taleward.core.verdict import Passage
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges import judge
 from taleward.moderation.text.language import looks_foreign
-from tests.helpers.fakes import Teller
+from taleward.testing import FakeWriter
 
 ENGLISH = "Once there was a fox who lived by the sea with her mother. She liked to swim and to sing all day."
 FOREIGN = [
@@ -64,7 +64,7 @@ def test_an_english_sentence_among_others_is_judged(text: str) -> None:
 
 
 def test_a_switch_of_language_ends_the_released_text() -> None:
-    events = list(Guard(Teller([f"{ENGLISH} {FOREIGN[0]} Fin."]), judge("lexicon"), attempts=1).stream({}))
+    events = list(Guard(FakeWriter([f"{ENGLISH} {FOREIGN[0]} Fin."]), judge("lexicon"), attempts=1).stream({}))
     released_text = "".join(e.text for e in events if isinstance(e, TextEvent))
     assert released_text.startswith(ENGLISH)
     assert "niño" not in released_text

@@ -24,7 +24,7 @@ from taleward.moderation.judges.llm import LLMJudge
 from taleward.moderation.policies.load import load_policy
 from taleward.moderation.verdict_cache.cache import VerdictCache
 from taleward.moderation.verdict_cache.entry import VerdictEntry
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 
 SECRET = "Zacharias Quill lives behind the bad mill."
 
@@ -43,7 +43,7 @@ def test_the_second_verdict_is_the_first_and_marked_as_cached(file: Path, text: 
     inner = FakeJudge()
     cached = CachedJudge(inner, file)
     first, second = cached.invoke(text), cached.invoke(text)
-    assert (first.cached, second.cached, len(inner.asked)) == (False, True, 1)
+    assert (first.cached, second.cached, len(inner.judged_texts)) == (False, True, 1)
     assert without_times(first) == without_times(second)
     assert second.cost_usd == 0.0
     assert asyncio.run(cached.ainvoke(text)).cached
@@ -91,7 +91,7 @@ def test_only_pass_and_fail_are_cached(file: Path, outcome: str) -> None:
     inner = FakeJudge(lambda _: Assessment.model_validate({"outcome": outcome}))
     cached = CachedJudge(inner, file)
     assert [cached.invoke("x").outcome, cached.invoke("x").outcome] == [outcome, outcome]
-    assert len(inner.asked) == 2
+    assert len(inner.judged_texts) == 2
     assert len(cached.cache) == 0
 
 
