@@ -184,7 +184,7 @@ def _load_checkpoint(work: Path, model: Llama, optimizer: Optimizer, recipe: Rec
     if not state_file.exists():
         start = {"step": 0, "epoch": 0, "row": 0, "seconds": 0.0, "loss": float("nan"), "file": None}
         return start | {"recipe": _recipe_json(recipe)}
-    state = json.loads(state_file.read_text())
+    state: dict[str, Any] = json.loads(state_file.read_text())
     if state["recipe"] != _recipe_json(recipe):
         msg = f"{str(work)!r} has a run with another recipe, {state['recipe']}. Give an empty folder with --work."
         raise ValueError(msg)
