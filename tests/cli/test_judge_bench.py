@@ -93,9 +93,7 @@ def test_too_few_labels_fit_nothing_and_say_so(data: str, in_tmp: Path) -> None:
 
 
 def test_wrong_use_teaches(data: str) -> None:
-    with pytest.raises(
-        InvalidFile, match=r"texts.csv has problems:\n  - line 2 and 84 more: column 'text' is missing"
-    ):
+    with pytest.raises(InvalidFile, match=r"texts.csv has problems:\n  - line 2 and 84 more: column 'text' is missing"):
         run("judge-bench", data, "--judge", "lexicon")
     with pytest.raises(InvalidFile, match=r"got 'bad'; expected true or false.*--harmful-label"):
         run("judge-bench", data, "--judge", "lexicon", "--text-column", "story", "--label-column", "verdict")
