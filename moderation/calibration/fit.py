@@ -163,6 +163,7 @@ def fit_category(
     thresholds, recalls, false_alarms = [], [], []
     for drawn in stratified_resamples(truth, resamples, seed):
         out_of_bag = np.setdiff1d(np.arange(len(truth)), drawn)
+        # Without both labels there is no recall, or no share of false alarms.
         if truth[out_of_bag].all() or not truth[out_of_bag].any():
             continue
         try:
@@ -174,6 +175,7 @@ def fit_category(
         thresholds.append(resample_threshold)
         recalls.append(metrics.share(failed, truth[out_of_bag]))
         false_alarms.append(metrics.share(failed, ~truth[out_of_bag]))
+    # If most resamples fail, the rest are those that happened to be easy, and their intervals would be too good.
     if len(thresholds) < resamples / 2:
         raise FitError(f"only {len(thresholds)} of {resamples} resamples could be fitted to {target}")
     cross_validated = _cross_validated_scores(truth, scores, method, seed)

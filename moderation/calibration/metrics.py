@@ -106,6 +106,7 @@ def average_precision(truth: Truth, scores: Scores) -> float:
 def false_alarms_at(truth: Truth, scores: Scores, recall: float) -> float:
     """Return the smallest share of false alarms, 0..1, at any threshold with at least this recall."""
     _, false_alarms, recalls = roc(truth, scores)
+    # Shares are quotients: a recall of 0.9 can be 0.8999999999999999.
     return float(false_alarms[recalls >= recall - 1e-12].min())
 
 

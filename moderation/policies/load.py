@@ -48,6 +48,7 @@ def load_policy(name_or_path: str | Path) -> Policy:
     return _load_file(Path(name_or_path), ())
 
 
+# Only shipped policies are cached: your own files may change.
 @lru_cache
 def _load_shipped(name: str) -> Policy:
     return _load_file(_SHIPPED / f"{name}.yaml", ())

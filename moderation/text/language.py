@@ -34,5 +34,6 @@ def looks_foreign(text: str) -> bool:
     )
     if foreign_letters >= _MIN_FOREIGN_LETTERS and foreign_letters >= _MIN_FOREIGN_SHARE * len(letters):
         return True
+    # Rounded down, the limit is 0 for up to 12 words: too few to tell English by.
     common_words = sum(word.lower().replace("’", "'") in _COMMON_WORDS for word in words)
     return common_words < int(_MIN_COMMON_SHARE * len(words))

@@ -106,6 +106,7 @@ class _LexiconMatcher:
 
     def __init__(self, lexicons: Sequence[Lexicon]) -> None:
         self.by_first_word: dict[str, list[_TermPattern]] = {}
+        # By the id of the group: hashing a frozen model would hash all its words.
         self._exceptions: dict[int, dict[str, list[_TermPattern]]] = {}
         self._disguisable: dict[str, _TermPattern] = {}
         for lexicon in lexicons:
@@ -137,6 +138,7 @@ class _LexiconMatcher:
             if patterns is None:
                 continue
             patterns = [p for p in patterns if _may_match(p.steps, words, number)]
+            # Offsets are computed only if a term may match.
             if patterns and tokens is None:
                 tokens = [_WordToken(m[0], m.start(), m.end()) for m in _WORD.finditer(folded)]
             if tokens is None:
@@ -154,6 +156,7 @@ class _LexiconMatcher:
     def _word_of_reading(self, reading: str) -> str | None:
         if "." not in reading:
             return reading if reading in self._disguisable else None
+        # Without its first letter, a masked word could be any word of its length.
         if reading.startswith("."):
             return None
         shape = re.compile("".join(c if c == "." else re.escape(c) for c in reading))

@@ -60,6 +60,8 @@ class SentenceSplitter:
         head = self._pending[:word_start]
         if not head.strip():
             return False
+        # One letter of the next word is all that sentencex sees, however the text is chunked: so the boundaries in a
+        # stream are those of the complete text.
         last_segment: str = segment("en", head + first_letter)[-1]
         return last_segment == first_letter
 

@@ -129,12 +129,15 @@ class VerdictCache:
             if self._ready_pid != os.getpid() or not self.path.exists():
                 self._create()
         with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as db:
+            # In WAL mode, NORMAL can lose the last verdicts in a power failure, but never corrupts the file.
             db.execute("PRAGMA synchronous = NORMAL")
+            # Deleted rows are overwritten, since `forget` must leave no trace of a text.
             db.execute("PRAGMA secure_delete = ON")
             return work(db)
 
     def _create(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # SQLite would create the file with the permissions of the umask.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         for attempt in range(1, _MAX_CREATE_ATTEMPTS + 1):
             try:

@@ -118,6 +118,7 @@ def fine_tune(
         torch.manual_seed(1_000_003 * seed + step)
         net.train()
         rate_factor = min(1.0, 10 * (step + 1) / len(steps)) * (1 - step / len(steps))
+        # Warmup over the first tenth of the steps, then linear decay.
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * rate_factor
         optimizer.zero_grad()

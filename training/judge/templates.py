@@ -113,6 +113,7 @@ def frames() -> tuple[Frame, ...]:
                     f"{path.name}: the frame {text!r} has unknown slots {sorted(unknown)}; add them to `slots`."
                 )
             frame = Frame(text, category, severity, slots, path.stem)
+            # Duplicates in several files are fine, contradictions are mistakes.
             if frames_by_text.setdefault(text, frame).category != category:
                 raise InvalidFile(
                     f"{path.name}: the frame {text!r} has another label in {frames_by_text[text].file}.yaml."

@@ -107,6 +107,7 @@ def gentle_examples(data: Path, seed: int, tales: int, pages: int) -> list[Examp
         tales: The most windows of TinyStories, one per story.
         pages: The most windows of each picture book.
     """
+    # Every kind of example has a generator of its own, so that a change of one does not resample the others.
     rng = random.Random(f"gentle {seed}")
     texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for source, _, text in read_documents(data):

@@ -99,6 +99,7 @@ def _pack(pieces: Sequence[list[int]], size: int) -> list[list[int]]:
                 break
         else:
             open_rows.append(list(piece))
+            # Closing the fullest row keeps the search short; little fits in it anyway.
             if len(open_rows) > 64:
                 fullest = max(range(len(open_rows)), key=lambda i: len(open_rows[i]))
                 full_rows.append(open_rows.pop(fullest))

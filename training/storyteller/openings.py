@@ -96,6 +96,7 @@ class StoryParts:
 
 def extract(story: str) -> StoryParts | None:
     """Extract the parts of a story; `None` if it names no character, or fewer than two of the other parts."""
+    # A character that is introduced later is rarely the hero.
     character = _CHARACTER.search(story[:300])
     if character is None:
         return None

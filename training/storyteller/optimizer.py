@@ -10,6 +10,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
+# Coefficients of the quintic iteration, from the Muon post.
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
 
@@ -53,6 +54,7 @@ class Optimizer:
             RuntimeError: If a parameter has no gradient.
         """
         self.state["count"] += 1
+        # The factor for the shape is that of the Muon post.
         for (rows, columns), members in self._matrices_by_shape.items():
             self._muon_step(members, self._rates[0] * factor, max(1.0, rows / columns) ** 0.5)
         for name, weight in self._other_weights:
@@ -62,6 +64,7 @@ class Optimizer:
         updates = []
         for name, weight in members:
             gradient, momentum = _gradient(weight), self.state[f"{name}.momentum"]
+            # Nesterov momentum of 0.95.
             momentum.lerp_(gradient, 0.05)
             updates.append(gradient.lerp(momentum, 0.95))
         for (_, weight), update in zip(members, _orthogonalize(torch.stack(updates)), strict=True):
@@ -71,6 +74,7 @@ class Optimizer:
     def _adam_step(self, name: str, weight: nn.Parameter, rate: float) -> None:
         gradient, count = _gradient(weight), int(self.state["count"])
         mean, square = self.state[f"{name}.mean"], self.state[f"{name}.square"]
+        # Betas of 0.9 and 0.95.
         mean.lerp_(gradient, 0.1)
         square.lerp_(gradient * gradient, 0.05)
         root_mean_square = (square / (1 - 0.95**count)).sqrt_().add_(1e-8)

@@ -179,7 +179,7 @@ def measure(data: Path, folder: Path, peer: Path | None, peer_tokenizer: Path | 
     """
     corpus = sources.load(data)
     model, encode = load_model(folder), AutoTokenizer.from_pretrained(folder).encode
-    held_out = {s: [document.text[:MAX_CHARS] for document in corpus.held if document.source == s] for s in SOURCES}
+    held_out = {s: [document.text[:MAX_CHARS] for document in corpus.held_out if document.source == s] for s in SOURCES}
     figures: dict[str, Any] = {
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "held_out": {source: len(texts) for source, texts in held_out.items()},

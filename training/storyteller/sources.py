@@ -46,12 +46,12 @@ class Corpus:
 
     Attributes:
         train: The documents to train on.
-        held: The held-out documents.
+        held_out: The held-out documents.
         left_out: Number of documents that were left out, by reason.
     """
 
     train: list[Document] = field(default_factory=list)
-    held: list[Document] = field(default_factory=list)
+    held_out: list[Document] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
 
 
@@ -63,7 +63,7 @@ def load(folder: Path) -> Corpus:
     """
     corpus, seen = Corpus(), set[str]()
     for key, documents in _read_documents(folder):
-        split = corpus.held if corpora.is_held_out(key) else corpus.train
+        split = corpus.held_out if corpora.is_held_out(key) else corpus.train
         for document in documents:
             text_hash = corpora.fingerprint(document.text)
             reason = _exclusion_reason(document)

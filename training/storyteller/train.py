@@ -128,12 +128,14 @@ def train(
     losses: list[float] = []
     while state["step"] < recipe.steps:
         state["seconds"] = previous_seconds + time.monotonic() - started_at
+        # Whichever ends the run, the learning rate must be zero by then.
         progress = max(state["step"] / recipe.steps, state["seconds"] / (60 * minutes))
         if progress >= 1:
             break
         if rows is None or state["row"] + recipe.batch > len(rows):
             if rows is not None:
                 state["epoch"], state["row"] = state["epoch"] + 1, 0
+            # The rows of an epoch depend on nothing else, so that a continued run gets the same ones.
             seed = f"{recipe.seed}/{state['epoch']}"
             rows = batches.epoch_rows(documents, tokenizer, length=recipe.length, seed=seed)
             if len(rows) < recipe.batch:
@@ -184,7 +186,7 @@ def _load_checkpoint(work: Path, model: Llama, optimizer: Optimizer, recipe: Rec
     if not state_file.exists():
         start = {"step": 0, "epoch": 0, "row": 0, "seconds": 0.0, "loss": float("nan"), "file": None}
         return start | {"recipe": _recipe_json(recipe)}
-    state = json.loads(state_file.read_text())
+    state: dict[str, Any] = json.loads(state_file.read_text())
     if state["recipe"] != _recipe_json(recipe):
         msg = f"{str(work)!r} has a run with another recipe, {state['recipe']}. Give an empty folder with --work."
         raise ValueError(msg)
