@@ -96,7 +96,7 @@ class Batcher(Generic[R]):
 class _BatchQueue:
     """The waiting inputs and the thread that runs them.
 
-    It holds no reference to its batcher: the thread would otherwise keep the batcher, and its model, alive for ever.
+    It holds no reference to its batcher: the thread would otherwise keep the batcher, and its model, alive forever.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class _BatchQueue:
     def _next_batch(self) -> list[_QueuedInput] | None:
         """Return the input that has waited longest, with those closest to its length that fit beside it.
 
-        The oldest input is always in the batch, so that an unusual length cannot wait for ever.
+        The oldest input is always in the batch, so that an unusual length cannot wait forever.
         """
         with self._changed:
             while not self._waiting:

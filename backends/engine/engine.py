@@ -154,7 +154,7 @@ class Engine:
 class _Scheduler:
     """The queue of sequences and the threads that decode them.
 
-    It holds no reference to its engine: the threads would otherwise keep the engine, and its model, alive for ever.
+    It holds no reference to its engine: the threads would otherwise keep the engine, and its model, alive forever.
     """
 
     def __init__(self, eos_token_ids: Collection[int], replicas: int) -> None:

@@ -41,7 +41,7 @@ def bert_session(
     def linear_with_bias(x: str, name: str) -> str:
         return linear(x, name, weights[f"{name}.bias"])
 
-    # Texts are never pairs, so the first token type can be added to the positions once and for all.
+    # Texts are never pairs, so the first token type can be added to the positions once.
     positions = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
     zero, one, two = (graph.constant([n], "int64") for n in (0, 1, 2))
     longest = graph.node("Slice", graph.node("Shape", pieces), one, two)

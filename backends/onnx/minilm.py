@@ -156,6 +156,7 @@ class MiniLM:
             return vectors
         tokenizer, session = self._loaded()
         pieces = [e.ids for e in tokenizer.encode_batch(list(texts))]
+        # Padding costs as much as text, so texts of similar length share a batch.
         order = sorted(range(len(texts)), key=lambda i: len(pieces[i]))
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]

@@ -295,6 +295,13 @@ def test_a_paraphrased_question_gets_the_passed_answer(tmp_path: Path) -> None:
     assert len(semantic(tmp_path)._questions) == 0
 
 
+def test_an_evicted_answer_takes_its_question_with_it(tmp_path: Path) -> None:
+    cache = semantic(tmp_path, judge=FakeJudge(), max_entries=1)
+    for name in ("hen", "fox"):
+        cache.update(f"a story about a red {name}", "model", [Generation(text=f"tale of the {name}")])
+    assert [row for rows, _ in cache._questions.scan() for row in rows.texts] == ["a story about a red fox"]
+
+
 def test_false_hits_are_measured(tmp_path: Path) -> None:
     pairs = [(*pair, True) for pair in SAME] + [(*pair, False) for pair in DIFFERENT]
     report = semantic(tmp_path).measure_false_hits(pairs)
