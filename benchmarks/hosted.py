@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
 
 from benchmarks.table import Row, run
 from taleward.backends.chat_models import chat_model
@@ -92,7 +93,7 @@ def plain(server: FakeOpenAI) -> BaseChatModel:
     return ChatOpenAI(
         model="any",
         base_url=server.base_url,
-        api_key="none",
+        api_key=SecretStr("none"),
         http_async_client=client,
         max_retries=4,
         timeout=_TIMEOUT_S,

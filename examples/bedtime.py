@@ -28,8 +28,8 @@ def tell(child: str, folder: Path, *, seed: int | None = None) -> str:
     chance = random.Random(seed)
     writer = tw.StoryChain("embedded:storyteller", template="adventure", seed=chance.randrange(2**31))
     guard = tw.Guard(writer, tw.judge("embedded:judge", policy="kids", band="3-5"))
-    wishes = [{name: chance.choice(choices) for name, choices in WORDS.items()} for _ in range(DRAFTS)]
-    told = [tale for tale in guard.batch(wishes) if tale.released]
+    tales = guard.batch([{name: chance.choice(choices) for name, choices in WORDS.items()} for _ in range(DRAFTS)])
+    told = [tale for tale in tales if tale.released]
     if not told:
         return f"Good evening, {child}. I could not find a good story tonight. Let us try again tomorrow."
     words = tw.CachedEmbeddings("embedded:minilm", folder / "vectors.db", ttl_s=DAYS * 86400)

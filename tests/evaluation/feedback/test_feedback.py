@@ -120,13 +120,14 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_kept(
     store: FeedbackStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tale = tell(store, request.node.name)
-    for wrong, said in (
+    invalid: tuple[tuple[dict[str, Any], str], ...] = (
         ({"rating": 6}, r"rating: got 6; taken: 1, 2, 3, 4, 5"),
         ({"rating": 3, "spans": ["a bear"]}, "the tale does not say 'a bear'"),
         ({"rating": 3, "spans": [MarkedSpan(start=0, end=999)]}, "ends behind the tale's 36 characters"),
-    ):
-        with pytest.raises(ConfigurationError, match=said):
-            store.record(tale.id, person="anna", **wrong)  # type: ignore[arg-type]
+    )
+    for options, message in invalid:
+        with pytest.raises(ConfigurationError, match=message):
+            store.record(tale.id, person="anna", **options)
     with pytest.raises(UnknownName, match="Did you mean 'frightening'"):
         store.record(tale.id, person="anna", rating=3, categories=["frightning"])
     with pytest.raises(UnknownName, match="unknown tale 'nonsense'"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taleward.chains.story import StoryChain
+from taleward.core.events import DoneEvent
 from taleward.core.tale import Tale
 from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
 from taleward.moderation.guard.guard import Guard
@@ -93,6 +94,7 @@ def test_a_streamed_tale_shows_what_was_held_and_why(uri: str) -> None:
     teller = Teller(["A fox ran. It was bad. "], ["It slept."])
     guard = Guard(teller, FakeJudge(), recorder=MlflowRecorder(uri))
     *_, done = guard.stream({})
+    assert isinstance(done, DoneEvent)
     client = mlflow.MlflowClient(uri)
     where = client.get_experiment_by_name("taleward").experiment_id
     [trace] = client.search_traces(locations=[where], filter_string=f"tags.tale_id = '{done.tale.id}'")

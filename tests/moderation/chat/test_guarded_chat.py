@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,7 +16,8 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import UsageMetadataCallbackHandler, get_usage_metadata_callback
 from langchain_core.globals import set_llm_cache
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, UsageMetadata
+from langchain_core.messages.tool import invalid_tool_call
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.tracers.context import _configure_hooks, register_configure_hook
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
@@ -45,7 +46,7 @@ def _ainvoke(chat: Any, config: dict[str, Any]) -> list[Any]:
 
 
 def _batch(chat: Any, config: dict[str, Any]) -> list[Any]:
-    return chat.batch(["hi"], config)
+    return list(chat.batch(["hi"], config))
 
 
 def _abatch(chat: Any, config: dict[str, Any]) -> list[Any]:
@@ -372,6 +373,7 @@ def test_a_caller_who_leaves_stops_the_model() -> None:
 
     model = Endless(answers=[])
     stream = GuardedChat(model, FakeJudge()).stream("hi")
+    assert isinstance(stream, Generator)
     assert next(stream).text == "A fox ran by. "
     stream.close()
     time.sleep(0.2)
@@ -456,7 +458,7 @@ def test_a_tool_call_without_words_needs_no_verdict() -> None:
 
 
 def test_an_invalid_tool_call_is_judged_as_raw_text() -> None:
-    broken = {"name": "save", "args": '{"note": "' + SECRET, "id": "1", "error": None, "type": "invalid_tool_call"}
+    broken = invalid_tool_call(name="save", args='{"note": "' + SECRET, id="1")
     model = ScriptedChat(answers=[[AIMessageChunk(content="", invalid_tool_calls=[broken])]])
     message = GuardedChat(model, FakeJudge()).invoke("hi")
     assert leaked(message) == ""
@@ -576,7 +578,7 @@ def test_tracers_keep_the_wrapped_models_words() -> None:
 
 
 def test_tokens_are_counted_once() -> None:
-    usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+    usage: UsageMetadata = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
     chunk = AIMessageChunk(content=FINE, usage_metadata=usage, response_metadata={"model_name": "m"})
     counter = UsageMetadataCallbackHandler()
     with get_usage_metadata_callback() as ambient_counter:

@@ -273,12 +273,14 @@ def test_inputs_without_a_verdict_are_refused(stream: Stream, answer: Callable[[
 def test_personal_data_is_masked_before_anything_reads_it(stream: Stream) -> None:
     inputs_seen: list[Any] = []
     judge = FakeJudge()
-    guard = Guard(
-        RunnableLambda(lambda inputs: inputs_seen.append(inputs) or "ok."),  # type: ignore[func-returns-value]
-        judge,
-        mask_personal_data=True,
+
+    def write(inputs: Any) -> str:
+        inputs_seen.append(inputs)
+        return "ok."
+
+    stream(
+        Guard(RunnableLambda(write), judge, mask_personal_data=True), {"hero": "mia@school.org, 555-201-3344", "age": 7}
     )
-    stream(guard, {"hero": "mia@school.org, 555-201-3344", "age": 7})
     assert inputs_seen == [{"hero": "[e-mail address], [telephone number]", "age": 7}]
     assert "mia" not in "".join(judge.asked)
 
@@ -351,7 +353,8 @@ class Listener(BaseCallbackHandler):
     def __init__(self) -> None:
         self.heard = ""
 
-    def on_llm_new_token(self, token: str, **kwargs: Any) -> None:
+    def on_llm_new_token(self, token: str | list[str | dict[str, Any]], **kwargs: Any) -> None:
+        assert isinstance(token, str)
         self.heard += token
 
 

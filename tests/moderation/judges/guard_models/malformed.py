@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 MODERATION_CATEGORIES = (
     *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm"),
@@ -315,7 +316,8 @@ def break_json(good: str, bad: str) -> Iterator[tuple[str, str]]:
     data = json.loads(good)
     for key in data:
         yield "incomplete", json.dumps({k: v for k, v in data.items() if k != key})
-        for value in (None, True, 2, [], {}, "maybe", ["safe"]):
+        values: tuple[Any, ...] = (None, True, 2, [], {}, "maybe", ["safe"])
+        for value in values:
             if value != data[key] and (key, value) != ("rationale", "maybe"):
                 yield "mistyped", json.dumps({**data, key: value})
         yield "doubled", f"{{{json.dumps(key)}: {json.dumps(json.loads(bad)[key])}, {good[1:]}"
