@@ -354,7 +354,7 @@ def _savers(folder: Path, what: str) -> Iterator[tuple[str, Any, Path]]:
 
 def injection() -> Iterator[Row]:
     """Hostile texts as tools' answers, before a model that obeys them: what it got to call, and what came out."""
-    from tests.helpers.fakes import FakeJudge
+    from taleward.testing import FakeJudge
     from tests.helpers.hostile_texts import HOSTILE
     from tests.helpers.scripted_chat import SECRET, ScriptedChat, calls, leaked
 

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from benchmarks.table import Row, run
 from taleward.backends.chat_models import chat_model
-from taleward.testing.fake_openai import FakeOpenAI, Fault
+from taleward.testing import FakeOpenAI, Fault
 
 TEXT = "Once upon a time a hen found a key under the old stone, and nobody knew what it was for. " * 3
 FAULTS: tuple[Fault, ...] = (

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from taleward import chat_model
 from taleward.backends.hosted.call import ModelCaller
-from taleward.testing.fake_openai import FakeOpenAI
+from taleward.testing import FakeOpenAI
 
 TEXT = "Once upon a time a hen found a key and kept it well."
 

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom on what comes with Taleward, and is kept without outputs."""
+"""Run every notebook from top to bottom, and check that it is stored without outputs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
-    book = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    kept = [cell for cell in book.cells if cell.cell_type == "code" and (cell.outputs or cell.execution_count)]
-    assert not kept, "strip the outputs: make format"
-    NotebookClient(book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+def test_notebook_runs_and_is_stored_without_outputs(path: Path, tmp_path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    executed = [cell for cell in notebook.cells if cell.cell_type == "code" and (cell.outputs or cell.execution_count)]
+    assert not executed, "strip the outputs: make format"
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
