@@ -355,7 +355,8 @@ class Listener(BaseCallbackHandler):
     def __init__(self) -> None:
         self.events = ""
 
-    def on_llm_new_token(self, token: str, **kwargs: Any) -> None:
+    def on_llm_new_token(self, token: str | list[str | dict[str, Any]], **kwargs: Any) -> None:
+        assert isinstance(token, str)
         self.events += token
 
 
