@@ -122,7 +122,7 @@ async def leak(seed: int) -> int:
     """Characters of one random stream that left although a judge had failed them."""
     chance = random.Random(seed)
 
-    def tell(revision: Revision) -> list[str]:
+    def tell(_revision: Revision) -> list[str]:
         text, pieces = story(chance, chance.randint(1, 8), 0.15), []
         while text:
             size = chance.randint(1, 20)

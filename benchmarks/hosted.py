@@ -45,7 +45,7 @@ _TOLD = ("BackendError", "ContentFiltered", "ContextTooLong", "DeadlineExceeded"
 _MIB = 1024
 
 
-def fault(number: int, request: Mapping[str, Any]) -> Fault | None:
+def fault(number: int, _request: Mapping[str, Any]) -> Fault | None:
     """Three requests in ten go wrong, each in one of the twelve ways; the same in every run."""
     draw = random.Random(number)
     return draw.choice(FAULTS) if draw.random() < _SHARE else None

@@ -47,7 +47,7 @@ def three(uri: str, tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation
     ]
 
 
-def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
+def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation], uri: str) -> None:
     short, other, long = three
     comparison = compare([e.run_id for e in three if e.run_id], tracking_uri=uri)
     assert comparison == compare(three)

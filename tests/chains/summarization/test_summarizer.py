@@ -154,7 +154,7 @@ def test_prompts_of_long_texts_never_exceed_the_context(tmp_path: Path, save_mod
     assert recorder.counts == [summary_model.budget().count_prompt(FOX)]
 
 
-def test_a_completion_model_continues_the_cue(tmp_path: Path) -> None:
+def test_a_completion_model_continues_the_cue() -> None:
     class HostedCompletionModel(ScriptedChat):
         completion_only: bool = True
 

@@ -376,7 +376,7 @@ async def test_no_langchain_event_has_text_that_did_not_pass(version: Any) -> No
     assert "wolf" not in str(others)
 
 
-async def test_no_token_callback_gets_text_that_did_not_pass(stream: Stream) -> None:
+def test_no_token_callback_gets_text_that_did_not_pass() -> None:
     listener = Listener()
     guard = Guard(model_chain(UNSAFE), FakeJudge(), attempts=1)
     for _ in guard.stream({}, config={"callbacks": [listener]}):

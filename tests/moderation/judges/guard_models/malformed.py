@@ -246,7 +246,7 @@ CONTROL = [
 LOOK_ALIKES = str.maketrans({"a": "а", "e": "е", "o": "о", "S": "Ѕ", "N": "Ν", "s": "ѕ"})
 
 
-def break_answer(family: str, good: str, bad: str) -> Iterator[tuple[str, str]]:
+def break_answer(good: str, bad: str) -> Iterator[tuple[str, str]]:
     """Yield a rule and an answer for each way to break a family's answers."""
     for before in ("Not ", "not ", "Never ", "It is not true: ", "un", "Un", "NOT\n", "No: "):
         yield "negated", before + good
@@ -341,7 +341,7 @@ def rows() -> list[dict[str, str]]:
     candidates = [("seen", "", answer) for answer in SEEN]
     candidates += [("multilingual", "", answer) for answer in OTHER_LANGUAGES]
     candidates += [
-        (rule, family, answer) for family in GOOD for rule, answer in break_answer(family, GOOD[family], BAD[family])
+        (rule, family, answer) for family in GOOD for rule, answer in break_answer(GOOD[family], BAD[family])
     ]
     seen: set[str] = set()
     unique = []
