@@ -46,7 +46,7 @@ def pick_windows(data: Path, count: int, seed: int, documents: int = 600) -> lis
             sources[source].append(text)
     labeled = {labeled_windows.digest(e.text) for e in labeled_windows.annotated_examples(data)}
     judge, rng = EmbeddedJudge(), random.Random(f"reading {seed}")
-    rows = []
+    rows: list[dict[str, str]] = []
     for source, texts in sources.items():
         unlabeled: dict[str, str] = {}
         for text in rng.sample(texts, min(documents, len(texts))):
