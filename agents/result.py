@@ -11,7 +11,7 @@ from pydantic import Field
 from taleward.agents.middleware.messages import SELECTION, STOPPED, current_turn
 from taleward.agents.routing.strategy import ToolSelection
 from taleward.core.events import RetractionEvent, TextEvent
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.moderation.chat.messages import MARK, is_refusal
 
 TurnOutcome = Literal["answered", "asked", "unavailable", "refused", "stopped", "approval"]
@@ -27,7 +27,7 @@ class ToolUse(FrozenModel):
     """
 
     tool: str
-    args: FrozenDict[str, Any] = FrozenDict()
+    args: FrozenMapping[str, Any] = FrozenDict()
     status: Literal["success", "error", "open"] = "open"
 
 

@@ -18,10 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from langchain_core.language_models import LanguageModelInput
+
 from benchmarks.table import Row, run
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.chat import LocalChat
-from taleward.backends.local.questions import MultipleChoice, Scale, YesNo
+from taleward.backends.local.questions import MultipleChoice, Question, Scale, YesNo
 from taleward.backends.transformers.classifier import classifier
 
 PROMPT = "x" * 33
@@ -116,7 +118,7 @@ def writing(folder: str, quick: bool) -> Iterator[Row]:
     plain = AutoModelForCausalLM.from_pretrained(folder).eval()
     ids = torch.randint(0, 200, (CALLERS, len(PROMPT) + 1))
     written = {"attention_mask": torch.ones_like(ids), "max_new_tokens": TOKENS, "do_sample": False}
-    many = [PROMPT] * CALLERS
+    many: list[LanguageModelInput] = [PROMPT] * CALLERS
 
     one, one8, theirs, batch, batch8, gathered = seconds(
         lambda: ours.invoke(PROMPT),
@@ -192,7 +194,7 @@ def decisions(folder: str, quick: bool) -> Iterator[Row]:
     from transformers import pipeline
 
     theirs = pipeline("decision", model=folder, device="cpu")
-    questions = {
+    questions: dict[str, Question] = {
         "scary": YesNo(question="Is it scary?"),
         "kind": MultipleChoice(question="Which kind?", options={"calm": "", "wild": "Very wild"}),
         "age": Scale(question="How old?", levels=("3-5", "6-8", "9-12")),

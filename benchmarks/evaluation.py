@@ -69,8 +69,12 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 
 def _ours(kind: str, samples: Any) -> Any:
     from taleward.evaluation.metrics import metric
+    from taleward.evaluation.metrics.base import MeanMetric
 
-    return metric(kind).numbers(samples)
+    found = metric(kind)
+    if not isinstance(found, MeanMetric):
+        raise TypeError(type(found))
+    return found.numbers(samples)
 
 
 def _corpus(kind: str, samples: Any) -> float:

@@ -144,15 +144,12 @@ def _peer(rows: int, folder: Path) -> dict[str, float]:
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
     mlflow.set_experiment("peer")
 
-    @scorer
     def words(outputs: str) -> int:
         return len(outputs.split())
 
-    @scorer
     def characters(outputs: str) -> int:
         return len(outputs)
 
-    @scorer
     def begins(outputs: str) -> bool:
         return outputs.startswith("A")
 
@@ -161,7 +158,8 @@ def _peer(rows: int, folder: Path) -> dict[str, float]:
 
     begun = time.perf_counter()
     data = [{"inputs": {"n": n}} for n in range(rows)]
-    found = mlflow.genai.evaluate(data=data, predict_fn=predict, scorers=[words, characters, begins])
+    scorers = [scorer(function) for function in (words, characters, begins)]
+    found = mlflow.genai.evaluate(data=data, predict_fn=predict, scorers=scorers)
     seconds = time.perf_counter() - begun
     client = mlflow.MlflowClient()
     where = client.get_run(found.run_id).info.experiment_id

@@ -59,15 +59,13 @@ def rows(quick: bool, device: str, small: bool) -> Iterator[Row]:
             ids = torch.randint(0, 200, (many, len(PROMPT) + 1), device=device)
             written = {"attention_mask": torch.ones_like(ids), "max_new_tokens": TOKENS, "do_sample": False}
             ways = {
-                "generate": lambda i=ids, w=written: plain.generate(i, **w),
-                "generate, static cache": lambda i=ids, w=written: plain.generate(
-                    i, **w, cache_implementation="static"
-                ),
+                "generate": partial(plain.generate, ids, **written),
+                "generate, static cache": partial(plain.generate, ids, **written, cache_implementation="static"),
             }
             if find_spec("langchain_huggingface") and many == 1:
                 ways["HuggingFacePipeline.invoke"] = partial(_pipeline(folder, device).invoke, PROMPT)
             names = list(ways)
-            taken = seconds(lambda n=many: ours.batch([PROMPT] * n), *ways.values(), repeats=repeats)
+            taken = seconds(partial(ours.batch, [PROMPT] * many), *ways.values(), repeats=repeats)
             speeds = [many * TOKENS / each for each in taken]
             for name, theirs in zip(names, speeds[1:], strict=True):
                 yield Row(f"{many} at once", TOKENS_A_SECOND, speeds[0], theirs, name, speeds[0] / theirs)

@@ -73,7 +73,8 @@ class MoodyJudge(FakeJudge):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.seed, self.chance, self.failed = seed, random.Random(seed), []
+        self.seed, self.chance = seed, random.Random(seed)
+        self.failed: list[Passage] = []
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
         for _ in range(self.chance.choice((0, 1, 1, 2, 9))):
@@ -92,6 +93,11 @@ class MoodyJudge(FakeJudge):
 def tokens(text: str) -> list[str]:
     """Words with the space behind them."""
     return [word + " " for word in text.split(" ")]
+
+
+def writes(text: str) -> FakeWriter:
+    """A writer of this text."""
+    return FakeWriter(lambda _: tokens(text))
 
 
 def story(chance: random.Random, sentences: int, bad: float = 0.0) -> str:
@@ -116,7 +122,7 @@ async def leak(seed: int) -> int:
     """Characters of one random stream that left although a judge had failed them."""
     chance = random.Random(seed)
 
-    def tell(revision: Revision) -> list[str]:
+    def tell(_revision: Revision) -> list[str]:
         text, pieces = story(chance, chance.randint(1, 8), 0.15), []
         while text:
             size = chance.randint(1, 20)
@@ -207,9 +213,9 @@ async def growth(sizes: Sequence[int]) -> list[Row]:
     """Judge calls and judged characters by the length of the story."""
     rows: list[Row] = []
     for words in sizes:
-        text = " ".join(story(random.Random(2), words // 6).split(" ")[:words])
+        writer = writes(" ".join(story(random.Random(2), words // 6).split(" ")[:words]))
         judge = FakeJudge()
-        async for _ in Guard(FakeWriter(lambda _, text=text: tokens(text)), judge, timeout_s=None).astream({}):
+        async for _ in Guard(writer, judge, timeout_s=None).astream({}):
             pass
         per = judge.characters / words
         met = not rows or per <= 1.1 * rows[-1].ours

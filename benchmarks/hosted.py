@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
 
 from benchmarks.table import Row, run
 from taleward.backends.chat_models import chat_model
@@ -44,7 +45,7 @@ _TOLD = ("BackendError", "ContentFiltered", "ContextTooLong", "DeadlineExceeded"
 _MIB = 1024
 
 
-def fault(number: int, request: Mapping[str, Any]) -> Fault | None:
+def fault(number: int, _request: Mapping[str, Any]) -> Fault | None:
     """Three requests in ten go wrong, each in one of the twelve ways; the same in every run."""
     draw = random.Random(number)
     return draw.choice(FAULTS) if draw.random() < _SHARE else None
@@ -92,7 +93,7 @@ def plain(server: FakeOpenAI) -> BaseChatModel:
     return ChatOpenAI(
         model="any",
         base_url=server.base_url,
-        api_key="none",
+        api_key=SecretStr("none"),
         http_async_client=client,
         max_retries=4,
         timeout=_TIMEOUT_S,

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import numpy
 from semantic_router import IndexedRouter, Route
 from semantic_router.encoders.base import DenseEncoder
 
 
-class Ready(DenseEncoder):
+class Ready(DenseEncoder):  # type: ignore[misc]  # semantic-router is in another environment
     """Vectors that were made elsewhere."""
 
     vectors: dict[str, list[float]]
@@ -25,7 +26,7 @@ class Ready(DenseEncoder):
         return self(docs)
 
 
-def router(given: dict, spoken: list[list[str]], **options: object) -> IndexedRouter:
+def router(given: dict[str, Any], spoken: list[list[str]], **options: object) -> IndexedRouter:
     """A router with these utterances, tool and text."""
     texts: dict[str, list[str]] = {}
     for tool, text in spoken:
@@ -46,7 +47,7 @@ def main() -> None:
             right = sum(choice.name == tool for choice, (tool, _) in zip(found, given["fit"], strict=True))
             threshold = float(numpy.quantile([choice.confidence for choice in found], given["abstain"]))
             tried.append((right, options, threshold))
-    answers = {}
+    answers: dict[str, Any] = {}
     for name, (_, options, threshold) in {"default": tried[3], "best": max(tried, key=lambda t: t[0])}.items():
         final = router(given, [*given["drawn"], *given["fit"]], **options)
         answers[name] = [final(text, threshold=threshold).name for _, text in given["test"]]

@@ -131,8 +131,8 @@ def cache_rows(place: Path, count: int, repeats: int) -> Iterator[Row]:
 
     def ours(**options: Any) -> CachedEmbeddings:
         last["path"] = place / f"cache{next(made)}" / "cache.db"
-        last["ours"] = CachedEmbeddings(model, last["path"], **options)
-        return last["ours"]
+        cache = last["ours"] = CachedEmbeddings(model, last["path"], **options)
+        return cache
 
     def peers() -> Any:
         last["folder"] = place / f"files{next(made)}"

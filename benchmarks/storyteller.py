@@ -63,4 +63,4 @@ if __name__ == "__main__":
     options.add_argument("--peer", type=Path, help="stories260K.bin")
     options.add_argument("--peer-tokenizer", type=Path, help="tok512.bin")
     chosen, _ = options.parse_known_args()
-    run("storyteller", lambda quick: measure(chosen), options)
+    run("storyteller", lambda _quick: measure(chosen), options)

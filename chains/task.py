@@ -10,7 +10,7 @@ from typing import TypeVar
 from pydantic import Field, model_validator
 
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.tale import PromptVersion
 from taleward.core.yaml_files import load_yaml
 from taleward.stores.example_retriever import LabeledExample
@@ -42,7 +42,7 @@ class LabelTask(FrozenModel):
     question: str = Field(min_length=1)
     noun: str = Field(default="text", min_length=1)
     answer: str = Field(default="label", min_length=1)
-    labels: FrozenDict[str, str] = Field(min_length=2)
+    labels: FrozenMapping[str, str] = Field(min_length=2)
     hypothesis: str = DEFAULT_HYPOTHESIS
     examples: tuple[LabeledExample, ...] = ()
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from taleward.core.errors import InvalidInputs, UnknownName
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenMapping, FrozenModel
 from taleward.core.tale import PromptVersion
 from taleward.core.yaml_files import load_yaml
 
@@ -55,7 +55,7 @@ class Template(FrozenModel):
     version: str = Field(min_length=1)
     description: str = Field(min_length=1)
     text: str = Field(min_length=1)
-    variables: FrozenDict[str, Variable]
+    variables: FrozenMapping[str, Variable]
 
     @model_validator(mode="after")
     def _check_placeholders(self) -> Template:

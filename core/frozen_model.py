@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Annotated, Any, NoReturn, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -61,6 +61,14 @@ class FrozenDict(Mapping[K, V]):
         return core_schema.no_info_after_validator_function(
             cls, from_mapping, serialization=core_schema.plain_serializer_function_ser_schema(_as_dict)
         )
+
+
+FrozenMapping = Annotated[Mapping[K, V], FrozenDict]
+"""The type of a model's field that holds a FrozenDict.
+
+Type checkers take a field's type for the constructor's parameter, which accepts any mapping; `FrozenDict` would reject
+`Assessment(scores={"violence": 0.0})`.
+"""
 
 
 def _as_dict(value: Any) -> Any:

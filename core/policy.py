@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from taleward.core.errors import UnknownName
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 
 Severity = Literal["none", "mild", "moderate", "severe"]
 """How severe a hazard is, in rising order. `none` is only a tolerance, never the severity of a finding."""
@@ -58,8 +58,8 @@ class Band(FrozenModel):
     ages: tuple[int, int]
     writing: str = Field(min_length=1)
     closing: str = ""
-    tolerance: FrozenDict[str, Severity] = FrozenDict()
-    thresholds: FrozenDict[str, Probability] = FrozenDict()
+    tolerance: FrozenMapping[str, Severity] = FrozenDict()
+    thresholds: FrozenMapping[str, Probability] = FrozenDict()
     threshold: Probability = 0.5
     reading_level: float | None = Field(default=None, ge=0.0, le=20.0)
 
@@ -103,12 +103,12 @@ class Policy(FrozenModel):
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
     description: str = Field(min_length=1)
-    severities: FrozenDict[Severity, str]
-    categories: FrozenDict[str, Category]
-    bands: FrozenDict[str, Band]
+    severities: FrozenMapping[Severity, str]
+    categories: FrozenMapping[str, Category]
+    bands: FrozenMapping[str, Band]
     ending: Literal["close", "refuse"] = "refuse"
     parent: str | None = None
-    codes: FrozenDict[str, FrozenDict[str, HazardCode]] = FrozenDict()
+    codes: FrozenMapping[str, FrozenMapping[str, HazardCode]] = FrozenDict()
 
     # All unknown categories are reported at once, each with its place, so that `YamlFile` can name the lines.
     @model_validator(mode="after")

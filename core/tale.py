@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import Refused
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.html_display import tale_html
 from taleward.core.policy import Probability
 from taleward.core.verdict import Outcome, Verdict
@@ -55,7 +55,7 @@ class ModelCall(FrozenModel):
     """
 
     model: str
-    parameters: FrozenDict[str, str | int | float | bool | None] = FrozenDict()
+    parameters: FrozenMapping[str, str | int | float | bool | None] = FrozenDict()
     seed: int | None = None
     input_tokens: int | None = Field(default=None, ge=0)
     output_tokens: int | None = Field(default=None, ge=0)
@@ -107,7 +107,7 @@ class Attempt(FrozenModel):
     calls: tuple[ModelCall, ...] = ()
     writing_s: float = Field(default=0.0, ge=0.0)
     decisions: tuple[StretchDecision, ...] = ()
-    ranks: FrozenDict[str, Probability] = FrozenDict()
+    ranks: FrozenMapping[str, Probability] = FrozenDict()
 
 
 class Lineage(FrozenModel):

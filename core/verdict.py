@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.html_display import HighlightedText, verdict_html
 from taleward.core.policy import Probability, Severity
 
@@ -119,7 +119,7 @@ class Verdict(FrozenModel):
     judge: str = Field(min_length=1)
     policy: str = Field(min_length=1)
     band: str = Field(min_length=1)
-    scores: FrozenDict[str, Probability] = FrozenDict()
+    scores: FrozenMapping[str, Probability] = FrozenDict()
     findings: tuple[Finding, ...] = ()
     detail: str = ""
     latency_s: float = Field(default=0.0, ge=0.0)

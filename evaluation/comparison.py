@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.evaluation.metrics import METRICS, metric as metric_by_name
 from taleward.evaluation.metrics.base import MeanMetric, Metric, MetricScore
 from taleward.evaluation.report.html import format_interval, format_number, image_html, page_html, table_html
@@ -55,7 +55,7 @@ class MetricComparison(FrozenModel):
     """
 
     metric: str
-    scores: FrozenDict[str, MetricScore]
+    scores: FrozenMapping[str, MetricScore]
     pairs: tuple[PairwiseComparison, ...]
     winner: str | None
 
@@ -83,7 +83,7 @@ class ComparisonResult(FrozenModel):
     """
 
     names: tuple[str, ...]
-    metrics: FrozenDict[str, MetricComparison]
+    metrics: FrozenMapping[str, MetricComparison]
     n: int
     level: float
 

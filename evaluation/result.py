@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import AwareDatetime
 
 from taleward.core.errors import UnknownName
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.evaluation.metrics.base import MetricScore
 from taleward.evaluation.sample import Sample
 
@@ -51,11 +51,11 @@ class Evaluation(FrozenModel):
     """
 
     name: str
-    params: FrozenDict[str, str]
+    params: FrozenMapping[str, str]
     data: str
     ids: tuple[str, ...]
-    metrics: FrozenDict[str, MetricResult]
-    failed: FrozenDict[str, str] = FrozenDict()
+    metrics: FrozenMapping[str, MetricResult]
+    failed: FrozenMapping[str, str] = FrozenDict()
     started_at: AwareDatetime
     finished_at: AwareDatetime
     samples: tuple[Sample, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.tale import Tale
 from taleward.core.verdict import Verdict
 from taleward.core.yaml_files import did_you_mean
@@ -36,12 +36,12 @@ class Sample(FrozenModel):
     """
 
     id: str = Field(min_length=1)
-    inputs: FrozenDict[str, Any] = FrozenDict()
+    inputs: FrozenMapping[str, Any] = FrozenDict()
     output: str | None = None
     references: tuple[str, ...] = ()
     label: str | None = None
     prediction: str | None = None
-    ratings: FrozenDict[str, str] = FrozenDict()
+    ratings: FrozenMapping[str, str] = FrozenDict()
     tale: Tale | None = None
     verdict: Verdict | None = None
     latency_s: float | None = Field(default=None, ge=0.0)

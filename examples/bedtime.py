@@ -29,8 +29,10 @@ def tell(child: str, folder: Path, *, seed: int | None = None) -> str:
     rng = random.Random(seed)
     writer = tw.StoryChain("embedded:storyteller", template="adventure", seed=rng.randrange(2**31))
     guard = tw.Guard(writer, tw.judge("embedded:judge", policy="kids", band="3-5"))
-    inputs = [{name: rng.choice(values) for name, values in CHOICES.items()} for _ in range(STORIES_PER_EVENING)]
-    released = [tale for tale in guard.batch(inputs) if tale.released]
+    tales = guard.batch(
+        [{name: rng.choice(values) for name, values in CHOICES.items()} for _ in range(STORIES_PER_EVENING)]
+    )
+    released = [tale for tale in tales if tale.released]
     if not released:
         return f"Good evening, {child}. I could not find a good story tonight. Let us try again tomorrow."
     embeddings = tw.CachedEmbeddings("embedded:minilm", folder / "vectors.db", ttl_s=TTL_S)

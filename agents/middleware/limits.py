@@ -53,7 +53,7 @@ _MAX_REPEATS = 2
 
 
 # A reducer lets two tools of one step write the same channel; without one LangGraph raises an error.
-def _latest(old: Any, new: Any) -> Any:
+def _latest(_old: Any, new: Any) -> Any:
     return new
 
 

@@ -37,10 +37,13 @@ def messages_for_model(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
             prepared.append(message.model_copy(update=fenced))
             continue
         prepared.append(message)
-        for call in message.tool_calls if isinstance(message, AIMessage) else ():
+        if isinstance(message, AIMessage):
             # Providers reject a conversation in which a tool call has no result.
-            if call["id"] not in finished_calls:
-                prepared.append(error_result(call, "This call was stopped before it returned a result."))
+            prepared.extend(
+                error_result(call, "This call was stopped before it returned a result.")
+                for call in message.tool_calls
+                if call["id"] not in finished_calls
+            )
     return prepared
 
 

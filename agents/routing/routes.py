@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.yaml_files import load_yaml
 
 NONE = "none"
@@ -45,8 +45,8 @@ class Routes(FrozenModel):
     """
 
     version: str
-    fillings: FrozenDict[str, tuple[str, ...]] = FrozenDict()
-    routes: FrozenDict[str, tuple[str, ...]] = FrozenDict()
+    fillings: FrozenMapping[str, tuple[str, ...]] = FrozenDict()
+    routes: FrozenMapping[str, tuple[str, ...]] = FrozenDict()
     examples: tuple[RouteExample, ...] = ()
 
     @model_validator(mode="after")
@@ -61,7 +61,7 @@ class Routes(FrozenModel):
         """Return these routes combined with others; fillings and patterns of the same name are concatenated."""
         sources = (self, *others)
 
-        def merge(tables: list[FrozenDict[str, tuple[str, ...]]]) -> FrozenDict[str, tuple[str, ...]]:
+        def merge(tables: Sequence[Mapping[str, tuple[str, ...]]]) -> FrozenDict[str, tuple[str, ...]]:
             names = dict.fromkeys(name for table in tables for name in table)
             return FrozenDict({n: tuple(dict.fromkeys(v for t in tables for v in t.get(n, ()))) for n in names})
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.concurrency.threads import run_in_thread
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.policy import Probability
 
 AttemptOutcome = Literal["tool", "none", "unsure"]
@@ -48,8 +49,8 @@ class RoutingAttempt(FrozenModel):
     strategy: str
     outcome: AttemptOutcome
     tool: str | None = None
-    args: FrozenDict[str, Any] | None = None
-    scores: FrozenDict[str, Probability] = FrozenDict()
+    args: FrozenMapping[str, Any] | None = None
+    scores: FrozenMapping[str, Probability] = FrozenDict()
     options: tuple[str, ...] = ()
     detail: str = ""
 
@@ -70,7 +71,7 @@ class ToolSelection(FrozenModel):
     """
 
     tool: str | None = None
-    args: FrozenDict[str, Any] = FrozenDict()
+    args: FrozenMapping[str, Any] = FrozenDict()
     strategy: str | None = None
     attempts: tuple[RoutingAttempt, ...] = ()
     request: str = ""
@@ -79,7 +80,7 @@ class ToolSelection(FrozenModel):
     reply: str | None = None
 
     @property
-    def scores(self) -> FrozenDict[str, float]:
+    def scores(self) -> Mapping[str, float]:
         """Probability per tool, 0 to 1, from the last strategy that computed any."""
         return next((attempt.scores for attempt in reversed(self.attempts) if attempt.scores), FrozenDict())
 

@@ -200,7 +200,7 @@ def shared_clients(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _shared_clients(process_id: int) -> dict[str, Any]:
+def _shared_clients(_process_id: int) -> dict[str, Any]:
     """One pair of HTTP clients per process: making one takes 0.1 s.
 
     LangChain's own cache keeps the clients of the last 128 servers, and leaves the connections of older ones open.

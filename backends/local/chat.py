@@ -13,7 +13,13 @@ from typing import Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    MessageLikeRepresentation,
+    convert_to_openai_messages,
+)
 from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
@@ -260,7 +266,7 @@ class LocalChat(BaseChatModel):
         return RunnableMap(raw=structured) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
     def decide(
-        self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]
+        self, text: str | Sequence[MessageLikeRepresentation], questions: Mapping[str, Question | str]
     ) -> dict[str, QuestionResult]:
         """Answer questions about a text, with the probability of each answer; nothing is generated.
 
@@ -278,7 +284,7 @@ class LocalChat(BaseChatModel):
         return answer_questions(self._loaded, text, questions)
 
     async def adecide(
-        self, text: str | Sequence[BaseMessage], questions: Mapping[str, Question | str]
+        self, text: str | Sequence[MessageLikeRepresentation], questions: Mapping[str, Question | str]
     ) -> dict[str, QuestionResult]:
         """As `decide`, without blocking the event loop."""
         return await asyncio.to_thread(self.decide, text, questions)

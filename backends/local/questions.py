@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 
-from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.messages import MessageLikeRepresentation, convert_to_messages
 from pydantic import Field, field_validator
 
 from taleward.backends.local.decisions import decide_each
@@ -96,7 +96,7 @@ class QuestionResult(FrozenModel):
 
 
 def answer_questions(
-    model: LanguageModel, text: str | Sequence[object], questions: Mapping[str, Question | str]
+    model: LanguageModel, text: str | Sequence[MessageLikeRepresentation], questions: Mapping[str, Question | str]
 ) -> dict[str, QuestionResult]:
     """Answer questions about a text, which the model reads once.
 
@@ -126,9 +126,8 @@ def answer_questions(
     }
 
 
-def _text_from_messages(messages: Sequence[object]) -> str:
-    turns: list[BaseMessage] = convert_to_messages(messages)  # type: ignore[arg-type]
-    return "\n".join(f"{turn.type}: {turn.text}" for turn in turns)
+def _text_from_messages(messages: Sequence[MessageLikeRepresentation]) -> str:
+    return "\n".join(f"{turn.type}: {turn.text}" for turn in convert_to_messages(messages))
 
 
 def _prompt_tokens(model: LanguageModel, text: str, question: Question) -> list[int]:

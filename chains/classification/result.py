@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.policy import Probability
 from taleward.core.tale import PromptVersion
 
@@ -31,7 +31,7 @@ class Classification(FrozenModel):
 
     outcome: ClassificationOutcome
     labels: tuple[str, ...] = ()
-    scores: FrozenDict[str, Probability] = FrozenDict()
+    scores: FrozenMapping[str, Probability] = FrozenDict()
     model: str
     prompt: PromptVersion
     detail: str = ""

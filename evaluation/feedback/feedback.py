@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 
 FeedbackField = Literal["rating", "kid_friendly", "categories", "spans", "comment"]
 """The fields of a feedback; in MLflow each is an assessment of that name on the tale's trace."""
@@ -68,7 +68,7 @@ class Feedback(FrozenModel):
     spans: tuple[MarkedSpan, ...] | None = None
     comment: str | None = None
     at: AwareDatetime
-    unparsed: FrozenDict[str, str] = FrozenDict()
+    unparsed: FrozenMapping[str, str] = FrozenDict()
 
     @property
     def reviewed(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenMapping, FrozenModel
 from taleward.moderation.calibration.bootstrap import Interval
 from taleward.moderation.calibration.metrics import Bin
 
@@ -63,7 +63,7 @@ class JudgeMetrics(FrozenModel):
     policy: str
     band: str
     calibration: str | None
-    outcomes: FrozenDict[str, int]
+    outcomes: FrozenMapping[str, int]
     f1: Interval
     precision: Interval
     recall: Interval
@@ -80,7 +80,7 @@ class JudgeMetrics(FrozenModel):
     cached: int
     precision_recall: tuple[tuple[float, float], ...]
     reliability: tuple[Bin, ...]
-    categories: FrozenDict[str, CategoryMetrics]
+    categories: FrozenMapping[str, CategoryMetrics]
 
 
 class MetricDifference(FrozenModel):
@@ -116,7 +116,7 @@ class JudgeComparison(FrozenModel):
     only_first_right: int
     only_second_right: int
     mcnemar_p: float
-    differences: FrozenDict[str, MetricDifference]
+    differences: FrozenMapping[str, MetricDifference]
 
 
 class BenchReport(FrozenModel):

@@ -19,7 +19,7 @@ import yaml
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.policy import Policy, Probability
 from taleward.core.yaml_files import load_yaml
 from taleward.moderation.calibration.bootstrap import Interval
@@ -196,8 +196,8 @@ class Calibration(FrozenModel):
     resamples: int
     fitted_at: AwareDatetime
     signature: str
-    categories: FrozenDict[str, FittedCategory]
-    left_alone: FrozenDict[str, str]
+    categories: FrozenMapping[str, FittedCategory]
+    left_alone: FrozenMapping[str, str]
 
     @property
     def sha256(self) -> str:

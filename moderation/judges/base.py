@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.concurrency.threads import run_in_thread
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
 from taleward.core.redaction import format_error
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
@@ -39,7 +39,7 @@ class Assessment(FrozenModel):
         cost_usd: Cost in US dollars; `None` if unknown.
     """
 
-    scores: FrozenDict[str, Probability] = FrozenDict()
+    scores: FrozenMapping[str, Probability] = FrozenDict()
     findings: tuple[Finding, ...] = ()
     outcome: Outcome | None = None
     detail: str = ""

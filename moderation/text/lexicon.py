@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import Field
 
 from taleward.core.errors import InvalidFile
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.policy import SEVERITIES, Severity
 from taleward.core.yaml_files import load_yaml
 from taleward.moderation.text.normalize import NormalizedText, disguises, normalize, squeeze
@@ -60,7 +60,7 @@ class Lexicon(FrozenModel):
         groups: The terms.
     """
 
-    classes: FrozenDict[str, tuple[str, ...]] = FrozenDict()
+    classes: FrozenMapping[str, tuple[str, ...]] = FrozenDict()
     groups: tuple[TermGroup, ...]
 
 

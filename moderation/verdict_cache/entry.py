@@ -10,7 +10,7 @@ import re
 
 from pydantic import Field
 
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenMapping, FrozenModel
 from taleward.core.policy import Probability, Severity
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 
@@ -49,7 +49,7 @@ class VerdictEntry(FrozenModel):
 
     outcome: Outcome
     calibration: str | None
-    scores: FrozenDict[str, Probability]
+    scores: FrozenMapping[str, Probability]
     findings: tuple[CachedFinding, ...]
     detail: RedactedText
 

@@ -45,4 +45,5 @@ from .stores.tale_memory import TaleMemory as TaleMemory
 from .stores.vector.chroma_store import ChromaStore as ChromaStore
 from .stores.vector.faiss_store import FaissStore as FaissStore
 
+__all__: list[str]
 __version__: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from taleward.core.verdict import Finding, Passage, Verdict
+from taleward.core.policy import Severity
+from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges.base import Assessment
 from taleward.testing import FakeJudge, FakeWriter
@@ -13,11 +14,11 @@ from taleward.testing import FakeJudge, FakeWriter
 TEXT = "<script>alert(1)</script> He stabbed & robbed him."
 
 
-def verdict(*findings: Finding, outcome: str = "fail") -> Verdict:
+def verdict(*findings: Finding, outcome: Outcome = "fail") -> Verdict:
     return Verdict(outcome=outcome, judge="<b>j</b>", policy="kids@1", band="6-8", findings=findings)
 
 
-def finding(category: str, severity: str, words: str) -> Finding:
+def finding(category: str, severity: Severity, words: str) -> Finding:
     start = TEXT.index(words)
     return Finding(category=category, severity=severity, quote=words, start=start, end=start + len(words))
 

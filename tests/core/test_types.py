@@ -150,7 +150,7 @@ def test_reading_the_text_of_a_refused_tale_raises() -> None:
 def test_core_types_are_immutable() -> None:
     original = verdict()
     with pytest.raises(ValidationError, match="frozen"):
-        original.outcome = "fail"  # type: ignore[misc]
+        original.outcome = "fail"
     with pytest.raises(TypeError):
         original.scores["violence"] = 0.9  # type: ignore[index]
     with pytest.raises(ValidationError):

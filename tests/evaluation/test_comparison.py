@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,18 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 def three(uri: str, tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation]:
     """`long` is longer than both others on every sample; `other` differs from `short` only by noise."""
     spool = tmp_path_factory.mktemp("spool")
-    lengths = {"short": lambda n: 20 + n % 7, "other": lambda n: 20 + (n + 3) % 7, "long": lambda n: 24 + n % 7}
+    lengths: dict[str, Callable[[int], int]] = {
+        "short": lambda n: 20 + n % 7,
+        "other": lambda n: 20 + (n + 3) % 7,
+        "long": lambda n: 24 + n % 7,
+    }
     return [
         evaluate(["x" * length(n) for n in range(40)], ROWS, [size()], name=name, tracking_uri=uri, spool=spool)
         for name, length in lengths.items()
     ]
 
 
-def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation], uri: str, tmp_path: Path) -> None:
+def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation], uri: str) -> None:
     short, other, long = three
     comparison = compare([e.run_id for e in three if e.run_id], tracking_uri=uri)
     assert comparison == compare(three)
@@ -127,12 +132,11 @@ def test_metrics_as_scorers_and_scorers_as_metrics(uri: str, tmp_path: Path) -> 
     assert size_scorer.name == "size"
     assert size_scorer.run(inputs={}, outputs="four") == 4
 
-    @scorer
     def exact_match(outputs: str, expectations: dict[str, Any]) -> Feedback:
         return Feedback(value="yes" if outputs == expectations["expected_response"] else "no")
 
     rows = [{"id": "1", "inputs": {}, "references": ["a"]}, {"id": "2", "inputs": {}, "references": ["b"]}]
-    evaluation = evaluate(["a", "a"], rows, [ScorerMetric(exact_match)], tracking_uri=uri, spool=tmp_path)
+    evaluation = evaluate(["a", "a"], rows, [ScorerMetric(scorer(exact_match))], tracking_uri=uri, spool=tmp_path)
     assert evaluation.scores["exact_match"].value == 0.5
     assert mlflow.__version__ in evaluation.scores["exact_match"].signature
     with pytest.raises(ConfigurationError, match="gave 'maybe' for sample '1'"):

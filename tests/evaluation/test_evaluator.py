@@ -25,7 +25,7 @@ from tests.helpers.mean_metric import MeanOf, size
 # MLflow's own code warns on import and when it creates its store.
 pytestmark = pytest.mark.filterwarnings("default")
 
-ROWS = [{"id": f"row {n}", "inputs": {"who": "fox " * (n % 4)}} for n in range(12)]
+ROWS: list[dict[str, Any]] = [{"id": f"row {n}", "inputs": {"who": "fox " * (n % 4)}} for n in range(12)]
 
 
 @pytest.fixture(scope="module")

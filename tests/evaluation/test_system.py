@@ -143,15 +143,16 @@ def test_an_error_while_measuring_keeps_the_outputs(uri: str, tmp_path: Path) ->
         calls.append(inputs)
         return "a fox"
 
-    @scorer
     def scores(outputs: str) -> float:
         raise TimeoutError("no judge")
 
+    metric = tw.evaluation.ScorerMetric(scorer(scores))
+
     with pytest.raises(ConfigurationError, match="'scores' raised on 6 of 6 samples; on '1': no judge"):
-        evaluate(tell, STORIES, [tw.evaluation.ScorerMetric(scores)], tracking_uri=uri, spool=tmp_path)
+        evaluate(tell, STORIES, [metric], tracking_uri=uri, spool=tmp_path)
     assert len(journals(tmp_path)) == 1
     with pytest.raises(ConfigurationError, match="no judge"):
-        evaluate(tell, STORIES, [tw.evaluation.ScorerMetric(scores)], tracking_uri=uri, spool=tmp_path)
+        evaluate(tell, STORIES, [metric], tracking_uri=uri, spool=tmp_path)
     assert len(calls) == 6
 
 

@@ -23,7 +23,7 @@ def ainvoke(chat: Any, config: dict[str, Any]) -> list[Any]:
 
 
 def batch(chat: Any, config: dict[str, Any]) -> list[Any]:
-    return chat.batch(["hi"], config)
+    return list(chat.batch(["hi"], config))
 
 
 def abatch(chat: Any, config: dict[str, Any]) -> list[Any]:

@@ -9,6 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel
 
 from taleward import chat_model
+from taleward.backends.hosted.call import ModelCaller
 from taleward.testing import FakeOpenAI
 
 TEXT = "Once upon a time a hen found a key and kept it well."
@@ -23,6 +24,13 @@ class Page(BaseModel):
 
 def model_on(server: FakeOpenAI, name: str = "any", **options: Any) -> BaseChatModel:
     return chat_model(f"openai:{name}", base_url=server.base_url, **{"timeout": 0.5, "total_timeout_s": 20, **options})
+
+
+def caller_of(model: BaseChatModel) -> ModelCaller:
+    """What makes a hosted model's calls; its class is made at run time, so its type does not tell."""
+    caller = getattr(model, "caller", None)
+    assert isinstance(caller, ModelCaller)
+    return caller
 
 
 def run(model: BaseChatModel, method: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.messages.tool import tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -94,8 +95,7 @@ def says(text: str, *, size: int = 3) -> ScriptedChat:
 
 def calls(name: str, args: dict[str, Any], *, text: str = "") -> list[AIMessageChunk | str]:
     """Return an answer that calls a tool."""
-    call = {"name": name, "args": args, "id": f"call-{name}", "type": "tool_call"}
-    return [AIMessageChunk(content=text, tool_calls=[call])]
+    return [AIMessageChunk(content=text, tool_calls=[tool_call(name=name, args=args, id=f"call-{name}")])]
 
 
 class Witness(BaseCallbackHandler):

@@ -18,7 +18,7 @@ SMALL: dict[str, Any] = {
 
 
 def tiny_tokenizer(
-    control: Sequence[str], *, words: Sequence[str] = (), chat_template: str | None = None, **special: str
+    control: Sequence[str], *, words: Sequence[str] = (), chat_template: str | None = None, **options: Any
 ) -> Any:
     """A byte-level BPE tokenizer: one token a byte, those words, and the control tokens.
 
@@ -26,7 +26,7 @@ def tiny_tokenizer(
         control: Control tokens, the end token last.
         words: Words of ASCII letters that are one token each.
         chat_template: A Jinja template.
-        special: Control tokens with a role, for example `bos_token`.
+        options: Of the tokenizer, for example `bos_token`.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -42,7 +42,7 @@ def tiny_tokenizer(
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=control[-1], pad_token=control[-1], **special)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=control[-1], pad_token=control[-1], **options)
     tokenizer.chat_template = chat_template
     return tokenizer
 

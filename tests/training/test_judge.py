@@ -1,11 +1,16 @@
 """Training the judge: frames, splits, labels by hand, calibration, and checkpoints."""
 
+from __future__ import annotations
+
 import csv
 import gzip
 import json
 import random
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,11 +28,11 @@ CALM = "The hen# sat in the shade. In its shade hen# was content. In the evening
 UNEASY = "The wolf was bad and hen# was afraid. So hen# hid behind a rock until the wolf had gone from hen# again."
 
 
-def number_hens(n, *texts):
+def number_hens(n: int, *texts: str) -> str:
     return " ".join(texts).replace("#", str(n))
 
 
-def write(path, rows):
+def write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(path, "wt", encoding="utf-8", newline="") as file:
         if path.name.endswith(".csv.gz"):
@@ -39,7 +44,7 @@ def write(path, rows):
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path: Path) -> Path:
     tales = [{"text": number_hens(n, "This is hen#.", CALM if n % 2 else UNEASY)} for n in range(40)]
     write(tmp_path / "stories/tinystories.jsonl.gz", tales)
     pages = [CALM, UNEASY, "They stabbed the guard of hen#."]
@@ -78,8 +83,8 @@ def test_every_category_has_frames_in_every_split() -> None:
             assert counts[split, category] >= 5, (split, category)
 
 
-def test_no_document_is_in_two_splits_and_the_seed_decides_the_sample(data) -> None:
-    def load(seed):
+def test_no_document_is_in_two_splits_and_the_seed_decides_the_sample(data: Path) -> None:
+    def load(seed: int) -> list[labeled_windows.Example]:
         return training_set.gentle_examples(data, seed, 40, 9) + training_set.old_book_examples(data, seed, 90)
 
     splits_by_document: dict[tuple[str, str], set[str]] = {}
@@ -94,7 +99,7 @@ def test_no_document_is_in_two_splits_and_the_seed_decides_the_sample(data) -> N
     assert load(3) != load(4)
 
 
-def test_gentle_stories_are_at_most_mild_but_for_lexicon_hits(data) -> None:
+def test_gentle_stories_are_at_most_mild_but_for_lexicon_hits(data: Path) -> None:
     violence = labeled_windows.CATEGORIES.index("violence")
     for e in training_set.gentle_examples(data, 0, 40, 9):
         if "stabbed" in e.text:
@@ -104,7 +109,7 @@ def test_gentle_stories_are_at_most_mild_but_for_lexicon_hits(data) -> None:
             assert (e.labels[violence][0] is None) == ("wolf" in e.text), e.text
 
 
-def test_old_books_are_harmless_but_for_lexicon_hits(data) -> None:
+def test_old_books_are_harmless_but_for_lexicon_hits(data: Path) -> None:
     violence = labeled_windows.CATEGORIES.index("violence")
     examples = training_set.old_book_examples(data, 0, 90)
     with_word = [e for e in examples if "murdered" in e.text]
@@ -114,7 +119,7 @@ def test_old_books_are_harmless_but_for_lexicon_hits(data) -> None:
     assert all(value == 0.0 for e in examples if e not in with_word for row in e.labels for value in row)
 
 
-def test_labels_by_hand_override_labels_by_words(data, monkeypatch) -> None:
+def test_labels_by_hand_override_labels_by_words(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     violence, frightening = (labeled_windows.CATEGORIES.index(c) for c in ("violence", "frightening"))
     window = next(e.text for e in training_set.gentle_examples(data, 0, 40, 9) if "stabbed" in e.text)
     labels = labeled_windows.parse_labels("frightening:moderate violence:mild")
@@ -127,7 +132,7 @@ def test_labels_by_hand_override_labels_by_words(data, monkeypatch) -> None:
     assert example.source == "storybooks"
 
 
-def test_the_shipped_annotations_are_valid(data) -> None:
+def test_the_shipped_annotations_are_valid(data: Path) -> None:
     assert len(labeled_windows.annotated_labels()) > 9000
     passages = labeled_windows.annotated_passages(data)
     assert {e.source for e in passages} == {"written"}  # the documents of the other passages are not in this data
@@ -136,7 +141,7 @@ def test_the_shipped_annotations_are_valid(data) -> None:
     assert len(passages) / 4 < harmless < len(passages) / 2
 
 
-def test_windows_are_picked_labeled_and_added(data, tmp_path, capsys) -> None:
+def test_windows_are_picked_labeled_and_added(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, annotations = tmp_path / "to label.csv", tmp_path / "labeled_windows.csv"
     window_annotation.main(["pick", "--data", str(data), "--out", str(out), "--count", "30"])
     with out.open(newline="") as lines:
@@ -170,14 +175,14 @@ def test_windows_are_picked_labeled_and_added(data, tmp_path, capsys) -> None:
     assert annotations.read_bytes() == before
 
 
-def write_rows(path, rows):
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def random_head(seed=0, outputs=33):
+def random_head(seed: int = 0, outputs: int = 33) -> dict[str, train.Floats]:
     rng = np.random.default_rng(seed)
     return {
         "w1": rng.normal(size=(384, 8)).astype(np.float32),
@@ -189,13 +194,13 @@ def random_head(seed=0, outputs=33):
 
 def test_calibration_fails_the_given_share_of_calm_documents() -> None:
     rng = np.random.default_rng(1)
-    vectors = rng.normal(size=(600, 384)).astype(np.float32) / 20
+    vectors = (rng.normal(size=(600, 384)) / 20).astype(np.float32)
     weights = random_head()
     logits = train._logits(weights, vectors)
     labels = (rng.random(logits.shape) < 1 / (1 + np.exp(-2 * logits - 1))).astype(np.float32)
     labels[::7, 3] = np.nan
     valid = train.LabelTable(vectors, labels, np.ones(600, dtype=np.float32), np.array(["x"] * 600))
-    calm = [rng.normal(size=(n % 5 + 1, 384)).astype(np.float32) / 40 for n in range(200)]
+    calm = [(rng.normal(size=(n % 5 + 1, 384)) / 40).astype(np.float32) for n in range(200)]
     aggregation = train.calibrate(weights, valid, calm)
 
     levels = [0 if c not in ("violence", "frightening") else 1 for c in labeled_windows.CATEGORIES]
@@ -214,13 +219,13 @@ def test_calibration_fails_the_given_share_of_calm_documents() -> None:
 
 def test_the_temperature_is_that_of_the_labels() -> None:
     rng = np.random.default_rng(0)
-    logits = rng.normal(size=(5000, 4)).astype(np.float32) * 2
+    logits = (rng.normal(size=(5000, 4)) * 2).astype(np.float32)
     labels = (rng.random(logits.shape) < 1 / (1 + np.exp(-0.6 * logits))).astype(np.float32)
     labels[::3] = np.nan
     assert train._temperature(logits, labels) == pytest.approx(0.6, abs=0.03)
 
 
-def test_a_missing_file_is_reported(data) -> None:
+def test_a_missing_file_is_reported(data: Path) -> None:
     (data / "judge/surge_toxicity.csv.gz").unlink()
     with pytest.raises(CorpusError, match=r"no file 'surge_toxicity\.csv\.gz'"):
         training_set.load_examples(data, 0)
@@ -235,7 +240,7 @@ def test_roughened_texts_vary() -> None:
     assert any("s u c h" in t or "t h i n g" in t for t in variants)
 
 
-def run_fine_tuning(work, *, texts=None):
+def run_fine_tuning(work: Path, *, texts: Sequence[str] | None = None) -> dict[str, Any]:
     texts = texts or [f"{CALM if n % 2 else UNEASY} Number {n}." for n in range(40)]
     labels = np.array([[n % 2] * 33 for n in range(40)], dtype=np.float32)
     labels[3, 5] = np.nan
@@ -245,15 +250,16 @@ def run_fine_tuning(work, *, texts=None):
     return encoder.fine_tune(texts, table, table, (rows, rows), epochs=3, seed=1, work=work, frozen=5)
 
 
-def test_interrupted_training_continues_to_the_same_weights(tmp_path, monkeypatch) -> None:
+def test_interrupted_training_continues_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "_SAVE_SECONDS", 0.0)
     monkeypatch.setattr(encoder, "_BATCH_TOKENS", 400)
     uninterrupted = run_fine_tuning(tmp_path / "uninterrupted")
     assert {name.split(".")[2] for name in uninterrupted} == {"5"}
 
-    steps, save = [], encoder._TrainingCheckpoint.save
+    steps: list[int] = []
+    save = encoder._TrainingCheckpoint.save
 
-    def save_and_interrupt(checkpoint):
+    def save_and_interrupt(checkpoint: encoder._TrainingCheckpoint) -> None:
         save(checkpoint)
         steps.append(checkpoint.step)
         if len(steps) == 4:

@@ -1,9 +1,12 @@
 """Training the storyteller: corpus, requests, model, checkpoints, export, and the figures of its card."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import random
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,13 +34,13 @@ TINY = train.Recipe(
 )
 
 
-def write(path, rows):
+def write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     with gzip.open(path, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path: Path) -> Path:
     rng = random.Random(0)
     folder = tmp_path / "data"
     folder.mkdir()
@@ -66,11 +69,12 @@ def data(tmp_path):
     return folder
 
 
-def load_weights(folder):
-    return load_file(folder / "model.safetensors")
+def load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+    return weights
 
 
-def test_an_exported_model_has_the_same_loss_in_transformers(data, tmp_path):
+def test_an_exported_model_has_the_same_loss_in_transformers(data: Path, tmp_path: Path) -> None:
     state = train.train(data, tmp_path / "out", tmp_path / "work", TINY)
     assert state["step"] == 6
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
@@ -82,11 +86,13 @@ def test_an_exported_model_has_the_same_loss_in_transformers(data, tmp_path):
     assert training_loss.item() == pytest.approx(transformers_loss.item(), abs=1e-4)
 
 
-def test_an_interrupted_run_continues_to_the_same_weights(data, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues_to_the_same_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train.train(data, tmp_path / "uninterrupted", tmp_path / "work1", TINY)
     rate_factor = train.rate_factor
 
-    def interrupt(recipe, progress):
+    def interrupt(recipe: train.Recipe, progress: float) -> float:
         if progress >= 0.5:
             raise KeyboardInterrupt
         return rate_factor(recipe, progress)
@@ -100,7 +106,7 @@ def test_an_interrupted_run_continues_to_the_same_weights(data, tmp_path, monkey
     assert all(torch.equal(uninterrupted[name], continued[name]) for name in uninterrupted)
 
 
-def test_only_childrens_stories_are_read_without_titles_and_remarks(data):
+def test_only_childrens_stories_are_read_without_titles_and_remarks(data: Path) -> None:
     corpus = sources.load(data)
     (story,) = [document for document in corpus.train if document.source in ("child", "bedtime")]
     assert story.title == "The Little Boat"
@@ -108,7 +114,7 @@ def test_only_childrens_stories_are_read_without_titles_and_remarks(data):
     assert story.text.endswith("came home.")
 
 
-def test_the_sliced_loss_and_its_gradients_equal_those_of_cross_entropy(monkeypatch):
+def test_the_sliced_loss_and_its_gradients_equal_those_of_cross_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model._TiedLoss, "SLICE_ROWS", 7)
     rows = torch.randint(3, 300, (2, 33), generator=torch.Generator().manual_seed(0))
     rows[0, 20:] = batches.PAD
@@ -116,70 +122,74 @@ def test_the_sliced_loss_and_its_gradients_equal_those_of_cross_entropy(monkeypa
     sliced, reference = (Llama(TINY.shape, generator=torch.Generator().manual_seed(0)) for _ in range(2))
     loss = sliced(inputs, targets)
     loss.backward()
-    hidden = []
+    hidden: list[torch.Tensor] = []
     reference.model.norm.register_forward_hook(lambda module, inputs, output: hidden.append(output))
     with torch.no_grad():
         assert reference(inputs, targets).item() == pytest.approx(loss.item(), abs=1e-5)
     reference.zero_grad()
     reference(inputs, targets)
     logits = hidden[-1].flatten(0, 1) @ reference.model.embed_tokens.weight.T
-    torch.nn.functional.cross_entropy(logits, targets.flatten(), ignore_index=-100).backward()
+    torch.nn.functional.cross_entropy(logits, targets.flatten(), ignore_index=-100).backward()  # type: ignore[no-untyped-call]
+    gradients = {name: weight.grad for name, weight in reference.named_parameters()}
     for name, weight in sliced.named_parameters():
-        assert torch.allclose(weight.grad, dict(reference.named_parameters())[name].grad, atol=1e-5), name
+        gradient = gradients[name]
+        assert weight.grad is not None
+        assert gradient is not None
+        assert torch.allclose(weight.grad, gradient, atol=1e-5), name
 
 
-def test_a_checkpoint_of_another_recipe_is_rejected(data, tmp_path):
+def test_a_checkpoint_of_another_recipe_is_rejected(data: Path, tmp_path: Path) -> None:
     train.train(data, tmp_path / "out", tmp_path / "work", replace(TINY, steps=1))
     with pytest.raises(ValueError, match="another recipe"):
         train.train(data, tmp_path / "out", tmp_path / "work", TINY)
 
 
-def test_the_learning_rate_ends_at_zero():
+def test_the_learning_rate_ends_at_zero() -> None:
     recipe = train.Recipe(steps=100)
     assert train.rate_factor(recipe, 1.0) == 0
     assert train.rate_factor(recipe, 0.3) == 1
     assert 0 < train.rate_factor(recipe, 0.0) < 1
 
 
-def test_a_missing_file_is_reported_with_the_files_in_the_folder(data):
+def test_a_missing_file_is_reported_with_the_files_in_the_folder(data: Path) -> None:
     (data / sources.FAIRYTALES).unlink()
     with pytest.raises(corpora.CorpusError, match=r"fairytaleqa_train.*tinystories"):
         sources.load(data)
 
 
 @pytest.mark.parametrize(("line", "message"), [("{", "not valid JSON"), ("[1]", "is a list")])
-def test_an_invalid_line_is_reported_with_its_number(tmp_path, line, message):
+def test_an_invalid_line_is_reported_with_its_number(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n' + line + "\n")
     with pytest.raises(corpora.CorpusError, match=rf"line 2 of 'rows\.jsonl'.*{message}"):
         list(corpora.read_jsonl(path))
 
 
-def test_an_invalid_gzip_file_is_a_corpus_error(tmp_path):
+def test_an_invalid_gzip_file_is_a_corpus_error(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
     path.write_text("{}")
     with pytest.raises(corpora.CorpusError, match="Download the file again"):
         list(corpora.read_jsonl(path))
 
 
-def test_a_missing_field_is_reported_with_the_fields_of_the_row():
+def test_a_missing_field_is_reported_with_the_fields_of_the_row() -> None:
     with pytest.raises(corpora.CorpusError, match=r"no field 'text'.*\['story'\]"):
         corpora.field({"story": 1}, "text", Path("x.jsonl"))
 
 
-def test_mojibake_and_curly_quotes_become_ascii():
+def test_mojibake_and_curly_quotes_become_ascii() -> None:
     mangled = "“Hi,” she said.".encode().decode("cp1252", errors="ignore")
     assert corpora.clean_text(mangled) == '"Hi," she said.'
     assert corpora.clean_text("It’s  here…\n\n Yes") == "It's here...\nYes"
 
 
-def test_the_held_out_share_is_small_and_stable():
+def test_the_held_out_share_is_small_and_stable() -> None:
     held_out = [key for key in map(str, range(5000)) if corpora.is_held_out(key)]
     assert 0.02 < len(held_out) / 5000 < 0.04
     assert held_out == [key for key in map(str, range(5000)) if corpora.is_held_out(key + "!")]
 
 
-def test_an_opening_and_a_request_are_built_from_phrases_of_the_story():
+def test_an_opening_and_a_request_are_built_from_phrases_of_the_story() -> None:
     story = (
         "Once upon a time, there was a little dog named Max. One day he went to the big park. He found a red ball. "
         "Max wanted to play with it. They became friends."
@@ -204,7 +214,7 @@ FOX = (
 )
 
 
-def test_a_thing_is_renamed_throughout_the_story():
+def test_a_thing_is_renamed_throughout_the_story() -> None:
     renamed = variants.rename(FOX, "little fox", "shy owl")
     assert "there was a shy owl named Max" in renamed
     assert "One day the owl found" in renamed
@@ -215,7 +225,7 @@ def test_a_thing_is_renamed_throughout_the_story():
     assert "there was an owl named" in variants.rename(FOX, "little fox", "owl")
 
 
-def test_a_varied_story_has_the_parts_that_its_request_names():
+def test_a_varied_story_has_the_parts_that_its_request_names() -> None:
     parts = openings.extract(FOX)
     assert parts is not None
     changes = set()
@@ -239,7 +249,7 @@ def test_a_varied_story_has_the_parts_that_its_request_names():
     assert len(changes) > 8
 
 
-def test_no_sentence_is_inserted_into_direct_speech():
+def test_no_sentence_is_inserted_into_direct_speech() -> None:
     story = (
         'There was a cat. "I am here. You are there. We are." said the cat. It sat. It ran. It slept. It woke. It ate.'
     )
@@ -248,14 +258,14 @@ def test_no_sentence_is_inserted_into_direct_speech():
     assert " ".join(pieces) == story
 
 
-def test_requests_are_never_targets():
+def test_requests_are_never_targets() -> None:
     row = [batches.BOS, batches.REQUEST, 9, 8, batches.STORY, 7, 6, batches.EOS, batches.BOS, 5, batches.EOS]
     inputs, targets = batches.inputs_and_targets(torch.tensor([[*row, batches.PAD]]))
     assert inputs.tolist() == [row]
     assert targets.tolist() == [[-100, -100, -100, -100, 7, 6, batches.EOS, -100, 5, batches.EOS, -100]]
 
 
-def test_training_starts_from_a_trained_model(data, tmp_path):
+def test_training_starts_from_a_trained_model(data: Path, tmp_path: Path) -> None:
     train.train(data, tmp_path / "first", tmp_path / "work1", TINY)
     no_learning = replace(TINY, steps=1, rate=0.0)
     train.train(data, tmp_path / "second", tmp_path / "work2", no_learning, start=tmp_path / "first")
@@ -264,7 +274,7 @@ def test_training_starts_from_a_trained_model(data, tmp_path):
     assert (tmp_path / "second/tokenizer.json").read_text() == (tmp_path / "first/tokenizer.json").read_text()
 
 
-def test_repetition_copies_and_missing_texts():
+def test_repetition_copies_and_missing_texts() -> None:
     assert report.repetition(["a", "b", "c", "d", "a", "b", "c", "d"]) == pytest.approx(1 / 5)
     assert report.repetition(["a"]) == 0
     detector = report.CopyDetector([["the", "cat", "sat", "on", "the", "mat"], [*"abcdefghijk"]])
@@ -276,7 +286,7 @@ def test_repetition_copies_and_missing_texts():
         report.bits_per_char(model, lambda text: [0], [])
 
 
-def test_a_llama2c_model_is_read(tmp_path):
+def test_a_llama2c_model_is_read(tmp_path: Path) -> None:
     shape = TINY.shape
     model = Llama(shape, generator=torch.Generator().manual_seed(1))
     weights = model.state_dict()
@@ -301,7 +311,7 @@ def test_a_llama2c_model_is_read(tmp_path):
         read_model(tmp_path / "model.bin")
 
 
-def test_the_llama2c_tokenizer_merges_by_score_and_falls_back_to_bytes(tmp_path):
+def test_the_llama2c_tokenizer_merges_by_score_and_falls_back_to_bytes(tmp_path: Path) -> None:
     words = [b"<unk>", b"<s>", b"</s>", *(f"<0x{i:02X}>".encode() for i in range(256)), b" ", b"a", b"b", b"ab", b" a"]
     scores = [0.0] * 262 + [-1.0, -2.0]
     packed = b"".join(struct.pack("<fi", s, len(w)) + w for s, w in zip(scores, words, strict=True))
@@ -311,7 +321,7 @@ def test_the_llama2c_tokenizer_merges_by_score_and_falls_back_to_bytes(tmp_path)
     assert encode("aé") == [1, 263, 3 + 0xC3, 3 + 0xA9]
 
 
-def test_the_shipped_model_continues_an_opening_and_is_small():
+def test_the_shipped_model_continues_an_opening_and_is_small() -> None:
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 15e6
     tokenizer = AutoTokenizer.from_pretrained(SHIPPED)
     model = AutoModelForCausalLM.from_pretrained(SHIPPED, dtype=torch.float32)

@@ -126,8 +126,10 @@ def annotated_passages(data: Path) -> list[Example]:
         for first, count, annotation in passages_by_document.pop(digest(text), ()):
             passage = " ".join(text.split()[first : first + count])
             examples.append(Example(passage, parse_labels(annotation), 1.0, source, split_of(key)))
-    for row in read_jsonl(_STORIES):
-        examples.append(Example(row["text"], parse_labels(row["labels"]), 1.0, "written", split_of(row["text"][:200])))
+    examples.extend(
+        Example(row["text"], parse_labels(row["labels"]), 1.0, "written", split_of(row["text"][:200]))
+        for row in read_jsonl(_STORIES)
+    )
     return examples
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from taleward.core.errors import InvalidFile
-from taleward.core.frozen_model import FrozenDict, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.policy import Severity
 from taleward.core.yaml_files import load_yaml
 
@@ -44,8 +44,8 @@ class Templates(FrozenModel):
         harmless: Frames that are harmless in every category.
     """
 
-    slots: FrozenDict[str, tuple[str, ...]] = FrozenDict()
-    harmful: FrozenDict[str, FrozenDict[Severity, Frames]] = FrozenDict()
+    slots: FrozenMapping[str, tuple[str, ...]] = FrozenDict()
+    harmful: FrozenMapping[str, FrozenMapping[Severity, Frames]] = FrozenDict()
     harmless: Frames = ()
 
 

@@ -46,7 +46,7 @@ def pick_windows(data: Path, count: int, seed: int, documents: int = 600) -> lis
             sources[source].append(text)
     labeled = {labeled_windows.digest(e.text) for e in labeled_windows.annotated_examples(data)}
     judge, rng = EmbeddedJudge(), random.Random(f"reading {seed}")
-    rows = []
+    rows: list[dict[str, str]] = []
     for source, texts in sources.items():
         unlabeled: dict[str, str] = {}
         for text in rng.sample(texts, min(documents, len(texts))):
@@ -54,8 +54,11 @@ def pick_windows(data: Path, count: int, seed: int, documents: int = 600) -> lis
         for name in unlabeled.keys() & labeled:
             del unlabeled[name]
         max_scores = {name: max(judge.invoke(text).scores.values(), default=0.0) for name, text in unlabeled.items()}
-        for name in sorted(unlabeled, key=lambda name: (-max_scores[name], name))[: count // len(sources)]:
-            rows.append({"window": name, "labels": "", "source": source, "text": " ".join(unlabeled[name].split())})
+        by_score = sorted(unlabeled, key=lambda name: (-max_scores[name], name))
+        rows.extend(
+            {"window": name, "labels": "", "source": source, "text": " ".join(unlabeled[name].split())}
+            for name in by_score[: count // len(sources)]
+        )
     return rows
 
 

@@ -89,7 +89,7 @@ def test_revised_text_is_what_it_refers_to_next(tmp_path: Path) -> None:
     assert router.invoke("make it even gentler", thread="1").calls[0].args["text"] == first.text
 
 
-def test_embedded_models_summarize_and_classify(tmp_path: Path) -> None:
+def test_embedded_models_summarize_and_classify() -> None:
     router = Router(story_tools(Toolbox(FakeJudge())), FakeJudge(), role="parent")
     text = "The fox lost her kite in a storm. It was a red kite. An old woman found the kite and gave it to the fox."
     summary = router.invoke(f"Sum this up: {text}")

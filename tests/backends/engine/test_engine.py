@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,7 +200,7 @@ def test_a_text_does_not_depend_on_its_batch(llama: EmbeddedLlama) -> None:
     assert together == alone
 
 
-def test_a_batch_of_equal_requests(tmp_path: Path) -> None:
+def test_a_batch_of_equal_requests() -> None:
     model = chat_model("embedded:storyteller", max_tokens=20, seed=3)
     answers = model.batch(["Once upon a time"] * 12)
     assert len({a.text for a in answers}) == 1

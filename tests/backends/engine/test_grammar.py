@@ -120,10 +120,10 @@ def test_forced_tool_calls_always_parse(model: LocalChat) -> None:
         assert set(call["args"]) <= {"draw": {"what", "size"}, "tell": {"kind"}}[call["name"]]
         assert message.response_metadata["finish_reason"] == "tool_calls"
     chunks = list(model.bind_tools([draw, tell], tool_choice="tell").stream("Draw a fox", seed=0))
-    message = chunks[0]
+    merged: Any = chunks[0]
     for chunk in chunks[1:]:
-        message += chunk
-    assert [c["name"] for c in message.tool_calls] == ["tell"]
+        merged += chunk
+    assert [c["name"] for c in merged.tool_calls] == ["tell"]
 
 
 async def test_choices_and_regular_expressions(model: LocalChat) -> None:
@@ -148,7 +148,7 @@ def test_an_agent_with_a_response_format(model: LocalChat) -> None:
     from langchain.agents import create_agent
 
     agent = create_agent(model, response_format=Hero)
-    assert isinstance(agent.invoke({"messages": [("user", "Who?")]})["structured_response"], Hero)
+    assert isinstance(agent.invoke({"messages": [HumanMessage("Who?")]})["structured_response"], Hero)
 
 
 def test_tools_and_results_reach_the_chat_template(tmp_path: Path) -> None:

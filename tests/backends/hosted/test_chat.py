@@ -21,11 +21,17 @@ from taleward.core.errors import (
     ContextTooLong,
     DeadlineExceeded,
     RateLimited,
+    TalewardError,
 )
 from taleward.testing import FakeJudge, FakeOpenAI, Fault
-from tests.helpers.hosted_models import TEXT, Page, model_on, run
+from tests.helpers.hosted_models import TEXT, Page, caller_of, model_on, run
 
-_BROKEN = {"stall": DeadlineExceeded, "drip": DeadlineExceeded, "reset": BackendError, "truncated": BackendError}
+_BROKEN: dict[str, type[TalewardError]] = {
+    "stall": DeadlineExceeded,
+    "drip": DeadlineExceeded,
+    "reset": BackendError,
+    "truncated": BackendError,
+}
 _REJECTED: dict[str, type[BackendError]] = {
     "401": BackendError,
     "404": BackendError,
@@ -47,7 +53,9 @@ def test_every_fault_ends_in_the_documented_error_or_a_complete_answer(fault: Fa
     with FakeOpenAI(TEXT, faults=[fault]) as server:
         started = time.monotonic()
         model = model_on(server)
-        broken = {**_BROKEN, "error-in-stream": BackendError} if method == "astream" else {}
+        broken: dict[str, type[TalewardError]] = {}
+        if method == "astream":
+            broken = {**_BROKEN, "error-in-stream": BackendError}
         if error_class := {**_REJECTED, **broken}.get(fault):
             with pytest.raises(error_class) as caught:
                 run(model, method)
@@ -101,14 +109,14 @@ def test_the_total_timeout_covers_attempts_and_waiting() -> None:
     with FakeOpenAI(TEXT, delay_s=0.3) as server:
         model = model_on(server, concurrency=1, total_timeout_s=0.5)
         results = model.batch(["hello"] * 4, {"max_concurrency": 4}, return_exceptions=True)
-        assert [type(result) for result in results].count(DeadlineExceeded) >= 2
+        assert sum(isinstance(result, DeadlineExceeded) for result in results) >= 2
 
 
 def test_azure_must_report_finish_reasons_too() -> None:
     settings = {"azure_endpoint": "http://127.0.0.1:9", "api_version": "2025-01-01", "api_key": SecretStr("x")}
     model: Any = chat_model("azure_openai:any", max_retries=1, **settings)
     assert model.caller.reports_finish_reason
-    assert (model.max_retries, model.caller.retrier.settings.max_retries) == (0, 1)
+    assert (model.max_retries, caller_of(model).retrier.settings.max_retries) == (0, 1)
 
 
 def test_an_unreachable_server(unused_tcp_port: int) -> None:
@@ -133,7 +141,8 @@ def test_concurrency_and_rate_limits_hold() -> None:
         model_on(server, requests_per_minute=600)  # shares the rate limiter
         model.invoke("hello")
         started = time.monotonic()
-        bucket = model.caller.retrier.rate_limiter.requests
+        bucket = caller_of(model).retrier.rate_limiter.requests
+        assert bucket._capacity is not None
         bucket.take(bucket._capacity)
         model.invoke("hello")
         assert time.monotonic() - started >= 0.09
@@ -146,7 +155,7 @@ def test_rate_limits_are_learned_from_headers() -> None:
         model = model_on(server)
         answer = model.invoke("hello")
         assert "headers" not in answer.response_metadata
-        bucket = model.caller.retrier.rate_limiter.requests
+        bucket = caller_of(model).retrier.rate_limiter.requests
         bucket.update(600, 0, 60)
         started = time.monotonic()
         list(model.stream("hello"))
@@ -251,7 +260,7 @@ def test_it_is_still_its_vendors_model() -> None:
     assert isinstance(model, ChatOpenAI)
     assert (model.get_name(), model.model_name, model.temperature) == ("ChatOpenAI", "tale-1", 0.5)
     assert model.max_retries == 0
-    copy = model.model_copy(update={"temperature": 0.1})
+    copy: Any = model.model_copy(update={"temperature": 0.1})
     assert copy._vendor_model({}).temperature == 0.1
     assert "sk-" not in repr(model)
 

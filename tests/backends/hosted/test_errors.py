@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage
 from taleward import chat_model
 from taleward.backends.hosted.errors import BY_CLASS, map_vendor_error, retry_after
 from taleward.core.errors import ContentFiltered, DeadlineExceeded, RateLimited, RequestRejected
+from tests.helpers.hosted_models import caller_of
 
 
 def vendor_error_classes() -> Iterator[type[BaseException]]:
@@ -65,7 +66,7 @@ def test_all_forms_of_retry_after_are_parsed() -> None:
     ],
 )
 def test_an_answer_cut_off_by_the_vendors_filter_is_an_error(metadata: dict[str, Any]) -> None:
-    caller: Any = chat_model("openai:any", base_url="http://127.0.0.1:9/v1").caller
+    caller = caller_of(chat_model("openai:any", base_url="http://127.0.0.1:9/v1"))
     with pytest.raises(ContentFiltered, match=r"openai:any was stopped by the vendor's content filter \("):
         caller.has_finished(metadata)
     for complete in ({"finish_reason": "stop"}, {"stop_reason": "end_turn"}, {"finish_reason": "length"}):
@@ -73,6 +74,6 @@ def test_an_answer_cut_off_by_the_vendors_filter_is_an_error(metadata: dict[str,
 
 
 def test_a_refusal_in_its_own_field_is_an_error() -> None:
-    caller: Any = chat_model("openai:any", base_url="http://127.0.0.1:9/v1").caller
+    caller = caller_of(chat_model("openai:any", base_url="http://127.0.0.1:9/v1"))
     with pytest.raises(ContentFiltered, match="openai:any refused to answer: I cannot help"):
         caller.check_refusal(AIMessage("", additional_kwargs={"refusal": "I cannot help."}))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 
 from taleward.core.errors import BackendError
@@ -77,5 +78,5 @@ def test_there_is_no_endless_loop() -> None:
     with FakeOpenAI("Never.", ignored_options=IGNORED) as server:
         agent = create_agent(model_on(server), [turn], response_format=Page)
         with pytest.raises(BackendError, match="ignores tool_choice, and prompted for the format it missed it 3 times"):
-            agent.invoke({"messages": [("human", "A page?")]})
+            agent.invoke({"messages": [HumanMessage("A page?")]})
         assert len(server.requests) == 4

@@ -12,7 +12,7 @@ import genai_prices
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 
 from taleward import Guard, StoryChain
@@ -48,7 +48,9 @@ def test_costs_are_counted_and_reach_the_tale(values: dict[str, str]) -> None:
         merged = stream_merged(model, "four words are here")
         assert merged.response_metadata["cost_usd"] == pytest.approx(34e-6)
         tale = Guard(StoryChain(model), FakeJudge()).invoke(values)
-        assert tale.attempts[0].calls[0].cost_usd > 0
+        cost = tale.attempts[0].calls[0].cost_usd
+        assert cost is not None
+        assert cost > 0
         assert "cost_usd" not in model_on(server, "gpt-5-mini").invoke("hello").response_metadata  # not OpenAI's server
 
 
@@ -58,8 +60,8 @@ def test_tokens_reported_chunk_by_chunk_are_added_up() -> None:
     class ChunkwiseUsage(FakeListChatModel):
         async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
             for text in ("one ", "two"):
-                usage = {"input_tokens": 2, "output_tokens": 1, "total_tokens": 3}
-                yield ChatGenerationChunk(message=AIMessageChunk(text, usage_metadata=usage))
+                usage: UsageMetadata = {"input_tokens": 2, "output_tokens": 1, "total_tokens": 3}
+                yield ChatGenerationChunk(message=AIMessageChunk(content=text, usage_metadata=usage))
 
     def make(**options: Any) -> BaseChatModel:
         return ChunkwiseUsage(responses=["x"], **options)

@@ -340,7 +340,13 @@ def test_a_first_call_does_not_block_the_event_loop(tmp_path: Path, monkeypatch:
     async def stream(model: BaseChatModel) -> str:
         return "".join([chunk.text async for chunk in model.astream(OPENING)])
 
-    for number, call in enumerate((lambda m: m.ainvoke(OPENING), stream, lambda m: StoryChain(m).ainvoke(VALUES))):
+    async def write(model: BaseChatModel) -> str:
+        return (await model.ainvoke(OPENING)).text
+
+    async def tell(model: BaseChatModel) -> str:
+        return await StoryChain(model).ainvoke(VALUES)
+
+    for number, call in enumerate((write, stream, tell)):
         (tmp_path / str(number)).symlink_to(tmp_path)
         assert asyncio.run(call(chat_model(f"hf:{tmp_path / str(number)}", max_tokens=3)))
     assert len(loading_threads) == 3

@@ -14,7 +14,7 @@ from taleward.backends.chat_models import chat_model
 from taleward.backends.engine.prompt_encoding import Instruction, encode_prompt, encode_text
 from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.decisions import decide
-from taleward.backends.local.questions import MultipleChoice, Scale, YesNo
+from taleward.backends.local.questions import MultipleChoice, Question, Scale, YesNo
 from taleward.backends.transformers.causal_lm import HubCausalLM
 from taleward.core.errors import BackendError, ConfigurationError, ContextTooLong
 from tests.helpers.tiny_models import SMALL, save_causal, tiny_tokenizer
@@ -196,7 +196,7 @@ def test_answers_match_transformers(engine: str, tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(["<s>", "</s>"], words=["Yes", "No"], chat_template=template)
     save_causal(folder, LlamaConfig(**{**SMALL, "head_dim": 16}), tokenizer)
     story = "A fox slept under a boat by the sea. </s>"
-    questions = {
+    questions: dict[str, Question | str] = {
         "scary": YesNo(question="Is it scary?", yes="A child would cry."),
         "sad": "Is it sad?",
         "kind": MultipleChoice(question="Which kind?", options={"calm": "", "wild": "Very wild."}),

@@ -1,4 +1,5 @@
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,14 +51,14 @@ def test_langchain_embeddings() -> None:
     assert embeddings.embed_query("A dog.") == pytest.approx(embeddings.embed_documents(["A dog."])[0], abs=1e-6)
 
 
-def test_modified_weights_are_rejected(tmp_path) -> None:
+def test_modified_weights_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"other")
     with pytest.raises(IntegrityError, match="expected 53aa5117"):
         minilm.verify(path)
 
 
-def test_a_missing_package_names_the_extra(monkeypatch) -> None:
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "PACKAGE", "no_such_package_here")
     with pytest.raises(MissingExtra) as caught:
         minilm.model_folder()

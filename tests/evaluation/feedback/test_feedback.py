@@ -123,13 +123,14 @@ def test_invalid_answers_are_rejected_and_nothing_is_recorded(
     store: FeedbackStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tale = tell(store, request.node.name)
-    for answers, message in (
+    invalid: tuple[tuple[dict[str, Any], str], ...] = (
         ({"rating": 6}, r"rating must be 1, 2, 3, 4 or 5; got 6"),
         ({"rating": 3, "spans": ["a bear"]}, "'a bear' does not occur in the tale"),
         ({"rating": 3, "spans": [MarkedSpan(start=0, end=999)]}, "0-999 is outside the tale, which has 36 characters"),
-    ):
+    )
+    for answers, message in invalid:
         with pytest.raises(ConfigurationError, match=message):
-            store.record(tale.id, person="anna", **answers)  # type: ignore[arg-type]
+            store.record(tale.id, person="anna", **answers)
     with pytest.raises(UnknownName, match="Did you mean 'frightening'"):
         store.record(tale.id, person="anna", rating=3, categories=["frightning"])
     with pytest.raises(UnknownName, match="unknown tale 'nonsense'"):

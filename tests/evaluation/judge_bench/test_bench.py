@@ -121,7 +121,7 @@ def test_a_report_survives_json(report: BenchReport) -> None:
 
 def test_plots_show_every_judge(report: BenchReport, tmp_path: Path) -> None:
     plots = bench_plots(report)
-    labels = [line.get_label() for line in plots["precision-recall.png"].axes[0].get_lines()]
+    labels = [str(line.get_label()) for line in plots["precision-recall.png"].axes[0].get_lines()]
     assert [label.split(" ")[0] for label in labels] == ["good", "flat", "bare", "by"]
     assert len(plots["reliability.png"].axes[0].get_lines()) == 3
     save_plots(plots, tmp_path / "new")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taleward.chains.story import StoryChain
+from taleward.core.events import DoneEvent
 from taleward.core.tale import Tale
 from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
 from taleward.moderation.guard.guard import Guard
@@ -91,6 +92,7 @@ def test_the_trace_of_a_streamed_tale_has_the_decision_on_each_sentence(uri: str
     writer = FakeWriter(["A fox ran. It was bad. "], ["It slept."])
     guard = Guard(writer, FakeJudge(), recorder=MlflowRecorder(uri))
     *_, done = guard.stream({})
+    assert isinstance(done, DoneEvent)
     client = mlflow.MlflowClient(uri)
     experiment_id = client.get_experiment_by_name("taleward").experiment_id
     [trace] = client.search_traces(locations=[experiment_id], filter_string=f"tags.tale_id = '{done.tale.id}'")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.tool import invalid_tool_call
 from pydantic import BaseModel
 
 from taleward.core.errors import Refused
@@ -73,7 +74,7 @@ def test_a_tool_call_without_words_needs_no_verdict() -> None:
 
 
 def test_an_invalid_tool_call_is_judged_as_raw_text() -> None:
-    broken = {"name": "save", "args": '{"note": "' + SECRET, "id": "1", "error": None, "type": "invalid_tool_call"}
+    broken = invalid_tool_call(name="save", args='{"note": "' + SECRET, id="1")
     model = ScriptedChat(answers=[[AIMessageChunk(content="", invalid_tool_calls=[broken])]])
     message = GuardedChat(model, FakeJudge()).invoke("hi")
     assert leaked(message) == ""

@@ -9,7 +9,7 @@ import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import UsageMetadataCallbackHandler, get_usage_metadata_callback
 from langchain_core.globals import set_llm_cache
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, UsageMetadata
 from langchain_core.tracers.context import _configure_hooks, register_configure_hook
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
@@ -47,7 +47,7 @@ def test_tracers_keep_the_wrapped_models_words() -> None:
 
 
 def test_tokens_are_counted_once() -> None:
-    usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+    usage: UsageMetadata = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
     chunk = AIMessageChunk(content=FINE, usage_metadata=usage, response_metadata={"model_name": "m"})
     counter = UsageMetadataCallbackHandler()
     with get_usage_metadata_callback() as ambient_counter:

@@ -96,18 +96,18 @@ Shown = tuple[list[str], str | None]
 
 def invoke(judge: ScriptedJudge, attempts: int) -> Shown:
     tale = Guard(Drafts().runnable(), judge, attempts=attempts, timeout_s=1000).invoke({})
-    return ([tale.released_text] if tale.released_text else []), tale.refusal and tale.refusal.reason
+    return ([tale.released_text] if tale.released_text else []), tale.refusal.reason if tale.refusal else None
 
 
 def ainvoke(judge: ScriptedJudge, attempts: int) -> Shown:
     tale = asyncio.run(Guard(Drafts().runnable(), judge, attempts=attempts, timeout_s=1000).ainvoke({}))
-    return ([tale.released_text] if tale.released_text else []), tale.refusal and tale.refusal.reason
+    return ([tale.released_text] if tale.released_text else []), tale.refusal.reason if tale.refusal else None
 
 
 def best_of(judge: ScriptedJudge, attempts: int) -> Shown:
     guard = BestOf(Drafts().runnable(), judge, candidates=max(2, attempts), embeddings=WordEmbeddings(), timeout_s=1000)
     tale = guard.invoke({})
-    return ([tale.released_text] if tale.released_text else []), tale.refusal and tale.refusal.reason
+    return ([tale.released_text] if tale.released_text else []), tale.refusal.reason if tale.refusal else None
 
 
 def stream(judge: ScriptedJudge, attempts: int) -> Shown:
@@ -115,7 +115,7 @@ def stream(judge: ScriptedJudge, attempts: int) -> Shown:
     done = events[-1]
     assert isinstance(done, DoneEvent)
     texts = [event.text for event in events if isinstance(event, TextEvent)]
-    return [*texts, *filter(None, [done.tale.released_text])], done.tale.refusal and done.tale.refusal.reason
+    return [*texts, *filter(None, [done.tale.released_text])], done.tale.refusal.reason if done.tale.refusal else None
 
 
 def chat(judge: ScriptedJudge, attempts: int) -> Shown:

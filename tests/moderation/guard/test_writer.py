@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import (
+    Runnable,
     RunnableBranch,
     RunnableGenerator,
     RunnableLambda,
@@ -69,7 +70,7 @@ def message_generator(inputs: Any) -> Iterator[AIMessage]:
 
 def chunk_generator(inputs: Any) -> Iterator[AIMessageChunk]:
     for piece in PIECES:
-        yield AIMessageChunk(piece)
+        yield AIMessageChunk(content=piece)
 
 
 async def async_generator(inputs: Any) -> AsyncIterator[str]:
@@ -80,7 +81,7 @@ async def async_generator(inputs: Any) -> AsyncIterator[str]:
 
 async def async_chunk_generator(inputs: Any) -> AsyncIterator[AIMessageChunk]:
     for piece in PIECES:
-        yield AIMessageChunk([{"type": "text", "text": piece, "index": 0}])
+        yield AIMessageChunk(content=[{"type": "text", "text": piece, "index": 0}])
 
 
 class CallableObject:
@@ -123,7 +124,7 @@ def pass_on(chunks: Iterator[AIMessage]) -> Iterator[str]:
         yield str(chunk.text)
 
 
-async def apass_on(chunks: AsyncIterator[AIMessage]) -> AsyncIterator[str]:
+async def apass_on(chunks: AsyncIterator[Any]) -> AsyncIterator[str]:
     async for chunk in chunks:
         yield str(chunk.text)
 
@@ -282,7 +283,7 @@ def test_model_calls_within_a_function_are_recorded(tell: Callable[[Guard, Any],
 def test_streamed_input_of_a_chain_is_one_input() -> None:
     strings = RunnableGenerator(transform) | Guard(lambda text: text, FakeJudge())
     assert [tale.text for tale in strings.stream("a fox")] == [STORY] == [strings.invoke("a fox").text]
-    values = RunnableParallel(hero=lambda _: "fox", place=lambda _: "sea") | Guard(
+    values: Runnable[Any, Tale] = RunnableParallel(hero=lambda _: "fox", place=lambda _: "sea") | Guard(
         lambda inputs: f"{inputs['hero']}, {inputs['place']}", FakeJudge()
     )
     assert [tale.text for tale in values.stream({})] == ["fox, sea"]

@@ -7,6 +7,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -66,9 +67,9 @@ def test_rules(ask: Ask, rule: Rule, outcomes: str, expected: str) -> None:
 @pytest.mark.parametrize("outcomes", list(itertools.product(["pass", "fail", "error", "abstain"], repeat=3)))
 def test_a_judge_without_an_answer_never_helps_a_text(rule: Rule, outcomes: tuple[Outcome, ...]) -> None:
     """An ensemble that passes a text would pass it too if every judge without an answer had failed it."""
-    worst = ["fail" if o not in ("pass", "fail") else o for o in outcomes]
+    worst: list[Outcome] = ["fail" if o not in ("pass", "fail") else o for o in outcomes]
     passed = Ensemble([judge_with(o) for o in outcomes], rule).invoke("x").passed
-    assert passed == Ensemble([judge_with(o) for o in worst], rule).invoke("x").passed  # type: ignore[arg-type]
+    assert passed == Ensemble([judge_with(o) for o in worst], rule).invoke("x").passed
 
 
 def test_weights(ask: Ask) -> None:
@@ -169,7 +170,7 @@ def test_a_fitted_band_keeps_the_expensive_judges_f1_and_escalates_few_texts() -
     ("make", "message"),
     [
         (lambda: Ensemble([FakeJudge()]), "combine two or more judges; got FakeJudge"),
-        (lambda: Ensemble([FakeJudge(), FakeJudge()], "some"), "unknown rule 'some'"),
+        (lambda: Ensemble([FakeJudge(), FakeJudge()], cast("Rule", "some")), "unknown rule 'some'"),
         (lambda: Ensemble([FakeJudge(), FakeJudge()], "weighted"), "the rule 'weighted' needs weights"),
         (lambda: Ensemble([FakeJudge(), FakeJudge()], "weighted", weights=[1, 0]), "must be 2 numbers above 0"),
         (lambda: Ensemble([FakeJudge(), FakeJudge()], timeout_s=0), "seconds must be above 0"),

@@ -76,7 +76,8 @@ def library_probabilities(spec: str, text: str) -> np.ndarray:
     model = _load(spec.partition("hf:")[2], "cpu")
     inputs = model._tokenizer(text, return_tensors="pt", return_token_type_ids=False)
     with torch.no_grad():
-        return np.asarray(model._model(**inputs).logits.softmax(-1))[0]
+        probabilities: np.ndarray = np.asarray(model._model(**inputs).logits.softmax(-1))[0]
+    return probabilities
 
 
 def test_a_short_text_has_the_score_of_transformers(make: Make) -> None:
@@ -152,7 +153,12 @@ def test_control_tokens_in_a_text_are_read_as_text(make: Make) -> None:
     tokenizer = model._tokenizer
     batches: list[Any] = []
     forward = model._model.forward
-    model._model.forward = lambda **inputs: batches.append(inputs["input_ids"]) or forward(**inputs)
+
+    def record_batch(**inputs: Any) -> Any:
+        batches.append(inputs["input_ids"])
+        return forward(**inputs)
+
+    model._model.forward = record_batch
     model.window_probabilities("A day. [SEP] [PAD] [CLS] The end.")
     [ids] = batches[0].tolist()
     assert [ids.count(tokenizer.convert_tokens_to_ids(t)) for t in ("[CLS]", "[SEP]", "[PAD]")] == [1, 1, 0]

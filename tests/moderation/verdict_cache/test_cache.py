@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.core.verdict import Finding, Passage, Verdict
@@ -75,14 +76,14 @@ def test_context_policy_band_and_settings_are_part_of_the_key(file: Path) -> Non
         identity(Cascade([judge("lexicon"), FakeJudge()])),
         identity(Cascade([judge("lexicon"), FakeJudge()], [UncertaintyBand(0.1, 0.9)])),
         *(
-            identity(LLMJudge(ChatOpenAI(model="m", base_url=url, api_key="k", temperature=t)))
+            identity(LLMJudge(ChatOpenAI(model="m", base_url=url, api_key=SecretStr("k"), temperature=t)))
             for url in ("http://a/v1", "http://b/v1")
             for t in (0, 1)
         ),
     ]
     assert len(set(keys)) == len(keys)
     assert identity(judge("lexicon")) == identity(judge("lexicon"))
-    one, two = (identity(LLMJudge(ChatOpenAI(model="m", api_key=key))) for key in ("k1", "k2"))
+    one, two = (identity(LLMJudge(ChatOpenAI(model="m", api_key=SecretStr(key)))) for key in ("k1", "k2"))
     assert one == two
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -187,15 +187,17 @@ def test_tool_calls_are_not_stored(cache: AnswerCache) -> None:
 
 
 async def test_streams_fill_and_read_the_cache(cache: AnswerCache) -> None:
-    chat = CachedChat(model=StreamingModel(), answers=cache)
+    model = StreamingModel()
+    chat = CachedChat(model=model, answers=cache)
     chunks = [chunk.text for chunk in chat.stream("a tale") if chunk.text]
     assert len(chunks) > 1
     again = [chunk.text for chunk in chat.stream("a tale") if chunk.text]
     assert again == ["".join(chunks)]
     assert chat.invoke("a tale").text == "".join(chunks)
     assert "".join([chunk.text async for chunk in chat.astream("a tale")]) == "".join(chunks)
-    assert len(chat.model.responses) == 1
+    assert len(model.responses) == 1
     abandoned = chat.stream("another")
+    assert isinstance(abandoned, Generator)
     next(abandoned)
     abandoned.close()
     assert "".join([chunk.text async for chunk in chat.astream("another")]).startswith("a good tale 3")

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+from pydantic import SecretStr
 
 from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
 from taleward.core.tale import digest
@@ -238,10 +239,12 @@ def test_embeddings_without_a_fingerprint_are_rejected_with_a_hint() -> None:
 def test_the_fingerprint_of_langchain_embeddings_is_their_settings() -> None:
     from langchain_openai import OpenAIEmbeddings
 
-    key = "not-a-key-at-all"
+    key = SecretStr("not-a-key-at-all")
     small = fingerprint(OpenAIEmbeddings(model="text-embedding-3-small", api_key=key))
     assert small.startswith("OpenAIEmbeddings(text-embedding-3-small)#")
-    assert small == fingerprint(OpenAIEmbeddings(model="text-embedding-3-small", api_key="other", max_retries=9))
+    assert small == fingerprint(
+        OpenAIEmbeddings(model="text-embedding-3-small", api_key=SecretStr("other"), max_retries=9)
+    )
     assert small != fingerprint(OpenAIEmbeddings(model="text-embedding-3-small", api_key=key, dimensions=256))
     assert small != fingerprint(OpenAIEmbeddings(model="text-embedding-3-large", api_key=key))
     assert fingerprint(DeterministicFakeEmbedding(size=3)) != fingerprint(DeterministicFakeEmbedding(size=4))

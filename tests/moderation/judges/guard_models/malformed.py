@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 MODERATION_CATEGORIES = (
     *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm"),
@@ -245,7 +246,7 @@ CONTROL = [
 LOOK_ALIKES = str.maketrans({"a": "а", "e": "е", "o": "о", "S": "Ѕ", "N": "Ν", "s": "ѕ"})
 
 
-def break_answer(family: str, good: str, bad: str) -> Iterator[tuple[str, str]]:
+def break_answer(good: str, bad: str) -> Iterator[tuple[str, str]]:
     """Yield a rule and an answer for each way to break a family's answers."""
     for before in ("Not ", "not ", "Never ", "It is not true: ", "un", "Un", "NOT\n", "No: "):
         yield "negated", before + good
@@ -315,7 +316,8 @@ def break_json(good: str, bad: str) -> Iterator[tuple[str, str]]:
     data = json.loads(good)
     for key in data:
         yield "incomplete", json.dumps({k: v for k, v in data.items() if k != key})
-        for value in (None, True, 2, [], {}, "maybe", ["safe"]):
+        values: tuple[Any, ...] = (None, True, 2, [], {}, "maybe", ["safe"])
+        for value in values:
             if value != data[key] and (key, value) != ("rationale", "maybe"):
                 yield "mistyped", json.dumps({**data, key: value})
         yield "doubled", f"{{{json.dumps(key)}: {json.dumps(json.loads(bad)[key])}, {good[1:]}"
@@ -339,7 +341,7 @@ def rows() -> list[dict[str, str]]:
     candidates = [("seen", "", answer) for answer in SEEN]
     candidates += [("multilingual", "", answer) for answer in OTHER_LANGUAGES]
     candidates += [
-        (rule, family, answer) for family in GOOD for rule, answer in break_answer(family, GOOD[family], BAD[family])
+        (rule, family, answer) for family in GOOD for rule, answer in break_answer(GOOD[family], BAD[family])
     ]
     seen: set[str] = set()
     unique = []

@@ -97,7 +97,7 @@ def test_a_delimiter_that_occurs_in_the_text_is_not_used(monkeypatch: pytest.Mon
     from taleward.moderation.judges import llm
 
     digits = iter(["a" * 16, "b" * 16, "c" * 16])
-    monkeypatch.setattr(llm.secrets, "token_hex", lambda _: next(digits))
+    monkeypatch.setattr("secrets.token_hex", lambda _: next(digits))
     assert llm.random_delimiter(Passage(text=f"x{'a' * 16}", context="b" * 16)) == "c" * 16
 
 

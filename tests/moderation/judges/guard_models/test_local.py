@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from taleward.backends.local.hub_models import local_model
+from taleward.backends.transformers.causal_lm import HubCausalLM
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
@@ -75,7 +76,7 @@ def probability(guard_model: GuardModel, prompt: list[int], yes: str, no: str) -
     import torch
 
     local = local_model(guard_model.model)
-    assert local is not None
+    assert isinstance(local, HubCausalLM)
     log_probabilities = []
     for word in (yes, no):
         answer = local.encode(word)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ def test_the_corpus_is_up_to_date_with_its_rules() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_no_malformed_answer_is_parsed_as_a_pass(variant: str, record_property: pytest.RecordProperty) -> None:
+def test_no_malformed_answer_is_parsed_as_a_pass(variant: str, record_property: Callable[[str, object], None]) -> None:
     outcomes = Counter(READERS[variant](row["answer"]) for row in CORPUS)
     passed = [row for row in CORPUS if READERS[variant](row["answer"]) == "pass"]
     record_property("rows", len(CORPUS))
