@@ -66,7 +66,7 @@ def discover() -> tuple[DiscoveredModel, ...]:
             spec="hf:REPOSITORY, hf:FOLDER or hf:FILE.gguf",
             kind="writer, judge, embeddings, classifier, seq2seq model",
             usable=torch,
-            description=f"any model in Hugging Face layout, downloaded to {cache_folder()}, and GGUF files"
+            description=f"any model in Hugging Face layout, from {cache_folder()}; GGUF files"
             if torch
             else _NEEDS_LOCAL,
         ),
