@@ -8,6 +8,7 @@ import pytest
 
 import taleward as tw
 from taleward.core.errors import ConfigurationError
+from taleward.events import DoneEvent
 from taleward.moderation.judges.base import Assessment
 from taleward.testing import FakeJudge, FakeWriter
 
@@ -56,6 +57,7 @@ def test_invalid_outcomes_are_rejected(outcomes: list[Any], message: str) -> Non
 def test_a_writer_continues_released_text_in_a_stream() -> None:
     writer = FakeWriter(["A fox ran. ", "It was bad. "], "It slept.")
     *_, done = tw.Guard(writer, FakeJudge()).stream({"hero": "fox"})
+    assert isinstance(done, DoneEvent)
     assert done.tale.text == "A fox ran. It slept."
     assert writer.inputs == [{"hero": "fox"}] * 2
     assert [revision.released for revision in writer.revisions] == ["", "A fox ran. "]
