@@ -50,6 +50,7 @@ def write_gguf(folder: Path, file: Path, *, architecture: str | None = None, wit
     names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
     for name, tensor in load_file(folder / "model.safetensors").items():
         written_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert written_name is not None, name
         if without and without in written_name:
             continue
         if own == "llama" and "q_proj" in name:
