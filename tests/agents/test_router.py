@@ -66,7 +66,9 @@ def test_a_model_with_tools_works_in_steps() -> None:
 
 
 def test_what_is_not_clear_goes_on_to_the_model() -> None:
-    routed = agent(ScriptedChat(answers=[["A bear? "]]), strategies=[SemanticStrategy()]).invoke("hmm what about the bear")
+    routed = agent(ScriptedChat(answers=[["A bear? "]]), strategies=[SemanticStrategy()]).invoke(
+        "hmm what about the bear"
+    )
     assert (routed.by, routed.text) == ("model", "A bear?")
     assert [tried.way for tried in routed.choice.tried] == ["semantic", "model"]
     assert routed.choice.tried[0].found == "unsure"
