@@ -1,1 +1,1 @@
-"""The written corpus: stories with their requests, judged pairs and labeled passages, all written by hand for Taleward."""
+"""The written corpus: stories with requests, judged pairs and labeled passages, all by hand."""

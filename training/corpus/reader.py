@@ -19,11 +19,23 @@ from taleward.core.policy import Severity
 from training.corpora import read_jsonl
 
 FOLDER = Path(__file__).parent
-BANDS = ("3-5", "6-8", "9-12")
 Band = Literal["3-5", "6-8", "9-12"]
+BANDS: tuple[Band, ...] = ("3-5", "6-8", "9-12")
 Kind = Literal["story", "free", "revision", "continuation", "closing"]
 VARIABLES = ("setting", "character", "mysterious_object", "magical_properties", "action", "outcome")
 _HELD_OUT = 10
+
+
+class CorpusRow(FrozenModel):
+    """What every row holds.
+
+    Attributes:
+        id: Unique in the corpus; whether the row is held out follows from it.
+        text: The text itself.
+    """
+
+    id: str
+    text: str = Field(min_length=1)
 
 
 class CorpusFinding(FrozenModel):
@@ -40,11 +52,10 @@ class CorpusFinding(FrozenModel):
     why: str
 
 
-class CorpusStory(FrozenModel):
+class CorpusStory(CorpusRow):
     """A story that suits its band, with the request that it answers.
 
     Attributes:
-        id: Unique in the corpus.
         band: The age band it is written for.
         kind: `story` answers six values; `free` a request in a sentence; `revision` mends a draft; `continuation` and
             `closing` go on from a beginning.
@@ -56,7 +67,6 @@ class CorpusStory(FrozenModel):
         text: The story, or what comes after `beginning`.
     """
 
-    id: str
     band: Band
     kind: Kind
     request: FrozenDict[str, str] | str
@@ -64,7 +74,6 @@ class CorpusStory(FrozenModel):
     beginning: str = ""
     draft: str = ""
     finding: CorpusFinding | None = None
-    text: str = Field(min_length=1)
 
     @model_validator(mode="after")
     def _holds_what_its_kind_needs(self) -> CorpusStory:
@@ -90,11 +99,10 @@ class Span(FrozenModel):
     end: int = Field(gt=0)
 
 
-class CorpusPair(FrozenModel):
+class CorpusPair(CorpusRow):
     """A text that suits its band, and its twin with one to three sentences changed so that it does not.
 
     Attributes:
-        id: Unique in the corpus.
         band: The age band that the text suits and the twin does not.
         category: Why the twin does not suit.
         keyword: Whether the changed sentences hold a word that a word list would flag.
@@ -104,12 +112,10 @@ class CorpusPair(FrozenModel):
         spans: The changed sentences in the twin.
     """
 
-    id: str
     band: Band
     category: str
     keyword: bool
     place: Literal["beginning", "middle", "end"]
-    text: str
     twin: str
     spans: tuple[tuple[int, int], ...] = Field(min_length=1)
 
@@ -123,25 +129,22 @@ class PassageFinding(FrozenModel):
     end: int = Field(gt=0)
 
 
-class CorpusPassage(FrozenModel):
+class CorpusPassage(CorpusRow):
     """A passage in a register that judges meet, labeled by band.
 
     Attributes:
-        id: Unique in the corpus.
         register: Where such a text is found: `chat`, `news`, `poem`, ...
         labels: `pass` or `fail` in each band.
         text: The passage.
         findings: What speaks against it; empty where it passes everywhere.
     """
 
-    id: str
     register_: str = Field(alias="register")
     labels: FrozenDict[Band, Literal["pass", "fail"]]
-    text: str
     findings: tuple[PassageFinding, ...] = ()
 
 
-Row = TypeVar("Row", CorpusStory, CorpusPair, CorpusPassage)
+Row = TypeVar("Row", bound=CorpusRow)
 
 
 def is_held_out(id_: str) -> bool:
