@@ -1,0 +1,1 @@
+"""The written corpus: stories with requests, judged pairs and labeled passages, all by hand."""
