@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -126,8 +126,9 @@ def raises(passage: Passage) -> Assessment:
     raise ValueError("the judge is down")
 
 
-def nonsense(passage: Passage) -> Any:
-    return "pass"
+class NonsenseJudge(FakeJudge):
+    def assess(self, passage: Passage) -> Any:
+        return "pass"
 
 
 def abstains(passage: Passage) -> Assessment:
@@ -138,10 +139,14 @@ def unparsable(passage: Passage) -> Assessment:
     return Assessment(outcome="unparsable", detail="Not safe.")
 
 
-@pytest.mark.parametrize("answer", [raises, nonsense, abstains, unparsable])
+@pytest.mark.parametrize(
+    "judge",
+    [FakeJudge(raises), NonsenseJudge(), FakeJudge(abstains), FakeJudge(unparsable)],
+    ids=["raises", "nonsense", "abstains", "unparsable"],
+)
 @pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
-def test_without_a_clear_verdict_nothing_is_released(path: Path, answer: Callable[[Passage], Assessment]) -> None:
-    seen = path(GuardedChat(says(FINE), FakeJudge(answer)), {})
+def test_without_a_clear_verdict_nothing_is_released(path: Path, judge: FakeJudge) -> None:
+    seen = path(GuardedChat(says(FINE), judge), {})
     assert "fox" not in repr(seen)
     assert "keep it to myself" in repr(seen)
 
