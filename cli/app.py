@@ -48,23 +48,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(feedback_app)
-app.add_typer(store_app)
-app.add_typer(policy_app)
-app.command("judge-bench")(judge_bench)
-app.command()(calibrate)
-app.command("eval")(evaluate)
-app.command()(compare)
-app.command()(chat)
-app.command()(summarize)
-app.command()(classify)
-
 CalibrationFile = Annotated[Path | None, typer.Option(help="Calibration file; see `taleward calibrate`.")]
 
 # A draft of an embedded writer costs nothing, so choose among several.
 _EMBEDDED_CANDIDATES = 4
 
 
+# Every template has its own variables, so any unknown option may be one; `Template.render` rejects those that are not.
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def tell(
     context: typer.Context,
@@ -95,10 +85,11 @@ def tell(
 ) -> None:
     """Generate a story, and release it only if it passes the judge.
 
-    Pass values for the template's variables as options, for example --setting "enchanted forest". Without any values,
-    the template's examples are used.
+    Pass values for the template's variables as options, for example --setting "enchanted forest".
 
-    Exit codes: 0 released, 3 refused, 2 wrong use, 1 a model could not be reached.
+    Without any values, the template's examples are used.
+
+    Exit codes: 0 released, 1 a model could not be reached, 2 wrong use, 3 refused.
     """
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
@@ -129,6 +120,7 @@ def tell(
         with spinner("writing and judging"):
             tale = guard.invoke(values)
     if as_json:
+        # Without the drafts, because the rejected ones must not be shown.
         sys.stdout.write(tale.model_dump_json(indent=2, exclude={"attempts": {"__all__": {"draft"}}}) + "\n")
     elif not stream:
         show_tale(tale)
@@ -166,14 +158,18 @@ def judge(
 @app.command()
 def models(
     spec: Annotated[
-        str | None, typer.Argument(help="Show the model card of this model instead; it must be on this machine.")
+        str | None, typer.Argument(help="Show the card of this model on this machine, or describe this GGUF file.")
     ] = None,
 ) -> None:
     """List the models that you can use, and what is missing for the others."""
-    from taleward.backends.discovery import devices, discover
+    from taleward.backends.discovery import describe_gguf, devices, discover
+    from taleward.backends.transformers.gguf import find_gguf
     from taleward.cli.models_list import card, judges
     from taleward.cli.output.console import show_card, show_models
 
+    if spec is not None and (gguf := find_gguf(spec.removeprefix("hf:"))) is not None:
+        show_models([describe_gguf(gguf)], devices())
+        return
     discovered = [*discover(), *judges()]
     if spec is None:
         show_models(discovered, devices())
@@ -192,7 +188,10 @@ def templates(
         str | None, typer.Option(help="MLflow tracking URI; by default the store in .taleward.")
     ] = None,
 ) -> None:
-    """List the story templates with their variables, or register one for `taleward eval --template NAME@ALIAS`."""
+    """List the story templates with their variables, or register one in MLflow's prompt registry.
+
+    A registered template is used with `taleward eval --template NAME@ALIAS`.
+    """
     from taleward.chains.template import load_template, template_names
     from taleward.cli.output.console import print_note, show_templates
 
@@ -239,6 +238,19 @@ def ui(
         raise typer.Exit(subprocess.run(command, check=False).returncode)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+# Typer lists commands in this order, after those above.
+app.command()(chat)
+app.command()(summarize)
+app.command()(classify)
+app.command("eval")(evaluate)
+app.command()(compare)
+app.add_typer(feedback_app)
+app.command("judge-bench")(judge_bench)
+app.command()(calibrate)
+app.add_typer(policy_app)
+app.add_typer(store_app)
 
 
 def _values_from_options(args: list[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+# The folder that `default_tracking_uri` uses, too.
 DEFAULT_FOLDER = Path(".taleward")
 
 TextFile = Annotated[str, typer.Argument(help="A UTF-8 text file, or - for standard input.")]

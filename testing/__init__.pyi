@@ -4,3 +4,5 @@ from .fake_openai import FakeOpenAI as FakeOpenAI, Fault as Fault
 from .fake_writer import FakeWriter as FakeWriter
 from .store_conformance import StoreConformance as StoreConformance
 from .store_kills import KillReport as KillReport, kill_store as kill_store
+
+__all__: list[str]

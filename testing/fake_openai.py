@@ -51,6 +51,7 @@ _CHARACTERS_PER_CHUNK = 8
 _POLL_INTERVAL_S = 0.02
 _DRIP_INTERVAL_S = 0.05
 _SHUTDOWN_TIMEOUT_S = 10
+# The message of the 401 quotes a key, as OpenAI's does, so that tests can check that keys are redacted.
 _ERRORS = {
     "429": (429, "rate_limit_exceeded", "Rate limit reached."),
     "429-retry-after": (429, "rate_limit_exceeded", "Rate limit reached."),
@@ -62,6 +63,7 @@ _ERRORS = {
 }
 
 
+# HTTP is written by hand, because no server library sends responses as broken as these.
 class FakeOpenAI:
     """A fake OpenAI server; use it as a context manager, which starts and stops it.
 
@@ -132,6 +134,7 @@ class FakeOpenAI:
 
     def __enter__(self) -> FakeOpenAI:
         self._thread.start()
+        # The default backlog of 100 would refuse connections in tests of high concurrency.
         starting = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
         self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(_SHUTDOWN_TIMEOUT_S)
         self._port = self._server.sockets[0].getsockname()[1]

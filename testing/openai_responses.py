@@ -133,6 +133,7 @@ def embeddings_body(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the response body of a request for embeddings; the vectors are those of `WordEmbeddings`."""
     inputs = request["input"] if isinstance(request["input"], list) else [request["input"]]
     vectors = WordEmbeddings(int(request.get("dimensions") or 64)).embed_documents([str(text) for text in inputs])
+    # OpenAI's own client asks for base64 unless it is told otherwise.
     as_base64 = request.get("encoding_format") == "base64"
     encoded = [
         base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() if as_base64 else vector

@@ -377,6 +377,7 @@ class StoreConformance(ABC):
     def test_many_texts_can_be_added_at_once(self, folder: Path, embeddings: WordEmbeddings) -> None:
         """All are added, even if they do not fit into one request to a server."""
         store = self.open(folder, embeddings)
+        # Chroma accepts at most 5461 documents per request.
         texts = [f"story {i}" for i in range(6000)]
         ids = store.add_texts(texts)
         assert len(store) == 6000

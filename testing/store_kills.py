@@ -65,11 +65,13 @@ def kill_store(kind: str, folder: Path, *, kills: int, seed: int = 0, max_delay_
     confirmed: set[str] = set()
     lost = unreadable = 0
     for number in range(kills):
+        # A fresh interpreter, not a fork: a forked child would share the parent's open files.
         command = [sys.executable, "-m", "taleward.testing.store_kills", kind, str(folder), str(number)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             stdout = child.stdout
             if stdout is None:
                 continue
+            # Importing the libraries takes seconds, so the delay starts with the first entry.
             first_line = stdout.readline()
             time.sleep(delays.uniform(0, max_delay_s))
             child.kill()
@@ -131,6 +133,7 @@ def _write_store(open_store: Callable[[Path], TalewardStore], folder: Path, numb
 def _intact_in_store(open_store: Callable[[Path], TalewardStore], folder: Path, confirmed: set[str]) -> set[str]:
     store = open_store(folder)
     texts = sorted(confirmed)
+    # The documents and the index are separate files, and a kill between two writes could damage one of them.
     readable = {d.page_content for d in store.get_by_ids(texts) if d.page_content == d.id}
     results = store.search_vectors(WordEmbeddings().embed_documents(texts), k=1)
     searchable = {text for text, hits in zip(texts, results, strict=True) if hits and hits[0][1] > _MIN_SCORE}

@@ -24,6 +24,12 @@ def values() -> dict[str, str]:
     return dict(VALUES)
 
 
+@pytest.fixture(scope="session")
+def smollm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The TALEWARD_CACHE for tests with SmolLM2, which takes half a minute to convert."""
+    return tmp_path_factory.mktemp("smollm-cache")
+
+
 @pytest.fixture
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)

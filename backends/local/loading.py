@@ -12,6 +12,7 @@ from taleward.backends.engine.model_cache import ModelCache
 from taleward.backends.local.language_model import LanguageModel
 from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.transformers.devices import has_gpu
+from taleward.backends.transformers.gguf import find_gguf
 from taleward.backends.transformers.hub import expand_home, model_config, model_folder
 
 _models: ModelCache[LanguageModel] = ModelCache()
@@ -22,7 +23,8 @@ def load_model(path: str, engine: str, precision: str, device: str | None, optio
 
     Raises:
         BackendError: If the model could not be loaded.
-        ConfigurationError: If it is not a causal language model, or the device does not exist.
+        ConfigurationError: If it is not a causal language model, a GGUF file's architecture is not supported, or the
+            device does not exist.
     """
     return _models.get(_load, path, engine, precision, device, dict(sorted(options.items())))
 
@@ -34,6 +36,10 @@ def is_loaded(path: str, engine: str, precision: str, device: str | None, option
 
 def _load(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:
     path = expand_home(path)
+    if (gguf := find_gguf(path)) is not None:
+        from taleward.backends.transformers.gguf_conversion import converted_folder
+
+        path = str(converted_folder(gguf))
     if engine == "auto":
         use_onnx = precision == "int8" or (not device and not options and runs_on_onnx(path))
         engine = "onnx" if use_onnx else "transformers"

@@ -117,7 +117,7 @@ def int8_weights(files: list[Path], linear: Iterable[str]) -> Mapping[str, Any]:
     file_versions = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     linear = list(linear)
     digest = hashlib.sha256(json.dumps([_QUANTIZATION_VERSION, file_versions, linear]).encode()).hexdigest()[:24]
-    cached = int8_cache_folder() / f"{digest}.safetensors"
+    cached = conversion_cache_folder() / f"{digest}.safetensors"
     if not cached.is_file():
         _write_int8_file(Weights(files), linear, cached)
     return Weights([cached])
@@ -139,8 +139,8 @@ def quantize_int8(weight: Any) -> tuple[Any, Any]:
     return numpy.ascontiguousarray(quantized.T), scales.astype(numpy.float32)
 
 
-def int8_cache_folder() -> Path:
-    """Return the folder for quantized models."""
+def conversion_cache_folder() -> Path:
+    """Return the folder for models that were quantized or converted."""
     override = os.environ.get("TALEWARD_CACHE")
     return Path(override) if override else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "taleward")
 

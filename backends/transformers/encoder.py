@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.engine.model_cache import ModelCache
 from taleward.backends.transformers.devices import check_device_map, torch_device
+from taleward.backends.transformers.gguf import find_gguf
 from taleward.backends.transformers.hub import (
     LOAD_ERRORS,
     download_options,
@@ -67,6 +68,11 @@ class TransformersModel:
         check_device_map(load)
         options = {"dtype": torch.float32 if target_device.type == "cpu" else torch.bfloat16, **load}
         path = expand_home(path)
+        if (gguf := find_gguf(path)) is not None:
+            raise ConfigurationError(
+                f"{str(gguf)!r} is a GGUF file, which only chat models are loaded from.",
+                hint=f"Load it with taleward.chat_model('hf:{gguf}'), or pass a folder in Hugging Face layout.",
+            )
         hub_options = download_options(path)
         try:
             config = transformers.AutoConfig.from_pretrained(path, **hub_options)

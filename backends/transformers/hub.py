@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from taleward.backends.transformers.gguf import find_gguf, gguf_config
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
 
 _MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
@@ -38,11 +39,12 @@ def model_unavailable(path: str, error: Exception, *, what: str = "model") -> Ba
             f"the {what} {path!r} could not be loaded: {_first_line(error)}",
             hint=f"Pass {_FOLDER}. 'embedded:storyteller' needs no files of yours.",
         )
-    if path.startswith(("/", ".", "~")) or "\\" in path or path.count("/") > 1:
+    if path.startswith(("/", ".", "~")) or path.endswith(".gguf") or "\\" in path or path.count("/") > 1:
+        noun = "file" if path.endswith(".gguf") else "folder"
         return BackendError(
-            f"the {what} {path!r} could not be loaded: there is no such folder.",
-            hint=f"Pass {_FOLDER}, or the name of a repository on the Hugging Face Hub, such as 'Qwen/Qwen3-0.6B'. "
-            "'embedded:storyteller' and 'embedded:minilm' need neither.",
+            f"the {what} {path!r} could not be loaded: there is no such {noun}.",
+            hint=f"Pass {_FOLDER}, a GGUF file, or the name of a repository on the Hugging Face Hub, such as "
+            "'Qwen/Qwen3-0.6B'. 'embedded:storyteller' and 'embedded:minilm' need neither.",
         )
     reason = _first_line(error) if is_hub_reachable() else f"there is no network, or {_hub_host()} cannot be reached."
     return BackendError(
@@ -141,12 +143,15 @@ def cache_folder() -> Path:
 
 
 def model_config(path: str) -> dict[str, Any]:
-    """Read a model's `config.json`, downloading it if necessary.
+    """Read a model's `config.json`, downloading it if necessary; for a GGUF file see `gguf_config`.
 
     Raises:
-        BackendError: If the file is missing, cannot be downloaded, or is not valid JSON.
+        BackendError: If the file is missing, cannot be downloaded, or is not valid.
+        ConfigurationError: If a GGUF file's architecture is not supported, or a folder has several GGUF files.
     """
     path = expand_home(path)
+    if (gguf := find_gguf(path)) is not None:
+        return gguf_config(gguf)
     try:
         file = Path(path, "config.json")
         if not Path(path).is_dir():

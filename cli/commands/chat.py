@@ -50,7 +50,9 @@ def chat(
     threads: Annotated[bool, typer.Option("--threads", help="List the stored threads and exit.")] = False,
     delete: Annotated[str | None, typer.Option(help="Delete this thread with all its messages and exit.")] = None,
 ) -> None:
-    """Chat with the storyteller: tell and continue stories, judge texts, search tales. Every answer is judged first.
+    """Chat with the storyteller; every answer is judged before it is shown.
+
+    It tells and continues stories, judges texts, and searches earlier tales.
 
     Ctrl-C during an answer stops it and keeps the thread; at the prompt it ends the chat, as Ctrl-D and /quit do.
     """
@@ -86,6 +88,8 @@ def _run(conversation: Chat) -> None:
     print_note(f"thread {thread!r}, tools of a {router.role}. {_HELP}")
     for author, text in conversation.history()[-_SHOWN_MESSAGES:]:
         print_note(f"{author}: {_shorten(text)}")
+    # One event loop for all turns, because a model's open connections belong to the loop that opened them. The runner
+    # turns Ctrl-C into a cancellation of the running turn.
     with asyncio.Runner() as runner:
         if router.is_unfinished(thread):
             print_note("[continuing the last turn, which was cut off]")
@@ -124,6 +128,7 @@ def _show_answer(runner: asyncio.Runner, events: AsyncIterator[TurnEvent], conve
     try:
         return runner.run(show_events())
     except KeyboardInterrupt:
+        # Otherwise the router would continue the turn when the thread is used again.
         conversation.router.end_turn(conversation.thread)
         print_note("\n[stopped; the thread is kept]")
     except Exception as error:  # noqa: BLE001  a failed turn does not end the conversation
@@ -172,6 +177,7 @@ def _manage_threads(folder: Path, delete: str | None) -> None:
 def _open_threads(folder: Path) -> Threads:
     from taleward.agents.threads.checkpointer import Threads
 
+    # Opening a database that does not exist would create it.
     if not (folder / "threads.db").is_file():
         raise ConfigurationError(f"there are no threads in {folder}.", hint="Start one with: taleward chat")
     return Threads(folder / "threads.db")

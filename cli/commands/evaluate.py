@@ -77,7 +77,7 @@ def evaluate(
 
     An evaluation that was killed continues where it stopped.
 
-    Exit codes: 0 evaluated and all gates passed, 3 a gate failed, 2 wrong use or data, 1 not uploaded to MLflow.
+    Exit codes: 0 all gates passed, 1 not uploaded to MLflow, 2 wrong use or data, 3 a gate failed.
     """
     from taleward.evaluation.tracking.recorder import default_tracking_uri
 
@@ -144,7 +144,7 @@ def compare(
     experiment: Experiment = "taleward",
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
-    """Compare evaluations of the same dataset: intervals, paired significance tests, and the winner if there is one."""
+    """Compare evaluations of the same dataset, with paired significance tests."""
     from taleward.cli.output.console import print_note
     from taleward.cli.output.evaluation import show_comparison
     from taleward.evaluation.comparison import compare as compare_runs

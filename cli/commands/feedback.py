@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 feedback_app = typer.Typer(name="feedback", invoke_without_command=True, no_args_is_help=False)
 
 TaleId = Annotated[str, typer.Argument(metavar="TALE", help="Id of the tale.")]
-Person = Annotated[str | None, typer.Option("--person", help="Who gives the feedback; by default a pseudonym.")]
+Person = Annotated[
+    str | None, typer.Option("--person", help="Whose feedback it is; by default yours, under a pseudonym.")
+]
 
 
 @feedback_app.callback()

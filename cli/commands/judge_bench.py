@@ -79,6 +79,7 @@ def judge_bench(
 
     columns = (text_column, label_column, category_column)
     loaded_policy, texts = _load_texts(dataset, policy, band, columns, harmful_label, category)
+    # A folder that cannot be written to, or a missing library, must not lose the results of hours.
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
     if plots is not None:
@@ -162,6 +163,7 @@ def calibrate(
     if plots is not None:
         check_plots()
     uncalibrated = _make_judge(judge, loaded_policy, band, base_url, cache)
+    # `fit_calibration` could ask the judge itself, but without showing progress.
     with _progress_bar(len(texts.rows)) as step:
         verdicts = []
         for row in texts.rows:

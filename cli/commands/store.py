@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 store_app = typer.Typer(
     name="store",
-    help="Inspect, search, export and import a store: an embedding cache, a FAISS store or a Chroma store.",
+    help="Inspect, search, export and import embedding caches and vector stores.",
     no_args_is_help=True,
 )
 
@@ -35,6 +35,7 @@ def stats(location: Location, collection: Collection = "taleward") -> None:
         in_file = cache_stats.model_dump(exclude={"hits", "repeats", "misses", "failures"})
         return _print_json({"kind": "embedding cache", **in_file})
     store = _open(location, collection)
+    # Only a FAISS store has kinds of index.
     index = getattr(store, "kind", None)
     kind = {"kind": type(store).__name__, **({"index": index} if index else {})}
     _print_json({**kind, "documents": len(store), "model": store.fingerprint, "dimensions": store.dimensions})

@@ -77,6 +77,7 @@ def classify(
 
     names = [label.strip() for label in labels.split(",")] if labels is not None else None
     text = read_text(file)
+    # `FewShotClassifier` has no such argument, so it cannot raise this error itself.
     if few_shot and multi_label:
         raise ConfigurationError(
             "--multi-label and --few-shot cannot be combined, because an example has one label.",

@@ -24,6 +24,7 @@ from taleward.core.verdict import Finding, Verdict
 if TYPE_CHECKING:
     from taleward.agents.result import RouterResult, TurnEvent
 
+# Texts are printed as `Text`, because Rich interprets brackets in a plain string as markup.
 _stdout = Console(highlight=False)
 _stderr = Console(stderr=True, highlight=False)
 
@@ -85,6 +86,7 @@ def show_stream(events: Iterable[Event]) -> Tale:
     tale: Tale | None = None
     for event in events:
         if isinstance(event, TextEvent):
+            # `out` does not wrap lines: a chunk does not know where its line began.
             _stdout.out(printable(event.text), end="", highlight=False)
         elif isinstance(event, RevisionEvent):
             reason = ", ".join(event.categories) or "the judge reached no decision"

@@ -21,6 +21,7 @@ _DECISIONS = ("pass", "fail")
 def show_bench(report: BenchReport) -> None:
     """Print one column per judge, then the metrics by category, then each pair of judges."""
     _stdout.print(Text(f"{report.data}: {report.texts} texts, {report.harmful} of them harmful\n"))
+    # Rich takes brackets in a column's title for markup.
     judge_columns = (Column(escape(judge.judge), overflow="fold") for judge in report.judges)
     table = Table("", *judge_columns, title="95 % bootstrap intervals in brackets")
     rows = {

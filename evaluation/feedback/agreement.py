@@ -71,6 +71,7 @@ def judge_agreement(store: FeedbackStore, *, by: str = "week", resamples: int = 
     for tale, feedback in store.tales():
         if tale.verdict is None or tale.verdict.outcome not in ("pass", "fail"):
             continue
+        # `store.tales` yields the current feedback, so a person who changed an answer counts once.
         answers = {f.person: f.kid_friendly for f in feedback if f.kid_friendly is not None}
         if answers:
             reviewed = _ReviewedTale(tale.id, tale.started_at, tale.verdict.passed, answers)

@@ -59,6 +59,7 @@ def preference_pairs(store: FeedbackStore) -> list[dict[str, Any]]:
         if score is None or not tale.text:
             continue
         tales_by_prompt.setdefault(_prompt(tale), []).append((tale, score))
+        # Only if people agree with the release is the judge's preference worth learning.
         if tale.released and score[0] > _NEUTRAL_VOTE:
             for draft, verdict in tale.drafts:
                 if draft and verdict.outcome == "fail":

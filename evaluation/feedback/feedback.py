@@ -107,6 +107,7 @@ def to_assessment_value(field: FeedbackField, answer: Any, text: str) -> Any:
     """
     match field:
         case "rating":
+            # In Python, True is equal to 1.
             if isinstance(answer, bool) or answer not in (1, 2, 3, 4, 5):
                 raise ConfigurationError(f"rating must be 1, 2, 3, 4 or 5; got {answer!r}.")
             return int(answer)
@@ -162,6 +163,7 @@ def parse_assessment_value(field: str, value: Any) -> Any:
 
 
 def _split_list(value: Any, separator: str) -> list[Any]:
+    # MLflow's UI offers a text field, in which some people type JSON and others a plain list.
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = json.loads(value)
     if isinstance(value, str):

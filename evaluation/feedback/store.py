@@ -164,6 +164,7 @@ class FeedbackStore:
         current = {c.field: c for c in self.history(tale_id) if c.current and c.person == person}
         for field, value in values.items():
             overridden = current.get(field)
+            # Saving the same answer again, as the widget does, leaves the history as it is.
             if overridden is None or overridden.value != value:
                 self._log(tale.trace_id, person, field, overridden, value=value)
         return self._feedback_by(person, tale_id)
@@ -181,6 +182,7 @@ class FeedbackStore:
         """
         trace_id = self._trace_info(tale_id).trace_id
         for change in self.history(tale_id):
+            # A change without a value is a withdrawal already.
             if change.current and change.value is not None and change.person == person and change.field in fields:
                 self._log(trace_id, person, change.field, change, withdrawn=True)
 
@@ -248,6 +250,7 @@ class FeedbackStore:
         Tales that nobody has reviewed come before others, and within each group those with the most uncertain verdict
         come first.
         """
+        # A label on an uncertain verdict teaches a judge most (uncertainty sampling, Lewis and Gale 1994).
         ranked = []
         for index, (tale, feedback) in enumerate(self.tales()):
             if tale.text and not any(f.person == person and f.reviewed for f in feedback):
@@ -367,6 +370,7 @@ def local_pseudonym(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "pseudonym.secret"
     if not file.exists() or not file.stat().st_size:
+        # Before the secret is written: nobody else must be able to read it, not even for a moment.
         file.touch(mode=0o600)
         file.write_text(secrets.token_hex(16), encoding="ascii")
     return pseudonym(getpass.getuser(), file.read_text(encoding="ascii"))

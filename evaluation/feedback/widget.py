@@ -134,6 +134,7 @@ class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
             self._show_next()
         else:
             self._show(tale_id)
+        # A click is synced as a counter: unlike a flag, it needs no reset, and no click is lost.
         self.observe(self._save, "save_clicks")
         self.observe(self._show_next, "next_clicks")
 

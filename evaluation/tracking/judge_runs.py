@@ -109,6 +109,7 @@ def _record_judge(
     metrics = flat_metrics(judge)
     client.log_batch(run_id, [mlflow.entities.Metric(name, value, now_ms, 0) for name, value in metrics.items()])
     client.set_terminated(run_id)
+    # MLflow only warns about metrics that it loses.
     stored = client.get_run(run_id).data.metrics
     if len(stored) != len(metrics):
         raise BackendError(f"MLflow stored {len(stored)} of {len(metrics)} metrics of judge {judge.judge!r}.")
@@ -121,5 +122,6 @@ def _log_params(mlflow: Any, client: Any, run_id: str, values: Mapping[str, obje
 def _judge_table(report: BenchReport) -> dict[str, list[Any]]:
     """Return the columns of a table with one row per judge, as MLflow's `log_table` takes them."""
     rows = [{"judge": j.judge, "policy": j.policy, "band": j.band, **flat_metrics(j)} for j in report.judges]
+    # Judges differ in their metrics: only some have scores or categories.
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return {column: [row.get(column) for row in rows] for column in columns}

@@ -49,6 +49,7 @@ def register_template(
             loaded.name,
             _TALEWARD_VARIABLE.sub(r"{{\1}}", loaded.text),
             commit_message=loaded.description,
+            # MLflow knows only the names of variables; descriptions, examples and limits travel in tags.
             tags={
                 _VARIABLES_TAG: json.dumps(variables),
                 _DESCRIPTION_TAG: loaded.description,
@@ -74,6 +75,7 @@ def load_registered_template(name: str, *, tracking_uri: str | None = None) -> T
         MissingExtra: If MLflow is not installed.
     """
     client = _registry_client(tracking_uri)
+    # MLflow itself requires a version or an alias; `latest` is an alias that it maintains.
     prompt_uri = f"prompts:/{name}" if "@" in name or "/" in name else f"prompts:/{name}@latest"
     try:
         with quiet():
@@ -96,6 +98,7 @@ def load_registered_template(name: str, *, tracking_uri: str | None = None) -> T
     used_names = dict.fromkeys(_MLFLOW_VARIABLE.findall(prompt.template))
     tags = prompt.tags or {}
     declared = {n: Variable.model_validate(v) for n, v in json.loads(tags.get(_VARIABLES_TAG, "{}")).items()}
+    # A prompt that was written in MLflow's UI has no tags, so its variables describe themselves.
     variables = {n: declared.get(n) or Variable(description=n, example=n) for n in used_names}
     try:
         return Template(

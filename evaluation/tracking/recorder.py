@@ -16,6 +16,7 @@ from taleward.evaluation.tracking.tale_counts import TaleCounts
 from taleward.evaluation.tracking.traces import tale_trace, write_traces
 
 DEFAULT_EXPERIMENT = "taleward"
+# Guards run in many threads, and the counts of a run must be logged in the order in which they were counted.
 _lock = threading.Lock()
 
 
@@ -59,6 +60,7 @@ class MlflowRecorder:
     """
 
     def __init__(self, tracking_uri: str, experiment: str = DEFAULT_EXPERIMENT) -> None:
+        # Importing MLflow takes seconds; a guard that never records does not need to wait for it.
         if find_spec("mlflow") is None:
             raise MissingExtra("recording tales", "mlflow")
         self.tracking_uri, self.experiment = tracking_uri, experiment
@@ -70,6 +72,7 @@ class MlflowRecorder:
         import mlflow
 
         with quiet():
+            # A client of its own: MLflow's fluent functions would change the app's tracking URI and active run.
             client = mlflow.MlflowClient(tracking_uri=self.tracking_uri)
             experiment_id = get_or_create_experiment(client, self.tracking_uri, self.experiment)
             with _lock:
@@ -78,6 +81,7 @@ class MlflowRecorder:
 
     def _log_counts(self, mlflow: Any, client: Any, experiment_id: str, tale: Tale) -> None:
         if self._run_id is None:
+            # Only now: a recorder that records nothing leaves no empty run.
             run = client.create_run(experiment_id, run_name="guard", tags={"taleward": tale.lineage.taleward})
             self._run_id = run.info.run_id
         counts = self._counts.add(tale)

@@ -96,6 +96,7 @@ def upload_pending(spool: Path = DEFAULT_SPOOL, tracking_uri: str | None = None)
     evaluations = []
     for journal in journals(spool):
         if journal.finished and tracking_uri in (None, journal.plan["uri"]):
+            # Another process may be uploading it.
             with suppress(JournalLocked), journal_lock(journal):
                 evaluations.append(upload(journal, Evaluation.model_validate(journal.result)))
     return evaluations
@@ -115,8 +116,8 @@ def load_evaluation(run_id: str, tracking_uri: str | None = None) -> Evaluation:
     check_mlflow()
     import mlflow
 
-    client = mlflow.MlflowClient(tracking_uri=tracking_uri or default_tracking_uri())
     with quiet(), _mlflow_settings(), tempfile.TemporaryDirectory() as folder:
+        client = mlflow.MlflowClient(tracking_uri=tracking_uri or default_tracking_uri())
         try:
             file = client.download_artifacts(run_id, _EVALUATION_FILE, folder)
         except Exception as error:
@@ -144,8 +145,8 @@ def record_page(
     import mlflow
 
     uri = tracking_uri or default_tracking_uri()
-    client = mlflow.MlflowClient(tracking_uri=uri)
     with quiet(), _mlflow_settings(), tempfile.TemporaryDirectory() as folder:
+        client = mlflow.MlflowClient(tracking_uri=uri)
         experiment_id = get_or_create_experiment(client, uri, experiment)
         run = client.create_run(experiment_id, tags={"taleward.kind": "comparison"}, run_name=name)
         run_id = str(run.info.run_id)
@@ -184,12 +185,15 @@ def _write_run(journal: Journal, evaluation: Evaluation) -> str:
     for name, score in evaluation.scores.items():
         client.set_tag(run_id, f"signature.{_mlflow_name(name)}", score.signature)
     traces = [_sample_trace(plan["id"], evaluation, index) for index in range(len(evaluation.samples))]
+    # A repeated upload stores nothing twice: traces have equal ids, and metrics equal times and values.
     write_traces(plan["uri"], experiment_id, traces, run_id)
     client.log_artifacts(run_id, str(journal.files))
+    # With this tag MLflow's UI shows the file as a table.
     client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": _SAMPLES_FILE, "type": "table"}]))
     metrics = {_mlflow_name(name): value for name, value in _run_metrics(evaluation).items()}
     client.log_batch(run_id, [Metric(name, value, finished_ms, 0) for name, value in metrics.items()])
     _check(client, experiment_id, run_id, evaluation, set(metrics))
+    # Last, so that a run is marked as finished only if it is complete.
     client.set_terminated(run_id, end_time=finished_ms)
     return run_id
 

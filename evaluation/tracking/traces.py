@@ -76,6 +76,7 @@ class TraceData:
             nonlocal span_id
             span_id += 1
             context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+            # Spans are all that is uploaded; MLflow takes the trace's tags from attributes of the root span.
             tags = {} if parent else {f"mlflow.traceTag.{name}": value for name, value in self.tags.items()}
             yield _mlflow_span(self.id, span, context, parent, tags)
             for child in span.children:
@@ -109,6 +110,7 @@ def write_traces(tracking_uri: str, experiment_id: str, traces: Sequence[TraceDa
 
 def tale_trace(tale: Tale, inputs: Mapping[str, Any]) -> TraceData:
     """Return the trace of a tale: a span per attempt, and in it the writing, held-back sentences and the verdict."""
+    # A tale has durations only. Attempts follow each other, so each starts when the one before it ended.
     attempt_start = started_at = tale.lineage.started_at
     attempt_spans = []
     for attempt in tale.attempts:
