@@ -40,10 +40,10 @@ _NOT_NAMES = frozenset(
     re.findall(
         r"\w+",
         """Mum Dad Mama Papa Mom Granny Grandma Grandpa Gran Grandad Nana Auntie Aunt Uncle Mrs Miss Captain Doctor
-        Nurse Coach King Queen Prince Princess Sir Lady Earth Moon Mars Sun Monday Tuesday Wednesday Thursday Friday
-        Saturday Sunday January February March April May June July August September October November December Christmas
-        English God Bear Fox Owl Wolf Mouse Hare Hedgehog Snail Badger Frog Grandmother Grandfather Mother Father North South
-        East West Year The Old""",
+        Nurse Coach King Queen Prince Princess Sir Lady Earth Moon Mars Sun Monday Tuesday Wednesday
+        Thursday Friday Saturday Sunday January February March April May June July August September October
+        November December Christmas English God Bear Fox Owl Wolf Mouse Hare Hedgehog Snail Badger Frog
+        Grandmother Grandfather Mother Father North South East West Year The Old""",
     )
 )
 """Capitalized words that are no names."""
