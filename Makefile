@@ -6,33 +6,36 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # torch goes first, in the tested version, so that nothing below asks for another build of it.
 TORCH ?= torch==2.13.0
 
-.PHONY: tale test lint format docs ui clean
+.PHONY: tale test coverage lint format docs ui clean
 .DELETE_ON_ERROR:
 
-tale: $(VENV)/.tale  ## A judged story.
+tale: $(VENV)/.tale  ## Tell a judged story.
 	$(BIN)/taleward tell --seed 8; status=$$?; [ $$status -eq 3 ] || exit $$status
 
-test: $(VENV)/.dev  ## The tests.
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## Run the tests.
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(VENV)/.dev  ## Format, lint, types, and the order of the floors.
+coverage: $(VENV)/.dev  ## The tests, with a table of the lines that none of them runs.
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+
+lint: $(VENV)/.dev  ## Format, lint, types, and the import order of the packages.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev  ## Put the code into shape, and take the outputs out of the notebooks.
+format: $(VENV)/.dev  ## Format the code, and remove the outputs of the notebooks.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
 
-docs: $(VENV)/.dev  ## The documentation, as pages in site/.
+docs: $(VENV)/.dev  ## Build the documentation in site/.
 	$(BIN)/mkdocs build -q
 
-ui: $(VENV)/.tale  ## MLflow on the recorded tales.
+ui: $(VENV)/.tale  ## Open MLflow on the recorded tales.
 	$(BIN)/taleward ui
 
-clean:  ## Remove what make and the tools made.
+clean:  ## Remove everything that make and the tools created.
 	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info src/*.egg-info
 
 $(VENV)/bin/python:

@@ -157,7 +157,7 @@ def test_messages_arrive_sentence_by_sentence() -> None:
     assert [message.text for message, _ in parts] == ["Once there was a fox. ", "It had a red tail. ", END, ""]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([FINE, END, SECRET]), min_size=1, max_size=5), st.integers(0, 2**32))
 def test_no_way_of_cutting_the_text_into_chunks_leaks(sentences: list[str], seed: int) -> None:
     text = "".join(sentences)

@@ -55,7 +55,7 @@ def test_a_message_that_passes_arrives_complete(path: Path) -> None:
         assert "would rather" not in repr(seen)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.sampled_from([FINE, END, SECRET, "Hm. ", '"Oh!" said the owl. ']), max_size=8),
     st.integers(0, 2**32),

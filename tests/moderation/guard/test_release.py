@@ -142,7 +142,7 @@ def patched_clock() -> Iterator[SkippingClock]:
 
 
 @pytest.mark.parametrize("user", USERS, ids=lambda user: user.__name__)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(outcomes=st.lists(st.sampled_from(OUTCOMES), max_size=8), attempts=st.integers(1, 4))
 def test_only_a_pass_releases_text_and_the_last_outcome_is_the_reason(
     user: Callable[[ScriptedJudge, int], Shown], outcomes: list[str], attempts: int
@@ -170,7 +170,7 @@ def test_all_guards_give_the_same_reason(outcome: str) -> None:
     assert reasons == {REASONS.get(outcome, "unjudged")}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(outcomes=st.lists(st.sampled_from(OUTCOMES), max_size=5), attempts=st.integers(1, 3))
 def test_inputs_that_do_not_pass_reach_no_writer(outcomes: list[str], attempts: int) -> None:
     def inputs_reason(judge: ScriptedJudge) -> str:
@@ -199,7 +199,7 @@ def test_inputs_that_do_not_pass_reach_no_writer(outcomes: list[str], attempts: 
 SENTENCES = st.lists(st.sampled_from(["A fox ran. ", "An owl sang. ", "They slept. "]), min_size=1, max_size=5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     scripts=st.lists(SENTENCES, min_size=1, max_size=3),
     outcomes=st.lists(st.sampled_from(("pass", "pass", *OUTCOMES)), max_size=12),

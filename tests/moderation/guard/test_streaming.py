@@ -428,7 +428,7 @@ class Moody(FakeJudge):
 WORDS = st.lists(st.sampled_from(["fox ", "ran. ", "bad ", '"Owl" ', "sang! ", "\n\n", "é… "]), min_size=1, max_size=25)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(WORDS, min_size=1, max_size=4), st.integers(0, 10**6))
 def test_no_character_is_released_that_a_judge_failed(scripts: list[list[str]], seed: int) -> None:
     chance = random.Random(seed)
