@@ -388,7 +388,7 @@ def _savers(folder: Path, name: str) -> Iterator[tuple[str, Any, Path]]:
 def injection(size: Size) -> Iterator[Row]:
     """Hostile texts as tool results, before a model that obeys them: which tools it got to call, and what leaked."""
     from taleward.agents.tools import Role
-    from tests.helpers.fakes import FakeJudge
+    from taleward.testing import FakeJudge
     from tests.helpers.hostile_texts import HOSTILE
     from tests.helpers.scripted_chat import SECRET, ScriptedChat, calls, leaked
 

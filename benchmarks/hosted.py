@@ -18,7 +18,7 @@ from langchain_core.language_models import BaseChatModel
 
 from benchmarks.table import Row, Size, pick, run
 from taleward.backends.chat_models import chat_model
-from taleward.testing.fake_openai import FakeOpenAI, Fault
+from taleward.testing import FakeOpenAI, Fault
 
 TEXT = "Once upon a time a hen found a key under the old stone, and nobody knew what it was for. " * 3
 FAULTS: tuple[Fault, ...] = (

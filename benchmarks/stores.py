@@ -33,7 +33,7 @@ from taleward.stores.caches.semantic_answers import SemanticAnswerCache
 from taleward.stores.vector.chroma_store import ChromaStore
 from taleward.stores.vector.faiss_index import IndexKind, VectorIndex
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.kill_store import kill_store
+from taleward.testing import kill_store
 
 DIMENSIONS = 384
 _EXTRA = "'taleward[community]'"

@@ -23,9 +23,9 @@ def measure(size: Size, data: Path, peer: Path | None, peer_tokenizer: Path | No
     """Yield all rows."""
     from training.storyteller import report
 
-    # `--quick` changes nothing: the goals are for this many stories.
-    samples = pick(size, full=report.SAMPLES, quick=report.SAMPLES, smoke=1)
-    figures = report.measure(data, embedded_path("storyteller"), peer, peer_tokenizer, samples=samples)
+    # `--quick` changes nothing: the goals are for this many requests.
+    requests = pick(size, full=report.REQUESTS, quick=report.REQUESTS, smoke=1)
+    figures = report.measure(data, embedded_path("storyteller"), peer, peer_tokenizer, requests=requests)
     yield from _likelihood_rows(figures)
     yield from _story_rows(figures)
 

@@ -9,9 +9,10 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; an error ends in its message and the next step, not in a traceback.
+    """Run the command line.
 
-    `TALEWARD_DEBUG=1` in the environment shows the traceback.
+    An error prints its message and the next step instead of a traceback; set `TALEWARD_DEBUG=1` to see the traceback.
+    The exit code is 2 for wrong use or data, 1 for a model or server that failed and for unexpected errors.
     """
     from taleward.cli.app import app
 
@@ -20,8 +21,8 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("TALEWARD_DEBUG"):
             raise
-        from taleward.cli.output.console import say_error
+        from taleward.cli.output.console import print_error
         from taleward.core.errors import BackendError, TalewardError
 
-        say_error(error)
+        print_error(error)
         sys.exit(2 if isinstance(error, TalewardError) and not isinstance(error, BackendError) else 1)

@@ -1,4 +1,4 @@
-"""The commands. What they need loads when they run, so that `--help` stays fast."""
+"""The Typer application; heavy imports are inside the commands, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,25 +15,42 @@ from taleward.cli.commands.chat import chat
 from taleward.cli.commands.evaluate import compare, evaluate
 from taleward.cli.commands.feedback import feedback_app
 from taleward.cli.commands.judge_bench import calibrate, judge_bench
-from taleward.cli.commands.policy import policy as policy_app
+from taleward.cli.commands.policy import policy_app
 from taleward.cli.commands.store import store_app
 from taleward.cli.commands.tasks import classify, summarize
 from taleward.cli.input import read_text
+from taleward.cli.options import (
+    DEFAULT_FOLDER,
+    AsJson,
+    Attempts,
+    BandName,
+    BaseUrl,
+    Folder,
+    JudgeSpec,
+    PolicyName,
+    TaleSeed,
+    TemplateFolder,
+    TextFile,
+    WriterSpec,
+)
 from taleward.core.errors import InvalidFile, MissingExtra
 
+if TYPE_CHECKING:
+    from taleward.core.tale import Tale
+
 REFUSED = 3
-"""Exit code when nothing was released, or a judged text did not pass."""
+"""Exit code if nothing was released, or a judged text did not pass."""
 
 app = typer.Typer(
     name="taleward",
-    help="Stories that are judged before they leave.",
+    help="Generate stories with language models, and release only what a judge passes.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(feedback_app)
 app.add_typer(store_app)
-app.add_typer(policy_app, name="policy")
+app.add_typer(policy_app)
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
 app.command("eval")(evaluate)
@@ -42,97 +59,102 @@ app.command()(chat)
 app.command()(summarize)
 app.command()(classify)
 
-Band = Annotated[str, typer.Option(help="Age band of the policy.")]
-PolicyName = Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")]
-JudgeSpec = Annotated[str, typer.Option("--judge", help="embedded:judge, lexicon, or a chat model's spec.")]
-CalibrationFile = Annotated[Path | None, typer.Option(help="Fitted scores and thresholds; see `taleward calibrate`.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a page.")]
-Templates = Annotated[Path | None, typer.Option(help="A folder with templates of your own.")]
-Folder = Annotated[Path, typer.Option("--folder", help="Where the record is kept.")]
+CalibrationFile = Annotated[Path | None, typer.Option(help="Calibration file; see `taleward calibrate`.")]
 
-_FOLDER = Path(".taleward")
-_BEST_OF = 4
+# A draft of an embedded writer costs nothing, so choose among several.
+_EMBEDDED_CANDIDATES = 4
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def tell(
     context: typer.Context,
-    template: Annotated[str, typer.Option(help="A template's name; see `taleward templates`.")] = "adventure",
-    templates: Templates = None,
-    inputs: Annotated[Path | None, typer.Option(help="A JSON file with the template's values.")] = None,
-    model: Annotated[str, typer.Option(help="The writer's model spec.")] = "embedded:storyteller",
-    base_url: Annotated[str | None, typer.Option(help="Server of an openai: model.")] = None,
+    template: Annotated[str, typer.Option(help="Name of the template; see `taleward templates`.")] = "adventure",
+    templates: TemplateFolder = None,
+    inputs: Annotated[Path | None, typer.Option(help="JSON file with values for the template's variables.")] = None,
+    model: WriterSpec = "embedded:storyteller",
+    base_url: BaseUrl = None,
     judge: JudgeSpec = "embedded:judge",
     policy: PolicyName = "kids",
-    band: Band = "6-8",
+    band: BandName = "6-8",
     calibration: CalibrationFile = None,
-    attempts: Annotated[int, typer.Option(min=1, help="Verdicts asked for at most.")] = 3,
+    attempts: Attempts = 3,
     best_of: Annotated[
         int | None,
-        typer.Option(min=1, help="Drafts, of which the best that passes is told; 4 for an embedded writer, else 1."),
+        typer.Option(
+            min=1,
+            help="Number of drafts to choose the best from. By default 4 for an embedded writer without --stream, "
+            "else 1.",
+        ),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1.0, help="Budget of time for all attempts.")] = 120.0,
-    seed: Annotated[int | None, typer.Option(help="The same seed tells the same tale.")] = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Print each sentence as soon as it is judged.")] = False,
+    timeout: Annotated[float, typer.Option(min=1.0, help="Time limit in seconds for all attempts together.")] = 120.0,
+    seed: TaleSeed = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print each sentence as soon as it has passed.")] = False,
     as_json: AsJson = False,
     record: Annotated[bool, typer.Option(help="Record the tale in MLflow.")] = True,
-    folder: Folder = _FOLDER,
+    folder: Folder = DEFAULT_FOLDER,
 ) -> None:
-    """Tell a judged story.
+    """Generate a story, and release it only if it passes the judge.
 
-    Give the template's values as options, for example --setting "enchanted forest"; without any, the template's own
-    example is told. Exit code 0: released, 3: refused, 2: wrong use, 1: a model could not be reached.
+    Pass values for the template's variables as options, for example --setting "enchanted forest". Without any values,
+    the template's examples are used.
+
+    Exit codes: 0 released, 3 refused, 2 wrong use, 1 a model could not be reached.
     """
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
-    from taleward.cli.output.console import show_stream, show_tale, working
+    from taleward.cli.output.console import show_stream, show_tale, spinner
     from taleward.moderation.guard.best_of import BestOf
     from taleward.moderation.guard.guard import Guard
     from taleward.moderation.judges import judge as make_judge
 
-    chosen = load_template(template, templates)
-    values = {**_from_file(inputs), **_from_options(context.args)}
-    values = values or {name: variable.example for name, variable in chosen.variables.items()}
-    chosen.render(values)  # wrong values end here, before any model is loaded
+    loaded = load_template(template, templates)
+    values = {**_values_from_file(inputs), **_values_from_options(context.args)}
+    values = values or {name: variable.example for name, variable in loaded.variables.items()}
+    loaded.render(values)  # reject wrong values before loading any model
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
-    with working("loading the models"):
-        drafts = best_of or (_BEST_OF if model.startswith("embedded:") and not stream else 1)
-        first = None if seed is None else seed * drafts  # two seeds share no draft
-        writer = StoryChain(model, chosen, policy=policy, band=band, seed=first, **options)
-        checker = make_judge(judge, policy=policy, band=band, calibration=calibration)
-        if drafts > 1:
-            guard: Guard = BestOf(writer, checker, candidates=drafts, timeout_s=seconds, keep_drafts=True)
+    with spinner("loading the models"):
+        is_embedded = model.startswith("embedded:")
+        candidates = best_of or (_EMBEDDED_CANDIDATES if is_embedded and not stream else 1)
+        # The drafts of a story use consecutive seeds; the factor keeps those of two stories apart.
+        first_seed = None if seed is None else seed * candidates
+        writer = StoryChain(model, loaded, policy=policy, band=band, seed=first_seed, **options)
+        tale_judge = make_judge(judge, policy=policy, band=band, calibration=calibration)
+        if candidates > 1:
+            guard: Guard = BestOf(writer, tale_judge, candidates=candidates, timeout_s=timeout, keep_drafts=True)
         else:
-            guard = Guard(writer, checker, attempts=attempts, timeout_s=seconds, keep_drafts=True)
+            guard = Guard(writer, tale_judge, attempts=attempts, timeout_s=timeout, keep_drafts=True)
     if stream and not as_json:
         tale = show_stream(guard.stream(values))
     else:
-        with working("writing and judging"):
+        with spinner("writing and judging"):
             tale = guard.invoke(values)
     if as_json:
         sys.stdout.write(tale.model_dump_json(indent=2, exclude={"attempts": {"__all__": {"draft"}}}) + "\n")
     elif not stream:
         show_tale(tale)
     if record:
-        _record(tale, values, folder)
+        _record_tale(tale, values, folder)
     raise typer.Exit(0 if tale.released else REFUSED)
 
 
 @app.command()
 def judge(
-    file: Annotated[str, typer.Argument(help="A UTF-8 text file, or - for standard input.")],
+    file: TextFile,
     judge: JudgeSpec = "embedded:judge",
     policy: PolicyName = "kids",
-    band: Band = "6-8",
+    band: BandName = "6-8",
     calibration: CalibrationFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a text and mark what speaks against it. Exit code 0: it passed, 3: it did not."""
-    from taleward.cli.output.console import show_verdict, working
+    """Judge a text, and highlight the passages that the judge objects to.
+
+    Exit codes: 0 passed, 3 did not pass.
+    """
+    from taleward.cli.output.console import show_verdict, spinner
     from taleward.moderation.judges import judge as make_judge
 
     text = read_text(file)
-    with working("judging"):
+    with spinner("judging"):
         verdict = make_judge(judge, policy=policy, band=band, calibration=calibration).invoke(text)
     if as_json:
         sys.stdout.write(verdict.model_dump_json(indent=2) + "\n")
@@ -143,54 +165,66 @@ def judge(
 
 @app.command()
 def models(
-    spec: Annotated[str | None, typer.Argument(help="Show the card of this model: one that lies here.")] = None,
+    spec: Annotated[
+        str | None, typer.Argument(help="Show the model card of this model instead; it must be on this machine.")
+    ] = None,
 ) -> None:
-    """List the models that can be used here, and what the others lack."""
+    """List the models that you can use, and what is missing for the others."""
     from taleward.backends.discovery import devices, discover
     from taleward.cli.models_list import card, judges
     from taleward.cli.output.console import show_card, show_models
 
-    found = [*discover(), *judges()]
+    discovered = [*discover(), *judges()]
     if spec is None:
-        show_models(found, devices())
+        show_models(discovered, devices())
     else:
-        show_card(card(spec, found))
+        show_card(card(spec, discovered))
 
 
 @app.command()
 def templates(
-    folder: Templates = None,
-    register: Annotated[str | None, typer.Option(help="Put this one into MLflow's prompt registry.")] = None,
-    alias: Annotated[str | None, typer.Option(help="With --register: a name for this version, as champion.")] = None,
+    folder: TemplateFolder = None,
+    register: Annotated[
+        str | None, typer.Option(help="Register the template of this name in MLflow's prompt registry.")
+    ] = None,
+    alias: Annotated[str | None, typer.Option(help="With --register: alias of the version, such as champion.")] = None,
     tracking_uri: Annotated[
-        str | None, typer.Option(help="An MLflow tracking URI in place of that of .taleward.")
+        str | None, typer.Option(help="MLflow tracking URI; by default the store in .taleward.")
     ] = None,
 ) -> None:
-    """List the story templates with their variables; or register one, for `taleward eval --template NAME@ALIAS`."""
+    """List the story templates with their variables, or register one for `taleward eval --template NAME@ALIAS`."""
     from taleward.chains.template import load_template, template_names
-    from taleward.cli.output.console import say, show_templates
+    from taleward.cli.output.console import print_note, show_templates
 
     if register is not None:
         from taleward.evaluation.tracking.prompts import register_template
 
-        made = register_template(load_template(register, folder), alias=alias, tracking_uri=tracking_uri)
-        called = f"{made.name}@{alias or 'latest'}"
-        say(f"registered as version {made.version} of {made.name}; use it with: taleward eval --template {called}")
+        registered = register_template(load_template(register, folder), alias=alias, tracking_uri=tracking_uri)
+        address = f"{registered.name}@{alias or 'latest'}"
+        print_note(
+            f"registered as version {registered.version} of {registered.name}; "
+            f"use it with: taleward eval --template {address}"
+        )
     elif alias is not None:
-        raise typer.BadParameter("--alias goes with --register")
+        raise typer.BadParameter("--alias needs --register")
     else:
         show_templates([load_template(name, folder) for name in template_names(folder)])
 
 
 @app.command()
-def ui(folder: Folder = _FOLDER, port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) -> None:
-    """Open MLflow on the recorded tales."""
-    from taleward.cli.output.console import say
+def ui(
+    folder: Folder = DEFAULT_FOLDER, port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000
+) -> None:
+    """Start MLflow's UI to look at the recorded tales and evaluations."""
+    from taleward.cli.output.console import print_note
     from taleward.evaluation.tracking.recorder import default_tracking_uri
 
     if find_spec("mlflow") is None:
-        raise MissingExtra("the page with the recorded tales", "mlflow")
-    say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it); the tales are under 'Traces' of experiment 'taleward'.")
+        raise MissingExtra("the UI", "mlflow")
+    print_note(
+        f"MLflow runs at http://127.0.0.1:{port} (Ctrl-C to stop); "
+        "the tales are under 'Traces' in the experiment 'taleward'"
+    )
     command = [
         sys.executable,
         "-m",
@@ -207,40 +241,43 @@ def ui(folder: Folder = _FOLDER, port: Annotated[int, typer.Option(help="Port on
         raise typer.Exit(0) from None
 
 
-def _from_options(args: list[str]) -> dict[str, str]:
+def _values_from_options(args: list[str]) -> dict[str, str]:
+    """Parse `--name VALUE` and `--name=VALUE`; hyphens in a name stand for underscores."""
     values: dict[str, str] = {}
-    rest = list(args)
-    while rest:
-        word = rest.pop(0)
-        name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not name or (not equals and not rest):
-            raise typer.BadParameter(f"{word!r}: a template's value is given as --name VALUE, as in --setting forest")
-        values[name.replace("-", "_")] = value if equals else rest.pop(0)
+    remaining = list(args)
+    while remaining:
+        argument = remaining.pop(0)
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not name or (not equals and not remaining):
+            raise typer.BadParameter(
+                f"unexpected argument {argument!r}; pass values of the template's variables as --NAME VALUE, "
+                "for example --setting forest"
+            )
+        values[name.replace("-", "_")] = value if equals else remaining.pop(0)
     return values
 
 
-def _from_file(path: Path | None) -> dict[str, Any]:
+def _values_from_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
+    hint = 'Pass a UTF-8 file with a JSON object, for example {"setting": "enchanted forest"}.'
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InvalidFile(
-            f"the values file {path} cannot be read: {error}", hint="Give a UTF-8 JSON object."
-        ) from error
+        raise InvalidFile(f"the values file {path} cannot be read: {error}", hint=hint) from error
     if not isinstance(values, dict):
-        raise InvalidFile(f"the values file {path} holds a {type(values).__name__}, not a JSON object.")
+        raise InvalidFile(f"the values file {path} contains a {type(values).__name__}, not a JSON object.", hint=hint)
     return values
 
 
-def _record(tale: Any, values: dict[str, Any], folder: Path) -> None:
-    from taleward.cli.output.console import say, warn_unrecorded, working
+def _record_tale(tale: Tale, values: dict[str, Any], folder: Path) -> None:
+    from taleward.cli.output.console import print_note, spinner, warn_not_recorded
     from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
 
     try:
-        with working("recording"):
+        with spinner("recording"):
             MlflowRecorder(default_tracking_uri(folder)).record(tale, values)
-    except Exception as error:  # noqa: BLE001  the tale is told; only its record is lost
-        warn_unrecorded("the tale", error)
+    except Exception as error:  # noqa: BLE001  the tale has been shown; only its record is lost
+        warn_not_recorded("the tale", error)
     else:
-        say(f"recorded in {folder / 'mlflow.db'} as tale {tale.id}; see it with: taleward ui")
+        print_note(f"recorded in {folder / 'mlflow.db'} as tale {tale.id}; see it with: taleward ui")

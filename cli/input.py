@@ -1,4 +1,4 @@
-"""Texts that commands read."""
+"""Read the text that a command works on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from taleward.core.errors import UnknownName
 
 
 def read_text(file: str) -> str:
-    """The text in a file, or on standard input for `-`."""
+    """Read a text from a file, or from standard input.
+
+    Args:
+        file: The path of a text file, or `-` for standard input. Bytes that are not UTF-8 are replaced.
+
+    Raises:
+        UnknownName: If there is no such file.
+    """
     if file == "-":
         return sys.stdin.buffer.read().decode("utf-8", "replace")
     path = Path(file)
     if not path.is_file():
-        raise UnknownName("text file", file, None, hint="Give the path of a text file, or - for standard input.")
+        raise UnknownName("text file", file, None, hint="Pass the path of a text file, or - for standard input.")
     return path.read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""What the list of models has beside the backends' own: judges of every kind, and cards."""
+"""Additions to the list of discovered models: judges of every kind, and model cards."""
 
 from __future__ import annotations
 
@@ -11,50 +11,53 @@ from taleward.backends.discovery import DiscoveredModel
 from taleward.core.errors import UnknownName
 from taleward.moderation.judges import JUDGES
 
-_RULES = {"lexicon": "word list with normalisation", "personal-data": "patterns of names, addresses, numbers"}
-_ELSEWHERE = frozenset({"embedded:judge"})
+_RULE_BASED = {
+    "lexicon": "word lists, compared with normalized text",
+    "personal-data": "patterns for names, addresses and numbers",
+}
+_DISCOVERED_ELSEWHERE = frozenset({"embedded:judge"})
 
 
 def judges() -> tuple[DiscoveredModel, ...]:
-    """What judges beside the chat models, and what it lacks."""
-    return tuple(_found(name) for name in JUDGES if name not in _ELSEWHERE)
+    """List the judges other than chat models, and what is missing for those you cannot use."""
+    return tuple(_describe(name) for name in JUDGES if name not in _DISCOVERED_ELSEWHERE)
 
 
-def card(spec: str, found: Sequence[DiscoveredModel]) -> str:
-    """The card of a model that lies here, in Markdown.
+def card(spec: str, models: Sequence[DiscoveredModel]) -> str:
+    """Return the model card of a model on this machine, as Markdown without front matter.
 
     Args:
-        spec: Its spec.
-        found: The models that are known here.
+        spec: The model's spec.
+        models: The discovered models.
 
     Raises:
-        UnknownName: There is no such model here, or it lies here without a card.
+        UnknownName: If there is no such model on this machine, or it has no card.
     """
-    cards = {model.spec: Path(model.folder, "README.md") for model in found if model.folder}
-    there = {name: path for name, path in cards.items() if path.is_file()}
-    if spec not in there:
-        raise UnknownName("model with a card", spec, there)
-    text = there[spec].read_text(encoding="utf-8")
+    paths = {model.spec: Path(model.folder, "README.md") for model in models if model.folder}
+    cards = {name: path for name, path in paths.items() if path.is_file()}
+    if spec not in cards:
+        raise UnknownName("model with a card", spec, cards)
+    text = cards[spec].read_text(encoding="utf-8")
     return text.split("\n---\n", 1)[-1] if text.startswith("---\n") else text
 
 
-def _found(name: str) -> DiscoveredModel:
-    if name in _RULES:
-        return DiscoveredModel(spec=name, kind="judge", usable=True, description=f"{_RULES[name]}; no model")
+def _describe(name: str) -> DiscoveredModel:
+    if name in _RULE_BASED:
+        return DiscoveredModel(spec=name, kind="judge", usable=True, description=f"{_RULE_BASED[name]}; no model")
     if name == "reading-level":
         usable = find_spec("textstat") is not None
-        about = "formulas of readability; no model" if usable else "needs: pip install 'taleward[reading]'"
-        return DiscoveredModel(spec=name, kind="judge", usable=usable, description=about)
+        description = "readability formulas; no model" if usable else "needs: pip install 'taleward[reading]'"
+        return DiscoveredModel(spec=name, kind="judge", usable=usable, description=description)
     if name == "openai-moderation":
         usable = "OPENAI_API_KEY" in os.environ
-        return DiscoveredModel(
-            spec=name, kind="judge", usable=usable, description="OpenAI's endpoint" if usable else "no OPENAI_API_KEY"
-        )
-    local = find_spec("torch") is not None and find_spec("transformers") is not None
-    hosted = name != "sequence-classifier"
-    about = "SPEC is hf:REPOSITORY of a sequence classifier"
-    if hosted:
-        about = "a guard model of this family; SPEC is hf:REPOSITORY, or openai:MODEL behind a server"
-    if not local:
-        about = "needs: pip install 'taleward[local]'" + ("; or openai:MODEL as SPEC" if hosted else "")
-    return DiscoveredModel(spec=f"{name}:SPEC", kind="judge", usable=local, description=about)
+        description = "OpenAI's moderation endpoint" if usable else "needs: OPENAI_API_KEY in the environment"
+        return DiscoveredModel(spec=name, kind="judge", usable=usable, description=description)
+    usable = find_spec("torch") is not None and find_spec("transformers") is not None
+    can_be_hosted = name != "sequence-classifier"
+    description = "a sequence classifier; SPEC is hf:REPOSITORY"
+    if can_be_hosted:
+        description = "a guard model of this family; SPEC is hf:REPOSITORY, or openai:MODEL on a server"
+    if not usable:
+        alternative = "; or openai:MODEL as SPEC" if can_be_hosted else ""
+        description = f"needs: pip install 'taleward[local]'{alternative}"
+    return DiscoveredModel(spec=f"{name}:SPEC", kind="judge", usable=usable, description=description)

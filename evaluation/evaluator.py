@@ -23,7 +23,7 @@ from taleward.evaluation.result import Evaluation, MetricResult
 from taleward.evaluation.sample import Sample
 from taleward.evaluation.system import System, dataset_sha256, prepare_system
 from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tracking_uri
-from taleward.evaluation.tracking.runs import check_mlflow, deliver, upload_pending
+from taleward.evaluation.tracking.runs import check_mlflow, upload, upload_pending
 
 
 def evaluate(
@@ -46,8 +46,8 @@ def evaluate(
     """Run a system on every sample of a dataset, measure its outputs, and record everything as one MLflow run.
 
     Finished samples are on disk at once: if the process is killed, the same call continues where it stopped. If MLflow
-    cannot be reached, the call returns all the same, and `taleward eval --deliver` or the next evaluation uploads the
-    result. Samples on which the system raises are listed in `Evaluation.failed`.
+    cannot be reached, the call returns all the same, and `taleward eval --upload-pending` or the next evaluation
+    uploads the result. Samples on which the system raises are listed in `Evaluation.failed`.
 
     Args:
         system: A Runnable or a function from a sample's inputs to an output, or a list of outputs. An output is a text,
@@ -114,7 +114,7 @@ def evaluate(
             evaluation = _measure(plan, outputs, failed, resolved_metrics, journal)
             write_files(evaluation, journal.files)
             journal.finish(evaluation.model_dump(mode="json"))
-        evaluation = deliver(journal, evaluation)
+        evaluation = upload(journal, evaluation)
     if evaluation.run_id is not None:
         # The store can be reached, so upload what it missed before.
         upload_pending(spool, str(plan["uri"]))

@@ -1,6 +1,6 @@
-"""A story each evening that is not the one of yesterday: `python examples/bedtime.py Mia`.
+"""A new bedtime story every evening, unlike those of earlier evenings: `python examples/bedtime.py Mia`.
 
-What was told is kept in a folder for thirty days; `--forget` removes it at once.
+The stories are kept in a folder for thirty days; `--forget` deletes them at once.
 """
 
 from __future__ import annotations
@@ -12,54 +12,55 @@ from pathlib import Path
 
 import taleward as tw
 
-WORDS = {
-    "setting": ("quiet harbour", "snowy village", "garden behind the school", "old lighthouse", "sleepy forest"),
+CHOICES = {
+    "setting": ("quiet harbor", "snowy village", "garden behind the school", "old lighthouse", "sleepy forest"),
     "character": ("small boat", "shy dragon", "clever hen", "young baker", "sleepy owl"),
     "mysterious_object": ("brass bell", "paper moon", "singing stone", "blue umbrella", "tiny door"),
     "magical_properties": ("the power to call the wind", "a light of its own", "a kind voice"),
     "action": ("find out where it came from", "show it to a friend", "take it home"),
     "outcome": ("a new friendship", "a safe way home", "a good night's sleep"),
 }
-DAYS, DRAFTS = 30, 4
+STORIES_PER_EVENING = 4
+TTL_S = 30 * 24 * 60 * 60
 
 
 def tell(child: str, folder: Path, *, seed: int | None = None) -> str:
-    """Tonight's story: of those that passed, the one that is least like the stories of earlier evenings."""
-    chance = random.Random(seed)
-    writer = tw.StoryChain("embedded:storyteller", template="adventure", seed=chance.randrange(2**31))
+    """Return tonight's story: of several that passed the judge, the one least similar to earlier stories."""
+    rng = random.Random(seed)
+    writer = tw.StoryChain("embedded:storyteller", template="adventure", seed=rng.randrange(2**31))
     guard = tw.Guard(writer, tw.judge("embedded:judge", policy="kids", band="3-5"))
-    wishes = [{name: chance.choice(choices) for name, choices in WORDS.items()} for _ in range(DRAFTS)]
-    told = [tale for tale in guard.batch(wishes) if tale.released]
-    if not told:
+    inputs = [{name: rng.choice(values) for name, values in CHOICES.items()} for _ in range(STORIES_PER_EVENING)]
+    released = [tale for tale in guard.batch(inputs) if tale.released]
+    if not released:
         return f"Good evening, {child}. I could not find a good story tonight. Let us try again tomorrow."
-    words = tw.CachedEmbeddings("embedded:minilm", folder / "vectors.db", ttl_s=DAYS * 86400)
-    with tw.FaissStore(words, folder / "tales", ttl_s=DAYS * 86400) as store:
+    embeddings = tw.CachedEmbeddings("embedded:minilm", folder / "vectors.db", ttl_s=TTL_S)
+    with tw.FaissStore(embeddings, folder / "tales", ttl_s=TTL_S) as store:
         memory = tw.TaleMemory(store)
-        tonight = max(told, key=lambda tale: memory.novelty(tale.text))
+        tonight = max(released, key=lambda tale: memory.novelty(tale.text))
         memory.remember(tonight)
     return f"Good evening, {child}.\n\n{tonight.text}\n\nSleep well."
 
 
 def forget(folder: Path) -> None:
-    """Remove what was told, and nothing else that may lie in the folder."""
+    """Delete the stories told so far, and nothing else in the folder."""
     shutil.rmtree(folder / "tales", ignore_errors=True)
     for file in folder.glob("vectors.db*"):
         file.unlink()
 
 
 def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="A bedtime story.")
-    parser.add_argument("child", help="who is listening; it goes to no model")
-    parser.add_argument("--folder", type=Path, default=Path(".bedtime"))
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--forget", action="store_true", help="remove what was told, and end")
-    given = parser.parse_args()
-    if given.forget:
-        forget(given.folder)
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Tell a bedtime story.")
+    parser.add_argument("child", help="name of the listener, which no model sees")
+    parser.add_argument("--folder", type=Path, default=Path(".bedtime"), help="folder of the stories told so far")
+    parser.add_argument("--seed", type=int, help="random seed")
+    parser.add_argument("--forget", action="store_true", help="delete the stories told so far and exit")
+    args = parser.parse_args()
+    if args.forget:
+        forget(args.folder)
         return
-    given.folder.mkdir(parents=True, exist_ok=True)
-    print(tell(given.child, given.folder, seed=given.seed))
+    args.folder.mkdir(parents=True, exist_ok=True)
+    print(tell(args.child, args.folder, seed=args.seed))
 
 
 if __name__ == "__main__":

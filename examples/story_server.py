@@ -1,7 +1,7 @@
-"""A guarded story by server-sent events: `uvicorn --app-dir examples story_server:app`.
+"""A web service that streams a guarded story as server-sent events: `uvicorn --app-dir examples story_server:app`.
 
-A browser reads it with `EventSource`-like code: it shows the text of `text` events, nothing else; on `retraction` it
-takes back what it showed from `start` on.
+A browser appends the text of each `text` event to the page, and on `retraction` removes what it has shown from
+`start` on.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ guard = tw.Guard(writer, tw.judge("embedded:judge", policy="kids", band="6-8"), 
 
 @app.post("/stories")
 async def story(values: dict[str, str]) -> StreamingResponse:
-    """Tell a story; its inputs are the template's variables."""
+    """Stream a story; the request has the values of the template's variables."""
     try:
+        # Once the stream has begun, it is too late for a status code.
         writer.template.render(values)
     except tw.errors.InvalidInputs as error:
         raise HTTPException(422, str(error)) from error
@@ -32,19 +33,20 @@ async def story(values: dict[str, str]) -> StreamingResponse:
 
 
 async def _events(values: dict[str, str]) -> AsyncIterator[str]:
-    """Judged words, and what a reader must know. A client that goes away closes this, and that stops the model."""
+    """Yield released text and what the reader must know."""
+    # A client that disconnects closes this generator; closing the guard's stream then stops the model.
     async with aclosing(guard.astream(values)) as events:  # type: ignore[type-var]
         async for event in events:
             match event.type:
                 case "text":
-                    yield _sent("text", text=event.text)
+                    yield _format_event("text", text=event.text)
                 case "retraction":
-                    yield _sent("retraction", start=event.start)
+                    yield _format_event("retraction", start=event.start)
                 case "refusal":
-                    yield _sent("refusal", text=event.refusal.child_message)
+                    yield _format_event("refusal", text=event.refusal.child_message)
                 case "done":
-                    yield _sent("done", id=event.tale.id, released=event.tale.released)
+                    yield _format_event("done", id=event.tale.id, released=event.tale.released)
 
 
-def _sent(name: str, **data: Any) -> str:
+def _format_event(name: str, **data: Any) -> str:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"

@@ -1,9 +1,15 @@
-"""What helps to test a part of your own, or an app; nothing in Taleward imports it.
+"""Fakes and conformance suites for the tests of your own app or package; no other package imports it.
 
-`stores.py` holds what every vector store must do; `openai_server.py` is a server that speaks OpenAI's chat completions
-and fails in every way, for the tests of apps.
+`FakeJudge` and `FakeWriter` replace models in a guard, `FakeOpenAI` is a server that fails in every way a real one
+does, `StoreConformance` tests a vector store of your own, and `kill_store` kills one while it works.
+
+The public names are listed in `__init__.pyi`; each is loaded when it is first used.
 """
 
 if __name__ != "taleward.testing":
     msg = "this folder is the package taleward.testing; import it by that name"
     raise ImportError(msg)
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Chat completions as OpenAI's API words them: whole, and in pieces."""
+"""Response bodies of OpenAI's API, whole and in chunks."""
 
 from __future__ import annotations
 
@@ -11,157 +11,176 @@ from typing import Any
 
 from taleward.testing.fake_embeddings import WordEmbeddings
 
-_PLAIN: dict[str, Any] = {"string": "tale", "integer": 1, "number": 1.0, "boolean": True, "null": None}
+_EXAMPLE_VALUES: dict[str, Any] = {"string": "tale", "integer": 1, "number": 1.0, "boolean": True, "null": None}
 
 
 @dataclass(frozen=True)
 class Completion:
-    """An answer.
+    """A chat completion.
 
     Attributes:
-        model: The model that was asked for.
-        text: What is said; empty where a tool is called.
-        call: A tool's name and its arguments as JSON.
-        choices: How many times it is said.
-        logprobs: Whether log-probabilities come with it.
-        finish: Why it ended.
-        read: Words of the request.
+        model: The name of the requested model.
+        text: The content; empty if a tool is called.
+        tool_call: The tool's name, and its arguments as JSON.
+        choices: The number of choices, all of them equal.
+        logprobs: Whether the choices have log-probabilities.
+        finish_reason: Why the completion ended.
+        prompt_words: The number of words in the request, counted as tokens.
     """
 
     model: str
     text: str
-    call: tuple[str, str] | None
+    tool_call: tuple[str, str] | None
     choices: int
     logprobs: bool
-    finish: str
-    read: int
+    finish_reason: str
+    prompt_words: int
 
     def filtered(self) -> Completion:
-        """The same, cut off by a content filter."""
-        return replace(self, text=self.text[: len(self.text) // 2], finish="content_filter")
+        """Return this completion cut off by a content filter."""
+        return replace(self, text=self.text[: len(self.text) // 2], finish_reason="content_filter")
 
     def without_choices(self) -> Completion:
-        """Nothing said at all."""
+        """Return this completion without any choices."""
         return replace(self, choices=0)
 
-    def whole(self) -> dict[str, Any]:
-        """The answer to a request that is no stream."""
+    def body(self) -> dict[str, Any]:
+        """Return the response body without streaming."""
         message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
-        if self.call is not None:
-            message["tool_calls"] = [self._tool_call()]
+        if self.tool_call is not None:
+            message["tool_calls"] = [self._tool_call_body()]
+        logprobs = self._logprobs_body(self.text)
         choices = [
-            {"index": at, "message": message, "finish_reason": self.finish, "logprobs": self._scores(self.text)}
-            for at in range(self.choices)
+            {"index": index, "message": message, "finish_reason": self.finish_reason, "logprobs": logprobs}
+            for index in range(self.choices)
         ]
         return {**self._envelope("chat.completion"), "choices": choices, "usage": self._usage()}
 
-    def pieces(self, size: int, *, usage: bool) -> Iterator[dict[str, Any]]:
-        """The answer to a request that is a stream, so many characters a piece."""
+    def chunks(self, size: int, *, usage: bool) -> Iterator[dict[str, Any]]:
+        """Yield the chunks of a stream.
+
+        Args:
+            size: The number of characters per chunk.
+            usage: Whether to end with a chunk that reports the token counts.
+        """
         kind = "chat.completion.chunk"
         if self.choices:
-            yield {**self._envelope(kind), "choices": [self._delta({"role": "assistant", "content": ""})]}
-            for at in range(0, len(self.text), size):
-                piece = self.text[at : at + size]
-                yield {**self._envelope(kind), "choices": [self._delta({"content": piece}, scores=self._scores(piece))]}
-            if self.call is not None:
-                called = {"tool_calls": [{"index": 0, **self._tool_call()}]}
-                yield {**self._envelope(kind), "choices": [self._delta(called)]}
-            yield {**self._envelope(kind), "choices": [self._delta({}, finish=self.finish)]}
+            yield {**self._envelope(kind), "choices": [_delta_choice({"role": "assistant", "content": ""})]}
+            for start in range(0, len(self.text), size):
+                text = self.text[start : start + size]
+                choice = _delta_choice({"content": text}, logprobs=self._logprobs_body(text))
+                yield {**self._envelope(kind), "choices": [choice]}
+            if self.tool_call is not None:
+                delta = {"tool_calls": [{"index": 0, **self._tool_call_body()}]}
+                yield {**self._envelope(kind), "choices": [_delta_choice(delta)]}
+            yield {**self._envelope(kind), "choices": [_delta_choice({}, finish_reason=self.finish_reason)]}
         if usage:
             yield {**self._envelope(kind), "choices": [], "usage": self._usage()}
-
-    def _delta(self, delta: dict[str, Any], finish: str | None = None, scores: Any = None) -> dict[str, Any]:
-        return {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": scores}
 
     def _envelope(self, kind: str) -> dict[str, Any]:
         return {"id": "chatcmpl-fake", "object": kind, "created": 1, "model": self.model}
 
-    def _tool_call(self) -> dict[str, Any]:
-        name, arguments = self.call or ("", "")
+    def _tool_call_body(self) -> dict[str, Any]:
+        name, arguments = self.tool_call or ("", "")
         return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
 
-    def _scores(self, text: str) -> dict[str, Any] | None:
+    def _logprobs_body(self, text: str) -> dict[str, Any] | None:
         if not self.logprobs:
             return None
         return {"content": [{"token": w, "logprob": -0.5, "bytes": None, "top_logprobs": []} for w in text.split()]}
 
     def _usage(self) -> dict[str, int]:
-        wrote = max(1, len(self.text.split())) * self.choices
-        return {"prompt_tokens": self.read, "completion_tokens": wrote, "total_tokens": self.read + wrote}
+        completion_words = max(1, len(self.text.split())) * self.choices
+        return {
+            "prompt_tokens": self.prompt_words,
+            "completion_tokens": completion_words,
+            "total_tokens": self.prompt_words + completion_words,
+        }
 
 
-def written(request: Mapping[str, Any], text: str) -> Completion:
-    """What a model that says `text` answers to a request.
+def completion_for(request: Mapping[str, Any], text: str) -> Completion:
+    """Return the completion of a model that answers a request with a text.
 
-    A forced tool is called, and a JSON schema filled in, with the plainest values that fit, unless the text itself is
-    JSON.
+    If the request forces a tool call or sets a JSON schema, the arguments or the content are the simplest values that
+    fit the schema, unless the text itself is JSON.
+
+    Args:
+        request: The JSON of the request.
+        text: The text of the answer.
     """
-    call, finish = None, "stop"
-    if (tool := _forced(request)) is not None:
-        call, finish = (tool["name"], _filled(text, tool.get("parameters", {}))), "tool_calls"
-        text = ""
-    elif (schema := _schema(request)) is not None:
-        text = _filled(text, schema)
+    tool_call, finish_reason = None, "stop"
+    if (tool := _forced_tool(request)) is not None:
+        tool_call = (tool["name"], _json_or_example(text, tool.get("parameters", {})))
+        text, finish_reason = "", "tool_calls"
+    elif (schema := _response_schema(request)) is not None:
+        text = _json_or_example(text, schema)
     words = text.split(" ")
-    most = request.get("max_completion_tokens") or request.get("max_tokens")
-    if most and len(words) > most:
-        text, finish = " ".join(words[:most]), "length"
+    max_words = request.get("max_completion_tokens") or request.get("max_tokens")
+    if max_words and len(words) > max_words:
+        text, finish_reason = " ".join(words[:max_words]), "length"
     return Completion(
         model=str(request.get("model")),
         text=text,
-        call=call,
+        tool_call=tool_call,
         choices=int(request.get("n") or 1),
         logprobs=bool(request.get("logprobs")),
-        finish=finish,
-        read=sum(len(str(m.get("content")).split()) for m in request.get("messages", [])),
+        finish_reason=finish_reason,
+        prompt_words=sum(len(str(m.get("content")).split()) for m in request.get("messages", [])),
     )
 
 
-def embedded(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to a request for embeddings."""
-    given = request["input"] if isinstance(request["input"], list) else [request["input"]]
-    rows = WordEmbeddings(int(request.get("dimensions") or 64)).embed_documents([str(text) for text in given])
-    wanted = request.get("encoding_format") == "base64"
-    told = [base64.b64encode(struct.pack(f"<{len(row)}f", *row)).decode() if wanted else row for row in rows]
-    read = sum(len(str(text).split()) for text in given)
+def embeddings_body(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the response body of a request for embeddings; the vectors are those of `WordEmbeddings`."""
+    inputs = request["input"] if isinstance(request["input"], list) else [request["input"]]
+    vectors = WordEmbeddings(int(request.get("dimensions") or 64)).embed_documents([str(text) for text in inputs])
+    as_base64 = request.get("encoding_format") == "base64"
+    encoded = [
+        base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() if as_base64 else vector
+        for vector in vectors
+    ]
+    prompt_words = sum(len(str(text).split()) for text in inputs)
     return {
         "object": "list",
         "model": str(request.get("model")),
-        "data": [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(told)],
-        "usage": {"prompt_tokens": read, "total_tokens": read},
+        "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(encoded)],
+        "usage": {"prompt_tokens": prompt_words, "total_tokens": prompt_words},
     }
 
 
-def _forced(request: Mapping[str, Any]) -> dict[str, Any] | None:
+def _delta_choice(delta: dict[str, Any], finish_reason: str | None = None, logprobs: Any = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
+
+
+def _forced_tool(request: Mapping[str, Any]) -> dict[str, Any] | None:
     choice, tools = request.get("tool_choice"), [t["function"] for t in request.get("tools", [])]
     if isinstance(choice, Mapping):
         return next((t for t in tools if t["name"] == choice["function"]["name"]), None)
     return tools[0] if choice == "required" and tools else None
 
 
-def _schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    form = request.get("response_format") or {}
-    if form.get("type") == "json_schema":
-        found: Mapping[str, Any] = form["json_schema"]["schema"]
-        return found
-    return {"type": "object"} if form.get("type") == "json_object" else None
+def _response_schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    response_format = request.get("response_format") or {}
+    if response_format.get("type") == "json_schema":
+        schema: Mapping[str, Any] = response_format["json_schema"]["schema"]
+        return schema
+    return {"type": "object"} if response_format.get("type") == "json_object" else None
 
 
-def _filled(text: str, schema: Mapping[str, Any]) -> str:
+def _json_or_example(text: str, schema: Mapping[str, Any]) -> str:
     try:
         json.loads(text)
     except ValueError:
-        return json.dumps(_instance(schema, schema))
+        return json.dumps(_example_value(schema, schema))
     return text
 
 
-def _instance(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """The plainest value of a schema."""
+def _example_value(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """Return the simplest value that fits a JSON schema; `root` resolves its references."""
     if "$ref" in schema:
-        found: Any = root
+        target: Any = root
         for part in schema["$ref"].removeprefix("#/").split("/"):
-            found = found[part]
-        return _instance(found, root)
+            target = target[part]
+        return _example_value(target, root)
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
@@ -169,10 +188,10 @@ def _instance(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
         return schema["enum"][0]
     for key in ("anyOf", "oneOf", "allOf"):
         if schema.get(key):
-            return _instance(schema[key][0], root)
+            return _example_value(schema[key][0], root)
     kind = schema.get("type", "object")
     if kind == "array":
-        return [_instance(schema.get("items", {"type": "string"}), root)] * int(schema.get("minItems", 0))
+        return [_example_value(schema.get("items", {"type": "string"}), root)] * int(schema.get("minItems", 0))
     if kind == "object":
-        return {name: _instance(value, root) for name, value in schema.get("properties", {}).items()}
-    return _PLAIN[kind]
+        return {name: _example_value(value, root) for name, value in schema.get("properties", {}).items()}
+    return _EXAMPLE_VALUES[kind]

@@ -1,7 +1,7 @@
-"""How the embedded models are made. Run from the repository's root; not part of the wheel.
+"""Train the embedded models. Run from the repository root; this package is not part of the wheel.
 
-`python -m training.judge.train` and `python -m training.storyteller.train` train; each folder's `report` measures
-for the model card.
+`python -m training.judge.train` and `python -m training.storyteller.train` train a model. The `report` module beside
+each prints the figures of its model card.
 """
 
 from importlib.util import find_spec

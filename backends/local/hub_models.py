@@ -12,9 +12,9 @@ from taleward.backends.local.chat import LocalChat
 
 if TYPE_CHECKING:
     from taleward.backends.onnx.llama import HubLlama
-    from taleward.backends.transformers.causal_lm import HuggingFace
+    from taleward.backends.transformers.causal_lm import HubCausalLM
 
-    HubModel = HuggingFace | HubLlama
+    HubModel = HubCausalLM | HubLlama
 
 
 def runs_here(model: BaseChatModel) -> bool:

@@ -12,7 +12,7 @@ from taleward.backends.engine.model_cache import ModelCache
 from taleward.backends.local.language_model import LanguageModel
 from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.transformers.devices import has_gpu
-from taleward.backends.transformers.hub import expanded, model_config, model_folder
+from taleward.backends.transformers.hub import expand_home, model_config, model_folder
 
 _models: ModelCache[LanguageModel] = ModelCache()
 
@@ -33,7 +33,7 @@ def is_loaded(path: str, engine: str, precision: str, device: str | None, option
 
 
 def _load(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:
-    path = expanded(path)
+    path = expand_home(path)
     if engine == "auto":
         use_onnx = precision == "int8" or (not device and not options and runs_on_onnx(path))
         engine = "onnx" if use_onnx else "transformers"
@@ -42,9 +42,9 @@ def _load(path: str, engine: str, precision: str, device: str | None, options: M
 
         folder = model_folder(path)
         return (EmbeddedLlama if is_embedded(folder) else HubLlama)(folder, precision=precision)
-    from taleward.backends.transformers.causal_lm import HuggingFace
+    from taleward.backends.transformers.causal_lm import HubCausalLM
 
-    return HuggingFace(path, device, options)
+    return HubCausalLM(path, device, options)
 
 
 def runs_on_onnx(path: str) -> bool:

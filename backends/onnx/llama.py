@@ -20,7 +20,7 @@ from taleward.backends.engine.sampling import Sampling
 from taleward.backends.onnx.graph import Session
 from taleward.backends.onnx.llama_graph import llama_session, scoring_session, unsupported_reason
 from taleward.backends.onnx.weights import WeightPrecision, weight_files
-from taleward.backends.transformers.tokenizer import HubTokens
+from taleward.backends.transformers.tokenizer import HubTokenizer
 from taleward.core.errors import BackendError, MissingExtra
 
 _CACHE_BYTES = 1 << 29
@@ -226,7 +226,7 @@ class EmbeddedLlama(LlamaModel):
         return Vocabulary(self._tokenizer.to_str(), size, eos_token_ids)
 
 
-class HubLlama(HubTokens, LlamaModel):
+class HubLlama(HubTokenizer, LlamaModel):
     """A Llama-family model with the tokenizer and chat template in its folder, which need transformers.
 
     Args:
@@ -235,7 +235,7 @@ class HubLlama(HubTokens, LlamaModel):
     """
 
     def __init__(self, folder: Path, **options: Any) -> None:
-        HubTokens.__init__(self, str(folder))
+        HubTokenizer.__init__(self, str(folder))
         LlamaModel.__init__(self, folder, **options)
 
 

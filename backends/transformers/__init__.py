@@ -1,1 +1,1 @@
-"""Models run by the transformers library."""
+"""Models that run on torch, through the transformers library."""

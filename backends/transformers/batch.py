@@ -1,4 +1,4 @@
-"""Texts under way in a model of `transformers`: a batch that texts join and leave between two tokens."""
+"""Continuous batching for causal models of transformers: sequences join and leave the batch between two tokens."""
 
 from __future__ import annotations
 
@@ -7,58 +7,58 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-_ROOM = 1 << 30
-"""Bytes of key and value caches on a CPU, unless one text alone needs more."""
-_KNOWN = frozenset({"DynamicLayer", "DynamicSlidingWindowLayer", "LinearAttentionLayer", "DummyLayer"})
-"""Layers of caches that can be joined."""
+_CPU_CACHE_BYTES = 1 << 30
+"""Memory for the key-value caches on a CPU; a single sequence may exceed it."""
+_BATCHABLE_LAYERS = frozenset({"DynamicLayer", "DynamicSlidingWindowLayer", "LinearAttentionLayer", "DummyLayer"})
+"""The classes of cache layers whose rows can be concatenated."""
 
 
 class TorchBatch:
-    """The rows of one model; see `DecodingBatch`.
+    """The sequences being decoded by one model, as rows of its caches; a `DecodingBatch`.
 
-    All rows end at the same place of the caches and are padded in front, so that each step writes one column, whatever
-    the layers are: full or sliding attention, or states of a fixed size. A text that joins is read by itself or with
-    others that join, then put beside the rows at work.
+    All rows end in the same column of the caches and are padded on the left, so that each step appends one column to
+    every kind of layer: full attention, sliding attention, and states of a fixed size. Sequences that join are read in
+    a batch of their own, whose rows are then appended to the running ones.
 
     Args:
         model: A causal language model.
-        max_batch: Rows at most.
-        room: Bytes that their caches may take; by default a GiB, on a GPU half of what is free there.
+        max_batch: Maximum number of rows.
+        cache_bytes: Memory for the caches; defaults to 1 GiB on a CPU and to half of the free memory on a GPU.
     """
 
-    def __init__(self, model: Any, *, max_batch: int = 64, room: int | None = None) -> None:
+    def __init__(self, model: Any, *, max_batch: int = 64, cache_bytes: int | None = None) -> None:
         import torch
         from transformers import DynamicCache
 
         self._torch, self._model = torch, model
         self._new_cache = partial(DynamicCache, config=model.config)
         layers = self._new_cache().layers
-        known = bool(layers) and all(type(layer).__name__ in _KNOWN for layer in layers)
-        self.max_batch = max_batch if known else 1
-        # States of a fixed size would take in the padding: such texts are read one by one.
-        self._one_by_one = not known or any(hasattr(layer, "recurrent_states") for layer in layers)
-        self._attends = any(hasattr(layer, "keys") for layer in layers)
-        self.token_capacity = (room or _room(model.device)) // _bytes_a_token(model)
-        self._takes = frozenset(inspect.signature(model.forward).parameters)
+        is_batchable = bool(layers) and all(type(layer).__name__ in _BATCHABLE_LAYERS for layer in layers)
+        self.max_batch = max_batch if is_batchable else 1
+        # A state of a fixed size would absorb the padding, so such models read each joining sequence by itself.
+        self._reads_one_by_one = not is_batchable or any(_is_recurrent(layer) for layer in layers)
+        self._has_attention = any(hasattr(layer, "keys") for layer in layers)
+        self.token_capacity = (cache_bytes or _default_cache_bytes(model.device)) // _cache_bytes_per_token(model)
+        self._forward_parameters = frozenset(inspect.signature(model.forward).parameters)
         self._cache: Any = None
         self._rows = self._width = 0
 
     def advance(self, first: int, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
         """See `DecodingBatch.advance`."""
         with self._torch.inference_mode():
-            begun = len(tokens[0]) < lengths[0]
-            logits = self._step(tokens, lengths) if begun else self._join(first, tokens)
+            is_running = len(tokens[0]) < lengths[0]
+            logits = self._step(tokens, lengths) if is_running else self._join(first, tokens)
             return logits.float().cpu().numpy()
 
     def move(self, row: int, to: int, length: int) -> None:
         """See `DecodingBatch.move`."""
 
-        def copied(tensor: Any) -> Any:
+        def copy_row(tensor: Any) -> Any:
             tensor[to] = tensor[row]
             return tensor
 
         with self._torch.inference_mode():
-            self._change(copied)
+            self._map_tensors(copy_row)
 
     def release(self) -> None:
         """See `DecodingBatch.release`."""
@@ -68,130 +68,143 @@ class TorchBatch:
     def _join(self, first: int, texts: Sequence[Sequence[int]]) -> Any:
         if first == 0:
             self.release()
-        self._keep(first)
-        found = []
-        for group in [[text] for text in texts] if self._one_by_one else [texts]:
+        self._drop_rows_from(first)
+        logits = []
+        for group in [[text] for text in texts] if self._reads_one_by_one else [texts]:
             cache, width = self._new_cache(), max(map(len, group))
-            ids = [[0] * (width - len(text)) + list(text) for text in group]
-            found.append(self._forward(ids, [len(text) for text in group], cache, width))
+            padded = [[0] * (width - len(text)) + list(text) for text in group]
+            logits.append(self._forward(padded, [len(text) for text in group], cache, width))
             if self._cache is None:
                 self._cache, self._width = cache, width
             else:
-                self._put_beside(cache, width)
+                self._append_rows(cache, width)
             self._rows += len(group)
-        return self._torch.cat(found)
+        return self._torch.cat(logits)
 
     def _step(self, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
-        self._keep(len(tokens))
-        spare = self._width + 1 - max(lengths)
-        if spare > max(64, self._width // 4):
+        self._drop_rows_from(len(tokens))
+        unused = self._width + 1 - max(lengths)
+        # Once the longest rows have ended, their columns are padding for all others. Dropping them copies the caches.
+        if unused > max(64, self._width // 4):
             for layer in self._cache.layers:
-                _narrow(layer, self._width - spare)
-            self._width -= spare
+                _narrow(layer, self._width - unused)
+            self._width -= unused
         self._width += 1
         return self._forward(tokens, lengths, self._cache, self._width)
 
-    def _forward(self, ids: Sequence[Sequence[int]], lengths: Sequence[int], cache: Any, width: int) -> Any:
-        """Logits behind the last token of each row, shape (rows, vocabulary); the cache takes the tokens."""
+    def _forward(self, tokens: Sequence[Sequence[int]], lengths: Sequence[int], cache: Any, width: int) -> Any:
+        """Return the logits after each row's last token, shape (rows, vocabulary), and extend the cache in place."""
         torch, device = self._torch, self._model.device
-        new, many = len(ids[0]), torch.tensor(lengths, device=device)[:, None]
-        inputs = {"input_ids": torch.tensor([list(row) for row in ids], device=device), cache_name(self._model): cache}
-        if self._attends and any(length < width for length in lengths):
-            inputs["attention_mask"] = (torch.arange(width, device=device)[None] >= width - many).long()
-        if "position_ids" in self._takes:
-            inputs["position_ids"] = (torch.arange(new, device=device)[None] - new + many).clamp(min=0)
-        if "logits_to_keep" in self._takes:
+        new, row_lengths = len(tokens[0]), torch.tensor(lengths, device=device)[:, None]
+        inputs = {
+            "input_ids": torch.tensor([list(row) for row in tokens], device=device),
+            cache_argument(self._model): cache,
+        }
+        if self._has_attention and any(length < width for length in lengths):
+            inputs["attention_mask"] = (torch.arange(width, device=device)[None] >= width - row_lengths).long()
+        if "position_ids" in self._forward_parameters:
+            positions = torch.arange(new, device=device)[None] - new + row_lengths
+            inputs["position_ids"] = positions.clamp(min=0)
+        if "logits_to_keep" in self._forward_parameters:
             inputs["logits_to_keep"] = 1
         return self._model(**inputs, use_cache=True).logits[:, -1]
 
-    def _keep(self, rows: int) -> None:
-        """Forget the rows behind these: their texts ended."""
-        if rows < self._rows:
-            self._change(lambda tensor: tensor[:rows])
-        self._rows = rows
+    def _drop_rows_from(self, first: int) -> None:
+        if first < self._rows:
+            self._map_tensors(lambda tensor: tensor[:first])
+        self._rows = first
 
-    def _put_beside(self, cache: Any, width: int) -> None:
-        """Put the rows of another cache behind one's own."""
+    def _append_rows(self, cache: Any, width: int) -> None:
         self._width = max(self._width, width)
-        for mine, theirs in zip(self._cache.layers, cache.layers, strict=True):
-            for layer in (mine, theirs):
-                _widen(layer, self._width)
-            rows = iter(_tensors(theirs))
-            _set(mine, [self._torch.cat([tensor, next(rows)]) for tensor in _tensors(mine)])
+        for layer, joining in zip(self._cache.layers, cache.layers, strict=True):
+            for padded_layer in (layer, joining):
+                _widen(padded_layer, self._width)
+            joining_tensors = iter(_row_tensors(joining))
+            _set_row_tensors(
+                layer, [self._torch.cat([tensor, next(joining_tensors)]) for tensor in _row_tensors(layer)]
+            )
 
-    def _change(self, change: Callable[[Any], Any]) -> None:
+    def _map_tensors(self, function: Callable[[Any], Any]) -> None:
         for layer in self._cache.layers:
-            _set(layer, [change(tensor) for tensor in _tensors(layer)])
+            _set_row_tensors(layer, [function(tensor) for tensor in _row_tensors(layer)])
 
 
-def cache_name(model: Any) -> str:
-    """What a model's `forward` calls its cache."""
-    takes = inspect.signature(model.forward).parameters
-    # transformers says `cache` since 5.24, and drops `past_key_values` with 5.40.
-    return next((name for name in ("cache_params", "cache") if name in takes), "past_key_values")
+def cache_argument(model: Any) -> str:
+    """Return the name of the cache among the arguments of a model's `forward`."""
+    parameters = inspect.signature(model.forward).parameters
+    # transformers renames `past_key_values` to `cache` in 5.24, and removes the old name in 5.40.
+    return next((name for name in ("cache_params", "cache") if name in parameters), "past_key_values")
 
 
-def _tensors(layer: Any) -> list[Any]:
-    """What a layer keeps for each row, rows first."""
-    if hasattr(layer, "recurrent_states"):
-        return [t for states in (layer.conv_states, layer.recurrent_states) for t in states.values() if t is not None]
+def _is_recurrent(layer: Any) -> bool:
+    return hasattr(layer, "recurrent_states")
+
+
+def _row_tensors(layer: Any) -> list[Any]:
+    """Return a layer's tensors, whose first dimension is the rows."""
+    if _is_recurrent(layer):
+        states = (layer.conv_states, layer.recurrent_states)
+        return [tensor for by_name in states for tensor in by_name.values() if tensor is not None]
     return [] if layer.keys is None else [layer.keys, layer.values]
 
 
-def _set(layer: Any, tensors: Sequence[Any]) -> None:
-    if not hasattr(layer, "recurrent_states"):
+def _set_row_tensors(layer: Any, tensors: Sequence[Any]) -> None:
+    """Replace the tensors that `_row_tensors` returns, in the same order."""
+    if not _is_recurrent(layer):
         if tensors:
             layer.keys, layer.values = tensors
         return
-    rest = iter(tensors)
+    remaining = iter(tensors)
     for states in (layer.conv_states, layer.recurrent_states):
         for name, tensor in states.items():
             if tensor is not None:
-                states[name] = next(rest)
+                states[name] = next(remaining)
 
 
-def _seen(layer: Any, width: int) -> int:
-    """How many of the columns an attention layer keeps; one with a window keeps the last ones."""
+def _stored_columns(layer: Any, width: int) -> int:
+    """Return how many of the columns an attention layer stores; one with a sliding window stores the last ones."""
     return min(width, layer.sliding_window - 1) if hasattr(layer, "sliding_window") else width
 
 
 def _widen(layer: Any, width: int) -> None:
-    """Pad an attention layer in front, as if its rows were so long."""
+    """Pad an attention layer on the left to a number of columns."""
     import torch
 
     if getattr(layer, "keys", None) is None:
         return
-    lacks = _seen(layer, width) - layer.keys.shape[-2]
-    if lacks > 0:
-        layer.keys, layer.values = (torch.nn.functional.pad(t, (0, 0, lacks, 0)) for t in (layer.keys, layer.values))
+    missing = _stored_columns(layer, width) - layer.keys.shape[-2]
+    if missing > 0:
+        layer.keys, layer.values = (
+            torch.nn.functional.pad(tensor, (0, 0, missing, 0)) for tensor in (layer.keys, layer.values)
+        )
     if hasattr(layer, "cumulative_length"):
         layer.cumulative_length = width
 
 
 def _narrow(layer: Any, width: int) -> None:
-    """Drop columns in front of an attention layer, which are padding in all rows."""
+    """Drop an attention layer's first columns, which are padding in all rows."""
     if getattr(layer, "keys", None) is None:
         return
-    keep = _seen(layer, width)
-    layer.keys, layer.values = layer.keys[:, :, -keep:], layer.values[:, :, -keep:]
+    stored = _stored_columns(layer, width)
+    layer.keys, layer.values = layer.keys[:, :, -stored:], layer.values[:, :, -stored:]
     if hasattr(layer, "cumulative_length"):
         layer.cumulative_length = width
 
 
-def _room(device: Any) -> int:
+def _default_cache_bytes(device: Any) -> int:
     if device.type != "cuda":
-        return _ROOM
+        return _CPU_CACHE_BYTES
     import torch
 
-    # The other half is for the steps themselves, and for the moment in which caches are copied.
-    return max(_ROOM, torch.cuda.mem_get_info(device)[0] // 2)
+    # The other half is for the forward passes, and for the moments in which caches are copied.
+    return max(_CPU_CACHE_BYTES, torch.cuda.mem_get_info(device)[0] // 2)
 
 
-def _bytes_a_token(model: Any) -> int:
+def _cache_bytes_per_token(model: Any) -> int:
     config = model.config.get_text_config()
-    queries = getattr(config, "num_attention_heads", 0)
-    if not queries:  # states of a fixed size alone
+    query_heads = getattr(config, "num_attention_heads", 0)
+    if not query_heads:  # a model without attention, whose states have a fixed size
         return 1
-    heads = getattr(config, "num_key_value_heads", None) or queries
-    size = getattr(config, "head_dim", None) or config.hidden_size // queries
+    heads = getattr(config, "num_key_value_heads", None) or query_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // query_heads
     return int(config.num_hidden_layers * heads * size * 2 * model.dtype.itemsize)

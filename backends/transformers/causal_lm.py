@@ -1,4 +1,4 @@
-"""Any causal language model in Hugging Face layout, run by the library `transformers`."""
+"""Causal language models in Hugging Face layout, run by transformers."""
 
 from __future__ import annotations
 
@@ -10,39 +10,49 @@ from typing import TYPE_CHECKING, Any
 from taleward.backends.engine.engine import Engine
 from taleward.backends.engine.likelihood import ScoringWindow, TokenScores, score_in_batches
 from taleward.backends.engine.sampling import Sampling
-from taleward.backends.transformers.batch import TorchBatch, cache_name
-from taleward.backends.transformers.devices import check_map, device_of
-from taleward.backends.transformers.hub import ERRORS, fetching, loading, unavailable
-from taleward.backends.transformers.tokenizer import HubTokens
+from taleward.backends.transformers.batch import TorchBatch, cache_argument
+from taleward.backends.transformers.devices import check_device_map, torch_device
+from taleward.backends.transformers.hub import (
+    LOAD_ERRORS,
+    download_options,
+    model_unavailable,
+    translate_load_errors,
+)
+from taleward.backends.transformers.tokenizer import HubTokenizer
 from taleward.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_SMALL = 100_000_000
-"""Parameters below which a model on a CPU reads few tokens on one thread."""
+_SMALL_PARAMETERS = 100_000_000
+"""Below this number of parameters, a model on a CPU processes few tokens on one thread."""
 _FEW_TOKENS = 8
-_READ, _READ_GPU = 512, 16384
-"""Tokens that are scored together, on a CPU and on a GPU."""
-_LOGITS = 1 << 28
-"""Logits that are in memory at once, unless one window alone has more."""
-_OTHERS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
+_SCORING_TOKENS_CPU, _SCORING_TOKENS_GPU = 512, 16384
+"""Maximum number of tokens scored together."""
+_MAX_LOGITS = 1 << 28
+"""Maximum number of logits in memory at once; a single window may exceed it."""
+_OTHER_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
 
 
-class HuggingFace(HubTokens):
-    """A causal language model with its tokenizer; callers at the same time share its batches.
+class HubCausalLM(HubTokenizer):
+    """A causal language model with its tokenizer; concurrent callers share its batches.
 
     Args:
-        path: A local folder, or the name of a repository on the Hugging Face hub.
-        device: A torch device; `None` takes a GPU where there is one.
-        load: Options of `from_pretrained`: `dtype`, `device_map`, `quantization_config`, `attn_implementation` and so
-            on. On a GPU the `dtype` is bfloat16 unless it is given, on a CPU float32.
+        path: A local folder, or the name of a repository on the Hugging Face Hub.
+        device: A torch device; `None` uses a GPU if there is one.
+        load: Options of `from_pretrained`, such as `dtype`, `device_map`, `quantization_config` or
+            `attn_implementation`. `dtype` defaults to bfloat16 on a GPU and to float32 on a CPU.
+
+    Attributes:
+        context_length: Maximum number of tokens in prompt and answer together.
+        defaults: The model's own generation settings.
+        engine: Generates text.
 
     Raises:
-        BackendError: It could not be loaded.
-        ConfigurationError: It is a model of another kind, there is no such device, or the options do not fit.
-        MissingExtra: The extra `local` is not installed.
+        BackendError: If the model could not be loaded.
+        ConfigurationError: If it is not a causal language model, the device does not exist, or the options do not fit.
+        MissingExtra: If the extra `local` is not installed.
     """
 
     def __init__(self, path: str, device: str | None = None, load: Mapping[str, Any] | None = None) -> None:
@@ -51,125 +61,130 @@ class HuggingFace(HubTokens):
         import transformers
 
         options = dict(load or {})
-        self._device = device_of(device)
-        check_map(options)
+        self._device = torch_device(device)
+        check_device_map(options)
         options.setdefault("dtype", torch.float32 if self._device.type == "cpu" else torch.bfloat16)
+        hub_options = download_options(path)
         try:
-            config = transformers.AutoConfig.from_pretrained(path, **fetching(path))
-        except ERRORS as error:
-            raise unavailable(path, error) from error
-        _check(config, path)
-        with loading(path, load or {}):
-            self._model = transformers.AutoModelForCausalLM.from_pretrained(path, **fetching(path), **options).eval()
+            config = transformers.AutoConfig.from_pretrained(path, **hub_options)
+        except LOAD_ERRORS as error:
+            raise model_unavailable(path, error) from error
+        _check_architecture(config, path)
+        with translate_load_errors(path, load or {}):
+            self._model = transformers.AutoModelForCausalLM.from_pretrained(path, **hub_options, **options).eval()
             if not {"device_map", "quantization_config"} & set(options):
                 self._model.to(self._device)
         self._device = self._model.device
-        self._small = self._device.type == "cpu" and self._model.num_parameters() < _SMALL
-        own = self._model.generation_config
-        sampled = bool(own.do_sample)
+        self._is_small = self._device.type == "cpu" and self._model.num_parameters() < _SMALL_PARAMETERS
+        generation = self._model.generation_config
+        # As in transformers: without `do_sample`, a model decodes greedily whatever temperature it lists.
+        do_sample = bool(generation.do_sample)
         self.defaults = Sampling(
-            temperature=(own.temperature or 1.0) if sampled else 0.0,
-            top_p=own.top_p or 1.0,
-            top_k=(own.top_k or 0) if sampled else 0,
-            repetition_penalty=own.repetition_penalty or 1.0,
-            no_repeat_ngram_size=own.no_repeat_ngram_size or 0,
-            max_tokens=own.max_new_tokens or 512,
+            temperature=(generation.temperature or 1.0) if do_sample else 0.0,
+            top_p=generation.top_p or 1.0,
+            top_k=(generation.top_k or 0) if do_sample else 0,
+            repetition_penalty=generation.repetition_penalty or 1.0,
+            no_repeat_ngram_size=generation.no_repeat_ngram_size or 0,
+            max_tokens=generation.max_new_tokens or 512,
         )
-        ends = own.eos_token_id if own.eos_token_id is not None else self._tokenizer.eos_token_id
-        self._ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
-        text = self._model.config.get_text_config()
-        self.context_length = int(getattr(text, "max_position_embeddings", 0) or self._tokenizer.model_max_length)
-        size = int(text.vocab_size)
+        eos = generation.eos_token_id if generation.eos_token_id is not None else self._tokenizer.eos_token_id
+        self._eos_token_ids = frozenset(eos if isinstance(eos, list) else [] if eos is None else [eos])
+        text_config = self._model.config.get_text_config()
+        positions = getattr(text_config, "max_position_embeddings", 0)
+        self.context_length = int(positions or self._tokenizer.model_max_length)
+        self._vocabulary_size = int(text_config.vocab_size)
         self.engine = Engine(
-            [_Rows(self._model, self._small)],
-            eos_token_ids=self._ends,
-            vocabulary=lambda: self.vocabulary(size, [*self._ends]),
+            [_ThreadLimitedBatch(self._model, self._is_small)],
+            eos_token_ids=self._eos_token_ids,
+            vocabulary=lambda: self.vocabulary(self._vocabulary_size, [*self._eos_token_ids]),
         )
 
     def step(self, tokens: Sequence[int], cache: Any = None) -> tuple[npt.NDArray[np.float32], Any]:
-        """What the model expects behind some tokens.
+        """Run one forward pass over tokens that follow those in `cache`.
 
         Args:
-            tokens: One or more tokens that follow those in the cache.
-            cache: What an earlier step gave back; it is left as it was. `None` begins anew.
+            tokens: One or more tokens.
+            cache: The cache that an earlier step returned, which is left unchanged; `None` starts a new text.
 
         Returns:
-            The logits of the next token, shape (vocabulary,), and the cache of all tokens so far.
+            The next token's logits, shape (vocabulary,), and the cache of all tokens so far.
         """
         import torch
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self._model.config) if cache is None else copy.deepcopy(cache)
-        with torch.inference_mode(), _threads(self._small and len(tokens) <= _FEW_TOKENS):
-            out = self._model(
+        with torch.inference_mode(), _single_threaded(self._is_small and len(tokens) <= _FEW_TOKENS):
+            output = self._model(
                 input_ids=torch.tensor([list(tokens)], device=self._device),
-                **{cache_name(self._model): cache},
+                **{cache_argument(self._model): cache},
                 use_cache=True,
                 logits_to_keep=1,
             )
-            return out.logits[0, -1].float().cpu().numpy(), cache
+            return output.logits[0, -1].float().cpu().numpy(), cache
 
     def read(self, windows: Sequence[ScoringWindow]) -> list[TokenScores]:
-        """The scores of each window's tokens."""
-        size = int(self._model.config.get_text_config().vocab_size)
-        most = _READ if self._device.type == "cpu" else _READ_GPU
-        return score_in_batches(windows, min(most, _LOGITS // size), self._read)
+        """Score the tokens of each window."""
+        max_tokens = _SCORING_TOKENS_CPU if self._device.type == "cpu" else _SCORING_TOKENS_GPU
+        return score_in_batches(windows, min(max_tokens, _MAX_LOGITS // self._vocabulary_size), self._score_batch)
 
-    def _read(self, windows: Sequence[ScoringWindow]) -> list[TokenScores]:
+    def _score_batch(self, windows: Sequence[ScoringWindow]) -> list[TokenScores]:
         import torch
 
-        width, found = max(len(w.tokens) for w in windows), []
-        rows = [[*w.tokens, *[0] * (width - len(w.tokens))] for w in windows]
-        ids = torch.tensor(rows, device=self._device)
-        seen = torch.tensor([[n < len(w.tokens) for n in range(width)] for w in windows], device=self._device)
+        width, scores = max(len(window.tokens) for window in windows), []
+        padded = [[*window.tokens, *[0] * (width - len(window.tokens))] for window in windows]
+        ids = torch.tensor(padded, device=self._device)
+        is_token = [[position < len(window.tokens) for position in range(width)] for window in windows]
+        mask = torch.tensor(is_token, device=self._device)
         with torch.inference_mode():
-            logits = self._model(input_ids=ids, attention_mask=seen.long(), use_cache=False).logits
+            logits = self._model(input_ids=ids, attention_mask=mask.long(), use_cache=False).logits
             for row, window in enumerate(windows):
                 end = len(window.tokens)
-                told = logits[row, end - 1 - window.scored : end - 1].float()
+                # The logits at one position predict the token at the next.
+                predicted = logits[row, end - 1 - window.scored : end - 1].float()
                 target = ids[row, end - window.scored : end]
-                chosen = told.gather(1, target[:, None])[:, 0] - told.logsumexp(1)
-                found.append(TokenScores(chosen.double().cpu().numpy(), (told.argmax(1) == target).cpu().numpy()))
-        return found
+                logprobs = predicted.gather(1, target[:, None])[:, 0] - predicted.logsumexp(1)
+                is_best = predicted.argmax(1) == target
+                scores.append(TokenScores(logprobs.double().cpu().numpy(), is_best.cpu().numpy()))
+        return scores
 
 
-class _Rows(TorchBatch):
-    """Rows that go by the model's number of threads."""
+class _ThreadLimitedBatch(TorchBatch):
+    """A batch whose small steps run on one thread, if the model is small."""
 
-    def __init__(self, model: Any, small: bool) -> None:
+    def __init__(self, model: Any, is_small: bool) -> None:
         super().__init__(model)
-        self._small = small
+        self._is_small = is_small
 
     def advance(self, first: int, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
-        with _threads(self._small and sum(map(len, tokens)) <= _FEW_TOKENS):
+        with _single_threaded(self._is_small and sum(map(len, tokens)) <= _FEW_TOKENS):
             return super().advance(first, tokens, lengths)
 
 
 @contextlib.contextmanager
-def _threads(one: bool) -> Iterator[None]:
-    """One thread for a small model and few tokens: on a busy machine a second one waits longer than it helps."""
+def _single_threaded(enabled: bool) -> Iterator[None]:
+    """Limit torch to one thread: for few tokens, on a busy machine, the threads wait longer than they compute."""
     import torch
 
-    before = torch.get_num_threads()
-    if not one or before == 1:
+    threads = torch.get_num_threads()
+    if not enabled or threads == 1:
         yield
         return
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
 
 
-def _check(config: Any, path: str) -> None:
-    kinds = config.architectures or []
+def _check_architecture(config: Any, path: str) -> None:
+    architectures = config.architectures or []
     if config.is_encoder_decoder:
         raise ConfigurationError(
-            f"{path!r} is an encoder-decoder model ({config.model_type}), which turns texts into texts.",
+            f"{path!r} is an encoder-decoder model ({config.model_type}), not a causal language model.",
             hint=f"Load it with taleward.seq2seq_model('hf:{path}').",
         )
-    if kinds and all(kind.endswith(_OTHERS) for kind in kinds):
+    if architectures and all(architecture.endswith(_OTHER_HEADS) for architecture in architectures):
         raise ConfigurationError(
-            f"{path!r} is no language model that writes: {', '.join(kinds)}.",
+            f"{path!r} does not generate text: {', '.join(architectures)}.",
             hint=f"Load it with taleward.classifier('hf:{path}') or taleward.embeddings('hf:{path}').",
         )

@@ -1,4 +1,4 @@
-"""Sequence classifiers and NLI models in Hugging Face layout (BERT and its family)."""
+"""Sequence classifiers and NLI models in Hugging Face layout (BERT and similar encoders)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from taleward.backends.base.options import build_model
 from taleward.backends.engine.batcher import Batcher
-from taleward.backends.transformers.encoder import TorchModel, hub_path, loaded_once, padded
+from taleward.backends.transformers.encoder import TransformersModel, hub_path, load_once, pad_batch
 from taleward.core.errors import BackendError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def classifier(model: str, **options: Any) -> Classifier:
-    """The sequence classifier behind a spec.
+    """Create the sequence classifier for a spec.
 
     Args:
-        model: `hf:` and a folder or the name of a repository.
+        model: `hf:` followed by a folder or the name of a repository.
         options: See `Classifier`.
 
     Raises:
-        ConfigurationError: The spec is none of a model that runs here, or an option is not taken.
+        ConfigurationError: If the spec does not name a local model, an option is unknown, or a value is invalid.
     """
     return build_model(Classifier, model, hub_path(model, "a classifier"), options)
 
@@ -38,20 +38,21 @@ def classifier(model: str, **options: Any) -> Classifier:
 class Classifier(RunnableSerializable[str, dict[str, float]]):
     """A sequence classifier as a Runnable from a text to the probability of each label.
 
-    A model of one label a text gives probabilities that sum to one, one of several
-    (`problem_type: multi_label_classification`) independent ones. Callers at the same time share its batches.
+    The probabilities of a single-label model sum to 1; those of a multi-label model
+    (`problem_type: multi_label_classification`) are independent. Concurrent callers share its batches.
 
     Attributes:
-        spec: What the model is called.
-        path: A local folder, or the name of a repository on the Hugging Face hub.
-        cut: Whether a text that is too long is cut at its end; else it is an error. The first of a pair is cut.
-        device: A torch device; `None` takes a GPU where there is one.
+        spec: The model's spec.
+        path: A local folder, or the name of a repository on the Hugging Face Hub.
+        truncate: Whether to cut a text that is too long at its end instead of raising; of a pair, the first text is
+            cut in any case.
+        device: A torch device; `None` uses a GPU if there is one.
         load: Options of transformers' `from_pretrained`.
     """
 
     spec: str
     path: str
-    cut: bool = False
+    truncate: bool = False
     device: str | None = None
     load: dict[str, Any] = Field(default_factory=dict)
 
@@ -61,18 +62,18 @@ class Classifier(RunnableSerializable[str, dict[str, float]]):
         return self._loaded.labels
 
     def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, float]:
-        """The probability of each label."""
-        return self._call_with_config(lambda text: self._named([text])[0], input, config, run_type="llm")
+        """Return the probability of each label."""
+        return self._call_with_config(lambda text: self._classify([text])[0], input, config, run_type="llm")
 
     async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, float]:
-        """As `invoke`, without blocking the event loop."""
+        """Async version of `invoke`."""
 
-        async def answer(text: str) -> dict[str, float]:
-            model, tokens = await asyncio.to_thread(self._read, text)
+        async def classify(text: str) -> dict[str, float]:
+            model, tokens = await asyncio.to_thread(self._load_and_encode, text)
             logits = await model.batcher.arun(tokens)
-            return _row(model.labels, model.chances(logits)[0])
+            return _by_label(model.labels, model.probabilities(logits)[0])
 
-        return await self._acall_with_config(answer, input, config, run_type="llm")
+        return await self._acall_with_config(classify, input, config, run_type="llm")
 
     def batch(
         self,
@@ -82,28 +83,27 @@ class Classifier(RunnableSerializable[str, dict[str, float]]):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[dict[str, float]]:
-        """The probabilities for each text, computed in batches of like length."""
+        """Classify many texts, in batches of similar length."""
         if return_exceptions:
             return super().batch(inputs, config, return_exceptions=True, **kwargs)
-        first = get_config_list(config, len(inputs))[0] if inputs else None
-        return self._call_with_config(lambda texts: self._named(list(texts)), inputs, first, run_type="llm")  # type: ignore[arg-type, return-value]
+        first_config = get_config_list(config, len(inputs))[0] if inputs else None
+        return self._call_with_config(lambda texts: self._classify(list(texts)), inputs, first_config, run_type="llm")  # type: ignore[arg-type, return-value]
 
     def scores(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Floats:
-        """The probabilities as an array.
+        """Return the probabilities as an array.
 
         Args:
             texts: Texts.
-            pairs: A second text for each, where the model reads two, as for natural language inference.
+            pairs: A second text for each, for a model that reads two, as for natural language inference.
 
         Returns:
             Shape (len(texts), len(labels)).
 
         Raises:
-            BackendError: A text is too long, or the model failed.
-            ValueError: There are not as many pairs as texts.
+            BackendError: If a text is too long, or the model fails.
+            ValueError: If there are not as many pairs as texts.
         """
-        model = self._loaded
-        return model.chances(self._logits(texts, pairs))
+        return self._loaded.probabilities(self._logits(texts, pairs))
 
     def zero_shot(
         self,
@@ -111,44 +111,48 @@ class Classifier(RunnableSerializable[str, dict[str, float]]):
         labels: Sequence[str],
         *,
         hypothesis: str = "This example is {}.",
-        several: bool = False,
+        multi_label: bool = False,
     ) -> list[dict[str, float]]:
-        """Classes of one's own by an NLI model: how far each text entails that it is of a class (Yin et al. 2019).
+        """Classify texts into classes of your own with an NLI model, by entailment (Yin et al. 2019).
 
         Args:
             texts: Texts.
             labels: The classes.
-            hypothesis: A sentence that says of which class a text is; `{}` stands for it.
-            several: Whether a text may be of several classes: then each has a probability of its own, entailment
-                against contradiction. Else they share one, by entailment.
+            hypothesis: A sentence that states a text's class; `{}` is replaced by the class.
+            multi_label: Whether a text can have several classes. Then each class has a probability of its own, from
+                entailment and contradiction; otherwise the probabilities, from entailment alone, sum to 1.
 
         Returns:
-            The probability of each class, for each text; the same that transformers' pipeline gives.
+            The probability of each class, for each text; equal to those of transformers' pipeline.
 
         Raises:
-            ConfigurationError: The model has no label for entailment, or there are no classes.
+            ConfigurationError: If the model has no entailment label, there are no classes, or `hypothesis` lacks `{}`.
         """
         import numpy
 
         model = self._loaded
         if not labels or "{}" not in hypothesis:
-            raise ConfigurationError(f"zero-shot needs classes and '{{}}' in the hypothesis; got {hypothesis!r}.")
-        entailed, denied = model.place("entail"), model.place("contra") if several else 0
-        claims = [hypothesis.replace("{}", label) for label in labels]
-        first, second = [t for t in texts for _ in claims], [c for _ in texts for c in claims]
-        logits = self._logits(first, second).reshape(len(texts), len(claims), len(model.labels))
-        if several:
-            chances = _softmax(logits[:, :, [denied, entailed]])[:, :, 1]
+            raise ConfigurationError(
+                f"zero-shot classification needs classes, and '{{}}' in the hypothesis; got {list(labels)} and "
+                f"{hypothesis!r}."
+            )
+        entailment = model.label_index("entail")
+        contradiction = model.label_index("contra") if multi_label else 0
+        hypotheses = [hypothesis.replace("{}", label) for label in labels]
+        premises = [text for text in texts for _ in hypotheses]
+        logits = self._logits(premises, hypotheses * len(texts))
+        logits = logits.reshape(len(texts), len(hypotheses), len(model.labels))
+        if multi_label:
+            probabilities = _softmax(logits[:, :, [contradiction, entailment]])[:, :, 1]
         else:
-            chances = _softmax(numpy.asarray(logits[:, :, entailed]))
-        return [_row(labels, row) for row in chances]
+            probabilities = _softmax(numpy.asarray(logits[:, :, entailment]))
+        return [_by_label(labels, row) for row in probabilities]
 
-    def _read(self, text: str) -> tuple[_Loaded, Sequence[Sequence[int]]]:
-        """Loads the model where it is not here."""
-        return (model := self._loaded), model.encode([text], cut=self.cut)
+    def _load_and_encode(self, text: str) -> tuple[_LoadedClassifier, Sequence[Sequence[int]]]:
+        return (model := self._loaded), model.encode([text], truncate=self.truncate)
 
-    def _named(self, texts: Sequence[str]) -> list[dict[str, float]]:
-        return [_row(self.labels, row) for row in self.scores(texts)]
+    def _classify(self, texts: Sequence[str]) -> list[dict[str, float]]:
+        return [_by_label(self.labels, row) for row in self.scores(texts)]
 
     def _logits(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Floats:
         import numpy
@@ -156,46 +160,48 @@ class Classifier(RunnableSerializable[str, dict[str, float]]):
         model = self._loaded
         if not texts:
             return numpy.zeros((0, len(model.labels)))
-        return numpy.array(model.batcher.run(model.encode(texts, pairs, cut=self.cut or pairs is not None)))
+        token_lists = model.encode(texts, pairs, truncate=self.truncate or pairs is not None)
+        return numpy.array(model.batcher.run(token_lists))
 
     @property
-    def _loaded(self) -> _Loaded:
-        return loaded_once(_Loaded, self.path, self.device, self.load)
+    def _loaded(self) -> _LoadedClassifier:
+        return load_once(_LoadedClassifier, self.path, self.device, self.load)
 
 
-class _Loaded(TorchModel):
+class _LoadedClassifier(TransformersModel):
     def __init__(self, path: str, device: str | None, load: Mapping[str, Any]) -> None:
         super().__init__(path, "AutoModelForSequenceClassification", device, load)
         config = self.model.config
         self.path = path
         self.labels = tuple(str(config.id2label[i]) for i in range(len(config.id2label)))
-        self.several = config.problem_type == "multi_label_classification" or len(self.labels) == 1
-        self.batcher: Batcher[Floats] = Batcher(_runner(self.model, self.tokenizer.pad_token_id), max_batch=128)
+        self.is_multi_label = config.problem_type == "multi_label_classification" or len(self.labels) == 1
+        self.batcher: Batcher[Floats] = Batcher(_batch_function(self.model, self.tokenizer.pad_token_id), max_batch=128)
 
-    def chances(self, logits: Any) -> Floats:
+    def probabilities(self, logits: Any) -> Floats:
         import numpy
 
         rows = numpy.asarray(logits, dtype=numpy.float64).reshape(-1, len(self.labels))
-        return 1 / (1 + numpy.exp(-rows)) if self.several else _softmax(rows)
+        return 1 / (1 + numpy.exp(-rows)) if self.is_multi_label else _softmax(rows)
 
-    def place(self, begin: str) -> int:
-        for place, label in enumerate(self.labels):
-            if label.lower().startswith(begin):
-                return place
+    def label_index(self, prefix: str) -> int:
+        for index, label in enumerate(self.labels):
+            if label.lower().startswith(prefix):
+                return index
         raise ConfigurationError(
-            f"{self.path!r} is no NLI model: its labels are {', '.join(self.labels)}; none begins with {begin!r}.",
-            hint="Give one trained on natural language inference, with a label for entailment.",
+            f"{self.path!r} is not an NLI model: none of its labels ({', '.join(self.labels)}) begins with {prefix!r}.",
+            hint="Pass a model trained on natural language inference, with a label for entailment.",
         )
 
 
-def _runner(network: Any, pad: int | None) -> Callable[[list[Sequence[int]], Any], Any]:
-    def run(lists: list[Sequence[int]], _: Any) -> Any:
+def _batch_function(network: Any, pad_token_id: int | None) -> Callable[[list[Sequence[int]], Any], Any]:
+    # A closure over the network, not a method: the batcher must not hold a reference to its owner.
+    def run(token_lists: list[Sequence[int]], _key: Any) -> Any:
         import torch
 
         with torch.inference_mode():
-            logits = network(**padded(lists, pad, network.device)).logits.float()
+            logits = network(**pad_batch(token_lists, pad_token_id, network.device)).logits.float()
         if bool(logits.isnan().any()):
-            raise BackendError("the classifier's logits are not numbers.", hint="Its weights are damaged.")
+            raise BackendError("the classifier's logits are not numbers.", hint="Its weights may be damaged.")
         return logits.cpu().numpy()
 
     return run
@@ -204,10 +210,10 @@ def _runner(network: Any, pad: int | None) -> Callable[[list[Sequence[int]], Any
 def _softmax(logits: Any) -> Floats:
     import numpy
 
-    raised = numpy.exp(logits - logits.max(axis=-1, keepdims=True))
-    chances: Floats = raised / raised.sum(axis=-1, keepdims=True)
-    return chances
+    exponentials = numpy.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: Floats = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
-def _row(labels: Sequence[str], chances: Any) -> dict[str, float]:
-    return dict(zip(labels, map(float, chances), strict=True))
+def _by_label(labels: Sequence[str], probabilities: Any) -> dict[str, float]:
+    return dict(zip(labels, map(float, probabilities), strict=True))

@@ -1,4 +1,4 @@
-"""Where a model of torch is put: a GPU where there is one, and what is said where there is none."""
+"""Torch devices: choose one, and explain why there is no GPU."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from typing import Any
 
 from taleward.core.errors import ConfigurationError
 
-_OWN_CHOICE = frozenset({"auto", "balanced", "balanced_low_0", "sequential"})
+_DEVICE_MAP_STRATEGIES = frozenset({"auto", "balanced", "balanced_low_0", "sequential"})
 
 
 def has_gpu() -> bool:
-    """Whether torch is here and sees a GPU; a build of torch for CPUs is not even imported."""
+    """Return whether torch is installed and sees a GPU."""
     return not why_no_gpu()
 
 
 def why_no_gpu() -> str:
-    """Why models run on the CPU alone; empty where there is a GPU."""
+    """Return why models run on the CPU; empty if there is a GPU."""
     try:
         release = version("torch")
     except PackageNotFoundError:
         return "torch is not installed"
+    # A CPU build is recognized by its version alone, because importing torch takes seconds.
     if release.endswith("+cpu"):
-        return f"torch {release} is a build for CPUs"
+        return f"torch {release} is a CPU build"
     import torch
 
     if torch.cuda.is_available():
         return ""
     if torch.version.cuda is None and torch.version.hip is None:
-        return f"torch {torch.__version__} is a build for CPUs"
-    return f"torch {torch.__version__} sees no GPU: look at its driver with nvidia-smi, and at CUDA_VISIBLE_DEVICES"
+        return f"torch {torch.__version__} is a CPU build"
+    return f"torch {torch.__version__} sees no GPU: check its driver with nvidia-smi, and CUDA_VISIBLE_DEVICES"
 
 
-def device_of(name: str | None) -> Any:
-    """The torch device of that name; of no name, a GPU where there is one.
+def torch_device(name: str | None) -> Any:
+    """Return the torch device of a name; for `None`, a GPU if there is one, else the CPU.
 
     Raises:
-        ConfigurationError: There is no such device here; the message lists those there are.
+        ConfigurationError: If the device does not exist; the message lists those that do.
     """
     import torch
 
@@ -47,23 +48,23 @@ def device_of(name: str | None) -> Any:
         device = torch.device(name)
         torch.empty(0, device=device)
     except Exception as error:  # torch raises AssertionError, RuntimeError and NotImplementedError
-        here = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-        why = why_no_gpu() if name.startswith("cuda") else ""
+        available = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+        reason = why_no_gpu() if name.startswith("cuda") else ""
         raise ConfigurationError(
-            f"there is no device {name!r} here{f': {why}' if why else ''}. Devices are {', '.join(here)}.",
-            hint="Leave device away for a GPU where there is one, else the CPU. For a GPU, torch has to be a build for "
-            "it: https://pytorch.org/get-started/locally.",
+            f"there is no device {name!r}{f': {reason}' if reason else ''}. Devices are {', '.join(available)}.",
+            hint="Omit device to use a GPU if there is one, else the CPU. A GPU needs a build of torch for it: "
+            "https://pytorch.org/get-started/locally.",
         ) from error
     return device
 
 
-def check_map(options: Mapping[str, Any]) -> None:
-    """See that the devices of a `device_map` are here.
+def check_device_map(options: Mapping[str, Any]) -> None:
+    """Check that the devices in the option `device_map` exist.
 
     Raises:
-        ConfigurationError: One is not.
+        ConfigurationError: If one does not.
     """
-    told = options.get("device_map")
-    for name in told.values() if isinstance(told, Mapping) else [told]:
-        if isinstance(name, str) and name not in _OWN_CHOICE | {"disk"}:
-            device_of(name)
+    device_map = options.get("device_map")
+    for name in device_map.values() if isinstance(device_map, Mapping) else [device_map]:
+        if isinstance(name, str) and name not in _DEVICE_MAP_STRATEGIES | {"disk"}:
+            torch_device(name)

@@ -1,4 +1,4 @@
-"""What models that read a whole text at once share: loading, tokens, padding."""
+"""Loading, tokenization and padding for models that read a whole text at once."""
 
 from __future__ import annotations
 
@@ -6,169 +6,188 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from taleward.backends.base.spec import parse_spec
 from taleward.backends.engine.model_cache import ModelCache
-from taleward.backends.transformers.devices import check_map, device_of
-from taleward.backends.transformers.hub import ERRORS, expanded, fetching, loading, unavailable
+from taleward.backends.transformers.devices import check_device_map, torch_device
+from taleward.backends.transformers.hub import (
+    LOAD_ERRORS,
+    download_options,
+    expand_home,
+    model_unavailable,
+    translate_load_errors,
+)
 from taleward.core.errors import ConfigurationError, ContextTooLong, MissingExtra
 
-_UNBOUNDED = 1 << 20
+_UNLIMITED = 1 << 20
 M = TypeVar("M")
 
 
-class Tokens(list[int]):
-    """A text's tokens.
+class EncodedText(list[int]):
+    """The tokens of a text, or of a pair of texts.
 
     Attributes:
-        types: Of which of two texts each token is, where the model wants to know.
+        token_type_ids: For each token the text of a pair that it belongs to, 0 or 1; `None` if the model does not
+            distinguish them.
     """
 
-    types: list[int] | None = None
+    token_type_ids: list[int] | None = None
 
 
-class TorchModel:
-    """A model of `transformers` with its tokenizer.
+class TransformersModel:
+    """A model of transformers with its tokenizer.
 
     Args:
-        path: A local folder, or the name of a repository on the Hugging Face hub.
-        kind: The class of transformers that loads it, for example `AutoModelForSequenceClassification`.
-        device: A torch device; `None` takes a GPU where there is one.
+        path: A local folder, or the name of a repository on the Hugging Face Hub.
+        auto_class: The class of transformers that loads it, for example `AutoModelForSequenceClassification`.
+        device: A torch device; `None` uses a GPU if there is one.
         load: Options of `from_pretrained`.
 
     Attributes:
         tokenizer: The tokenizer.
         model: The model, on its device.
-        longest: Tokens that it reads at most, those included that begin and end a text.
+        max_tokens: Maximum number of tokens of a text, begin and end tokens included.
 
     Raises:
-        BackendError: It could not be loaded.
-        ConfigurationError: It is a model of another kind, there is no such device, or the options do not fit.
-        MissingExtra: The extra `local` is not installed.
+        BackendError: If the model could not be loaded.
+        ConfigurationError: If it is a model of another kind, the device does not exist, or the options do not fit.
+        MissingExtra: If the extra `local` is not installed.
     """
 
-    def __init__(self, path: str, kind: str, device: str | None, load: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, auto_class: str, device: str | None, load: Mapping[str, Any]) -> None:
         try:
             import torch
             import transformers
         except ImportError as error:
             raise MissingExtra("a local model", "local") from error
         transformers.utils.logging.disable_progress_bar()
-        # How it cuts and what it reads are states of the tokenizer, which threads would change under each other.
-        self._turn = threading.Lock()
-        place = device_of(device)
-        check_map(load)
-        options = {"dtype": torch.float32 if place.type == "cpu" else torch.bfloat16, **load}
-        path = expanded(path)
-        known = fetching(path)
+        # Truncation and `split_special_tokens` are states of the tokenizer, which concurrent calls would change under
+        # each other.
+        self._lock = threading.Lock()
+        target_device = torch_device(device)
+        check_device_map(load)
+        options = {"dtype": torch.float32 if target_device.type == "cpu" else torch.bfloat16, **load}
+        path = expand_home(path)
+        hub_options = download_options(path)
         try:
-            config = transformers.AutoConfig.from_pretrained(path, **known)
-            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **known)
-        except ERRORS as error:
-            raise unavailable(path, error) from error
-        _check(config, kind, path)
-        with loading(path, load):
-            self.model: Any = getattr(transformers, kind).from_pretrained(path, **known, **options).eval()
+            config = transformers.AutoConfig.from_pretrained(path, **hub_options)
+            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **hub_options)
+        except LOAD_ERRORS as error:
+            raise model_unavailable(path, error) from error
+        _check_architecture(config, auto_class, path)
+        with translate_load_errors(path, load):
+            self.model: Any = getattr(transformers, auto_class).from_pretrained(path, **hub_options, **options).eval()
             if not {"device_map", "quantization_config"} & set(options):
-                self.model.to(place)
-        places = getattr(config, "max_position_embeddings", None) or _UNBOUNDED
+                self.model.to(target_device)
+        positions = getattr(config, "max_position_embeddings", None) or _UNLIMITED
         if getattr(config, "position_embedding_type", "") == "" and config.model_type in ("roberta", "xlm-roberta"):
-            places -= 2  # its first places are for padding
-        self.longest = min(int(places), int(self.tokenizer.model_max_length), _UNBOUNDED)
+            positions -= 2  # RoBERTa reserves its first two positions for padding
+        self.max_tokens = min(int(positions), int(self.tokenizer.model_max_length), _UNLIMITED)
 
     def count(self, text: str) -> int:
-        """A text's tokens, with those that begin and end it, however many the model reads."""
-        with self._turn:
+        """Return the number of a text's tokens, begin and end tokens included, without truncation."""
+        with self._lock:
             return len(self.tokenizer(text, truncation=False, split_special_tokens=True, verbose=False)["input_ids"])
 
-    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, cut: bool) -> list[Tokens]:
-        """Each text's tokens with those that begin and end it; what looks like a control token is text.
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, truncate: bool) -> list[EncodedText]:
+        """Tokenize texts, with begin and end tokens; what looks like a control token stays ordinary text.
 
         Args:
             texts: Texts.
-            pairs: A second one behind each.
-            cut: Whether a text that is too long is cut at its end; else it is an error.
+            pairs: A second text for each.
+            truncate: Whether to cut a text that is too long at its end instead of raising; of a pair, the first text
+                is cut.
 
         Raises:
-            BackendError: One is too long.
-            ValueError: There are not as many pairs as texts.
+            ContextTooLong: If a text is too long.
+            ValueError: If there are not as many pairs as texts.
         """
         if pairs is not None and len(pairs) != len(texts):
             msg = f"each text needs its pair; got {len(texts)} texts and {len(pairs)} pairs"
             raise ValueError(msg)
         if not texts:
             return []
-        with self._turn:
-            told = self.tokenizer(
+        with self._lock:
+            encoding = self.tokenizer(
                 list(texts),
                 None if pairs is None else list(pairs),
-                truncation=("only_first" if pairs is not None else True) if cut else False,
-                max_length=self.longest if cut else None,
+                truncation=("only_first" if pairs is not None else True) if truncate else False,
+                max_length=self.max_tokens if truncate else None,
                 split_special_tokens=True,
                 verbose=False,
             )
-        found = [Tokens(ids) for ids in told["input_ids"]]
-        for tokens, types in zip(found, told.get("token_type_ids", ()), strict=False):
-            tokens.types = types
-        if (longest := max(map(len, found))) > self.longest:
+        encoded_texts = [EncodedText(ids) for ids in encoding["input_ids"]]
+        # Models without token types have no such field, so the lists may differ in length.
+        for encoded, token_type_ids in zip(encoded_texts, encoding.get("token_type_ids", ()), strict=False):
+            encoded.token_type_ids = token_type_ids
+        if (longest := max(map(len, encoded_texts))) > self.max_tokens:
             raise ContextTooLong(
-                f"the text has {longest} tokens; the model reads {self.longest}.",
-                hint="Split it, or set cut=True to read its beginning alone.",
+                f"the text has {longest} tokens; the model reads at most {self.max_tokens}.",
+                hint="Split it, or set truncate=True to read only its beginning.",
             )
-        return found
+        return encoded_texts
 
 
-def padded(lists: Sequence[Sequence[int]], pad: int | None, device: Any) -> dict[str, Any]:
-    """Token lists as a model takes them, padded behind their ends."""
+def pad_batch(token_lists: Sequence[Sequence[int]], pad_token_id: int | None, device: Any) -> dict[str, Any]:
+    """Build a model's inputs from token lists, padded on the right."""
     import torch
 
-    longest = max(map(len, lists))
-    ids = torch.full((len(lists), longest), pad or 0)
-    mask, types = (torch.zeros((len(lists), longest), dtype=torch.long) for _ in range(2))
-    typed = False
-    for row, tokens in enumerate(lists):
-        ids[row, : len(tokens)] = torch.tensor(list(tokens))
-        mask[row, : len(tokens)] = 1
-        if isinstance(tokens, Tokens) and tokens.types is not None:
-            types[row, : len(tokens)] = torch.tensor(tokens.types)
-            typed = True
-    inputs = {"input_ids": ids, "attention_mask": mask, **({"token_type_ids": types} if typed else {})}
+    shape = len(token_lists), max(map(len, token_lists))
+    input_ids = torch.full(shape, pad_token_id or 0)
+    attention_mask, token_type_ids = (torch.zeros(shape, dtype=torch.long) for _ in range(2))
+    has_types = False
+    for row, tokens in enumerate(token_lists):
+        input_ids[row, : len(tokens)] = torch.tensor(list(tokens))
+        attention_mask[row, : len(tokens)] = 1
+        if isinstance(tokens, EncodedText) and tokens.token_type_ids is not None:
+            token_type_ids[row, : len(tokens)] = torch.tensor(tokens.token_type_ids)
+            has_types = True
+    inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    if has_types:
+        inputs["token_type_ids"] = token_type_ids
     return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
-_kept: ModelCache[Any] = ModelCache()
+_models: ModelCache[Any] = ModelCache()
 
 
-def loaded_once(make: Callable[..., M], *arguments: Any) -> M:
-    """What `make` makes of the arguments; the last four stay."""
-    made: M = _kept.get(make, *arguments)
-    return made
+def load_once(load: Callable[..., M], *arguments: Any) -> M:
+    """Return `load(*arguments)`; the last four models stay in memory."""
+    model: M = _models.get(load, *arguments)
+    return model
 
 
 def hub_path(spec: str, what: str) -> str:
-    """The folder or repository of an `hf:` spec.
+    """Return the folder or repository of an `hf:` spec.
+
+    Args:
+        spec: The spec.
+        what: The kind of model, for the message, for example "a classifier".
 
     Raises:
-        ConfigurationError: The spec is none.
+        ConfigurationError: If the spec is malformed, or its provider is not `hf`.
     """
-    from taleward.backends.base.spec import parse_spec
-
     parsed = parse_spec(spec)
     if parsed.provider != "hf":
         raise ConfigurationError(
-            f"{what} runs here; {spec!r} does not.", hint="Give 'hf:REPOSITORY' or 'hf:FOLDER', in Hugging Face layout."
+            f"{what} must be a local model; got {spec!r}.",
+            hint="Pass 'hf:REPOSITORY' or 'hf:FOLDER', a model in Hugging Face layout.",
         )
     return parsed.model
 
 
-def _check(config: Any, kind: str, path: str) -> None:
-    kinds = config.architectures or []
-    if kind == "AutoModelForSeq2SeqLM" and not config.is_encoder_decoder:
+def _check_architecture(config: Any, auto_class: str, path: str) -> None:
+    architectures = config.architectures or []
+    description = ", ".join(architectures) or config.model_type
+    if auto_class == "AutoModelForSeq2SeqLM" and not config.is_encoder_decoder:
         raise ConfigurationError(
-            f"{path!r} is no encoder-decoder model ({', '.join(kinds) or config.model_type}).",
-            hint=f"A language model that goes on from a prompt is taleward.chat_model('hf:{path}').",
+            f"{path!r} is not an encoder-decoder model ({description}).",
+            hint=f"Load a causal language model with taleward.chat_model('hf:{path}').",
         )
-    if kind == "AutoModelForSequenceClassification" and not any(k.endswith("ForSequenceClassification") for k in kinds):
-        # transformers would put a head with random weights on it.
+    # transformers would add a head with random weights, and only log a warning.
+    if auto_class == "AutoModelForSequenceClassification" and not any(
+        architecture.endswith("ForSequenceClassification") for architecture in architectures
+    ):
         raise ConfigurationError(
-            f"{path!r} has no head that classifies ({', '.join(kinds) or config.model_type}).",
-            hint="Give a sequence classifier, for example one trained on natural language inference.",
+            f"{path!r} has no classification head ({description}).",
+            hint="Pass a sequence classifier, for example one trained on natural language inference.",
         )

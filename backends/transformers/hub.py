@@ -1,4 +1,4 @@
-"""Models in Hugging Face layout: where their files lie, and what is said when they cannot be had."""
+"""Files of models in Hugging Face layout, and the errors for models that cannot be loaded."""
 
 from __future__ import annotations
 
@@ -15,85 +15,99 @@ from urllib.request import getproxies
 
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
 
-_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-_TWICE = ["original/*", "consolidated*"]
-"""The same weights in another layout, which some repositories hold beside."""
-ERRORS = (OSError, ValueError)
-"""What the libraries raise when a model cannot be had or read."""
-_ASKED_S = 30.0
-"""For so long it is taken for granted that the hub's name means something, or nothing."""
+_MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+# Some repositories hold the same weights a second time, in another layout.
+_DUPLICATE_FILES = ["original/*", "consolidated*"]
+LOAD_ERRORS = (OSError, ValueError)
+"""What huggingface_hub and transformers raise if files are missing, cannot be downloaded, or cannot be parsed."""
+_DNS_CACHE_S = 30.0
+"""How long the result of looking up the hub's host name is reused."""
+_FOLDER = "a folder with config.json, weights and tokenizer"
 
 
-def unavailable(path: str, error: Exception, *, what: str = "model") -> BackendError:
-    """The error for a model that could not be loaded, with the way out."""
-    folder = "a folder with config.json, weights and tokenizer"
+def model_unavailable(path: str, error: Exception, *, what: str = "model") -> BackendError:
+    """Build the error for a model that could not be loaded; it names the cause and the next step.
+
+    Args:
+        path: A local folder, or the name of a repository on the Hugging Face Hub.
+        error: The library's exception.
+        what: The kind of model, for the message.
+    """
     if Path(path).is_dir():
         return BackendError(
-            f"the {what} {path!r} could not be loaded: {_reason(error)}",
-            hint=f"Give {folder}. 'embedded:storyteller' needs none.",
+            f"the {what} {path!r} could not be loaded: {_first_line(error)}",
+            hint=f"Pass {_FOLDER}. 'embedded:storyteller' needs no files of yours.",
         )
     if path.startswith(("/", ".", "~")) or "\\" in path or path.count("/") > 1:
         return BackendError(
-            f"the {what} {path!r} could not be loaded: there is no such folder here.",
-            hint=f"Give {folder}, or the name of a repository of the Hugging Face hub, such as 'Qwen/Qwen3-0.6B'. "
+            f"the {what} {path!r} could not be loaded: there is no such folder.",
+            hint=f"Pass {_FOLDER}, or the name of a repository on the Hugging Face Hub, such as 'Qwen/Qwen3-0.6B'. "
             "'embedded:storyteller' and 'embedded:minilm' need neither.",
         )
-    why = _reason(error) if reachable() else f"there is no network here, or no way to {_hub_host()}."
+    reason = _first_line(error) if is_hub_reachable() else f"there is no network, or {_hub_host()} cannot be reached."
     return BackendError(
-        f"the {what} {path!r} could not be loaded: it is no folder here, it is not in the cache {cache_folder()}, and "
-        f"it could not be fetched: {why}",
-        hint=f"Where there is a network, type: hf download {path}. Or give {folder}. "
+        f"the {what} {path!r} could not be loaded: it is not a local folder, it is not in the cache {cache_folder()}, "
+        f"and it could not be downloaded: {reason}",
+        hint=f"On a machine with network access, run: hf download {path}. Or pass {_FOLDER}. "
         "'embedded:storyteller' and 'embedded:minilm' need neither.",
     )
 
 
 @contextmanager
-def loading(path: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Around the loading of a model's weights, when its configuration is here: what went wrong, and the next step.
+def translate_load_errors(path: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Translate the exceptions of `from_pretrained` to Taleward's, each with the next step.
+
+    Use it for the weights, once the model's configuration has been read.
 
     Args:
-        path: A local folder, or the name of a repository on the Hugging Face hub.
-        options: Options of `from_pretrained` that the caller gave.
+        path: A local folder, or the name of a repository on the Hugging Face Hub.
+        options: The caller's options of `from_pretrained`.
 
     Raises:
-        BackendError: A file cannot be had or read, or there is not enough memory.
-        ConfigurationError: The options do not fit the model, or need a library that is not installed.
+        BackendError: If a file is missing or unreadable, or memory does not suffice.
+        ConfigurationError: If the options do not fit the model, or need a library that is not installed.
     """
     try:
         yield
     except OSError as error:
-        raise unavailable(path, error) from error
+        raise model_unavailable(path, error) from error
     except Exception as error:
+        # torch's class is not imported for this check: the embedded models run without torch.
         if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
             raise BackendError(
-                f"the model {path!r} does not fit into memory: {_reason(error)}",
-                hint="Spread it with load={'device_map': 'auto'}, round it with load={'quantization_config': ...}, or "
-                "take a smaller one.",
+                f"the model {path!r} does not fit into memory: {_first_line(error)}",
+                hint="Distribute it with load={'device_map': 'auto'}, quantize it with "
+                "load={'quantization_config': ...}, or use a smaller model.",
             ) from error
         if isinstance(error, ImportError) or (options and isinstance(error, TypeError | ValueError | AttributeError)):
-            missing = "Install what is missing, or leave" if isinstance(error, ImportError) else "Change or leave"
+            fix = "Install the missing package, or omit" if isinstance(error, ImportError) else "Change or omit"
+            names = ", ".join(map(repr, options))
             raise ConfigurationError(
-                f"the model {path!r} cannot be loaded with load={{{', '.join(map(repr, options))}}}: {_reason(error)}",
-                hint=f"{missing} that option out; load= takes what transformers' from_pretrained takes.",
+                f"the model {path!r} cannot be loaded with load={{{names}}}: {_first_line(error)}",
+                hint=f"{fix} that option; load= accepts the options of transformers' from_pretrained.",
             ) from error
         raise BackendError(
-            f"the model {path!r} could not be loaded: {_reason(error)}",
-            hint="Its files do not fit each other, or this release of transformers.",
+            f"the model {path!r} could not be loaded: {_first_line(error)}",
+            hint="Its files do not match each other, or need another version of transformers.",
         ) from error
 
 
-def fetching(path: str) -> dict[str, Any]:
-    """What `from_pretrained` is told beside the path: without a network it would try for half a minute a file."""
-    return {} if Path(path).is_dir() or reachable() else {"local_files_only": True}
+def download_options(path: str) -> dict[str, Any]:
+    """Return options of `from_pretrained` that prevent pointless downloads.
+
+    Without a network, the libraries would otherwise retry each file for half a minute.
+    """
+    return {} if Path(path).is_dir() or is_hub_reachable() else {"local_files_only": True}
 
 
-def reachable() -> bool:
-    """Whether the hub may be asked: its name means something here, or a proxy looks it up."""
-    return bool(getproxies()) or _resolves(_hub_host(), int(time.monotonic() // _ASKED_S))
+def is_hub_reachable() -> bool:
+    """Return whether the hub's host name can be resolved, or a proxy is set that would resolve it."""
+    return bool(getproxies()) or _resolves(_hub_host(), int(time.monotonic() // _DNS_CACHE_S))
 
 
 @lru_cache(maxsize=2)
-def _resolves(host: str, _: int) -> bool:
+def _resolves(host: str, _period: int) -> bool:
+    """Look up a host name; `_period` is the number of the current cache period, so that results expire."""
     try:
         socket.getaddrinfo(host, 443)
     except OSError:
@@ -107,18 +121,18 @@ def _hub_host() -> str:
     return urlsplit(ENDPOINT).hostname or ENDPOINT
 
 
-def _reason(error: Exception) -> str:
-    """The first line that says something."""
+def _first_line(error: Exception) -> str:
+    """Return the first non-empty line of an error's message, or the name of its class."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
 
 
-def expanded(path: str) -> str:
-    """The path, `~` being the home folder."""
+def expand_home(path: str) -> str:
+    """Replace a leading `~` by the home folder; names of repositories stay as they are."""
     return str(Path(path).expanduser()) if path.startswith("~") else path
 
 
 def cache_folder() -> Path:
-    """Where downloaded models are kept."""
+    """Return the folder that downloaded models are cached in."""
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
     except ImportError:
@@ -127,40 +141,43 @@ def cache_folder() -> Path:
 
 
 def model_config(path: str) -> dict[str, Any]:
-    """A model's `config.json`, fetched where it is not here.
+    """Read a model's `config.json`, downloading it if necessary.
 
     Raises:
-        BackendError: It cannot be had.
+        BackendError: If the file is missing, cannot be downloaded, or is not valid JSON.
     """
-    path = expanded(path)
+    path = expand_home(path)
     try:
         file = Path(path, "config.json")
         if not Path(path).is_dir():
-            file = Path(_hub().hf_hub_download(path, "config.json", **fetching(path)))
+            file = Path(_hub().hf_hub_download(path, "config.json", **download_options(path)))
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ERRORS as error:
-        raise unavailable(path, error) from error
+    except LOAD_ERRORS as error:
+        raise model_unavailable(path, error) from error
     return config
 
 
 def model_folder(path: str) -> Path:
-    """The folder with a model's files, fetched where they are not here.
+    """Return the folder with a model's files, downloading them if necessary.
 
     Raises:
-        BackendError: They cannot be had.
+        BackendError: If they cannot be downloaded.
     """
-    path = expanded(path)
+    path = expand_home(path)
     if Path(path).is_dir():
         return Path(path)
+    options = download_options(path)
     try:
-        return Path(_hub().snapshot_download(path, allow_patterns=_PATTERNS, ignore_patterns=_TWICE, **fetching(path)))
-    except ERRORS as error:
-        raise unavailable(path, error) from error
+        return Path(
+            _hub().snapshot_download(path, allow_patterns=_MODEL_FILES, ignore_patterns=_DUPLICATE_FILES, **options)
+        )
+    except LOAD_ERRORS as error:
+        raise model_unavailable(path, error) from error
 
 
 def _hub() -> Any:
     try:
         import huggingface_hub
     except ImportError as error:
-        raise MissingExtra("a model of the Hugging Face hub", "local") from error
+        raise MissingExtra("a model from the Hugging Face Hub", "local") from error
     return huggingface_hub

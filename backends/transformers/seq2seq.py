@@ -1,4 +1,4 @@
-"""Encoder-decoder models in Hugging Face layout (T5, BART): texts to texts."""
+"""Encoder-decoder models in Hugging Face layout (T5, BART)."""
 
 from __future__ import annotations
 
@@ -12,42 +12,43 @@ from pydantic import Field
 
 from taleward.backends.base.options import build_model
 from taleward.backends.engine.batcher import Batcher
-from taleward.backends.transformers.encoder import TorchModel, hub_path, loaded_once, padded
+from taleward.backends.transformers.encoder import TransformersModel, hub_path, load_once, pad_batch
 from taleward.core.errors import ConfigurationError
 
-_NAMED = {"num_beams": "num_beams", "min_tokens": "min_new_tokens", "max_tokens": "max_new_tokens"}
-_MOST = 512
-_TAKEN_BY_MODEL = frozenset({"input_ids", "attention_mask", "inputs", "streamer", "output_scores"})
+_GENERATE_NAMES = {"num_beams": "num_beams", "min_tokens": "min_new_tokens", "max_tokens": "max_new_tokens"}
+_DEFAULT_MAX_TOKENS = 512
+_RESERVED_OPTIONS = frozenset({"input_ids", "attention_mask", "inputs", "streamer", "output_scores"})
+"""Options of `generate` that the batch sets itself, or that do not work in a batch."""
 
 
 def seq2seq_model(model: str, **options: Any) -> Seq2SeqModel:
-    """The encoder-decoder model behind a spec.
+    """Create the encoder-decoder model for a spec.
 
     Args:
-        model: `hf:` and a folder or the name of a repository, for example `hf:google-t5/t5-small`.
+        model: `hf:` followed by a folder or the name of a repository, for example `hf:google-t5/t5-small`.
         options: See `Seq2SeqModel`.
 
     Raises:
-        ConfigurationError: The spec is none of a model that runs here, or an option is not taken.
+        ConfigurationError: If the spec does not name a local model, an option is unknown, or a value is invalid.
     """
     return build_model(Seq2SeqModel, model, hub_path(model, "an encoder-decoder model"), options)
 
 
 class Seq2SeqModel(RunnableSerializable[str, str]):
-    """An encoder-decoder model as a Runnable from text to text; callers at the same time share its batches.
+    """An encoder-decoder model as a Runnable from text to text; concurrent callers share its batches.
 
-    `invoke(text, num_beams=4)` and `bind` set any of the next four for a call.
+    `invoke(text, num_beams=4)` and `bind` set `num_beams`, `min_tokens`, `max_tokens` and `generation` for a call.
 
     Attributes:
-        spec: What the model is called.
-        path: A local folder, or the name of a repository on the Hugging Face hub.
-        num_beams: Beams of the search; this and the next two default to the model's own generation settings.
-        min_tokens: Tokens that are written at least.
-        max_tokens: Tokens that are written at most, 512 where the model says nothing.
-        generation: Any further option of transformers' `generate`, for example `{"length_penalty": 2.0}`.
-        prefix: Put before each text, for example `summarize: `.
-        cut: Whether a text that is too long is cut at its end; else it is an error.
-        device: A torch device; `None` takes a GPU where there is one.
+        spec: The model's spec.
+        path: A local folder, or the name of a repository on the Hugging Face Hub.
+        num_beams: Number of beams; this and the next two default to the model's own generation settings.
+        min_tokens: Minimum number of tokens to generate.
+        max_tokens: Maximum number of tokens to generate; 512 if the model has no setting.
+        generation: Further options of transformers' `generate`, for example `{"length_penalty": 2.0}`.
+        prefix: Prepended to each text, for example `"summarize: "`.
+        truncate: Whether to cut a text that is too long at its end instead of raising.
+        device: A torch device; `None` uses a GPU if there is one.
         load: Options of transformers' `from_pretrained`.
     """
 
@@ -58,32 +59,32 @@ class Seq2SeqModel(RunnableSerializable[str, str]):
     max_tokens: int | None = Field(default=None, ge=1)
     generation: dict[str, Any] = Field(default_factory=dict)
     prefix: str = ""
-    cut: bool = False
+    truncate: bool = False
     device: str | None = None
     load: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def context_length(self) -> int:
-        """Tokens that a text may have, the end token included; models without a limit say 1,048,576."""
-        return self._loaded.longest
+        """Maximum number of tokens of a text, the end token included; 1,048,576 for models without a limit."""
+        return self._loaded.max_tokens
 
     def get_num_tokens(self, text: str) -> int:
-        """Tokens of a text behind the prefix, with those that begin and end it."""
+        """Return the number of tokens of prefix and text, begin and end tokens included."""
         return self._loaded.count(self.prefix + text)
 
     def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> str:
-        """The text that the model makes of a text."""
-        return self._call_with_config(lambda text: self._write([text], kwargs)[0], input, config, run_type="llm")
+        """Return the text that the model generates for a text."""
+        return self._call_with_config(lambda text: self._generate([text], kwargs)[0], input, config, run_type="llm")
 
     async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> str:
-        """As `invoke`, without blocking the event loop."""
+        """Async version of `invoke`."""
 
-        async def write(text: str) -> str:
-            key = self._key(kwargs)
-            model, tokens = await asyncio.to_thread(self._read, text)
-            return (await model.batcher.arun(tokens, key))[0]
+        async def generate(text: str) -> str:
+            key = self._batch_key(kwargs)
+            model, token_lists = await asyncio.to_thread(self._load_and_encode, [text])
+            return (await model.batcher.arun(token_lists, key))[0]
 
-        return await self._acall_with_config(write, input, config, run_type="llm")
+        return await self._acall_with_config(generate, input, config, run_type="llm")
 
     def batch(
         self,
@@ -93,73 +94,83 @@ class Seq2SeqModel(RunnableSerializable[str, str]):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[str]:
-        """The texts that the model makes of texts, computed in batches of like length."""
+        """Generate for many texts, in batches of similar length."""
         if return_exceptions:
             return super().batch(inputs, config, return_exceptions=True, **kwargs)
-        first = get_config_list(config, len(inputs))[0] if inputs else None
-        return self._call_with_config(lambda texts: self._write(texts, kwargs), inputs, first, run_type="llm")  # type: ignore[arg-type, return-value]
+        first_config = get_config_list(config, len(inputs))[0] if inputs else None
+        return self._call_with_config(  # type: ignore[return-value]
+            lambda texts: self._generate(texts, kwargs),  # type: ignore[arg-type]
+            inputs,  # type: ignore[arg-type]
+            first_config,
+            run_type="llm",
+        )
 
-    def _write(self, texts: Sequence[str], given: Mapping[str, Any]) -> list[str]:
-        model, key = self._loaded, self._key(given)
-        return model.batcher.run(self._tokens(model, texts), key)
+    def _generate(self, texts: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+        key = self._batch_key(options)
+        model, token_lists = self._load_and_encode(texts)
+        return model.batcher.run(token_lists, key)
 
-    def _read(self, text: str) -> tuple[_Loaded, Sequence[Sequence[int]]]:
-        """Loads the model where it is not here."""
-        return (model := self._loaded), self._tokens(model, [text])
+    def _load_and_encode(self, texts: Sequence[str]) -> tuple[_LoadedSeq2Seq, Sequence[Sequence[int]]]:
+        model = self._loaded
+        return model, model.encode([self.prefix + text for text in texts], truncate=self.truncate)
 
-    def _tokens(self, model: _Loaded, texts: Sequence[str]) -> Sequence[Sequence[int]]:
-        return model.encode([self.prefix + text for text in texts], cut=self.cut)
+    def _batch_key(self, call_options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+        """Return a call's options of `generate`; only texts with equal options share a batch.
 
-    def _key(self, given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-        """The options of a call, which only texts with the same ones share a batch."""
-        unknown = sorted(set(given) - {*_NAMED, "generation"})
-        options = {**self.generation, **given.get("generation", {})}
-        if unknown or _TAKEN_BY_MODEL & set(options):
+        Raises:
+            ConfigurationError: If an option is unknown or reserved.
+        """
+        options = {**self.generation, **call_options.get("generation", {})}
+        rejected = sorted(set(call_options) - {*_GENERATE_NAMES, "generation"}) or sorted(
+            _RESERVED_OPTIONS & set(options)
+        )
+        if rejected:
             raise ConfigurationError(
-                f"{self.spec} does not take {unknown or sorted(_TAKEN_BY_MODEL & set(options))}; it takes "
-                f"{', '.join(_NAMED)}, and transformers' own options as generation={{...}}."
+                f"{self.spec} does not accept {rejected}; it accepts {', '.join(_GENERATE_NAMES)}, and options of "
+                "transformers' generate as generation={...}."
             )
-        for name, theirs in _NAMED.items():
-            value = given.get(name, getattr(self, name))
+        for name, generate_name in _GENERATE_NAMES.items():
+            value = call_options.get(name, getattr(self, name))
             if value is not None:
-                options[theirs] = value
-        return tuple(sorted((name, _Option(value)) for name, value in options.items()))
+                options[generate_name] = value
+        return tuple(sorted((name, _HashableOption(value)) for name, value in options.items()))
 
     @property
-    def _loaded(self) -> _Loaded:
-        return loaded_once(_Loaded, self.path, self.device, self.load)
+    def _loaded(self) -> _LoadedSeq2Seq:
+        return load_once(_LoadedSeq2Seq, self.path, self.device, self.load)
 
 
-class _Option:
-    """A value that need not be hashable as part of a key."""
+class _HashableOption:
+    """An option's value as part of a batch key, whatever its type: some options are lists or dicts."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Option) and bool(self.value == other.value)
+        return isinstance(other, _HashableOption) and bool(self.value == other.value)
 
     def __hash__(self) -> int:
         return hash(repr(self.value))
 
 
-class _Loaded(TorchModel):
+class _LoadedSeq2Seq(TransformersModel):
     def __init__(self, path: str, device: str | None, load: Mapping[str, Any]) -> None:
         super().__init__(path, "AutoModelForSeq2SeqLM", device, load)
-        self.batcher: Batcher[str] = Batcher(_runner(self.model, self.tokenizer), max_batch=32)
+        self.batcher: Batcher[str] = Batcher(_batch_function(self.model, self.tokenizer), max_batch=32)
 
 
-def _runner(network: Any, tokenizer: Any) -> Callable[[list[Sequence[int]], Any], list[str]]:
-    def run(lists: list[Sequence[int]], key: Any) -> list[str]:
+def _batch_function(network: Any, tokenizer: Any) -> Callable[[list[Sequence[int]], Any], list[str]]:
+    # A closure over network and tokenizer, not a method: the batcher must not hold a reference to its owner.
+    def run(token_lists: list[Sequence[int]], key: Any) -> list[str]:
         import torch
 
         options = {name: option.value for name, option in key}
-        own = network.generation_config
-        if "max_new_tokens" not in options and own.max_new_tokens is None and own.max_length is None:
-            options["max_new_tokens"] = _MOST
+        defaults = network.generation_config
+        if "max_new_tokens" not in options and defaults.max_new_tokens is None and defaults.max_length is None:
+            options["max_new_tokens"] = _DEFAULT_MAX_TOKENS
         with torch.inference_mode():
-            ids = network.generate(**padded(lists, tokenizer.pad_token_id, network.device), **options)
-        many = len(ids) // len(lists)  # num_return_sequences: the best one is given out
-        return [text.strip() for text in tokenizer.batch_decode(ids[::many], skip_special_tokens=True)]
+            ids = network.generate(**pad_batch(token_lists, tokenizer.pad_token_id, network.device), **options)
+        per_text = len(ids) // len(token_lists)  # num_return_sequences; the first of a text's sequences is the best
+        return [text.strip() for text in tokenizer.batch_decode(ids[::per_text], skip_special_tokens=True)]
 
     return run

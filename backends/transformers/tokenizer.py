@@ -1,4 +1,4 @@
-"""A tokenizer in Hugging Face layout: texts to tokens and back, and conversations in the model's own template."""
+"""Tokenizers in Hugging Face layout, with their chat templates."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from taleward.backends.engine.prompt_encoding import (
     encode_prompt,
     encode_text,
 )
-from taleward.backends.transformers.hub import ERRORS, fetching, model_config, unavailable
+from taleward.backends.transformers.hub import LOAD_ERRORS, download_options, model_config, model_unavailable
 from taleward.core.errors import BackendError, MissingExtra
 
 
-class HubTokens:
-    """A tokenizer of `transformers`.
+class HubTokenizer:
+    """A tokenizer of transformers, thread-safe, with the model's chat template.
 
     Args:
-        path: A local folder, or the name of a repository on the Hugging Face hub.
+        path: A local folder, or the name of a repository on the Hugging Face Hub.
 
     Raises:
-        BackendError: It could not be loaded.
-        MissingExtra: The extra `local` is not installed.
+        BackendError: If the tokenizer could not be loaded.
+        MissingExtra: If the extra `local` is not installed.
     """
 
     def __init__(self, path: str) -> None:
@@ -38,132 +38,138 @@ class HubTokens:
             raise MissingExtra("a local model", "local") from error
         transformers.utils.logging.disable_progress_bar()
         self._path = path
-        # Whether control tokens are read is a state of the tokenizer, which threads would change under each other.
-        self._turn = threading.RLock()
+        # `split_special_tokens` is a state of the tokenizer, which concurrent calls would change under each other.
+        self._lock = threading.RLock()
         try:
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **fetching(path))
-        except ERRORS as error:
-            raise unavailable(path, error) from error
+            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **download_options(path))
+        except LOAD_ERRORS as error:
+            raise model_unavailable(path, error) from error
 
     @property
     def chat_template(self) -> bool:
-        """Whether the tokenizer brings one."""
+        """Whether the tokenizer has a chat template."""
         return bool(self._tokenizer.chat_template)
 
     @cached_property
     def follows_instructions(self) -> bool:
-        """Whether it does what a turn asks for: it has a chat template, and its `config.json` does not deny it."""
+        """Whether the model does what a message asks for.
+
+        True if it has a chat template, unless its `config.json` says `"follows_instructions": false`.
+        """
         return self.chat_template and bool(model_config(self._path).get("follows_instructions", True))
 
     @cached_property
     def takes_tools(self) -> bool:
-        """Whether the chat template tells the model of tools."""
+        """Whether the chat template renders tool definitions."""
         if not self.chat_template:
             return False
+        # Templates declare nothing about tools, so one is rendered with a tool of an unlikely name.
         tool = {"name": "xprobex", "description": "", "parameters": {"type": "object", "properties": {}}}
         tools = [{"type": "function", "function": tool}]
         try:
             turns = [{"role": "user", "content": "x"}]
             return "xprobex" in str(self._tokenizer.apply_chat_template(turns, tools=tools, tokenize=False))
-        except Exception:  # noqa: BLE001  a template may raise anything; this one takes no tools
+        except Exception:  # noqa: BLE001  a template may raise anything; then it does not support tools
             return False
 
     @property
     def start(self) -> int | None:
-        """The token before a text, see `taleward.backends.engine.likelihood`."""
-        found = self._tokenizer.bos_token_id
-        return self._tokenizer.eos_token_id if found is None else found  # type: ignore[no-any-return]
+        """The token that begins a text, see `taleward.backends.engine.likelihood`."""
+        bos: int | None = self._tokenizer.bos_token_id
+        eos: int | None = self._tokenizer.eos_token_id
+        return eos if bos is None else bos
 
     def encode(self, text: str) -> list[int]:
-        """A text's tokens; what looks like a control token is text."""
-        with self._turn:
+        """Tokenize text; what looks like a control token stays ordinary text."""
+        with self._lock:
             return encode_text(self._tokenizer, text)
 
     def decode(self, tokens: Sequence[int], *, control: bool = False) -> str:
-        """The text of some tokens; bytes that are no whole character become U+FFFD.
+        """Decode tokens; bytes that do not form a whole character become U+FFFD.
 
         Args:
-            tokens: Numbers of tokens.
-            control: Whether control tokens are spelled out; else they are left out.
+            tokens: Token ids.
+            control: Whether control tokens are included in the text.
         """
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=not control))
 
-    def vocabulary(self, size: int, ends: Sequence[int]) -> Vocabulary:
-        """What grammars need, for a model of so many logits.
+    def vocabulary(self, size: int, eos_token_ids: Sequence[int]) -> Vocabulary:
+        """Build the vocabulary for grammars; see `Vocabulary` for the arguments.
 
         Raises:
-            BackendError: The tokenizer is of a kind that grammars cannot read.
+            BackendError: If the tokenizer is of a kind that grammars do not support.
         """
-        inner = getattr(self._tokenizer, "backend_tokenizer", None)
-        if inner is None:
-            raise BackendError(f"a {type(self._tokenizer).__name__} cannot follow a grammar: it has no tokenizer.json.")
-        return Vocabulary(inner.to_str(), size, ends)
+        fast_tokenizer = getattr(self._tokenizer, "backend_tokenizer", None)
+        if fast_tokenizer is None:
+            raise BackendError(
+                f"grammars do not support a {type(self._tokenizer).__name__}: it has no tokenizer.json.",
+                hint="Use a model whose folder has a tokenizer.json.",
+            )
+        return Vocabulary(fast_tokenizer.to_str(), size, eos_token_ids)
 
     def prompt(self, turns: Sequence[Mapping[str, Any]], **template: Any) -> list[int]:
-        """The chat template's tokens; without a template, the texts joined by empty lines.
+        """Tokenize a conversation with the chat template; without one, the contents joined by blank lines.
 
-        What the turns say never becomes a control token.
+        No content can add a control token.
 
         Args:
-            turns: The conversation, with `role` and `content` each.
-            template: What the model's own template takes beside the turns, for example `guideline` or `tools`;
-                `continue_final_message=True` leaves the last turn, the model's own, open.
+            turns: Messages with `role` and `content`.
+            template: Variables for the chat template, such as `guideline` or `tools`. With
+                `continue_final_message=True` the last message, the model's own, stays open.
 
         Raises:
-            BackendError: The template cannot be filled with these turns.
+            BackendError: If the template cannot be rendered with these messages.
         """
         if self.chat_template:
-            begins = not template.get("continue_final_message")
-            with self._turn:
-                return self._templated(turns, {"add_generation_prompt": begins, **template})
-        ids = self.encode("\n\n".join(str(turn["content"]) for turn in turns))
-        start = self._start
-        return ids if start is None else [start, *ids]
+            begins_turn = not template.get("continue_final_message")
+            with self._lock:
+                return self._render_template(turns, {"add_generation_prompt": begins_turn, **template})
+        tokens = self.encode("\n\n".join(str(turn["content"]) for turn in turns))
+        bos = self._tokenizer.bos_token_id
+        # GPT-2 and its descendants have one token for both ends of a text, and never saw it before a prompt.
+        return tokens if bos is None or bos == self._tokenizer.eos_token_id else [bos, *tokens]
 
-    def framed(self, render: PromptRenderer, contents: Sequence[str]) -> list[int]:
+    def encode_prompt(self, render: PromptRenderer, contents: Sequence[str]) -> list[int]:
         """Tokenize a prompt in a format of your own, for a model without a chat template; see `encode_prompt`."""
-        with self._turn:
+        with self._lock:
             return encode_prompt(self._tokenizer, render, contents)
 
-    @property
-    def _start(self) -> int | None:
-        """The token that begins a text; GPT-2 and its kin have one that ends texts, and are not given it."""
-        start: int | None = self._tokenizer.bos_token_id
-        return start if start != self._tokenizer.eos_token_id else None
-
-    def _templated(self, turns: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> list[int]:
+    def _render_template(self, turns: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> list[int]:
         from jinja2 import TemplateError
 
-        # An empty content cannot steer anything, and templates may leave it out.
-        own = [isinstance(t["content"], Instruction) or not t["content"] for t in turns]
-        said = [str(turn["content"]) for turn, fixed in zip(turns, own, strict=True) if not fixed]
+        # Templates may leave out empty contents, which `encode_prompt` rejects; they cannot inject anything.
+        is_trusted = [isinstance(turn["content"], Instruction) or not turn["content"] for turn in turns]
+        untrusted = [str(turn["content"]) for turn, trusted in zip(turns, is_trusted, strict=True) if not trusted]
 
-        def render(contents: Sequence[str], *, parts: bool) -> str:
-            rest = iter(contents)
-            filled: list[dict[str, Any]] = []
-            for turn, fixed in zip(turns, own, strict=True):
-                content = turn["content"] or "" if fixed else next(rest)
-                told = {**turn, "content": [{"type": "text", "text": content}] if parts else content}
+        def render(contents: Sequence[str], *, as_parts: bool) -> str:
+            remaining = iter(contents)
+            rendered_turns: list[dict[str, Any]] = []
+            for turn, trusted in zip(turns, is_trusted, strict=True):
+                content = turn["content"] or "" if trusted else next(remaining)
+                rendered_turn = {**turn, "content": [{"type": "text", "text": content}] if as_parts else content}
                 if "tool_calls" in turn:
-                    told["tool_calls"] = self._harmless(turn["tool_calls"])
-                filled.append(told)
-            return str(self._tokenizer.apply_chat_template(filled, tokenize=False, **options))
+                    rendered_turn["tool_calls"] = self._break_control_tokens(turn["tool_calls"])
+                rendered_turns.append(rendered_turn)
+            return str(self._tokenizer.apply_chat_template(rendered_turns, tokenize=False, **options))
 
         try:
-            return encode_prompt(self._tokenizer, lambda c: render(c, parts=False), said)
+            return encode_prompt(self._tokenizer, lambda contents: render(contents, as_parts=False), untrusted)
         except (BackendError, TemplateError, TypeError) as error:
-            # Some templates (Llama Guard 3 1B, Llama Guard 4) take contents as lists of parts alone.
+            # The templates of Llama Guard 3 1B and Llama Guard 4 accept contents as lists of parts only.
             try:
-                return encode_prompt(self._tokenizer, lambda c: render(c, parts=True), said)
+                return encode_prompt(self._tokenizer, lambda contents: render(contents, as_parts=True), untrusted)
             except (BackendError, TemplateError, TypeError):
-                raise BackendError(f"the chat template cannot be filled: {error}") from error
+                raise BackendError(f"the chat template cannot be rendered: {error}") from error
 
-    def _harmless(self, value: Any) -> Any:
-        """What a model wrote into a tool call: names of control tokens in it are broken up by an invisible space."""
+    def _break_control_tokens(self, value: Any) -> Any:
+        """Break up names of control tokens in a tool call by an invisible space.
+
+        Templates serialize tool calls themselves, so their strings cannot be replaced by placeholders.
+        """
         if isinstance(value, Mapping):
-            return {key: self._harmless(part) for key, part in value.items()}
+            return {key: self._break_control_tokens(part) for key, part in value.items()}
         if isinstance(value, list | tuple):
-            return [self._harmless(part) for part in value]
+            return [self._break_control_tokens(part) for part in value]
         if not isinstance(value, str) or not (names := control_token_names(self._tokenizer)):
             return value
-        return re.sub("|".join(map(re.escape, names)), lambda found: f"{found[0][0]}\u200b{found[0][1:]}", value)
+        return re.sub("|".join(map(re.escape, names)), lambda match: f"{match[0][0]}\u200b{match[0][1:]}", value)

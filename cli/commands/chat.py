@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taleward.cli.options import DEFAULT_FOLDER, BandName, BaseUrl, JudgeSpec, PolicyName
 from taleward.core.errors import ConfigurationError, UnknownName
 
 if TYPE_CHECKING:
@@ -19,117 +20,133 @@ if TYPE_CHECKING:
     from taleward.agents.result import RouterResult, TurnEvent
     from taleward.agents.threads.checkpointer import Threads
 
-_FOLDER = Path(".taleward")
-_HELP = "Say what you want, for example: tell me a story about a fox. /cast shows who is in the story, /quit ends."
-_SHOWN = 6
+_HELP = "Type a request, for example: tell me a story about a fox. /cast lists the characters, /quit ends the chat."
+_SHOWN_MESSAGES = 6
+_SHOWN_CHARACTERS = 300
+_SECONDS_PER_DAY = 86400
 
 
 def chat(
     model: Annotated[
-        str | None, typer.Option(help="A model that calls tools, as openai:gpt-5-mini; none by itself.")
+        str | None,
+        typer.Option(
+            help="Spec of a chat model with tool calling, such as openai:gpt-5-mini. "
+            "By default the embedded models alone."
+        ),
     ] = None,
-    base_url: Annotated[str | None, typer.Option(help="Server of an openai: model.")] = None,
-    thread: Annotated[str, typer.Option(help="The conversation to begin or go on with.")] = "chat",
+    base_url: BaseUrl = None,
+    thread: Annotated[str, typer.Option(help="Name of the conversation to start or continue.")] = "chat",
     role: Annotated[str, typer.Option(help="Whose tools may be called: child, parent or staff.")] = "parent",
-    judge: Annotated[str, typer.Option(help="embedded:judge, lexicon, or a chat model's spec.")] = "embedded:judge",
-    policy: Annotated[str, typer.Option(help="A policy's name, or its .yaml file.")] = "kids",
-    band: Annotated[str, typer.Option(help="Age band of the policy.")] = "6-8",
-    seed: Annotated[int | None, typer.Option(help="The same seed tells the same tales.")] = None,
-    folder: Annotated[Path, typer.Option(help="Where threads, tales and records are kept.")] = _FOLDER,
-    keep_days: Annotated[float | None, typer.Option(help="Delete threads that nobody used for so many days.")] = None,
-    threads: Annotated[bool, typer.Option("--threads", help="List the threads that are kept, and end.")] = False,
-    delete: Annotated[str | None, typer.Option(help="Delete a thread with all that was said in it, and end.")] = None,
+    judge: JudgeSpec = "embedded:judge",
+    policy: PolicyName = "kids",
+    band: BandName = "6-8",
+    seed: Annotated[int | None, typer.Option(help="Random seed; the same seed gives the same stories.")] = None,
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Folder of threads, tales and the MLflow store.")
+    ] = DEFAULT_FOLDER,
+    ttl_days: Annotated[
+        float | None, typer.Option(help="Delete threads that have not been used for this many days.")
+    ] = None,
+    threads: Annotated[bool, typer.Option("--threads", help="List the stored threads and exit.")] = False,
+    delete: Annotated[str | None, typer.Option(help="Delete this thread with all its messages and exit.")] = None,
 ) -> None:
-    """Talk with the storyteller: tell, go on, judge, search; everything that is shown was judged.
+    """Chat with the storyteller: tell and continue stories, judge texts, search tales. Every answer is judged first.
 
-    Ctrl-C stops an answer and keeps the thread; at the prompt it ends the conversation, as Ctrl-D and /quit do.
+    Ctrl-C during an answer stops it and keeps the thread; at the prompt it ends the chat, as Ctrl-D and /quit do.
     """
     if threads or delete is not None:
-        return _manage(folder, delete)
+        return _manage_threads(folder, delete)
     from taleward.agents.chat import Chat
-    from taleward.cli.output.console import working
+    from taleward.cli.output.console import spinner
     from taleward.evaluation.tracking.recorded_counts import guard_counts
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
-    with working("loading the models"):
-        toolbox_options = {"seed": seed, "memory": _memory(folder), "statistics": lambda: guard_counts(folder)}
-        talk = Chat(
+    with spinner("loading the models"):
+        toolbox_options = {"seed": seed, "memory": _tale_memory(folder), "statistics": lambda: guard_counts(folder)}
+        conversation = Chat(
             model,
             judge=judge,
             policy=policy,
             band=band,
             role=role,
             folder=folder,
-            ttl_s=None if keep_days is None else keep_days * 86400,
+            ttl_s=None if ttl_days is None else ttl_days * _SECONDS_PER_DAY,
             thread=thread,
             toolbox_options=toolbox_options,
             **options,
         )
-    return _talk(talk)
+    return _run(conversation)
 
 
-def _talk(talk: Chat) -> None:
+def _run(conversation: Chat) -> None:
     from taleward.agents.chat import origin
-    from taleward.cli.output.console import say, show_turn
+    from taleward.cli.output.console import print_note
 
-    say(f"thread {talk.thread!r}, tools of a {talk.router.role}. {_HELP}")
-    for who, said in talk.history()[-_SHOWN:]:
-        say(f"{who}: {said if len(said) < 300 else said[:300].rsplit(' ', 1)[0] + ' ...'}")
+    router, thread = conversation.router, conversation.thread
+    print_note(f"thread {thread!r}, tools of a {router.role}. {_HELP}")
+    for author, text in conversation.history()[-_SHOWN_MESSAGES:]:
+        print_note(f"{author}: {_shorten(text)}")
     with asyncio.Runner() as runner:
-        if talk.router.is_unfinished(talk.thread):
-            say("[the last turn was cut off; going on with it]")
-            _answer(runner, show_turn, talk.router.aresume(talk.thread, approve=_approved(talk)), talk)
-        while (words := _asked()) is not None:
+        if router.is_unfinished(thread):
+            print_note("[continuing the last turn, which was cut off]")
+            _show_answer(runner, router.aresume(thread, approve=_approval(conversation)), conversation)
+        while (words := _read_line()) is not None:
             if words in {"/help", "/?"}:
-                say(_HELP)
+                print_note(_HELP)
             elif words == "/cast":
-                say(talk.cast().prose() or "no story has been told here yet")
+                print_note(conversation.cast().prose() or "no story has been told in this thread yet")
             elif words:
-                result = _answer(runner, show_turn, talk.router.astream(words, thread=talk.thread), talk)
+                result = _show_answer(runner, router.astream(words, thread=thread), conversation)
                 while result is not None and result.outcome == "approval":
-                    again = talk.router.aresume(talk.thread, approve=_approved(talk))
-                    result = _answer(runner, show_turn, again, talk)
+                    events = router.aresume(thread, approve=_approval(conversation))
+                    result = _show_answer(runner, events, conversation)
                 if result is not None:
-                    say(f"[{origin(result)}]")
+                    print_note(f"[{origin(result)}]")
 
 
-def _answer(runner: asyncio.Runner, show: Any, events: AsyncIterator[TurnEvent], talk: Chat) -> RouterResult | None:
-    """What became of a turn; `None` where it was stopped, or failed: the thread stays."""
-    from taleward.cli.output.console import say, say_error
+def _shorten(text: str) -> str:
+    if len(text) < _SHOWN_CHARACTERS:
+        return text
+    return text[:_SHOWN_CHARACTERS].rsplit(" ", 1)[0] + " ..."
 
-    async def listen() -> RouterResult | None:
+
+def _show_answer(runner: asyncio.Runner, events: AsyncIterator[TurnEvent], conversation: Chat) -> RouterResult | None:
+    """Print the events of a turn; return its result, or `None` if it was stopped or failed, which keeps the thread."""
+    from taleward.cli.output.console import print_error, print_note, show_turn
+
+    async def show_events() -> RouterResult | None:
         result = None
-        async with aclosing(events) as running:  # type: ignore[type-var]
-            async for event in running:
-                result = show(event) or result
+        async with aclosing(events) as open_events:  # type: ignore[type-var]
+            async for event in open_events:
+                result = show_turn(event) or result
         return result
 
     try:
-        return runner.run(listen())
+        return runner.run(show_events())
     except KeyboardInterrupt:
-        talk.router.end_turn(talk.thread)
-        say("\n[stopped; the thread is kept]")
-    except Exception as error:  # noqa: BLE001  one turn failed; the conversation goes on
-        say_error(error)
+        conversation.router.end_turn(conversation.thread)
+        print_note("\n[stopped; the thread is kept]")
+    except Exception as error:  # noqa: BLE001  a failed turn does not end the conversation
+        print_error(error)
     return None
 
 
-def _approved(talk: Chat) -> bool | None:
-    """Whether the calls that wait may be made; `None` where none waits."""
-    from taleward.cli.output.console import say
+def _approval(conversation: Chat) -> bool | None:
+    """Ask whether pending tool calls may run; `None` if there are none."""
+    from taleward.cli.output.console import print_note
 
-    pending = talk.router.pending_approvals(talk.thread)
+    pending = conversation.router.pending_approvals(conversation.thread)
     if not pending:
         return None
     for call in pending:
-        say(f"[{call.tool} wants to run with {dict(call.args)}]")
-    return (_asked("may it? y/n > ") or "n").lower().startswith("y")
+        print_note(f"[{call.tool} asks to run with {dict(call.args)}]")
+    return (_read_line("allow? y/n > ") or "n").lower().startswith("y")
 
 
-def _asked(prompt: str = "> ") -> str | None:
-    """A line from the reader, `None` at the end."""
+def _read_line(prompt: str = "> ") -> str | None:
+    """Read a line from standard input; `None` at its end, on Ctrl-C and for /quit."""
     if sys.stdin.isatty():
-        import readline  # noqa: F401  the arrow keys bring back earlier lines
+        import readline  # noqa: F401  enables line editing and history in `input`
     try:
         words = input(prompt if sys.stdin.isatty() else "").strip()
     except (EOFError, KeyboardInterrupt):
@@ -137,31 +154,31 @@ def _asked(prompt: str = "> ") -> str | None:
     return None if words == "/quit" else words
 
 
-def _manage(folder: Path, delete: str | None) -> None:
-    from taleward.cli.output.console import say
+def _manage_threads(folder: Path, delete: str | None) -> None:
+    from taleward.cli.output.console import print_note
 
-    kept = _threads(folder)
+    store = _open_threads(folder)
     if delete is None:
-        for thread in kept.threads():
+        for thread in store.threads():
             last_used = time.strftime("%Y-%m-%d %H:%M", time.localtime(thread.last_used_at))
             typer.echo(f"{thread.name}\tlast used {last_used}")
         return
-    if delete not in (names := [thread.name for thread in kept.threads()]):
+    if delete not in (names := [thread.name for thread in store.threads()]):
         raise UnknownName("thread", delete, names)
-    kept.delete_thread(delete)
-    say(f"deleted thread {delete!r}")
+    store.delete_thread(delete)
+    print_note(f"deleted thread {delete!r}")
 
 
-def _threads(folder: Path) -> Threads:
+def _open_threads(folder: Path) -> Threads:
     from taleward.agents.threads.checkpointer import Threads
 
     if not (folder / "threads.db").is_file():
-        raise ConfigurationError(f"there are no threads in {folder}.", hint="`taleward chat` begins one.")
+        raise ConfigurationError(f"there are no threads in {folder}.", hint="Start one with: taleward chat")
     return Threads(folder / "threads.db")
 
 
-def _memory(folder: Path) -> Any:
-    """The tales of this folder; none where the extra `stores` is not installed."""
+def _tale_memory(folder: Path) -> Any:
+    """Open the tale memory of a folder; `None` if the extra `stores` is not installed."""
     from importlib.util import find_spec
 
     if find_spec("faiss") is None:

@@ -1,4 +1,4 @@
-"""`taleward eval` and `taleward compare`: what a writer and a judge make of a data set, measured."""
+"""`taleward eval` and `taleward compare`."""
 
 from __future__ import annotations
 
@@ -7,152 +7,176 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taleward.cli.options import (
+    DEFAULT_FOLDER,
+    Attempts,
+    BandName,
+    BaseUrl,
+    Experiment,
+    Folder,
+    JudgeSpec,
+    PolicyName,
+    TaleSeed,
+    TemplateFolder,
+    TrackingUri,
+    WriterSpec,
+)
 from taleward.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from taleward.evaluation.result import Evaluation
 
-NOT_PASSED = 3
-"""Exit code where a gate did not hold."""
+GATE_FAILED = 3
+"""Exit code if a gate failed."""
 
-Folder = Annotated[Path, typer.Option("--folder", help="Where the record is kept.")]
-Uri = Annotated[str | None, typer.Option("--tracking-uri", help="An MLflow tracking URI in place of the folder.")]
-Experiment = Annotated[str, typer.Option("--experiment", help="The experiment's name.")]
-
-_FOLDER = Path(".taleward")
-_METRICS = ["judge_pass_rate", "refusal_rate", "revision_rate", "words", "latency"]
+_DEFAULT_METRICS = ["judge_pass_rate", "refusal_rate", "revision_rate", "words", "latency"]
 
 
 def evaluate(
     dataset: Annotated[
         str | None,
-        typer.Argument(help="Samples: CSV, JSON lines, Parquet, mlflow:NAME, or stories, which are shipped."),
+        typer.Argument(help="A CSV, JSON Lines or Parquet file, mlflow:NAME, or stories for the built-in dataset."),
     ] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="A metric's name; may be given again.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Name of a metric; may be repeated. By default {', '.join(_DEFAULT_METRICS)}."),
+    ] = None,
     outputs: Annotated[
-        bool, typer.Option("--outputs", help="Measure the outputs in the data; nothing is run.")
+        bool, typer.Option("--outputs", help="Measure the outputs in the dataset; run no writer.")
     ] = False,
     template: Annotated[
-        str, typer.Option(help="A template's name, or name@alias of the prompt registry.")
+        str, typer.Option(help="Name of a template, or NAME@ALIAS in MLflow's prompt registry.")
     ] = "adventure",
-    templates: Annotated[Path | None, typer.Option(help="A folder with templates of your own.")] = None,
-    model: Annotated[str, typer.Option(help="The writer's model spec.")] = "embedded:storyteller",
-    base_url: Annotated[str | None, typer.Option(help="Server of an openai: model.")] = None,
-    judge: Annotated[str, typer.Option(help="The judge's spec.")] = "embedded:judge",
-    policy: Annotated[str, typer.Option("--policy", help="A policy's name, or its .yaml file.")] = "kids",
-    band: Annotated[str, typer.Option(help="Age band of the policy.")] = "6-8",
-    attempts: Annotated[int, typer.Option(min=1, help="Verdicts asked for at most.")] = 3,
-    seed: Annotated[int | None, typer.Option(help="The same seed tells the same tales.")] = None,
-    name: Annotated[str | None, typer.Option(help="The run's name; by default the writer's model.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Samples at once.")] = 4,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a run that was killed.")] = False,
-    gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 where a gate of the file does not hold.")] = False,
-    gates: Annotated[Path | None, typer.Option(help="The file with the gates, taleward.toml if none is named.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="A run's id; exit with 3 on a significant fall too.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the page to this file too.")] = None,
-    deliver: Annotated[bool, typer.Option("--deliver", help="Only hand MLflow what it missed.")] = False,
-    tracking_uri: Uri = None,
+    templates: TemplateFolder = None,
+    model: WriterSpec = "embedded:storyteller",
+    base_url: BaseUrl = None,
+    judge: JudgeSpec = "embedded:judge",
+    policy: PolicyName = "kids",
+    band: BandName = "6-8",
+    attempts: Attempts = 3,
+    seed: TaleSeed = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; by default the model spec.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Number of samples to run at once.")] = 4,
+    resume: Annotated[bool, typer.Option(help="Continue the same evaluation if it was killed.")] = True,
+    gate: Annotated[bool, typer.Option("--gate", help="Check the gates; exit with code 3 if one fails.")] = False,
+    gates: Annotated[
+        Path | None, typer.Option(help="File with the gates; implies --gate. By default taleward.toml.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Id of an MLflow run; exit with code 3 if a metric is significantly worse.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the HTML report to this file, too.")] = None,
+    upload_pending: Annotated[
+        bool, typer.Option("--upload-pending", help="Only upload earlier evaluations that MLflow has not stored.")
+    ] = False,
+    tracking_uri: TrackingUri = None,
     experiment: Experiment = "taleward",
-    folder: Folder = _FOLDER,
+    folder: Folder = DEFAULT_FOLDER,
 ) -> None:
-    """Run a guarded writer on a data set, measure, and record it as one MLflow run; a killed run goes on where it was.
+    """Evaluate a guarded writer on a dataset, and record the results as an MLflow run.
 
-    Exit code 0: measured, and all gates hold, 3: a gate does not hold, 2: wrong use or data, 1: MLflow has not got it.
+    An evaluation that was killed continues where it stopped.
+
+    Exit codes: 0 evaluated and all gates passed, 3 a gate failed, 2 wrong use or data, 1 not uploaded to MLflow.
     """
     from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    place = tracking_uri or default_tracking_uri(folder)
-    if deliver:
-        return _deliver(folder)
+    uri = tracking_uri or default_tracking_uri(folder)
+    if upload_pending:
+        return _upload_pending(folder)
     if dataset is None:
-        raise typer.BadParameter("give a data set, or --deliver")
-    from taleward.cli.output.console import warn
+        raise typer.BadParameter("pass a dataset, or --upload-pending")
+    from taleward.cli.output.console import print_warning
     from taleward.cli.output.evaluation import show_evaluation, show_gates
     from taleward.evaluation.datasets import load_dataset
-    from taleward.evaluation.evaluator import evaluate as run
+    from taleward.evaluation.evaluator import evaluate as run_evaluation
     from taleward.evaluation.gates import GATES_FILE, check_gates, load_gates
     from taleward.evaluation.tracking.runs import load_evaluation
 
-    # Wrong files end here, before any model is loaded.
-    named = gates or GATES_FILE
-    needed = gates is not None or (gate and baseline is None)
-    wanted = load_gates(named) if needed or (gate and named.exists()) else ()
-    before = None if baseline is None else load_evaluation(baseline, place)
-    samples = load_dataset(dataset, tracking_uri=place)
+    # Files and runs are read first: a wrong one must not cost the time of an evaluation.
+    gates_file = gates or GATES_FILE
+    gates_required = gates is not None or (gate and baseline is None)
+    loaded_gates = load_gates(gates_file) if gates_required or (gate and gates_file.exists()) else ()
+    baseline_evaluation = None if baseline is None else load_evaluation(baseline, uri)
+    samples = load_dataset(dataset, tracking_uri=uri)
     if outputs:
-        missing = [s.id for s in samples if s.output is None]
+        missing = [sample.id for sample in samples if sample.output is None]
         if missing:
             raise ConfigurationError(
-                f"sample {missing[0]!r} of {dataset} has no output; --outputs measures what is there."
+                f"--outputs needs an output for every sample; sample {missing[0]!r} of {dataset} has none.",
+                hint="Add a field 'output' to the dataset, or leave --outputs out to run a writer.",
             )
-        system: Any = [s.output for s in samples]
+        system: Any = [sample.output for sample in samples]
     else:
-        system = _guard(template, templates, model, base_url, judge, policy, band, attempts, seed, place)
-    found = run(
+        system = _make_guard(template, templates, model, base_url, judge, policy, band, attempts, seed, uri)
+    evaluation = run_evaluation(
         system,
         samples,
-        metric or _METRICS,
+        metric or _DEFAULT_METRICS,
         name=name or (samples.name if outputs else model),
         concurrency=concurrency,
-        resume=not fresh,
-        tracking_uri=place,
+        resume=resume,
+        tracking_uri=uri,
         experiment=experiment,
         spool=folder / "spool",
     )
-    show_evaluation(found)
+    show_evaluation(evaluation)
     if report is not None:
-        _write_report(found, report)
-    lines = check_gates(found, wanted, before) if gate or wanted or before else []
-    show_gates(lines)
-    if any(not line.passed for line in lines):
-        raise typer.Exit(NOT_PASSED)
-    if found.undelivered:
-        warn(f"MLflow has not got it: {found.undelivered}; try again with: taleward eval --deliver")
+        _write_report(evaluation, report)
+    checks_gates = gate or loaded_gates or baseline_evaluation
+    gate_results = check_gates(evaluation, loaded_gates, baseline_evaluation) if checks_gates else []
+    show_gates(gate_results)
+    if any(not result.passed for result in gate_results):
+        raise typer.Exit(GATE_FAILED)
+    if evaluation.undelivered:
+        print_warning(
+            f"not uploaded to MLflow: {evaluation.undelivered}; try again with: taleward eval --upload-pending"
+        )
         raise typer.Exit(1)
     return None
 
 
 def compare(
-    run: Annotated[list[str], typer.Argument(help="Ids of MLflow runs, two or more.")],
-    html: Annotated[Path | None, typer.Option(help="Write the page to this file too.")] = None,
-    record: Annotated[bool, typer.Option("--record", help="Keep it as an MLflow run too.")] = False,
-    tracking_uri: Uri = None,
+    runs: Annotated[list[str], typer.Argument(help="Ids of two or more MLflow runs.")],
+    html: Annotated[Path | None, typer.Option(help="Write the comparison to this HTML file, too.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Record the comparison as an MLflow run.")] = False,
+    tracking_uri: TrackingUri = None,
     experiment: Experiment = "taleward",
-    folder: Folder = _FOLDER,
+    folder: Folder = DEFAULT_FOLDER,
 ) -> None:
-    """Compare evaluations of the same data set: intervals, paired significance, the winner or "no difference"."""
-    from taleward.cli.output.console import say
-    from taleward.cli.output.evaluation import show_compared
-    from taleward.evaluation.comparison import compare as compared
+    """Compare evaluations of the same dataset: intervals, paired significance tests, and the winner if there is one."""
+    from taleward.cli.output.console import print_note
+    from taleward.cli.output.evaluation import show_comparison
+    from taleward.evaluation.comparison import compare as compare_runs
     from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    found = compared(run, tracking_uri=tracking_uri or default_tracking_uri(folder))
-    show_compared(found)
+    comparison = compare_runs(runs, tracking_uri=tracking_uri or default_tracking_uri(folder))
+    show_comparison(comparison)
     if html is not None:
-        html.write_text(found.html(), encoding="utf-8")
-        say(f"page in {html}")
+        html.write_text(comparison.html(), encoding="utf-8")
+        print_note(f"comparison written to {html}")
     if record:
-        kept = found.record(tracking_uri=tracking_uri or default_tracking_uri(folder), experiment=experiment)
-        say(f"recorded as run {kept}; see it with: taleward ui")
+        run_id = comparison.record(tracking_uri=tracking_uri or default_tracking_uri(folder), experiment=experiment)
+        print_note(f"recorded as run {run_id}; see it with: taleward ui")
 
 
-def _deliver(folder: Path) -> None:
-    from taleward.cli.output.console import say, warn
+def _upload_pending(folder: Path) -> None:
+    from taleward.cli.output.console import print_note, print_warning
     from taleward.evaluation.tracking.runs import upload_pending
 
-    tried = upload_pending(folder / "spool")
-    for found in tried:
-        if found.undelivered:
-            warn(f"{found.name}: MLflow has not got it: {found.undelivered}")
+    evaluations = upload_pending(folder / "spool")
+    for evaluation in evaluations:
+        if evaluation.undelivered:
+            print_warning(f"{evaluation.name}: not uploaded to MLflow: {evaluation.undelivered}")
         else:
-            say(f"{found.name}: delivered as run {found.run_id}")
-    if not tried:
-        say("there is nothing to deliver")
-    if any(found.undelivered for found in tried):
+            print_note(f"{evaluation.name}: uploaded as run {evaluation.run_id}")
+    if not evaluations:
+        print_note("nothing to upload")
+    if any(evaluation.undelivered for evaluation in evaluations):
         raise typer.Exit(1)
 
 
-def _guard(
+def _make_guard(
     template: str,
     templates: Path | None,
     model: str,
@@ -166,26 +190,26 @@ def _guard(
 ) -> Any:
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
-    from taleward.cli.output.console import working
+    from taleward.cli.output.console import spinner
     from taleward.evaluation.tracking.prompts import load_registered_template
     from taleward.moderation.guard.guard import Guard
     from taleward.moderation.judges import judge as make_judge
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
-    chosen = (
+    loaded = (
         load_registered_template(template, tracking_uri=tracking_uri)
         if "@" in template
         else load_template(template, templates)
     )
-    with working("loading the models"):
-        writer = StoryChain(model, chosen, policy=policy, band=band, seed=seed, **options)
+    with spinner("loading the models"):
+        writer = StoryChain(model, loaded, policy=policy, band=band, seed=seed, **options)
         return Guard(writer, make_judge(judge, policy=policy, band=band), attempts=attempts)
 
 
-def _write_report(found: Evaluation, path: Path) -> None:
-    from taleward.cli.output.console import say
+def _write_report(evaluation: Evaluation, path: Path) -> None:
+    from taleward.cli.output.console import print_note
     from taleward.evaluation.report.html import report_page
     from taleward.evaluation.report.plots import evaluation_plots
 
-    path.write_text(report_page(found, evaluation_plots(found)), encoding="utf-8")
-    say(f"page in {path}")
+    path.write_text(report_page(evaluation, evaluation_plots(evaluation)), encoding="utf-8")
+    print_note(f"report written to {path}")

@@ -1,4 +1,4 @@
-"""`taleward policy`: what a policy says, whether a file is one, and what differs between two."""
+"""`taleward policy`: show, check and compare policies."""
 
 from __future__ import annotations
 
@@ -15,51 +15,54 @@ if TYPE_CHECKING:
     from taleward.core.policy import Policy
 
 DIFFERENT = 1
-"""Exit code of `diff` where the policies differ, as of diff(1)."""
+"""Exit code of `diff` if the policies differ, as for diff(1)."""
 
-policy = typer.Typer(help="Show, check and compare policies.", no_args_is_help=True)
+policy_app = typer.Typer(name="policy", help="Show, check and compare policies.", no_args_is_help=True)
 
-Named = Annotated[str, typer.Argument(help="A policy's name, or its .yaml file.")]
+PolicyArgument = Annotated[str, typer.Argument(help="Name of a policy, or path of its .yaml file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
-@policy.command()
+@policy_app.command()
 def show(
-    name: Named,
-    band: Annotated[str | None, typer.Option(help="Only this age band, with its rules for each category.")] = None,
+    name: PolicyArgument,
+    band: Annotated[str | None, typer.Option(help="Show only this age band, with its rules by category.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a policy says, in all bands or in one."""
+    """Show a policy, for all age bands or for one."""
     from taleward.moderation.policies.load import load_policy
 
-    found = load_policy(name)
+    policy = load_policy(name)
     if band is not None:
-        found.band(band)
+        policy.band(band)  # reject an unknown band before printing anything
     if as_json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(policy.model_dump_json(indent=2) + "\n")
         return
-    _print(_title(found), f"{found.description}\n")
+    _print(_title(policy), f"{policy.description}\n")
     if band is None:
-        _print(_categories(found), _bands(found))
+        _print(_category_table(policy), _band_table(policy))
     else:
-        _print(f"{found.band(band).writing}\n", _rules(found, band))
+        _print(f"{policy.band(band).writing}\n", _rule_table(policy, band))
 
 
-@policy.command()
-def check(file: Annotated[Path, typer.Argument(help="A .yaml file.")]) -> None:
-    """Check a policy's file. Exit code 0: it is one, 2: it has problems, which are listed with their lines."""
+@policy_app.command()
+def check(file: Annotated[Path, typer.Argument(help="Path of a .yaml file.")]) -> None:
+    """Check that a file is a valid policy.
+
+    Exit codes: 0 valid, 2 invalid; all problems are listed with their lines.
+    """
     from taleward.moderation.policies.load import load_policy
 
-    found = load_policy(file)
-    counts = f"{len(found.categories)} categories, bands {', '.join(found.bands)}"
-    _print(f"{file} is the policy {_title(found)}: {counts}.")
+    policy = load_policy(file)
+    counts = f"{len(policy.categories)} categories, bands {', '.join(policy.bands)}"
+    _print(f"{file} is a valid policy: {_title(policy)}, {counts}.")
 
 
-@policy.command()
-def diff(first: Named, second: Named, as_json: AsJson = False) -> None:
-    """List what differs between two policies, category by category and band by band.
+@policy_app.command()
+def diff(first: PolicyArgument, second: PolicyArgument, as_json: AsJson = False) -> None:
+    """List the differences between two policies, by category and by band.
 
-    Exit code 0: they say the same, 1: they differ, 2: one of them is no policy.
+    Exit codes: 0 no differences, 1 there are differences, 2 one of them is not a valid policy.
     """
     from rich.table import Table
     from rich.text import Text
@@ -67,61 +70,62 @@ def diff(first: Named, second: Named, as_json: AsJson = False) -> None:
     from taleward.moderation.policies.diff import policy_diff
     from taleward.moderation.policies.load import load_policy
 
-    one, other = load_policy(first), load_policy(second)
-    changes = policy_diff(one, other)
+    first_policy, second_policy = load_policy(first), load_policy(second)
+    changes = policy_diff(first_policy, second_policy)
     if as_json:
-        sys.stdout.write(json.dumps([c.model_dump() for c in changes], indent=2) + "\n")
+        sys.stdout.write(json.dumps([change.model_dump() for change in changes], indent=2) + "\n")
     elif not changes:
-        _print(f"{one.id} and {other.id} say the same.")
+        _print(f"{first_policy.id} and {second_policy.id} do not differ.")
     else:
-        table = Table("where", one.id, other.id, show_lines=True)
+        table = Table("field", first_policy.id, second_policy.id, show_lines=True)
         for change in changes:
             table.add_row(Text(change.place), Text(change.before or "-"), Text(change.after or "-"))
         _print(table)
     raise typer.Exit(DIFFERENT if changes else 0)
 
 
-def _title(found: Policy) -> str:
-    return f"{found.id} (extends {found.parent})" if found.parent else found.id
+def _title(policy: Policy) -> str:
+    return f"{policy.id} (extends {policy.parent})" if policy.parent else policy.id
 
 
-def _categories(found: Policy) -> Table:
+def _category_table(policy: Policy) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table("category", "definition", "allowed", "not allowed", show_lines=True)
-    for name, category in found.categories.items():
-        examples = (Text("\n".join(e)) for e in (category.allowed, category.not_allowed))
+    for name, category in policy.categories.items():
+        examples = (Text("\n".join(texts)) for texts in (category.allowed, category.not_allowed))
         table.add_row(Text(name), Text(category.definition), *examples)
     return table
 
 
-def _bands(found: Policy) -> Table:
-    """A column a band: reading level, then tolerance and threshold of each category."""
+def _band_table(policy: Policy) -> Table:
+    """Return a table with one column per band: reading level, then tolerance and threshold by category."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("tolerated at most; fails from", *found.bands)
-    levels = (band.reading_level for band in found.bands.values())
-    table.add_row("reading level, school grade", *("any" if v is None else f"{v:g}" for v in levels), end_section=True)
-    for name in found.categories:
-        cells = (f"{found.tolerance(name, band)}; {found.threshold(name, band):g}" for band in found.bands)
+    table = Table("tolerated up to; fails from", *policy.bands)
+    levels = (band.reading_level for band in policy.bands.values())
+    grades = ("any" if level is None else f"{level:g}" for level in levels)
+    table.add_row("reading level, school grade", *grades, end_section=True)
+    for name in policy.categories:
+        cells = (f"{policy.tolerance(name, band)}; {policy.threshold(name, band):g}" for band in policy.bands)
         table.add_row(Text(name), *cells)
     return table
 
 
-def _rules(found: Policy, name: str) -> Table:
+def _rule_table(policy: Policy, band_name: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    band = found.band(name)
+    band = policy.band(band_name)
     level = "any reading level" if band.reading_level is None else f"reading level up to grade {band.reading_level:g}"
     title = f"ages {band.ages[0]} to {band.ages[1]}, {level}"
-    table = Table("category", "tolerated at most", "fails from", "allowed, for example", "not allowed", title=title)
-    for key, category in found.categories.items():
-        rules = (found.tolerance(key, name), f"{found.threshold(key, name):g}")
-        examples = (Text(next(iter(e), "-")) for e in (category.allowed, category.not_allowed))
-        table.add_row(Text(key), *rules, *examples)
+    table = Table("category", "tolerated up to", "fails from", "allowed, e.g.", "not allowed, e.g.", title=title)
+    for name, category in policy.categories.items():
+        rules = (policy.tolerance(name, band_name), f"{policy.threshold(name, band_name):g}")
+        examples = (Text(next(iter(texts), "-")) for texts in (category.allowed, category.not_allowed))
+        table.add_row(Text(name), *rules, *examples)
     return table
 
 

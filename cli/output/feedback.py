@@ -1,4 +1,4 @@
-"""Tales under review, and what people say of them."""
+"""Print recorded tales and people's feedback on them."""
 
 from __future__ import annotations
 
@@ -9,66 +9,76 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
-from taleward.cli.output.console import plain, show_verdict
+from taleward.cli.output.console import printable, show_verdict
 from taleward.evaluation.feedback.agreement import Agreement
 from taleward.evaluation.feedback.feedback import Feedback
 from taleward.evaluation.feedback.store import FeedbackChange, RecordedTale
 from taleward.evaluation.report.html import format_interval, format_number
 
-_out = Console(highlight=False)
+_stdout = Console(highlight=False)
 
 
-def show_told(tale: RecordedTale, which: str) -> None:
-    """A tale with what its judge found marked."""
+def show_recorded_tale(tale: RecordedTale, position: str) -> None:
+    """Print a tale with the judge's findings highlighted.
+
+    Args:
+        tale: The tale.
+        position: Its place in the review, such as `"2 of 5"`.
+    """
     released = "released" if tale.released else "not released"
-    _out.print(Text(f"\ntale {tale.id}, {which}: {released}, {tale.policy} for ages {tale.band}", style="bold"))
+    title = f"\ntale {tale.id}, {position}: {released}, {tale.policy} for ages {tale.band}"
+    _stdout.print(Text(title, style="bold"))
     if tale.verdict is None:
-        _out.print(Panel(Text(plain(tale.text))))
+        _stdout.print(Panel(Text(printable(tale.text))))
     else:
         show_verdict(tale.verdict, tale.text)
 
 
-def show_feedback(tale: RecordedTale, said: Iterable[Feedback]) -> None:
-    """A row for each person."""
-    heads = ("person", "rating", "kid-friendly", "against it", "marked", "comment", "when")
-    table = Table(*(Column(head, overflow="fold") for head in heads))
-    for f in said:
-        marks = ", ".join(
-            repr(tale.text[s.start : s.end]) + (f" ({s.category})" if s.category else "") for s in f.spans or ()
+def show_feedback(tale: RecordedTale, feedback: Iterable[Feedback]) -> None:
+    """Print one row per person."""
+    titles = ("person", "rating", "kid-friendly", "categories", "marked", "comment", "date")
+    table = Table(*(Column(title, overflow="fold") for title in titles))
+    for f in feedback:
+        marked = ", ".join(
+            repr(tale.text[span.start : span.end]) + (f" ({span.category})" if span.category else "")
+            for span in f.spans or ()
         )
         cells = (
             f.person,
             "" if f.rating is None else str(f.rating),
             {True: "yes", False: "no", None: ""}[f.kid_friendly],
             ", ".join(f.categories or ()),
-            marks,
+            marked,
             f.comment or "",
             f"{f.at:%Y-%m-%d %H:%M}",
         )
-        table.add_row(*(Text(plain(cell)) for cell in cells))
-        for name, value in f.unread.items():
-            table.add_row("", "", "", "", "", Text(plain(f"{name} {value!r} cannot be read"), style="yellow"), "")
-    _out.print(table if table.rows else Text("nobody has said anything of it"))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+        for name, value in f.unparsed.items():
+            problem = Text(printable(f"invalid {name}: {value!r}"), style="yellow")
+            table.add_row("", "", "", "", "", problem, "")
+    _stdout.print(table if table.rows else Text("no feedback on this tale yet"))
 
 
 def show_history(changes: Iterable[FeedbackChange]) -> None:
-    """Every answer, oldest first."""
-    table = Table("when", "person", "what", "answer", "holds")
-    for c in changes:
-        answer = "taken back" if c.value is None else str(c.value)
-        cells = (f"{c.at:%Y-%m-%d %H:%M:%S}", c.person, c.field, answer, "yes" if c.holds else "no")
-        table.add_row(*(Text(plain(cell)) for cell in cells))
-    _out.print(table)
+    """Print every answer, oldest first."""
+    table = Table("date", "person", "field", "answer", "current")
+    for change in changes:
+        answer = "withdrawn" if change.value is None else str(change.value)
+        current = "yes" if change.current else "no"
+        cells = (f"{change.at:%Y-%m-%d %H:%M:%S}", change.person, change.field, answer, current)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    _stdout.print(table)
 
 
-def show_agreement(found: Iterable[Agreement]) -> None:
-    """A row for each period."""
-    table = Table(
-        "tales of", "tales", "answers", "kappa", "alpha", "agreed", "let through", title="95 % intervals in brackets"
-    )
-    for a in found:
-        through = "-" if a.let_through is None else f"{a.let_through:.0%}"
-        kappa, alpha = (f"{format_number(score.value)} {format_interval(score)}" for score in (a.kappa, a.alpha))
-        table.add_row(a.period, str(a.tales), str(a.answers), kappa, alpha, f"{a.agreed:.0%}", through)
-    _out.print(table)
-    _out.print(Text("let through: of the answers that say not kid-friendly, those on tales that the judge passed"))
+def show_agreement(agreements: Iterable[Agreement]) -> None:
+    """Print one row per period."""
+    titles = ("period", "tales", "answers", "kappa", "alpha", "agreement", "missed")
+    table = Table(*titles, title="95 % intervals in brackets")
+    for agreement in agreements:
+        missed = "-" if agreement.miss_rate is None else f"{agreement.miss_rate:.0%}"
+        scores = (agreement.kappa, agreement.alpha)
+        kappa, alpha = (f"{format_number(score.value)} {format_interval(score)}" for score in scores)
+        counts = (str(agreement.tales), str(agreement.answers))
+        table.add_row(agreement.period, *counts, kappa, alpha, f"{agreement.agreement_rate:.0%}", missed)
+    _stdout.print(table)
+    _stdout.print(Text("missed: the share of the answers 'not kid-friendly' on tales that the judge passed"))

@@ -1,4 +1,4 @@
-"""Summaries and labels in the terminal."""
+"""Print summaries and classifications."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ from rich.text import Text
 
 from taleward.chains.classification.result import Classification
 from taleward.chains.summarization.result import Summary
-from taleward.cli.output.console import plain, say, warn
+from taleward.cli.output.console import print_note, print_warning, printable
 
-_out = Console(highlight=False)
+_stdout = Console(highlight=False)
 
 
-def show_summary(made: Summary) -> None:
-    """The summary, where it comes from, and what in it the text does not bear out."""
-    _out.print(Text(plain(made.text)))
-    parts = f", read in {made.parts} parts" if made.parts > 1 else ""
-    share = f"{made.compression:.0%} of the text's words"
-    say(f"{made.method} by {made.model}, task {made.prompt.name}@{made.prompt.version}, {share}{parts}")
-    if made.faithfulness is None:
+def show_summary(summary: Summary) -> None:
+    """Print a summary, how it was made, and a warning for each sentence that the text does not support."""
+    _stdout.print(Text(printable(summary.text)))
+    parts = f", read in {summary.parts} parts" if summary.parts > 1 else ""
+    length = f"{summary.compression:.0%} of the text's words"
+    task = f"{summary.prompt.name}@{summary.prompt.version}"
+    print_note(f"{summary.method} by {summary.model}, task {task}, {length}{parts}")
+    if summary.faithfulness is None:
         return
-    if made.faithfulness.detail:
-        warn(f"not checked: {made.faithfulness.detail}")
-    for support in made.faithfulness.sentences:
+    if summary.faithfulness.detail:
+        print_warning(f"not checked: {summary.faithfulness.detail}")
+    for support in summary.faithfulness.sentences:
         if not support.supported:
-            warn(plain(f"{support.why}: {support.sentence}"))
+            print_warning(printable(f"{support.why}: {support.sentence}"))
 
 
-def show_classification(found: Classification) -> None:
-    """The labels, and the score of each."""
-    if found.outcome == "label":
-        _out.print(Text(", ".join(found.labels) or "none of the labels", style="bold"))
+def show_classification(classification: Classification) -> None:
+    """Print the labels, and the score of each."""
+    if classification.outcome == "label":
+        _stdout.print(Text(", ".join(classification.labels) or "none of the labels", style="bold"))
     else:
-        _out.print(Text(found.outcome, style="bold yellow"))
-    if found.scores:
+        _stdout.print(Text(classification.outcome, style="bold yellow"))
+    if classification.scores:
         table = Table("label", "score")
-        for label, score in sorted(found.scores.items(), key=lambda each: -each[1]):
-            table.add_row(Text(plain(label)), f"{score:.3f}")
-        _out.print(table)
-    if found.detail:
-        warn(plain(found.detail))
-    say(f"by {found.model}, task {found.prompt.name}@{found.prompt.version}")
+        for label, score in sorted(classification.scores.items(), key=lambda item: -item[1]):
+            table.add_row(Text(printable(label)), f"{score:.3f}")
+        _stdout.print(table)
+    if classification.detail:
+        print_warning(printable(classification.detail))
+    print_note(f"by {classification.model}, task {classification.prompt.name}@{classification.prompt.version}")

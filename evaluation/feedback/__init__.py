@@ -1,1 +1,1 @@
-"""People's feedback on tales."""
+"""People's feedback on recorded tales: stored in MLflow, exported, compared with the judge."""

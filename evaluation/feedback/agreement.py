@@ -1,4 +1,4 @@
-"""How far the judge and people agree on recorded tales, over time."""
+"""Agreement between the judge and people on recorded tales, over time."""
 
 from __future__ import annotations
 
@@ -19,107 +19,119 @@ if TYPE_CHECKING:
     from taleward.evaluation.metrics.base import Floats
 
 PERIODS: Mapping[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "all": "all"}
-"""The periods, and how each is named."""
+"""The kinds of period, and the `strftime` format of their names."""
 
 
 class Agreement(FrozenModel):
-    """The judge and people on the tales of one period; each person's answer on a tale counts once.
+    """Agreement between the judge and people on the tales of one period; each person counts once per tale.
 
     Attributes:
-        period: Which, as `2026-W48`.
-        begun: When its first tale was told.
-        tales: Tales that people answered on.
-        answers: Their answers.
-        kappa: Cohen's kappa (1960) of "passed" and "kid-friendly": 1 agree always, 0 as chance would.
-        alpha: Krippendorff's alpha (2004) of the judge and all people, who may disagree among themselves too.
-        agreed: Share of answers that say what the judge said.
-        let_through: Share of the tales' answers "not kid-friendly" where the judge had passed the text.
+        period: The period's name, such as `2026-W48`.
+        started_at: When its first tale was started.
+        tales: The number of tales with answers.
+        answers: The number of answers to "is it kid-friendly?".
+        kappa: Cohen's kappa (1960) of "passed" and "kid-friendly": 1 is full agreement, 0 is agreement by chance.
+        alpha: Krippendorff's alpha (2004) of the judge and all people, which also counts people who disagree with each
+            other.
+        agreement_rate: The share of answers that agree with the judge.
+        miss_rate: The share of the answers "not kid-friendly" that are on tales that the judge passed; `None` if there
+            are no such answers.
     """
 
     period: str
-    begun: AwareDatetime
+    started_at: AwareDatetime
     tales: int
     answers: int
     kappa: MetricScore
     alpha: MetricScore
-    agreed: float
-    let_through: float | None
+    agreement_rate: float
+    miss_rate: float | None
 
 
 def judge_agreement(store: FeedbackStore, *, by: str = "week", resamples: int = 1000, seed: int = 0) -> list[Agreement]:
-    """The agreement of each period, oldest first; without a plain verdict a tale is in none.
+    """Compute the agreement between the judge and people for each period.
+
+    Tales on which the judge reached no decision are left out.
 
     Args:
-        store: Where the feedback is.
-        by: `day`, `week` (ISO), `month` or `all`: when tales were told.
-        resamples: Bootstrap resamples behind the intervals; tales are drawn, not answers.
-        seed: Of the resamples.
+        store: The feedback.
+        by: The length of a period: `day`, `week` (ISO 8601), `month` or `all`.
+        resamples: The number of bootstrap resamples for the intervals. Tales are resampled, not answers.
+        seed: Seed of the resamples.
+
+    Returns:
+        One result per period with answers, oldest first.
 
     Raises:
-        UnknownName: There is no such period.
+        UnknownName: If there is no such kind of period.
     """
     if by not in PERIODS:
         raise UnknownName("period", by, PERIODS)
-    periods: dict[str, list[_Answered]] = {}
-    for tale, said in store.tales():
+    periods: dict[str, list[_ReviewedTale]] = {}
+    for tale, feedback in store.tales():
         if tale.verdict is None or tale.verdict.outcome not in ("pass", "fail"):
             continue
-        answers = {f.person: f.kid_friendly for f in said if f.kid_friendly is not None}
+        answers = {f.person: f.kid_friendly for f in feedback if f.kid_friendly is not None}
         if answers:
-            held = _Answered(tale.id, tale.at, tale.verdict.passed, answers)
-            periods.setdefault(tale.at.strftime(PERIODS[by]), []).append(held)
-    return [_agreement(name, held, resamples, seed) for name, held in periods.items()]
+            reviewed = _ReviewedTale(tale.id, tale.started_at, tale.verdict.passed, answers)
+            periods.setdefault(tale.started_at.strftime(PERIODS[by]), []).append(reviewed)
+    return [_period_agreement(name, tales, resamples, seed) for name, tales in periods.items()]
 
 
-class _Answered(NamedTuple):
-    """A tale that people answered on."""
+class _ReviewedTale(NamedTuple):
+    """The judge's decision on a tale, and people's answers."""
 
     id: str
-    at: datetime
+    started_at: datetime
     passed: bool
     answers: Mapping[str, bool]
 
     @property
     def ratings(self) -> dict[str, str]:
-        """What the judge and each person said, in the judge's words."""
+        """The judge's decision and people's answers in the same words, by rater."""
         people = {f"person {name}": "pass" if friendly else "fail" for name, friendly in self.answers.items()}
         return {"judge": "pass" if self.passed else "fail", **people}
 
 
 class JudgeKappa(Metric):
-    """Cohen's kappa from a tale's counts: both say yes, the judge alone, people alone, nobody."""
+    """Cohen's kappa of judge and people; a tale's statistics are counts of answers.
+
+    The four counts are: judge and person say yes, only the judge does, only the person does, neither does.
+    """
 
     name = "judge_kappa"
     higher_is_better = True
 
     def statistics(self, samples: Sequence[Sample]) -> Floats:
-        """Not from samples: its rows come from feedback."""
-        raise ConfigurationError("judge_kappa is measured on feedback; see judge_agreement.")
+        """Raise an error: the statistics come from feedback, not from samples."""
+        raise ConfigurationError(
+            "judge_kappa is computed from feedback, not from samples.", hint="Use judge_agreement."
+        )
 
     def value(self, total: Floats) -> Floats:
-        """The kappa."""
-        both, judge, person, neither = (total[..., n] for n in range(4))
-        n = both + judge + person + neither
-        chance = (both + judge) * (both + person) + (person + neither) * (judge + neither)
+        """Compute kappa from sums of the four counts, shape (..., 4)."""
+        both, judge_only, person_only, neither = (total[..., i] for i in range(4))
+        n = both + judge_only + person_only + neither
+        chance = (both + judge_only) * (both + person_only) + (person_only + neither) * (judge_only + neither)
         return ratio(n * (both + neither) - chance, n * n - chance)
 
 
-def _agreement(name: str, held: Sequence[_Answered], resamples: int, seed: int) -> Agreement:
+def _period_agreement(period: str, tales: Sequence[_ReviewedTale], resamples: int, seed: int) -> Agreement:
     import numpy as np
 
     cells = ((True, True), (True, False), (False, True), (False, False))
-    said = [[(tale.passed, friendly) for friendly in tale.answers.values()] for tale in held]
-    rows = np.array([[answers.count(cell) for cell in cells] for answers in said], float)
-    samples = [Sample(id=tale.id, ratings=FrozenDict(tale.ratings)) for tale in held]
-    both, judge, _, neither = rows.sum(0).tolist()
-    against = judge + neither
+    decisions = [[(tale.passed, friendly) for friendly in tale.answers.values()] for tale in tales]
+    counts = np.array([[pairs.count(cell) for cell in cells] for pairs in decisions], float)
+    samples = [Sample(id=tale.id, ratings=FrozenDict(tale.ratings)) for tale in tales]
+    both, judge_only, _, neither = counts.sum(0).tolist()
+    unfriendly = judge_only + neither
     return Agreement(
-        period=name,
-        begun=held[0].at,
-        tales=len(held),
-        answers=int(rows.sum()),
-        kappa=JudgeKappa().score_rows(rows, resamples=resamples, seed=seed),
+        period=period,
+        started_at=tales[0].started_at,
+        tales=len(tales),
+        answers=int(counts.sum()),
+        kappa=JudgeKappa().score_rows(counts, resamples=resamples, seed=seed),
         alpha=Alpha().score(samples, resamples=resamples, seed=seed),
-        agreed=(both + neither) / float(rows.sum()),
-        let_through=judge / against if against else None,
+        agreement_rate=(both + neither) / float(counts.sum()),
+        miss_rate=judge_only / unfriendly if unfriendly else None,
     )

@@ -1,4 +1,4 @@
-"""What people said, as data for other work: a labelled set, preference pairs, all of it."""
+"""Export feedback: a labeled dataset, preference pairs, or everything."""
 
 from __future__ import annotations
 
@@ -12,24 +12,29 @@ from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.evaluation.feedback.feedback import Feedback
 from taleward.evaluation.feedback.store import FeedbackStore, RecordedTale
 
+# The middle of each scale, for people who answered only the other question.
+_NEUTRAL_VOTE, _NEUTRAL_RATING = 0.5, 3.0
+
 
 def labeled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
-    """A row for each tale that people judged, as `load_labeled` reads it with the category column `categories`.
+    """Return one row per tale with answers to "is it kid-friendly?", for fitting and measuring judges.
 
-    A tale is harmful where as many people or more say so than not. Its categories are those that any of them named.
+    `load_labeled` reads the rows with the category column `categories`. A tale is harmful if at least half of the
+    people say so; its categories are all that any of these named.
     """
     rows = []
-    for tale, said in store.tales():
-        votes = [f.kid_friendly for f in said if f.kid_friendly is not None]
+    for tale, feedback in store.tales():
+        votes = [f.kid_friendly for f in feedback if f.kid_friendly is not None]
         if not votes or not tale.text:
             continue
+        # A tie counts as harmful: a false alarm costs less than a harmful text that passes.
         harmful = 2 * sum(votes) <= len(votes)
-        named = dict.fromkeys(c for f in said if f.kid_friendly is False for c in _categories(f))
+        categories = dict.fromkeys(c for f in feedback if f.kid_friendly is False for c in _categories(f))
         rows.append(
             {
                 "text": tale.text,
                 "label": harmful,
-                "categories": list(named) if harmful else [],
+                "categories": list(categories) if harmful else [],
                 "tale_id": tale.id,
                 "band": tale.band,
                 "people": len(votes),
@@ -40,64 +45,70 @@ def labeled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
 
 
 def preference_pairs(store: FeedbackStore) -> list[dict[str, Any]]:
-    """Pairs of texts for the same prompt, one better than the other, as trainers read them.
+    """Return pairs of a chosen and a rejected text for the same prompt, as preference trainers (DPO) read them.
 
-    `by` says who preferred it: `people`, of two tales from the same inputs, by kid-friendly and then by mean rating; or
-    `judge`, of a tale that people found kid-friendly and a draft of it that the judge had turned down.
+    The column `by` says whose preference it is:
+
+    * `people`: of two tales with the same inputs, people found one more kid-friendly, or else rated it higher;
+    * `judge`: people found a released tale kid-friendly, and the judge had failed an earlier draft of it.
     """
     pairs = []
-    groups: dict[str, list[tuple[RecordedTale, tuple[float, float]]]] = {}
-    for tale, said in store.tales():
-        score = _score(said)
+    tales_by_prompt: dict[str, list[tuple[RecordedTale, tuple[float, float]]]] = {}
+    for tale, feedback in store.tales():
+        score = _preference_score(feedback)
         if score is None or not tale.text:
             continue
-        groups.setdefault(_prompt(tale), []).append((tale, score))
-        if tale.released and score[0] > 0.5:
+        tales_by_prompt.setdefault(_prompt(tale), []).append((tale, score))
+        if tale.released and score[0] > _NEUTRAL_VOTE:
             for draft, verdict in tale.drafts:
                 if draft and verdict.outcome == "fail":
                     pairs.append(_pair(_prompt(tale), tale.text, draft, "judge", tale.id, tale.id))
-    for prompt, group in groups.items():
-        for (one, above), (other, below) in combinations(group, 2):
-            if above != below and one.text != other.text:
-                better, worse = (one, other) if above > below else (other, one)
+    for prompt, scored_tales in tales_by_prompt.items():
+        for (first, first_score), (second, second_score) in combinations(scored_tales, 2):
+            if first_score != second_score and first.text != second.text:
+                better, worse = (first, second) if first_score > second_score else (second, first)
                 pairs.append(_pair(prompt, better.text, worse.text, "people", better.id, worse.id))
     return pairs
 
 
 def feedback_rows(store: FeedbackStore) -> list[dict[str, Any]]:
-    """What each person says of each tale, plain, with the tale's text."""
-    return [_plain(f, tale.text) for tale, said in store.tales() for f in said]
+    """Return one row per person and tale: the current feedback as plain data, with the tale's text."""
+    return [_feedback_row(f, tale.text) for tale, feedback in store.tales() for f in feedback]
 
 
-EXPORTS = {"all": feedback_rows, "labelled": labeled_rows, "pairs": preference_pairs}
-"""What can be exported, by name."""
+EXPORTS = {"all": feedback_rows, "labeled": labeled_rows, "pairs": preference_pairs}
+"""The kinds of export by name."""
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
-    """Write rows to a `.jsonl` or a `.parquet` file; how many.
+    """Write rows to a `.jsonl` or `.parquet` file.
+
+    Args:
+        rows: The rows.
+        path: The file; an existing one is replaced.
+
+    Returns:
+        The number of rows.
 
     Raises:
-        InvalidFile: The file ends in something else.
-        MissingExtra: Parquet needs the extra `stores`.
+        InvalidFile: If the file has another suffix.
+        MissingExtra: If Parquet is asked for and the extra `stores` is not installed.
     """
-    held = [dict(row) for row in rows]
+    plain_rows = [dict(row) for row in rows]
     match path.suffix:
         case ".jsonl":
-            path.write_text("".join(_line(row) for row in held), encoding="utf-8")
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in plain_rows)
+            path.write_text("".join(lines), encoding="utf-8")
         case ".parquet":
             try:
                 import pyarrow
                 from pyarrow import parquet
             except ImportError as error:
                 raise MissingExtra("writing Parquet", "stores") from error
-            parquet.write_table(pyarrow.Table.from_pylist(held), path)
-        case other:
-            raise InvalidFile(f"{path} ends in {other!r}; taken: .jsonl, .parquet.")
-    return len(held)
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
+            parquet.write_table(pyarrow.Table.from_pylist(plain_rows), path)
+        case suffix:
+            raise InvalidFile(f"cannot write {path}: the suffix must be .jsonl or .parquet; got {suffix!r}.")
+    return len(plain_rows)
 
 
 def _categories(feedback: Feedback) -> Iterator[str]:
@@ -105,13 +116,16 @@ def _categories(feedback: Feedback) -> Iterator[str]:
     yield from (span.category for span in feedback.spans or () if span.category)
 
 
-def _score(said: Iterable[Feedback]) -> tuple[float, float] | None:
-    """The share of people who find it kid-friendly, and the mean rating; `None` where nobody said either."""
-    votes = [float(f.kid_friendly) for f in said if f.kid_friendly is not None]
-    ratings = [f.rating for f in said if f.rating is not None]
+def _preference_score(feedback: Iterable[Feedback]) -> tuple[float, float] | None:
+    """Return the share of people who find a tale kid-friendly and its mean rating; `None` if nobody gave either."""
+    votes = [float(f.kid_friendly) for f in feedback if f.kid_friendly is not None]
+    ratings = [f.rating for f in feedback if f.rating is not None]
     if not votes and not ratings:
         return None
-    return (sum(votes) / len(votes) if votes else 0.5, sum(ratings) / len(ratings) if ratings else 3.0)
+    return (
+        sum(votes) / len(votes) if votes else _NEUTRAL_VOTE,
+        sum(ratings) / len(ratings) if ratings else _NEUTRAL_RATING,
+    )
 
 
 def _prompt(tale: RecordedTale) -> str:
@@ -123,7 +137,7 @@ def _pair(prompt: str, chosen: str, rejected: str, by: str, chosen_id: str, reje
     return {**pair, "chosen_id": chosen_id, "rejected_id": rejected_id}
 
 
-def _plain(feedback: Feedback, text: str) -> dict[str, Any]:
-    row = feedback.model_dump(mode="json", exclude={"unread"})
-    spans = [{**s.model_dump(), "quote": text[s.start : s.end]} for s in feedback.spans or ()]
+def _feedback_row(feedback: Feedback, text: str) -> dict[str, Any]:
+    row = feedback.model_dump(mode="json", exclude={"unparsed"})
+    spans = [{**span.model_dump(), "quote": text[span.start : span.end]} for span in feedback.spans or ()]
     return {**row, "categories": list(feedback.categories or ()), "spans": spans, "text": text}

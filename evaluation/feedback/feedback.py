@@ -1,4 +1,4 @@
-"""What a person says of a tale."""
+"""A person's feedback on a tale, and its values as MLflow stores them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict, FrozenModel
 
 FeedbackField = Literal["rating", "kid_friendly", "categories", "spans", "comment"]
-"""The parts of a feedback; in MLflow each is an assessment of that name on the tale's trace."""
+"""The fields of a feedback; in MLflow each is an assessment of that name on the tale's trace."""
 
 FIELDS: tuple[FeedbackField, ...] = ("rating", "kid_friendly", "categories", "spans", "comment")
 
-_YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-_PLACE = re.compile(r"(\d+)-(\d+)(?:\s+([\w-]+))?")
+_BOOLEAN_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+_SPAN_PATTERN = re.compile(r"(\d+)-(\d+)(?:\s+([\w-]+))?")
 
 
 class MarkedSpan(FrozenModel):
-    """A stretch of a tale that a person marked.
+    """A passage of a tale that a person marked.
 
     Attributes:
         start: Offset of its first character, in Unicode code points from 0.
-        end: Offset behind its last character.
-        category: What it shows, where the person said so.
+        end: Offset after its last character.
+        category: What is wrong with it, if the person said so.
     """
 
     start: int = Field(ge=0)
@@ -39,25 +39,25 @@ class MarkedSpan(FrozenModel):
     @model_validator(mode="after")
     def _in_order(self) -> MarkedSpan:
         if self.end <= self.start:
-            msg = f"a span ends behind its start; got {self.start}-{self.end}"
+            msg = f"the end of a span must be greater than its start; got {self.start}-{self.end}"
             raise ValueError(msg)
         return self
 
 
 class Feedback(FrozenModel):
-    """All that one person says of one tale now; earlier answers are in the history.
+    """One person's current feedback on one tale; overridden answers are in `FeedbackStore.history`.
 
     Attributes:
-        tale_id: Which tale.
-        person: Who, by name or by pseudonym.
+        tale_id: The tale's id.
+        person: Who gave it, by name or by pseudonym.
         rating: From 1 (poor) to 5 (very good).
-        kid_friendly: Whether it is for children of the tale's age band.
-        categories: What speaks against it; empty where the person looked and found nothing.
-        spans: The stretches that were marked.
+        kid_friendly: Whether the tale suits children of its age band.
+        categories: The problems that the person found; empty if the person looked for problems and found none.
+        spans: The marked passages.
         comment: Free text.
         at: When it was last changed.
-        unread: Assessments that cannot be read as what their name says, with their value: they were typed by hand in
-            MLflow's own pages, where anything can be.
+        unparsed: Assessments that could not be parsed, by field: they were entered by hand in MLflow's UI, which
+            accepts any value.
     """
 
     tale_id: str = Field(min_length=1)
@@ -68,69 +68,79 @@ class Feedback(FrozenModel):
     spans: tuple[MarkedSpan, ...] | None = None
     comment: str | None = None
     at: AwareDatetime
-    unread: FrozenDict[str, str] = FrozenDict()
+    unparsed: FrozenDict[str, str] = FrozenDict()
 
     @property
     def reviewed(self) -> bool:
-        """Whether the person has said if it is for children; a review is finished by that."""
+        """Whether the review is complete: `kid_friendly` is the last question and the only required one."""
         return self.kid_friendly is not None
 
 
 def pseudonym(name: str, secret: str) -> str:
-    """A name that stands for a person and does not tell who: the same for the same secret, HMAC-SHA256.
+    """Return a pseudonym for a person: HMAC-SHA256 of the name, the same whenever the secret is the same.
 
     Args:
-        name: Who it is, for example a mail address.
-        secret: Known to those who may find out.
+        name: Who it is, such as a mail address.
+        secret: A secret; whoever knows it can find out who is behind a pseudonym by trying names.
 
     Raises:
-        ConfigurationError: The secret is empty, so that anybody could try names.
+        ConfigurationError: If the secret is empty, because then anyone could try names.
     """
     if not secret:
-        raise ConfigurationError("a pseudonym needs a secret that is not empty.", hint="Keep it out of the store.")
+        raise ConfigurationError(
+            "a pseudonym needs a secret; got an empty one.",
+            hint="Use a random text, and do not keep it in the store with the feedback.",
+        )
     return f"reader-{hmac.new(secret.encode(), name.encode(), hashlib.sha256).hexdigest()[:12]}"
 
 
-def to_value(field: FeedbackField, answer: Any, text: str) -> Any:
-    """An answer as the plain value that its assessment holds.
+def to_assessment_value(field: FeedbackField, answer: Any, text: str) -> Any:
+    """Convert an answer to the plain value of its MLflow assessment.
 
     Args:
-        field: Which part.
-        answer: For `spans`, `MarkedSpan`s, or quotes of the text.
+        field: The field that is answered.
+        answer: The answer; for `spans` a list of `MarkedSpan` or of quotes from the text.
         text: The tale's text.
 
     Raises:
-        ConfigurationError: The answer is not one that is taken.
+        ConfigurationError: If the field does not accept the answer.
     """
     match field:
         case "rating":
             if isinstance(answer, bool) or answer not in (1, 2, 3, 4, 5):
-                raise ConfigurationError(f"rating: got {answer!r}; taken: 1, 2, 3, 4, 5.")
+                raise ConfigurationError(f"rating must be 1, 2, 3, 4 or 5; got {answer!r}.")
             return int(answer)
         case "kid_friendly":
             if not isinstance(answer, bool):
-                raise ConfigurationError(f"kid_friendly: got {answer!r}; taken: True, False.")
+                raise ConfigurationError(f"kid_friendly must be True or False; got {answer!r}.")
             return answer
         case "categories":
             if isinstance(answer, str):
-                raise ConfigurationError(f"categories: got the text {answer!r}; give a list of names.")
+                raise ConfigurationError(f"categories must be a list of names; got the text {answer!r}.")
             return list(dict.fromkeys(answer))
         case "spans":
-            return [_placed(span, text) for span in answer]
+            return [_span_value(span, text) for span in answer]
         case "comment":
             if not isinstance(answer, str):
-                raise ConfigurationError(f"comment: got {answer!r}; taken: text.")
+                raise ConfigurationError(f"comment must be text; got {answer!r}.")
             return answer
 
 
-def from_value(field: str, value: Any) -> Any:
-    """What an assessment's value says: also as people type it in MLflow's pages.
+def parse_assessment_value(field: str, value: Any) -> Any:
+    """Parse the value of an MLflow assessment, including what people type in MLflow's UI.
 
-    There a rating may be `4.0` or `"4"`, yes and no are words, categories are parted by commas, and spans are JSON or
-    `12-18 frightening; 30-41`.
+    There a rating may be `4.0` or `"4"`, a Boolean is a word such as `yes`, categories are separated by commas, and
+    spans are JSON or `12-18 frightening; 30-41`.
+
+    Args:
+        field: The name of the assessment.
+        value: Its value.
+
+    Returns:
+        The value for the field of `Feedback`.
 
     Raises:
-        ValueError: It says nothing that this part takes.
+        ValueError: If the field does not accept the value.
     """
     match field:
         case "rating":
@@ -139,47 +149,51 @@ def from_value(field: str, value: Any) -> Any:
                 raise ValueError(value)
             return int(number)
         case "kid_friendly":
-            found = value if isinstance(value, bool) else _YES.get(str(value).strip().lower())
-            if found is None:
+            kid_friendly = value if isinstance(value, bool) else _BOOLEAN_WORDS.get(str(value).strip().lower())
+            if kid_friendly is None:
                 raise ValueError(value)
-            return found
+            return kid_friendly
         case "categories":
-            return tuple(dict.fromkeys(str(v).strip() for v in _listed(value, ",") if str(v).strip()))
+            names = [str(name).strip() for name in _split_list(value, ",")]
+            return tuple(dict.fromkeys(name for name in names if name))
         case "spans":
-            return tuple(_span(v) for v in _listed(value, ";") if v)
+            return tuple(_parse_span(item) for item in _split_list(value, ";") if item)
     return str(value)
 
 
-def _listed(value: Any, mark: str) -> list[Any]:
+def _split_list(value: Any, separator: str) -> list[Any]:
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = json.loads(value)
     if isinstance(value, str):
-        return [part.strip() for part in value.split(mark)]
+        return [item.strip() for item in value.split(separator)]
     if not isinstance(value, list):
         raise ValueError(value)
     return value
 
 
-def _span(value: Any) -> MarkedSpan:
+def _parse_span(value: Any) -> MarkedSpan:
     if isinstance(value, Mapping):
         return MarkedSpan(start=int(value["start"]), end=int(value["end"]), category=value.get("category") or None)
-    found = _PLACE.fullmatch(str(value))
-    if not found:
+    match = _SPAN_PATTERN.fullmatch(str(value))
+    if not match:
         raise ValueError(value)
-    return MarkedSpan(start=int(found[1]), end=int(found[2]), category=found[3])
+    return MarkedSpan(start=int(match[1]), end=int(match[2]), category=match[3])
 
 
-def _placed(span: MarkedSpan | str, text: str) -> dict[str, Any]:
+def _span_value(span: MarkedSpan | str, text: str) -> dict[str, Any]:
     if isinstance(span, str):
-        at = text.find(span)
-        if not span or at < 0:
+        start = text.find(span)
+        if not span or start < 0:
             raise ConfigurationError(
-                f"spans: the tale does not say {span!r}.", hint="Quote it letter for letter, or give a MarkedSpan."
+                f"spans: {span!r} does not occur in the tale.",
+                hint="Quote the text exactly, or pass a MarkedSpan with offsets.",
             )
-        span = MarkedSpan(start=at, end=at + len(span))
+        span = MarkedSpan(start=start, end=start + len(span))
     if span.end > len(text):
-        raise ConfigurationError(f"spans: {span.start}-{span.end} ends behind the tale's {len(text)} characters.")
-    # The quote is for people who read it in MLflow.
+        raise ConfigurationError(
+            f"spans: {span.start}-{span.end} is outside the tale, which has {len(text)} characters."
+        )
+    # Only people who look at the assessment in MLflow need the quote; reading it back uses the offsets.
     return {
         "start": span.start,
         "end": span.end,

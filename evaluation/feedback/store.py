@@ -1,4 +1,4 @@
-"""Feedback in MLflow: assessments by people on the traces of tales."""
+"""Store people's feedback in MLflow, as assessments on the traces of tales."""
 
 from __future__ import annotations
 
@@ -20,28 +20,33 @@ from taleward.evaluation.feedback.feedback import (
     Feedback,
     FeedbackField,
     MarkedSpan,
-    from_value,
+    parse_assessment_value,
     pseudonym,
-    to_value,
+    to_assessment_value,
 )
-from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tracking_uri, experiment_id, quiet
+from taleward.evaluation.tracking.recorder import (
+    DEFAULT_EXPERIMENT,
+    default_tracking_uri,
+    get_or_create_experiment,
+    quiet,
+)
 from taleward.moderation.policies.load import load_policy, policy_names
 
-_PAGE = 500
+_TRACES_PER_PAGE = 500
 _WITHDRAWN = "WITHDRAWN"
 
 
 class FeedbackChange(FrozenModel):
-    """One answer that was once given.
+    """One answer in the history of a tale's feedback.
 
     Attributes:
-        tale_id: Of which tale.
-        person: By whom.
-        field: Which part.
-        value: What was said, as it was written; `None` for a withdrawal.
-        at: When.
-        holds: Whether it is still in force.
-        assessment: Its id in MLflow.
+        tale_id: The tale's id.
+        person: Who gave the answer.
+        field: The field of `Feedback` that it answers.
+        value: The value as stored; `None` for a withdrawal.
+        at: When it was given.
+        current: Whether it is still in force, not overridden by a later change.
+        assessment_id: The id of the MLflow assessment.
     """
 
     tale_id: str
@@ -49,25 +54,25 @@ class FeedbackChange(FrozenModel):
     field: str
     value: Any
     at: AwareDatetime
-    holds: bool
-    assessment: str
+    current: bool
+    assessment_id: str
 
 
 @dataclass(frozen=True)
 class RecordedTale:
-    """A tale as it was recorded.
+    """A tale as recorded in MLflow.
 
     Attributes:
         id: The tale's id.
-        trace_id: Its trace in MLflow.
-        text: What was released; of a refused tale, the last draft where it was kept; empty where neither is there.
-        released: Whether it was.
-        band: Its age band.
-        policy: Its policy, as `name@version`.
-        inputs: What it was written from.
-        verdict: The last verdict.
-        drafts: All drafts with their verdicts, first to last; a draft that was not kept is `None`.
-        at: When it was told.
+        trace_id: The id of its trace in MLflow.
+        text: The released text; for a refused tale the last draft if it was kept, otherwise empty.
+        released: Whether the tale was released.
+        band: The age band.
+        policy: The policy's id, `name@version`.
+        inputs: The writer's inputs.
+        verdict: The last verdict, if there is one.
+        drafts: All drafts with their verdicts, oldest first; `None` stands for a draft that was not kept.
+        started_at: When the guard started.
     """
 
     id: str
@@ -79,24 +84,24 @@ class RecordedTale:
     inputs: Any
     verdict: Verdict | None
     drafts: tuple[tuple[str | None, Verdict], ...]
-    at: datetime
+    started_at: datetime
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The categories of its policy; empty where the policy is not here."""
+        """The categories of its policy; empty unless it is a built-in policy."""
         name = self.policy.partition("@")[0]
         return tuple(load_policy(name).categories) if name in policy_names() else ()
 
 
 class FeedbackStore:
-    """Feedback on the tales of one experiment.
+    """Read and write feedback on the recorded tales of an MLflow experiment.
 
     Args:
-        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
-        experiment: The experiment's name.
+        tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
+        experiment: The name of the MLflow experiment.
 
     Raises:
-        MissingExtra: MLflow is not installed.
+        MissingExtra: If MLflow is not installed.
     """
 
     def __init__(self, tracking_uri: str | None = None, experiment: str = DEFAULT_EXPERIMENT) -> None:
@@ -108,8 +113,8 @@ class FeedbackStore:
         self.tracking_uri = tracking_uri or default_tracking_uri()
         with quiet():
             self._client = mlflow.MlflowClient(tracking_uri=self.tracking_uri)
-            self._where = experiment_id(self._client, self.tracking_uri, experiment)
-            self._traces = TracingClient(self.tracking_uri)
+            self._experiment_id = get_or_create_experiment(self._client, self.tracking_uri, experiment)
+            self._tracing_client = TracingClient(self.tracking_uri)
 
     def record(
         self,
@@ -122,150 +127,189 @@ class FeedbackStore:
         spans: Iterable[MarkedSpan | str] | None = None,
         comment: str | None = None,
     ) -> Feedback:
-        """Say something of a tale; what the same person said of it before is overridden, and stays in the history.
+        """Record a person's feedback on a tale.
+
+        A field that is `None` is left as it is. A new answer overrides the person's earlier one, which stays in the
+        history.
 
         Args:
             tale_id: The tale's `id`.
-            person: Who says it, by name or by pseudonym.
+            person: Who gives it, by name or by pseudonym.
             rating: From 1 (poor) to 5 (very good).
-            kid_friendly: Whether it is for children of the tale's band.
-            categories: What speaks against it.
-            spans: Stretches of the text: `MarkedSpan`s, or quotes.
+            kid_friendly: Whether the tale suits children of its age band.
+            categories: Names of problems, from the tale's policy; empty if there are none.
+            spans: Passages to mark: `MarkedSpan`, or quotes from the text.
             comment: Free text.
 
         Returns:
-            All that the person now says of the tale.
+            The person's whole feedback on the tale.
 
         Raises:
-            UnknownName: There is no such tale, or a category is not one of its policy's.
-            ConfigurationError: A value is not one that is taken; then nothing was written.
+            UnknownName: If there is no such tale, or its policy has no such category.
+            ConfigurationError: If a value is not accepted. Nothing is recorded then.
         """
         tale = self.tale(tale_id)
-        given = {
+        answers = {
             "rating": rating,
             "kid_friendly": kid_friendly,
             "categories": None if categories is None else list(categories),
             "spans": None if spans is None else list(spans),
             "comment": comment,
         }
-        values = {f: to_value(f, given[f], tale.text) for f in FIELDS if given[f] is not None}
-        named = [*values.get("categories", ()), *(s["category"] for s in values.get("spans", ()) if s["category"])]
-        for name in named:
+        values = {f: to_assessment_value(f, answers[f], tale.text) for f in FIELDS if answers[f] is not None}
+        span_categories = [span["category"] for span in values.get("spans", ()) if span["category"]]
+        for name in [*values.get("categories", ()), *span_categories]:
             if tale.categories and name not in tale.categories:
                 raise UnknownName(f"category of policy {tale.policy!r}", name, tale.categories)
-        held = {c.field: c for c in self.history(tale_id) if c.holds and c.person == person}
+        current = {c.field: c for c in self.history(tale_id) if c.current and c.person == person}
         for field, value in values.items():
-            before = held.get(field)
-            if before is None or before.value != value:
-                self._write(tale.trace_id, person, field, before, value=value)
-        return self._of(tale_id, person)
+            overridden = current.get(field)
+            if overridden is None or overridden.value != value:
+                self._log(tale.trace_id, person, field, overridden, value=value)
+        return self._feedback_by(person, tale_id)
 
     def withdraw(self, tale_id: str, *, person: str, fields: Sequence[FeedbackField] = FIELDS) -> None:
-        """Take back what a person said of a tale; the history keeps it."""
-        trace_id = self._info(tale_id).trace_id
-        for change in self.history(tale_id):
-            if change.holds and change.value is not None and change.person == person and change.field in fields:
-                self._write(trace_id, person, change.field, change, error=True)
+        """Withdraw a person's feedback on a tale; it stays in the history.
 
-    def erase(self, tale_id: str, *, person: str) -> int:
-        """Remove all that a person said of a tale, the history too; how many answers that were."""
-        trace_id = self._info(tale_id).trace_id
-        # Newest first: MLflow puts an overridden answer back into force when its successor goes.
-        own = [c for c in self.history(tale_id) if c.person == person]
-        for change in reversed(own):
-            self._traces.delete_assessment(trace_id, change.assessment)
-        return len(own)
-
-    def read(self, tale_id: str) -> list[Feedback]:
-        """What each person says of a tale, whichever way it was said, by person."""
-        return _feedback(tale_id, self._info(tale_id).assessments)
-
-    def all(self) -> list[Feedback]:
-        """What each person says of each tale, oldest tale first."""
-        return [f for info in self._infos() for f in _feedback(info.tags["tale_id"], info.assessments)]
-
-    def history(self, tale_id: str) -> list[FeedbackChange]:
-        """Every answer on a tale that was not erased, oldest first."""
-        made = [_change(tale_id, a) for a in self._info(tale_id).assessments if _is_ours(a)]
-        return sorted(made, key=lambda change: change.at)
-
-    def tale(self, tale_id: str) -> RecordedTale:
-        """The tale itself.
+        Args:
+            tale_id: The tale's `id`.
+            person: Whose feedback to withdraw.
+            fields: The fields to withdraw.
 
         Raises:
-            UnknownName: There is no such tale.
+            UnknownName: If there is no such tale.
         """
-        info = self._info(tale_id)
+        trace_id = self._trace_info(tale_id).trace_id
+        for change in self.history(tale_id):
+            if change.current and change.value is not None and change.person == person and change.field in fields:
+                self._log(trace_id, person, change.field, change, withdrawn=True)
+
+    def erase(self, tale_id: str, *, person: str) -> int:
+        """Delete a person's feedback on a tale, including the history.
+
+        Args:
+            tale_id: The tale's `id`.
+            person: Whose feedback to delete.
+
+        Returns:
+            The number of deleted answers.
+
+        Raises:
+            UnknownName: If there is no such tale.
+        """
+        trace_id = self._trace_info(tale_id).trace_id
+        changes = [change for change in self.history(tale_id) if change.person == person]
+        # Newest first: MLflow makes an overridden answer current again when the one that overrides it is deleted.
+        for change in reversed(changes):
+            self._tracing_client.delete_assessment(trace_id, change.assessment_id)
+        return len(changes)
+
+    def read(self, tale_id: str) -> list[Feedback]:
+        """Return the current feedback on a tale, sorted by person.
+
+        It does not matter whether it was given in Python, in the terminal, in a notebook or in MLflow's UI.
+
+        Raises:
+            UnknownName: If there is no such tale.
+        """
+        return _current_feedback(tale_id, self._trace_info(tale_id).assessments)
+
+    def all(self) -> list[Feedback]:
+        """Return the current feedback on all tales, oldest tale first."""
+        infos = (trace.info for trace in self._search_traces(include_spans=False))
+        return [f for info in infos for f in _current_feedback(info.tags["tale_id"], info.assessments)]
+
+    def history(self, tale_id: str) -> list[FeedbackChange]:
+        """Return all answers about a tale that were not erased, oldest first.
+
+        Raises:
+            UnknownName: If there is no such tale.
+        """
+        return _sorted_changes(tale_id, self._trace_info(tale_id).assessments)
+
+    def tale(self, tale_id: str) -> RecordedTale:
+        """Return a recorded tale.
+
+        Raises:
+            UnknownName: If there is no such tale.
+        """
+        info = self._trace_info(tale_id)
         with quiet():
-            return _told(self._client.get_trace(info.trace_id, display=False))
+            return _recorded_tale(self._client.get_trace(info.trace_id, display=False))
 
     def tales(self) -> Iterator[tuple[RecordedTale, list[Feedback]]]:
-        """All tales with what people say of them, oldest first."""
-        for trace in self._search(include_spans=True):
-            yield _told(trace), _feedback(trace.info.tags["tale_id"], trace.info.assessments)
+        """Yield all tales with the current feedback on them, oldest first."""
+        for trace in self._search_traces(include_spans=True):
+            yield _recorded_tale(trace), _current_feedback(trace.info.tags["tale_id"], trace.info.assessments)
 
     def queue(self, person: str) -> list[str]:
-        """The tales that a person has not reviewed: first those that nobody has, among them the most uncertain."""
-        found = []
-        for number, (tale, said) in enumerate(self.tales()):
-            if tale.text and not any(f.person == person and f.reviewed for f in said):
-                found.append((any(f.reviewed for f in said), -uncertainty(tale.verdict), number, tale.id))
-        return [tale_id for *_, tale_id in sorted(found)]
+        """Return the ids of the tales that a person has not reviewed, the most useful first.
 
-    def _of(self, tale_id: str, person: str) -> Feedback:
-        said = next((f for f in self.read(tale_id) if f.person == person), None)
-        return said or Feedback(tale_id=tale_id, person=person, at=datetime.now(UTC))
+        Tales that nobody has reviewed come before others, and within each group those with the most uncertain verdict
+        come first.
+        """
+        ranked = []
+        for index, (tale, feedback) in enumerate(self.tales()):
+            if tale.text and not any(f.person == person and f.reviewed for f in feedback):
+                reviewed_by_others = any(f.reviewed for f in feedback)
+                ranked.append((reviewed_by_others, -uncertainty(tale.verdict), index, tale.id))
+        return [tale_id for *_, tale_id in sorted(ranked)]
 
-    def _write(
+    def _feedback_by(self, person: str, tale_id: str) -> Feedback:
+        feedback = next((f for f in self.read(tale_id) if f.person == person), None)
+        return feedback or Feedback(tale_id=tale_id, person=person, at=datetime.now(UTC))
+
+    def _log(
         self,
         trace_id: str,
         person: str,
         field: str,
-        before: FeedbackChange | None,
+        overridden: FeedbackChange | None,
         *,
         value: Any = None,
-        error: bool = False,
+        withdrawn: bool = False,
     ) -> None:
-        from mlflow.entities import AssessmentError, AssessmentSource, Feedback as Kept
+        from mlflow.entities import AssessmentError, AssessmentSource, Feedback as MlflowFeedback
 
-        kept = Kept(
+        # Deleting would lose the history, so a withdrawal is a new assessment with an error in place of a value.
+        assessment = MlflowFeedback(
             name=field,
             value=value,
-            error=AssessmentError(_WITHDRAWN, "taken back by the person") if error else None,
+            error=AssessmentError(_WITHDRAWN, "withdrawn by the person") if withdrawn else None,
             source=AssessmentSource("HUMAN", person),
-            overrides=before.assessment if before else None,
+            overrides=overridden.assessment_id if overridden else None,
         )
         with quiet():
-            self._traces.log_assessment(trace_id, kept)
+            self._tracing_client.log_assessment(trace_id, assessment)
 
-    def _info(self, tale_id: str) -> Any:
-        # A quote cannot stand in a filter; no id of ours has one.
-        found = () if "'" in tale_id else self._search(f"tags.tale_id = '{tale_id}'", include_spans=False)
-        info = next((trace.info for trace in found), None)
+    def _trace_info(self, tale_id: str) -> Any:
+        # MLflow's filter language cannot escape a quote; no tale id contains one.
+        traces = () if "'" in tale_id else self._search_traces(f"tags.tale_id = '{tale_id}'", include_spans=False)
+        info = next((trace.info for trace in traces), None)
         if info is None:
             raise UnknownName(
-                "tale", tale_id, None, hint=f"Only recorded tales take feedback; this looked in {self.tracking_uri}."
+                "tale",
+                tale_id,
+                None,
+                hint=f"Feedback is kept with recorded tales; this one is not recorded in {self.tracking_uri}.",
             )
         return info
 
-    def _infos(self) -> Iterator[Any]:
-        return (trace.info for trace in self._search(include_spans=False))
-
-    def _search(self, filter_string: str | None = None, *, include_spans: bool) -> Iterator[Any]:
-        token = None
+    def _search_traces(self, filter_string: str | None = None, *, include_spans: bool) -> Iterator[Any]:
+        page_token = None
         while True:
             with quiet():
                 page = self._client.search_traces(
-                    locations=[self._where],
+                    locations=[self._experiment_id],
                     filter_string=filter_string,
-                    max_results=_PAGE,
+                    max_results=_TRACES_PER_PAGE,
                     order_by=["timestamp_ms ASC"],
-                    page_token=token,
+                    page_token=page_token,
                     include_spans=include_spans,
                 )
             yield from (trace for trace in page if "tale_id" in trace.info.tags)
-            token = page.token
-            if not token:
+            page_token = page.token
+            if not page_token:
                 return
 
 
@@ -281,22 +325,30 @@ def record_feedback(
     tracking_uri: str | None = None,
     experiment: str = DEFAULT_EXPERIMENT,
 ) -> Feedback:
-    """Say something of a recorded tale; see `FeedbackStore.record`.
+    """Record a person's feedback on a recorded tale; see `FeedbackStore.record`.
 
     Args:
         tale_id: The tale's `id`.
-        person: Who says it; by default a pseudonym that is made once for this folder.
+        person: Who gives it; by default a pseudonym that is created once per folder.
         rating: From 1 (poor) to 5 (very good).
-        kid_friendly: Whether it is for children of the tale's band.
-        categories: What speaks against it.
-        spans: Stretches of the text: `MarkedSpan`s, or quotes.
+        kid_friendly: Whether the tale suits children of its age band.
+        categories: Names of problems, from the tale's policy; empty if there are none.
+        spans: Passages to mark: `MarkedSpan`, or quotes from the text.
         comment: Free text.
-        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
-        experiment: The experiment's name.
+        tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
+        experiment: The name of the MLflow experiment.
+
+    Returns:
+        The person's whole feedback on the tale.
+
+    Raises:
+        UnknownName: If there is no such tale, or its policy has no such category.
+        ConfigurationError: If a value is not accepted. Nothing is recorded then.
+        MissingExtra: If MLflow is not installed.
     """
     return FeedbackStore(tracking_uri, experiment).record(
         tale_id,
-        person=person or own_pseudonym(Path(".taleward")),
+        person=person or local_pseudonym(Path(".taleward")),
         rating=rating,
         kid_friendly=kid_friendly,
         categories=categories,
@@ -305,8 +357,13 @@ def record_feedback(
     )
 
 
-def own_pseudonym(folder: Path) -> str:
-    """The pseudonym of whoever works here; its secret lies in the folder, readable by its owner alone."""
+def local_pseudonym(folder: Path) -> str:
+    """Return the pseudonym of the current user.
+
+    Args:
+        folder: The folder with the secret of its pseudonyms; the secret is created if missing, readable by its owner
+            only.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "pseudonym.secret"
     if not file.exists() or not file.stat().st_size:
@@ -316,70 +373,74 @@ def own_pseudonym(folder: Path) -> str:
 
 
 def uncertainty(verdict: Verdict | None) -> float:
-    """How unsure a judge was, 0..1: 1 without a plain answer, else how near its deciding score came to 0.5."""
+    """Return how uncertain a verdict is, 0..1: 1 without a decision, else how close the highest score is to 0.5."""
     if verdict is None or verdict.outcome not in ("pass", "fail"):
         return 1.0
     return 1.0 - 2.0 * abs(max(verdict.scores.values(), default=float(not verdict.passed)) - 0.5)
 
 
-def _is_ours(assessment: Any) -> bool:
+def _is_feedback(assessment: Any) -> bool:
     return assessment.name in FIELDS and assessment.feedback is not None and assessment.source.source_type == "HUMAN"
 
 
-def _change(tale_id: str, assessment: Any) -> FeedbackChange:
-    return FeedbackChange(
-        tale_id=tale_id,
-        person=assessment.source.source_id or "default",
-        field=assessment.name,
-        value=assessment.feedback.value,
-        at=datetime.fromtimestamp(assessment.last_update_time_ms / 1000, UTC),
-        holds=assessment.valid is not False,
-        assessment=assessment.assessment_id,
-    )
+def _sorted_changes(tale_id: str, assessments: Iterable[Any]) -> list[FeedbackChange]:
+    changes = [
+        FeedbackChange(
+            tale_id=tale_id,
+            person=assessment.source.source_id or "default",
+            field=assessment.name,
+            value=assessment.feedback.value,
+            at=datetime.fromtimestamp(assessment.last_update_time_ms / 1000, UTC),
+            current=assessment.valid is not False,
+            assessment_id=assessment.assessment_id,
+        )
+        for assessment in assessments
+        if _is_feedback(assessment)
+    ]
+    return sorted(changes, key=lambda change: change.at)
 
 
-def _feedback(tale_id: str, assessments: Iterable[Any]) -> list[Feedback]:
-    """The newest answer in force of each person to each question."""
-    held = sorted((_change(tale_id, a) for a in assessments if _is_ours(a)), key=lambda change: change.at)
-    people: dict[str, dict[str, FeedbackChange]] = {}
-    for change in held:
-        if change.holds:
-            people.setdefault(change.person, {})[change.field] = change
+def _current_feedback(tale_id: str, assessments: Iterable[Any]) -> list[Feedback]:
+    """Return the newest current answers of each person."""
+    by_person: dict[str, dict[str, FeedbackChange]] = {}
+    for change in _sorted_changes(tale_id, assessments):
+        if change.current:
+            by_person.setdefault(change.person, {})[change.field] = change
     return [
-        _read(tale_id, person, [c for c in answers.values() if c.value is not None])
-        for person, answers in sorted(people.items())
-        if any(c.value is not None for c in answers.values())
+        _parse_feedback(tale_id, person, [c for c in changes.values() if c.value is not None])
+        for person, changes in sorted(by_person.items())
+        if any(c.value is not None for c in changes.values())
     ]
 
 
-def _read(tale_id: str, person: str, answers: Sequence[FeedbackChange]) -> Feedback:
-    read: dict[str, Any] = {}
-    unread: dict[str, str] = {}
-    for change in answers:
+def _parse_feedback(tale_id: str, person: str, changes: Sequence[FeedbackChange]) -> Feedback:
+    parsed: dict[str, Any] = {}
+    unparsed: dict[str, str] = {}
+    for change in changes:
         try:
-            read[change.field] = from_value(change.field, change.value)
+            parsed[change.field] = parse_assessment_value(change.field, change.value)
         except (ValueError, TypeError, KeyError):
-            unread[change.field] = str(change.value)
-    latest = max(change.at for change in answers)
-    return Feedback(tale_id=tale_id, person=person, at=latest, unread=FrozenDict(unread), **read)
+            unparsed[change.field] = str(change.value)
+    latest = max(change.at for change in changes)
+    return Feedback(tale_id=tale_id, person=person, at=latest, unparsed=FrozenDict(unparsed), **parsed)
 
 
-def _told(trace: Any) -> RecordedTale:
+def _recorded_tale(trace: Any) -> RecordedTale:
     root = next(span for span in trace.data.spans if span.parent_id is None)
-    judged = sorted((s for s in trace.data.spans if s.name == "judge"), key=lambda s: s.start_time_ns)
-    drafts = tuple((span.inputs, Verdict.model_validate(span.outputs)) for span in judged)
+    judge_spans = sorted((s for s in trace.data.spans if s.name == "judge"), key=lambda s: s.start_time_ns)
+    drafts = tuple((span.inputs, Verdict.model_validate(span.outputs)) for span in judge_spans)
     tags, outputs = trace.info.tags, root.outputs
     text = outputs.get("text") if isinstance(outputs, dict) else outputs
-    last = drafts[-1][0] if drafts else None
+    last_draft = drafts[-1][0] if drafts else None
     return RecordedTale(
         id=tags["tale_id"],
         trace_id=trace.info.trace_id,
-        text=text if isinstance(text, str) else last or "",
+        text=text if isinstance(text, str) else last_draft or "",
         released=tags.get("released") == "True",
         band=tags.get("band", ""),
         policy=tags.get("policy", ""),
         inputs=root.inputs,
         verdict=drafts[-1][1] if drafts else None,
         drafts=drafts,
-        at=datetime.fromtimestamp(trace.info.request_time / 1000, UTC),
+        started_at=datetime.fromtimestamp(trace.info.request_time / 1000, UTC),
     )

@@ -1,4 +1,4 @@
-"""Feedback in a notebook: read a tale, mark stretches with the mouse, answer, save. Needs the extra `notebooks`."""
+"""A notebook widget for reviewing tales: mark passages with the mouse, answer, save. Needs the extra `notebooks`."""
 
 from __future__ import annotations
 
@@ -14,73 +14,79 @@ try:
 except ImportError as error:
     raise MissingExtra("the feedback widget", "notebooks") from error
 
-# Offsets are code points, as in Python; a browser counts UTF-16. All text goes in as text, never as markup.
+# Offsets are Unicode code points as in Python, while JavaScript counts UTF-16 units. Text is set as `textContent`,
+# never as HTML, so that a tale cannot inject a script into the notebook.
 _ESM = """
-const points = (s) => [...s].length;
+const countCodePoints = (s) => [...s].length;
 function add(parent, tag, text, props) {
-  const made = Object.assign(document.createElement(tag), props || {});
-  if (text) made.textContent = text;
-  parent.append(made);
-  return made;
+  const element = Object.assign(document.createElement(tag), props || {});
+  if (text) element.textContent = text;
+  parent.append(element);
+  return element;
 }
 function render({ model, el }) {
-  let marking = "";
+  let category = "";
   const draw = () => {
     el.replaceChildren();
     const box = add(el, "div");
     box.style.cssText = "max-width:46em;line-height:1.6;border:1px solid #999;border-radius:6px;padding:.8em 1em";
-    const page = add(box, "div");
-    page.style.cssText = "white-space:pre-wrap;cursor:text";
-    const letters = [...model.get("text")];
+    const story = add(box, "div");
+    story.style.cssText = "white-space:pre-wrap;cursor:text";
+    const codePoints = [...model.get("text")];
     const spans = model.get("spans");
-    const cuts = [...new Set([0, letters.length, ...spans.flatMap((s) => [s.start, s.end])])].sort((a, b) => a - b);
+    const cuts = [...new Set([0, codePoints.length, ...spans.flatMap((s) => [s.start, s.end])])].sort((a, b) => a - b);
     for (let i = 0; i + 1 < cuts.length; i++) {
-      const here = spans.filter((s) => s.start <= cuts[i] && cuts[i + 1] <= s.end);
-      const words = letters.slice(cuts[i], cuts[i + 1]).join("");
-      const part = add(page, here.length ? "mark" : "span", words);
-      if (here.length) {
-        part.title = here.map((s) => s.category || "marked").join(", ") + " - click to take the mark away";
-        part.onclick = () => { model.set("spans", spans.filter((s) => !here.includes(s))); model.save_changes(); };
+      const covering = spans.filter((s) => s.start <= cuts[i] && cuts[i + 1] <= s.end);
+      const passage = codePoints.slice(cuts[i], cuts[i + 1]).join("");
+      const part = add(story, covering.length ? "mark" : "span", passage);
+      if (covering.length) {
+        part.title = covering.map((s) => s.category || "marked").join(", ") + " - click to remove";
+        part.onclick = () => {
+          model.set("spans", spans.filter((s) => !covering.includes(s)));
+          model.save_changes();
+        };
       }
     }
     const row = add(box, "div");
     row.style.cssText = "margin-top:.8em;display:flex;gap:.6em;flex-wrap:wrap;align-items:center";
-    const kind = add(row, "select");
-    for (const name of ["", ...model.get("known")])
-      add(kind, "option", name || "marked words show: ...", { value: name });
-    kind.value = marking;
-    kind.onchange = () => { marking = kind.value; };
-    page.onmouseup = () => {
-      const chosen = window.getSelection();
-      if (!chosen.rangeCount || chosen.isCollapsed) return;
-      const range = chosen.getRangeAt(0);
-      if (!page.contains(range.startContainer) || !page.contains(range.endContainer)) return;
+    const categorySelect = add(row, "select");
+    for (const name of ["", ...model.get("categories")])
+      add(categorySelect, "option", name || "mark words as ...", { value: name });
+    categorySelect.value = category;
+    categorySelect.onchange = () => { category = categorySelect.value; };
+    story.onmouseup = () => {
+      const selection = window.getSelection();
+      if (!selection.rangeCount || selection.isCollapsed) return;
+      const range = selection.getRangeAt(0);
+      if (!story.contains(range.startContainer) || !story.contains(range.endContainer)) return;
       const before = document.createRange();
-      before.selectNodeContents(page);
+      before.selectNodeContents(story);
       before.setEnd(range.startContainer, range.startOffset);
-      const start = points(before.toString());
-      const end = start + points(range.toString());
-      model.set("spans", [...spans, { start, end, category: kind.value }]);
+      const start = countCodePoints(before.toString());
+      const end = start + countCodePoints(range.toString());
+      model.set("spans", [...spans, { start, end, category: categorySelect.value }]);
       model.save_changes();
     };
     const rating = add(row, "select");
     for (const n of [0, 1, 2, 3, 4, 5]) add(rating, "option", n ? `${n} of 5` : "rating ...", { value: n });
     rating.value = model.get("rating");
     rating.onchange = () => { model.set("rating", Number(rating.value)); model.save_changes(); };
-    const fits = add(row, "select");
+    const kidFriendly = add(row, "select");
     const choices = [["", `for ages ${model.get("band")}? ...`], ["yes", "kid-friendly"], ["no", "not kid-friendly"]];
-    for (const [v, t] of choices)
-      add(fits, "option", t, { value: v });
-    fits.value = model.get("kid_friendly");
-    fits.onchange = () => { model.set("kid_friendly", fits.value); model.save_changes(); };
+    for (const [value, label] of choices)
+      add(kidFriendly, "option", label, { value });
+    kidFriendly.value = model.get("kid_friendly");
+    kidFriendly.onchange = () => { model.set("kid_friendly", kidFriendly.value); model.save_changes(); };
     const comment = add(row, "input", "", { placeholder: "comment", value: model.get("comment") });
     comment.onchange = () => { model.set("comment", comment.value); model.save_changes(); };
     const save = add(row, "button", "Save");
     save.onclick = () => {
-      model.set("comment", comment.value); model.set("saves", model.get("saves") + 1); model.save_changes();
+      model.set("comment", comment.value);
+      model.set("save_clicks", model.get("save_clicks") + 1);
+      model.save_changes();
     };
     const next = add(row, "button", "Next tale");
-    next.onclick = () => { model.set("nexts", model.get("nexts") + 1); model.save_changes(); };
+    next.onclick = () => { model.set("next_clicks", model.get("next_clicks") + 1); model.save_changes(); };
     add(row, "small", model.get("status"));
   };
   for (const name of ["text", "spans", "rating", "kid_friendly", "status"]) model.on(`change:${name}`, draw);
@@ -91,25 +97,33 @@ export default { render };
 
 
 class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
-    """A tale on a page where stretches can be marked; `Save` writes what `FeedbackStore.record` does.
+    """A form that shows a tale, in which passages can be marked; its Save button calls `FeedbackStore.record`.
 
     Args:
-        tale_id: Which tale; by default the first of the person's review queue.
+        tale_id: The tale's id; by default the first one in the person's review queue.
         person: Who reviews, by name or by pseudonym.
-        store: Where the tales are; by default `.taleward` in this folder.
+        store: The feedback store; by default the one in `.taleward` in the working directory.
+
+    Attributes:
+        store: The feedback store.
+        person: Who reviews.
+        tale_id: The id of the tale that is shown; `None` if the queue was empty.
+
+    Raises:
+        UnknownName: If there is no such tale.
     """
 
     _esm = _ESM
     text = traitlets.Unicode().tag(sync=True)
     band = traitlets.Unicode().tag(sync=True)
-    known = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    categories = traitlets.List(traitlets.Unicode()).tag(sync=True)
     spans = traitlets.List(traitlets.Dict()).tag(sync=True)
     rating = traitlets.Int(0, min=0, max=5).tag(sync=True)
     kid_friendly = traitlets.Enum(["", "yes", "no"], "").tag(sync=True)
     comment = traitlets.Unicode().tag(sync=True)
     status = traitlets.Unicode().tag(sync=True)
-    saves = traitlets.Int(0).tag(sync=True)
-    nexts = traitlets.Int(0).tag(sync=True)
+    save_clicks = traitlets.Int(0).tag(sync=True)
+    next_clicks = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, tale_id: str | None = None, *, person: str, store: FeedbackStore | None = None) -> None:
         super().__init__()
@@ -117,27 +131,27 @@ class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
         self.person = person
         self.tale_id: str | None = None
         if tale_id is None:
-            self._next()
+            self._show_next()
         else:
             self._show(tale_id)
-        self.observe(self._save, "saves")
-        self.observe(self._next, "nexts")
+        self.observe(self._save, "save_clicks")
+        self.observe(self._show_next, "next_clicks")
 
     def _show(self, tale_id: str) -> None:
         tale = self.store.tale(tale_id)
-        own = next((f for f in self.store.read(tale_id) if f.person == self.person), None)
+        earlier = next((f for f in self.store.read(tale_id) if f.person == self.person), None)
         self.tale_id = tale_id
-        self.known, self.band, self.text = list(tale.categories), tale.band, tale.text
-        self.spans = [_plain(s) for s in (own.spans if own else None) or ()]
-        self.rating = (own.rating if own else None) or 0
-        self.kid_friendly = {True: "yes", False: "no", None: ""}[own.kid_friendly if own else None]
-        self.comment = (own.comment if own else None) or ""
+        self.categories, self.band, self.text = list(tale.categories), tale.band, tale.text
+        self.spans = [_span_dict(span) for span in (earlier.spans if earlier else None) or ()]
+        self.rating = (earlier.rating if earlier else None) or 0
+        self.kid_friendly = {True: "yes", False: "no", None: ""}[earlier.kid_friendly if earlier else None]
+        self.comment = (earlier.comment if earlier else None) or ""
         self.status = ""
 
-    def _next(self, _: Any = None) -> None:
-        waiting = [tale_id for tale_id in self.store.queue(self.person) if tale_id != self.tale_id]
-        if waiting:
-            self._show(waiting[0])
+    def _show_next(self, _: Any = None) -> None:
+        queue = [tale_id for tale_id in self.store.queue(self.person) if tale_id != self.tale_id]
+        if queue:
+            self._show(queue[0])
         else:
             self.status = "all tales are reviewed"
 
@@ -151,7 +165,7 @@ class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
                 person=self.person,
                 rating=self.rating or None,
                 kid_friendly={"yes": True, "no": False}.get(self.kid_friendly),
-                categories=list(dict.fromkeys(s.category for s in spans if s.category)),
+                categories=list(dict.fromkeys(span.category for span in spans if span.category)),
                 spans=spans,
                 comment=self.comment or None,
             )
@@ -161,5 +175,5 @@ class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
             self.status = "saved"
 
 
-def _plain(span: MarkedSpan) -> dict[str, Any]:
+def _span_dict(span: MarkedSpan) -> dict[str, Any]:
     return {"start": span.start, "end": span.end, "category": span.category or ""}

@@ -1,1 +1,1 @@
-"""MLflow: runs, traces, prompts, scorers, recorded tales."""
+"""Recording in MLflow: tales as traces, evaluations and judge benchmarks as runs, templates, scorers."""

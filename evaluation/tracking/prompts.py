@@ -1,7 +1,7 @@
-"""Templates in MLflow's prompt registry: registered, named by an alias, loaded by `name@alias`.
+"""Story templates in MLflow's prompt registry: register versions, load them by alias.
 
-What is registered is the template, never a reader's values: MLflow takes Jinja in a prompt, and its own rendering is
-not used here. A value stays inert, as in every template.
+Only the template is registered, never the values of its variables. MLflow accepts Jinja in prompts, but its rendering
+is not used: values stay inert, as in every template.
 """
 
 from __future__ import annotations
@@ -17,91 +17,102 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact
 from taleward.evaluation.tracking.recorder import default_tracking_uri, quiet
 
-_OURS = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-_THEIRS = re.compile(r"\{\{\s*([a-z][a-z0-9_]*)\s*\}\}")
-_VARIABLES = "taleward.variables"
-_DESCRIPTION = "taleward.description"
-_VERSION = "taleward.version"
+_TALEWARD_VARIABLE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_MLFLOW_VARIABLE = re.compile(r"\{\{\s*([a-z][a-z0-9_]*)\s*\}\}")
+_VARIABLES_TAG = "taleward.variables"
+_DESCRIPTION_TAG = "taleward.description"
+_VERSION_TAG = "taleward.version"
 
 
 def register_template(
     template: str | Template, *, alias: str | None = None, tracking_uri: str | None = None
 ) -> Template:
-    """Make a template the next version of its name in the registry.
+    """Register a template as the next version of its name in MLflow's prompt registry.
 
     Args:
         template: A template, or the name of one.
-        alias: A name for this version, for example `champion`; it moves here from wherever it was.
-        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+        alias: An alias for this version, such as `champion`; it is moved here from any other version.
+        tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
 
     Returns:
-        The template with the registry's version.
+        The template with the version number that the registry gave it.
 
     Raises:
-        MissingExtra: MLflow is not installed.
+        MissingExtra: If MLflow is not installed.
+        UnknownName: If there is no template of that name.
     """
-    made = load_template(template)
-    client = _client(tracking_uri)
-    variables = {name: variable.model_dump() for name, variable in made.variables.items()}
+    loaded = load_template(template)
+    client = _registry_client(tracking_uri)
+    variables = {name: variable.model_dump() for name, variable in loaded.variables.items()}
     with quiet():
-        kept = client.register_prompt(
-            made.name,
-            _OURS.sub(r"{{\1}}", made.text),
-            commit_message=made.description,
-            tags={_VARIABLES: json.dumps(variables), _DESCRIPTION: made.description, _VERSION: made.version},
+        prompt = client.register_prompt(
+            loaded.name,
+            _TALEWARD_VARIABLE.sub(r"{{\1}}", loaded.text),
+            commit_message=loaded.description,
+            tags={
+                _VARIABLES_TAG: json.dumps(variables),
+                _DESCRIPTION_TAG: loaded.description,
+                _VERSION_TAG: loaded.version,
+            },
         )
         if alias is not None:
-            client.set_prompt_alias(made.name, alias, int(kept.version))
-    return made.model_copy(update={"version": str(kept.version)})
+            client.set_prompt_alias(loaded.name, alias, int(prompt.version))
+    return loaded.model_copy(update={"version": str(prompt.version)})
 
 
 def load_registered_template(name: str, *, tracking_uri: str | None = None) -> Template:
-    """A template of the registry.
+    """Load a template from MLflow's prompt registry.
 
     Args:
         name: `name@alias`, `name/version`, or `name` for the latest version.
-        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+        tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
 
     Raises:
-        UnknownName: There is no such template, version or alias.
-        ConfigurationError: It was typed in MLflow's own pages and has no name of ours, or more than `{{variable}}`.
-        MissingExtra: MLflow is not installed.
+        UnknownName: If there is no such template, version or alias.
+        ConfigurationError: If the prompt was written in MLflow and is not a valid template: it is a chat, its name is
+            not a template name, or it contains more than `{{variable}}`.
+        MissingExtra: If MLflow is not installed.
     """
-    client = _client(tracking_uri)
-    address = f"prompts:/{name}" if "@" in name or "/" in name else f"prompts:/{name}@latest"
+    client = _registry_client(tracking_uri)
+    prompt_uri = f"prompts:/{name}" if "@" in name or "/" in name else f"prompts:/{name}@latest"
     try:
         with quiet():
-            kept = client.load_prompt(address)
+            prompt = client.load_prompt(prompt_uri)
     except Exception as error:
-        said = redact(str(error)).splitlines()[0]
-        there: list[str] | None = None
-        with quiet(), suppress(Exception):  # what went wrong first is told
-            there = [prompt.name for prompt in client.search_prompts()]
+        reason = redact(str(error)).splitlines()[0]
+        known_names: list[str] | None = None
+        with quiet(), suppress(Exception):  # if listing fails too, only the first error is reported
+            known_names = [known.name for known in client.search_prompts()]
         raise UnknownName(
-            "registered template", name, there, hint=f"Register it first, with register_template. MLflow says: {said}"
+            "registered template",
+            name,
+            known_names,
+            hint=f"Register it first, with register_template. MLflow says: {reason}",
         ) from error
-    if not isinstance(kept.template, str):
-        raise ConfigurationError(f"prompt {name!r} is a chat, not a text; a template is a text.")
-    used = dict.fromkeys(_THEIRS.findall(kept.template))
-    tags = kept.tags or {}
-    said_of = {n: Variable.model_validate(v) for n, v in json.loads(tags.get(_VARIABLES, "{}")).items()}
-    variables = {n: said_of.get(n) or Variable(description=n, example=n) for n in used}
+    if not isinstance(prompt.template, str):
+        raise ConfigurationError(
+            f"prompt {name!r} is a list of chat messages and cannot be a template.", hint="Register a text prompt."
+        )
+    used_names = dict.fromkeys(_MLFLOW_VARIABLE.findall(prompt.template))
+    tags = prompt.tags or {}
+    declared = {n: Variable.model_validate(v) for n, v in json.loads(tags.get(_VARIABLES_TAG, "{}")).items()}
+    variables = {n: declared.get(n) or Variable(description=n, example=n) for n in used_names}
     try:
         return Template(
-            name=kept.name,
-            version=str(kept.version),
-            description=tags.get(_DESCRIPTION) or kept.commit_message or kept.name,
-            text=_THEIRS.sub(r"{\1}", kept.template),
+            name=prompt.name,
+            version=str(prompt.version),
+            description=tags.get(_DESCRIPTION_TAG) or prompt.commit_message or prompt.name,
+            text=_MLFLOW_VARIABLE.sub(r"{\1}", prompt.template),
             variables=FrozenDict(variables),
         )
     except ValueError as error:
         raise ConfigurationError(f"prompt {name!r} cannot be used as a template: {error}") from error
 
 
-def _client(tracking_uri: str | None) -> Any:
+def _registry_client(tracking_uri: str | None) -> Any:
     try:
         import mlflow
     except ImportError as error:
         raise MissingExtra("the prompt registry", "mlflow") from error
-    place = tracking_uri or default_tracking_uri()
-    return mlflow.MlflowClient(tracking_uri=place, registry_uri=place)
+    uri = tracking_uri or default_tracking_uri()
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)

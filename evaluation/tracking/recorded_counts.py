@@ -1,4 +1,4 @@
-"""What became of all tales that were recorded in a folder, as numbers."""
+"""Sum the counts of all tales recorded in a folder."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tr
 
 
 def guard_counts(folder: Path, experiment: str = DEFAULT_EXPERIMENT) -> dict[str, float]:
-    """The counts of all recorders that wrote to the folder's MLflow store, see `Counters`; empty where there are none.
+    """Return the counts of all recorders that wrote to a folder's MLflow store.
 
     Args:
-        folder: The project's folder.
-        experiment: The experiment's name.
+        folder: The folder with the store, such as `.taleward`.
+        experiment: The name of the MLflow experiment.
+
+    Returns:
+        Counts by name, see `TaleCounts`; empty if nothing was recorded.
     """
+    # Opening a store that does not exist would create it.
     if not (folder / "mlflow.db").is_file():
         return {}
     with quiet():
         import mlflow
 
         client = mlflow.MlflowClient(tracking_uri=default_tracking_uri(folder))
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
+        recorded = client.get_experiment_by_name(experiment)
+        if recorded is None:
             return {}
         counts: Counter[str] = Counter()
-        token = None
+        page_token = None
         while True:
-            runs = client.search_runs([found.experiment_id], "tags.mlflow.runName = 'guard'", page_token=token)
+            runs = client.search_runs([recorded.experiment_id], "tags.mlflow.runName = 'guard'", page_token=page_token)
             for run in runs:
                 counts.update(run.data.metrics)
-            token = runs.token
-            if not token:
+            page_token = runs.token
+            if not page_token:
                 return {name: float(count) for name, count in sorted(counts.items())}

@@ -1,4 +1,4 @@
-"""Evaluations in MLflow: written so that writing again is safe, read back before they count as written."""
+"""Evaluations as MLflow runs: uploads that can be repeated, and are read back before they count as stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from taleward.core.redaction import format_error, redact
 from taleward.core.verdict import Verdict
 from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, JournalLocked, journal_lock, journals
 from taleward.evaluation.result import Evaluation
-from taleward.evaluation.tracking.recorder import default_tracking_uri, experiment_id, quiet
+from taleward.evaluation.tracking.recorder import default_tracking_uri, get_or_create_experiment, quiet
 from taleward.evaluation.tracking.traces import SpanData, TraceData, tale_trace, write_traces
 
 if TYPE_CHECKING:
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-TABLE = "samples.json"
-REPORT = "report.html"
-FOUND = "evaluation.json"
+# The files that `taleward.evaluation.report.html.write_files` writes.
+_SAMPLES_FILE = "samples.json"
+_REPORT_FILE = "report.html"
+_EVALUATION_FILE = "evaluation.json"
 
-_TAG = "taleward.evaluation"
-_LONGEST = 500  # characters of a parameter
-_MOST = 100  # parameters in a request
-_SHOWN = 200  # characters of an error in the log; all of it is in `Evaluation.undelivered`
-# A server that is not there is known soon; MLflow would knock for minutes, but the spool can wait longer.
-_SETTINGS = {
+_EVALUATION_TAG = "taleward.evaluation"
+_MAX_PARAM_CHARACTERS = 500
+_PARAMS_PER_REQUEST = 100  # MLflow's limit
+_MAX_LOGGED_CHARACTERS = 200  # `Evaluation.undelivered` has the whole error
+_TRACES_PER_PAGE = 500
+# By default MLflow retries a server that is away for minutes. The evaluation is safe in its journal, so fail quickly.
+_MLFLOW_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -43,10 +45,10 @@ _SETTINGS = {
 
 
 def check_mlflow() -> None:
-    """Tell before hours of work that nothing can be kept.
+    """Raise an error if MLflow is not installed, before an evaluation takes hours and cannot be recorded.
 
     Raises:
-        MissingExtra: MLflow is not installed.
+        MissingExtra: If MLflow is not installed.
     """
     try:
         import mlflow  # noqa: F401
@@ -54,59 +56,69 @@ def check_mlflow() -> None:
         raise MissingExtra("recording an evaluation", "mlflow") from error
 
 
-def deliver(journal: Journal, found: Evaluation) -> Evaluation:
-    """Write a finished evaluation to MLflow and remove its journal; where that fails the journal stays."""
+def upload(journal: Journal, evaluation: Evaluation) -> Evaluation:
+    """Upload a finished evaluation to MLflow and remove its journal; never raises.
+
+    Args:
+        journal: The journal of the evaluation; kept if the upload fails.
+        evaluation: The evaluation.
+
+    Returns:
+        The evaluation with its `run_id`; or with the error in `undelivered` if the upload failed.
+    """
     try:
-        with quiet(), _settings():
-            run_id = _write(journal, found)
-    except Exception as error:  # noqa: BLE001  whatever a store raises; the journal keeps it all
-        why = format_error(error)
+        with quiet(), _mlflow_settings():
+            run_id = _write_run(journal, evaluation)
+    except Exception as error:  # noqa: BLE001  whatever the store raises; the journal keeps the evaluation
+        reason = format_error(error)
         _log.warning(
-            "evaluation %r is kept in %s; once MLflow is there, type: taleward eval --deliver (%s)",
-            found.name,
+            "evaluation %r was not uploaded and is kept in %s; once MLflow can be reached, run: "
+            "taleward eval --upload-pending (%s)",
+            evaluation.name,
             journal.folder,
-            why.splitlines()[0][:_SHOWN],
+            reason.splitlines()[0][:_MAX_LOGGED_CHARACTERS],
         )
-        return found.model_copy(update={"undelivered": why})
+        return evaluation.model_copy(update={"undelivered": reason})
     journal.remove()
-    return found.model_copy(update={"run_id": run_id})
+    return evaluation.model_copy(update={"run_id": run_id})
 
 
 def upload_pending(spool: Path = DEFAULT_SPOOL, tracking_uri: str | None = None) -> list[Evaluation]:
-    """Try again to deliver what is finished.
+    """Upload finished evaluations that MLflow has not stored yet.
 
     Args:
         spool: The folder of all journals.
-        tracking_uri: Only what goes to this store.
+        tracking_uri: Upload only to this store; by default each evaluation goes to the store that it was meant for.
 
     Returns:
-        What was tried; see `Evaluation.undelivered`.
+        The evaluations that were tried; `Evaluation.undelivered` says which of them failed.
     """
-    tried = []
+    evaluations = []
     for journal in journals(spool):
         if journal.finished and tracking_uri in (None, journal.plan["uri"]):
             with suppress(JournalLocked), journal_lock(journal):
-                tried.append(deliver(journal, Evaluation.model_validate(journal.result)))
-    return tried
+                evaluations.append(upload(journal, Evaluation.model_validate(journal.result)))
+    return evaluations
 
 
 def load_evaluation(run_id: str, tracking_uri: str | None = None) -> Evaluation:
-    """An evaluation that MLflow holds; without its samples.
+    """Load an evaluation from MLflow, without its samples.
 
     Args:
-        run_id: The run's id.
-        tracking_uri: An MLflow tracking URI; by default that of `.taleward` in this folder.
+        run_id: The id of the MLflow run.
+        tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
 
     Raises:
-        UnknownName: There is no such run, or it is no evaluation.
+        MissingExtra: If MLflow is not installed.
+        UnknownName: If there is no such run, or it is not an evaluation.
     """
     check_mlflow()
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=tracking_uri or default_tracking_uri())
-    with quiet(), _settings(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), _mlflow_settings(), tempfile.TemporaryDirectory() as folder:
         try:
-            file = client.download_artifacts(run_id, FOUND, folder)
+            file = client.download_artifacts(run_id, _EVALUATION_FILE, folder)
         except Exception as error:
             raise UnknownName("evaluation run", run_id, None, hint=redact(f"MLflow says: {error}")) from error
         return Evaluation.model_validate_json(Path(file).read_bytes()).model_copy(update={"run_id": run_id})
@@ -115,19 +127,29 @@ def load_evaluation(run_id: str, tracking_uri: str | None = None) -> Evaluation:
 def record_page(
     name: str, page: str, plot: Figure, params: Mapping[str, str], *, tracking_uri: str | None, experiment: str
 ) -> str:
-    """Keep a comparison's page and plot as a run of their own; the run's id."""
+    """Record the HTML page and the plot of a comparison as an MLflow run.
+
+    Args:
+        name: The name of the run.
+        page: The HTML page.
+        plot: The plot.
+        params: Parameters of the run: the conclusion by metric.
+        tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
+        experiment: The name of the MLflow experiment.
+
+    Returns:
+        The id of the run.
+    """
     check_mlflow()
     import mlflow
-    from mlflow.entities import Param
 
-    place = tracking_uri or default_tracking_uri()
-    client = mlflow.MlflowClient(tracking_uri=place)
-    with quiet(), _settings(), tempfile.TemporaryDirectory() as folder:
-        where = experiment_id(client, place, experiment)
-        run_id = str(client.create_run(where, tags={"taleward.kind": "comparison"}, run_name=name).info.run_id)
-        held = [Param(_named(metric), said[:_LONGEST]) for metric, said in params.items()]
-        for at in range(0, len(held), _MOST):
-            client.log_batch(run_id, params=held[at : at + _MOST])
+    uri = tracking_uri or default_tracking_uri()
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    with quiet(), _mlflow_settings(), tempfile.TemporaryDirectory() as folder:
+        experiment_id = get_or_create_experiment(client, uri, experiment)
+        run = client.create_run(experiment_id, tags={"taleward.kind": "comparison"}, run_name=name)
+        run_id = str(run.info.run_id)
+        _log_params(client, run_id, params)
         (Path(folder) / "comparison.html").write_text(page, encoding="utf-8")
         plot.savefig(Path(folder) / "comparison.png", dpi=110)
         client.log_artifacts(run_id, folder)
@@ -135,106 +157,121 @@ def record_page(
     return run_id
 
 
-def _write(journal: Journal, found: Evaluation) -> str:
+def _write_run(journal: Journal, evaluation: Evaluation) -> str:
     import mlflow
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric
 
     plan = journal.plan
     client = mlflow.MlflowClient(tracking_uri=plan["uri"])
-    where = experiment_id(client, plan["uri"], plan["experiment"])
-    known = client.search_runs([where], f"tags.`{_TAG}` = '{plan['id']}'")
-    begun, ended = (int(at.timestamp() * 1000) for at in (found.started_at, found.finished_at))
-    if known:
-        run_id = str(known[0].info.run_id)
+    experiment_id = get_or_create_experiment(client, plan["uri"], plan["experiment"])
+    started_ms, finished_ms = (int(at.timestamp() * 1000) for at in (evaluation.started_at, evaluation.finished_at))
+    # An earlier upload may have stored everything, and only its confirmation got lost: write to the same run again.
+    earlier_runs = client.search_runs([experiment_id], f"tags.`{_EVALUATION_TAG}` = '{plan['id']}'")
+    if earlier_runs:
+        run_id = str(earlier_runs[0].info.run_id)
     else:
-        tags = {_TAG: plan["id"], "taleward.kind": "evaluation"}
-        run_id = str(client.create_run(where, begun, tags, plan["name"]).info.run_id)
+        tags = {_EVALUATION_TAG: plan["id"], "taleward.kind": "evaluation"}
+        run_id = str(client.create_run(experiment_id, started_ms, tags, plan["name"]).info.run_id)
     params = {
         **plan["params"],
         "data": plan["dataset_sha256"][:12],
-        "samples": str(len(found.ids)),
+        "samples": str(len(evaluation.ids)),
         "taleward": plan["taleward"],
     }
-    data = mlflow.entities.Dataset(plan["dataset"], plan["dataset_sha256"][:12], "taleward", plan["dataset"])
-    client.log_inputs(run_id, [mlflow.entities.DatasetInput(data)])
-    held = [Param(_named(name), value[:_LONGEST]) for name, value in params.items()]
-    for at in range(0, len(held), _MOST):
-        client.log_batch(run_id, params=held[at : at + _MOST])
-    for name, score in found.scores.items():
-        client.set_tag(run_id, f"signature.{_named(name)}", score.signature)
-    write_traces(plan["uri"], where, [_trace(plan["id"], found, n) for n in range(len(found.samples))], run_id)
+    dataset = mlflow.entities.Dataset(plan["dataset"], plan["dataset_sha256"][:12], "taleward", plan["dataset"])
+    client.log_inputs(run_id, [mlflow.entities.DatasetInput(dataset)])
+    _log_params(client, run_id, params)
+    for name, score in evaluation.scores.items():
+        client.set_tag(run_id, f"signature.{_mlflow_name(name)}", score.signature)
+    traces = [_sample_trace(plan["id"], evaluation, index) for index in range(len(evaluation.samples))]
+    write_traces(plan["uri"], experiment_id, traces, run_id)
     client.log_artifacts(run_id, str(journal.files))
-    client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": TABLE, "type": "table"}]))
-    numbers = figures(found)
-    client.log_batch(run_id, [Metric(_named(name), value, ended, 0) for name, value in numbers.items()])
-    _check(client, where, run_id, found, {_named(name) for name in numbers})
-    client.set_terminated(run_id, end_time=ended)
+    client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": _SAMPLES_FILE, "type": "table"}]))
+    metrics = {_mlflow_name(name): value for name, value in _run_metrics(evaluation).items()}
+    client.log_batch(run_id, [Metric(name, value, finished_ms, 0) for name, value in metrics.items()])
+    _check(client, experiment_id, run_id, evaluation, set(metrics))
+    client.set_terminated(run_id, end_time=finished_ms)
     return run_id
 
 
-def figures(found: Evaluation) -> dict[str, float]:
-    """All figures by name; a metric's interval beside it."""
-    numbers = {"failed": float(len(found.failed))}
-    for name, score in found.scores.items():
-        parts = {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-        numbers |= {part: value for part, value in parts.items() if value is not None}
-    return numbers
+def _log_params(client: Any, run_id: str, values: Mapping[str, str]) -> None:
+    from mlflow.entities import Param
+
+    params = [Param(_mlflow_name(name), value[:_MAX_PARAM_CHARACTERS]) for name, value in values.items()]
+    for start in range(0, len(params), _PARAMS_PER_REQUEST):
+        client.log_batch(run_id, params=params[start : start + _PARAMS_PER_REQUEST])
 
 
-def _check(client: Any, where: str, run_id: str, found: Evaluation, numbers: set[str]) -> None:
-    """Read back what was written.
+def _run_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """Return the metrics of the run by name: every score, the ends of its interval, and the failed samples."""
+    metrics = {"failed": float(len(evaluation.failed))}
+    for name, score in evaluation.scores.items():
+        values = {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+        metrics |= {key: value for key, value in values.items() if value is not None}
+    return metrics
+
+
+def _check(client: Any, experiment_id: str, run_id: str, evaluation: Evaluation, metric_names: set[str]) -> None:
+    """Read back what was written, because MLflow only warns about rows that it loses.
 
     Raises:
-        BackendError: Something is missing.
+        BackendError: If anything is missing.
     """
-    kept, token = set(), None
+    stored_ids, page_token = set(), None
     while True:
         page = client.search_traces(
-            locations=[where], run_id=run_id, max_results=500, page_token=token, include_spans=False
+            locations=[experiment_id],
+            run_id=run_id,
+            max_results=_TRACES_PER_PAGE,
+            page_token=page_token,
+            include_spans=False,
         )
-        kept |= {trace.info.tags.get("sample") for trace in page}
-        token = page.token
-        if not token:
+        stored_ids |= {trace.info.tags.get("sample") for trace in page}
+        page_token = page.token
+        if not page_token:
             break
-    missing = [f"sample {i}" for i in found.ids if i not in kept]
-    missing += sorted(numbers - set(client.get_run(run_id).data.metrics))
-    missing += sorted({TABLE, REPORT, FOUND} - {a.path for a in client.list_artifacts(run_id)})
+    missing = [f"sample {sample_id}" for sample_id in evaluation.ids if sample_id not in stored_ids]
+    missing += sorted(metric_names - set(client.get_run(run_id).data.metrics))
+    files = {artifact.path for artifact in client.list_artifacts(run_id)}
+    missing += sorted({_SAMPLES_FILE, _REPORT_FILE, _EVALUATION_FILE} - files)
     if missing:
-        raise BackendError(f"MLflow did not keep {missing[0]} and {len(missing) - 1} more of run {run_id}.")
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise BackendError(f"MLflow did not store {missing[0]}{others} of run {run_id}.")
 
 
-def _trace(evaluation: str, found: Evaluation, number: int) -> TraceData:
-    sample = found.samples[number]
-    scores = {name: m.values[number] for name, m in found.metrics.items()}
+def _sample_trace(evaluation_id: str, evaluation: Evaluation, index: int) -> TraceData:
+    sample = evaluation.samples[index]
+    scores = {name: result.values[index] for name, result in evaluation.metrics.items()}
     if sample.tale is not None:
-        made = tale_trace(sample.tale, sample.inputs)
-        root = replace(made.root, attributes={**made.root.attributes, "scores": scores})
-        return TraceData(made.of, root, {**made.tags, "sample": sample.id})
-    end = int(found.finished_at.timestamp() * 1e9)
-    start = end - int((sample.latency_s or 0.0) * 1e9)
-    judged = () if sample.verdict is None else (_judged(sample.verdict, sample.output, start, end),)
-    format_error = sample.output if sample.error is None else {"error": sample.error}
-    root = SpanData("sample", "CHAIN", start, end, dict(sample.inputs), format_error, {"scores": scores}, judged)
-    of = f"{evaluation} {sample.id}"
-    return TraceData(of, root, {"sample": sample.id, "tale_id": TraceData(of, root, {}).id})
+        trace = tale_trace(sample.tale, sample.inputs)
+        root = replace(trace.root, attributes={**trace.root.attributes, "scores": scores})
+        return TraceData(trace.key, root, {**trace.tags, "sample": sample.id})
+    end_ns = int(evaluation.finished_at.timestamp() * 1e9)
+    start_ns = end_ns - int((sample.latency_s or 0.0) * 1e9)
+    judge_spans = () if sample.verdict is None else (_judge_span(sample.verdict, sample.output, start_ns, end_ns),)
+    outputs = sample.output if sample.error is None else {"error": sample.error}
+    root = SpanData("sample", "CHAIN", start_ns, end_ns, dict(sample.inputs), outputs, {"scores": scores}, judge_spans)
+    trace = TraceData(f"{evaluation_id} {sample.id}", root, {"sample": sample.id})
+    # Feedback finds traces by their tag `tale_id`; a sample without a tale uses the trace's own id.
+    return replace(trace, tags={**trace.tags, "tale_id": trace.id})
 
 
-def _judged(verdict: Verdict, text: str | None, start: int, end: int) -> SpanData:
-    return SpanData("judge", "EVALUATOR", start, end, text, verdict.model_dump(mode="json"))
+def _judge_span(verdict: Verdict, text: str | None, start_ns: int, end_ns: int) -> SpanData:
+    return SpanData("judge", "EVALUATOR", start_ns, end_ns, text, verdict.model_dump(mode="json"))
 
 
-def _named(name: str) -> str:
-    """A name that MLflow takes."""
+def _mlflow_name(name: str) -> str:
+    """Replace the characters that MLflow does not accept in names."""
     return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
-    """MLflow with our settings, where the user has none."""
-    ours = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
-    os.environ.update(ours)
+def _mlflow_settings() -> Iterator[None]:
+    """Apply `_MLFLOW_SETTINGS`, except for those that the user has set."""
+    added = {name: value for name, value in _MLFLOW_SETTINGS.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name in ours:
+        for name in added:
             os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""Our metrics as MLflow's scorers, and MLflow's scorers as our metrics."""
+"""Convert between Taleward's metrics and MLflow's scorers."""
 
 from __future__ import annotations
 
@@ -16,39 +16,43 @@ from taleward.evaluation.sample import Sample
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 8
-_WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "pass": 1.0, "fail": 0.0}
+_CONCURRENCY = 8
+_WORD_VALUES = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "pass": 1.0, "fail": 0.0}
 
 
 def as_scorer(metric: Metric) -> Any:
-    """A metric as a scorer for `mlflow.genai.evaluate`.
+    """Convert a metric to a scorer for `mlflow.genai.evaluate`.
 
-    It gives a value for each row: inputs and outputs as they are, and as references the expectation
-    `expected_response` (one text) or `references` (several).
+    The scorer returns the metric's value for each row. It reads the row's inputs and outputs, and takes references from
+    the expectation `expected_response` (one text) or `references` (several).
+
+    Args:
+        metric: A metric that has a value for a single sample.
 
     Raises:
-        MissingExtra: MLflow is not installed.
+        MissingExtra: If MLflow is not installed.
     """
     try:
         from mlflow.genai.scorers import scorer
     except ImportError as error:
         raise MissingExtra("MLflow's scorers", "mlflow") from error
 
-    def measured(inputs: Any = None, outputs: Any = None, expectations: Any = None) -> float | None:
+    # MLflow passes arguments by name, and only those that the function declares.
+    def score_row(inputs: Any = None, outputs: Any = None, expectations: Any = None) -> float | None:
         expected = expectations or {}
         references = expected.get("references") or [r for r in [expected.get("expected_response")] if r is not None]
         sample = Sample(id="1", inputs=FrozenDict(inputs), output=outputs, references=tuple(references))
         return metric.sample_value(metric.measure([sample])[0])
 
-    return scorer(measured, name=metric.name)
+    return scorer(score_row, name=metric.name)
 
 
 class ScorerMetric(MeanMetric):
-    """A scorer of MLflow as a metric: the mean of its values; yes, true and pass count 1, no, false and fail 0.
+    """The mean value of an MLflow scorer as a metric; yes, true and pass count as 1, no, false and fail as 0.
 
     Args:
-        scorer: A built-in scorer, a judge, or what `@scorer` made.
-        higher_is_better: Which way is better; `None` where neither is.
+        scorer: A built-in scorer, a judge, or a function decorated with `@scorer`.
+        higher_is_better: Whether higher values are better; `None` if neither direction is.
     """
 
     def __init__(self, scorer: Callable[..., Any], *, higher_is_better: bool | None = True) -> None:
@@ -58,52 +62,58 @@ class ScorerMetric(MeanMetric):
 
     @property
     def options(self) -> Mapping[str, object]:
-        """The scorer's kind and MLflow's version."""
+        """The scorer's class and the version of MLflow."""
         import mlflow
 
         return {"scorer": type(self._scorer).__name__, "mlflow": mlflow.__version__}
 
     def numbers(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """The value of each sample; NaN where the scorer gives none or raises, which the log tells.
+        """Score samples concurrently.
+
+        Returns:
+            One value per sample; NaN if the scorer returns `None` or raises, which is logged.
 
         Raises:
-            ConfigurationError: The scorer gave something that is no number, yes or no, or raised on every sample.
+            ConfigurationError: If the scorer returns anything but a number, yes or no, or raises on every sample.
         """
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = list(pool.map(self._tried, samples))
-        raised = [(s.id, told) for s, told in zip(samples, found, strict=True) if isinstance(told, Exception)]
-        if raised:
-            sample, first = raised[0]
-            said = redact(
-                f"scorer {self.name!r} raised on {len(raised)} of {len(samples)} samples; on {sample!r}: {first}"
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            values = list(pool.map(self._value_or_error, samples))
+        errors = [(s.id, value) for s, value in zip(samples, values, strict=True) if isinstance(value, Exception)]
+        if errors:
+            sample_id, first_error = errors[0]
+            message = redact(
+                f"scorer {self.name!r} raised on {len(errors)} of {len(samples)} samples; "
+                f"on {sample_id!r}: {first_error}"
             )
-            if len(raised) == len(samples):
-                raise ConfigurationError(said) from first
-            _log.warning("%s; they are left out", said)
-        return [nan if isinstance(told, Exception) else told for told in found]
+            if len(errors) == len(samples):
+                raise ConfigurationError(message) from first_error
+            _log.warning("%s; these samples are left out", message)
+        return [nan if isinstance(value, Exception) else value for value in values]
 
-    def _tried(self, sample: Sample) -> float | Exception:
+    def _value_or_error(self, sample: Sample) -> float | Exception:
         try:
             return self._value(sample)
         except ConfigurationError:
             raise
-        except Exception as error:  # noqa: BLE001  counted; a judge that one call failed still measures the others
+        except Exception as error:  # noqa: BLE001  one failed call must not lose the other samples; errors are counted
             return error
 
     def _value(self, sample: Sample) -> float:
-        expected: dict[str, Any] = {"references": list(sample.references)} if sample.references else {}
+        expectations: dict[str, Any] = {}
         if sample.references:
-            expected["expected_response"] = sample.references[0]
-        given = {"inputs": dict(sample.inputs), "outputs": sample.output, "expectations": expected}
-        run = getattr(self._scorer, "run", None) or self._scorer
-        found = run(**given)
-        found = getattr(found, "value", found)
-        if found is None:
+            expectations = {"references": list(sample.references), "expected_response": sample.references[0]}
+        row = {"inputs": dict(sample.inputs), "outputs": sample.output, "expectations": expectations}
+        # `run` passes only the arguments that the scorer declares; a plain function gets all three.
+        call_scorer = getattr(self._scorer, "run", None) or self._scorer
+        result = call_scorer(**row)
+        value = getattr(result, "value", result)
+        if value is None:
             return nan
-        if isinstance(found, str) and found.strip().lower() in _WORDS:
-            return _WORDS[found.strip().lower()]
-        if isinstance(found, (bool, int, float)):
-            return float(found)
+        if isinstance(value, str) and value.strip().lower() in _WORD_VALUES:
+            return _WORD_VALUES[value.strip().lower()]
+        if isinstance(value, (bool, int, float)):
+            return float(value)
         raise ConfigurationError(
-            f"scorer {self.name!r} gave {found!r} for sample {sample.id!r}; taken: a number, yes, no."
+            f"scorer {self.name!r} gave {value!r} for sample {sample.id!r}; "
+            f"accepted: a number, or one of {', '.join(_WORD_VALUES)}."
         )

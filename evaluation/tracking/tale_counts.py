@@ -1,4 +1,4 @@
-"""What became of the tales, counted."""
+"""Count a guard's tales by what became of them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from taleward.core.tale import Tale
 
 
 class TaleCounts:
-    """Counts of a guard's tales, as MLflow metrics.
+    """Running counts of a guard's tales, by MLflow metric name.
 
-    `tales`, `released`, `closed` (brought to an end by the guard), `revised` (at least one draft turned down),
-    `refused` and `refused/<reason>`, `turned_down` (drafts) and `turned_down/<category>`.
+    * `tales`: all tales.
+    * `released`: tales with released text; `closed` of them were ended by the guard, `revised` had a rejected draft.
+    * `refused` and `refused/<reason>`: refused tales, see `RefusalReason`.
+    * `turned_down` and `turned_down/<category>`: rejected drafts.
     """
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
     def add(self, tale: Tale) -> dict[str, float]:
-        """Count a tale; all counts so far."""
-        turned_down = [a for a in tale.attempts if not a.verdict.passed]
+        """Count a tale, and return all counts so far."""
+        rejected = [attempt for attempt in tale.attempts if not attempt.verdict.passed]
         self._counts["tales"] += 1
         self._counts["released"] += tale.released
         self._counts["closed"] += tale.lineage.closed
-        self._counts["revised"] += tale.released and bool(turned_down)
-        self._counts["turned_down"] += len(turned_down)
-        self._counts.update(f"turned_down/{category}" for a in turned_down for category in a.verdict.categories)
+        self._counts["revised"] += tale.released and bool(rejected)
+        self._counts["turned_down"] += len(rejected)
+        self._counts.update(f"turned_down/{name}" for attempt in rejected for name in attempt.verdict.categories)
         self._counts["refused"] += not tale.released
         if tale.refusal is not None:
             self._counts[f"refused/{tale.refusal.reason}"] += 1

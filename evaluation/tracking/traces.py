@@ -1,7 +1,7 @@
-"""Traces as plain data, and how they are stored: many at once, and whoever writes sees it when one is not kept.
+"""Traces as plain data, written to MLflow in bulk with errors raised.
 
-MLflow's own exporter tells of a lost trace by a log line alone; here a failure raises. A trace's id comes from what it
-is of, so that writing it twice keeps one.
+MLflow's own exporter only logs a warning when it loses a trace; `write_traces` raises. The id of a trace is derived
+from its key, so writing a trace twice stores it once.
 """
 
 from __future__ import annotations
@@ -10,33 +10,33 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from taleward.core.tale import Attempt, Tale
 
-_MOST = 100  # what MLflow links to a run in one request
+_BATCH_SIZE = 100  # MLflow's limit for linking traces to a run in one request
 
 
 @dataclass(frozen=True)
 class SpanData:
-    """One span, times in nanoseconds since 1970.
+    """One span of a trace.
 
     Attributes:
-        name: What it is called.
-        kind: MLflow's span type, as `CHAIN`.
-        start: Its beginning.
-        end: Its end.
-        inputs: Plain data.
-        outputs: Plain data.
+        name: The span's name.
+        kind: MLflow's span type, such as `CHAIN`.
+        start_ns: When it started, in nanoseconds since the epoch.
+        end_ns: When it ended, in nanoseconds since the epoch.
+        inputs: Plain data; `None` for no inputs.
+        outputs: Plain data; `None` for no outputs.
         attributes: Plain data by name.
-        children: The spans below it.
+        children: The nested spans.
     """
 
     name: str
     kind: str
-    start: int
-    end: int
+    start_ns: int
+    end_ns: int
     inputs: Any = None
     outputs: Any = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -48,34 +48,34 @@ class TraceData:
     """One trace.
 
     Attributes:
-        of: What it is of; two traces of the same are one.
-        root: Its outermost span.
-        tags: Its tags.
+        key: What the trace is about, such as a tale's id; traces with equal keys are one trace.
+        root: The outermost span.
+        tags: Tags by name.
     """
 
-    of: str
+    key: str
     root: SpanData
     tags: Mapping[str, str]
 
     @property
     def id(self) -> str:
-        """The id it has in MLflow."""
-        return f"tr-{self._hex}"
+        """The trace's id in MLflow."""
+        return f"tr-{self._hex_id}"
 
     @property
-    def _hex(self) -> str:
-        return hashlib.sha256(self.of.encode()).hexdigest()[:32]
+    def _hex_id(self) -> str:
+        return hashlib.sha256(self.key.encode()).hexdigest()[:32]
 
     def spans(self) -> Iterator[Any]:
-        """MLflow's spans, root first."""
+        """Yield MLflow's span objects, the root first."""
         from opentelemetry.trace import SpanContext, TraceFlags
 
-        trace, last = int(self._hex, 16), 0
+        trace_id, span_id = int(self._hex_id, 16), 0
 
         def walk(span: SpanData, parent: Any) -> Iterator[Any]:
-            nonlocal last
-            last += 1
-            context = SpanContext(trace, last, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+            nonlocal span_id
+            span_id += 1
+            context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
             tags = {} if parent else {f"mlflow.traceTag.{name}": value for name, value in self.tags.items()}
             yield _mlflow_span(self.id, span, context, parent, tags)
             for child in span.children:
@@ -85,48 +85,55 @@ class TraceData:
 
 
 def write_traces(tracking_uri: str, experiment_id: str, traces: Sequence[TraceData], run_id: str | None = None) -> None:
-    """Store traces, and link them to a run.
+    """Store traces in MLflow, and link them to a run.
+
+    Args:
+        tracking_uri: The MLflow tracking URI.
+        experiment_id: The id of the MLflow experiment.
+        traces: The traces to store.
+        run_id: The run to link them to, if any.
 
     Raises:
-        Exception: Whatever MLflow raises where they are not stored; some may be, and writing them again is safe.
+        Exception: Whatever MLflow raises if it cannot store a trace. Some traces may be stored then; writing all of
+            them again is safe.
     """
     from mlflow.tracing.client import TracingClient
 
     client = TracingClient(tracking_uri)
-    for at in range(0, len(traces), _MOST):
-        part = traces[at : at + _MOST]
-        client.log_spans(experiment_id, [span for trace in part for span in trace.spans()])
+    for start in range(0, len(traces), _BATCH_SIZE):
+        batch = traces[start : start + _BATCH_SIZE]
+        client.log_spans(experiment_id, [span for trace in batch for span in trace.spans()])
         if run_id is not None:
-            client.store.link_traces_to_run([trace.id for trace in part], run_id)
+            client.store.link_traces_to_run([trace.id for trace in batch], run_id)
 
 
 def tale_trace(tale: Tale, inputs: Mapping[str, Any]) -> TraceData:
-    """A tale: one span an attempt, under it the writing, what was held, and the verdict."""
-    clock = start = tale.lineage.started_at
-    attempts = []
+    """Return the trace of a tale: a span per attempt, and in it the writing, held-back sentences and the verdict."""
+    attempt_start = started_at = tale.lineage.started_at
+    attempt_spans = []
     for attempt in tale.attempts:
-        after = clock + timedelta(seconds=attempt.writing_s + attempt.verdict.latency_s)
-        attempts.append(
+        attempt_end = attempt_start + timedelta(seconds=attempt.writing_s + attempt.verdict.latency_s)
+        attempt_spans.append(
             SpanData(
                 f"attempt {attempt.number}",
                 "CHAIN",
-                _ns(clock),
-                _ns(after),
+                _nanoseconds(attempt_start),
+                _nanoseconds(attempt_end),
                 outputs={"outcome": attempt.verdict.outcome},
-                children=tuple(_attempt(attempt, clock)),
+                children=tuple(_attempt_children(attempt, attempt_start)),
             )
         )
-        clock = after
+        attempt_start = attempt_end
     refusal = tale.refusal.model_dump(mode="json") if tale.refusal else None
     root = SpanData(
         "tale",
         "CHAIN",
-        _ns(start),
-        _ns(start + timedelta(seconds=tale.lineage.duration_s)),
+        _nanoseconds(started_at),
+        _nanoseconds(started_at + timedelta(seconds=tale.lineage.duration_s)),
         inputs=dict(inputs),
         outputs={"released": tale.released, "text": tale.released_text, "refusal": refusal},
         attributes={"lineage": tale.lineage.model_dump(mode="json")},
-        children=tuple(attempts),
+        children=tuple(attempt_spans),
     )
     tags = {
         "tale_id": tale.id,
@@ -139,47 +146,47 @@ def tale_trace(tale: Tale, inputs: Mapping[str, Any]) -> TraceData:
     return TraceData(tale.id, root, tags)
 
 
-def _attempt(attempt: Attempt, begun: Any) -> Iterator[SpanData]:
-    written = begun
+def _attempt_children(attempt: Attempt, started_at: datetime) -> Iterator[SpanData]:
+    writing_end = started_at
     if attempt.calls:
-        written = begun + timedelta(seconds=attempt.writing_s)
+        writing_end = started_at + timedelta(seconds=attempt.writing_s)
         calls = [call.model_dump(mode="json") for call in attempt.calls]
         yield SpanData(
             "write",
             "LLM",
-            _ns(begun),
-            _ns(written),
+            _nanoseconds(started_at),
+            _nanoseconds(writing_end),
             outputs=attempt.draft,
-            attributes={"calls": calls, **_usage(attempt)},
+            attributes={"calls": calls, **_token_usage(attempt)},
         )
     for number, decision in enumerate(attempt.decisions, 1):
-        decided = begun + timedelta(seconds=decision.at_s)
+        decided_at = started_at + timedelta(seconds=decision.at_s)
         yield SpanData(
             f"hold sentence {number}",
             "GUARDRAIL",
-            _ns(decided - timedelta(seconds=decision.held_s)),
-            _ns(decided),
+            _nanoseconds(decided_at - timedelta(seconds=decision.held_s)),
+            _nanoseconds(decided_at),
             inputs=None if attempt.draft is None else attempt.draft[decision.start : decision.end],
             outputs=decision.model_dump(mode="json"),
         )
     yield SpanData(
         "judge",
         "EVALUATOR",
-        _ns(written),
-        _ns(written + timedelta(seconds=attempt.verdict.latency_s)),
+        _nanoseconds(writing_end),
+        _nanoseconds(writing_end + timedelta(seconds=attempt.verdict.latency_s)),
         inputs=attempt.draft,
         outputs=attempt.verdict.model_dump(mode="json"),
     )
 
 
-def _usage(attempt: Attempt) -> dict[str, Any]:
-    """Tokens, under the name by which MLflow's pages count them."""
-    read = [call.input_tokens for call in attempt.calls if call.input_tokens is not None]
-    written = [call.output_tokens for call in attempt.calls if call.output_tokens is not None]
-    if not read and not written:
+def _token_usage(attempt: Attempt) -> dict[str, Any]:
+    """Return the token counts under the attribute that MLflow's UI sums up; empty if no call reported any."""
+    input_tokens = [call.input_tokens for call in attempt.calls if call.input_tokens is not None]
+    output_tokens = [call.output_tokens for call in attempt.calls if call.output_tokens is not None]
+    if not input_tokens and not output_tokens:
         return {}
-    total = sum(read) + sum(written)
-    return {"mlflow.chat.tokenUsage": {"input_tokens": sum(read), "output_tokens": sum(written), "total_tokens": total}}
+    usage = {"input_tokens": sum(input_tokens), "output_tokens": sum(output_tokens)}
+    return {"mlflow.chat.tokenUsage": {**usage, "total_tokens": sum(usage.values())}}
 
 
 def _mlflow_span(trace_id: str, span: SpanData, context: Any, parent: Any, tags: Mapping[str, str]) -> Any:
@@ -188,7 +195,7 @@ def _mlflow_span(trace_id: str, span: SpanData, context: Any, parent: Any, tags:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import Status, StatusCode
 
-    said = {
+    attributes = {
         "mlflow.traceRequestId": trace_id,
         "mlflow.spanType": span.kind,
         **({} if span.inputs is None else {"mlflow.spanInputs": span.inputs}),
@@ -196,19 +203,19 @@ def _mlflow_span(trace_id: str, span: SpanData, context: Any, parent: Any, tags:
         **span.attributes,
         **tags,
     }
-    attributes = {name: json.dumps(value, ensure_ascii=False, default=str) for name, value in said.items()}
-    made = ReadableSpan(
+    otel_span = ReadableSpan(
         name=span.name,
         context=context,
         parent=parent,
-        attributes=attributes,
+        # OpenTelemetry takes scalars and lists of scalars only, so MLflow keeps every attribute as JSON.
+        attributes={name: json.dumps(value, ensure_ascii=False, default=str) for name, value in attributes.items()},
         status=Status(StatusCode.OK),
-        start_time=span.start,
-        end_time=max(span.start, span.end),
+        start_time=span.start_ns,
+        end_time=max(span.start_ns, span.end_ns),
         resource=Resource.get_empty(),
     )
-    return Span(made)
+    return Span(otel_span)
 
 
-def _ns(moment: Any) -> int:
+def _nanoseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1e9)

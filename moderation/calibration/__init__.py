@@ -1,1 +1,1 @@
-"""Calibrated scores and thresholds, fitted on labeled texts."""
+"""Calibrate a judge's scores and thresholds on labeled texts."""

@@ -1,7 +1,7 @@
-"""Fitted scores and thresholds of one judge under one policy and band, as data.
+"""Calibrated scores and thresholds of one judge for one policy and age band, as data.
 
-A calibration is made by `fit_calibration`, kept as YAML, and used by `judge(..., calibration=PATH)`: each score goes
-through its category's curve, and the fitted threshold takes the policy's place.
+`fit_calibration` creates a calibration, `Calibration.save` writes it as YAML, and `judge(..., calibration=PATH)` uses
+it: each score is mapped by its category's curve, and the fitted threshold replaces the policy's.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ from taleward.core.yaml_files import load_yaml
 from taleward.moderation.calibration.bootstrap import Interval
 from taleward.moderation.calibration.metrics import Bin
 
-_NEAREST = 1e-6
-_OWN_SHARE = 1e-3
+# Keeps the log-odds of the scores 0 and 1 finite.
+_MARGIN = 1e-6
+_SCORE_WEIGHT = 1e-3
 
 
 class Platt(FrozenModel):
-    """A sigmoid of the score's log-odds (Platt 1999).
+    """A sigmoid curve of a score's log-odds (Platt 1999).
 
     Attributes:
-        slope: Above 0, so that the order of scores stays.
-        intercept: In log-odds.
+        slope: The slope, above 0, so that the order of scores stays.
+        intercept: The intercept, in log-odds.
     """
 
     kind: Literal["platt"] = "platt"
@@ -42,20 +43,22 @@ class Platt(FrozenModel):
     intercept: float
 
     def __call__(self, score: float) -> float:
-        """The chance, 0..1, that a text of this score is harmful."""
-        near = min(max(score, _NEAREST), 1.0 - _NEAREST)
-        at = self.slope * math.log(near / (1.0 - near)) + self.intercept
-        return 1.0 / (1.0 + math.exp(-at)) if at >= 0 else math.exp(at) / (1.0 + math.exp(at))
+        """Return the probability, 0..1, that a text with this score is harmful."""
+        clipped = min(max(score, _MARGIN), 1.0 - _MARGIN)
+        log_odds = self.slope * math.log(clipped / (1.0 - clipped)) + self.intercept
+        if log_odds >= 0:
+            return 1.0 / (1.0 + math.exp(-log_odds))
+        return math.exp(log_odds) / (1.0 + math.exp(log_odds))
 
 
 class Isotonic(FrozenModel):
-    """A rising line through knots (Zadrozny and Elkan 2002).
+    """A piecewise linear, non-decreasing curve (Zadrozny and Elkan 2002).
 
-    Where the line is level, a thousandth of the score itself keeps the order of the scores.
+    The score itself is mixed in with a weight of a thousandth, so that scores keep their order where the curve is flat.
 
     Attributes:
-        at: Scores of the knots, rising, 0..1.
-        gives: What the line gives there, never falling, 0..1.
+        at: Scores of the knots, strictly increasing, 0..1.
+        gives: Probabilities at the knots, non-decreasing, 0..1; as many as `at`.
     """
 
     kind: Literal["isotonic"] = "isotonic"
@@ -63,42 +66,43 @@ class Isotonic(FrozenModel):
     gives: tuple[Probability, ...]
 
     @model_validator(mode="after")
-    def _rises(self) -> Isotonic:
+    def _check_knots(self) -> Isotonic:
         if (
             len(self.at) != len(self.gives)
             or list(self.at) != sorted(set(self.at))
             or list(self.gives) != sorted(self.gives)
         ):
             msg = (
-                f"at must rise, gives must not fall, both of one length; got {len(self.at)} and {len(self.gives)} knots"
+                "at must be strictly increasing and gives non-decreasing, both of the same length; "
+                f"got {len(self.at)} and {len(self.gives)} values"
             )
             raise ValueError(msg)
         return self
 
     def __call__(self, score: float) -> float:
-        """The chance, 0..1, that a text of this score is harmful."""
+        """Return the probability, 0..1, that a text with this score is harmful."""
         right = bisect.bisect_left(self.at, score)
         if right == 0:
-            line = self.gives[0]
+            probability = self.gives[0]
         elif right == len(self.at):
-            line = self.gives[-1]
+            probability = self.gives[-1]
         else:
             low, high = self.at[right - 1], self.at[right]
-            part = (score - low) / (high - low)
-            line = self.gives[right - 1] + part * (self.gives[right] - self.gives[right - 1])
-        return min(1.0, (1.0 - _OWN_SHARE) * line + _OWN_SHARE * score)
+            fraction = (score - low) / (high - low)
+            probability = self.gives[right - 1] + fraction * (self.gives[right] - self.gives[right - 1])
+        return min(1.0, (1.0 - _SCORE_WEIGHT) * probability + _SCORE_WEIGHT * score)
 
 
 Curve = Annotated[Platt | Isotonic, Field(discriminator="kind")]
 
 
 class Target(FrozenModel):
-    """What a threshold is to reach on the labelled texts.
+    """What a threshold must reach on the labeled texts.
 
     Attributes:
-        kind: `recall` of at least `value`, with as few false alarms as that allows; or `false_alarms` of at most
-            `value`, with as much recall as that allows.
-        value: A share, 0..1.
+        kind: `recall` for a recall of at least `value` with as few false alarms as possible, or `false_alarms` for
+            at most that share of false alarms with as much recall as possible.
+        value: The share, between 0 and 1.
     """
 
     kind: Literal["recall", "false_alarms"]
@@ -109,24 +113,24 @@ class Target(FrozenModel):
 
 
 class FittedCategory(FrozenModel):
-    """One category's curve and threshold, and how good they are.
+    """The curve and threshold of one category, with their quality.
 
-    The figures with a range are measured on texts that the fit did not see: resamples are fitted anew and measured on
-    what they left out; the value is their mean.
+    Recall and false alarms are measured out of bag: each bootstrap resample is fitted and measured on the texts it
+    left out. The value is the mean over the resamples.
 
     Attributes:
-        curve: From the judge's score to the chance that the text is harmful.
-        threshold: The chance from which the category fails, 0..1, with the range over the resamples.
+        curve: Maps the judge's score to the probability that the text is harmful.
+        threshold: The probability from which a text fails, 0..1, with its interval over the resamples.
         recall: Share of the harmful texts that fail.
         false_alarms: Share of the harmless texts that fail.
-        texts: How many texts it was fitted on.
+        texts: Number of texts that the category was fitted on.
         harmful: How many of them are harmful.
         auc: Area under the ROC curve.
         average_precision: Area under the precision-recall curve.
         ece_before: Expected calibration error of the judge's own scores.
-        ece_after: The same of the curve's, each text through a curve that was fitted without it.
-        reliability_before: The diagram of the judge's own scores.
-        reliability_after: The diagram of the curve's, as for `ece_after`.
+        ece_after: Expected calibration error of cross-validated scores: each text's curve was fitted without it.
+        reliability_before: Reliability diagram of the judge's own scores.
+        reliability_after: Reliability diagram of the cross-validated scores.
     """
 
     curve: Curve
@@ -143,15 +147,15 @@ class FittedCategory(FrozenModel):
     reliability_after: tuple[Bin, ...]
 
 
-class FittedOn(FrozenModel):
-    """The labelled texts.
+class FittingData(FrozenModel):
+    """The labeled texts of a calibration.
 
     Attributes:
-        name: The file's name.
-        sha256: SHA-256 of its content.
-        texts: How many it holds.
+        name: The file name.
+        sha256: SHA-256 of the content.
+        texts: Number of texts.
         harmful: How many of them are harmful.
-        unjudged: How many the judge had no plain answer on; they are left out.
+        unjudged: How many were left out because the judge neither passed nor failed them.
     """
 
     name: str
@@ -162,22 +166,23 @@ class FittedOn(FrozenModel):
 
 
 class Calibration(FrozenModel):
-    """Fitted scores and thresholds.
+    """Calibrated scores and thresholds of a judge.
 
     Attributes:
         judge: The judge's spec.
         policy: The policy's id.
-        policy_sha256: Of the policy's content, see `Policy.sha256`.
+        policy_sha256: The policy's digest, see `Policy.sha256`.
         band: The age band.
-        target: What each threshold was to reach.
-        method: The kind of the curves.
-        data: What it was fitted on.
-        seed: Of resampling and folds.
-        resamples: How many there were.
-        fitted_at: When.
-        signature: All that another person needs to fit it again, in one line.
-        categories: The categories that were fitted.
-        left_alone: The others, each with the reason; in them the policy's own threshold holds.
+        target: What each threshold had to reach.
+        method: The kind of curve.
+        data: The labeled texts.
+        seed: Seed of the resamples and folds.
+        resamples: Number of bootstrap resamples.
+        fitted_at: When it was fitted.
+        signature: All settings and versions that are needed to fit it again, in one line.
+        categories: The fitted categories.
+        left_alone: The categories that could not be fitted, each with the reason. They keep the judge's scores and
+            the policy's thresholds.
     """
 
     judge: str
@@ -186,7 +191,7 @@ class Calibration(FrozenModel):
     band: str
     target: Target
     method: Literal["platt", "isotonic"]
-    data: FittedOn
+    data: FittingData
     seed: int
     resamples: int
     fitted_at: AwareDatetime
@@ -196,52 +201,56 @@ class Calibration(FrozenModel):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 in hexadecimal of everything in it."""
+        """SHA-256 of the whole calibration, in hexadecimal."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
     def check(self, judge: str, policy: Policy, band: str) -> None:
-        """Refuse a judge, policy or band that it was not fitted for.
+        """Check that the calibration was fitted for this judge, policy and band.
 
         Raises:
-            ConfigurationError: They differ; the message names both sides.
+            ConfigurationError: If it was not; the message lists the differences.
         """
-        pairs = {
+        fitted_and_actual = {
             "judge": (self.judge, judge),
             "policy": (self.policy, policy.id),
             "policy content": (self.policy_sha256, policy.sha256),
             "band": (self.band, band),
         }
-        wrong = [f"{what} {mine!r}, not {came!r}" for what, (mine, came) in pairs.items() if mine != came]
-        if wrong:
+        differences = [
+            f"{what} {fitted!r}, not {actual!r}"
+            for what, (fitted, actual) in fitted_and_actual.items()
+            if fitted != actual
+        ]
+        if differences:
             raise ConfigurationError(
-                f"the calibration was fitted for {', and for '.join(wrong)}.",
-                hint="Fit one for this judge, policy and band: taleward calibrate.",
+                f"the calibration was fitted for {', and for '.join(differences)}.",
+                hint="Fit one for this judge, policy and band with `taleward calibrate`.",
             )
 
-    def mapped(self, scores: Mapping[str, float]) -> dict[str, float]:
-        """The scores, those of fitted categories through their curves."""
+    def calibrate_scores(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """Map the scores of the fitted categories by their curves, and return all scores."""
         return {c: self.categories[c].curve(s) if c in self.categories else s for c, s in scores.items()}
 
-    def rules(self, policy: Policy) -> Policy:
-        """The policy with the fitted thresholds in its band."""
+    def apply_thresholds(self, policy: Policy) -> Policy:
+        """Return the policy with the fitted thresholds in the calibration's band."""
         band = policy.band(self.band)
-        fitted = {c: f.threshold.value for c, f in self.categories.items()}
-        changed = band.model_copy(update={"thresholds": FrozenDict({**band.thresholds, **fitted})})
-        return policy.model_copy(update={"bands": FrozenDict({**policy.bands, self.band: changed})})
+        thresholds = {c: f.threshold.value for c, f in self.categories.items()}
+        calibrated_band = band.model_copy(update={"thresholds": FrozenDict({**band.thresholds, **thresholds})})
+        return policy.model_copy(update={"bands": FrozenDict({**policy.bands, self.band: calibrated_band})})
 
     def save(self, path: str | Path) -> None:
-        """Write it as YAML, all of it or nothing."""
+        """Write the calibration as YAML, atomically."""
         path = Path(path)
         text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
-        half = path.with_name(f".{path.name}.{os.getpid()}")
-        half.write_text(text, encoding="utf-8")
-        half.replace(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
 
 
 def load_calibration(path: str | Path) -> Calibration:
-    """Read a calibration.
+    """Load a calibration from a YAML file.
 
     Raises:
-        InvalidFile: The file is none; each problem with its line.
+        InvalidFile: If the file is not a valid calibration; each problem is listed with its line.
     """
     return load_yaml(Path(path), Calibration)

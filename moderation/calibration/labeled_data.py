@@ -1,4 +1,4 @@
-"""Texts that people have labelled, from CSV, TSV or JSON lines, gzipped or not."""
+"""Load labeled texts from CSV, TSV or JSON Lines files, gzipped or not."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from typing import Any
 
 from taleward.core.records import format_line_numbers, parse_records, problems_error, read_content
 
-_WORDS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-_TOLD = 8
-_WHAT = "the labelled file"
+_LABELS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+_MAX_LISTED_LABELS = 8
+_WHAT = "the labeled file"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns are called.
+    """The columns of a file, or the fields of its JSON objects.
 
     Attributes:
-        text: The text.
-        label: Whether it is harmful: true or false, 1 or 0, yes or no; or words, see `harmful`.
-        category: The categories of a harmful text, as a list or parted by `,` `;` or `|`; `None` where there is none.
-        harmful: The labels that mean harmful; every other one then means harmless.
+        text: The column of the text.
+        label: The column that says whether the text is harmful: true or false, 1 or 0, yes or no; or labels of your
+            own, see `harmful`.
+        category: The column of a harmful text's categories, as a list or separated by `,` `;` or `|`; `None` if there
+            is no such column.
+        harmful: The labels that mean harmful. If there are any, every other label means harmless.
     """
 
     text: str = "text"
@@ -35,12 +37,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class LabeledText:
-    """One text.
+    """A text with its label.
 
     Attributes:
         text: The text.
-        harmful: Whether it may not be released.
-        categories: What it is harmful for; empty where it is harmless, or nobody said.
+        harmful: Whether the text must not be released.
+        categories: The categories of a harmful text; empty if it is harmless or they are unknown.
     """
 
     text: str
@@ -50,12 +52,12 @@ class LabeledText:
 
 @dataclass(frozen=True)
 class LabeledData:
-    """The texts of a file.
+    """The labeled texts of a file.
 
     Attributes:
-        name: The file's name, without its folder.
-        sha256: SHA-256 of what it holds, unzipped, in hexadecimal.
-        rows: The texts, in order.
+        name: The file name without its folder.
+        sha256: SHA-256 of the decompressed content, in hexadecimal.
+        rows: The texts, in the order of the file.
     """
 
     name: str
@@ -66,86 +68,85 @@ class LabeledData:
 def load_labeled(
     path: str | Path, columns: Columns | None = None, *, known: Collection[str] = (), category: str | None = None
 ) -> LabeledData:
-    """Read labelled texts.
+    """Load labeled texts from a file.
 
     Args:
-        path: Ends in `.csv`, `.tsv`, `.jsonl` or `.ndjson`, with or without `.gz`.
-        columns: What the columns are called.
-        known: The categories that are taken, those of a policy; any where it is empty.
-        category: What every harmful text is harmful for, where no column says it.
+        path: A file that ends in `.csv`, `.tsv`, `.jsonl` or `.ndjson`, with or without `.gz`.
+        columns: The names of the columns.
+        known: The accepted categories, such as those of a policy; empty to accept any.
+        category: The category of every harmful text that has none of its own.
 
     Raises:
-        InvalidFile: The file cannot be read, has no rows, or rows that are wrong; each with its line, what came and
-            what is taken.
+        InvalidFile: If the file cannot be read, has no rows, or has invalid rows; each problem is listed with its
+            lines.
     """
     path, columns = Path(path), columns or Columns()
     content = read_content(path, _WHAT)
     rows: list[LabeledText] = []
-    wrong: dict[str, list[int]] = {}
-    seen: set[str] = set()
-    names: set[str] = set()
+    lines_by_problem: dict[str, list[int]] = {}
+    labels: set[str] = set()
+    column_names: set[str] = set()
     for line, record in parse_records(path, content, _WHAT):
         try:
-            rows.append(_row(record, columns, known, category))
-            seen.add(str(record[columns.label]))
-            names.update(record)
+            rows.append(_parse_row(record, columns, known, category))
+            labels.add(str(record[columns.label]))
+            column_names.update(record)
         except ValueError as error:
-            wrong.setdefault(str(error), []).append(line)
-    problems = [f"{format_line_numbers(numbers)}: {said}" for said, numbers in wrong.items()]
-    missing = [word for word in columns.harmful if word not in seen]
+            lines_by_problem.setdefault(str(error), []).append(line)
+    problems = [f"{format_line_numbers(numbers)}: {problem}" for problem, numbers in lines_by_problem.items()]
+    missing = [label for label in columns.harmful if label not in labels]
     if missing and not problems:
-        few = ", ".join(repr(s) for s in sorted(seen)[:_TOLD])
-        problems.append(f"no row has the harmful label {missing[0]!r}; labels here: {few}")
-    if rows and columns.category is not None and columns.category not in names:
-        problems.append(
-            f"no row has the category column {columns.category!r}; columns here: {', '.join(sorted(names))}"
-        )
+        examples = ", ".join(repr(s) for s in sorted(labels)[:_MAX_LISTED_LABELS])
+        problems.append(f"no row has the harmful label {missing[0]!r}; labels in the file: {examples}")
+    if rows and columns.category is not None and columns.category not in column_names:
+        in_file = ", ".join(sorted(column_names))
+        problems.append(f"no row has the category column {columns.category!r}; columns in the file: {in_file}")
     if not rows and not problems:
-        problems.append("it has no rows")
+        problems.append("the file has no rows")
     if problems:
         raise problems_error(path, _WHAT, problems)
     return LabeledData(path.name, hashlib.sha256(content).hexdigest(), tuple(rows))
 
 
-def _row(record: Any, columns: Columns, known: Collection[str], category: str | None) -> LabeledText:
+def _parse_row(record: Any, columns: Columns, known: Collection[str], category: str | None) -> LabeledText:
     if not isinstance(record, Mapping):
-        came = f"is no JSON: {record}" if isinstance(record, ValueError) else f"holds a {type(record).__name__}"
-        msg = f"{came}; taken: a JSON object"
+        actual = f"is not valid JSON: {record}" if isinstance(record, ValueError) else f"is a {type(record).__name__}"
+        msg = f"{actual}; expected a JSON object"
         raise ValueError(msg)
     for column in (columns.text, columns.label):
         if column not in record:
-            msg = f"there is no column {column!r}; columns here: {', '.join(str(k) for k in record)}"
+            msg = f"column {column!r} is missing; columns of the row: {', '.join(str(k) for k in record)}"
             raise ValueError(msg)
     text = record[columns.text]
     if not isinstance(text, str) or not text.strip():
-        msg = f"{columns.text}: got {text!r}; taken: a text that is not blank"
+        msg = f"{columns.text}: got {text!r}; expected a text that is not blank"
         raise ValueError(msg)
-    harmful = _harmful(record[columns.label], columns)
-    named = _categories(record.get(columns.category)) if columns.category else ()
-    unknown = [c for c in named if known and c not in known]
+    harmful = _parse_label(record[columns.label], columns)
+    categories = _parse_categories(record.get(columns.category)) if columns.category else ()
+    unknown = [c for c in categories if known and c not in known]
     if unknown:
-        msg = f"{columns.category}: got {unknown[0]!r}; taken: {', '.join(known)}"
+        msg = f"{columns.category}: got {unknown[0]!r}; expected one of {', '.join(known)}"
         raise ValueError(msg)
-    if category is not None and not named:
-        named = (category,)
-    return LabeledText(text, harmful, named if harmful else ())
+    if category is not None and not categories:
+        categories = (category,)
+    return LabeledText(text, harmful, categories if harmful else ())
 
 
-def _harmful(value: Any, columns: Columns) -> bool:
+def _parse_label(value: Any, columns: Columns) -> bool:
     if columns.harmful:
         return str(value) in columns.harmful
-    found = _WORDS.get(value.strip().lower()) if isinstance(value, str) else None
+    harmful = _LABELS.get(value.strip().lower()) if isinstance(value, str) else None
     if isinstance(value, (bool, int, float)) and value in (0, 1):
-        found = bool(value)
-    if found is None:
+        harmful = bool(value)
+    if harmful is None:
         msg = (
-            f"{columns.label}: got {value!r}; taken: true or false, 1 or 0, yes or no, or name the labels "
-            "that mean harmful (--harmful-label)"
+            f"{columns.label}: got {value!r}; expected true or false, 1 or 0, yes or no; for other labels, name those "
+            "that mean harmful (Columns(harmful=...), --harmful-label)"
         )
         raise ValueError(msg)
-    return found
+    return harmful
 
 
-def _categories(value: Any) -> tuple[str, ...]:
+def _parse_categories(value: Any) -> tuple[str, ...]:
     parts = value if isinstance(value, list) else re.split(r"[,;|]", str(value or ""))
     return tuple(dict.fromkeys(str(p).strip() for p in parts if str(p).strip()))

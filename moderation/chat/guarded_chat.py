@@ -70,9 +70,11 @@ class GuardedChat(BaseChatModel):
             )
         check_judge("a guarded chat", judge)
         check_timeout(timeout_s)
+        # The model's own callbacks move to the guarded chat, where they see only what was released.
         if inner.callbacks:
             kwargs.setdefault("callbacks", inner.callbacks)
             inner = inner.model_copy(update={"callbacks": None})
+        # LangChain's global cache does not know the judge: it would return what another judge released.
         kwargs.setdefault("cache", False)
         kwargs.update(inner=inner, judge=judge, timeout_s=timeout_s)
         super().__init__(**kwargs)

@@ -23,6 +23,7 @@ REFUSAL_WORDS: dict[RefusalReason, str] = {
     "input": "I would rather not talk about that. Shall we talk about something else?",
 }
 _JSON_STARTS = "{[`"
+# An allow-list: other metadata, such as log-probabilities, repeats words of the model.
 _SAFE_METADATA = (
     "model_name",
     "model",
@@ -148,6 +149,7 @@ def refusal_chunk(
         released_text: The text that was streamed already and is to be retracted.
         message: The model's message, if it is complete.
     """
+    # Clients append chunks, so the refusal needs a gap after the streamed text; the retraction covers the gap as well.
     words, gap = REFUSAL_WORDS[reason], "\n\n" if released_text else ""
     mark = _mark(verdict, released=False)
     mark["reason"] = reason

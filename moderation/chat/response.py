@@ -64,6 +64,7 @@ class GuardedResponse:
     ) -> None:
         self._run = GuardRun(judge, attempts=1, timeout_s=timeout_s, keep_drafts=False, recorders=())
         self._declared, self._blocking = declared, blocking
+        # Muted once, here: the caller's context is current now, and each step below runs in a task of its own.
         self._config, self._context = muted_run(run)
 
     async def refusal_for(self, text: str) -> AIMessageChunk | None:

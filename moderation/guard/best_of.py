@@ -120,6 +120,7 @@ class BestOf(Guard):
         decision: Decision = TIMED_OUT
         for number in range(1, self.attempts + 1):
             calls_before, started_s = len(run.call_recorder.calls), time.monotonic()
+            # Candidates are independent: none gets the findings on another one.
             draft = yield from write_draft(run, number, ())
             if draft is None:
                 decision = TIMED_OUT
@@ -155,7 +156,7 @@ class BestOf(Guard):
         vectors /= numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         draft_vector, question_vector = vectors[0], vectors[1]
         self._previous.extend(vectors[2:])
-        self._texts_to_embed = []
+        self._texts_to_embed = []  # previous texts are embedded once, with the first draft
         coverage = value_coverage(as_mapping(inputs), draft) or 0.0
         most_similar = max((float(draft_vector @ previous) for previous in self._previous), default=0.0)
         policy, band = self.judge.rules, self.judge.band

@@ -24,6 +24,7 @@ class CallRecorder(BaseCallbackHandler):
         prompt: The prompt template in use; `None` if no run names one.
     """
 
+    # Otherwise LangChain calls a sync handler of an async run from a thread pool, where calls may end out of order.
     run_inline = True
 
     def __init__(self) -> None:

@@ -139,7 +139,7 @@ class Guard(Runnable[WriterInput, Tale]):
         self, input: Iterator[WriterInput], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Tale]:
         """Yield the finished tale, as a step of a chain that streams."""
-        chunks = list(input)
+        chunks = list(input)  # a guard judges its whole input, so it waits for all of it
         yield self.invoke(_add_chunks(chunks), config)
 
     async def atransform(
@@ -162,6 +162,7 @@ class Guard(Runnable[WriterInput, Tale]):
     def _stream(
         self, inputs: Iterator[WriterInput], run_manager: CallbackManagerForChainRun, config: RunnableConfig
     ) -> Iterator[Any]:
+        # Created before `iterate_async` copies the context: it mutes the callbacks of that context.
         stream, prepared = self._guarded_stream(config), self._prepared(next(inputs))
         yield from iterate_async(lambda: stream.events(prepared, self._text_to_judge(prepared)))
 
@@ -197,6 +198,7 @@ class Guard(Runnable[WriterInput, Tale]):
             return await asyncio.wait_for(self._aperform(step, run, inputs, config), run.remaining_s())
 
         tale = await arun_steps(self._tale(run, inputs), perform)
+        # Recorders are synchronous and write to disk or to a server.
         return await asyncio.to_thread(run.finish, tale, as_mapping(inputs))
 
     def _perform(self, step: Step, run: GuardRun, inputs: WriterInput, config: RunnableConfig) -> object:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from taleward.core.verdict import Passage, Verdict
-from taleward.moderation.text.sentences import LONGEST, Cutter
+from taleward.moderation.text.sentences import MAX_SENTENCE_CHARS, SentenceSplitter
 
 MAX_PENDING = 4
 """Sentences that may wait for their verdicts; the writer pauses until one of them has left."""
@@ -48,7 +48,7 @@ async def hold_back(
     *,
     preceding: str = "",
     max_pending: int = MAX_PENDING,
-    longest: int = LONGEST,
+    longest: int = MAX_SENTENCE_CHARS,
 ) -> AsyncGenerator[JudgedSentence, None]:
     """Yield sentences in order, each once it is judged, while the next ones are written and judged.
 
@@ -69,7 +69,7 @@ async def hold_back(
         return await ask_judge(passage), time.monotonic() - cut_at
 
     async def write() -> None:
-        cutter, text = Cutter(longest), preceding
+        splitter, text = SentenceSplitter(longest), preceding
 
         async def submit(sentences: list[str]) -> None:
             nonlocal text
@@ -81,8 +81,8 @@ async def hold_back(
                 await pending.put((sentence, start, task))
 
         async for chunk in chunks:
-            await submit(cutter.push(chunk))
-        await submit(cutter.finish())
+            await submit(splitter.push(chunk))
+        await submit(splitter.finish())
 
     async def write_and_end() -> None:
         try:

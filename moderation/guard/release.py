@@ -66,6 +66,7 @@ def decide(
         revisions_left: How many drafts may still be written.
         if_failed: The reason for a refusal if the text was judged and failed.
     """
+    # The only way to a release: any other outcome, known or new, ends below.
     if verdict.passed:
         return RELEASE
     unjudged: RefusalReason = "timeout" if timed_out else "unjudged"

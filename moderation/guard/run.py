@@ -60,6 +60,7 @@ class GuardRun:
     recorders: Sequence[Recorder]
     call_recorder: CallRecorder = field(default_factory=CallRecorder)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    # Monotonic, since the wall clock may be set back or forward during a run.
     _started_s: float = field(default_factory=time.monotonic)
     _deadline_s: float | None = field(init=False)
 
@@ -81,6 +82,7 @@ class GuardRun:
 
     def writer_config(self, config: RunnableConfig, revision: Revision) -> RunnableConfig:
         """Return the config for a run of the writer: with the revision, and with its model calls recorded."""
+        # `merge_configs` keeps a callback manager intact, with its parent run; a plain list would lose it.
         return with_revision(merge_configs(config, {"callbacks": [self.call_recorder]}), revision)
 
     def verdict(self, outcome: Outcome, detail: str) -> Verdict:

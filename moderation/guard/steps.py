@@ -68,6 +68,7 @@ def run_steps(steps: Generator[Any, Any, T], perform: Callable[[Any], object]) -
 
 async def arun_steps(steps: Generator[Any, Any, T], perform: Callable[[Any], Awaitable[object]]) -> T:
     """Async version of `run_steps`."""
+    # A cancellation is no `Exception`: it passes through and ends the generator.
     try:
         step = next(steps)
         while True:

@@ -132,6 +132,7 @@ class GuardedStream:
             if self._decision.action == "refuse":
                 break
             yield RevisionEvent(attempt=number + 1, start=len(self._released_text), categories=self._categories)
+        # A judge that does not answer would not answer about a closing sentence either.
         judge_answers = self._verdict is None or has_answer(self._verdict)
         if self._released_text.strip() and judge_answers and run.judge.policy.ending == "close":
             run.allow_closing()
@@ -171,6 +172,7 @@ class GuardedStream:
     async def _close(self, inputs: WriterInput) -> AsyncGenerator[Event, None]:
         """End the released text: with the writer if it can, otherwise with the policy's closing words for the band."""
         number, timed_out = self._draft.revision.attempt + 1, self._draft.timed_out
+        # A writer that was too slow for the time limit is too slow for the few seconds that are left.
         if self._writer.continues and not timed_out:
             start = len(self._released_text)
             yield RevisionEvent(attempt=number, start=start, categories=self._categories, closing=True)
@@ -243,6 +245,7 @@ class GuardedStream:
     async def _judge(
         self, passage: Passage, *, first: Verdict | None = None, if_failed: RefusalReason = "failed"
     ) -> tuple[Verdict, Decision]:
+        # `first` comes from the call that was made while later sentences were written; what is left is to ask again.
         steps = judge_until_answered(self._run, passage, first=first, if_failed=if_failed)
         return await arun_steps(steps, lambda step: self._in_time(self._ask_judge(step)))
 

@@ -96,7 +96,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         fitted = calibration if isinstance(calibration, Calibration) else load_calibration(calibration)
         fitted.check(self.spec, self.policy, self.band)
         judge = copy.copy(self)
-        judge.calibration, judge.rules = fitted, fitted.rules(self.policy)
+        judge.calibration, judge.rules = fitted, fitted.apply_thresholds(self.policy)
         judge._calibration_id = fitted.sha256[:_CALIBRATION_ID_LENGTH]
         return judge
 
@@ -175,7 +175,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         return "fail" if score_fails or finding_fails else "pass"
 
     def _calibrated_scores(self, assessment: Assessment) -> dict[str, float]:
-        return self.calibration.mapped(assessment.scores) if self.calibration else dict(assessment.scores)
+        return self.calibration.calibrate_scores(assessment.scores) if self.calibration else dict(assessment.scores)
 
     def _reaches_threshold(self, category: str, score: float) -> bool:
         return score >= self.rules.threshold(category, self.band)

@@ -18,7 +18,7 @@ from taleward.moderation.calibration.calibration import Calibration
 from taleward.moderation.judges.base import Assessment, Judge, as_passage
 from taleward.moderation.judges.identity import identity
 from taleward.moderation.verdict_cache.cache import VerdictCache
-from taleward.moderation.verdict_cache.entry import Entry
+from taleward.moderation.verdict_cache.entry import VerdictEntry
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class CachedJudge(Judge):
             entry = self.cache.get(self._key(passage))
             if entry is None:
                 return None
-            verdict = entry.verdict(passage, self.spec, self.policy.id, self.band)
+            verdict = entry.to_verdict(passage, self.spec, self.policy.id, self.band)
         except Exception as error:  # noqa: BLE001  a broken cache must not stop the judge
             self._warn(error)
             return None
@@ -85,7 +85,7 @@ class CachedJudge(Judge):
 
     def _store(self, verdict: Verdict, passage: Passage) -> None:
         try:
-            entry = Entry.of(verdict, passage)
+            entry = VerdictEntry.from_verdict(verdict, passage)
             if entry is not None:
                 self.cache.put(self._key(passage), passage.text, entry)
         except Exception as error:  # noqa: BLE001  the verdict is valid even if it cannot be cached

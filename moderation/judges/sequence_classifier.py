@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from taleward.backends.base.spec import parse_spec
-from taleward.backends.transformers.devices import device_of
-from taleward.backends.transformers.hub import ERRORS, expanded, fetching, unavailable
+from taleward.backends.transformers.devices import torch_device
+from taleward.backends.transformers.hub import LOAD_ERRORS, download_options, expand_home, model_unavailable
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy
@@ -126,15 +126,13 @@ class _WindowClassifier:
             import transformers
         except ImportError as error:
             raise MissingExtra("a local model", "local") from error
-        path = expanded(path)
-        self._device, download_options = device_of(device), fetching(path)
+        path = expand_home(path)
+        self._device, hub_options = torch_device(device), download_options(path)
         try:
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **download_options)
-            model = transformers.AutoModelForSequenceClassification.from_pretrained(
-                path, dtype="auto", **download_options
-            )
-        except ERRORS as error:
-            raise unavailable(path, error, what="classifier") from error
+            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **hub_options)
+            model = transformers.AutoModelForSequenceClassification.from_pretrained(path, dtype="auto", **hub_options)
+        except LOAD_ERRORS as error:
+            raise model_unavailable(path, error, what="classifier") from error
         self._model = (model.float() if self._device.type == "cpu" else model).to(self._device).eval()
         names = model.config.id2label
         self.labels = [str(names[i]) for i in range(len(names))]

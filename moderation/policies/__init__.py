@@ -1,1 +1,1 @@
-"""Policies: loading, inheritance, comparison; the shipped YAML files."""
+"""Load, extend and compare policies; the shipped YAML files."""

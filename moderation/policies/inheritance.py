@@ -1,7 +1,7 @@
-"""A policy that says only what differs from another one.
+"""Apply a policy file that states only its differences from another policy.
 
-The differences are laid over the other policy as a JSON merge patch (RFC 7396): mappings are merged key by key, lists
-and single values take the other's place, and `null` takes a key away.
+The differences are applied as a JSON merge patch (RFC 7396): mappings are merged key by key, lists and single values
+are replaced, and `null` removes a key.
 """
 
 from __future__ import annotations
@@ -11,51 +11,52 @@ from typing import Any
 
 from taleward.core.yaml_files import Location, did_you_mean
 
-_MENTIONS = ("tolerance", "thresholds")
+_KEYED_BY_CATEGORY = ("tolerance", "thresholds")
 
 
-def merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """The patch laid over the base; neither is changed.
+def merge_patch(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the base with the patch applied; neither is changed.
 
     Args:
         base: A policy as plain data.
-        patch: What differs from it.
+        patch: The differences.
     """
     result = dict(base)
     for key, value in patch.items():
         if value is None:
             result.pop(key, None)
         elif isinstance(value, Mapping):
-            below = result.get(key)
-            result[key] = merged(below if isinstance(below, Mapping) else {}, value)
+            base_value = result.get(key)
+            result[key] = merge_patch(base_value if isinstance(base_value, Mapping) else {}, value)
         else:
             result[key] = value
     return result
 
 
-def lost_removals(
-    base: Mapping[str, Any], patch: Mapping[str, Any], above: Location = ()
+def find_unknown_removals(
+    base: Mapping[str, Any], patch: Mapping[str, Any], parent: Location = ()
 ) -> Iterator[tuple[Location, str]]:
-    """The places where a patch takes away what the base does not have, each with a sentence."""
+    """Yield the location of each `null` that removes a key the base does not have, with an error message."""
     for key, value in patch.items():
-        place = (*above, key)
+        location = (*parent, key)
         if value is None and key not in base:
-            known = ", ".join(map(str, base)) or "nothing"
+            inherited = ", ".join(map(str, base)) or "nothing"
+            suggestion = did_you_mean(str(key), base)
             yield (
-                place,
-                f"null takes away what is inherited, and this is not;{did_you_mean(str(key), base)} inherited: {known}",
+                location,
+                f"null removes an inherited key, which this is not;{suggestion} inherited: {inherited}",
             )
         elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
-            yield from lost_removals(base[key], value, place)
+            yield from find_unknown_removals(base[key], value, location)
 
 
-def without_categories(policy: Mapping[str, Any], removed: Collection[str]) -> dict[str, Any]:
-    """A policy's data without the bands' and codes' words on categories that are to be taken away.
+def remove_categories(policy: Mapping[str, Any], removed: Collection[str]) -> dict[str, Any]:
+    """Return a policy's data without the band settings and guard model codes of removed categories.
 
-    A guard model's code that is taken away still fails a text that the model flags with it, unless it is mapped anew.
+    A text that a guard model flags with a removed code still fails, unless the code is mapped to another category.
     """
     bands = {
-        name: {k: _without(v, removed) if k in _MENTIONS else v for k, v in band.items()}
+        name: {k: _without_keys(v, removed) if k in _KEYED_BY_CATEGORY else v for k, v in band.items()}
         for name, band in policy["bands"].items()
     }
     codes = {
@@ -65,5 +66,5 @@ def without_categories(policy: Mapping[str, Any], removed: Collection[str]) -> d
     return {**policy, "bands": bands, "codes": codes}
 
 
-def _without(rules: Mapping[str, Any], removed: Collection[str]) -> dict[str, Any]:
-    return {category: value for category, value in rules.items() if category not in removed}
+def _without_keys(settings: Mapping[str, Any], removed: Collection[str]) -> dict[str, Any]:
+    return {category: value for category, value in settings.items() if category not in removed}

@@ -1,4 +1,4 @@
-"""Policies by name or file."""
+"""Load a policy by name or from a file."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from typing import Any
 from taleward.core.errors import InvalidFile, UnknownName
 from taleward.core.policy import Policy
 from taleward.core.yaml_files import Location, YamlFile, did_you_mean
-from taleward.moderation.policies.inheritance import lost_removals, merged, without_categories
+from taleward.moderation.policies.inheritance import find_unknown_removals, merge_patch, remove_categories
 
 _SHIPPED = Path(__file__).parent
-_OWN = ("name", "version")
+_NOT_INHERITED = ("name", "version")
 
 
 def policy_names() -> tuple[str, ...]:
-    """The policies that come with Taleward, sorted."""
+    """Return the names of the shipped policies, sorted."""
     return tuple(sorted(p.stem for p in _SHIPPED.glob("*.yaml")))
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
-    """The policy of that name, or the one in that file.
+    """Load a shipped policy by its name, or your own from a file.
 
-    A file may extend another policy: `extends: kids`, or `extends: other.yaml` beside it, then a `name`, a `version`
-    and what differs; see `taleward.moderation.policies.inheritance`. The result knows the other's id as its `parent`.
+    A file may extend another policy: it has `extends: kids`, or `extends: other.yaml` with a path relative to the
+    file, then a `name`, a `version` and the differences; see `taleward.moderation.policies.inheritance`. The id of the
+    extended policy is the `parent` of the result.
 
     Args:
         name_or_path: A shipped name such as `"kids"`, or the path of a YAML file (anything that ends in
             `.yaml` or `.yml`).
 
     Raises:
-        UnknownName: No policy of that name is shipped.
-        InvalidFile: The file is not a policy; the message names the lines.
+        UnknownName: If no policy of that name is shipped.
+        InvalidFile: If the file is not a valid policy; each problem is listed with its line.
     """
     if isinstance(name_or_path, str) and not name_or_path.endswith((".yaml", ".yml")):
         if name_or_path not in policy_names():
@@ -41,55 +42,61 @@ def load_policy(name_or_path: str | Path) -> Policy:
                 "policy",
                 name_or_path,
                 policy_names(),
-                hint="A policy of your own goes by its .yaml file's path.",
+                hint="To load your own policy, give the path of its .yaml file.",
             )
-        return _shipped(name_or_path)
-    return _load(Path(name_or_path), ())
+        return _load_shipped(name_or_path)
+    return _load_file(Path(name_or_path), ())
 
 
+# Only shipped policies are cached: your own files may change.
 @lru_cache
-def _shipped(name: str) -> Policy:
-    return _load(_SHIPPED / f"{name}.yaml", ())
+def _load_shipped(name: str) -> Policy:
+    return _load_file(_SHIPPED / f"{name}.yaml", ())
 
 
-def _load(path: Path, before: tuple[Path, ...]) -> Policy:
-    """The policy in a file, which the files `before` it extend."""
+def _load_file(path: Path, descendants: tuple[Path, ...]) -> Policy:
+    """Load a policy file that the `descendants`, from the first file to the last, extend."""
     file = YamlFile(path, "policy")
     if not isinstance(file.data, Mapping) or "extends" not in file.data:
         return file.validate(Policy)
     patch = {key: value for key, value in file.data.items() if key != "extends"}
-    parent = _parent(file, (*before, path.resolve()))
+    parent = _load_parent(file, (*descendants, path.resolve()))
     base = parent.model_dump(mode="json")
     problems: list[tuple[Location, str]] = [
-        ((), f"{key} is missing: what extends a policy has its own") for key in _OWN if patch.get(key) is None
+        ((), f"{key} is missing: a policy does not inherit it") for key in _NOT_INHERITED if patch.get(key) is None
     ]
-    problems += lost_removals(base, patch)
+    problems += find_unknown_removals(base, patch)
     if "parent" in patch:
-        problems.append((("parent",), "is set by 'extends' alone; leave it out"))
+        problems.append((("parent",), "is set by 'extends'; remove it"))
     if f"{patch.get('name')}@{patch.get('version')}" == parent.id:
-        problems.append((("version",), f"{parent.id} is what this extends; give another name or version"))
-    named = patch.get("categories")
-    removed = [key for key, value in named.items() if value is None] if isinstance(named, Mapping) else []
-    data = merged(without_categories(base, removed), patch)
+        problems.append((("version",), f"{parent.id} is the extended policy; choose another name or version"))
+    patched_categories = patch.get("categories")
+    removed = (
+        [name for name, category in patched_categories.items() if category is None]
+        if isinstance(patched_categories, Mapping)
+        else []
+    )
+    data = merge_patch(remove_categories(base, removed), patch)
+    # A missing name or version is in `problems` already; the placeholder keeps it from being listed twice.
     return file.validate(Policy, {"name": "-", "version": "-", **data, "parent": parent.id}, problems)
 
 
-def _parent(file: YamlFile, before: tuple[Path, ...]) -> Policy:
-    """The policy that a file extends."""
-    named: Any = file.data["extends"]
-    if isinstance(named, str) and named in policy_names():
-        source = _SHIPPED / f"{named}.yaml"
-    elif isinstance(named, str) and named.endswith((".yaml", ".yml")):
-        source = file.path.parent / named
+def _load_parent(file: YamlFile, descendants: tuple[Path, ...]) -> Policy:
+    """Load the policy that a file extends."""
+    extended: Any = file.data["extends"]
+    if isinstance(extended, str) and extended in policy_names():
+        source = _SHIPPED / f"{extended}.yaml"
+    elif isinstance(extended, str) and extended.endswith((".yaml", ".yml")):
+        source = file.path.parent / extended
     else:
-        close = did_you_mean(named, policy_names()) if isinstance(named, str) else ""
-        taken = f"{', '.join(policy_names())}, or the path of a .yaml file from here"
-        raise file.problems_error([(("extends",), f"got {named!r};{close} taken: {taken}")])
-    if source.resolve() in before:
-        chain = " extends ".join(str(p) for p in (*before, source.resolve()))
-        raise file.problems_error([(("extends",), f"goes round in a circle: {chain}")])
+        suggestion = did_you_mean(extended, policy_names()) if isinstance(extended, str) else ""
+        expected = f"{', '.join(policy_names())}, or the path of a .yaml file, relative to this one"
+        raise file.problems_error([(("extends",), f"got {extended!r};{suggestion} expected {expected}")])
+    if source.resolve() in descendants:
+        chain = " extends ".join(str(p) for p in (*descendants, source.resolve()))
+        raise file.problems_error([(("extends",), f"is circular: {chain}")])
     try:
-        return _load(source, before)
+        return _load_file(source, descendants)
     except InvalidFile as error:
         error.add_note(f"{file.path} extends it in line {file.line_of(('extends',))}.")
         raise

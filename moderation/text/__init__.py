@@ -1,1 +1,1 @@
-"""What judges read in a text: sentences, windows, normalization, language, listed words, personal data."""
+"""Read a text for the judges: sentences, windows, normalization, language, listed words, personal data."""

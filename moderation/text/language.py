@@ -1,4 +1,4 @@
-"""Whether a text is English: a judge that knows English alone must not pass what it cannot read."""
+"""Detect text that is not English, so that an English-only judge does not pass what it cannot read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_COMMON = frozenset(
+_COMMON_WORDS = frozenset(
     re.findall(
         r"\S+",
         "the and of to she it its his her they them their with for that this said at but had not were are you "
@@ -16,23 +16,24 @@ _COMMON = frozenset(
         "upon lived",
     )
 )
-_COMMON_SHARE = 0.08
-_FOREIGN_LETTERS = 5
-_FOREIGN_SHARE = 0.2
+_MIN_COMMON_SHARE = 0.08
+_MIN_FOREIGN_LETTERS = 5
+_MIN_FOREIGN_SHARE = 0.2
 
 
 def looks_foreign(text: str) -> bool:
-    """Whether a few sentences are in another language.
+    """Return whether a few sentences are in a language other than English.
 
-    True where a fifth of the letters, five at least, are not Latin ones, and where of 13 words or more fewer than
-    8 % (rounded down) are common English ones; a shorter text in Latin letters is not told from English.
+    True if at least five letters and a fifth of all letters are not Latin, or if a text of 13 words or more has fewer
+    than 8 % (rounded down) common English words. A shorter text in Latin letters counts as English.
     """
     words = _WORD.findall(text)
     letters = "".join(words)
-    other = sum(
+    foreign_letters = sum(
         1 for letter in letters if not letter.isascii() and not unicodedata.name(letter, "").startswith("LATIN")
     )
-    if other >= _FOREIGN_LETTERS and other >= _FOREIGN_SHARE * len(letters):
+    if foreign_letters >= _MIN_FOREIGN_LETTERS and foreign_letters >= _MIN_FOREIGN_SHARE * len(letters):
         return True
-    common = sum(word.lower().replace("’", "'") in _COMMON for word in words)
-    return common < int(_COMMON_SHARE * len(words))
+    # Rounded down, the limit is 0 for up to 12 words: too few to tell English by.
+    common_words = sum(word.lower().replace("’", "'") in _COMMON_WORDS for word in words)
+    return common_words < int(_MIN_COMMON_SHARE * len(words))

@@ -1,9 +1,9 @@
-"""Text as a reader hears it, with a way back to the characters that were written.
+"""Normalize text for matching and see through disguised words, with offsets back to the original.
 
-`normalize` folds what looks the same: case, width, accents, look-alike letters, invisible characters. `disguises`
-proposes what a single odd token may stand for: leetspeak, stretched letters, letters spaced out, letters masked.
-`undisguise` writes out those that stand for a word. None joins ordinary words, so "was hit" stays two words and
-"Scunthorpe" stays one.
+`normalize` folds characters that look the same: case, width, accents, look-alike letters, invisible characters.
+`disguises` lists what a single odd token may stand for: leetspeak, stretched, spaced-out or masked letters.
+`undisguise` replaces such tokens with the words they stand for. None of them joins ordinary words, so "was hit" stays
+two words and "Scunthorpe" stays one.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ _LOOKALIKES = {
     **dict(zip("ıłøđħŧɡɑɩʀʏƅ", "iloahtgairyb", strict=True)),
     **dict(zip("’‘ʼ＇‐‑‒–—", "''''-----", strict=True)),
 }
-# Leetspeak; where a sign has two readings both are tried.
+# Leetspeak. A sign with two readings is tried both ways.
 _LEET = {
     "@": "a", "4": "a", "8": "b", "(": "c", "3": "e", "€": "e", "6": "g", "9": "g", "1": "il", "!": "i", "|": "il",
     "0": "o", "$": "s", "5": "s", "7": "t", "+": "t", "2": "z",
 }  # fmt: skip
-_MASK = "*#"
-_ODD = re.compile(r"[@$|+€0-9*#][a-z]|[a-z][@$|+€0-9*#]|[a-z]?![a-z]|([a-z])\1\1|[a-z]--+[a-z]|[a-z]__+[a-z]")
-_SPACED = re.compile(r"(?<![^\W_])(?:[a-z0-9@$!](?:[.*_-]|[ ]{1,2}|, ?)){2,24}[a-z0-9@$](?![^\W_])")
-_NUMBER = re.compile(r"[0-9][0-9.,:]*[a-z]{0,3}")
-_OUTER = "\"'.,;:?()[]{}<>“”*_-…"
+_MASK_SIGNS = "*#"
+_ODD_TOKEN = re.compile(r"[@$|+€0-9*#][a-z]|[a-z][@$|+€0-9*#]|[a-z]?![a-z]|([a-z])\1\1|[a-z]--+[a-z]|[a-z]__+[a-z]")
+_SPACED_OUT = re.compile(r"(?<![^\W_])(?:[a-z0-9@$!](?:[.*_-]|[ ]{1,2}|, ?)){2,24}[a-z0-9@$](?![^\W_])")
+_NUMBER_OR_MEASURE = re.compile(r"[0-9][0-9.,:]*[a-z]{0,3}")
+_OUTER_MARKS = "\"'.,;:?()[]{}<>“”*_-…"
+# Bounds the work on one token: every ambiguous sign in it doubles its readings.
 _MAX_READINGS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class NormalizedText:
-    """A folded text with its way back.
+    """A folded text with the offsets of its characters in the original.
 
     Attributes:
         text: The folded text.
-        starts: For each of its characters, the offset of the character it came from; `None` where the folded
-            text is as long as the original and offsets are the same.
-        ends: For each of its characters, the offset behind the one it came from; `None` likewise.
+        starts: For each character, the offset of the original character it comes from. `None` for an
+            ASCII text, whose offsets do not change.
+        ends: For each character, the offset after the original character it comes from. `None` like `starts`.
     """
 
     text: str
@@ -49,14 +50,14 @@ class NormalizedText:
     ends: list[int] | None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Offsets in the original of a non-empty stretch of the folded text."""
+        """Return the offsets in the original of a non-empty stretch of the folded text."""
         if self.starts is None or self.ends is None:
             return start, end
         return self.starts[start], self.ends[end - 1]
 
 
 def normalize(text: str) -> NormalizedText:
-    """Fold case, width, accents and look-alike letters; drop invisible and direction-changing characters."""
+    """Fold case, width, accents and look-alike letters, and drop invisible and direction-changing characters."""
     if text.isascii():
         return NormalizedText(text.lower(), None, None)
     pieces: list[str] = []
@@ -70,20 +71,21 @@ def normalize(text: str) -> NormalizedText:
 
 @lru_cache(maxsize=4096)
 def _fold(char: str) -> str:
-    plain = unicodedata.normalize("NFKD", char).casefold()
-    kept = (c for c in plain if unicodedata.category(c) not in {"Cf", "Mn", "Me"})
-    return "".join(_LOOKALIKES.get(c, c) for c in kept)
+    decomposed = unicodedata.normalize("NFKD", char).casefold()
+    visible = (c for c in decomposed if unicodedata.category(c) not in {"Cf", "Mn", "Me"})
+    return "".join(_LOOKALIKES.get(c, c) for c in visible)
 
 
 @dataclass(frozen=True, slots=True)
 class Disguise:
-    """A stretch of a folded text that may stand for another word.
+    """A token of a folded text that may stand for another word.
 
     Attributes:
-        start: Offset of its first character in the folded text.
-        end: Offset behind its last character.
-        readings: What it may stand for; masked letters are dots.
-        stretched: Whether letters repeat; then a word fits that has each run of letters at most as long.
+        start: Offset of the first character in the folded text.
+        end: Offset after the last character.
+        readings: What the token may stand for, with a dot for each masked letter.
+        stretched: Whether letters are repeated. Then a word also fits if each of its runs of a letter is at most as
+            long as in the reading.
     """
 
     start: int
@@ -91,40 +93,43 @@ class Disguise:
     readings: tuple[str, ...]
     stretched: bool = False
 
-    def means(self, find: Callable[[str], str | None], squeezed: Callable[[str], tuple[str, ...]]) -> str | None:
-        """The first word that one of the readings stands for.
+    def find_word(
+        self, word_of_reading: Callable[[str], str | None], words_of_squeezed: Callable[[str], tuple[str, ...]]
+    ) -> str | None:
+        """Return the first word that one of the readings stands for, if there is one.
 
         Args:
-            find: From a reading, dots for masked letters, to the word it stands for.
-            squeezed: From a reading without repeats to the words that are it once squeezed likewise.
+            word_of_reading: Returns the word that a reading stands for, given dots for masked letters.
+            words_of_squeezed: Returns the words that equal a reading once both are squeezed; see `squeeze`.
         """
         for reading in self.readings:
-            if word := find(reading):
+            if word := word_of_reading(reading):
                 return word
             if self.stretched:
-                for word in squeezed(squeeze(reading)):
-                    if _stretches(word, reading):
+                for word in words_of_squeezed(squeeze(reading)):
+                    if _is_stretched(word, reading):
                         return word
         return None
 
 
 def undisguise(text: str, known: Callable[[str], bool]) -> str:
-    """A text for a model that knows words and not their disguises: folded, with the words that odd tokens stand for.
+    """Fold a text and replace disguised words, for a model that knows words but not their disguises.
 
     Args:
         text: Any text.
-        known: Whether a reading is a word. Tokens without a reading that is one stay as they are, and so do ordinals
-            and measures ("2nd", "10am").
+        known: Whether a reading is a word. A token without a known reading stays as it is, and so do ordinals and
+            measures ("2nd", "10am").
     """
     folded = normalize(text).text
     pieces, done = [], 0
     for disguise in sorted(disguises(folded), key=lambda d: d.start):
-        if disguise.start < done or _NUMBER.fullmatch(folded, disguise.start, disguise.end):
+        if disguise.start < done or _NUMBER_OR_MEASURE.fullmatch(folded, disguise.start, disguise.end):
             continue
         if not any(c.isalpha() for c in folded[disguise.start : disguise.end]):
             continue
-        runs = r"\1\1", r"\1"
-        readings = [re.sub(r"(.)\1\1+", run, reading) for reading in disguise.readings for run in runs]
+        # A stretched letter may stand for two ("coool") or for one ("yyyeeesss").
+        replacements = r"\1\1", r"\1"
+        readings = [re.sub(r"(.)\1\1+", to, reading) for reading in disguise.readings for to in replacements]
         word = next((r for r in readings if len(r) > 2 and r.isalpha() and known(r)), None)
         if word is not None:
             pieces += [folded[done : disguise.start], word]
@@ -133,31 +138,32 @@ def undisguise(text: str, known: Callable[[str], bool]) -> str:
 
 
 def squeeze(word: str) -> str:
-    """The word with each run of one letter made a single letter."""
+    """Return the word with each run of one letter reduced to a single letter."""
     return re.sub(r"(.)\1+", r"\1", word)
 
 
-def _stretches(word: str, reading: str) -> bool:
-    runs, longer = re.findall(r"((.)\2*)", word), re.findall(r"((.)\2*)", reading)
-    return all(len(a[0]) <= len(b[0]) for a, b in zip(runs, longer, strict=True))
+def _is_stretched(word: str, reading: str) -> bool:
+    word_runs, reading_runs = re.findall(r"((.)\2*)", word), re.findall(r"((.)\2*)", reading)
+    return all(len(a[0]) <= len(b[0]) for a, b in zip(word_runs, reading_runs, strict=True))
 
 
 def disguises(folded: str) -> Iterator[Disguise]:
-    """The odd tokens of a folded text, with what they may stand for."""
-    for match in _SPACED.finditer(folded):
+    """Yield the odd tokens of a folded text with what they may stand for."""
+    for match in _SPACED_OUT.finditer(folded):
         letters = re.sub(r"[ .,*_-]", "", match[0])
-        readings = tuple(r for plain in _readings(letters) for r in (plain, plain.strip("iau")))
+        # The words "I", "a" and "u" beside spaced-out letters match the pattern, too, and are no part of the word.
+        readings = tuple(r for reading in _readings(letters) for r in (reading, reading.strip("iau")))
         yield Disguise(match.start(), match.end(), readings)
-    seen = -1
-    for match in _ODD.finditer(folded):
-        if match.start() < seen:
+    token_end = -1
+    for match in _ODD_TOKEN.finditer(folded):
+        if match.start() < token_end:
             continue
-        start, end = _token(folded, match.start(), match.end())
-        seen = end
-        yield from _of_token(folded, start, end)
+        start, end = _token_span(folded, match.start(), match.end())
+        token_end = end
+        yield from _token_disguises(folded, start, end)
 
 
-def _token(folded: str, start: int, end: int) -> tuple[int, int]:
+def _token_span(folded: str, start: int, end: int) -> tuple[int, int]:
     while start and not folded[start - 1].isspace():
         start -= 1
     while end < len(folded) and not folded[end].isspace():
@@ -165,15 +171,16 @@ def _token(folded: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _of_token(folded: str, start: int, end: int) -> Iterator[Disguise]:
-    # Marks around a token belong to the sentence, masks within it to the word; "f***" keeps what follows its letter.
-    while start < end and folded[start] in _OUTER:
+def _token_disguises(folded: str, start: int, end: int) -> Iterator[Disguise]:
+    # Marks around a token belong to the sentence, masks within it to the word. After a letter both are possible, so
+    # "f***" is read with and without its masks.
+    while start < end and folded[start] in _OUTER_MARKS:
         start += 1
     tail = end
-    while tail > start and folded[tail - 1] in _OUTER + "!":
+    while tail > start and folded[tail - 1] in _OUTER_MARKS + "!":
         tail -= 1
     ends = {tail}
-    while tail < end and folded[tail] in _MASK:
+    while tail < end and folded[tail] in _MASK_SIGNS:
         tail += 1
     ends.add(tail)
     for stop in sorted(ends):
@@ -185,7 +192,7 @@ def _of_token(folded: str, start: int, end: int) -> Iterator[Disguise]:
 
 
 def _readings(token: str) -> tuple[str, ...]:
-    found = [""]
+    readings = [""]
     for char in token:
-        found = [f + r for f in found for r in _LEET.get(char, char)][:_MAX_READINGS]
-    return tuple(found)
+        readings = [prefix + letter for prefix in readings for letter in _LEET.get(char, char)][:_MAX_READINGS]
+    return tuple(readings)

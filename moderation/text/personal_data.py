@@ -1,11 +1,11 @@
-"""Personal data by its form: telephone numbers, e-mail and street addresses, card numbers, web addresses."""
+"""Find personal data by its form: telephone numbers, e-mail, web and street addresses, card numbers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-_FORMS = {
+_PATTERNS = {
     "e-mail address": re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}"),
     "web address": re.compile(
         r"\b(?:https?://|www\.)[^\s\"'<>)]+|\b[a-z0-9-]+\.(?:com|org|net|io|co\.uk|tv|me|app)\b/?", re.IGNORECASE
@@ -21,24 +21,25 @@ _FORMS = {
         r"(?:Street|Road|Avenue|Lane|Drive|Boulevard|Court|Close|Crescent|Terrace|Place|Way|St|Rd|Ave|Blvd)\b"
     ),
 }
-_DIGITS = re.compile(r"\d")
-_ADDRESS_SIGNS = re.compile(r"@|www|http|\.[a-z]{2}", re.IGNORECASE)
+# Nearly every sentence has neither a digit nor an address sign and skips all the patterns.
+_DIGIT = re.compile(r"\d")
+_ADDRESS_SIGN = re.compile(r"@|www|http|\.[a-z]{2}", re.IGNORECASE)
 
 
 def find_personal_data(text: str) -> Iterator[tuple[str, int, int]]:
-    """Kind, start and end of each place in a text that looks like personal data; offsets in code points."""
-    has_digits = _DIGITS.search(text) is not None
-    has_signs = _ADDRESS_SIGNS.search(text) is not None
-    for kind, form in _FORMS.items():
-        if not (has_signs if kind in {"e-mail address", "web address"} else has_digits):
+    """Yield kind, start and end of each match that looks like personal data; offsets are in code points."""
+    has_digits = _DIGIT.search(text) is not None
+    has_address_signs = _ADDRESS_SIGN.search(text) is not None
+    for kind, pattern in _PATTERNS.items():
+        if not (has_address_signs if kind in {"e-mail address", "web address"} else has_digits):
             continue
-        for match in form.finditer(text):
-            if kind != "card number" or _luhn(match[0]):
+        for match in pattern.finditer(text):
+            if kind != "card number" or _has_valid_check_digit(match[0]):
                 yield kind, match.start(), match.end()
 
 
-def _luhn(number: str) -> bool:
-    """The check digit of ISO/IEC 7812-1."""
+def _has_valid_check_digit(number: str) -> bool:
+    """Check a card number's length and its check digit (Luhn algorithm, ISO/IEC 7812-1)."""
     digits = [int(c) for c in number if c.isascii() and c.isdigit()]
     doubled = [d if i % 2 == 0 else d * 2 - 9 * (d > 4) for i, d in enumerate(reversed(digits))]
     return 13 <= len(digits) <= 19 and sum(doubled) % 10 == 0

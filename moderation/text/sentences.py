@@ -1,71 +1,77 @@
-"""A text as sentences, whole or while it is being written (segmenter: Wikimedia's sentencex)."""
+"""Split text into sentences, complete or while it streams (rules: Wikimedia's sentencex)."""
 
 from __future__ import annotations
 
 from sentencex import segment
 
-LONGEST = 400
-"""Characters after which a run without a full stop is cut, at white space where there is some."""
+MAX_SENTENCE_CHARS = 400
+"""A run of text without a full stop is cut after this many characters, at white space if there is any."""
 
 
-class Cutter:
-    """Cuts a growing text into sentences; where it cuts does not depend on how the text arrives.
+class SentenceSplitter:
+    """Split a growing text into sentences.
 
-    A sentence is given out when the next one begins. White space belongs to the sentence before it, so that the
-    sentences, joined, are the text.
+    A sentence is returned when the next one begins. White space belongs to the sentence before it, so the sentences,
+    joined, are the text. The boundaries do not depend on how the text is chunked.
 
     Args:
-        longest: Characters in a sentence, at most.
+        max_chars: The most characters in a sentence.
+
+    Raises:
+        ValueError: If `max_chars` is below 1.
     """
 
-    def __init__(self, longest: int = LONGEST) -> None:
-        if longest < 1:
-            msg = f"longest must be 1 or more; got {longest}"
+    def __init__(self, max_chars: int = MAX_SENTENCE_CHARS) -> None:
+        if max_chars < 1:
+            msg = f"max_chars must be 1 or more; got {max_chars}"
             raise ValueError(msg)
-        self._longest = longest
-        self._open = ""  # what was not given out yet
-        self._read = 0  # characters of it that were looked at
-        self._word = 0  # where the word begins that is being read
-        self._named = False  # whether that word has a letter or digit yet
+        self._max_chars = max_chars
+        self._pending = ""
+        self._read_chars = 0
+        self._word_start = 0
+        self._word_has_letter = False
 
     def push(self, text: str) -> list[str]:
-        """The sentences that are complete now."""
-        self._open += text
-        done: list[str] = []
-        while self._read < len(self._open):
-            here = self._open[self._read]
-            if here.isspace():
-                self._word, self._named = self._read + 1, False
-            elif not self._named and here.isalnum():
-                self._named = True
-                if self._ends_before(self._word, here):
-                    done.append(self._take(self._word))
-            if self._read >= self._longest:
-                done.append(self._take(self._word if 0 < self._word <= self._longest else self._longest))
-            self._read += 1
-        return done
+        """Add text and return the sentences that are now complete."""
+        self._pending += text
+        complete: list[str] = []
+        while self._read_chars < len(self._pending):
+            char = self._pending[self._read_chars]
+            if char.isspace():
+                self._word_start, self._word_has_letter = self._read_chars + 1, False
+            elif not self._word_has_letter and char.isalnum():
+                self._word_has_letter = True
+                if self._ends_sentence(self._word_start, char):
+                    complete.append(self._pop(self._word_start))
+            if self._read_chars >= self._max_chars:
+                fits = 0 < self._word_start <= self._max_chars
+                complete.append(self._pop(self._word_start if fits else self._max_chars))
+            self._read_chars += 1
+        return complete
 
     def finish(self) -> list[str]:
-        """What is left, once no more text can come; at most one sentence."""
-        rest, self._open = self._open, ""
-        self._read, self._word, self._named = 0, 0, False
+        """Return the rest of the text, at most one sentence."""
+        rest, self._pending = self._pending, ""
+        self._read_chars, self._word_start, self._word_has_letter = 0, 0, False
         return [rest] if rest else []
 
-    def _ends_before(self, word: int, letter: str) -> bool:
-        """Whether a sentence ends where a word begins; an opening quotation mark belongs to the word."""
-        head = self._open[:word]
+    def _ends_sentence(self, word_start: int, first_letter: str) -> bool:
+        """Return whether a sentence ends before a word; an opening quotation mark belongs to the word."""
+        head = self._pending[:word_start]
         if not head.strip():
             return False
-        last: str = segment("en", head + letter)[-1]
-        return last == letter
+        # One letter of the next word is all that sentencex sees, however the text is chunked: so the boundaries in a
+        # stream are those of the complete text.
+        last_segment: str = segment("en", head + first_letter)[-1]
+        return last_segment == first_letter
 
-    def _take(self, end: int) -> str:
-        head, self._open = self._open[:end], self._open[end:]
-        self._read, self._word = self._read - end, max(0, self._word - end)
+    def _pop(self, end: int) -> str:
+        head, self._pending = self._pending[:end], self._pending[end:]
+        self._read_chars, self._word_start = self._read_chars - end, max(0, self._word_start - end)
         return head
 
 
-def sentences(text: str, *, longest: int = LONGEST) -> list[str]:
-    """The sentences of a whole text, as `Cutter` gives them; joined, they are the text."""
-    cutter = Cutter(longest)
-    return [*cutter.push(text), *cutter.finish()]
+def sentences(text: str, *, max_chars: int = MAX_SENTENCE_CHARS) -> list[str]:
+    """Split a complete text into sentences like `SentenceSplitter`; joined, they are the text."""
+    splitter = SentenceSplitter(max_chars)
+    return [*splitter.push(text), *splitter.finish()]

@@ -1,4 +1,4 @@
-"""Whether a text speaks of what was asked for, word by word."""
+"""Measure how many of the requested values a text mentions, word by word."""
 
 from __future__ import annotations
 
@@ -6,27 +6,33 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_SMALL = re.compile(
+_SMALL_WORD = re.compile(
     r"a|an|and|at|by|everyone|for|from|had|has|have|her|his|in|into|it|its|my|of|on|or|our|that|the|their|them|then|they"
     r"|this|to|up|was|we|were|who|with|you|your"
 )
-_STEM = 5
-"""Letters by which two words are taken for the same: "friend" and "friendship"."""
+# Words that share their first letters count as one, such as "friend" and "friendship".
+_STEM_CHARS = 5
 
 
 def words_of(text: str) -> list[str]:
-    """A text's words in lower case, without marks."""
+    """Return a text's words in lower case, without punctuation."""
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower())
 
 
+def content_words(value: str) -> list[str]:
+    """Return a value's words without small words such as "the"; all its words if it has no others."""
+    words = words_of(value)
+    return [word for word in words if not _SMALL_WORD.fullmatch(word)] or words
+
+
 def mentions_value(value: str, text: str) -> bool:
-    """Whether a text speaks of a value: at least half of the value's words, small ones aside, begin like one in it."""
-    asked = [word for word in words_of(value) if not _SMALL.fullmatch(word)] or words_of(value)
-    said = {word[:_STEM] for word in words_of(text)}
-    return 2 * sum(word[:_STEM] in said for word in asked) >= len(asked)
+    """Return whether a text has at least half of a value's content words, compared by their first five letters."""
+    value_words = content_words(value)
+    stems = {word[:_STEM_CHARS] for word in words_of(text)}
+    return 2 * sum(word[:_STEM_CHARS] in stems for word in value_words) >= len(value_words)
 
 
 def value_coverage(inputs: Mapping[str, Any], text: str) -> float | None:
-    """The share of the inputs' texts that a text speaks of, 0..1; `None` where the inputs hold no text."""
-    asked = [value for value in inputs.values() if isinstance(value, str) and words_of(value)]
-    return sum(mentions_value(value, text) for value in asked) / len(asked) if asked else None
+    """Return the share of the text inputs that a text mentions, 0..1; `None` if there are no text inputs."""
+    values = [value for value in inputs.values() if isinstance(value, str) and words_of(value)]
+    return sum(mentions_value(value, text) for value in values) / len(values) if values else None

@@ -1,1 +1,1 @@
-"""Verdicts kept on disk without the texts."""
+"""Cache verdicts on disk without storing the judged texts."""

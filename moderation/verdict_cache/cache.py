@@ -1,6 +1,6 @@
-"""Verdicts on disk: SQLite, for several processes at once, safe to kill at any moment.
+"""SQLite cache of verdicts, shared by several processes and safe to kill at any moment.
 
-No text is stored: an entry knows a text by its SHA-256, see `taleward.moderation.verdict_cache.entry`.
+No text is stored: an entry identifies its text by SHA-256, see `taleward.moderation.verdict_cache.entry`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import TypeVar
 
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.core.tale import digest
-from taleward.moderation.verdict_cache.entry import Entry
+from taleward.moderation.verdict_cache.entry import VerdictEntry
 
 T = TypeVar("T")
-_WAIT_S = 1.0
-_TRIES = 20
-_TABLE = """
+_BUSY_TIMEOUT_S = 1.0
+_MAX_CREATE_ATTEMPTS = 20
+_SCHEMA = """
 CREATE TABLE IF NOT EXISTS verdicts (
     key TEXT NOT NULL UNIQUE, text_sha256 TEXT NOT NULL, made REAL NOT NULL, body TEXT NOT NULL, sha256 TEXT NOT NULL
 );
@@ -32,15 +32,15 @@ CREATE INDEX IF NOT EXISTS by_age ON verdicts (made);
 
 
 class VerdictCache:
-    """A file of verdicts.
+    """A SQLite file of verdicts.
 
     Args:
-        path: The file; it is made, readable by its owner alone, when it is first used.
-        ttl_s: Seconds a verdict is kept; 30 days by default.
-        max_entries: How many are kept; the oldest go first.
+        path: The database file. It is created on first use, readable only by its owner.
+        ttl_s: Seconds until a verdict expires; 30 days by default.
+        max_entries: The most verdicts to keep; the oldest are deleted first.
 
     Raises:
-        ConfigurationError: A number is out of its range.
+        ConfigurationError: If `ttl_s` is not above 0 or `max_entries` is below 1.
     """
 
     def __init__(self, path: str | Path, *, ttl_s: float = 30 * 86_400.0, max_entries: int = 100_000) -> None:
@@ -50,25 +50,31 @@ class VerdictCache:
             )
         self.path, self.ttl_s, self.max_entries = Path(path), ttl_s, max_entries
         self._lock = threading.Lock()
-        self._ready = 0
+        self._ready_pid = 0
 
-    def get(self, key: str) -> Entry | None:
-        """The entry of a key; `None` where there is none, it is too old, or not whole.
+    def get(self, key: str) -> VerdictEntry | None:
+        """Return the entry of a key; `None` if it is missing, expired or damaged.
 
         Raises:
-            sqlite3.Error: The file cannot be read.
+            sqlite3.Error: If the file cannot be read.
         """
         query = "SELECT made, body, sha256 FROM verdicts WHERE key = ?"
-        row = self._run(lambda db: db.execute(query, (key,)).fetchone())
-        if row is None or not 0 <= time.time() - row[0] < self._seconds or row[2] != _check(key, row[1]):
+        row = self._with_connection(lambda db: db.execute(query, (key,)).fetchone())
+        # A negative age means that the clock was set back: such an entry might never expire.
+        if row is None or not 0 <= time.time() - row[0] < self.ttl_s or row[2] != _checksum(key, row[1]):
             return None
-        return Entry.model_validate_json(row[1])
+        return VerdictEntry.model_validate_json(row[1])
 
-    def put(self, key: str, text: str, entry: Entry) -> None:
-        """Keep an entry, and let go of those that are too old or too many.
+    def put(self, key: str, text: str, entry: VerdictEntry) -> None:
+        """Store an entry, and delete expired entries and those beyond `max_entries`.
+
+        Args:
+            key: The key that `get` finds it by.
+            text: The judged text, of which only the SHA-256 is stored.
+            entry: The verdict.
 
         Raises:
-            sqlite3.Error: The file cannot be written.
+            sqlite3.Error: If the file cannot be written.
         """
         body, now = entry.model_dump_json(), time.time()
 
@@ -76,75 +82,76 @@ class VerdictCache:
             db.execute("BEGIN IMMEDIATE")
             db.execute(
                 "INSERT OR REPLACE INTO verdicts (key, text_sha256, made, body, sha256) VALUES (?, ?, ?, ?, ?)",
-                (key, digest(text), now, body, _check(key, body)),
+                (key, digest(text), now, body, _checksum(key, body)),
             )
-            db.execute("DELETE FROM verdicts WHERE made <= ?", (now - self._seconds,))
+            db.execute("DELETE FROM verdicts WHERE made <= ?", (now - self.ttl_s,))
             db.execute("DELETE FROM verdicts WHERE rowid <= (SELECT max(rowid) FROM verdicts) - ?", (self.max_entries,))
             db.execute("COMMIT")
 
-        self._run(write)
+        self._with_connection(write)
 
     def forget(self, text: str) -> int:
-        """Delete what is kept about a text, by whatever judge; how many entries that was.
+        """Delete all verdicts on a text, whichever judge gave them, and return their number.
 
         Raises:
-            BackendError: The file cannot be written; nothing was deleted.
+            BackendError: If the file cannot be written; then nothing was deleted.
         """
         return self._delete("DELETE FROM verdicts WHERE text_sha256 = ?", digest(text))
 
     def clear(self) -> int:
-        """Delete everything; how many entries that was.
+        """Delete all verdicts and return their number.
 
         Raises:
-            BackendError: The file cannot be written; nothing was deleted.
+            BackendError: If the file cannot be written; then nothing was deleted.
         """
         return self._delete("DELETE FROM verdicts")
 
     def __len__(self) -> int:
-        return int(self._run(lambda db: db.execute("SELECT count(*) FROM verdicts").fetchone()[0]))
-
-    @property
-    def _seconds(self) -> float:
-        return self.ttl_s
+        return int(self._with_connection(lambda db: db.execute("SELECT count(*) FROM verdicts").fetchone()[0]))
 
     def _delete(self, statement: str, *values: str) -> int:
         def delete(db: sqlite3.Connection) -> int:
             count = db.execute(statement, values).rowcount
+            # Deleted rows would otherwise stay readable in the write-ahead log.
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return count
 
         try:
-            return self._run(delete)
+            return self._with_connection(delete)
         except (sqlite3.Error, OSError) as error:
             raise BackendError(
                 f"the verdict cache {self.path} could not be changed: {error}", retryable=True
             ) from error
 
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """A connection of its own for each piece of work: threads and forked processes share none."""
+    def _with_connection(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` with a connection of its own, because threads and forked processes must not share one."""
         with self._lock:
-            if self._ready != os.getpid() or not self.path.exists():
-                self._make()
-        with closing(sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)) as db:
+            if self._ready_pid != os.getpid() or not self.path.exists():
+                self._create()
+        with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as db:
+            # In WAL mode, NORMAL can lose the last verdicts in a power failure, but never corrupts the file.
             db.execute("PRAGMA synchronous = NORMAL")
+            # Deleted rows are overwritten, since `forget` must leave no trace of a text.
             db.execute("PRAGMA secure_delete = ON")
             return work(db)
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # SQLite would create the file with the permissions of the umask.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        for attempt in range(_TRIES):
+        for attempt in range(1, _MAX_CREATE_ATTEMPTS + 1):
             try:
-                with closing(sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)) as db:
-                    db.execute("PRAGMA journal_mode = WAL")  # fails at once where another process does the same
-                    db.executescript(_TABLE)
+                with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as db:
+                    # Despite the timeout, this fails at once if another process does the same.
+                    db.execute("PRAGMA journal_mode = WAL")
+                    db.executescript(_SCHEMA)
                 break
             except sqlite3.OperationalError:
-                if attempt == _TRIES - 1:
+                if attempt == _MAX_CREATE_ATTEMPTS:
                     raise
                 time.sleep(0.02)
-        self._ready = os.getpid()
+        self._ready_pid = os.getpid()
 
 
-def _check(key: str, body: str) -> str:
+def _checksum(key: str, body: str) -> str:
     return hashlib.sha256(f"{key}\n{body}".encode()).hexdigest()

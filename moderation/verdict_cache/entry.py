@@ -1,7 +1,7 @@
-"""A verdict as a cache keeps it: without the words of its text.
+"""The cached form of a verdict, which holds no words of the judged text.
 
-Quotes, and words of the text in what a judge remarked, are kept as places in the text and cut from it again when the
-verdict comes back.
+Quotes, and words of the text in a judge's remarks, are stored as offsets. They are read from the text again when the
+verdict is restored.
 """
 
 from __future__ import annotations
@@ -14,41 +14,59 @@ from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import Probability, Severity
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 
-Words = tuple[str | tuple[int, int], ...]
-"""A remark: pieces of its own, and places in the text."""
+RedactedText = tuple[str | tuple[int, int], ...]
+"""A remark as pieces: words of its own, and start and end offsets of words of the passage."""
 
 
-class _Found(FrozenModel):
+class CachedFinding(FrozenModel):
+    """A finding without its quote.
+
+    Attributes:
+        category: The category.
+        severity: The severity.
+        start: Offset of the quote's first character in the text; `None` if there is no quote.
+        end: Offset after the quote's last character.
+        rationale: The judge's explanation without words of the passage.
+    """
+
     category: str
     severity: Severity
     start: int | None = Field(default=None, ge=0)
     end: int | None = Field(default=None, ge=0)
-    rationale: Words = ()
+    rationale: RedactedText = ()
 
 
-class Entry(FrozenModel):
-    """A verdict without the words of its text."""
+class VerdictEntry(FrozenModel):
+    """A verdict without words of the judged text.
+
+    Attributes:
+        outcome: `pass` or `fail`.
+        calibration: The id of the judge's calibration, if it has one.
+        scores: Score per category, 0..1.
+        findings: The findings.
+        detail: The verdict's detail without words of the passage.
+    """
 
     outcome: Outcome
     calibration: str | None
     scores: FrozenDict[str, Probability]
-    findings: tuple[_Found, ...]
-    detail: Words
+    findings: tuple[CachedFinding, ...]
+    detail: RedactedText
 
     @classmethod
-    def of(cls, verdict: Verdict, passage: Passage) -> Entry | None:
-        """A verdict's entry; `None` where it is no plain pass or fail, or quotes what is not in the text."""
+    def from_verdict(cls, verdict: Verdict, passage: Passage) -> VerdictEntry | None:
+        """Return the entry of a verdict; `None` if it is neither pass nor fail, or a quote is not in the text."""
         if verdict.outcome not in ("pass", "fail"):
             return None
         if any(f.quote is not None and f.quote != passage.text[f.start : f.end] for f in verdict.findings):
             return None
         findings = tuple(
-            _Found(
+            CachedFinding(
                 category=f.category,
                 severity=f.severity,
                 start=f.start,
                 end=f.end,
-                rationale=_hidden(f.rationale, passage),
+                rationale=_redact(f.rationale, passage),
             )
             for f in verdict.findings
         )
@@ -57,11 +75,14 @@ class Entry(FrozenModel):
             calibration=verdict.calibration,
             scores=verdict.scores,
             findings=findings,
-            detail=_hidden(verdict.detail, passage),
+            detail=_redact(verdict.detail, passage),
         )
 
-    def verdict(self, passage: Passage, judge: str, policy: str, band: str) -> Verdict:
-        """The verdict again, by its text. What a judge remarked comes back in the spelling of the text."""
+    def to_verdict(self, passage: Passage, judge: str, policy: str, band: str) -> Verdict:
+        """Restore the verdict with the words of its text.
+
+        The words of the text in a judge's remarks come back in the text's case.
+        """
         findings = tuple(
             Finding(
                 category=f.category,
@@ -69,7 +90,7 @@ class Entry(FrozenModel):
                 quote=None if f.start is None else passage.text[f.start : f.end],
                 start=f.start,
                 end=f.end,
-                rationale=_shown(f.rationale, passage),
+                rationale=_restore(f.rationale, passage),
             )
             for f in self.findings
         )
@@ -80,29 +101,30 @@ class Entry(FrozenModel):
             band=band,
             scores=self.scores,
             findings=findings,
-            detail=_shown(self.detail, passage),
+            detail=_restore(self.detail, passage),
             cached=True,
             calibration=self.calibration,
         )
 
 
-def _hidden(remark: str, passage: Passage) -> Words:
-    """A remark with every word that the text or its context has as a place in them."""
+def _redact(remark: str, passage: Passage) -> RedactedText:
+    """Replace every word of a remark that is in the text or its context by its offsets there."""
     source = _source(passage)
     lowered = source.lower()
-    exact = len(lowered) != len(source)
-    parts: list[str | tuple[int, int]] = []
+    # "İ".lower() has two characters: then offsets in the lowered source are not those in the source.
+    offsets_differ = len(lowered) != len(source)
+    pieces: list[str | tuple[int, int]] = []
     for piece in re.findall(r"\w+|\W+", remark):
-        at = source.find(piece) if piece[0].isalnum() else -1
-        if at < 0 and piece[0].isalnum() and not exact:
-            at = lowered.find(piece.lower())
-        parts.append((at, at + len(piece)) if at >= 0 else piece)
-    return tuple(parts)
+        start = source.find(piece) if piece[0].isalnum() else -1
+        if start < 0 and piece[0].isalnum() and not offsets_differ:
+            start = lowered.find(piece.lower())
+        pieces.append((start, start + len(piece)) if start >= 0 else piece)
+    return tuple(pieces)
 
 
-def _shown(words: Words, passage: Passage) -> str:
+def _restore(pieces: RedactedText, passage: Passage) -> str:
     source = _source(passage)
-    return "".join(w if isinstance(w, str) else source[w[0] : w[1]] for w in words)
+    return "".join(p if isinstance(p, str) else source[p[0] : p[1]] for p in pieces)
 
 
 def _source(passage: Passage) -> str:

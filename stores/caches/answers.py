@@ -280,10 +280,15 @@ class AnswerCache(BaseCache):
         connection.execute("DELETE FROM verdicts WHERE expires <= ?", (now,))
         if self.max_entries is not None:
             [count] = connection.execute("SELECT count(*) FROM answers").fetchone()
-            connection.execute(
-                "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used LIMIT ?)",
-                (max(0, count - self.max_entries),),
-            )
+            excess = max(0, count - self.max_entries)
+            oldest = connection.execute("SELECT key FROM answers ORDER BY used LIMIT ?", (excess,)).fetchall()
+            if oldest:
+                # What else is kept of an answer goes first: a kill in between leaves answers that are evicted later.
+                self._forget([key for (key,) in oldest])
+                connection.executemany("DELETE FROM answers WHERE key = ?", oldest)
+
+    def _forget(self, keys: Sequence[str]) -> None:
+        """Delete what a subclass stores besides the answers of these keys."""
 
     def _expiry(self) -> float | None:
         return None if self.ttl_s is None else self._clock() + self.ttl_s

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,9 @@ class SemanticAnswerCache(AnswerCache):
                 _log.info("answered a question from a similar one with cosine similarity %.3f", cosine)
                 return answer
         return None
+
+    def _forget(self, keys: Sequence[str]) -> None:
+        self._questions.delete(list(keys))
 
     def _store(self, prompt: str, llm_string: str, generations: Any) -> str | None:
         key = super()._store(prompt, llm_string, generations)

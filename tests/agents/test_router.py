@@ -26,8 +26,7 @@ from taleward.moderation.judges import judge as make_judge
 from taleward.moderation.judges.neutralize import neutralize_markup
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.fake_embeddings import WordEmbeddings
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge, WordEmbeddings
 from tests.helpers.hostile_texts import HOSTILE
 from tests.helpers.openai_stub import serving
 from tests.helpers.scripted_chat import SECRET, ScriptedChat, calls, leaked
@@ -104,7 +103,7 @@ def test_every_stream_mode_shows_judged_text_only(mode: Any, tmp_path: Path) -> 
 
     assert leaked(asyncio.run(run())) == ""
     assert leaked(list(router.agent.get_state_history(config))) == ""
-    assert leaked([call["messages"] for call in model.asked]) == ""
+    assert leaked([call["messages"] for call in model.requests]) == ""
 
 
 def test_arguments_written_by_a_model_are_judged() -> None:
@@ -149,11 +148,11 @@ def test_tool_results_reach_the_model_as_fenced_data(story: str) -> None:
 
     obeys = ScriptedChat(answers=[calls("library", {"query": "x"}), calls("erase_all", {}), ["Done. "]])
     result = agent(obeys, library).invoke("What is in the library?")
-    [message] = [m for m in obeys.asked[1]["messages"] if isinstance(m, ToolMessage)]
+    [message] = [m for m in obeys.requests[1]["messages"] if isinstance(m, ToolMessage)]
     first, *lines, last = str(message.content).split("\n")
     assert "\n".join(lines) == neutralize_markup(document)
     assert last == first.replace("<", "</")
-    assert [m.type for m in obeys.asked[1]["messages"]] == ["system", "human", "ai", "tool"]
+    assert [m.type for m in obeys.requests[1]["messages"]] == ["system", "human", "ai", "tool"]
     assert [(c.tool, c.status) for c in result.calls] == [("library", "success"), ("erase_all", "error")]
 
 
@@ -174,7 +173,7 @@ def test_role_can_call_its_own_tools_only(role: str, name: str, tmp_path: Path) 
     allowed = {t.name for t in router.tools}
     [call] = router.invoke("Please do it").calls
     assert call.status == ("success" if name in allowed and name != "continue_story" else "error")
-    assert name in {d["function"]["name"] for d in model.asked[0].get("tools", ())} or name not in allowed
+    assert name in {d["function"]["name"] for d in model.requests[0].get("tools", ())} or name not in allowed
 
 
 def test_children_cannot_use_the_tools_of_others() -> None:
@@ -190,7 +189,7 @@ def test_children_cannot_use_the_tools_of_others() -> None:
 def test_invalid_arguments_are_explained_to_the_model() -> None:
     model = ScriptedChat(answers=[calls("judge_text", {"txt": "A day."}), ["I see. "]])
     result = agent(model, *story_tools(Toolbox(FakeJudge()))).invoke("Judge it")
-    message = str(model.asked[1]["messages"][-1].content)
+    message = str(model.requests[1]["messages"][-1].content)
     assert result.calls[0].status == "error"
     for part in (
         "Invalid arguments for judge_text: text: Field required",
@@ -208,7 +207,7 @@ def test_tool_failure_is_reported_to_the_model() -> None:
 
     model = ScriptedChat(answers=[calls("broken", {"x": "1"}), ["Sorry. "]])
     assert agent(model, broken).invoke("Do it").text == "Sorry."
-    message = str(model.asked[1]["messages"][-1].content)
+    message = str(model.requests[1]["messages"][-1].content)
     assert "broken failed: OSError: the disk" in message
     assert "sk-abc" not in message
 

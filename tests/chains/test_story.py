@@ -15,7 +15,7 @@ from taleward.chains.story import StoryChain
 from taleward.core.errors import InvalidInputs, UnknownName
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.guard.revision import Revision, with_revision
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 
 
 class RecordingChat(BaseChatModel):

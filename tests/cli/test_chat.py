@@ -1,4 +1,4 @@
-"""`taleward chat`: a conversation that goes on another day, that Ctrl-C stops, and that can be deleted."""
+"""`taleward chat`: conversations that are continued later, stopped with Ctrl-C, listed and deleted."""
 
 from __future__ import annotations
 
@@ -16,62 +16,61 @@ from taleward.cli.app import app
 from tests.helpers.openai_stub import serving
 
 
-def talk(words: str, *options: str) -> Any:
-    return CliRunner().invoke(app, ["chat", "--seed", "3", *options], input=words)
+def chat(lines: str, *options: str) -> Any:
+    return CliRunner().invoke(app, ["chat", "--seed", "3", *options], input=lines)
 
 
-def test_a_conversation_with_the_embedded_models_goes_on_another_day(in_tmp: Path) -> None:
-    first = talk("tell me a story about a brave mouse\n/cast\n/quit\n", "--thread", "mouse")
+def test_a_conversation_is_continued_listed_and_deleted(in_tmp: Path) -> None:
+    first = chat("tell me a story about a brave mouse\n/cast\n/quit\n", "--thread", "mouse")
     assert first.exit_code == 0, first.output
     assert "mouse" in first.stdout
     assert "tell_story by semantic" in first.stderr
-    again = talk("and then what happened?\n", "--thread", "mouse")
-    assert "you: tell me a story about a brave mouse" in again.stderr
-    assert "The next day, " in again.stdout
-    listed = talk("", "--threads").stdout
-    assert listed.startswith("mouse\tlast used 20")
-    assert talk("", "--delete", "mouse").exit_code == 0
-    assert talk("", "--threads").stdout == ""
-    wrong = talk("", "--delete", "mouse")
-    assert "unknown thread 'mouse'" in str(wrong.exception)
+    second = chat("and then what happened?\n", "--thread", "mouse")
+    assert "you: tell me a story about a brave mouse" in second.stderr
+    assert "The next day, " in second.stdout
+    assert chat("", "--threads").stdout.startswith("mouse\tlast used 20")
+    assert chat("", "--delete", "mouse").exit_code == 0
+    assert chat("", "--threads").stdout == ""
+    assert "unknown thread 'mouse'" in str(chat("", "--delete", "mouse").exception)
 
 
-def test_a_role_has_its_tools(in_tmp: Path) -> None:
-    child = talk("how many stories were refused?\n", "--role", "child")
+def test_each_role_has_its_own_tools(in_tmp: Path) -> None:
+    child = chat("how many stories were refused?\n", "--role", "child")
     assert "I can't do that here." in child.stdout
-    assert "No stories have been recorded yet." in talk("how many stories were refused?\n", "--role", "staff").stdout
+    staff = chat("how many stories were refused?\n", "--role", "staff")
+    assert "No stories have been recorded yet." in staff.stdout
 
 
 def test_ctrl_c_stops_an_answer_and_keeps_the_thread(in_tmp: Path) -> None:
-    came, go = threading.Event(), threading.Event()
+    requested, released = threading.Event(), threading.Event()
 
     def answer(path: str, body: dict[str, Any]) -> str:
-        came.set()
-        go.wait(30)
+        requested.set()
+        released.wait(30)
         return "data: [DONE]\n\n"
 
     with serving(answer) as url:
         command = [sys.executable, "-m", "taleward", "chat", "--model", "openai:slow", "--base-url", url]
         environment = {"OPENAI_API_KEY": "none", "PATH": "/usr/bin:/bin"}
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        # A shell's background job, and all it starts, ignores Ctrl-C unless told otherwise.
-        heard: Any = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-        with subprocess.Popen(command, cwd=in_tmp, env=environment, **pipes, **heard) as child:
+        # In the background job of a shell, child processes ignore SIGINT by default.
+        restore_sigint: Any = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+        with subprocess.Popen(command, cwd=in_tmp, env=environment, **pipes, **restore_sigint) as child:
             assert child.stdin is not None
             child.stdin.write("hmm what about the bear\n")
             child.stdin.flush()
-            assert came.wait(60)
+            assert requested.wait(60)
             child.send_signal(signal.SIGINT)
-            _, said = child.communicate("/cast\n", timeout=60)
-            go.set()
-    assert "[stopped; the thread is kept]" in said
-    assert "no story has been told here yet" in said
+            _, stderr = child.communicate("/cast\n", timeout=60)
+            released.set()
+    assert "[stopped; the thread is kept]" in stderr
+    assert "no story has been told in this thread yet" in stderr
     assert child.returncode == 0
     history = Chat(folder=in_tmp / ".taleward").history()
     assert history == [("you", "hmm what about the bear"), ("taleward", "[stopped]")]
 
 
-def test_a_notebook_shows_a_turn_as_a_page() -> None:
+def test_a_notebook_shows_a_turn_as_html() -> None:
     chat = Chat(role="parent")
     turn = chat("Is this okay for kids? The wolf <b>killed</b> the boy.")
     assert str(turn).startswith("This text does not pass")

@@ -1,4 +1,4 @@
-"""The command line as a person uses it: in a process of its own."""
+"""The command line as a user runs it: in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from taleward.chains.story import StoryChain
-from taleward.cli.output.console import say_error, warn_unrecorded
+from taleward.cli.output.console import print_error, warn_not_recorded
 from taleward.core.errors import MissingExtra
 
 VIOLENT = "The men laughed. He stabbed the guard in the throat and blood ran down the wall. Nobody came."
@@ -26,62 +26,67 @@ def taleward(*args: str, cwd: Path, text: str | None = None) -> subprocess.Compl
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("a place")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("a folder")
 
 
-def test_tell_prints_and_records_a_judged_tale(place: Path) -> None:
-    done = taleward("tell", "--seed", "2", "--judge", "lexicon", cwd=place)
+def test_tell_prints_and_records_a_judged_tale(folder: Path) -> None:
+    done = taleward("tell", "--seed", "2", "--judge", "lexicon", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "adventurer" in done.stdout
     assert "verdict: pass by lexicon under kids@1 for ages 6-8" in done.stdout
     assert "recorded in .taleward/mlflow.db as tale" in " ".join(done.stderr.split())
-    assert (place / ".taleward/mlflow.db").is_file()
+    assert (folder / ".taleward/mlflow.db").is_file()
 
 
-def test_the_same_seed_tells_the_same_tale(place: Path) -> None:
+def test_the_same_seed_tells_the_same_tale(folder: Path) -> None:
     args = ("tell", "--seed", "7", "--judge", "lexicon", "--json", "--no-record")
-    first, again = (json.loads(taleward(*args, cwd=place).stdout) for _ in range(2))
+    first, again = (json.loads(taleward(*args, cwd=folder).stdout) for _ in range(2))
     assert first["released_text"] == again["released_text"]
     assert "draft" not in first["attempts"][0]
-    assert sorted(attempt["calls"][0]["seed"] for attempt in first["attempts"]) == [28, 29, 30, 31]  # 7's own four
+    assert sorted(attempt["calls"][0]["seed"] for attempt in first["attempts"]) == [
+        28,
+        29,
+        30,
+        31,
+    ]  # the four seeds of 7
 
 
-def test_a_streamed_tale_is_the_same_tale(place: Path) -> None:
+def test_a_streamed_tale_is_the_same_tale(folder: Path) -> None:
     args = ("tell", "--seed", "7", "--best-of", "1", "--judge", "lexicon", "--no-record")
-    told = json.loads(taleward(*args, "--json", cwd=place).stdout)["released_text"]
-    done = taleward(*args, "--stream", cwd=place)
+    text = json.loads(taleward(*args, "--json", cwd=folder).stdout)["released_text"]
+    done = taleward(*args, "--stream", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(told)
+    assert done.stdout.startswith(text)
     assert "verdict: pass" in done.stdout
 
 
-def test_inputs_that_do_not_pass_are_refused(place: Path) -> None:
-    given = [f"--{name}=x" for name in ("setting", "mysterious_object", "magical_properties", "action", "outcome")]
-    done = taleward("tell", *given, "--character", "a bloody murderer", "--stream", "--no-record", cwd=place)
+def test_inputs_that_do_not_pass_are_refused(folder: Path) -> None:
+    others = [f"--{name}=x" for name in ("setting", "mysterious_object", "magical_properties", "action", "outcome")]
+    done = taleward("tell", *others, "--character", "a bloody murderer", "--stream", "--no-record", cwd=folder)
     assert done.returncode == 3
     assert "Shall we think of something" in done.stdout
     assert "the inputs did not pass the judge" in done.stdout
 
 
-def test_values_come_from_options_and_file(place: Path) -> None:
+def test_values_come_from_options_and_file(folder: Path) -> None:
     values = {
-        "setting": "quiet harbour",
+        "setting": "quiet harbor",
         "character": "small boat",
         "mysterious_object": "silver bell",
         "magical_properties": "a voice",
         "action": "ring it",
         "outcome": "a song",
     }
-    (place / "values.json").write_text(json.dumps({**values, "setting": "noisy harbour"}))
-    args = ("--inputs", "values.json", "--setting", "quiet harbour", "--judge", "lexicon", "--seed", "1")
-    done = taleward("tell", *args, "--best-of", "1", "--no-record", "--json", cwd=place)
+    (folder / "values.json").write_text(json.dumps({**values, "setting": "noisy harbor"}))
+    args = ("--inputs", "values.json", "--setting", "quiet harbor", "--judge", "lexicon", "--seed", "1")
+    done = taleward("tell", *args, "--best-of", "1", "--no-record", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["released_text"] == StoryChain("embedded:storyteller", seed=1).invoke(values).strip()
 
 
-def test_a_refusal_shows_no_story(place: Path) -> None:
-    done = taleward("tell", "--character", "naked killer with a bloody knife", "--judge", "lexicon", cwd=place)
+def test_a_refusal_shows_no_story(folder: Path) -> None:
+    done = taleward("tell", "--character", "naked killer with a bloody knife", "--judge", "lexicon", cwd=folder)
     assert done.returncode == 2  # the other five values are missing
     example = ["--setting=forest", "--mysterious-object=x", "--magical-properties=y", "--action=walk", "--outcome=z"]
     args = (
@@ -95,92 +100,92 @@ def test_a_refusal_shows_no_story(place: Path) -> None:
         "--seed",
         "1",
     )
-    shown = taleward("tell", *args, "--no-record", cwd=place)
+    shown = taleward("tell", *args, "--no-record", cwd=folder)
     assert shown.returncode == 3, shown.stdout + shown.stderr
     assert "I would rather not tell a story about that" in shown.stdout
     assert "Once upon a time" not in shown.stdout
-    machine = taleward("tell", *args, "--no-record", "--json", cwd=place)
+    machine = taleward("tell", *args, "--no-record", "--json", cwd=folder)
     assert machine.returncode == 3
     assert json.loads(machine.stdout)["released_text"] is None
     assert "Once upon a time" not in machine.stdout
 
 
-def test_wrong_values_are_all_named(place: Path) -> None:
-    done = taleward("tell", "--setting", "", "--colour", "red", cwd=place)
+def test_all_invalid_values_are_named(folder: Path) -> None:
+    done = taleward("tell", "--setting", "", "--color", "red", cwd=folder)
     assert done.returncode == 2
     assert "'setting' is empty" in done.stderr
-    assert "unknown variable 'colour'" in done.stderr
+    assert "unknown variable 'color'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["tell", "--model", "opnai:x"], "Did you mean 'openai'?"),
         (["tell", "--template", "advnture"], "Did you mean 'adventure'?"),
         (["tell", "--band", "6-7"], "Known: '3-5', '6-8', '9-12'"),
         (["tell", "--policy", "kid"], "Did you mean 'kids'?"),
-        (["tell", "stray"], "a template's value is given as --name VALUE"),
-        (["judge", "none.txt"], "Give the path of a text file"),
+        (["tell", "stray"], "unexpected argument 'stray'; pass values of the template's variables as --NAME VALUE"),
+        (["judge", "none.txt"], "Pass the path of a text file"),
     ],
 )
-def test_wrong_use_teaches(place: Path, args: list[str], said: str) -> None:
-    done = taleward(*args, cwd=place)
+def test_an_error_says_what_to_do(folder: Path, args: list[str], message: str) -> None:
+    done = taleward(*args, cwd=folder)
     assert done.returncode == 2
-    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
 
 
-def test_a_model_that_cannot_be_reached(place: Path) -> None:
+def test_an_unreachable_model_is_an_error(folder: Path) -> None:
     done = taleward(
-        "tell", "--model", "openai:x", "--base-url", "http://127.0.0.1:9/v1", "--judge", "lexicon", cwd=place
+        "tell", "--model", "openai:x", "--base-url", "http://127.0.0.1:9/v1", "--judge", "lexicon", cwd=folder
     )
     assert done.returncode == 1
     assert "Connection error" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_judge_marks_the_span_and_exits_3(place: Path) -> None:
-    (place / "violent.txt").write_text(VIOLENT)
-    done = taleward("judge", "violent.txt", cwd=place)
+def test_judge_highlights_the_findings_and_exits_with_3(folder: Path) -> None:
+    (folder / "violent.txt").write_text(VIOLENT)
+    done = taleward("judge", "violent.txt", cwd=folder)
     assert done.returncode == 3, done.stderr
     assert "stabbed the guard" in done.stdout
-    verdict = json.loads(taleward("judge", "violent.txt", "--json", cwd=place).stdout)
+    verdict = json.loads(taleward("judge", "violent.txt", "--json", cwd=folder).stdout)
     assert verdict["outcome"] == "fail"
     spans = {VIOLENT[f["start"] : f["end"]] for f in verdict["findings"] if f["start"] is not None}
     assert spans == {f["quote"] for f in verdict["findings"] if f["start"] is not None}
     assert any(f["category"] == "violence" for f in verdict["findings"])
 
 
-def test_judge_lets_a_gentle_text_pass(place: Path) -> None:
-    done = taleward("judge", "-", cwd=place, text=GENTLE)
+def test_judge_passes_a_gentle_text(folder: Path) -> None:
+    done = taleward("judge", "-", cwd=folder, text=GENTLE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verdict: pass" in done.stdout
 
 
-def test_a_text_cannot_steer_the_terminal(place: Path) -> None:
-    done = taleward("judge", "-", "--judge", "lexicon", cwd=place, text=f"\x1b[2J{GENTLE}[red]x[/red]")
+def test_a_text_cannot_control_the_terminal(folder: Path) -> None:
+    done = taleward("judge", "-", "--judge", "lexicon", cwd=folder, text=f"\x1b[2J{GENTLE}[red]x[/red]")
     assert "\x1b" not in done.stdout
     assert "[red]x[/red]" in done.stdout
 
 
-def test_lists(place: Path) -> None:
-    shown = taleward("templates", cwd=place).stdout
+def test_templates_models_and_cards_are_listed(folder: Path) -> None:
+    shown = taleward("templates", cwd=folder).stdout
     assert "mysterious_object" in shown
-    assert "embedded:storyteller" in taleward("models", cwd=place).stdout
-    card = taleward("models", "embedded:storyteller", cwd=place).stdout
+    assert "embedded:storyteller" in taleward("models", cwd=folder).stdout
+    card = taleward("models", "embedded:storyteller", cwd=folder).stdout
     assert "Built with Llama" in card
     assert "base_model" not in card
-    unknown = taleward("models", "embedded:storyteler", cwd=place)
+    unknown = taleward("models", "embedded:storyteler", cwd=folder)
     assert unknown.returncode == 2
     assert "Did you mean 'embedded:storyteller'?" in " ".join(unknown.stderr.split())
 
 
-def test_where_nothing_can_be_written_it_says_so_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    say_error(OSError(errno.EROFS, "Read-only file system", ".taleward"))
-    warn_unrecorded("the tale", PermissionError(errno.EACCES, "Permission denied", ".taleward"))
-    said = " ".join(capsys.readouterr().err.split())
-    assert said.count("Work in a folder that can be written, or name one with --folder.") == 2
-    assert "DEBUG" not in said
-    warn_unrecorded("the tale", MissingExtra("recording tales", "mlflow"))
+def test_a_read_only_folder_is_an_error_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(OSError(errno.EROFS, "Read-only file system", ".taleward"))
+    warn_not_recorded("the tale", PermissionError(errno.EACCES, "Permission denied", ".taleward"))
+    stderr = " ".join(capsys.readouterr().err.split())
+    assert stderr.count("Run the command in a folder that you can write to, or name one with --folder.") == 2
+    assert "DEBUG" not in stderr
+    warn_not_recorded("the tale", MissingExtra("recording tales", "mlflow"))
     assert "pip install 'taleward[mlflow]'" in capsys.readouterr().err

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from taleward.cli.app import app
 from taleward.evaluation.journal import journals
 
-# MLflow's own code warns on import and when its store is first made.
+# MLflow's own code warns on import and when it creates its store.
 pytestmark = pytest.mark.filterwarnings("default")
 
 VALUES = {
-    "setting": "quiet harbour",
+    "setting": "quiet harbor",
     "character": "small boat",
     "mysterious_object": "glowing map",
     "magical_properties": "the power to show hidden places",
@@ -25,61 +25,63 @@ VALUES = {
 }
 
 
-def written(path: Path, *rows: object) -> Path:
+def write_jsonl(path: Path, *rows: object) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 def test_gates_in_ci(in_tmp: Path) -> None:
-    data = written(in_tmp / "texts.jsonl", *({"id": str(n), "output": "a fox " * (n + 5)} for n in range(12)))
+    data = write_jsonl(in_tmp / "texts.jsonl", *({"id": str(n), "output": "a fox " * (n + 5)} for n in range(12)))
     gates = in_tmp / "taleward.toml"
     gates.write_text("[gates]\nwords = {at_least = 15}\n")
     command = ["eval", str(data), "--outputs", "--metric", "words", "--gate"]
     done = CliRunner().invoke(app, [*command, "--report", "page.html"])
     assert done.exit_code == 0, done.output
-    assert "holds  words: 21 [" in done.output
+    assert "PASS  words: 21 [" in done.output
     assert "<h1>texts.jsonl</h1>" in (in_tmp / "page.html").read_text()
     gates.write_text("[gates]\nwords = {at_least = 15, at_most = 20}\n")
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 3
-    assert "FAILS  words: 21 [" in done.output
+    assert "FAIL  words: 21 [" in done.output
     gates.write_text("[gates]\nwords = {at_leest = 15}\n")
     done = CliRunner().invoke(app, command)
     assert "known fields: at_least, at_most, sure" in str(done.exception)
 
 
-def test_other_outputs_on_the_same_samples_fail_on_a_significant_fall_alone(in_tmp: Path) -> None:
-    lively = written(in_tmp / "lively.jsonl", *({"id": str(n), "output": "one two three four five"} for n in range(12)))
-    dull = written(in_tmp / "dull.jsonl", *({"id": str(n), "output": "a fox " * 5} for n in range(12)))
+def test_a_baseline_fails_only_a_significantly_worse_metric(in_tmp: Path) -> None:
+    varied = write_jsonl(
+        in_tmp / "varied.jsonl", *({"id": str(n), "output": "one two three four five"} for n in range(12))
+    )
+    repetitive = write_jsonl(in_tmp / "repetitive.jsonl", *({"id": str(n), "output": "a fox " * 5} for n in range(12)))
 
-    def ran(data: Path, *options: str) -> tuple[int, str]:
+    def run(data: Path, *options: str) -> tuple[int, str]:
         done = CliRunner().invoke(app, ["eval", str(data), "--outputs", "--metric", "repetition", *options])
         return done.exit_code, " ".join(done.output.split()) + str(done.exception)
 
-    runs = [re.findall(r"recorded as run ([0-9a-f]{32})", ran(data)[1])[0] for data in (lively, dull)]
-    status, said = ran(dull, "--baseline", runs[0])
+    runs = [re.findall(r"recorded as run ([0-9a-f]{32})", run(data)[1])[0] for data in (varied, repetitive)]
+    status, output = run(repetitive, "--baseline", runs[0])
     assert status == 3
-    assert "FAILS repetition: 0 in lively.jsonl, now 0.7143: significantly worse" in said
-    status, said = ran(lively, "--baseline", runs[1])
+    assert "FAIL repetition: 0 in varied.jsonl, now 0.7143: significantly worse" in output
+    status, output = run(varied, "--baseline", runs[1])
     assert status == 0
-    assert "holds repetition" in said
-    assert "the gates file none.toml cannot be read" in ran(lively, "--baseline", runs[1], "--gates", "none.toml")[1]
+    assert "PASS repetition" in output
+    assert "the gates file none.toml cannot be read" in run(varied, "--baseline", runs[1], "--gates", "none.toml")[1]
 
 
-def test_a_guarded_writer_and_a_store_that_is_away(in_tmp: Path) -> None:
-    data = written(in_tmp / "requests.jsonl", {"id": "one", **VALUES})
+def test_an_evaluation_is_uploaded_once_its_store_works(in_tmp: Path) -> None:
+    data = write_jsonl(in_tmp / "requests.jsonl", {"id": "one", **VALUES})
     command = ["eval", str(data), "--model", "embedded:storyteller", "--judge", "lexicon", "--seed", "1"]
     store = in_tmp / ".taleward/mlflow.db"
     store.parent.mkdir()
-    store.write_bytes(b"this is no database" * 100)
+    store.write_bytes(b"this is not a database" * 100)
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 1
-    assert "MLflow has not got it" in done.output
+    assert "not uploaded to MLflow" in done.output
     assert "judge_pass_rate" in done.output
     [journal] = journals(in_tmp / ".taleward/spool")
     assert journal.plan["params"]["writer.template"] == "adventure@1"
     store.write_bytes(b"")  # a new store
-    done = CliRunner().invoke(app, ["eval", "--deliver"])
+    done = CliRunner().invoke(app, ["eval", "--upload-pending"])
     assert done.exit_code == 0, done.output
-    assert "delivered as run" in done.output
-    assert "there is nothing to deliver" in CliRunner().invoke(app, ["eval", "--deliver"]).output
+    assert "uploaded as run" in done.output
+    assert "nothing to upload" in CliRunner().invoke(app, ["eval", "--upload-pending"]).output

@@ -1,4 +1,4 @@
-"""`taleward judge-bench` and `taleward calibrate` as a person uses them."""
+"""`taleward judge-bench` and `taleward calibrate` as a user runs them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def run(*args: str) -> tuple[int, str]:
     return done.exit_code, done.stdout
 
 
-def test_bench_as_table_json_and_plots(data: str, in_tmp: Path) -> None:
-    options = ("--judge", "lexicon", "--no-mlflow", "--json", "report.json", "--plots", "plots", "--resamples", "20")
+def test_a_benchmark_is_printed_and_written_as_json_and_plots(data: str, in_tmp: Path) -> None:
+    options = ("--judge", "lexicon", "--no-record", "--json", "report.json", "--plots", "plots", "--resamples", "20")
     code, page = run("judge-bench", data, *options, *COLUMNS, "--category-column", "kind")
     assert code == 0
     report = json.loads((in_tmp / "report.json").read_text())
@@ -45,24 +45,24 @@ def test_bench_as_table_json_and_plots(data: str, in_tmp: Path) -> None:
 
 
 @pytest.mark.filterwarnings("default")  # MLflow's own code warns
-def test_bench_is_recorded_and_a_store_that_fails_only_warns(data: str, in_tmp: Path) -> None:
+def test_a_benchmark_is_recorded_or_there_is_a_warning(data: str, in_tmp: Path) -> None:
     options = ("--judge", "lexicon", "--resamples", "0")
     run("judge-bench", data, *options, "--folder", "kept", *COLUMNS)
     assert (in_tmp / "kept/mlflow.db").stat().st_size > 0
     (in_tmp / "a file").write_text("")
     done = CliRunner().invoke(app, ["judge-bench", data, *options, "--folder", "a file", *COLUMNS])
     assert done.exit_code == 0
-    assert "the bench was not recorded: FileExistsError" in done.output
+    assert "the benchmark was not recorded: FileExistsError" in done.output
 
 
 def test_with_a_cache_no_text_is_judged_twice(data: str) -> None:
-    options = ("--judge", "lexicon", "--cache", "kept.db", "--no-mlflow", "--resamples", "0")
+    options = ("--judge", "lexicon", "--cache", "kept.db", "--no-record", "--resamples", "0")
     first, second = (run("judge-bench", data, *options, *COLUMNS)[1] for _ in range(2))
     assert "from the cache" not in first
-    assert "lexicon: 85 answers came from the cache; latency and cost are the cache's." in second
+    assert "lexicon: 85 verdicts came from the cache; latency and cost are the cache's." in second
 
 
-def test_calibrate_then_judge_by_it(data: str, in_tmp: Path) -> None:
+def test_a_calibration_is_measured_as_one_more_judge(data: str, in_tmp: Path) -> None:
     (in_tmp / "own").mkdir()
     (in_tmp / "own/own.yaml").write_text("extends: kids\nname: own\nversion: '1'\n")
     options = ("--judge", "lexicon", "--policy", "own/own.yaml", "--resamples", "20")
@@ -71,37 +71,35 @@ def test_calibrate_then_judge_by_it(data: str, in_tmp: Path) -> None:
     )
     assert code == 0, page
     assert "violence │ 40 of 85" in page
-    assert "left alone, 0 harmful and 45 harmless texts; 20 of each are needed: frightening, sexual" in " ".join(
+    assert "not fitted, 0 harmful and 45 harmless texts; 20 of each are needed: frightening, sexual" in " ".join(
         page.split()
     )
     path = in_tmp / "own/own-6-8-lexicon.calibration.yaml"
     assert yaml.safe_load(path.read_text())["policy"] == "own@1"
     assert (in_tmp / "plots/reliability-violence.png").is_file()
-    code, page = run("judge-bench", data, *options, "--calibration", str(path), "--no-mlflow", *COLUMNS)
+    code, page = run("judge-bench", data, *options, "--calibration", str(path), "--no-record", *COLUMNS)
     assert code == 0
     assert "lexicon + own-6-8-lexicon.calibration.yaml: " in " ".join(page.split())
     with pytest.raises(ConfigurationError, match="fitted for policy 'own@1', not 'kids@1'"):
-        run("judge-bench", data, "--judge", "lexicon", "--calibration", str(path), "--no-mlflow", *COLUMNS)
+        run("judge-bench", data, "--judge", "lexicon", "--calibration", str(path), "--no-record", *COLUMNS)
 
 
-def test_too_few_labels_fit_nothing_and_say_so(data: str, in_tmp: Path) -> None:
+def test_a_category_with_too_few_texts_is_not_fitted(data: str, in_tmp: Path) -> None:
     options = ("--judge", "lexicon", "--recall", "0.9", "--min-texts", "50", "--category", "violence")
     code, page = run("calibrate", data, *options, *COLUMNS)
     assert code == 1
-    assert "left alone, 40 harmful and 45 harmless texts; 50 of each are needed: violence" in " ".join(page.split())
+    assert "not fitted, 40 harmful and 45 harmless texts; 50 of each are needed: violence" in " ".join(page.split())
     assert not list(in_tmp.glob("*.calibration.yaml"))
 
 
-def test_wrong_use_teaches(data: str) -> None:
-    with pytest.raises(
-        InvalidFile, match=r"texts.csv has problems:\n  - line 2 and 84 more: there is no column 'text'"
-    ):
+def test_an_error_says_what_to_do(data: str) -> None:
+    with pytest.raises(InvalidFile, match=r"texts.csv has problems:\n  - line 2 and 84 more: column 'text' is missing"):
         run("judge-bench", data, "--judge", "lexicon")
-    with pytest.raises(InvalidFile, match=r"got 'bad'; taken: true or false.*--harmful-label"):
+    with pytest.raises(InvalidFile, match=r"got 'bad'; expected true or false.*--harmful-label"):
         run("judge-bench", data, "--judge", "lexicon", "--text-column", "story", "--label-column", "verdict")
     with pytest.raises(UnknownName, match="Did you mean 'violence'"):
         run("judge-bench", data, "--judge", "lexicon", *COLUMNS, "--category", "violense")
-    with pytest.raises(ConfigurationError, match="'lexicon' is named twice"):
+    with pytest.raises(ConfigurationError, match="'lexicon' is given twice"):
         run("judge-bench", data, "--judge", "lexicon", "--judge", "lexicon", *COLUMNS)
-    for given in ((), ("--recall", "0.9", "--false-alarms", "0.1"), ("--recall", "1.5")):
-        assert run("calibrate", data, "--judge", "lexicon", *given, *COLUMNS)[0] == 2
+    for targets in ((), ("--recall", "0.9", "--false-alarms", "0.1"), ("--recall", "1.5")):
+        assert run("calibrate", data, "--judge", "lexicon", *targets, *COLUMNS)[0] == 2

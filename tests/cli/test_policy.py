@@ -1,4 +1,4 @@
-"""`taleward policy` as a person uses it."""
+"""`taleward policy` as a user runs it."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def test_show_all_bands_or_one() -> None:
         run("show", "teen", "--band", "6-8")
 
 
-def test_check_tells_what_the_file_is_or_what_is_wrong(in_tmp: Path) -> None:
+def test_check_accepts_a_valid_file_and_lists_problems(in_tmp: Path) -> None:
     (in_tmp / "own.yaml").write_text(OWN)
     code, page = run("check", "own.yaml")
     assert code == 0
-    assert "own.yaml is the policy own@1 (extends kids@1): 11 categories, bands 3-5, 6-8, 9-12." in page
+    assert "own.yaml is a valid policy: own@1 (extends kids@1), 11 categories, bands 3-5, 6-8, 9-12." in page
     (in_tmp / "own.yaml").write_text(OWN.replace("0.4", "4"))
     with pytest.raises(InvalidFile, match=r"line 4: bands.6-8.threshold: .*got 4"):
         run("check", "own.yaml")
 
 
-def test_diff_exits_as_diff_does(in_tmp: Path) -> None:
+def test_diff_has_the_exit_codes_of_diff(in_tmp: Path) -> None:
     (in_tmp / "own.yaml").write_text(OWN)
     code, page = run("diff", "kids", "own.yaml")
     assert code == 1

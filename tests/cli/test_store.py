@@ -1,4 +1,4 @@
-"""`taleward store` as a person uses it."""
+"""`taleward store` as a user runs it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from taleward.core.tale import digest
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.vector.chroma_store import ChromaStore
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.fake_embeddings import WordEmbeddings
+from taleward.testing import WordEmbeddings
 
 TEXTS = ["a brave fox", "a quiet hen", "a blue whale"]
 
@@ -28,22 +28,22 @@ def taleward(*arguments: str | Path) -> Any:
     return [json.loads(part) for part in result.stdout.replace("}\n{", "}\n\n{").split("\n\n") if part.strip()]
 
 
-def test_a_cache_is_looked_into_moved_and_cleared(tmp_path: Path) -> None:
+def test_a_cache_is_inspected_moved_and_cleared(tmp_path: Path) -> None:
     model = WordEmbeddings()
     CachedEmbeddings(model, tmp_path / "a.db").embed_documents(TEXTS)
     [stats] = taleward("stats", tmp_path / "a.db")
     assert (stats["kind"], stats["entries"]) == ("embedding cache", 3)
     assert taleward("export", tmp_path / "a.db", tmp_path / "a.parquet") == [{"exported": 3}]
     assert taleward("import", tmp_path / "b.db", tmp_path / "a.parquet") == [{"imported": 3}]
-    model.asked.clear()
+    model.embedded_texts.clear()
     CachedEmbeddings(model, tmp_path / "b.db").embed_documents(TEXTS)
-    assert model.asked == []
+    assert model.embedded_texts == []
     assert taleward("delete", tmp_path / "b.db", digest(TEXTS[0])) == [{"deleted": 1}]
     with pytest.raises(ConfigurationError, match="holds no texts"):
         taleward("search", tmp_path / "b.db", "fox")
 
 
-def test_a_store_moves_from_one_kind_to_the_other_with_the_ends_of_its_documents(tmp_path: Path) -> None:
+def test_a_store_moves_to_another_kind_with_its_expiry_times(tmp_path: Path) -> None:
     model, now = WordEmbeddings(), [2e9]
     chroma = ChromaStore(model, tmp_path / "chroma", ttl_s=100, clock=lambda: now[0])
     chroma.add_texts(TEXTS, [{"age": 6}, {"age": 7}, {}], ids=["fox", "hen", "whale"])
@@ -55,7 +55,7 @@ def test_a_store_moves_from_one_kind_to_the_other_with_the_ends_of_its_documents
     [stats] = taleward("stats", tmp_path / "faiss")
     assert (stats["index"], stats["documents"], stats["model"]) == ("flat", 3, "test:words")
     assert taleward("delete", tmp_path / "faiss", "hen", "nobody") == [{"deleted": 1}]
-    model.asked.clear()
+    model.embedded_texts.clear()
     store = FaissStore(model, tmp_path / "faiss", clock=lambda: now[0])
     assert store.similarity_search("a brave fox", k=1)[0].metadata == {"age": 6}
     store.close()
@@ -63,18 +63,18 @@ def test_a_store_moves_from_one_kind_to_the_other_with_the_ends_of_its_documents
     assert len(FaissStore(model, tmp_path / "faiss", clock=lambda: now[0])) == 0
 
 
-def test_search_prints_scores_and_takes_a_filter(tmp_path: Path) -> None:
+def test_search_prints_scores_and_accepts_a_filter(tmp_path: Path) -> None:
     with FaissStore("embedded:minilm", tmp_path) as store:
         store.add_texts(TEXTS, [{"age": 6}, {"age": 7}, {}], ids=["fox", "hen", "whale"])
-    found = taleward("search", tmp_path, "a courageous fox", "--k", "2")
-    assert found[0]["id"] == "fox"
-    assert found[0]["score"] > found[1]["score"]
+    first, second = taleward("search", tmp_path, "a courageous fox", "--k", "2")
+    assert first["id"] == "fox"
+    assert first["score"] > second["score"]
     [only] = taleward("search", tmp_path, "a courageous fox", "--filter", '{"age": {"$gt": 6}}')
     assert only["id"] == "hen"
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("no parquet")
+def test_other_files_are_rejected(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not Parquet")
     with pytest.raises(InvalidFile, match="cannot be read"):
         taleward("import", tmp_path / "store", tmp_path / "text")
     CachedEmbeddings(WordEmbeddings(), tmp_path / "a.db").embed_documents(TEXTS)

@@ -1,4 +1,4 @@
-"""`taleward summarize` and `taleward classify` as a person types them."""
+"""`taleward summarize` and `taleward classify` as a user runs them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def taleward(*args: str, cwd: Path, text: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=cwd, input=text, capture_output=True, text=True, check=False, env=env)
 
 
-def test_a_text_is_summarised(tmp_path: Path) -> None:
-    done = taleward("summarize", "-", "--sentences", "2", "--check", "embedded:minilm", cwd=tmp_path, text=FOX)
+def test_a_text_is_summarized(tmp_path: Path) -> None:
+    done = taleward("summarize", "-", "--sentences", "2", "--faithfulness", "embedded:minilm", cwd=tmp_path, text=FOX)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("A small fox lived by the sea.")
     assert "extractive by embedded:minilm, task summary@2" in done.stderr
@@ -29,13 +29,13 @@ def test_a_text_is_classified(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("negative\n")
     (tmp_path / "text.txt").write_text("A table stands by the door.")
-    sure = ("--labels", "sea, sky", "--threshold", "0.99", "--json")
-    unsure = taleward("classify", "text.txt", *sure, cwd=tmp_path, text="")
+    options = ("--labels", "sea, sky", "--threshold", "0.99", "--json")
+    unsure = taleward("classify", "text.txt", *options, cwd=tmp_path, text="")
     assert unsure.returncode == 3, unsure.stderr
     assert json.loads(unsure.stdout)["outcome"] == "abstain"
 
 
-def test_wrong_use_is_said(tmp_path: Path) -> None:
+def test_wrong_use_is_an_error(tmp_path: Path) -> None:
     done = taleward("classify", "-", cwd=tmp_path, text=FOX)
     assert done.returncode == 2
     assert "either labels or a task" in done.stderr

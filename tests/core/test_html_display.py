@@ -8,7 +8,7 @@ from html import unescape
 from taleward.core.verdict import Finding, Passage, Verdict
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges.base import Assessment
-from tests.helpers.fakes import FakeJudge, Writer
+from taleward.testing import FakeJudge, FakeWriter
 
 TEXT = "<script>alert(1)</script> He stabbed & robbed him."
 
@@ -51,9 +51,9 @@ def test_a_refused_tale_shows_the_childs_message_and_the_reason() -> None:
     def always_fails(passage: Passage) -> Assessment:
         return Assessment(scores={"violence": 1.0})
 
-    tale = Guard(Writer("He stabbed him.").runnable(), FakeJudge(always_fails), attempts=1).invoke({})
+    tale = Guard(FakeWriter("He stabbed him."), FakeJudge(always_fails), attempts=1).invoke({})
     html = tale._repr_html_()
     assert tale.refusal is not None
     assert tale.refusal.child_message in visible_text(html)
-    released = Guard(Writer("A calm <day>.").runnable(), FakeJudge()).invoke({})._repr_html_()
+    released = Guard(FakeWriter("A calm <day>."), FakeJudge()).invoke({})._repr_html_()
     assert "A calm <day>." in visible_text(released)

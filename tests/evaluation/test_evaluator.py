@@ -19,7 +19,7 @@ from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.evaluation.evaluator import evaluate
 from taleward.evaluation.journal import journals
 from taleward.evaluation.tracking.runs import load_evaluation, upload_pending
-from tests.helpers.fakes import FakeJudge, Writer
+from taleward.testing import FakeJudge, FakeWriter
 from tests.helpers.mean_metric import MeanOf, size
 
 # MLflow's own code warns on import and when it creates its store.
@@ -75,7 +75,7 @@ def test_an_evaluation_is_one_mlflow_run_with_everything_in_it(uri: str, tmp_pat
 
 
 def test_tales_are_traced_with_their_verdicts(uri: str, tmp_path: Path) -> None:
-    guard = tw.Guard(Writer("It was bad.", "A good fox.").runnable(), FakeJudge(), attempts=2)
+    guard = tw.Guard(FakeWriter("It was bad.", "A good fox."), FakeJudge(), attempts=2)
     revised = MeanOf("revised", lambda s: len(s.tale.attempts) - 1 if s.tale else 0, higher_is_better=False)
     evaluation = evaluate(guard, ROWS[:1], [revised], tracking_uri=uri, spool=tmp_path)
     assert evaluation.params["judge.spec"] == "fake"

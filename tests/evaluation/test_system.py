@@ -17,7 +17,7 @@ from taleward.evaluation.datasets import load_dataset
 from taleward.evaluation.evaluator import evaluate
 from taleward.evaluation.journal import journals
 from taleward.evaluation.metrics import metric
-from tests.helpers.fakes import FakeJudge, Writer
+from taleward.testing import FakeJudge, FakeWriter
 from tests.helpers.openai_stub import completion, serving
 
 # MLflow's own code warns on import and when it creates its store.
@@ -61,8 +61,8 @@ def test_classifiers_and_models_take_the_only_input_or_the_selected_one(uri: str
 
 
 def test_given_outputs_may_be_of_every_type(uri: str, tmp_path: Path) -> None:
-    tale = tw.Guard(Writer("A good fox.").runnable(), FakeJudge()).invoke({})
-    refusal = tw.Guard(Writer("bad").runnable(), FakeJudge(), attempts=1).invoke({})
+    tale = tw.Guard(FakeWriter("A good fox."), FakeJudge()).invoke({})
+    refusal = tw.Guard(FakeWriter("bad"), FakeJudge(), attempts=1).invoke({})
     names = ["words", "refusal_rate", "latency"]
     evaluation = evaluate([tale, refusal], STORIES[:2], names, tracking_uri=uri, spool=tmp_path)
     assert (evaluation.scores["words"].value, evaluation.scores["words"].left_out) == (3, 1)

@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel
 
 from taleward import chat_model
-from taleward.testing.fake_openai import FakeOpenAI
+from taleward.testing import FakeOpenAI
 
 TEXT = "Once upon a time a hen found a key and kept it well."
 

@@ -1,4 +1,4 @@
-"""A server on loopback that speaks as much of OpenAI's API as a guard model's client needs, and notes what came."""
+"""A server on loopback that speaks just enough of OpenAI's API for a client, and answers by a function."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from typing import Any
 
 @contextmanager
 def serving(answer: Callable[[str, dict[str, Any]], Any]) -> Iterator[str]:
-    """The base URL of a server that answers each POST by a function of its path and its JSON.
+    """Run a server and yield its base URL.
 
-    A text is sent as it is, everything else as JSON.
+    Args:
+        answer: A function from the path and the JSON of a POST request to the response body. A string is sent as it
+            is, anything else as JSON.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            said = answer(self.path, asked)
-            body = (said if isinstance(said, str) else json.dumps(said)).encode()
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            response = answer(self.path, request)
+            body = (response if isinstance(response, str) else json.dumps(response)).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -29,7 +31,7 @@ def serving(answer: Callable[[str, dict[str, Any]], Any]) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *args: Any) -> None:
-            """Keep quiet."""
+            """Do not log requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -43,7 +45,7 @@ def serving(answer: Callable[[str, dict[str, Any]], Any]) -> Iterator[str]:
 
 
 def completion(content: str, *, finish_reason: str = "stop") -> dict[str, Any]:
-    """The body of a chat completion with 1000 tokens read and 10 written."""
+    """Return the body of a chat completion with 1000 prompt tokens and 10 completion tokens."""
     message = {"role": "assistant", "content": content}
     return {
         "id": "1",

@@ -1,4 +1,4 @@
-"""A fake chat model that streams as it is told, and a callback that notes all it hears."""
+"""A chat model with scripted answers, and callbacks that record everything they receive."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
 SECRET = "ЖЩ bad ЫЭЮ. "
-"""A sentence that the fake judge fails; no other text of the tests has one of its letters."""
+"""A sentence that `FakeJudge` fails; no other text in the tests has any of its letters."""
 
 
-def leaked(seen: object) -> str:
-    """What of the secret is in something, by its letters; a run's id may hold `bad` by chance, never with spaces."""
-    text = repr(seen)
+def leaked(value: object) -> str:
+    """Return the parts of the secret that are in the `repr` of a value."""
+    text = repr(value)
+    # Without the spaces, `bad` could be part of a run's random id.
     return "".join(letter for letter in text if letter in "ЖЩЫЭЮ") + (" bad " if " bad " in text else "")
 
 
 class ScriptedChat(BaseChatModel):
-    """Gives one answer after the other, the last one again and again; each answer as chunks.
+    """A chat model that returns one scripted answer per call; the last one is repeated.
 
     Attributes:
-        answers: Chunks, or their text.
-        asked: What it was called with, once a call.
+        answers: The answers; each is a list of chunks, or of their texts.
+        requests: The messages and options of each call, in order.
     """
 
     answers: list[Any]
-    _asked: list[dict[str, Any]] = PrivateAttr(default_factory=list)
+    _requests: list[dict[str, Any]] = PrivateAttr(default_factory=list)
 
     @property
-    def asked(self) -> list[dict[str, Any]]:
-        return self._asked
+    def requests(self) -> list[dict[str, Any]]:
+        return self._requests
 
     def _chunks(self, messages: list[BaseMessage], **kwargs: Any) -> Iterator[AIMessageChunk]:
-        self._asked.append({"messages": messages, **kwargs})
-        for part in self.answers[min(len(self._asked), len(self.answers)) - 1]:
-            yield AIMessageChunk(content=part) if isinstance(part, str) else part.model_copy()
+        self._requests.append({"messages": messages, **kwargs})
+        for chunk in self.answers[min(len(self._requests), len(self.answers)) - 1]:
+            yield AIMessageChunk(content=chunk) if isinstance(chunk, str) else chunk.model_copy()
 
     def _generate(
         self,
@@ -75,61 +76,61 @@ class ScriptedChat(BaseChatModel):
 
 
 def cut(text: str, size: int) -> list[str]:
-    """A text in pieces of `size` characters."""
-    return [text[at : at + size] for at in range(0, len(text), size)]
+    """Cut a text into pieces of `size` characters."""
+    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 def cut_anyhow(text: str, seed: int) -> list[str]:
-    """A text in pieces of any size, empty ones too."""
-    chance = random.Random(seed)
-    borders = sorted(chance.choices(range(len(text) + 1), k=chance.randint(0, len(text))))
-    return [text[a:b] for a, b in zip([0, *borders], [*borders, len(text)], strict=True)]
+    """Cut a text into pieces of random sizes, some of them empty."""
+    rng = random.Random(seed)
+    cuts = sorted(rng.choices(range(len(text) + 1), k=rng.randint(0, len(text))))
+    return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
 
 def says(text: str, *, size: int = 3) -> ScriptedChat:
-    """A model that gives this text in pieces."""
+    """Return a model that answers with a text in chunks of `size` characters."""
     return ScriptedChat(answers=[list(cut(text, size))])
 
 
 def calls(name: str, args: dict[str, Any], *, text: str = "") -> list[AIMessageChunk | str]:
-    """An answer that calls a tool."""
+    """Return an answer that calls a tool."""
     call = {"name": name, "args": args, "id": f"call-{name}", "type": "tool_call"}
     return [AIMessageChunk(content=text, tool_calls=[call])]
 
 
 class Witness(BaseCallbackHandler):
-    """Notes everything that callbacks tell of answers; listens to tokens, as an app that shows them does."""
+    """Record everything that callbacks receive; it handles new tokens, as an app that shows them does."""
 
     def __init__(self) -> None:
-        self.heard: list[object] = []
+        self.events: list[object] = []
 
     def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
-        self.heard.append((token, kwargs.get("chunk")))
+        self.events.append((token, kwargs.get("chunk")))
 
     def on_llm_end(self, response: Any, **kwargs: Any) -> None:
-        self.heard.append(response)
+        self.events.append(response)
 
     def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
-        self.heard.append((error, kwargs))
+        self.events.append((error, kwargs))
 
     def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
-        self.heard.append(inputs)
+        self.events.append(inputs)
 
     def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
-        self.heard.append(outputs)
+        self.events.append(outputs)
 
     def on_chain_error(self, error: BaseException, **kwargs: Any) -> None:
-        self.heard.append((error, kwargs))
+        self.events.append((error, kwargs))
 
     def on_tool_start(self, serialized: Any, input_str: str, **kwargs: Any) -> None:
-        self.heard.append((input_str, kwargs))
+        self.events.append((input_str, kwargs))
 
 
 class EndWitness(BaseCallbackHandler):
-    """Hears of the ends of model runs only."""
+    """Record only the ends of model runs."""
 
     def __init__(self) -> None:
-        self.heard: list[object] = []
+        self.events: list[object] = []
 
     def on_llm_end(self, response: Any, **kwargs: Any) -> None:
-        self.heard.append(response)
+        self.events.append(response)

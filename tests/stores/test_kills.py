@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from taleward.testing.kill_store import kill_store
+from taleward.testing import kill_store
 
 
 @pytest.mark.parametrize(("kind", "kills"), [("cache", 8), ("faiss", 8), ("chroma", 4)])

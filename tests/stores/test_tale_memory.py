@@ -13,16 +13,15 @@ from taleward.moderation.guard.guard import Guard
 from taleward.stores.example_retriever import ExampleRetriever
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.fake_embeddings import WordEmbeddings
-from tests.helpers.fakes import FakeJudge, Writer
+from taleward.testing import FakeJudge, FakeWriter, WordEmbeddings
 
 
 async def test_a_guard_remembers_what_it_released_and_nothing_else(tmp_path: Path) -> None:
     memory = TaleMemory(FaissStore(WordEmbeddings(), tmp_path), max_similarity=0.9)
     assert memory.novelty("the brave fox found a key") == 1.0
-    guard = Guard(Writer("the brave fox found a key").runnable(), FakeJudge(), recorder=memory)
+    guard = Guard(FakeWriter("the brave fox found a key"), FakeJudge(), recorder=memory)
     tale = guard.invoke({})
-    Guard(Writer("a bad wolf").runnable(), FakeJudge(), recorder=memory).invoke({})
+    Guard(FakeWriter("a bad wolf"), FakeJudge(), recorder=memory).invoke({})
     assert len(memory.store) == 1
     assert memory.novelty("the brave fox found a key") == pytest.approx(0.0, abs=1e-5)
     assert memory.is_repeat("the brave fox found a key!")

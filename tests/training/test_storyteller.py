@@ -1,3 +1,5 @@
+"""Training the storyteller: corpus, requests, model, checkpoints, export, and the figures of its card."""
+
 import gzip
 import json
 import random
@@ -51,82 +53,82 @@ def data(tmp_path):
     pages = ["The cat sat in the sun and was happy all day long."] * 5
     write(folder / sources.STORYBOOKS, [{"title": "Cat", "license": "CC-BY", "pages": pages}])
     write(folder / sources.FAIRYTALES, [{"title": "Fox", "sections": ["A fox ran home and slept well."] * 9}])
-    told = (
+    boat_story = (
         "**The Little Boat**\n\nOnce upon a time, there was a *small* boat. "
         + "It sailed out to sea and came home. " * 5
     )
     rows = [
-        {"kind": "child", "title": "The Little Boat", "story": told + "\n\nWould you like me to go on?"},
-        {"kind": "bedtime", "title": "The Office", "story": told.replace("Once upon a time", "At nine sharp")},
-        {"kind": "campfire", "title": "The Grave", "story": told},
+        {"kind": "child", "title": "The Little Boat", "story": boat_story + "\n\nWould you like me to go on?"},
+        {"kind": "bedtime", "title": "The Office", "story": boat_story.replace("Once upon a time", "At nine sharp")},
+        {"kind": "campfire", "title": "The Grave", "story": boat_story},
     ]
     write(folder / sources.INSTRUCT, rows)
     return folder
 
 
-def weights(folder):
+def load_weights(folder):
     return load_file(folder / "model.safetensors")
 
 
-def test_a_run_ends_in_a_folder_that_transformers_loads_with_the_same_numbers(data, tmp_path):
+def test_an_exported_model_has_the_same_loss_in_transformers(data, tmp_path):
     state = train.train(data, tmp_path / "out", tmp_path / "work", TINY)
     assert state["step"] == 6
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     ids = tokenizer("The cat sat in the sun.", return_tensors="pt")["input_ids"]
     assert ids[0, 0] == tokenizer.bos_token_id
-    ours = report.load(tmp_path / "out")(ids[:, :-1], ids[:, 1:])
-    theirs = model(ids, labels=ids).loss
-    assert ours.item() == pytest.approx(theirs.item(), abs=1e-4)
+    training_loss = report.load_model(tmp_path / "out")(ids[:, :-1], ids[:, 1:])
+    transformers_loss = model(ids, labels=ids).loss
+    assert training_loss.item() == pytest.approx(transformers_loss.item(), abs=1e-4)
 
 
-def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(data, tmp_path, monkeypatch):
-    train.train(data, tmp_path / "whole", tmp_path / "work1", TINY)
-    real = train.rate_factor
+def test_an_interrupted_run_continues_to_the_same_weights(data, tmp_path, monkeypatch):
+    train.train(data, tmp_path / "uninterrupted", tmp_path / "work1", TINY)
+    rate_factor = train.rate_factor
 
-    def cut(recipe, progress):
+    def interrupt(recipe, progress):
         if progress >= 0.5:
             raise KeyboardInterrupt
-        return real(recipe, progress)
+        return rate_factor(recipe, progress)
 
-    monkeypatch.setattr(train, "rate_factor", cut)
+    monkeypatch.setattr(train, "rate_factor", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train.train(data, tmp_path / "parts", tmp_path / "work2", TINY, save_seconds=-1)
+        train.train(data, tmp_path / "continued", tmp_path / "work2", TINY, save_seconds=-1)
     monkeypatch.undo()
-    train.train(data, tmp_path / "parts", tmp_path / "work2", TINY)
-    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    train.train(data, tmp_path / "continued", tmp_path / "work2", TINY)
+    uninterrupted, continued = load_weights(tmp_path / "uninterrupted"), load_weights(tmp_path / "continued")
+    assert all(torch.equal(uninterrupted[name], continued[name]) for name in uninterrupted)
 
 
-def test_of_written_stories_those_for_children_are_read_without_titles_and_remarks(data):
+def test_only_childrens_stories_are_read_without_titles_and_remarks(data):
     corpus = sources.load(data)
-    (told,) = [document for document in corpus.train if document.source in ("child", "bedtime")]
-    assert told.title == "The Little Boat"
-    assert told.text.startswith("Once upon a time, there was a small boat.")
-    assert told.text.endswith("came home.")
+    (story,) = [document for document in corpus.train if document.source in ("child", "bedtime")]
+    assert story.title == "The Little Boat"
+    assert story.text.startswith("Once upon a time, there was a small boat.")
+    assert story.text.endswith("came home.")
 
 
-def test_the_loss_in_slices_is_the_plain_one_and_so_are_its_gradients(monkeypatch):
-    monkeypatch.setattr(model._TiedLoss, "ROWS", 7)
+def test_the_sliced_loss_and_its_gradients_equal_those_of_cross_entropy(monkeypatch):
+    monkeypatch.setattr(model._TiedLoss, "SLICE_ROWS", 7)
     rows = torch.randint(3, 300, (2, 33), generator=torch.Generator().manual_seed(0))
     rows[0, 20:] = batches.PAD
-    inputs, targets = batches.split(rows)
-    ours, peer = (Llama(TINY.shape, generator=torch.Generator().manual_seed(0)) for _ in range(2))
-    loss = ours(inputs, targets)
+    inputs, targets = batches.inputs_and_targets(rows)
+    sliced, reference = (Llama(TINY.shape, generator=torch.Generator().manual_seed(0)) for _ in range(2))
+    loss = sliced(inputs, targets)
     loss.backward()
     hidden = []
-    peer.model.norm.register_forward_hook(lambda module, given, out: hidden.append(out))
+    reference.model.norm.register_forward_hook(lambda module, inputs, output: hidden.append(output))
     with torch.no_grad():
-        assert peer(inputs, targets).item() == pytest.approx(loss.item(), abs=1e-5)
-    peer.zero_grad()
-    peer(inputs, targets)
-    scores = hidden[-1].flatten(0, 1) @ peer.model.embed_tokens.weight.T
-    torch.nn.functional.cross_entropy(scores, targets.flatten(), ignore_index=-100).backward()
-    for name, weight in ours.named_parameters():
-        assert torch.allclose(weight.grad, dict(peer.named_parameters())[name].grad, atol=1e-5), name
+        assert reference(inputs, targets).item() == pytest.approx(loss.item(), abs=1e-5)
+    reference.zero_grad()
+    reference(inputs, targets)
+    logits = hidden[-1].flatten(0, 1) @ reference.model.embed_tokens.weight.T
+    torch.nn.functional.cross_entropy(logits, targets.flatten(), ignore_index=-100).backward()
+    for name, weight in sliced.named_parameters():
+        assert torch.allclose(weight.grad, dict(reference.named_parameters())[name].grad, atol=1e-5), name
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(data, tmp_path):
+def test_a_checkpoint_of_another_recipe_is_rejected(data, tmp_path):
     train.train(data, tmp_path / "out", tmp_path / "work", replace(TINY, steps=1))
     with pytest.raises(ValueError, match="another recipe"):
         train.train(data, tmp_path / "out", tmp_path / "work", TINY)
@@ -139,61 +141,61 @@ def test_the_learning_rate_ends_at_zero():
     assert 0 < train.rate_factor(recipe, 0.0) < 1
 
 
-def test_a_missing_file_names_itself_and_what_is_there(data):
+def test_a_missing_file_is_reported_with_the_files_in_the_folder(data):
     (data / sources.FAIRYTALES).unlink()
     with pytest.raises(corpora.CorpusError, match=r"fairytaleqa_train.*tinystories"):
         sources.load(data)
 
 
-@pytest.mark.parametrize(("line", "says"), [("{", "not JSON"), ("[1]", "holds a list")])
-def test_a_bad_line_is_named_by_its_number(tmp_path, line, says):
+@pytest.mark.parametrize(("line", "message"), [("{", "not valid JSON"), ("[1]", "is a list")])
+def test_an_invalid_line_is_reported_with_its_number(tmp_path, line, message):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n' + line + "\n")
-    with pytest.raises(corpora.CorpusError, match=rf"line 2 of 'rows\.jsonl'.*{says}"):
+    with pytest.raises(corpora.CorpusError, match=rf"line 2 of 'rows\.jsonl'.*{message}"):
         list(corpora.read_jsonl(path))
 
 
-def test_a_file_that_is_no_gzip_is_a_corpus_error(tmp_path):
+def test_an_invalid_gzip_file_is_a_corpus_error(tmp_path):
     path = tmp_path / "rows.jsonl.gz"
     path.write_text("{}")
-    with pytest.raises(corpora.CorpusError, match="Fetch the file again"):
+    with pytest.raises(corpora.CorpusError, match="Download the file again"):
         list(corpora.read_jsonl(path))
 
 
-def test_a_missing_field_names_the_fields_there_are():
+def test_a_missing_field_is_reported_with_the_fields_of_the_row():
     with pytest.raises(corpora.CorpusError, match=r"no field 'text'.*\['story'\]"):
         corpora.field({"story": 1}, "text", Path("x.jsonl"))
 
 
-def test_mojibake_and_curly_quotes_become_plain():
+def test_mojibake_and_curly_quotes_become_ascii():
     mangled = "“Hi,” she said.".encode().decode("cp1252", errors="ignore")
-    assert corpora.plain(mangled) == '"Hi," she said.'
-    assert corpora.plain("It’s  here…\n\n Yes") == "It's here...\nYes"
+    assert corpora.clean_text(mangled) == '"Hi," she said.'
+    assert corpora.clean_text("It’s  here…\n\n Yes") == "It's here...\nYes"
 
 
-def test_held_out_is_a_stable_small_share():
-    kept = [key for key in map(str, range(5000)) if corpora.held_out(key)]
-    assert 0.02 < len(kept) / 5000 < 0.04
-    assert kept == [key for key in map(str, range(5000)) if corpora.held_out(key + "!")]
+def test_the_held_out_share_is_small_and_stable():
+    held_out = [key for key in map(str, range(5000)) if corpora.is_held_out(key)]
+    assert 0.02 < len(held_out) / 5000 < 0.04
+    assert held_out == [key for key in map(str, range(5000)) if corpora.is_held_out(key + "!")]
 
 
-def test_an_opening_is_built_from_what_the_story_says():
+def test_an_opening_and_a_request_are_built_from_phrases_of_the_story():
     story = (
         "Once upon a time, there was a little dog named Max. One day he went to the big park. He found a red ball. "
         "Max wanted to play with it. They became friends."
     )
-    made = openings.with_opening(story, random.Random(0))
-    assert made is not None
-    assert made.startswith("Once upon a time, in a")
-    assert "little dog" in made
-    assert "red ball" in made
-    assert "to play with it" in made or "to the big park" in made
-    assert made.endswith("They became friends.")
+    with_opening = openings.with_opening(story, random.Random(0))
+    assert with_opening is not None
+    assert with_opening.startswith("Once upon a time, in a")
+    assert "little dog" in with_opening
+    assert "red ball" in with_opening
+    assert "to play with it" in with_opening or "to the big park" in with_opening
+    assert with_opening.endswith("They became friends.")
     assert openings.with_opening("It rained.", random.Random(0)) is None
-    asked = openings.as_request("", openings.extract(story), random.Random(0))
-    assert asked is not None
-    assert "little dog" in asked
-    assert openings.as_request("", openings.extract("It rained."), random.Random(0)) is None
+    request = openings.request_for_story("", openings.extract(story), random.Random(0))
+    assert request is not None
+    assert "little dog" in request
+    assert openings.request_for_story("", openings.extract("It rained."), random.Random(0)) is None
 
 
 FOX = (
@@ -202,72 +204,79 @@ FOX = (
 )
 
 
-def test_what_is_renamed_has_its_new_name_all_through_the_story():
-    told = variants.renamed(FOX, "little fox", "shy owl")
-    assert "there was a shy owl named Max" in told
-    assert "One day the owl found" in told
-    assert "The owl slept. Owls love maps." in told
-    assert "found a glowing key. The key was torn. Max took the key home." in variants.renamed(
+def test_a_thing_is_renamed_throughout_the_story():
+    renamed = variants.rename(FOX, "little fox", "shy owl")
+    assert "there was a shy owl named Max" in renamed
+    assert "One day the owl found" in renamed
+    assert "The owl slept. Owls love maps." in renamed
+    assert "found a glowing key. The key was torn. Max took the key home." in variants.rename(
         FOX, "old map", "glowing key"
     )
-    assert "there was an owl named" in variants.renamed(FOX, "little fox", "owl")
+    assert "there was an owl named" in variants.rename(FOX, "little fox", "owl")
 
 
-def test_a_varied_story_shows_the_parts_that_its_request_names():
+def test_a_varied_story_has_the_parts_that_its_request_names():
     parts = openings.extract(FOX)
     assert parts is not None
-    seen = set()
+    changes = set()
     for seed in range(200):
-        story, now = variants.varied(FOX, parts, random.Random(seed))
+        story, new_parts = variants.vary_story(FOX, parts, random.Random(seed))
         assert story.count("Max") >= FOX.count("Max")
         for name in ("character", "item", "power", "action"):
-            assert getattr(now, name) in story, (name, seed)
-        if now.outcome != parts.outcome:
-            assert now.outcome in story
-        request = openings.asked_for(now, random.Random(seed))
-        assert now.character in request
-        seen.add((now.character != parts.character, now.item != parts.item, bool(now.power), bool(now.action)))
-    assert len(seen) > 8
+            assert getattr(new_parts, name) in story, (name, seed)
+        if new_parts.outcome != parts.outcome:
+            assert new_parts.outcome in story
+        request = openings.phrase_request(new_parts, random.Random(seed))
+        assert new_parts.character in request
+        changes.add(
+            (
+                new_parts.character != parts.character,
+                new_parts.item != parts.item,
+                bool(new_parts.power),
+                bool(new_parts.action),
+            )
+        )
+    assert len(changes) > 8
 
 
-def test_no_sentence_is_put_into_a_speech():
+def test_no_sentence_is_inserted_into_direct_speech():
     story = (
         'There was a cat. "I am here. You are there. We are." said the cat. It sat. It ran. It slept. It woke. It ate.'
     )
-    pieces = variants._sentences(story)
+    pieces = variants._split_outside_speech(story)
     assert '"I am here. You are there. We are." said the cat.' in pieces
     assert " ".join(pieces) == story
 
 
-def test_requests_are_given_and_never_wanted():
+def test_requests_are_never_targets():
     row = [batches.BOS, batches.REQUEST, 9, 8, batches.STORY, 7, 6, batches.EOS, batches.BOS, 5, batches.EOS]
-    inputs, targets = batches.split(torch.tensor([[*row, batches.PAD]]))
+    inputs, targets = batches.inputs_and_targets(torch.tensor([[*row, batches.PAD]]))
     assert inputs.tolist() == [row]
     assert targets.tolist() == [[-100, -100, -100, -100, 7, 6, batches.EOS, -100, 5, batches.EOS, -100]]
 
 
-def test_training_goes_on_from_a_finished_model(data, tmp_path):
+def test_training_starts_from_a_trained_model(data, tmp_path):
     train.train(data, tmp_path / "first", tmp_path / "work1", TINY)
-    still = replace(TINY, steps=1, rate=0.0)
-    train.train(data, tmp_path / "second", tmp_path / "work2", still, start=tmp_path / "first")
-    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    no_learning = replace(TINY, steps=1, rate=0.0)
+    train.train(data, tmp_path / "second", tmp_path / "work2", no_learning, start=tmp_path / "first")
+    first, second = load_weights(tmp_path / "first"), load_weights(tmp_path / "second")
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert (tmp_path / "second/tokenizer.json").read_text() == (tmp_path / "first/tokenizer.json").read_text()
 
 
-def test_figures_on_known_texts():
+def test_repetition_copies_and_missing_texts():
     assert report.repetition(["a", "b", "c", "d", "a", "b", "c", "d"]) == pytest.approx(1 / 5)
     assert report.repetition(["a"]) == 0
-    learned = report.Learned([["the", "cat", "sat", "on", "the", "mat"], [*"abcdefghijk"]])
-    assert learned.longest_copy(["x", "the", "cat", "sat", "y"]) == 3
-    assert learned.longest_copy([*"xcdefghijxaby"]) == 8
-    assert learned.longest_copy(["the", "mat", "a"]) == 2
+    detector = report.CopyDetector([["the", "cat", "sat", "on", "the", "mat"], [*"abcdefghijk"]])
+    assert detector.longest_copy(["x", "the", "cat", "sat", "y"]) == 3
+    assert detector.longest_copy([*"xcdefghijxaby"]) == 8
+    assert detector.longest_copy(["the", "mat", "a"]) == 2
     model = Llama(TINY.shape, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="no texts"):
         report.bits_per_char(model, lambda text: [0], [])
 
 
-def test_a_model_in_the_layout_of_llama2c_is_read_as_it_was_written(tmp_path):
+def test_a_llama2c_model_is_read(tmp_path):
     shape = TINY.shape
     model = Llama(shape, generator=torch.Generator().manual_seed(1))
     weights = model.state_dict()
@@ -285,14 +294,14 @@ def test_a_model_in_the_layout_of_llama2c_is_read_as_it_was_written(tmp_path):
     sizes = (shape.hidden, shape.inner, shape.layers, shape.heads, shape.kv_heads, shape.vocab, shape.positions)
     raw = struct.pack("<7i", *sizes) + b"".join(block.contiguous().numpy().tobytes() for block in blocks)
     (tmp_path / "model.bin").write_bytes(raw)
-    read = read_model(tmp_path / "model.bin").state_dict()
-    assert all(torch.equal(read[name], weights[name]) for name in weights)
+    loaded = read_model(tmp_path / "model.bin").state_dict()
+    assert all(torch.equal(loaded[name], weights[name]) for name in weights)
     (tmp_path / "model.bin").write_bytes(raw[:-4])
-    with pytest.raises(ValueError, match="its header asks for"):
+    with pytest.raises(ValueError, match="its header requires"):
         read_model(tmp_path / "model.bin")
 
 
-def test_the_tokenizer_of_llama2c_merges_by_score_and_falls_back_on_bytes(tmp_path):
+def test_the_llama2c_tokenizer_merges_by_score_and_falls_back_to_bytes(tmp_path):
     words = [b"<unk>", b"<s>", b"</s>", *(f"<0x{i:02X}>".encode() for i in range(256)), b" ", b"a", b"b", b"ab", b" a"]
     scores = [0.0] * 262 + [-1.0, -2.0]
     packed = b"".join(struct.pack("<fi", s, len(w)) + w for s, w in zip(scores, words, strict=True))

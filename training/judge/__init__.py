@@ -1,1 +1,1 @@
-"""How the embedded judge is trained and measured."""
+"""Train and measure the embedded judge."""

@@ -1,8 +1,8 @@
-"""The judge's encoder: the layers of all-MiniLM-L6-v2, trained on with the labelled windows.
+"""Fine-tune the judge's encoder: the layers of all-MiniLM-L6-v2, trained on the labeled windows.
 
-What lies below the trained layers, the embeddings at least, stays as it is, so each window is read by it once and kept.
-What is trained is small enough to ship beside the head; the rest comes from the package with the encoder. Training is
-kept in a folder as it goes, and goes on from there when it was cut off.
+The layers below the trained ones, and always the embeddings, stay as they are, so their output is computed once for
+each window. The trained layers are small enough to ship with the head; the rest comes from the encoder's package. An
+interrupted training continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from transformers import AutoModel
 from taleward.backends.onnx.minilm import model_folder, verify
 
 if TYPE_CHECKING:
-    from training.judge.train import Table
+    from training.judge.train import LabelTable
 
-FROZEN = 0
-"""Layers from the bottom that stay as they are; the embeddings below them always do."""
-_PIECES = 128
-_TOKENS = 2048
-"""Word pieces in a step, padding included."""
-_RATE = 2e-4
-_RATE_OUT = 2e-3
-_FALL = 0.8
-"""A layer learns at this share of the rate of the one above it."""
+FROZEN_LAYERS = 0
+"""Layers from the bottom that are not trained; neither are the embeddings below them."""
+_MAX_TOKENS = 128
+_BATCH_TOKENS = 2048
+"""Tokens in a step, with padding."""
+_LEARNING_RATE = 2e-4
+_OUTPUT_LEARNING_RATE = 2e-3
+# A layer's learning rate is this share of that of the layer above it.
+_LAYER_DECAY = 0.8
 _SAVE_SECONDS = 120.0
 
 
-class _Training(torch.nn.Module):
-    """The trained layers, and a linear layer on the mean of their states that is thrown away."""
+class _TrainedLayers(torch.nn.Module):
+    """The trained layers, with a linear layer on their mean states that is discarded after training."""
 
     def __init__(self, layers: Any, outputs: int) -> None:
         super().__init__()
@@ -48,215 +48,233 @@ class _Training(torch.nn.Module):
         self.out = torch.nn.Linear(384, outputs)
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
-        x, mask = _padded(states)
+        x, mask = _pad(states)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             x = x.float()
-            hidden = _hidden(mask)
+            bias = _attention_bias(mask)
             for layer in self.top:
-                x = _state(layer(x, hidden))
+                x = _hidden_states(layer(x, bias))
         x = x.float()
         mean = (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        scores: Tensor = self.out(torch.nn.functional.normalize(mean, dim=1) * 384**0.5)
-        return scores
+        logits: Tensor = self.out(torch.nn.functional.normalize(mean, dim=1) * 384**0.5)
+        return logits
 
 
-def tuned(
+def fine_tune(
     texts: Sequence[str],
-    train: Table,
-    valid: Table,
+    train: LabelTable,
+    valid: LabelTable,
     rows: tuple[Sequence[int], Sequence[int]],
     *,
     epochs: int,
     seed: int,
     work: Path,
-    frozen: int = FROZEN,
+    frozen: int = FROZEN_LAYERS,
 ) -> dict[str, npt.NDArray[np.float16]]:
-    """Train the layers above `frozen`, in bfloat16 where that is exact enough.
+    """Train the layers above the frozen ones, with matrix products in bfloat16.
 
     Args:
         texts: All windows.
-        train: Labels and weights to learn from.
-        valid: Labels and weights by which the best epoch is kept.
-        rows: Which texts are those of `train`, and of `valid`.
+        train: Labels and weights to train on.
+        valid: Labels and weights for selecting the best epoch.
+        rows: The indices in `texts` of the windows of `train`, and of those of `valid`.
         epochs: Passes over `train`.
-        seed: Of the order, the dropout and the linear layer.
-        work: Folder that the state is kept in; a run that was cut off goes on from it.
-        frozen: Layers that stay as they are.
+        seed: Seed of the order, the dropout and the linear layer.
+        work: Folder for checkpoints; an interrupted training continues from it.
+        frozen: Layers from the bottom that are not trained.
 
     Returns:
-        Names in a checkpoint of `BertModel` to float16 weights, of the trained layers alone.
+        The weights of the trained layers in float16, by their names in a checkpoint of `BertModel`.
 
     Raises:
-        ValueError: `work` holds the state of a training with other windows or settings.
+        ValueError: If `work` has a checkpoint of a training with other windows or settings.
     """
     torch.manual_seed(seed)
     folder = model_folder()
     verify(folder / "model.safetensors")
     model = AutoModel.from_pretrained(folder, attn_implementation="eager")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_truncation(_PIECES)
+    tokenizer.enable_truncation(_MAX_TOKENS)
     tokenizer.no_padding()
-    lower = _lower(model, [e.ids for e in tokenizer.encode_batch(list(texts))], frozen)
-    net = _Training(model.encoder.layer[frozen:], train.labels.shape[1])
+    inputs = _frozen_states(model, [e.ids for e in tokenizer.encode_batch(list(texts))], frozen)
+    net = _TrainedLayers(model.encoder.layer[frozen:], train.labels.shape[1])
     depth = len(net.top) - 1
     groups = [
-        {"params": list(layer.parameters()), "rate": _RATE * _FALL ** (depth - i)} for i, layer in enumerate(net.top)
+        {"params": list(layer.parameters()), "rate": _LEARNING_RATE * _LAYER_DECAY ** (depth - i)}
+        for i, layer in enumerate(net.top)
     ]
-    groups.append({"params": list(net.out.parameters()), "rate": _RATE_OUT})
-    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
-    plans = [list(_batches(rows[0], lower, seed + epoch)) for epoch in range(epochs)]
-    order = [(epoch, batch) for epoch, plan in enumerate(plans) for batch in plan]
-    ends = set(np.cumsum([len(plan) for plan in plans]).tolist())
-    kept = _Kept(work, net, optimiser, _fingerprint(texts, train, (epochs, seed, frozen, _TOKENS, _RATE, _FALL)))
-    kept.restore()
-    saved = time.monotonic()
-    for step in range(kept.step, len(order)):
-        epoch, batch = order[step]
+    groups.append({"params": list(net.out.parameters()), "rate": _OUTPUT_LEARNING_RATE})
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    epoch_batches = [list(_batches(rows[0], inputs, seed + epoch)) for epoch in range(epochs)]
+    steps = [(epoch, batch) for epoch, batches in enumerate(epoch_batches) for batch in batches]
+    epoch_ends = set(np.cumsum([len(batches) for batches in epoch_batches]).tolist())
+    settings = (epochs, seed, frozen, _BATCH_TOKENS, _LEARNING_RATE, _LAYER_DECAY)
+    checkpoint = _TrainingCheckpoint(work, net, optimizer, _fingerprint(texts, train, settings))
+    checkpoint.restore()
+    saved_at = time.monotonic()
+    for step in range(checkpoint.step, len(steps)):
+        epoch, batch = steps[step]
+        # Seeded in every step, so that a continued training has the same dropout.
         torch.manual_seed(1_000_003 * seed + step)
         net.train()
-        share = min(1.0, 10 * (step + 1) / len(order)) * (1 - step / len(order))
-        for group in optimiser.param_groups:
-            group["lr"] = group["rate"] * share
-        optimiser.zero_grad()
-        total, weight = _loss(net, lower, train, rows[0], batch)
+        rate_factor = min(1.0, 10 * (step + 1) / len(steps)) * (1 - step / len(steps))
+        # Warmup over the first tenth of the steps, then linear decay.
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * rate_factor
+        optimizer.zero_grad()
+        total, weight = _loss(net, inputs, train, rows[0], batch)
         (total / weight).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        kept.step = step + 1
-        if kept.step in ends:
+        optimizer.step()
+        checkpoint.step = step + 1
+        if checkpoint.step in epoch_ends:
             net.eval()
             with torch.no_grad():
-                sums = [_loss(net, lower, valid, rows[1], b) for b in _batches(rows[1], lower, 0)]
-            now = float(sum(total for total, _ in sums) / sum(weight for _, weight in sums))
-            print(f"encoder, epoch {epoch + 1}: validation loss {now:.4f}", flush=True)
-            kept.judge(now)
-        if kept.step in ends or time.monotonic() - saved > _SAVE_SECONDS:
-            kept.save()
-            saved = time.monotonic()
-            print(f"encoder, step {kept.step} of {len(order)}", flush=True)
-    names = {
-        f"encoder.layer.{frozen + int(k.partition('.')[0])}.{k.partition('.')[2]}": v for k, v in kept.best.items()
+                sums = [_loss(net, inputs, valid, rows[1], b) for b in _batches(rows[1], inputs, 0)]
+            valid_loss = float(sum(total for total, _ in sums) / sum(weight for _, weight in sums))
+            print(f"encoder, epoch {epoch + 1}: validation loss {valid_loss:.4f}", flush=True)
+            checkpoint.keep_if_best(valid_loss)
+        if checkpoint.step in epoch_ends or time.monotonic() - saved_at > _SAVE_SECONDS:
+            checkpoint.save()
+            saved_at = time.monotonic()
+            print(f"encoder, step {checkpoint.step} of {len(steps)}", flush=True)
+    weights = {
+        f"encoder.layer.{frozen + int(k.partition('.')[0])}.{k.partition('.')[2]}": v
+        for k, v in checkpoint.best.items()
     }
-    return {name: value.numpy().astype(np.float16) for name, value in names.items()}
+    return {name: value.numpy().astype(np.float16) for name, value in weights.items()}
 
 
-class _Kept:
-    """A training's state, and its best layers so far, on disk."""
+class _TrainingCheckpoint:
+    """The state of a training on disk, with the best layers so far.
 
-    def __init__(self, work: Path, net: _Training, optimiser: torch.optim.Optimizer, of: str) -> None:
-        self._work, self._net, self._optimiser, self._of = work, net, optimiser, of
-        self.step, self._loss, self._file = 0, float("inf"), ""
+    Args:
+        work: The folder.
+        net: The layers in training.
+        optimizer: Their optimizer.
+        fingerprint: Identifies the data and settings; a checkpoint with another fingerprint is not restored.
+
+    Attributes:
+        step: Number of steps done.
+        best: State dict of the layers with the lowest validation loss.
+    """
+
+    def __init__(self, work: Path, net: _TrainedLayers, optimizer: torch.optim.Optimizer, fingerprint: str) -> None:
+        self._work, self._net, self._optimizer, self._fingerprint = work, net, optimizer, fingerprint
+        self.step, self._best_loss, self._file = 0, float("inf"), ""
         self.best = {k: v.clone() for k, v in net.top.state_dict().items()}
 
-    def judge(self, loss: float) -> None:
-        """Keep the layers as they are now if none were better."""
-        if loss < self._loss:
-            self._loss = loss
+    def keep_if_best(self, loss: float) -> None:
+        """Keep the current layers if their validation loss is the lowest so far."""
+        if loss < self._best_loss:
+            self._best_loss = loss
             self.best = {k: v.clone() for k, v in self._net.top.state_dict().items()}
 
     def save(self) -> None:
-        """Weights first, then the note that names them, so that a cut at any moment leaves one whole state."""
+        """Write the weights, then the state that names them: a kill at any moment leaves one valid checkpoint."""
         self._work.mkdir(parents=True, exist_ok=True)
         tensors = {f"net/{k}": v for k, v in self._net.state_dict().items()}
         tensors |= {f"best/{k}": v for k, v in self.best.items()}
-        for number, state in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{number}/{k}": v for k, v in state.items()}
-        old, self._file = self._file, f"step{self.step}.safetensors"
+        for number, parameter_state in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{number}/{k}": v for k, v in parameter_state.items()}
+        previous, self._file = self._file, f"step{self.step}.safetensors"
         save_file({k: v.clone() for k, v in tensors.items()}, self._work / self._file)
-        note = {"of": self._of, "step": self.step, "loss": self._loss, "file": self._file}
-        part = self._work / "state.json.part"
-        part.write_text(json.dumps(note))
-        part.replace(self._work / "state.json")
-        if old not in ("", self._file):
-            (self._work / old).unlink(missing_ok=True)
+        state = {"of": self._fingerprint, "step": self.step, "loss": self._best_loss, "file": self._file}
+        temporary = self._work / "state.json.part"
+        temporary.write_text(json.dumps(state))
+        temporary.replace(self._work / "state.json")
+        if previous not in ("", self._file):
+            (self._work / previous).unlink(missing_ok=True)
 
     def restore(self) -> None:
-        """Go on from what is on disk, if there is anything."""
+        """Restore the state on disk, if there is one."""
         path = self._work / "state.json"
         if not path.is_file():
             return
-        note = json.loads(path.read_text())
-        if note["of"] != self._of:
+        state = json.loads(path.read_text())
+        if state["of"] != self._fingerprint:
             msg = (
-                f"{path} is of a training with other windows or settings; delete its folder or name another with --work"
+                f"{path} is of a training with other windows or settings; delete its folder or give another with --work"
             )
             raise ValueError(msg)
-        self.step, self._loss, self._file = note["step"], note["loss"], note["file"]
+        self.step, self._best_loss, self._file = state["step"], state["loss"], state["file"]
         tensors = load_file(self._work / self._file)
         self._net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net/")})
         self.best = {k[5:]: v for k, v in tensors.items() if k.startswith("best/")}
-        state: dict[int, dict[str, Tensor]] = {}
+        optimizer_state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
-            if name.startswith("optimiser/"):
+            if name.startswith("optimizer/"):
                 _, number, key = name.split("/")
-                state.setdefault(int(number), {})[key] = value
-        self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": state})
+                optimizer_state.setdefault(int(number), {})[key] = value
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": optimizer_state})
 
 
-def _fingerprint(texts: Sequence[str], train: Table, settings: tuple[object, ...]) -> str:
-    found = hashlib.sha256(repr(settings).encode())
-    found.update("\0".join(texts).encode())
-    found.update(train.labels.tobytes() + train.weights.tobytes())
-    return found.hexdigest()
+def _fingerprint(texts: Sequence[str], train: LabelTable, settings: tuple[object, ...]) -> str:
+    sha256 = hashlib.sha256(repr(settings).encode())
+    sha256.update("\0".join(texts).encode())
+    sha256.update(train.labels.tobytes() + train.weights.tobytes())
+    return sha256.hexdigest()
 
 
 @torch.no_grad()
-def _lower(model: Any, pieces: Sequence[Sequence[int]], frozen: int) -> list[Tensor]:
-    """States behind the frozen layers, float16, shape (pieces, 384) each; multiplied in bfloat16."""
+def _frozen_states(model: Any, token_ids: Sequence[Sequence[int]], frozen: int) -> list[Tensor]:
+    """Compute the output of the frozen layers for each text, in float16, shape (tokens, 384)."""
     model.eval()
-    found: list[Tensor | None] = [None] * len(pieces)
-    order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
-    for at in range(0, len(order), 64):
-        group = order[at : at + 64]
-        ids, mask = _padded([torch.tensor(pieces[i]) for i in group])
+    states: list[Tensor | None] = [None] * len(token_ids)
+    by_length = sorted(range(len(token_ids)), key=lambda i: len(token_ids[i]))
+    for start in range(0, len(by_length), 64):
+        batch = by_length[start : start + 64]
+        ids, mask = _pad([torch.tensor(token_ids[i]) for i in batch])
         x = model.embeddings(input_ids=ids)
-        hidden = _hidden(mask)
+        bias = _attention_bias(mask)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             for layer in model.encoder.layer[:frozen]:
-                x = _state(layer(x, hidden))
-        for row, i in enumerate(group):
-            found[i] = x[row, : len(pieces[i])].to(torch.float16)
-    return [state for state in found if state is not None]
+                x = _hidden_states(layer(x, bias))
+        for row, i in enumerate(batch):
+            states[i] = x[row, : len(token_ids[i])].to(torch.float16)
+    return [state for state in states if state is not None]
 
 
-def _batches(rows: Sequence[int], lower: Sequence[Tensor], seed: int) -> Iterator[list[int]]:
-    """Places in `rows`, texts of like length together, in an order that the seed decides."""
+def _batches(rows: Sequence[int], inputs: Sequence[Tensor], seed: int) -> Iterator[list[int]]:
+    """Yield batches of indices in `rows`, of texts of similar length, in an order decided by the seed."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(len(rows), generator=generator).tolist()
-    order = sorted(range(len(rows)), key=lambda p: len(lower[rows[p]]) + 6 * noise[p])
-    groups: list[list[int]] = [[]]
-    for place in order:
-        longest = len(lower[rows[place]]) + 6
-        if groups[-1] and (len(groups[-1]) + 1) * longest > _TOKENS:
-            groups.append([])
-        groups[-1].append(place)
-    for number in torch.randperm(len(groups), generator=generator).tolist():
-        yield groups[number]
+    order = sorted(range(len(rows)), key=lambda i: len(inputs[rows[i]]) + 6 * noise[i])
+    batches: list[list[int]] = [[]]
+    for index in order:
+        # Because of the noise, a text before this one can be up to six tokens longer.
+        max_length = len(inputs[rows[index]]) + 6
+        if batches[-1] and (len(batches[-1]) + 1) * max_length > _BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(index)
+    for number in torch.randperm(len(batches), generator=generator).tolist():
+        yield batches[number]
 
 
 def _loss(
-    net: _Training, lower: Sequence[Tensor], part: Table, rows: Sequence[int], batch: Sequence[int]
+    net: _TrainedLayers, inputs: Sequence[Tensor], table: LabelTable, rows: Sequence[int], batch: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """The weighted sum of the known labels' cross-entropies, and the sum of the weights."""
-    scores = net([lower[rows[place]] for place in batch])
-    labels = torch.from_numpy(part.labels[list(batch)])
+    """Return the weighted sum of the cross-entropies of the known labels, and the sum of the weights."""
+    logits = net([inputs[rows[index]] for index in batch])
+    labels = torch.from_numpy(table.labels[list(batch)])
     known = ~labels.isnan()
-    each = torch.nn.functional.binary_cross_entropy_with_logits(scores, labels.nan_to_num(), reduction="none")
-    weight = known * torch.from_numpy(part.weights[list(batch)])[:, None]
-    return (each * weight).sum(), weight.sum().clamp(min=1.0)
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+    weights = known * torch.from_numpy(table.weights[list(batch)])[:, None]
+    return (losses * weights).sum(), weights.sum().clamp(min=1.0)
 
 
-def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
     lengths = torch.tensor([len(row) for row in rows])
     return padded, (torch.arange(padded.shape[1])[None] < lengths[:, None]).float()
 
 
-def _hidden(mask: Tensor) -> Tensor:
-    """The mask as attention adds it: what is padding is out of reach."""
+def _attention_bias(mask: Tensor) -> Tensor:
+    """Return what is added to the attention scores, so that padding gets no attention."""
     return (1 - mask)[:, None, None, :] * torch.finfo(torch.float32).min
 
 
-def _state(found: Any) -> Tensor:
-    state: Tensor = found[0] if isinstance(found, tuple) else found
-    return state
+def _hidden_states(layer_output: Any) -> Tensor:
+    # Some versions of transformers return a tuple.
+    states: Tensor = layer_output[0] if isinstance(layer_output, tuple) else layer_output
+    return states

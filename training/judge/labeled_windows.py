@@ -1,4 +1,4 @@
-"""What a labelled window is, and the windows and passages of the sources that were read and labelled."""
+"""Labels of windows, and the windows and passages that were labeled by hand."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ WINDOW = {"size": 2, "max_words": 90, "overlap": 1}
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 _FOLDER = Path(__file__).parent
-READ = _FOLDER / "labeled_windows.csv"
-"""Windows of the sources that were read for this project, by a digest, and their labels."""
+ANNOTATIONS = _FOLDER / "labeled_windows.csv"
+"""Windows of the sources that were labeled by hand: their digests and labels."""
+# Short stories written for this project, each with the labels of the whole story.
 _STORIES = _FOLDER / "stories.jsonl"
-"""Short stories that were written for this project, with the labels of the whole."""
 
-_READ_WEIGHT = 2.0
+_ANNOTATION_WEIGHT = 2.0
 
 
 @dataclass(slots=True)
@@ -35,11 +35,10 @@ class Example:
 
     Attributes:
         text: The window.
-        labels: For each category whether its severity is at least mild, moderate, severe: 1, 0, or `None` where
-            that is not known.
-        weight: How much it counts in training.
-        source: Where it comes from.
-        split: Decided by a hash of its document or frame, so that no document is in two splits.
+        labels: For each category, whether its severity is at least mild, moderate, severe: 1, 0, or `None` if unknown.
+        weight: The window's weight in the loss.
+        source: The data set it is from.
+        split: The split, decided by a hash of its document or frame, so that no document is in two splits.
     """
 
     text: str
@@ -50,90 +49,90 @@ class Example:
 
 
 def split_of(key: str) -> Split:
-    """70 % train, 15 % valid, 15 % test, by the key alone."""
-    place = int(hashlib.sha256(f"judge {key}".encode()).hexdigest()[:8], 16) % 100
-    return "train" if place < 70 else "valid" if place < 85 else "test"
+    """Return the split of a key: 70 % train, 15 % valid, 15 % test."""
+    percentile = int(hashlib.sha256(f"judge {key}".encode()).hexdigest()[:8], 16) % 100
+    return "train" if percentile < 70 else "valid" if percentile < 85 else "test"
 
 
-def level(severity: str) -> list[float | None]:
-    """A category's labels at a known severity: whether it is at least mild, moderate, severe."""
+def severity_labels(severity: str) -> list[float | None]:
+    """Return a category's labels for a known severity: whether it is at least mild, moderate, severe."""
     return [1.0 if i < SEVERITIES.index(severity) else 0.0 for i in range(3)]
 
 
-def blank(value: float | None) -> list[list[float | None]]:
-    """The same label for every category and severity."""
+def uniform_labels(value: float | None) -> list[list[float | None]]:
+    """Return the same label for every category and severity."""
     return [[value] * 3 for _ in CATEGORIES]
 
 
-def pieces_of(text: str) -> list[str]:
-    """The windows of a text that have more than four words."""
+def window_texts(text: str) -> list[str]:
+    """Return the windows of a text that have more than four words."""
     return [w.of(text).strip() for w in windows(text, **WINDOW) if len(w.of(text).split()) > 4]
 
 
 @lru_cache(maxsize=1)
-def labels_read() -> dict[str, list[list[float | None]]]:
-    """Digests of windows to what their reader found."""
-    with READ.open(encoding="utf-8", newline="") as lines:
-        return {row["window"]: labels_from(row["labels"]) for row in csv.DictReader(lines)}
+def annotated_labels() -> dict[str, list[list[float | None]]]:
+    """Return the labels of the windows that were labeled by hand, by the digests of the windows."""
+    with ANNOTATIONS.open(encoding="utf-8", newline="") as lines:
+        return {row["window"]: parse_labels(row["labels"]) for row in csv.DictReader(lines)}
 
 
-def labels_from(words: str) -> list[list[float | None]]:
-    """Labels from a reader's words, e.g. `violence:mild frightening:moderate`, or `none`.
+def parse_labels(annotation: str) -> list[list[float | None]]:
+    """Parse an annotation such as `violence:mild frightening:moderate`, or `none`.
 
     Raises:
-        ValueError: A category or a severity is none of the known ones.
+        ValueError: If a category or a severity is unknown.
     """
-    rows = blank(0.0)
-    for word in words.split() if words != "none" else ():
-        category, _, severity = word.partition(":")
+    labels = uniform_labels(0.0)
+    for label in annotation.split() if annotation != "none" else ():
+        category, _, severity = label.partition(":")
         if category not in CATEGORIES or severity not in SEVERITIES[1:]:
             msg = (
-                f"{word!r} is no label: take none, or category:severity with one of {', '.join(CATEGORIES)} and one of "
-                f"{', '.join(SEVERITIES[1:])}."
+                f"{label!r} is not a label; expected none, or category:severity with a category of "
+                f"{', '.join(CATEGORIES)} and a severity of {', '.join(SEVERITIES[1:])}."
             )
             raise ValueError(msg)
-        rows[CATEGORIES.index(category)] = level(severity)
-    return rows
+        labels[CATEGORIES.index(category)] = severity_labels(severity)
+    return labels
 
 
 def digest(text: str) -> str:
-    """The name of a window in `labeled_windows.csv`, and of a document in `passages.csv`."""
+    """Return the name of a window in `labeled_windows.csv`, or of a document in `passages.csv`."""
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:16]
 
 
-def read(data: Path) -> list[Example]:
-    """The windows that were read: labelled one by one, or part of a passage in which there was nothing to mind."""
-    found = {}
-    for passage in passages(data):
+def annotated_examples(data: Path) -> list[Example]:
+    """Return the windows that were labeled by hand, and those of passages that were labeled as harmless."""
+    examples = {}
+    for passage in annotated_passages(data):
         if not any(value for row in passage.labels for value in row):
-            for piece in pieces_of(passage.text):
-                found[piece] = Example(piece, blank(0.0), 1.0, passage.source, passage.split)
-    for source, key, text in documents_of(data):
-        for piece in pieces_of(text):
-            labels = labels_read().get(digest(piece))
+            for window in window_texts(passage.text):
+                examples[window] = Example(window, uniform_labels(0.0), 1.0, passage.source, passage.split)
+    for source, key, text in read_documents(data):
+        for window in window_texts(text):
+            labels = annotated_labels().get(digest(window))
             if labels is not None:
-                found[piece] = Example(piece, labels, _READ_WEIGHT, source, split_of(key))
-    return list(found.values())
+                examples[window] = Example(window, labels, _ANNOTATION_WEIGHT, source, split_of(key))
+    return list(examples.values())
 
 
-def passages(data: Path) -> list[Example]:
-    """Passages that were read and labelled as wholes: stretches of the sources, and stories of this project."""
+def annotated_passages(data: Path) -> list[Example]:
+    """Return the passages that were labeled as a whole: parts of the sources, and stories of this project."""
     with (_FOLDER / "passages.csv").open(encoding="utf-8", newline="") as lines:
-        places = defaultdict(list)
+        passages_by_document = defaultdict(list)
         for row in csv.DictReader(lines):
-            places[row["document"]].append((int(row["first"]), int(row["words"]), row["labels"]))
-    found = []
-    for source, key, text in documents_of(data):
-        for first, count, labels in places.pop(digest(text), ()):
-            stretch = " ".join(text.split()[first : first + count])
-            found.append(Example(stretch, labels_from(labels), 1.0, source, split_of(key)))
+            passages_by_document[row["document"]].append((int(row["first"]), int(row["words"]), row["labels"]))
+    examples = []
+    for source, key, text in read_documents(data):
+        for first, count, annotation in passages_by_document.pop(digest(text), ()):
+            passage = " ".join(text.split()[first : first + count])
+            examples.append(Example(passage, parse_labels(annotation), 1.0, source, split_of(key)))
     for row in read_jsonl(_STORIES):
-        found.append(Example(row["text"], labels_from(row["labels"]), 1.0, "written", split_of(row["text"][:200])))
-    return found
+        examples.append(Example(row["text"], parse_labels(row["labels"]), 1.0, "written", split_of(row["text"][:200])))
+    return examples
 
 
-def documents_of(data: Path) -> Iterator[tuple[str, str, str]]:
-    """Source, key of the split, and text of all stories and old books."""
+def read_documents(data: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield source, split key, and text of all stories and old books."""
     for row in read_jsonl(_STORIES):
         yield "written", row["text"][:200], row["text"]
     for row in read_jsonl(data / "stories/tinystories.jsonl.gz"):

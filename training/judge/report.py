@@ -1,8 +1,8 @@
-"""How good the embedded judge is: `python -m training.judge.report --data DIR [--json FILE]`.
+"""Measure the embedded judge: `python -m training.judge.report --data DIR [--json FILE]`.
 
-Reads the data that `training.judge.train` names, and for the rows marked * also `stories/instruct_stories.jsonl.gz`
+Reads the data that `training.judge.train` describes, and for the rows marked * also `stories/instruct_stories.jsonl.gz`
 (erikhyrkas/snakes, MIT), which is not trained on. Everything is measured on the test split: documents and frames that
-took no part in training or calibration.
+were not used for training or calibration.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from training.corpora import read_jsonl
 from training.judge import labeled_windows, templates, training_set
 
 BAND = "6-8"
-_ABOUT_PEOPLE = (
+_SENTENCES_ABOUT_PEOPLE = (
     "two of the {folk} on our bus sang all the way.",
     "in our choir there are {folk}, and we practise on Fridays.",
     "the party was for {folk} and for everybody else in the street.",
@@ -61,7 +61,7 @@ Row = dict[str, Any]
 _PROBES = Path(__file__).parent / "probes"
 
 
-def _cut(text: str, words: int = 150) -> str:
+def _first_words(text: str, words: int = 150) -> str:
     return " ".join(text.split()[:words])
 
 
@@ -69,32 +69,36 @@ def _sample(texts: list[str], count: int, seed: int) -> list[str]:
     return random.Random(f"report {seed}").sample(texts, min(count, len(texts)))
 
 
-class _Remembering(EmbeddedJudge):
-    """Judges of several bands read the same texts: each is encoded once."""
+class _MemoizingJudge(EmbeddedJudge):
+    """An embedded judge that computes each window once, since judges of several bands read the same texts."""
 
-    _seen: ClassVar[dict[str, Any]] = {}
+    _log_odds_by_text: ClassVar[dict[str, Any]] = {}
 
     def _log_odds(self, texts: list[str]) -> Any:
-        new = [t for t in dict.fromkeys(texts) if t not in self._seen]
-        if new:
-            self._seen.update(zip(new, super()._log_odds(new), strict=True))
-        return np.stack([self._seen[t] for t in texts]) if texts else super()._log_odds(texts)
+        new_texts = [t for t in dict.fromkeys(texts) if t not in self._log_odds_by_text]
+        if new_texts:
+            self._log_odds_by_text.update(zip(new_texts, super()._log_odds(new_texts), strict=True))
+        return np.stack([self._log_odds_by_text[t] for t in texts]) if texts else super()._log_odds(texts)
 
 
-def categories(judge: EmbeddedJudge, seed: int) -> list[Row]:
-    """Per category: harmful held-out frames that the band does not tolerate, against all harmless ones."""
-    held = [s for s in templates.sentences(seed, 4) if labeled_windows.split_of(s.frame) == "test"]
-    verdicts = [judge.invoke(s.text) for s in held]
+def _test_frames(seed: int, per_frame: int) -> list[templates.FilledFrame]:
+    return [f for f in templates.fill_frames(seed, per_frame) if labeled_windows.split_of(f.frame) == "test"]
+
+
+def measure_categories(judge: EmbeddedJudge, seed: int) -> list[Row]:
+    """Measure each category on held-out frames: those that the band does not tolerate against all harmless ones."""
+    frames = _test_frames(seed, 4)
+    verdicts = [judge.invoke(f.text) for f in frames]
     rows = []
     for category in labeled_windows.CATEGORIES:
         tolerated = SEVERITIES.index(judge.policy.tolerance(category, judge.band))
         threshold = judge.policy.threshold(category, judge.band)
-        used = [
-            (int(s.category == category), v.scores.get(category, 0.0))
-            for s, v in zip(held, verdicts, strict=True)
-            if s.category is None or (s.category == category and SEVERITIES.index(s.severity) > tolerated)
+        pairs = [
+            (int(f.category == category), v.scores.get(category, 0.0))
+            for f, v in zip(frames, verdicts, strict=True)
+            if f.category is None or (f.category == category and SEVERITIES.index(f.severity) > tolerated)
         ]
-        truth, scores = [u[0] for u in used], [u[1] for u in used]
+        truth, scores = [t for t, _ in pairs], [s for _, s in pairs]
         if len(set(truth)) < 2:
             continue
         rows.append(
@@ -106,8 +110,8 @@ def categories(judge: EmbeddedJudge, seed: int) -> list[Row]:
                 "F1": f1_score(truth, [s >= threshold for s in scores]),
                 "failed by any category": sum(
                     v.outcome == "fail"
-                    for s, v in zip(held, verdicts, strict=True)
-                    if s.category == category and SEVERITIES.index(s.severity) > tolerated
+                    for f, v in zip(frames, verdicts, strict=True)
+                    if f.category == category and SEVERITIES.index(f.severity) > tolerated
                 )
                 / sum(truth),
             }
@@ -115,18 +119,17 @@ def categories(judge: EmbeddedJudge, seed: int) -> list[Row]:
     return rows
 
 
-def false_alarms(data: Path, seed: int) -> list[Row]:
-    """Shares of harmless texts that fail, per band."""
-    held = [s for s in templates.sentences(seed, 4) if labeled_windows.split_of(s.frame) == "test"]
-    calm = [s for s in held if s.category is None]
-    identity = [s for s in calm if templates.IDENTITY.search(s.frame)]
+def measure_false_alarms(data: Path, seed: int) -> list[Row]:
+    """Measure the share of harmless texts that fail in each band."""
+    harmless = [f for f in _test_frames(seed, 4) if f.category is None]
+    with_identity_terms = [f for f in harmless if templates.IDENTITY.search(f.frame)]
     sets = {
-        "harmless look-alikes, held-out frames": [s.text for s in calm],
-        "identity terms in harmless frames, held-out": [s.text for s in identity],
-        "TinyStories, held out, whole": _sample(_tiny(data), 150, seed),
+        "harmless look-alikes, held-out frames": [f.text for f in harmless],
+        "identity terms in harmless frames, held-out": [f.text for f in with_identity_terms],
+        "TinyStories, held out, whole": _sample(_tiny_stories(data), 150, seed),
         "CC-BY picture books, held out, first 150 words": _sample(_storybooks(data), 60, seed),
-        "instruct stories for children*, first 150 words": _cuts(data, "child", seed),
-        "campfire stories*, first 150 words": _cuts(data, "campfire", seed),
+        "instruct stories for children*, first 150 words": _sample_instruct_stories(data, "child", seed),
+        "campfire stories*, first 150 words": _sample_instruct_stories(data, "campfire", seed),
     }
     rows = []
     for name, texts in sets.items():
@@ -134,89 +137,88 @@ def false_alarms(data: Path, seed: int) -> list[Row]:
             continue
         row: Row = {"set": name, "texts": len(texts)}
         for band in ("3-5", "6-8", "9-12"):
-            judge = _Remembering(band=band)
+            judge = _MemoizingJudge(band=band)
             row[f"failed {band}"] = sum(not judge.invoke(t).passed for t in texts) / max(1, len(texts))
-        words = LexiconJudge(band=BAND)
-        row[f"lexicon alone {BAND}"] = sum(not words.invoke(t).passed for t in texts) / max(1, len(texts))
+        lexicon = LexiconJudge(band=BAND)
+        row[f"lexicon alone {BAND}"] = sum(not lexicon.invoke(t).passed for t in texts) / max(1, len(texts))
         rows.append(row)
     return rows
 
 
-def identity_terms() -> list[Row]:
-    """Harmless sentences that no training saw, each about every one of the groups that the frames name."""
-    judge = _Remembering(band=BAND)
+def measure_identity_terms() -> list[Row]:
+    """Measure false alarms on harmless sentences, not trained on, about each group of people that the frames name."""
+    judge = _MemoizingJudge(band=BAND)
     groups = sorted({group for f in templates.frames() if "{folk}" in f.text for group in f.slots["folk"]})
-    failed = {
+    failure_shares = {
         group: sum(not judge.invoke(text.format(folk=group)[:1].upper() + text.format(folk=group)[1:]).passed
-                   for text in _ABOUT_PEOPLE) / len(_ABOUT_PEOPLE)
+                   for text in _SENTENCES_ABOUT_PEOPLE) / len(_SENTENCES_ABOUT_PEOPLE)
         for group in groups
     }  # fmt: skip
-    shares = sorted((share, group) for group, share in failed.items())
+    shares = sorted((share, group) for group, share in failure_shares.items())
     (lowest, best), (highest, worst) = shares[0], shares[-1]
-    mean = sum(failed.values()) / len(groups)
-    row: Row = {"groups": len(groups), "sentences": len(_ABOUT_PEOPLE), f"failed {BAND}": mean}
+    mean = sum(failure_shares.values()) / len(groups)
+    row: Row = {"groups": len(groups), "sentences": len(_SENTENCES_ABOUT_PEOPLE), f"failed {BAND}": mean}
     return [{**row, "least": lowest, "of": best, "most": highest, "of which": worst, "spread": highest - lowest}]
 
 
-def passages() -> list[Row]:
-    """The shipped passages, which were written to try judges on and never trained on."""
+def measure_passages() -> list[Row]:
+    """Measure the shipped example passages, which are not trained on."""
     rows = []
     for band in ("3-5", "6-8", "9-12"):
-        judge, words = _Remembering(band=band), LexiconJudge(band=band)
-        labelled = [p.labeled_text(judge.policy, band) for p in example_passages()]
-        truth = [t.harmful for t in labelled]
-        verdicts = [judge.invoke(t.text) for t in labelled]
+        judge, lexicon = _MemoizingJudge(band=band), LexiconJudge(band=band)
+        texts = [p.labeled_text(judge.policy, band) for p in example_passages()]
+        truth = [t.harmful for t in texts]
+        verdicts = [judge.invoke(t.text) for t in texts]
         row: Row = {"band": band, "harmful": sum(truth), "harmless": len(truth) - sum(truth)}
-        row["AUC"] = roc_auc_score(truth, [_worst(v) for v in verdicts])
-        for name, found in (("", verdicts), ("lexicon: ", [words.invoke(t.text) for t in labelled])):
-            fails = [not v.passed for v in found]
-            row[f"{name}found"] = sum(a and b for a, b in zip(fails, truth, strict=True)) / sum(truth)
-            row[f"{name}false alarms"] = sum(a > b for a, b in zip(fails, truth, strict=True)) / (
+        row["AUC"] = roc_auc_score(truth, [_max_score(v) for v in verdicts])
+        for prefix, judge_verdicts in (("", verdicts), ("lexicon: ", [lexicon.invoke(t.text) for t in texts])):
+            failed = [not v.passed for v in judge_verdicts]
+            row[f"{prefix}found"] = sum(a and b for a, b in zip(failed, truth, strict=True)) / sum(truth)
+            row[f"{prefix}false alarms"] = sum(a > b for a, b in zip(failed, truth, strict=True)) / (
                 len(truth) - sum(truth)
             )
         rows.append(row)
     return rows
 
 
-def probes() -> list[Row]:
-    """Texts in the manner of public sets, written by authors who saw no frame, and never trained on."""
-    judge, words = _Remembering(band=BAND), LexiconJudge(band=BAND)
+def measure_probes() -> list[Row]:
+    """Measure texts like those of public data sets, written without knowledge of the frames and not trained on."""
+    judge, lexicon = _MemoizingJudge(band=BAND), LexiconJudge(band=BAND)
     rows = []
     for path in sorted(_PROBES.glob("*.jsonl")):
         texts = list(read_jsonl(path))
         for name in sorted({t["set"] for t in texts}):
-            found = [
-                (t["harmful"], judge.invoke(t["text"]), words.invoke(t["text"])) for t in texts if t["set"] == name
+            results = [
+                (t["harmful"], judge.invoke(t["text"]), lexicon.invoke(t["text"])) for t in texts if t["set"] == name
             ]
-            harmful = [f for f in found if f[0]]
-            harmless = [f for f in found if not f[0]]
+            harmful = [r for r in results if r[0]]
+            harmless = [r for r in results if not r[0]]
             rows.append(
                 {
                     "set": name,
                     "harmful": len(harmful),
                     "harmless": len(harmless),
-                    "AUC": roc_auc_score([f[0] for f in found], [_worst(f[1]) for f in found]),
-                    "found": sum(not f[1].passed for f in harmful) / len(harmful),
-                    "false alarms": sum(not f[1].passed for f in harmless) / len(harmless),
-                    "lexicon: found": sum(not f[2].passed for f in harmful) / len(harmful),
-                    "lexicon: false alarms": sum(not f[2].passed for f in harmless) / len(harmless),
+                    "AUC": roc_auc_score([r[0] for r in results], [_max_score(r[1]) for r in results]),
+                    "found": sum(not r[1].passed for r in harmful) / len(harmful),
+                    "false alarms": sum(not r[1].passed for r in harmless) / len(harmless),
+                    "lexicon: found": sum(not r[2].passed for r in harmful) / len(harmful),
+                    "lexicon: false alarms": sum(not r[2].passed for r in harmless) / len(harmless),
                 }
             )
     return rows
 
 
-def transfer(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
-    """Ranking of held-out texts that people or sources have labelled, by the worst score of all categories."""
-    campfire, child = (_cuts(data, kind, seed) for kind in ("campfire", "child"))
+def measure_transfer(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
+    """Measure held-out texts with the labels of their data sets, by the highest score of any category."""
+    campfire, child = (_sample_instruct_stories(data, kind, seed) for kind in ("campfire", "child"))
     sets = [("campfire* against child*, 150 words", campfire, child)]
-    comments = [e for e in training_set.comments(data, seed, 1000) if e.split == "test"]
+    comments = [e for e in training_set.comment_examples(data, seed, 1000) if e.split == "test"]
     hate = labeled_windows.CATEGORIES.index("hate")
     for source in ("davidson", "surge", "wikipedia"):
-        sides: tuple[list[str], list[str]] = ([], [])
-        for e in comments:
-            if e.source == source and e.labels[hate][0] is not None:
-                sides[0 if e.labels[hate][0] == 1.0 else 1].append(e.text)
-        sets.append((f"{source}, test split", sides[0][:120], sides[1][:120]))
+        labeled = [e for e in comments if e.source == source and e.labels[hate][0] is not None]
+        hateful = [e.text for e in labeled if e.labels[hate][0] == 1.0]
+        other = [e.text for e in labeled if e.labels[hate][0] != 1.0]
+        sets.append((f"{source}, test split", hateful[:120], other[:120]))
     rows = []
     for name, harmful, harmless in sets:
         verdicts = [judge.invoke(t) for t in [*harmful, *harmless]]
@@ -226,95 +228,98 @@ def transfer(judge: EmbeddedJudge, data: Path, seed: int) -> list[Row]:
                 "set": name,
                 "harmful": len(harmful),
                 "harmless": len(harmless),
-                "AUC": roc_auc_score(truth, [_worst(v) for v in verdicts]),
+                "AUC": roc_auc_score(truth, _max_scores(verdicts)),
                 "F1": f1_score(truth, [v.outcome == "fail" for v in verdicts]),
-                "ECE": _calibration_error(truth, [_worst(v) for v in verdicts]),
+                "ECE": _calibration_error(truth, _max_scores(verdicts)),
             }
         )
     return rows
 
 
 def _calibration_error(truth: Sequence[int], scores: Sequence[float], bins: int = 10) -> float:
-    """Expected calibration error (Guo et al. 2017, arXiv 1706.04599) over bins of equal width, 0..1."""
-    at = np.clip((np.array(scores) * bins).astype(int), 0, bins - 1)
+    """Return the expected calibration error over bins of equal width, 0..1 (Guo et al. 2017, arXiv 1706.04599)."""
+    bin_of_text = np.clip((np.array(scores) * bins).astype(int), 0, bins - 1)
     gaps = [
-        (at == b).sum() * abs(np.array(truth)[at == b].mean() - np.array(scores)[at == b].mean())
+        (bin_of_text == b).sum()
+        * abs(np.array(truth)[bin_of_text == b].mean() - np.array(scores)[bin_of_text == b].mean())
         for b in range(bins)
-        if (at == b).any()
+        if (bin_of_text == b).any()
     ]
     return float(sum(gaps) / len(truth))
 
 
-def precisions(data: Path, seed: int) -> list[Row]:
-    """int8, as it ships, against float32: ranking, agreement, and passages of 150 words in a second of one core."""
-    held = [s for s in templates.sentences(seed, 2) if labeled_windows.split_of(s.frame) == "test"]
-    labelled = [p.labeled_text(load_policy("kids"), BAND) for p in example_passages()]
-    texts = [t for t in (_cut(t) for t in _sample(_tiny(data), 90, seed)) if len(t.split()) == 150]
+def compare_precisions(data: Path, seed: int) -> list[Row]:
+    """Compare the shipped int8 encoder with float32: ranking, agreement, and passages of 150 words per CPU second."""
+    frames = _test_frames(seed, 2)
+    passages = [p.labeled_text(load_policy("kids"), BAND) for p in example_passages()]
+    texts = [t for t in (_first_words(t) for t in _sample(_tiny_stories(data), 90, seed)) if len(t.split()) == 150]
     folder = Path(backends.__path__[0]) / "models" / "judge"
     rows, outcomes = [], []
     for precision in ("int8", "float32"):
         judge = EmbeddedJudge(band=BAND)
         judge._head = Head(folder, precision=precision)
-        on_frames = [judge.invoke(s.text) for s in held]
-        on_passages = [judge.invoke(t.text) for t in labelled]
-        outcomes.append([v.outcome for v in (*on_frames, *on_passages)])
-        judge.invoke(texts[0])
-        begun = time.process_time()
+        frame_verdicts = [judge.invoke(f.text) for f in frames]
+        passage_verdicts = [judge.invoke(p.text) for p in passages]
+        outcomes.append([v.outcome for v in (*frame_verdicts, *passage_verdicts)])
+        judge.invoke(texts[0])  # the first call of a judge loads its model
+        started_at = time.process_time()
         for text in texts:
             judge.invoke(text)
         rows.append(
             {
                 "precision": precision,
-                "AUC, held-out frames": roc_auc_score([s.category is not None for s in held], _worsts(on_frames)),
-                "AUC, 120 passages": roc_auc_score([t.harmful for t in labelled], _worsts(on_passages)),
+                "AUC, held-out frames": roc_auc_score(
+                    [f.category is not None for f in frames], _max_scores(frame_verdicts)
+                ),
+                "AUC, 120 passages": roc_auc_score([p.harmful for p in passages], _max_scores(passage_verdicts)),
                 "same outcome": float(np.mean([a == b for a, b in zip(outcomes[0], outcomes[-1], strict=True)])),
-                "passages a CPU second": len(texts) / (time.process_time() - begun),
+                "passages a CPU second": len(texts) / (time.process_time() - started_at),
             }
         )
     return rows
 
 
-def _worsts(verdicts: Sequence[Verdict]) -> list[float]:
-    return [_worst(v) for v in verdicts]
+def _max_scores(verdicts: Sequence[Verdict]) -> list[float]:
+    return [_max_score(v) for v in verdicts]
 
 
-def size() -> list[Row]:
-    """What ships: files, bytes, numbers."""
+def measure_size() -> list[Row]:
+    """Measure the shipped weights: files, megabytes, parameters."""
     folder = Path(backends.__path__[0]) / "models" / "judge"
     files = sorted(folder.glob("*.safetensors"))
-    numbers = sum(v.size for f in files for v in load_file(f).values())
-    return [{"files": len(files), "MB": sum(f.stat().st_size for f in files) / 1e6, "parameters": numbers}]
+    parameters = sum(v.size for f in files for v in load_file(f).values())
+    return [{"files": len(files), "MB": sum(f.stat().st_size for f in files) / 1e6, "parameters": parameters}]
 
 
-def _worst(verdict: Verdict) -> float:
+def _max_score(verdict: Verdict) -> float:
     return max(verdict.scores.values(), default=0.0)
 
 
-def _cuts(data: Path, kind: str, seed: int) -> list[str]:
-    return [_cut(t) for t in _sample(_instruct(data, kind), 80, seed)]
+def _sample_instruct_stories(data: Path, kind: str, seed: int) -> list[str]:
+    return [_first_words(t) for t in _sample(_instruct_stories(data, kind), 80, seed)]
 
 
-def _tiny(data: Path) -> list[str]:
+def _tiny_stories(data: Path) -> list[str]:
     rows = read_jsonl(data / "stories/tinystories.jsonl.gz")
     return [r["text"] for r in rows if labeled_windows.split_of(r["text"][:200]) == "test"]
 
 
 def _storybooks(data: Path) -> list[str]:
     texts = [" ".join(map(str, r["pages"])) for r in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz")]
-    return [_cut(t) for t in texts if labeled_windows.split_of(t[:200]) == "test"]
+    return [_first_words(t) for t in texts if labeled_windows.split_of(t[:200]) == "test"]
 
 
-def _instruct(data: Path, kind: str) -> list[str]:
+def _instruct_stories(data: Path, kind: str) -> list[str]:
     rows = read_jsonl(data / "stories/instruct_stories.jsonl.gz")
     return [r["story"] for r in rows if r["kind"] == kind]
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Rows as a table."""
-    names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Format rows as a Markdown table."""
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for row in rows:
-        cells = (f"{row[n]:.3f}" if isinstance(row[n], float) else str(row[n]) for n in names)
+        cells = (f"{row[c]:.3f}" if isinstance(row[c], float) else str(row[c]) for c in columns)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -322,25 +327,25 @@ def markdown(rows: Sequence[Row]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables of the model card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the data files")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--json", type=Path, default=None, help="file to write the tables to as JSON")
     options = parser.parse_args(arguments)
-    judge = _Remembering(band=BAND)
-    parts: dict[str, Callable[[], list[Row]]] = {
-        f"Per category, held-out template frames, band {BAND}": lambda: categories(judge, options.seed),
-        "The 120 shipped passages, not trained on": passages,
-        f"Groups of people in harmless sentences, not trained on, band {BAND}": identity_terms,
-        "Share that fails": lambda: false_alarms(options.data, options.seed),
-        f"In the manner of public sets, not trained on, band {BAND}": probes,
-        f"Transfer, band {BAND}": lambda: transfer(judge, options.data, options.seed),
-        f"int8, as it ships, against float32, band {BAND}": lambda: precisions(options.data, options.seed),
-        "Size": size,
+    judge = _MemoizingJudge(band=BAND)
+    measurements: dict[str, Callable[[], list[Row]]] = {
+        f"Per category, held-out template frames, band {BAND}": lambda: measure_categories(judge, options.seed),
+        "The 120 shipped passages, not trained on": measure_passages,
+        f"Groups of people in harmless sentences, not trained on, band {BAND}": measure_identity_terms,
+        "Share that fails": lambda: measure_false_alarms(options.data, options.seed),
+        f"In the manner of public sets, not trained on, band {BAND}": measure_probes,
+        f"Transfer, band {BAND}": lambda: measure_transfer(judge, options.data, options.seed),
+        f"int8, as it ships, against float32, band {BAND}": lambda: compare_precisions(options.data, options.seed),
+        "Size": measure_size,
     }
     tables = {}
-    for title, measure in parts.items():
+    for title, measure in measurements.items():
         tables[title] = measure()
-        print(f"\n### {title}\n\n{markdown(tables[title])}", flush=True)
+        print(f"\n### {title}\n\n{markdown_table(tables[title])}", flush=True)
     if options.json is not None:
         options.json.write_text(json.dumps(tables, indent=2), encoding="utf-8")
 

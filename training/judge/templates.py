@@ -1,4 +1,4 @@
-"""Labeled sentences and phrases from the frames in `templates.yaml` and `frames/`."""
+"""Fill the frames of `templates.yaml` and `frames/`: labeled sentences and phrases with slots."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from taleward.core.yaml_files import load_yaml
 
 _SLOT = re.compile(r"\{(\w+)\}")
 IDENTITY = re.compile(r"\{(group|identity|folk|one)\}")
-"""Slots that are filled with what people are."""
+"""Slots that are filled with groups of people and identity terms."""
 
 _CHOICE = re.compile(r"\[([^\]]*)\]")
 _FILE = Path(__file__).parent / "templates.yaml"
 _FOLDER = Path(__file__).parent / "frames"
-_STOPS = (".", "!", "?", '"', "…")
-_PHRASE_WORDS = 8
+_SENTENCE_ENDS = (".", "!", "?", '"', "…")
+_MAX_PHRASE_WORDS = 8
 
 
-def _lines(value: object) -> object:
+def _split_lines(value: object) -> object:
     return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
 
 
-Frames = Annotated[tuple[str, ...], BeforeValidator(_lines)]
+Frames = Annotated[tuple[str, ...], BeforeValidator(_split_lines)]
 
 
 class Templates(FrozenModel):
-    """A file of frames; frames are a list, or a text with one a line.
+    """A file of frames, which are a list, or a text with one frame per line.
 
     Attributes:
-        slots: Names to fillers, beside those of `templates.yaml`.
-        harmful: Category to severity to frames.
-        harmless: Frames that break no category.
+        slots: The fillers of each slot, in addition to those of `templates.yaml`.
+        harmful: Frames by category and severity.
+        harmless: Frames that are harmless in every category.
     """
 
     slots: FrozenDict[str, tuple[str, ...]] = FrozenDict()
@@ -51,7 +51,15 @@ class Templates(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame with its label; `category` is `None` where it is harmless."""
+    """A text with slots and its label.
+
+    Attributes:
+        text: The text with slots, `{name}`, and choices, `[this|that]`.
+        category: The category; `None` if the frame is harmless.
+        severity: The severity, `none` if the frame is harmless.
+        slots: The fillers of each slot.
+        file: The name of the file without its suffix.
+    """
 
     text: str
     category: str | None
@@ -61,8 +69,16 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
-    """A filled frame; `category` is `None` where it is harmless."""
+class FilledFrame:
+    """A filled frame with its label.
+
+    Attributes:
+        text: The text.
+        frame: The text of the frame.
+        category: The category; `None` if the text is harmless.
+        severity: The severity, `none` if the text is harmless.
+        file: The name of the frame's file without its suffix.
+    """
 
     text: str
     frame: str
@@ -71,48 +87,54 @@ class Sentence:
     file: str
 
     @property
-    def phrase(self) -> bool:
-        """Whether it is a few words without a stop, as one types into a form."""
-        return self.file == "phrases" and len(self.text.split()) <= _PHRASE_WORDS
+    def is_phrase(self) -> bool:
+        """Whether the text is a short phrase, as one types into a form."""
+        return self.file == "phrases" and len(self.text.split()) <= _MAX_PHRASE_WORDS
 
 
 @lru_cache(maxsize=1)
 def frames() -> tuple[Frame, ...]:
-    """All frames; a text that stands in two places is kept once.
+    """Load all frames, without duplicates.
 
     Raises:
-        InvalidFile: A frame names a slot that is not there, or one text has two labels.
+        InvalidFile: If a frame names an unknown slot, or the same text has two labels.
     """
     base = load_yaml(_FILE, Templates)
-    found: dict[str, Frame] = {}
+    frames_by_text: dict[str, Frame] = {}
     for path in (_FILE, *sorted(_FOLDER.glob("*.yaml"))):
         data = load_yaml(path, Templates)
         slots = {**base.slots, **data.slots}
-        labelled: list[tuple[str, str | None, Severity]] = [(f, None, "none") for f in data.harmless]
-        for harm, severities in data.harmful.items():
-            labelled += [(f, harm, strength) for strength, group in severities.items() for f in group]
-        for text, category, severity in labelled:
+        labeled: list[tuple[str, str | None, Severity]] = [(f, None, "none") for f in data.harmless]
+        for harmful_category, severities in data.harmful.items():
+            labeled += [(f, harmful_category, s) for s, harmful_frames in severities.items() for f in harmful_frames]
+        for text, category, severity in labeled:
             if unknown := set(_SLOT.findall(text)) - slots.keys():
                 raise InvalidFile(
-                    f"{path.name}: the frame {text!r} names the slots {sorted(unknown)}, which nobody fills."
+                    f"{path.name}: the frame {text!r} has unknown slots {sorted(unknown)}; add them to `slots`."
                 )
             frame = Frame(text, category, severity, slots, path.stem)
-            if found.setdefault(text, frame).category != category:
-                raise InvalidFile(f"{path.name}: the frame {text!r} has another label in {found[text].file}.yaml.")
-    return tuple(found.values())
+            # Duplicates in several files are fine, contradictions are mistakes.
+            if frames_by_text.setdefault(text, frame).category != category:
+                raise InvalidFile(
+                    f"{path.name}: the frame {text!r} has another label in {frames_by_text[text].file}.yaml."
+                )
+    return tuple(frames_by_text.values())
 
 
-def fill(frame: str, slots: Mapping[str, tuple[str, ...]], chance: random.Random) -> str:
-    """A frame with every slot and every choice filled at random; one that begins so begins with a capital."""
-    text = _CHOICE.sub(lambda m: chance.choice(m[1].split("|")), frame)
-    text = _SLOT.sub(lambda m: chance.choice(slots[m[1]]), text)
-    return text[:1].upper() + text[1:] if frame.startswith(("{", "[")) and text.endswith(_STOPS) else text
+def fill_frame(frame: str, slots: Mapping[str, tuple[str, ...]], rng: random.Random) -> str:
+    """Fill every slot and choice of a frame at random.
+
+    A sentence that begins with a slot or choice begins with a capital letter.
+    """
+    text = _CHOICE.sub(lambda m: rng.choice(m[1].split("|")), frame)
+    text = _SLOT.sub(lambda m: rng.choice(slots[m[1]]), text)
+    return text[:1].upper() + text[1:] if frame.startswith(("{", "[")) and text.endswith(_SENTENCE_ENDS) else text
 
 
-def sentences(seed: int, each: int) -> Iterator[Sentence]:
-    """Up to `each` different fillings of every frame; twice as many where the frame names people's identity."""
-    chance = random.Random(f"templates {seed}")
+def fill_frames(seed: int, per_frame: int) -> Iterator[FilledFrame]:
+    """Yield up to `per_frame` different fillings of every frame, twice as many of frames with identity terms."""
+    rng = random.Random(f"templates {seed}")
     for frame in frames():
-        tries = each * (2 if IDENTITY.search(frame.text) else 1)
-        for text in dict.fromkeys(fill(frame.text, frame.slots, chance) for _ in range(tries)):
-            yield Sentence(text, frame.text, frame.category, frame.severity, frame.file)
+        tries = per_frame * (2 if IDENTITY.search(frame.text) else 1)
+        for text in dict.fromkeys(fill_frame(frame.text, frame.slots, rng) for _ in range(tries)):
+            yield FilledFrame(text, frame.text, frame.category, frame.severity, frame.file)

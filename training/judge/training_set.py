@@ -1,4 +1,4 @@
-"""The labelled windows that the judge's head is trained and measured on."""
+"""Assemble the labeled windows that the judge is trained and measured on."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from training.judge.labeled_windows import (
     SPLITS,
     Example,
     Split,
-    blank,
-    documents_of,
-    level,
-    pieces_of,
+    read_documents,
+    severity_labels,
     split_of,
+    uniform_labels,
+    window_texts,
 )
-from training.judge.templates import Sentence
+from training.judge.templates import FilledFrame
 
-# What often comes with a category, so that its absence from a frame's label says nothing.
-_RELATED = {
+# Categories that often accompany a category: for a frame of that category their labels are unknown.
+_RELATED_CATEGORIES = {
     "violence": ("frightening", "crime", "adult_themes", "hate"),
     "frightening": ("violence", "adult_themes"),
     "sexual": ("adult_themes", "profanity", "crime"),
@@ -51,7 +51,7 @@ _HORROR = re.compile(
     r"curse|vanish|never (?:seen|found|came)|swallow)\w*",
     re.IGNORECASE,
 )
-"""Words with which a window of a picture book may be more than mildly frightening."""
+"""Words that can make a window of a picture book more than mildly frightening."""
 
 _ALARMING = re.compile(
     r"\b(?:murder|corpse|grave|coffin|devil|hell|demon|wine|rum|beer|drunk|drink|brandy|whisk|gin|smok|tobacco|pipe|opium|"
@@ -61,7 +61,7 @@ _ALARMING = re.compile(
     r"damn|cruel|wicked|torment|agony|drown|burn|fire|blind|mad|gambl|cards|pregnan|god|sin|hat|idiot|fool|danger)\w*",
     re.IGNORECASE,
 )
-"""Words without which a window of an old book hardly ever holds a harm; many that do have one are harmless."""
+"""Words without which a window of an old book is hardly ever harmful; many windows with one are harmless, too."""
 
 _REQUESTS = (
     "Write a story about {text}.",
@@ -73,8 +73,8 @@ _REQUESTS = (
 )
 
 
-def _with_hits(labels: list[list[float | None]], text: str) -> bool:
-    """Raise the labels to what the lexicon finds; whether it found anything."""
+def _add_lexicon_labels(labels: list[list[float | None]], text: str) -> bool:
+    """Raise the labels, in place, to the severities of the lexicon's hits; return whether there are any hits."""
     hits = find_hits(text)
     for hit in hits:
         row = labels[CATEGORIES.index(hit.category)]
@@ -84,10 +84,10 @@ def _with_hits(labels: list[list[float | None]], text: str) -> bool:
 
 
 def read_csv(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of a gzip CSV file.
+    """Yield the rows of a gzipped CSV file.
 
     Raises:
-        CorpusError: It is missing.
+        CorpusError: If it is missing.
     """
     if not path.is_file():
         raise CorpusError(f"no file {path.name!r} in {str(path.parent)!r}.")
@@ -95,236 +95,264 @@ def read_csv(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(lines)
 
 
-def gentle(data: Path, seed: int, tales: int, pages: int) -> list[Example]:
-    """Windows of TinyStories and CC-BY picture books that nobody read: harmless but for what the lexicon finds.
+def gentle_examples(data: Path, seed: int, tales: int, pages: int) -> list[Example]:
+    """Return windows of TinyStories and picture books, labeled as harmless but for the lexicon's hits.
 
-    Picture books are gentle by what they are, so a worry in one is taken for mild; how frightening a word of horror is
-    in one, only a reader knows.
+    Since these stories are gentle, a window with an uneasy word is at most mild in every category. How frightening a
+    word of horror is in them is unknown without reading. Windows labeled by hand are left out.
 
     Args:
         data: The folder with the data.
-        seed: Of the choice.
-        tales: Windows of TinyStories, one a story.
-        pages: Windows of each picture book, at most.
+        seed: Seed of the sample.
+        tales: The most windows of TinyStories, one per story.
+        pages: The most windows of each picture book.
     """
-    chance = random.Random(f"gentle {seed}")
+    # Every kind of example has a generator of its own, so that a change of one does not resample the others.
+    rng = random.Random(f"gentle {seed}")
     texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for source, _, text in documents_of(data):
+    for source, _, text in read_documents(data):
         texts[source].append((source, text))
-    documents = chance.sample(texts["tinystories"], min(tales, len(texts["tinystories"]))) + texts["storybooks"]
-    found = []
+    documents = rng.sample(texts["tinystories"], min(tales, len(texts["tinystories"]))) + texts["storybooks"]
+    examples = []
     for source, text in documents:
-        pieces = pieces_of(text)
-        for piece in chance.sample(pieces, min(len(pieces), 1 if source == "tinystories" else pages)):
-            if labeled_windows.digest(piece) in labeled_windows.labels_read():
+        windows = window_texts(text)
+        for window in rng.sample(windows, min(len(windows), 1 if source == "tinystories" else pages)):
+            if labeled_windows.digest(window) in labeled_windows.annotated_labels():
                 continue
-            labels = blank(0.0)
-            if _UNEASY.search(piece):
+            labels = uniform_labels(0.0)
+            if _UNEASY.search(window):
                 for row in labels:
                     row[0] = None
-            if _HORROR.search(piece):
+            if _HORROR.search(window):
                 labels[CATEGORIES.index("frightening")][1] = None
-            _with_hits(labels, piece)
-            found.append(Example(piece, labels, 1.0, source, split_of(text[:200])))
-    chance.shuffle(found)
-    return found
+            _add_lexicon_labels(labels, window)
+            examples.append(Example(window, labels, 1.0, source, split_of(text[:200])))
+    rng.shuffle(examples)
+    return examples
 
 
 def calm_documents(data: Path, seed: int, count: int) -> list[list[str]]:
-    """Windows of gentle stories of the validation part in which the lexicon finds nothing: what must hardly ever fail.
+    """Return the windows of gentle stories of the validation split without lexicon hits, which should rarely fail.
 
-    Half are TinyStories, half the first 150 words of picture books, as far as there are so many.
+    Up to half of the documents are TinyStories, up to half the first 150 words of picture books.
+
+    Args:
+        data: The folder with the data.
+        seed: Seed of the sample.
+        count: The most documents.
+
+    Returns:
+        The windows of each document.
     """
     tales = [r["text"] for r in read_jsonl(data / "stories/tinystories.jsonl.gz")]
     books = [" ".join(map(str, r["pages"])) for r in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz")]
-    chance = random.Random(f"calm {seed}")
-    found = []
+    rng = random.Random(f"calm {seed}")
+    documents = []
     for texts in (tales, books):
-        held = [t for t in texts if split_of(t[:200]) == "valid"]
-        chance.shuffle(held)
-        cuts = [" ".join(t.split()[:150]) if texts is books else t for t in held]
-        found += [pieces for t in cuts[:count] if not find_hits(t) and (pieces := pieces_of(t))][: count // 2]
-    return found
+        valid_texts = [t for t in texts if split_of(t[:200]) == "valid"]
+        rng.shuffle(valid_texts)
+        candidates = [" ".join(t.split()[:150]) if texts is books else t for t in valid_texts[:count]]
+        documents += [w for t in candidates if not find_hits(t) and (w := window_texts(t))][: count // 2]
+    return documents
 
 
-def books(data: Path, seed: int, count: int) -> list[Example]:
-    """Windows of old books for children and for adults and of fairy tales that nobody read, labelled by words alone.
+def old_book_examples(data: Path, seed: int, count: int) -> list[Example]:
+    """Return windows of old books for children and adults and of fairy tales, labeled by their words alone.
 
-    Half of them hold a word of the lexicon, as far as there are so many; the others hold none that could alarm, so
-    that an old-fashioned style is not taken for a harm.
+    Up to half of them have a lexicon hit. The others have no alarming word, so that the judge does not learn that an
+    old-fashioned style is harmful. Windows labeled by hand are left out.
+
+    Args:
+        data: The folder with the data.
+        seed: Seed of the sample.
+        count: The most windows.
     """
-    chance = random.Random(f"books {seed}")
-    sides: dict[str, list[tuple[str, str]]] = {"books_children": [], "books_adult": [], "fairytales": []}
-    for source, key, text in documents_of(data):
-        if source in sides:
-            sides[source].append((key, text))
-    found = []
-    for source, passages in sides.items():
+    rng = random.Random(f"books {seed}")
+    passages_by_source: dict[str, list[tuple[str, str]]] = {"books_children": [], "books_adult": [], "fairytales": []}
+    for source, key, text in read_documents(data):
+        if source in passages_by_source:
+            passages_by_source[source].append((key, text))
+    examples = []
+    for source, passages in passages_by_source.items():
         with_hits: list[Example] = []
-        without: list[Example] = []
-        for key, text in chance.sample(passages, min(len(passages), count // 3)):
-            for piece in pieces_of(text)[1:-1]:
-                if labeled_windows.digest(piece) in labeled_windows.labels_read():
+        without_hits: list[Example] = []
+        for key, text in rng.sample(passages, min(len(passages), count // 3)):
+            # The first and the last window of a passage begin or end in mid-sentence.
+            for window in window_texts(text)[1:-1]:
+                if labeled_windows.digest(window) in labeled_windows.annotated_labels():
                     continue
-                labels = blank(0.0)
-                if hit := _with_hits(labels, piece):
+                labels = uniform_labels(0.0)
+                if has_hits := _add_lexicon_labels(labels, window):
                     labels = [[None, None, 0.0] if row[0] == 0.0 else row for row in labels]
-                elif _UNEASY.search(piece) or _ALARMING.search(piece):
+                elif _UNEASY.search(window) or _ALARMING.search(window):
                     continue
-                (with_hits if hit else without).append(Example(piece, labels, 0.5, source, split_of(key)))
-        for group in (with_hits, without):
-            chance.shuffle(group)
-            found += group[: count // 6]
-    return found
+                (with_hits if has_hits else without_hits).append(Example(window, labels, 0.5, source, split_of(key)))
+        for group in (with_hits, without_hits):
+            rng.shuffle(group)
+            examples += group[: count // 6]
+    return examples
 
 
-def comments(data: Path, seed: int, count: int) -> list[Example]:
-    """Tweets and comments with people's labels for hate and toxicity; those that were read, with all labels."""
-    found: list[Example] = []
+def comment_examples(data: Path, seed: int, count: int) -> list[Example]:
+    """Return tweets and comments with the labels for hate or toxicity of their data sets, or those given by hand.
 
-    def add(text: str, source: str, hate: list[float | None], others: float | None) -> None:
+    Args:
+        data: The folder with the data.
+        seed: Seed of the sample.
+        count: Number of tweets to sample in addition to those labeled as hate.
+    """
+    examples: list[Example] = []
+
+    def add(text: str, source: str, hate: list[float | None], other_labels: float | None) -> None:
         text = re.sub(r"&\w+;|https?://\S+|RT @\w+:?|@\w+|#", " ", text)
         text = " ".join(text.split()[:80])
-        labels = labeled_windows.labels_read().get(labeled_windows.digest(text))
+        labels = labeled_windows.annotated_labels().get(labeled_windows.digest(text))
         if labels is None:
-            labels = blank(others)
-            _with_hits(labels, text)
+            labels = uniform_labels(other_labels)
+            _add_lexicon_labels(labels, text)
             labels[CATEGORIES.index("hate")] = hate
-        found.append(Example(text, labels, 1.0, source, split_of(text[:80])))
+        examples.append(Example(text, labels, 1.0, source, split_of(text[:80])))
 
     for row in read_csv(data / "judge/davidson_tweets.csv.gz"):
-        kind = row["class"]
+        # 0 is hate speech, 1 offensive language, which may be hate or not, and 2 neither.
+        label = row["class"]
         unknown: list[float | None] = [None, None, None]
-        hate = unknown if kind == "1" else level("severe" if kind == "0" else "none")
-        add(row["tweet"], "davidson", hate, 0.0 if kind == "2" else None)
-    random.Random(f"comments {seed}").shuffle(found)
-    found = [e for e in found if e.labels[4][0] == 1.0] + found[:count]
+        hate = unknown if label == "1" else severity_labels("severe" if label == "0" else "none")
+        add(row["tweet"], "davidson", hate, 0.0 if label == "2" else None)
+    random.Random(f"comments {seed}").shuffle(examples)
+    examples = [e for e in examples if e.labels[CATEGORIES.index("hate")][0] == 1.0] + examples[:count]
     for row in read_csv(data / "judge/surge_toxicity.csv.gz"):
         toxic = row["is_toxic"] == "Toxic"
-        add(row["text"], "surge", [1.0, 1.0, None] if toxic else level("none"), None if toxic else 0.0)
+        add(row["text"], "surge", [1.0, 1.0, None] if toxic else severity_labels("none"), None if toxic else 0.0)
     for row in read_csv(data / "judge/wikipedia_comments.csv.gz"):
         toxic = row["toxic"] == "True"
-        add(row["comment"], "wikipedia", [1.0, 1.0, None] if toxic else level("none"), None if toxic else 0.0)
-    return found
+        add(row["comment"], "wikipedia", [1.0, 1.0, None] if toxic else severity_labels("none"), None if toxic else 0.0)
+    return examples
 
 
 _LEET = str.maketrans("aeiost", "431057")
 
 
-def roughened(text: str, chance: random.Random) -> str:
-    """A text as people type it: another case, no stop, a slip of the fingers, or a disguise."""
-    kind = chance.random()
-    if kind < 0.4:
+def roughen(text: str, rng: random.Random) -> str:
+    """Return a text as people type it: in another case, without punctuation, with typos, or disguised."""
+    case = rng.random()
+    if case < 0.4:
         text = text.lower()
-    elif kind < 0.5:
+    elif case < 0.5:
         text = text.upper()
-    if chance.random() < 0.4:
+    if rng.random() < 0.4:
         text = re.sub(r"[,.!?\"]+(?=\s|$)", "", text)
-    for _ in range(len(text) // 40 if chance.random() < 0.4 else 0):
-        place = chance.randrange(len(text) - 1)
-        a, b = text[place], text[place + 1]
+    for _ in range(len(text) // 40 if rng.random() < 0.4 else 0):
+        position = rng.randrange(len(text) - 1)
+        a, b = text[position], text[position + 1]
         if a.isalpha() and b.isalpha():
-            text = text[:place] + chance.choice((b + a, a, a + a + b)) + text[place + 2 :]
-    disguise = chance.random()
+            text = text[:position] + rng.choice((b + a, a, a + a + b)) + text[position + 2 :]
+    disguise = rng.random()
     words = text.split(" ")
-    place = chance.randrange(len(words))
+    index = rng.randrange(len(words))
     if disguise < 0.08:
         text = text.lower().translate(_LEET)
     elif disguise < 0.16:
-        text = " ".join([*words[:place], " ".join(words[place]), *words[place + 1 :]])
+        text = " ".join([*words[:index], " ".join(words[index]), *words[index + 1 :]])
     elif disguise < 0.24:
-        text = "".join((word if n == place else f"{word} ") for n, word in enumerate(words)).strip()
+        text = "".join((word if n == index else f"{word} ") for n, word in enumerate(words)).strip()
     elif disguise < 0.28:
         text = text.replace(" ", "")
     return text
 
 
-def _frame_labels(sentence: Sentence) -> list[list[float | None]]:
-    labels = blank(0.0)
-    if sentence.category is not None:
-        for name in _RELATED[sentence.category]:
+def _frame_labels(filled: FilledFrame) -> list[list[float | None]]:
+    labels = uniform_labels(0.0)
+    if filled.category is not None:
+        for name in _RELATED_CATEGORIES[filled.category]:
             labels[CATEGORIES.index(name)] = [None, None, None]
-        _with_hits(labels, sentence.text)
-        labels[CATEGORIES.index(sentence.category)] = level(sentence.severity)
+        _add_lexicon_labels(labels, filled.text)
+        labels[CATEGORIES.index(filled.category)] = severity_labels(filled.severity)
     return labels
 
 
-def _planted(labels: list[list[float | None]]) -> list[list[float | None]]:
-    """Labels for a window in which gentle sentences stand too: they may hold a mild worry of their own."""
+def _labels_in_context(labels: list[list[float | None]]) -> list[list[float | None]]:
+    """Return the labels of a window with gentle sentences around, which may be mildly harmful themselves."""
     return [[None, *row[1:]] if row[0] == 0.0 else row for row in labels]
 
 
-def synthetic(context: dict[Split, list[str]], seed: int, each: int) -> list[Example]:
-    """Filled frames: alone, roughened, and planted between gentle sentences; about `each` windows of every frame.
+def synthetic_examples(context: dict[Split, list[str]], seed: int, per_frame: int) -> list[Example]:
+    """Return windows of filled frames: alone, roughened, and next to a gentle sentence.
 
-    The sentences around a planted one come from stories and, in its own style, from harmless frames of its file; they
-    belong to its split. Two harmless frames of one file also stand together.
+    The gentle sentence is from the same split: from a story or, in the style of the frame, from a harmless frame of the
+    same file. Two harmless frames of a file can also form a window.
+
+    Args:
+        context: Gentle texts of each split.
+        seed: Seed of the fillings.
+        per_frame: About how many windows of each frame.
     """
-    chance = random.Random(f"synthetic {seed}")
-    sentences = list(templates.sentences(seed, each // 2))
-    fillings = Counter(s.frame for s in sentences)
-    calm: dict[tuple[Split, str], list[str]] = defaultdict(list)
-    for sentence in sentences:
-        if sentence.category is None and not sentence.phrase:
-            calm[split_of(sentence.frame), sentence.file].append(sentence.text)
-    found = []
-    for sentence in sentences:
-        source = f"synthetic:{sentence.category or 'harmless'}"
-        split = split_of(sentence.frame)
-        labels = _frame_labels(sentence)
-        found.append(Example(sentence.text, labels, 1.0, source, split))
-        if chance.random() < 0.3:
-            found.append(Example(roughened(sentence.text, chance), labels, 1.0, source, split))
-        if sentence.phrase:
+    rng = random.Random(f"synthetic {seed}")
+    fillings = list(templates.fill_frames(seed, per_frame // 2))
+    fillings_per_frame = Counter(f.frame for f in fillings)
+    harmless: dict[tuple[Split, str], list[str]] = defaultdict(list)
+    for filled in fillings:
+        if filled.category is None and not filled.is_phrase:
+            harmless[split_of(filled.frame), filled.file].append(filled.text)
+    examples = []
+    for filled in fillings:
+        source = f"synthetic:{filled.category or 'harmless'}"
+        split = split_of(filled.frame)
+        labels = _frame_labels(filled)
+        examples.append(Example(filled.text, labels, 1.0, source, split))
+        if rng.random() < 0.3:
+            examples.append(Example(roughen(filled.text, rng), labels, 1.0, source, split))
+        if filled.is_phrase:
             continue
-        style = calm[split, sentence.file] or calm[split, "everyday"]
-        for _ in range(max(1, round(each / 2 / fillings[sentence.frame]))):
-            if chance.random() < 0.6:
-                around = re.split(r"(?<=[.!?])\s+", chance.choice(context[split]))[:1]
+        same_style = harmless[split, filled.file] or harmless[split, "everyday"]
+        for _ in range(max(1, round(per_frame / 2 / fillings_per_frame[filled.frame]))):
+            if rng.random() < 0.6:
+                gentle = re.split(r"(?<=[.!?])\s+", rng.choice(context[split]))[:1]
             else:
-                around = [chance.choice(style)]
-            parts = [*around, sentence.text] if chance.random() < 0.5 else [sentence.text, *around]
-            found.append(Example(" ".join(parts), _planted(labels), 1.0, source, split))
-    return found
+                gentle = [rng.choice(same_style)]
+            parts = [*gentle, filled.text] if rng.random() < 0.5 else [filled.text, *gentle]
+            examples.append(Example(" ".join(parts), _labels_in_context(labels), 1.0, source, split))
+    return examples
 
 
-def forms(seed: int, count: int) -> list[Example]:
-    """Short phrases as a filled form: lists of two to seven, and asked for in a sentence; every other one harmful."""
-    chance = random.Random(f"forms {seed}")
-    phrases: dict[tuple[Split, bool], list[Sentence]] = defaultdict(list)
-    for sentence in templates.sentences(seed, 8):
-        if sentence.phrase:
-            phrases[split_of(sentence.frame), sentence.category is None].append(sentence)
-    found = []
+def form_examples(seed: int, count: int) -> list[Example]:
+    """Return texts like a filled-in form: lists of two to seven phrases, or requests with them; half are harmful."""
+    rng = random.Random(f"forms {seed}")
+    phrases: dict[tuple[Split, bool], list[FilledFrame]] = defaultdict(list)
+    for filled in templates.fill_frames(seed, 8):
+        if filled.is_phrase:
+            phrases[split_of(filled.frame), filled.category is None].append(filled)
+    examples = []
     for split, share in zip(SPLITS, (0.7, 0.15, 0.15), strict=True):
         for number in range(round(count * share)):
-            picked = chance.sample(phrases[split, True], chance.choice((2, 2, 3, 4, 5, 6, 7)))
-            labels, source = blank(0.0), "synthetic:harmless"
+            chosen = rng.sample(phrases[split, True], rng.choice((2, 2, 3, 4, 5, 6, 7)))
+            labels, source = uniform_labels(0.0), "synthetic:harmless"
             if number % 2:
-                bad = chance.choice(phrases[split, False])
-                picked[chance.randrange(len(picked))] = bad
-                labels, source = _frame_labels(bad), f"synthetic:{bad.category}"
-            texts = [p.text for p in picked]
-            text = chance.choice(("\n", "\n", ", ", ". ", "; ", " and ")).join(texts)
-            if len(texts) < 4 and chance.random() < 0.5:
-                text = chance.choice(_REQUESTS).format(text=" and ".join(texts))
-            if chance.random() < 0.2:
-                text = roughened(text, chance)
-            found.append(Example(text, labels, 1.0, source, split))
-    return found
+                harmful = rng.choice(phrases[split, False])
+                chosen[rng.randrange(len(chosen))] = harmful
+                labels, source = _frame_labels(harmful), f"synthetic:{harmful.category}"
+            texts = [p.text for p in chosen]
+            text = rng.choice(("\n", "\n", ", ", ". ", "; ", " and ")).join(texts)
+            if len(texts) < 4 and rng.random() < 0.5:
+                text = rng.choice(_REQUESTS).format(text=" and ".join(texts))
+            if rng.random() < 0.2:
+                text = roughen(text, rng)
+            examples.append(Example(text, labels, 1.0, source, split))
+    return examples
 
 
-def examples(data: Path, seed: int) -> list[Example]:
-    """All labelled windows, in an order that the seed decides.
+def load_examples(data: Path, seed: int) -> list[Example]:
+    """Return all labeled windows, in an order decided by the seed.
 
     Raises:
-        CorpusError: A data file is missing.
+        CorpusError: If a data file is missing.
     """
-    calm = gentle(data, seed, 3500, 6)
+    gentle = gentle_examples(data, seed, 3500, 6)
     context: dict[Split, list[str]] = {
-        s: [e.text for e in calm if e.split == s and not find_hits(e.text)] for s in SPLITS
+        s: [e.text for e in gentle if e.split == s and not find_hits(e.text)] for s in SPLITS
     }
-    found = calm + labeled_windows.read(data) + synthetic(context, seed, 6) + forms(seed, 2400)
-    found += books(data, seed, 3000) + comments(data, seed, 2500)
-    random.Random(f"order {seed}").shuffle(found)
-    return found
+    examples = gentle + labeled_windows.annotated_examples(data)
+    examples += synthetic_examples(context, seed, 6) + form_examples(seed, 2400)
+    examples += old_book_examples(data, seed, 3000) + comment_examples(data, seed, 2500)
+    random.Random(f"order {seed}").shuffle(examples)
+    return examples

@@ -1,1 +1,1 @@
-"""How the embedded storyteller is trained and measured."""
+"""Train and measure the embedded storyteller."""

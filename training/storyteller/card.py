@@ -1,4 +1,4 @@
-"""The model card of the storyteller, filled with measured figures."""
+"""Write the storyteller's model card from measured figures."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from training import corpora
 from training.storyteller import sources
 
-_HEAD = """---
+_INTRODUCTION = """---
 license: apache-2.0
 language: en
 library_name: transformers
@@ -17,100 +17,102 @@ datasets: [roneneldan/TinyStories]
 ---
 # Llama-Taleward-Storyteller, v2
 
-**Built with Llama**: some of the stories it learned from were written by Llama 3.1, whose licence asks for these words
-and for the name.
+**Built with Llama**: some of the training stories were written by Llama 3.1, whose license requires this notice and the
+name.
 
 A Llama of {parameters:,} parameters with its own byte-level BPE tokenizer of 4,096 tokens, in float16. Its chat
-template knows requests and the stories that answer them: asked for anything, it tells a story for children about that
-and ends. It follows no other instruction. Without a request it goes on with a text.
+template has requests and the stories that answer them: for any request, the model tells a children's story about it and
+ends. It follows no other instructions. Without a request, it continues the text.
 
-## Limits
-* English only, short tales, shallow plots. It loses the thread and mixes up who did what. Of what a request names it
-  keeps hero, place and thing better than powers and deeds; the figures say how often.
-* It knows nothing of the world and must not be asked for facts.
+## Limitations
+* English only, short stories, shallow plots. It loses the thread and mixes up who did what. Of the things that a
+  request names, it keeps hero, place and object more often than powers and deeds; see the figures below.
+* It knows nothing about the world. Do not ask it for facts.
 * It filters nothing. The training text was filtered by a word list only: **do not show its text to children
   without a judge.**
-* It was trained on a processor, for four hours, on about three million words: a stand-in that works offline, no rival
-  to a large model.
+* It was trained for four hours on a CPU, on about three million words. It is a stand-in that works offline and cannot
+  compete with a large model.
 * It was not trained on user data.
 
 ## Training data
-| source | used for | terms |
+| source | used for | license |
 |---|---|---|
 | TinyStories, 11,132 stories (Eldan and Li, arXiv 2305.07759) | training, tokenizer | CDLA-Sharing-1.0 |
 | Picture books of StoryWeaver (Pratham Books), African Storybook, Book Dash | the same | CC-BY, one public domain |
-| erikhyrkas/snakes: stories for children, bedtime stories that begin "Once upon a time" | the same | MIT; Llama 3.1's |
+| erikhyrkas/snakes: stories for children, bedtime stories that begin "Once upon a time" | the same | MIT; Llama 3.1 |
 
-With thanks to StoryWeaver (Pratham Books), African Storybook (Saide) and Book Dash and to the authors and translators
-of every book, named in `CREDITS.md`. The texts were cleaned and cut into rows; the makers endorse nothing here. Left
-out: short and doubled texts, and any text with a word from a short list of subjects unfit for small children. About 3 %
-were held out by a hash of the title or first sentence.
+With thanks to StoryWeaver (Pratham Books), African Storybook (Saide) and Book Dash, and to the authors and translators
+of every book, named in `CREDITS.md`. The texts were cleaned and cut into rows; their authors endorse nothing here.
+Short and duplicate texts were left out, and any text with a word from a short list of subjects unfit for small
+children. About 3 % of the texts were held out, selected by a hash of the title or first sentence.
 
-Two runs made it. In the first, a third of the stories stood behind an opening of the template's shape, and an eighth
-behind a request, both built from their own phrases by rules (`training/storyteller/openings.py`): 2,108 steps of 7,680
-tokens. In the second, without the bedtime stories, seven in ten stood behind a request wherever one could be built. Six
-in ten of these were told anew: hero, thing or place under another name all through the story, and a sentence put in for
-a power, a deed or an end that the request names (`training/storyteller/variants.py`), so that the model takes its words
-from the request. The request itself is never a target.
+The model was trained in two runs. In the first, a third of the stories followed an opening like a template's, and an
+eighth followed a request, both built from phrases of the story by rules (`training/storyteller/openings.py`): 2,108
+steps of 7,680 tokens. In the second, without the bedtime stories, seven in ten stories followed a request, if one could
+be built. Six in ten of these were varied: the hero, thing or place was renamed throughout the story, and a sentence was
+inserted for a power, a deed or an outcome that the request names (`training/storyteller/variants.py`), so that the
+model takes them from the request. Requests are never training targets.
 
 """
 
 
 def card(figures: dict[str, Any]) -> str:
-    """The card's text, in Markdown.
+    """Return the model card in Markdown.
 
     Args:
-        figures: What `report.measure` returns, with the run's state as `run` where known.
+        figures: The result of `report.measure`, with the final state of the training run as `run`, if known.
     """
-    text = _HEAD.format(parameters=figures["parameters"])
+    text = _INTRODUCTION.format(parameters=figures["parameters"])
     run = figures.get("run")
     if run is not None:
         recipe = run["recipe"]
         tokens = run["step"] * recipe["batch"] * recipe["length"]
         text += (
-            f"The second run: {run['step']:,} steps of {recipe['batch']} rows of {recipe['length']} tokens "
-            f"({tokens / 1e6:.1f} million tokens, padding counted; {run['epoch'] + 1} passes begun) in "
-            f"{run['seconds'] / 60:.0f} minutes. A model of this kind, in one run from nothing, comes from\n\n```\n"
+            f"The second run took {run['seconds'] / 60:.0f} minutes: {run['step']:,} steps of {recipe['batch']} rows "
+            f"of {recipe['length']} tokens ({tokens / 1e6:.1f} million tokens with padding), ending in epoch "
+            f"{run['epoch'] + 1}. To train a similar model in a single run:\n\n```\n"
             "python -m training.storyteller.train --data DIR --out DIR --steps 4000 --seed 0\n```\n\n"
-            f"and the second run from `--start FIRST --rate {recipe['rate']} --seed {recipe['seed']}`. The clock "
-            "(`--minutes`) ended both runs: another one gives a model like this, not the same weights. As many steps "
-            "with the same seed, without the clock, give the same weights on the same kind of processor.\n\n"
+            f"For the second run, add `--start FIRST --rate {recipe['rate']} --seed {recipe['seed']}`. The time limit "
+            "(`--minutes`) ended both runs, so that training again gives a similar model, not the same weights. The "
+            "same number of steps with the same seed, without the limit, gives the same weights on the same kind of "
+            "processor.\n\n"
         )
-    return text + _figures(figures) + _samples(figures)
+    return text + _figures_section(figures) + _samples_section(figures)
 
 
-def _figures(figures: dict[str, Any]) -> str:
-    ours, counts = figures["bits_per_char"], figures["held_out"]
+def _figures_section(figures: dict[str, Any]) -> str:
+    bits_per_char, held_out_counts = figures["bits_per_char"], figures["held_out"]
     lines = ["## Figures", "", "| figure | this model | stories260K |", "|---|---|---|"]
-    for source, value in ours.items():
-        peer = figures.get("peer_bits_per_char", {}).get(source)
-        other = "-" if peer is None else f"{peer:.3f}"
-        lines.append(f"| bits a character, {counts[source]} held-out {source} | {value:.3f} | {other} |")
-    copy = figures["longest_copy"]
+    for source, value in bits_per_char.items():
+        peer_value = figures.get("peer_bits_per_char", {}).get(source)
+        peer_cell = "-" if peer_value is None else f"{peer_value:.3f}"
+        lines.append(f"| bits per character, {held_out_counts[source]} held-out {source} | {value:.3f} | {peer_cell} |")
+    longest_copy = figures["longest_copy"]
     for name, value in (
-        ("ended by itself", f"{figures['ended']:.0%}"),
-        ("words a text", f"{figures['words']:.0f}"),
-        ("of the request's six values, those that the story speaks of", f"{figures['mentioned']:.0%}"),
-        ("the same, best of 4", f"{figures['mentioned_best']:.0%}"),
-        ("speaks of all six, best of 4", f"{figures['all_mentioned_best']:.0%}"),
-        ("passed by `embedded:judge`, ages 6-8", f"{figures['passed']:.0%}"),
+        ("texts that end by themselves", f"{figures['ended']:.0%}"),
+        ("words per text", f"{figures['words']:.0f}"),
+        ("share of a request's six values that the story mentions", f"{figures['mentioned']:.0%}"),
+        ("the same, best of 4 stories", f"{figures['mentioned_best']:.0%}"),
+        ("stories that mention all six, best of 4", f"{figures['all_mentioned_best']:.0%}"),
+        ("texts that `embedded:judge` passes, ages 6-8", f"{figures['passed']:.0%}"),
         ("Automated Readability Index, median", f"{figures['reading_index']:.1f}"),
         (f"4-grams repeated within a text (training stories: {figures['repetition_of_stories']:.1%})",
          f"{figures['repetition']:.1%}"),
-        (f"distinct 2-grams over all texts (as many training stories: {figures['distinct_of_stories']:.2f})",
+        (f"distinct 2-grams over all texts (the same number of training stories: {figures['distinct_of_stories']:.2f})",
          f"{figures['distinct']:.2f}"),
-        (f"self-BLEU over all texts (as many training stories: {figures['self_bleu_of_stories']:.0f})",
+        (f"self-BLEU over all texts (the same number of training stories: {figures['self_bleu_of_stories']:.0f})",
          f"{figures['self_bleu']:.0f}"),
-        ("longest run of words copied from the training text, most and median", f"{copy['max']}, {copy['median']:.0f}"),
+        ("longest run of words copied from the training text, maximum and median",
+         f"{longest_copy['max']}, {longest_copy['median']:.0f}"),
     ):  # fmt: skip
         lines.append(f"| {name} | {value} | - |")
     lines += [
         "",
-        "The first 700 characters of each text are scored. stories260K (llama2.c) learned from TinyStories, so that",
-        "these stories may be among those it was trained on; this model saw none of them. The other figures are over",
-        "4 stories for each of 50 requests, openings of the template's shape, with the defaults in",
-        "`generation_config.json`. A story speaks of a value where half of the value's words begin like one of its",
-        "own. Again with",
+        "The bits per character are of the first 700 characters of each text. stories260K (llama2.c) was trained on",
+        "TinyStories, possibly on these stories, too; this model was trained on none of them. The other figures are",
+        "over 4 stories for each of 50 requests, which are openings of a template, with the defaults in",
+        "`generation_config.json`. A story mentions a value if half of the value's words share their first five",
+        "letters with one of its own. To measure again:",
         "",
         "```",
         "python -m training.storyteller.report --data DIR --model DIR --peer stories260K.bin \\",
@@ -121,8 +123,8 @@ def _figures(figures: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _samples(figures: dict[str, Any]) -> str:
-    parts = ["## Ten samples, unpicked\n", "Each behind its request.\n"]
+def _samples_section(figures: dict[str, Any]) -> str:
+    parts = ["## Ten samples, not selected\n", "Each after its request.\n"]
     for prompt, text in figures["samples"]:
         quoted = "\n".join(f"> {line}" for line in f"*{prompt}*\n\n{text.strip()}".splitlines())
         parts.append(f"{quoted}\n")
@@ -130,13 +132,13 @@ def _samples(figures: dict[str, Any]) -> str:
 
 
 def credits_list(data: Path) -> str:
-    """Title, authors and licence of every picture book, in Markdown.
+    """Return the title, authors and license of every picture book, in Markdown.
 
     Args:
         data: Folder with the corpus.
 
     Raises:
-        CorpusError: The picture books are missing or malformed.
+        CorpusError: If the file of picture books is missing or malformed.
     """
     path = data / sources.STORYBOOKS
     lines = ["# Picture books in the storyteller's corpus", ""]

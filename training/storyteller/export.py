@@ -1,4 +1,4 @@
-"""Write a trained storyteller as a Hugging Face model folder."""
+"""Export a trained storyteller as a Hugging Face model folder."""
 
 import json
 from pathlib import Path
@@ -19,32 +19,32 @@ SAMPLING = {
     "no_repeat_ngram_size": 6,
     "max_new_tokens": 800,
 }
-"""Defaults for `generate`, chosen by reading samples, by how much they repeat and by what of a request they keep."""
+"""Defaults for `generate`, chosen by reading samples, by their repetition, and by how much of a request they keep."""
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{{ eos_token }}"
     f"{{% else %}}{REQUEST}{{{{ m.content }}}}{STORY}{{% endif %}}{{% endfor %}}"
 )
-"""Requests and the stories that answer them; a system's turn is a request without a story."""
+"""Chat template of requests and the stories that answer them; a system message is a request without a story."""
 
 
 def export(model: Llama, tokenizer: Any, out: Path) -> None:
-    """Write config, generation config, tokenizer and float16 weights; other files in the folder stay.
+    """Write config, generation config, tokenizer and float16 weights. Other files in the folder are kept.
 
     Args:
         model: The trained model.
         tokenizer: A `tokenizers.Tokenizer`.
-        out: The folder; made when missing.
+        out: The folder; it is created if missing.
     """
     out.mkdir(parents=True, exist_ok=True)
     config = model.shape.to_config(bos=BOS, eos=EOS, pad=PAD)
-    ends = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
-    words = {"bos_token": BOS_TEXT, "eos_token": EOS_TEXT, "pad_token": PAD_TEXT}
-    _write(out / "config.json", config | {"follows_instructions": False})
-    _write(out / "generation_config.json", SAMPLING | ends)
-    _write(
+    token_ids = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
+    tokens = {"bos_token": BOS_TEXT, "eos_token": EOS_TEXT, "pad_token": PAD_TEXT}
+    _write_json(out / "config.json", config | {"follows_instructions": False})
+    _write_json(out / "generation_config.json", SAMPLING | token_ids)
+    _write_json(
         out / "tokenizer_config.json",
-        words
+        tokens
         | {
             "chat_template": CHAT_TEMPLATE,
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -58,5 +58,5 @@ def export(model: Llama, tokenizer: Any, out: Path) -> None:
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
 
 
-def _write(path: Path, value: dict[str, Any]) -> None:
+def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
-"""A small Llama in plain torch: what the storyteller is trained with.
+"""A small Llama in plain PyTorch, with which the storyteller is trained.
 
-The parameter names are those of `transformers.LlamaForCausalLM`, so a state dict of this module is the weights file
-of a Hugging Face checkpoint. Writing the forty lines here instead of training the Hugging Face class gives the same
-numbers (a test compares them) without its bookkeeping in every step.
+The parameter names are those of `transformers.LlamaForCausalLM`, so the state dict is the weights file of a Hugging
+Face checkpoint. Compared with training the Hugging Face class, the numbers are the same (a test compares them), without
+its overhead in every step.
 
 Architecture: Touvron et al. 2023, arXiv 2302.13971; rotary positions: Su et al. 2021, arXiv 2104.09864;
 grouped-query attention: Ainslie et al. 2023, arXiv 2305.13245.
@@ -18,7 +18,19 @@ from torch.nn import functional
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The sizes of a model. Widths and lengths count elements, tokens or layers."""
+    """The sizes of a Llama model.
+
+    Attributes:
+        vocab: Number of tokens.
+        hidden: Width of the hidden states.
+        inner: Width of the feed-forward layers.
+        layers: Number of layers.
+        heads: Number of attention heads.
+        kv_heads: Number of key and value heads, a divisor of `heads`.
+        positions: The most tokens in a text.
+        rope_theta: Base of the rotary frequencies.
+        norm_eps: Epsilon of the RMS norms.
+    """
 
     vocab: int = 4096
     hidden: int = 256
@@ -36,12 +48,12 @@ class Shape:
         return self.hidden // self.heads
 
     def to_config(self, *, bos: int, eos: int, pad: int) -> dict[str, Any]:
-        """The `config.json` that makes `transformers` build the same model.
+        """Return the `config.json` with which `transformers` builds the same model.
 
         Args:
-            bos: Token number that begins a text.
-            eos: Token number that ends a text.
-            pad: Token number that fills up a batch.
+            bos: Id of the token that begins a text.
+            eos: Id of the token that ends a text.
+            pad: Id of the padding token.
         """
         return {
             "architectures": ["LlamaForCausalLM"],
@@ -70,7 +82,7 @@ class Shape:
         }
 
 
-class _Norm(nn.Module):
+class _RMSNorm(nn.Module):
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
@@ -92,14 +104,14 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         batch, length, width = x.shape
-        split = (batch, length, -1, self.shape.head_dim)
-        query = _rotate(self.q_proj(x).view(split).transpose(1, 2), cos, sin)
-        key = _rotate(self.k_proj(x).view(split).transpose(1, 2), cos, sin)
-        value = self.v_proj(x).view(split).transpose(1, 2)
+        per_head = (batch, length, -1, self.shape.head_dim)
+        query = _rotate(self.q_proj(x).view(per_head).transpose(1, 2), cos, sin)
+        key = _rotate(self.k_proj(x).view(per_head).transpose(1, 2), cos, sin)
+        value = self.v_proj(x).view(per_head).transpose(1, 2)
         groups = self.shape.heads // self.shape.kv_heads
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        out: Tensor = self.o_proj(attended.transpose(1, 2).reshape(batch, length, width))
         return out
 
 
@@ -118,9 +130,9 @@ class _FeedForward(nn.Module):
 class _Layer(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.input_layernorm = _Norm(shape.hidden, shape.norm_eps)
+        self.input_layernorm = _RMSNorm(shape.hidden, shape.norm_eps)
         self.self_attn = _Attention(shape)
-        self.post_attention_layernorm = _Norm(shape.hidden, shape.norm_eps)
+        self.post_attention_layernorm = _RMSNorm(shape.hidden, shape.norm_eps)
         self.mlp = _FeedForward(shape)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -129,90 +141,92 @@ class _Layer(nn.Module):
         return out
 
 
-class _Body(nn.Module):
+class _Decoder(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(shape.vocab, shape.hidden)
         self.layers = nn.ModuleList(_Layer(shape) for _ in range(shape.layers))
-        self.norm = _Norm(shape.hidden, shape.norm_eps)
+        self.norm = _RMSNorm(shape.hidden, shape.norm_eps)
 
 
 class Llama(nn.Module):
-    """Causal language model with tied embeddings."""
+    """Causal language model with tied embeddings, initialized with random weights.
+
+    Args:
+        shape: The sizes.
+        generator: Source of the random weights; the same state gives the same weights.
+    """
 
     cos: Tensor
     sin: Tensor
 
     def __init__(self, shape: Shape, *, generator: torch.Generator) -> None:
-        """Start from random weights.
-
-        Args:
-            shape: The sizes.
-            generator: Source of the random start; the same generator state gives the same weights.
-        """
         super().__init__()
         self.shape = shape
-        self.model = _Body(shape)
-        steps = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
-        angles = torch.outer(torch.arange(shape.positions, dtype=torch.float32), shape.rope_theta**-steps)
+        self.model = _Decoder(shape)
+        exponents = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
+        angles = torch.outer(torch.arange(shape.positions, dtype=torch.float32), shape.rope_theta**-exponents)
         self.register_buffer("cos", torch.cat([angles, angles], 1).cos(), persistent=False)
         self.register_buffer("sin", torch.cat([angles, angles], 1).sin(), persistent=False)
         with torch.no_grad():
             for name, weight in self.named_parameters():
                 if weight.ndim == 2:
-                    narrow = name.endswith(("o_proj.weight", "down_proj.weight"))
-                    std = 0.02 / (2 * shape.layers) ** 0.5 if narrow else 0.02
+                    # Outputs of residual branches start smaller, as in GPT-2, so that deep sums do not grow.
+                    is_residual_output = name.endswith(("o_proj.weight", "down_proj.weight"))
+                    std = 0.02 / (2 * shape.layers) ** 0.5 if is_residual_output else 0.02
                     weight.normal_(0.0, std, generator=generator)
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy in nats a target token, averaged.
+        """Return the mean cross-entropy per target token, in nats.
 
         Args:
-            tokens: Token numbers, shape (batch, length).
-            targets: The token wanted after each position, same shape; -100 where nothing is wanted.
+            tokens: Token ids, shape (batch, length).
+            targets: The id of the token after each position, same shape; -100 for positions to ignore.
         """
         x = self.model.embed_tokens(tokens)
         cos, sin = self.cos[: tokens.shape[1]], self.sin[: tokens.shape[1]]
         for layer in self.model.layers:
             x = layer(x, cos, sin)
         x = self.model.norm(x).flatten(0, 1)
-        wanted = targets.flatten()
-        kept = wanted != -100
-        return _loss(x[kept], self.model.embed_tokens.weight, wanted[kept])
+        flat_targets = targets.flatten()
+        has_target = flat_targets != -100
+        return _loss(x[has_target], self.model.embed_tokens.weight, flat_targets[has_target])
 
 
 class _TiedLoss(torch.autograd.Function):
-    """Mean cross-entropy of `x @ weight.T`, a slice of rows at a time, with the gradients taken on the way.
+    """Mean cross-entropy of `x @ weight.T`, computed with its gradients a slice of rows at a time.
 
-    The scores of all rows at once, and their gradient, would be the largest arrays of the step by far: on a CPU, making
-    and reading them takes as long as the rest of the model.
+    The logits of all rows, and their gradient, would be by far the largest arrays of a step: on a CPU, writing and
+    reading them takes as long as the rest of the model.
     """
 
-    ROWS = 1024
+    SLICE_ROWS = 1024
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        narrow, by = weight.to(dtype), 1 / len(targets)
-        by_x, by_weight = torch.empty_like(x), torch.zeros_like(weight)
+        cast_weight, scale = weight.to(dtype), 1 / len(targets)
+        x_gradient, weight_gradient = torch.empty_like(x), torch.zeros_like(weight)
         loss = x.new_zeros((), dtype=torch.float32)
-        for at in range(0, len(targets), _TiedLoss.ROWS):
-            part, wanted = x[at : at + _TiedLoss.ROWS].to(dtype), targets[at : at + _TiedLoss.ROWS, None]
-            scores = (part @ narrow.T).float()
-            scores -= scores.logsumexp(1, keepdim=True)
-            loss -= scores.gather(1, wanted).sum() * by
-            gradient = scores.exp_()
-            gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, -1.0))
-            gradient = gradient.mul_(by).to(dtype)
-            by_x[at : at + _TiedLoss.ROWS] = gradient @ narrow
-            by_weight += gradient.T @ part
-        ctx.save_for_backward(by_x, by_weight)
+        for start in range(0, len(targets), _TiedLoss.SLICE_ROWS):
+            rows = slice(start, start + _TiedLoss.SLICE_ROWS)
+            x_slice, target_slice = x[rows].to(dtype), targets[rows, None]
+            log_probs = (x_slice @ cast_weight.T).float()
+            log_probs -= log_probs.logsumexp(1, keepdim=True)
+            loss -= log_probs.gather(1, target_slice).sum() * scale
+            # The gradient of the logits is the softmax minus one at the target; it reuses the array.
+            logit_gradient = log_probs.exp_()
+            logit_gradient.scatter_add_(1, target_slice, logit_gradient.new_full(target_slice.shape, -1.0))
+            logit_gradient = logit_gradient.mul_(scale).to(dtype)
+            x_gradient[rows] = logit_gradient @ cast_weight
+            weight_gradient += logit_gradient.T @ x_slice
+        ctx.save_for_backward(x_gradient, weight_gradient)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None]:
-        by_x, by_weight = ctx.saved_tensors
-        return by_x * outputs[0], by_weight * outputs[0], None
+        x_gradient, weight_gradient = ctx.saved_tensors
+        return x_gradient * outputs[0], weight_gradient * outputs[0], None
 
 
 def _loss(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class WildGuard(GuardModel):
         def render(contents: Sequence[str]) -> str:
             return f"<s><|user|>\n[INST] {contents[0]} [/INST]\n<|assistant|>\n"
 
-        return local.framed(render, [prompt])
+        return local.encode_prompt(render, [prompt])
 
     def parse(self, answer: str, question: GuardQuestion) -> Mapping[str, str]:
         """Flag `harmful` for the response, or for the request if the text is judged as a prompt."""

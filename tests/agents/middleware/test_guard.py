@@ -27,7 +27,7 @@ from taleward.agents.middleware.guard import GuardMiddleware
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 from tests.helpers.scripted_chat import SECRET, ScriptedChat, Witness, calls, cut, cut_anyhow, leaked, says
 
 pytestmark = [
@@ -134,7 +134,7 @@ def test_rejected_sentence_is_never_seen(path: Path, text: str, size: int) -> No
     seen = path(agent, _config(witness))
     state = agent.get_state(_config()).values
     assert leaked(seen) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
     assert leaked(state) == ""
     assert leaked(list(agent.get_state_history(_config()))) == ""
     last = state["messages"][-1]
@@ -245,7 +245,7 @@ def test_tool_call_with_unsafe_arguments_does_not_run(path: Path) -> None:
     witness = Witness()
     agent = _agent(ScriptedChat(answers=[calls("note", {"text": SECRET}), [FINE]]), tools=[note])
     assert leaked(path(agent, _config(witness))) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
     messages = agent.get_state(_config()).values["messages"]
     assert leaked(messages) == ""
     assert [message.type for message in messages] == ["human", "ai"]
@@ -275,7 +275,7 @@ def test_tool_results_are_judged_on_request(tool: Any, asynchronous: bool) -> No
     assert leaked(messages) != ""
     messages, model = run(judge_tool_results=True)
     assert leaked(messages) == ""
-    assert leaked(model.asked) == ""
+    assert leaked(model.requests) == ""
     assert (messages[2].status, messages[2].tool_call_id) == ("error", f"call-{tool.__name__}")
     assert messages[-1].text == FINE
 
@@ -302,12 +302,12 @@ def test_structured_output_is_judged(path: Path, strategy: str) -> None:
     agent = _agent(model, response_format=response_format)
     seen = path(agent, _config(witness))
     values = agent.get_state(_config()).values
-    for output in (seen, witness.heard, values):
+    for output in (seen, witness.events, values):
         assert leaked(output) == ""
         assert "u0062" not in repr(output)
     assert values.get("structured_response") is None
     assert values["messages"][-1].response_metadata["taleward"]["released"] is False
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 @pytest.mark.parametrize("strategy", ["tool", "provider"])
@@ -330,7 +330,7 @@ def test_capabilities_of_the_wrapped_model_stay_visible() -> None:
     )
     result = _agent(model, response_format=Story).invoke(ASK, _config())
     assert result["structured_response"] == Story(title="Fox", text=FINE)
-    assert "response_format" in model.asked[0]
+    assert "response_format" in model.requests[0]
 
 
 # Inputs, and failures.
@@ -345,7 +345,7 @@ def test_user_messages_are_judged_first(path: Path, monkeypatch: pytest.MonkeyPa
     last = agent.get_state(_config()).values["messages"][-1]
     assert last.text == "I would rather not talk about that. Shall we talk about something else?"
     assert last.response_metadata["taleward"]["reason"] == "input"
-    assert model.asked == []
+    assert model.requests == []
 
 
 def test_judging_inputs_can_be_turned_off() -> None:
@@ -358,7 +358,7 @@ def test_only_messages_since_the_last_answer_are_judged() -> None:
     judge = FakeJudge()
     agent = _agent(says(FINE), judge=judge)
     agent.invoke({"messages": [HumanMessage("bad"), AIMessage("no"), HumanMessage("A fox?")]}, _config())
-    assert judge.asked[0] == "A fox?"
+    assert judge.judged_texts[0] == "A fox?"
 
 
 @every_path

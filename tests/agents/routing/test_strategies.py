@@ -17,7 +17,7 @@ from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import TOOLS, Toolbox, story_tools
 from taleward.core.errors import InvalidFile
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 from tests.helpers.scripted_chat import ScriptedChat, calls
 
 
@@ -158,8 +158,8 @@ def test_constrained_strategy_uses_the_models_tool_call() -> None:
     assert (attempt.tool, dict(attempt.args or {})) == ("look_up_policy", {"topic": "fire"})
     assert constrained.invoke("What time is it?").outcome == "none"
     assert constrained.invoke("What time is it?").outcome == "unsure"
-    assert model.asked[0]["tool_choice"] == "any"
-    assert "May they play with matches?" in model.asked[0]["messages"][1].text
+    assert model.requests[0]["tool_choice"] == "any"
+    assert "May they play with matches?" in model.requests[0]["messages"][1].text
 
 
 def test_local_model_routes_with_one_constrained_call(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[4])
 from langchain_core.tools import tool
 from tests.helpers.scripted_chat import ScriptedChat, calls
-from tests.helpers.fakes import FakeJudge
 from taleward.agents.router import Router
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools.base import ONCE
+from taleward.testing import FakeJudge
 
 folder, kill_at, request = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 

@@ -16,8 +16,7 @@ from taleward.agents.tools.base import ClarificationNeeded, TaleTool
 from taleward.core.errors import UnknownName
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.fake_embeddings import WordEmbeddings
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge, WordEmbeddings
 from tests.helpers.scripted_chat import SECRET, ScriptedChat, leaked
 
 
@@ -60,7 +59,7 @@ def test_story_continues_later_with_its_cast(tmp_path: Path) -> None:
     result = later.invoke("and then what happened?", thread="1")
     assert result.tool == "continue_story"
     assert result.text == "The next day, Lucy was back in the old harbor. Otto had found a shell."
-    prompt = later.tools[0].toolbox.model.asked[0]["messages"][-1].text  # type: ignore[attr-defined]
+    prompt = later.tools[0].toolbox.model.requests[0]["messages"][-1].text  # type: ignore[attr-defined]
     assert "Lucy was a brave girl. Otto was a crab." in prompt
     assert "Then Lucy met a crab called Otto." in prompt
     sheet = CastSheet.model_validate(later.agent.get_state({"configurable": {"thread_id": "1"}}).values["cast"])

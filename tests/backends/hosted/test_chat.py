@@ -22,8 +22,7 @@ from taleward.core.errors import (
     DeadlineExceeded,
     RateLimited,
 )
-from taleward.testing.fake_openai import FakeOpenAI, Fault
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge, FakeOpenAI, Fault
 from tests.helpers.hosted_models import TEXT, Page, model_on, run
 
 _BROKEN = {"stall": DeadlineExceeded, "drip": DeadlineExceeded, "reset": BackendError, "truncated": BackendError}
@@ -122,13 +121,13 @@ def test_an_unreachable_server(unused_tcp_port: int) -> None:
 def test_a_batch_uses_the_models_concurrency() -> None:
     with FakeOpenAI(TEXT, delay_s=1) as server:
         assert len(model_on(server, timeout=20).batch(["hello"] * 40)) == 40
-        assert server.at_once > 20  # LangChain's own default is four more than there are cores
+        assert server.peak_concurrency > 20  # LangChain's own default is four more than there are cores
 
 
 def test_concurrency_and_rate_limits_hold() -> None:
     with FakeOpenAI(TEXT, delay_s=0.02) as server:
         assert len(model_on(server, concurrency=3).batch(["hello"] * 12)) == 12
-        assert server.at_once == 3
+        assert server.peak_concurrency == 3
     with FakeOpenAI(TEXT) as server:
         model = model_on(server, requests_per_minute=600)
         model_on(server, requests_per_minute=600)  # shares the rate limiter
@@ -216,7 +215,7 @@ def test_a_canceled_call_frees_its_slot() -> None:
 
         async def cancel(call: Any) -> None:
             task = asyncio.ensure_future(call)
-            while server.open == 0:
+            while server.open_requests == 0:
                 await asyncio.sleep(0.005)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -227,7 +226,7 @@ def test_a_canceled_call_frees_its_slot() -> None:
                 return
 
         asyncio.run(cancel(model.ainvoke("hello")))
-        wait_until(lambda: server.open == 0)
+        wait_until(lambda: server.open_requests == 0)
         asyncio.run(cancel(first_chunk()))
         assert model.invoke("hello").text == TEXT
 
@@ -316,4 +315,4 @@ def test_each_of_many_mixed_requests_has_exactly_one_outcome() -> None:
         assert set(outcomes) <= {"complete", "BackendError", "RateLimited", "ContentFiltered"}
         assert sum(outcomes.values()) == 400
         assert outcomes["complete"] > 100
-        assert server.at_once <= 64
+        assert server.peak_concurrency <= 64

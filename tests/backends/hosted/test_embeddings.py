@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from taleward import embeddings
 from taleward.core.errors import BackendError, MissingKey
 from taleward.stores.fingerprint import fingerprint
-from taleward.testing.fake_openai import FakeOpenAI
+from taleward.testing import FakeOpenAI
 
 
 def test_embeddings_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:

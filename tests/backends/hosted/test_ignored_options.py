@@ -10,7 +10,7 @@ from langchain.agents import create_agent
 from langchain_core.tools import tool
 
 from taleward.core.errors import BackendError
-from taleward.testing.fake_openai import FakeOpenAI
+from taleward.testing import FakeOpenAI
 from tests.helpers.hosted_models import TEXT, Page, model_on
 
 IGNORED = ("response_format", "tool_choice", "n")
@@ -36,7 +36,7 @@ def follow_schema(request: Any) -> str:
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
 def test_structured_output_from_a_server_that_ignores_it(method: str) -> None:
-    with FakeOpenAI(follow_schema, ignores=IGNORED) as server:
+    with FakeOpenAI(follow_schema, ignored_options=IGNORED) as server:
         structured: Any = model_on(server).with_structured_output(Page, method=method)
         assert structured.invoke("A page?") == Page(title="Hen", number=3)
         assert len(server.requests) == 2
@@ -48,7 +48,7 @@ def test_structured_output_from_a_server_that_ignores_it(method: str) -> None:
 
 
 def test_forced_tool_calls_and_several_answers_from_a_server_that_ignores_them() -> None:
-    with FakeOpenAI(follow_schema, ignores=IGNORED) as server:
+    with FakeOpenAI(follow_schema, ignored_options=IGNORED) as server:
         model = model_on(server)
         [call] = model.bind_tools([turn], tool_choice="any").invoke("Page three, please").tool_calls
         assert (call["name"], call["args"]) == ("turn", {"page": 3})
@@ -65,7 +65,7 @@ def test_a_server_that_supports_the_options_is_called_once() -> None:
 
 
 def test_missing_log_probabilities_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    with FakeOpenAI(TEXT, ignores=["logprobs"]) as ignoring, FakeOpenAI(TEXT) as supporting:
+    with FakeOpenAI(TEXT, ignored_options=["logprobs"]) as ignoring, FakeOpenAI(TEXT) as supporting:
         for model in (model_on(ignoring), model_on(ignoring, logprobs=True), model_on(supporting)):
             assert model.invoke("hello", logprobs=True).text == TEXT
     assert [r.getMessage() for r in caplog.records if "log-probabilities" in r.getMessage()] == [
@@ -74,7 +74,7 @@ def test_missing_log_probabilities_are_logged_once(caplog: pytest.LogCaptureFixt
 
 
 def test_there_is_no_endless_loop() -> None:
-    with FakeOpenAI("Never.", ignores=IGNORED) as server:
+    with FakeOpenAI("Never.", ignored_options=IGNORED) as server:
         agent = create_agent(model_on(server), [turn], response_format=Page)
         with pytest.raises(BackendError, match="ignores tool_choice, and prompted for the format it missed it 3 times"):
             agent.invoke({"messages": [("human", "A page?")]})

@@ -21,8 +21,7 @@ from taleward.backends.hosted import pricing
 from taleward.backends.hosted.openai import build_hosted_chat
 from taleward.backends.hosted.pricing import find_price
 from taleward.core.errors import InvalidFile
-from taleward.testing.fake_openai import FakeOpenAI
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge, FakeOpenAI
 from tests.helpers.hosted_models import model_on
 
 USAGE = {"input_tokens": 1000, "output_tokens": 100, "input_token_details": {"cache_read": 400}}

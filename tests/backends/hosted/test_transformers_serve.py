@@ -20,7 +20,7 @@ from taleward.backends.base.embedded import embedded_path
 from taleward.chains.story import StoryChain
 from taleward.core.errors import BackendError
 from taleward.moderation.guard.guard import Guard
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 
 pytestmark = pytest.mark.server
 

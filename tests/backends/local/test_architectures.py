@@ -16,7 +16,7 @@ from taleward.backends.engine.sampling import Sampling
 from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.loading import runs_on_onnx
 from taleward.backends.onnx.llama import HubLlama
-from taleward.backends.transformers.causal_lm import HuggingFace
+from taleward.backends.transformers.causal_lm import HubCausalLM
 from taleward.core.errors import BackendError, ConfigurationError
 from tests.helpers.tiny_models import SMALL, save_causal, tiny_tokenizer
 
@@ -64,17 +64,17 @@ def save_model(name: str, folder: Path) -> Path:
     return folder
 
 
-def generate_one_by_one(model: HuggingFace) -> list[list[int]]:
+def generate_one_by_one(model: HubCausalLM) -> list[list[int]]:
     import torch
 
     def generate(prompt: list[int]) -> list[int]:
         out = model._model.generate(torch.tensor([prompt]), max_new_tokens=24, do_sample=False)[0, len(prompt) :]
-        return [int(token) for token in out if int(token) not in model._ends]
+        return [int(token) for token in out if int(token) not in model._eos_token_ids]
 
     return [generate(prompt) for prompt in PROMPTS]
 
 
-def generate_together(model: HuggingFace | HubLlama) -> list[list[int]]:
+def generate_together(model: HubCausalLM | HubLlama) -> list[list[int]]:
     """All at the same time, so that texts of different lengths join and leave one batch."""
     greedy = Sampling(temperature=0)
     with ThreadPoolExecutor(len(PROMPTS)) as pool:
@@ -83,7 +83,7 @@ def generate_together(model: HuggingFace | HubLlama) -> list[list[int]]:
 
 @pytest.mark.parametrize("name", [*ONNX, *OTHERS])
 def test_texts_generated_together_match_transformers(name: str, tmp_path: Path) -> None:
-    model = HuggingFace(str(save_model(name, tmp_path)), "cpu")
+    model = HubCausalLM(str(save_model(name, tmp_path)), "cpu")
     expected = generate_one_by_one(model)
     assert len({token for text in expected for token in text}) > 5
     assert generate_together(model) == expected
@@ -129,7 +129,7 @@ def test_sharded_weights_in_bfloat16(tmp_path: Path) -> None:
     tiny_tokenizer(["<s>", "</s>"]).save_pretrained(tmp_path / "shards")
     model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
     assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
-    expected = HuggingFace(str(tmp_path / "shards"), "cpu").step(PROMPTS[1])[0]
+    expected = HubCausalLM(str(tmp_path / "shards"), "cpu").step(PROMPTS[1])[0]
     np.testing.assert_allclose(HubLlama(tmp_path / "shards").step(PROMPTS[1])[0], expected, atol=1e-4)
 
 
@@ -141,8 +141,8 @@ def test_the_choice_of_engine(tmp_path: Path) -> None:
 
     llama, gpt2 = save_model("llama", tmp_path / "llama"), save_model("gpt2", tmp_path / "gpt2")
     assert loaded_class(llama) == "HubLlama"
-    assert loaded_class(llama, engine="transformers") == loaded_class(llama, device="cpu") == "HuggingFace"
-    assert loaded_class(gpt2) == "HuggingFace"
+    assert loaded_class(llama, engine="transformers") == loaded_class(llama, device="cpu") == "HubCausalLM"
+    assert loaded_class(gpt2) == "HubCausalLM"
     texts = {chat_model(f"hf:{llama}", engine=e, max_tokens=9).invoke("A fox").text for e in ("onnx", "transformers")}
     assert len(texts) == 1
 

@@ -293,9 +293,9 @@ def test_a_missing_gpu_is_an_error_with_the_reason(tmp_path: Path) -> None:
         pytest.skip("there is a GPU here")
     shutil.copytree(embedded_path("storyteller"), tmp_path, dirs_exist_ok=True)
     for options in ({"device": "cuda"}, {"load": {"device_map": "cuda"}}, {"load": {"device_map": {"": "cuda:0"}}}):
-        with pytest.raises(ConfigurationError, match=r"there is no device 'cuda.*' here: torch .*\. Devices are cpu"):
+        with pytest.raises(ConfigurationError, match=r"there is no device 'cuda.*': torch .*\. Devices are cpu"):
             chat_model(f"hf:{tmp_path}", **options).invoke("x")
-    with pytest.raises(ConfigurationError, match=r"there is no device 'gpu' here\. Devices are cpu\."):
+    with pytest.raises(ConfigurationError, match=r"there is no device 'gpu'\. Devices are cpu\."):
         chat_model(f"hf:{tmp_path}", device="gpu").invoke("x")
     assert "no GPU (torch" in ", ".join(devices())
 
@@ -315,7 +315,7 @@ def test_load_options_reach_transformers(tmp_path: Path) -> None:
     if find_spec("flash_attn") is None:
         with pytest.raises(ConfigurationError, match=r"cannot be loaded with load=.*FlashAttention2") as caught:
             chat_model(f"hf:{tmp_path}", load={"attn_implementation": "flash_attention_2"}).invoke("x")
-        assert "Install what is missing" in str(caught.value.hint)
+        assert "Install the missing package" in str(caught.value.hint)
 
 
 def test_embedded_models_that_generate_no_text() -> None:
@@ -424,7 +424,9 @@ def test_a_hub_model_that_cannot_be_loaded() -> None:
         lambda: embeddings("hf:nobody/no-such-model").embed_query("x"),
         lambda: seq2seq_model("hf:nobody/no-such-model").invoke("x"),
     ):
-        with pytest.raises(BackendError, match=r"is no folder here, it is not in the cache .* could not be fetched"):
+        with pytest.raises(
+            BackendError, match=r"is not a local folder, it is not in the cache .* could not be downloaded"
+        ):
             call()
     with pytest.raises(BackendError) as caught:
         chat_model("hf:nobody/no-such-model").invoke("x")
@@ -434,7 +436,7 @@ def test_a_hub_model_that_cannot_be_loaded() -> None:
 
 def test_a_missing_folder_is_not_searched_on_the_hub() -> None:
     for path in ("/models/no-story", "./models/no-story", "~/no-story"):
-        with pytest.raises(BackendError, match="there is no such folder here") as caught:
+        with pytest.raises(BackendError, match="there is no such folder") as caught:
             chat_model(f"hf:{path}").invoke("x")
         assert "hf download" not in str(caught.value.hint)
 
@@ -447,8 +449,8 @@ def test_without_a_network_the_hub_is_not_retried_for_minutes(monkeypatch: pytes
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("socket.getaddrinfo", fail)
     hub._resolves.cache_clear()
-    assert hub.fetching("nobody/no-such-model") == {"local_files_only": True}
-    with pytest.raises(BackendError, match=r"could not be fetched: there is no network here, or no way to hugging"):
+    assert hub.download_options("nobody/no-such-model") == {"local_files_only": True}
+    with pytest.raises(BackendError, match=r"could not be downloaded: there is no network, or hugging"):
         chat_model("hf:nobody/no-such-model", engine="transformers").invoke("x")
     hub._resolves.cache_clear()
 

@@ -15,7 +15,7 @@ from taleward.backends.engine.prompt_encoding import Instruction, encode_prompt,
 from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.decisions import decide
 from taleward.backends.local.questions import MultipleChoice, Scale, YesNo
-from taleward.backends.transformers.causal_lm import HuggingFace
+from taleward.backends.transformers.causal_lm import HubCausalLM
 from taleward.core.errors import BackendError, ConfigurationError, ContextTooLong
 from tests.helpers.tiny_models import SMALL, save_causal, tiny_tokenizer
 
@@ -44,13 +44,13 @@ def configs() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module", params=["llama", "gemma2", "granitemoehybrid", "gpt_oss"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> HuggingFace:
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> HubCausalLM:
     folder = tmp_path_factory.mktemp(request.param)
     save_causal(folder, configs()[request.param], tiny_tokenizer(CONTROL, chat_template=TEMPLATE))
-    return HuggingFace(str(folder), "cpu")
+    return HubCausalLM(str(folder), "cpu")
 
 
-def by_forward_pass(model: HuggingFace, prompt: list[int], choices: list[str]) -> np.ndarray:
+def by_forward_pass(model: HubCausalLM, prompt: list[int], choices: list[str]) -> np.ndarray:
     """The same decision, by one forward pass over each whole text."""
     import torch
 
@@ -66,7 +66,7 @@ def by_forward_pass(model: HuggingFace, prompt: list[int], choices: list[str]) -
 
 
 @pytest.mark.parametrize("choices", [["Yes", "No"], ["unsafe", "safe"], ["a", "b", "cd", "ce"]])
-def test_a_decision_matches_a_plain_forward_pass(model: HuggingFace, choices: list[str]) -> None:
+def test_a_decision_matches_a_plain_forward_pass(model: HubCausalLM, choices: list[str]) -> None:
     story = "Once there was a fox who lived by the sea. " * 5
     prompts = [model.prompt([{"role": "user", "content": story + end}]) for end in ("hate?", "harm?", "harm? Say.")]
     for prompt, decision in zip(prompts, decide(model, prompts, choices), strict=True):
@@ -76,22 +76,22 @@ def test_a_decision_matches_a_plain_forward_pass(model: HuggingFace, choices: li
         assert sum(decision.probabilities) == pytest.approx(1.0)
 
 
-def test_the_shared_prefix_is_processed_once(model: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shared_prefix_is_processed_once(model: HubCausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
     processed = 0
-    step = HuggingFace.step
+    step = HubCausalLM.step
 
-    def count_tokens(self: HuggingFace, tokens: list[int], cache: Any = None) -> Any:
+    def count_tokens(self: HubCausalLM, tokens: list[int], cache: Any = None) -> Any:
         nonlocal processed
         processed += len(tokens)
         return step(self, tokens, cache)
 
-    monkeypatch.setattr(HuggingFace, "step", count_tokens)
+    monkeypatch.setattr(HubCausalLM, "step", count_tokens)
     prompts = [[*range(1, 201), *end] for end in ((1, 2), (3, 4), (5, 6), (7, 8))]
     decide(model, prompts, ["A", "B"])
     assert processed == 200 + 4 * 2
 
 
-def test_equal_prompts_and_a_prompt_of_one_token(model: HuggingFace) -> None:
+def test_equal_prompts_and_a_prompt_of_one_token(model: HubCausalLM) -> None:
     first, second = decide(model, [[5, 6], [5, 6]], ["A", "B"])
     assert first == second
     assert decide(model, [[5]], ["A", "B"])[0].probabilities == pytest.approx(
@@ -102,16 +102,16 @@ def test_equal_prompts_and_a_prompt_of_one_token(model: HuggingFace) -> None:
 @pytest.mark.parametrize(
     ("prompts", "choices"), [([], ["A", "B"]), ([[]], ["A", "B"]), ([[1]], ["A"]), ([[1]], ["A", "AB"])]
 )
-def test_invalid_decisions(model: HuggingFace, prompts: list[list[int]], choices: list[str]) -> None:
+def test_invalid_decisions(model: HubCausalLM, prompts: list[list[int]], choices: list[str]) -> None:
     with pytest.raises(ValueError, match="a decision needs non-empty prompts, and two or more choices"):
         decide(model, prompts, choices)
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_logits_that_are_not_numbers_are_an_error(
-    model: HuggingFace, monkeypatch: pytest.MonkeyPatch, broken: float
+    model: HubCausalLM, monkeypatch: pytest.MonkeyPatch, broken: float
 ) -> None:
-    monkeypatch.setattr(HuggingFace, "step", lambda *_: (np.array([0.0, broken, 1.0], dtype=np.float32), None))
+    monkeypatch.setattr(HubCausalLM, "step", lambda *_: (np.array([0.0, broken, 1.0], dtype=np.float32), None))
     with pytest.raises(BackendError, match="logits are not numbers"):
         decide(model, [[5]], ["A", "B"])
 
@@ -146,11 +146,11 @@ def test_a_prompt_matches_the_tokenizers(tokenizer: Any) -> None:
     assert encode_prompt(tokenizer, lambda c: render(tokenizer, c), ["A calm day."]) == list(expected["input_ids"])
 
 
-def folder_with(path: Path, template: str) -> HuggingFace:
+def folder_with(path: Path, template: str) -> HubCausalLM:
     from transformers import LlamaConfig
 
     save_causal(path, LlamaConfig(**SMALL), tiny_tokenizer(CONTROL, chat_template=template))
-    return HuggingFace(str(path), "cpu")
+    return HubCausalLM(str(path), "cpu")
 
 
 def test_a_template_that_expects_content_parts_gets_them(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from taleward.chains.model_kind import load_local_model
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.example_retriever import ExampleRetriever
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.fake_embeddings import WordEmbeddings
+from taleward.testing import WordEmbeddings
 from tests.helpers.scripted_chat import ScriptedChat
 from tests.helpers.tiny_task_models import BAD, GOOD, gpt2, llama, nli
 
@@ -33,20 +33,20 @@ def test_a_completion_model_gets_examples_between_separators() -> None:
     model = HostedCompletionModel(answers=[[" yes\n###\nText: and"], [" perhaps"], [" no"]])
     classifier = FewShotClassifier(model, ["yes", "no"], examples=EXAMPLES[:2])
     assert classifier.invoke("all\n###\nText: mine\nLabel: no\n###").label == "yes"
-    assert model.asked[0]["messages"][0].text == (
+    assert model.requests[0]["messages"][0].text == (
         "Which label fits the text? The labels are yes; no.\n###\n"
         "Text: so good\nLabel: yes\n###\n"
         "Text: so bad\nLabel: no\n###\n"
         "Text: all ♯♯♯ Text: mine Label: no ♯♯♯\nLabel:"
     )
-    assert model.asked[0]["stop"] == ["###", "\n"]
+    assert model.requests[0]["stop"] == ["###", "\n"]
     assert [classifier.invoke("x").outcome for _ in range(2)] == ["unparsable", "label"]
 
 
 def test_a_chat_model_gets_examples_as_turns() -> None:
     model = ScriptedChat(answers=[['{"label": "no"}']])
     assert FewShotClassifier(model, ["yes", "no"], examples=EXAMPLES[:2]).invoke("meh").label == "no"
-    roles = [(message.type, message.text) for message in model.asked[0]["messages"]]
+    roles = [(message.type, message.text) for message in model.requests[0]["messages"]]
     assert roles[1:] == [
         ("human", "<text>\nso good\n</text>"),
         ("ai", '{"label": "yes"}'),

@@ -14,7 +14,7 @@ from taleward.chains.summarization.guard import JudgedSummary, SummaryGuard
 from taleward.chains.summarization.summarizer import Summarizer
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.moderation.guard.guard import Guard
-from tests.helpers.fakes import FakeJudge, Writer
+from taleward.testing import FakeJudge, FakeWriter
 from tests.helpers.scripted_chat import ScriptedChat
 from tests.helpers.tiny_task_models import BAD, FOX, nli
 
@@ -97,7 +97,7 @@ def test_a_summarizer_checks_its_summaries() -> None:
 async def test_a_summary_for_parents_is_judged_and_gives_the_age_band() -> None:
     age_bands = ZeroShotClassifier(task="age-band")
     chain = SummaryGuard(Summarizer(task="parents"), FakeJudge(), age_bands)
-    tale = Guard(Writer(FOX).runnable(), FakeJudge()).invoke({})
+    tale = Guard(FakeWriter(FOX), FakeJudge()).invoke({})
     result = chain.invoke(tale)
     assert result.released
     assert result.text == Summarizer(task="parents").invoke(FOX).text
@@ -116,6 +116,6 @@ def test_a_summary_that_fails_is_withheld() -> None:
         result.text  # noqa: B018
     with pytest.raises(ValidationError, match="exactly if its verdict is a pass"):
         JudgedSummary(summary=Summarizer().invoke(FOX), verdict=result.verdict)
-    refused = Guard(Writer("bad").runnable(), FakeJudge(), attempts=1).invoke({})
+    refused = Guard(FakeWriter("bad"), FakeJudge(), attempts=1).invoke({})
     with pytest.raises(Refused):
         guard.invoke(refused)

@@ -14,7 +14,7 @@ from taleward.chains.summarization.extractive import source_spans
 from taleward.chains.summarization.models import ChatSummaryModel
 from taleward.chains.summarization.summarizer import Summarizer
 from taleward.core.errors import BackendError, ConfigurationError, UnknownName
-from taleward.testing.fake_embeddings import WordEmbeddings
+from taleward.testing import WordEmbeddings
 from tests.helpers.scripted_chat import ScriptedChat, says
 from tests.helpers.tiny_task_models import BAD, FOX, GOOD, bart, bert, gpt2, llama, nli, t5
 
@@ -60,7 +60,7 @@ def test_a_chat_model_gets_the_task_and_the_text_as_data() -> None:
         1,
         "parents",
     )
-    system, request = model.asked[0]["messages"]
+    system, request = model.requests[0]["messages"]
     assert "what may frighten" not in system.text
     assert "may frighten or sadden a child" in system.text
     assert "at most 2 sentences" in system.text
@@ -73,7 +73,9 @@ class LeadingWordsChat(ScriptedChat):
     word_limit: int = 4
 
     def _chunks(self, messages: Any, **kwargs: Any) -> Any:
-        self.asked.append({"words": sum(count_words(message.text) for message in messages), "text": messages[-1].text})
+        self.requests.append(
+            {"words": sum(count_words(message.text) for message in messages), "text": messages[-1].text}
+        )
         from langchain_core.messages import AIMessageChunk
 
         part = messages[-1].text.removeprefix("<text>\n").removesuffix("\n</text>")
@@ -88,8 +90,8 @@ async def test_a_long_text_is_split_into_parts_that_fit_and_nothing_is_lost() ->
     assert summary.parts > 10
     assert summary.rounds >= 1
     max_prompt_tokens = 300 - 100  # a third is reserved for the answer
-    assert max(prompt["words"] for prompt in model.asked) + 2 * 16 <= max_prompt_tokens
-    parts = [prompt["text"] for prompt in model.asked[: summary.parts]]
+    assert max(prompt["words"] for prompt in model.requests) + 2 * 16 <= max_prompt_tokens
+    parts = [prompt["text"] for prompt in model.requests[: summary.parts]]
     joined = " ".join(part.removeprefix("<text>\n").removesuffix("\n</text>") for part in parts)
     assert sorted(joined.split()) == sorted(text.split())
     assert (await chain.ainvoke(text)).text == summary.text
@@ -113,7 +115,7 @@ def test_a_sentence_longer_than_the_context_is_split_between_words() -> None:
     model = LeadingWordsChat(answers=[])
     text = " ".join(f"word{n}" for n in range(900))
     assert Summarizer(model, context_tokens=300, count_tokens=count_words).invoke(text).parts > 5
-    assert all("word" in prompt["text"] for prompt in model.asked)
+    assert all("word" in prompt["text"] for prompt in model.requests)
 
 
 def test_uncountable_tokens_raise_unless_the_text_fits_anyway() -> None:
@@ -157,7 +159,7 @@ def test_a_completion_model_continues_the_cue(tmp_path: Path) -> None:
 
     model = HostedCompletionModel(answers=[[" A fox finds her kite."]])
     assert Summarizer(model).invoke(FOX).text == "A fox finds her kite."
-    assert model.asked[0]["messages"][0].text == f"{FOX}\n\nTL;DR:"
+    assert model.requests[0]["messages"][0].text == f"{FOX}\n\nTL;DR:"
 
 
 @pytest.mark.parametrize(("save_model", "prefix"), [(t5, "summarize: "), (bart, "")])

@@ -1,4 +1,4 @@
-"""What people say of tales, in a real MLflow store, by every way there is."""
+"""People's feedback on tales in a real MLflow store, from Python, the terminal, a notebook and MLflow's UI."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from taleward.evaluation.feedback.store import FeedbackStore
 from taleward.evaluation.tracking.recorder import MlflowRecorder
 from taleward.moderation.calibration.labeled_data import Columns, load_labeled
 from taleward.moderation.judges.base import Assessment
-from tests.helpers.fakes import FakeJudge, Writer
+from taleward.testing import FakeJudge, FakeWriter
 
-# MLflow's own code warns on import and when its store is first made.
+# MLflow's own code warns on import and when it creates its store.
 pytestmark = pytest.mark.filterwarnings("default")
 
 TEXT = "A fox met a wolf 🐺 in the dark wood."
@@ -38,36 +38,36 @@ def store(uri: str, request: pytest.FixtureRequest) -> FeedbackStore:
 def tell(store: FeedbackStore, experiment: str, *drafts: str, score: float | None = None, **inputs: str) -> tw.Tale:
     judge = FakeJudge(None if score is None else lambda _: Assessment(scores={"violence": score}))
     recorder = MlflowRecorder(store.tracking_uri, experiment)
-    writer = Writer(*(drafts or (TEXT,))).runnable()
+    writer = FakeWriter(*(drafts or (TEXT,)))
     return tw.Guard(writer, judge, recorder=recorder, keep_drafts=True).invoke(inputs)
 
 
-def typed(uri: str, experiment: str, person: str, *answers: str) -> Any:
+def review_in_terminal(uri: str, experiment: str, person: str, *answers: str) -> Any:
     command = ["feedback", "--tracking-uri", uri, "--experiment", experiment, "--person", person]
     return CliRunner().invoke(app, command, input="".join(f"{a}\n" for a in answers))
 
 
-def by_hand(uri: str, trace_id: str, person: str, monkeypatch: pytest.MonkeyPatch, **answers: str) -> None:
-    """What MLflow's own pages send when a person adds assessments there."""
-    from mlflow.server import app as pages, handlers
+def enter_in_mlflow(uri: str, trace_id: str, person: str, monkeypatch: pytest.MonkeyPatch, **answers: str) -> None:
+    """Send what MLflow's UI sends when a person adds assessments."""
+    from mlflow.server import app as mlflow_app, handlers
 
     monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", uri)
     monkeypatch.setattr(handlers, "_tracking_store", None)
     for name, value in answers.items():
         source = {"source_type": "HUMAN", "source_id": person}
         body = {"assessment": {"assessment_name": name, "feedback": {"value": value}, "source": source}}
-        address = f"/api/3.0/mlflow/traces/{trace_id}/assessments"
-        done = pages.test_client().post(address, json=body, headers={"Host": "localhost"})
-        assert done.status_code == 200, done.text
+        path = f"/api/3.0/mlflow/traces/{trace_id}/assessments"
+        response = mlflow_app.test_client().post(path, json=body, headers={"Host": "localhost"})
+        assert response.status_code == 200, response.text
 
 
-def test_all_ways_to_say_it_read_back_the_same(
+def test_feedback_is_the_same_however_it_was_given(
     store: FeedbackStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from taleward.evaluation.feedback.widget import FeedbackWidget
 
-    here = request.node.name
-    tale = tell(store, here)
+    experiment = request.node.name
+    tale = tell(store, experiment)
     store.record(
         tale.id,
         person="python",
@@ -77,24 +77,27 @@ def test_all_ways_to_say_it_read_back_the_same(
         spans=[MarkedSpan(start=12, end=18, category="frightening")],
         comment="too dark",
     )
-    page = FeedbackWidget(tale.id, person="widget", store=store)
-    assert (page.text, page.band, page.status) == (TEXT, "6-8", "")
-    page.spans = [{"start": 12, "end": 18, "category": "frightening"}]
-    page.rating, page.kid_friendly, page.comment = 2, "no", "too dark"
-    page.saves += 1
-    assert page.status == "saved"
-    done = typed(store.tracking_uri, here, "terminal", "2", "frightening", "wolf 🐺 = frightening", "too dark", "n")
-    assert done.exit_code == 0, done.output
-    said = {"rating": "2", "kid_friendly": "no", "categories": "frightening", "comment": "too dark"}
-    by_hand(store.tracking_uri, store.tale(tale.id).trace_id, "pages", monkeypatch, spans="12-18 frightening", **said)
-    read = store.read(tale.id)
-    assert [f.person for f in read] == ["pages", "python", "terminal", "widget"]
-    assert len({f.model_copy(update={"person": "", "at": read[0].at}) for f in read}) == 1
-    assert read[0].spans is not None
-    assert TEXT[slice(read[0].spans[0].start, read[0].spans[0].end)] == "wolf 🐺"
+    widget = FeedbackWidget(tale.id, person="widget", store=store)
+    assert (widget.text, widget.band, widget.status) == (TEXT, "6-8", "")
+    widget.spans = [{"start": 12, "end": 18, "category": "frightening"}]
+    widget.rating, widget.kid_friendly, widget.comment = 2, "no", "too dark"
+    widget.save_clicks += 1
+    assert widget.status == "saved"
+    answers = ("2", "frightening", "wolf 🐺 = frightening", "too dark", "n")
+    result = review_in_terminal(store.tracking_uri, experiment, "terminal", *answers)
+    assert result.exit_code == 0, result.output
+    fields = {"rating": "2", "kid_friendly": "no", "categories": "frightening", "comment": "too dark"}
+    enter_in_mlflow(
+        store.tracking_uri, store.tale(tale.id).trace_id, "mlflow", monkeypatch, spans="12-18 frightening", **fields
+    )
+    feedback = store.read(tale.id)
+    assert [f.person for f in feedback] == ["mlflow", "python", "terminal", "widget"]
+    assert len({f.model_copy(update={"person": "", "at": feedback[0].at}) for f in feedback}) == 1
+    assert feedback[0].spans is not None
+    assert TEXT[slice(feedback[0].spans[0].start, feedback[0].spans[0].end)] == "wolf 🐺"
 
 
-def test_a_change_of_mind_keeps_history_until_it_is_erased(
+def test_a_changed_answer_stays_in_the_history_until_it_is_erased(
     store: FeedbackStore, request: pytest.FixtureRequest
 ) -> None:
     tale = tell(store, request.node.name)
@@ -104,8 +107,8 @@ def test_a_change_of_mind_keeps_history_until_it_is_erased(
     store.withdraw(tale.id, person="anna", fields=["kid_friendly"])
     [anna, ben] = store.read(tale.id)
     assert (anna.rating, anna.kid_friendly, ben.rating) == (4, None, 5)
-    anna_said = [(c.field, c.value, c.holds) for c in store.history(tale.id) if c.person == "anna"]
-    assert sorted(anna_said, key=str) == [
+    by_anna = [(c.field, c.value, c.current) for c in store.history(tale.id) if c.person == "anna"]
+    assert sorted(by_anna, key=str) == [
         ("kid_friendly", False, False),
         ("kid_friendly", None, True),
         ("rating", 2, False),
@@ -116,35 +119,37 @@ def test_a_change_of_mind_keeps_history_until_it_is_erased(
     assert [c.person for c in store.history(tale.id)] == ["ben"]
 
 
-def test_what_cannot_be_meant_is_refused_and_nothing_is_kept(
+def test_invalid_answers_are_rejected_and_nothing_is_recorded(
     store: FeedbackStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tale = tell(store, request.node.name)
-    for wrong, said in (
-        ({"rating": 6}, r"rating: got 6; taken: 1, 2, 3, 4, 5"),
-        ({"rating": 3, "spans": ["a bear"]}, "the tale does not say 'a bear'"),
-        ({"rating": 3, "spans": [MarkedSpan(start=0, end=999)]}, "ends behind the tale's 36 characters"),
+    for answers, message in (
+        ({"rating": 6}, r"rating must be 1, 2, 3, 4 or 5; got 6"),
+        ({"rating": 3, "spans": ["a bear"]}, "'a bear' does not occur in the tale"),
+        ({"rating": 3, "spans": [MarkedSpan(start=0, end=999)]}, "0-999 is outside the tale, which has 36 characters"),
     ):
-        with pytest.raises(ConfigurationError, match=said):
-            store.record(tale.id, person="anna", **wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match=message):
+            store.record(tale.id, person="anna", **answers)  # type: ignore[arg-type]
     with pytest.raises(UnknownName, match="Did you mean 'frightening'"):
         store.record(tale.id, person="anna", rating=3, categories=["frightning"])
     with pytest.raises(UnknownName, match="unknown tale 'nonsense'"):
         store.record("nonsense", person="anna", rating=3)
     assert store.read(tale.id) == []
-    by_hand(store.tracking_uri, store.tale(tale.id).trace_id, "pages", monkeypatch, rating="great", comment="fine")
-    [said] = store.read(tale.id)
-    assert (said.rating, said.comment, dict(said.unread)) == (None, "fine", {"rating": "great"})
+    enter_in_mlflow(
+        store.tracking_uri, store.tale(tale.id).trace_id, "mlflow", monkeypatch, rating="great", comment="fine"
+    )
+    [feedback] = store.read(tale.id)
+    assert (feedback.rating, feedback.comment, dict(feedback.unparsed)) == (None, "fine", {"rating": "great"})
 
 
-def test_the_queue_begins_with_what_the_judge_was_least_sure_of_and_goes_on_where_it_was(
+def test_the_review_queue_starts_with_the_most_uncertain_verdict_and_continues_later(
     store: FeedbackStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = request.node.name
-    sure, unsure, other = (tell(store, here, score=s) for s in (0.01, 0.4, 0.2))
-    assert store.queue("anna") == [unsure.id, other.id, sure.id]
-    store.record(unsure.id, person="ben", kid_friendly=True)
-    assert store.queue("anna") == [other.id, sure.id, unsure.id]
+    experiment = request.node.name
+    certain, uncertain, other = (tell(store, experiment, score=s) for s in (0.01, 0.4, 0.2))
+    assert store.queue("anna") == [uncertain.id, other.id, certain.id]
+    store.record(uncertain.id, person="ben", kid_friendly=True)
+    assert store.queue("anna") == [other.id, certain.id, uncertain.id]
     answers = iter(["3", ""])
 
     def ask(_: str) -> str:
@@ -153,16 +158,16 @@ def test_the_queue_begins_with_what_the_judge_was_least_sure_of_and_goes_on_wher
         return answer
 
     monkeypatch.setattr("builtins.input", ask)
-    done = typed(store.tracking_uri, here, "anna")
-    assert done.exit_code == 0
-    assert "0 reviewed, 3 left" in done.output
-    [kept] = store.read(other.id)
-    assert (kept.person, kept.rating, kept.reviewed) == ("anna", 3, False)
+    result = review_in_terminal(store.tracking_uri, experiment, "anna")
+    assert result.exit_code == 0
+    assert "0 reviewed, 3 left" in result.output
+    [feedback] = store.read(other.id)
+    assert (feedback.person, feedback.rating, feedback.reviewed) == ("anna", 3, False)
     monkeypatch.undo()
-    done = typed(store.tracking_uri, here, "anna", "", "", "", "", "maybe", "y")
-    assert "taken: y, n" in done.output
-    assert "1 reviewed, 2 left" in done.output
-    assert store.queue("anna") == [sure.id, unsure.id]
+    result = review_in_terminal(store.tracking_uri, experiment, "anna", "", "", "", "", "maybe", "y")
+    assert "must be y or n; got 'maybe'" in result.output
+    assert "1 reviewed, 2 left" in result.output
+    assert store.queue("anna") == [certain.id, uncertain.id]
 
 
 def test_exports_feed_calibration_and_training(
@@ -170,16 +175,16 @@ def test_exports_feed_calibration_and_training(
 ) -> None:
     import pyarrow.parquet
 
-    here = request.node.name
-    liked = tell(store, here, "It was bad.", "A kind fox.", seed="1")
-    disliked = tell(store, here, "A cruel fox.", seed="1")
+    experiment = request.node.name
+    liked = tell(store, experiment, "It was bad.", "A kind fox.", seed="1")
+    disliked = tell(store, experiment, "A cruel fox.", seed="1")
     store.record(liked.id, person="anna", kid_friendly=True, rating=5)
     store.record(disliked.id, person="anna", kid_friendly=False, categories=["violence"])
     store.record(disliked.id, person="ben", kid_friendly=True)
-    file = tmp_path / "labelled.jsonl"
+    file = tmp_path / "labeled.jsonl"
     assert write_rows(labeled_rows(store), file) == 2
     rows = load_labeled(file, Columns(category="categories")).rows
-    # One of two finds it harmful: it counts as harmful.
+    # One of two people finds it harmful, so it counts as harmful.
     assert [(r.text, r.harmful, r.categories) for r in rows] == [
         ("A kind fox.", False, ()),
         ("A cruel fox.", True, ("violence",)),
@@ -189,24 +194,25 @@ def test_exports_feed_calibration_and_training(
         ("judge", "A kind fox.", "It was bad."),
         ("people", "A kind fox.", "A cruel fox."),
     ]
-    held = feedback_rows(store)
-    assert write_rows(held, tmp_path / "all.parquet") == 3
+    rows_of_people = feedback_rows(store)
+    assert write_rows(rows_of_people, tmp_path / "all.parquet") == 3
     assert pyarrow.parquet.read_table(tmp_path / "all.parquet").to_pylist()[0]["text"] == "A kind fox."
-    assert [Feedback.model_validate({k: v for k, v in r.items() if k not in ("text", "spans")}) for r in held]
+    for row in rows_of_people:
+        assert Feedback.model_validate({k: v for k, v in row.items() if k not in ("text", "spans")})
 
 
 def test_agreement_of_judge_and_people(store: FeedbackStore, request: pytest.FixtureRequest) -> None:
-    here = request.node.name
+    experiment = request.node.name
     for draft, friendly in (("bad", False), ("bad", False), ("good", True), ("good", True), ("good", False)):
-        store.record(tell(store, here, draft).id, person="anna", kid_friendly=friendly)
-    [found] = tw.evaluation.judge_agreement(store, by="all")
-    assert (found.tales, found.answers, found.agreed, found.let_through) == (5, 5, 0.8, 1 / 3)
-    # By hand: agreed 0.8; by chance 3/5 * 2/5 + 2/5 * 3/5 = 0.48; (0.8 - 0.48) / (1 - 0.48).
-    assert found.kappa.value == pytest.approx(0.32 / 0.52)
-    assert found.kappa.low <= found.kappa.value <= found.kappa.high  # type: ignore[operator]
-    # Of 10 ratings in pairs 2 differ; 5 are of each class.
-    assert found.alpha.value == pytest.approx(1 - (2 / 10) / (2 * 5 * 5 / (10 * 9)))
-    done = CliRunner().invoke(
-        app, ["feedback", "agreement", "--tracking-uri", store.tracking_uri, "--experiment", here]
-    )
-    assert "80%" in done.output, done.output
+        store.record(tell(store, experiment, draft).id, person="anna", kid_friendly=friendly)
+    [agreement] = tw.evaluation.judge_agreement(store, by="all")
+    assert (agreement.tales, agreement.answers) == (5, 5)
+    assert (agreement.agreement_rate, agreement.miss_rate) == (0.8, 1 / 3)
+    # By hand: observed 0.8, by chance 3/5 * 2/5 + 2/5 * 3/5 = 0.48, so kappa = (0.8 - 0.48) / (1 - 0.48).
+    assert agreement.kappa.value == pytest.approx(0.32 / 0.52)
+    assert agreement.kappa.low <= agreement.kappa.value <= agreement.kappa.high  # type: ignore[operator]
+    # Of the 10 ratings 5 are of each class, and 2 are in a pair that differs.
+    assert agreement.alpha.value == pytest.approx(1 - (2 / 10) / (2 * 5 * 5 / (10 * 9)))
+    command = ["feedback", "agreement", "--tracking-uri", store.tracking_uri, "--experiment", experiment]
+    result = CliRunner().invoke(app, command)
+    assert "80%" in result.output, result.output

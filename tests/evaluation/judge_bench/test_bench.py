@@ -14,11 +14,11 @@ from taleward.core.errors import ConfigurationError
 from taleward.evaluation.judge_bench.bench import benchmark_judges, risk_score
 from taleward.evaluation.judge_bench.plots import bench_plots, save_plots
 from taleward.evaluation.judge_bench.result import BenchReport
-from taleward.evaluation.tracking.judge_runs import figures_of, record_bench
+from taleward.evaluation.tracking.judge_runs import flat_metrics, record_bench
 from taleward.evaluation.tracking.recorder import default_tracking_uri
 from taleward.moderation.calibration.labeled_data import LabeledData, LabeledText
 from taleward.moderation.judges import Assessment
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 
 SCORES = np.round(np.random.default_rng(0).random(120), 3)
 TRUTH = np.random.default_rng(1).random(120) < SCORES
@@ -140,7 +140,7 @@ def test_a_benchmark_is_recorded_with_a_child_run_per_judge(report: BenchReport,
     children = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")
     by_judge = {run.data.params["judge"]: run.data for run in children}
     assert set(by_judge) == {"good", "flat", "bare"}
-    assert by_judge["good"].metrics == pytest.approx(figures_of(report.judges[0]))
+    assert by_judge["good"].metrics == pytest.approx(flat_metrics(report.judges[0]))
     assert math.isclose(by_judge["good"].metrics["violence/auc"], report.judges[0].auc.value)
     assert by_judge["good"].params["data_sha256"] == DATA.sha256
     artifacts = {a.path for a in client.list_artifacts(run_id)}

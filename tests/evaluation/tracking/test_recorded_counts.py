@@ -1,4 +1,4 @@
-"""The numbers that the agent's tool gives are those of all recorders of a folder."""
+"""Counts of the tales of all recorders in a folder."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from taleward.evaluation.tracking.recorded_counts import guard_counts
 from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
 from taleward.moderation.guard.guard import Guard
-from tests.helpers.fakes import FakeJudge, Writer
+from taleward.testing import FakeJudge, FakeWriter
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def test_counts_of_several_recorders_are_put_together(tmp_path: Path) -> None:
+def test_counts_of_several_recorders_are_added_up(tmp_path: Path) -> None:
     assert guard_counts(tmp_path) == {}
     for text in ("A calm day.", "A bad day."):
         recorder = MlflowRecorder(default_tracking_uri(tmp_path))
-        Guard(Writer(text).runnable(), FakeJudge(), attempts=1, recorder=recorder).invoke({"about": "a day"})
+        Guard(FakeWriter(text), FakeJudge(), attempts=1, recorder=recorder).invoke({"about": "a day"})
     counts = guard_counts(tmp_path)
     assert (counts["tales"], counts["released"], counts["refused"], counts["refused/failed"]) == (2.0, 1.0, 1.0, 1.0)

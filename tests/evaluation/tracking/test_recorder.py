@@ -1,4 +1,4 @@
-"""Tales in a real MLflow store, and what happens when there is none."""
+"""Tales recorded in a real MLflow store, and in one that is damaged."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from taleward.chains.story import StoryChain
 from taleward.core.tale import Tale
 from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
 from taleward.moderation.guard.guard import Guard
-from tests.helpers.fakes import FakeJudge, Teller, Writer
+from taleward.testing import FakeJudge, FakeWriter
 
-# MLflow's own code warns on import and when its store is first made.
+# MLflow's own code warns on import and when it creates its store.
 pytestmark = pytest.mark.filterwarnings("default")
 
 
@@ -23,8 +23,8 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return default_tracking_uri(tmp_path_factory.mktemp("project") / "a folder" / ".taleward")
 
 
-def told(uri: str, *drafts: str) -> Tale:
-    guard = Guard(Writer(*drafts).runnable(), FakeJudge(), attempts=2, recorder=MlflowRecorder(uri))
+def record_tale(uri: str, *drafts: str) -> Tale:
+    guard = Guard(FakeWriter(*drafts), FakeJudge(), attempts=2, recorder=MlflowRecorder(uri))
     return guard.invoke({"setting": "forest"})
 
 
@@ -32,7 +32,7 @@ def test_a_tale_is_a_trace_with_attempts_verdicts_and_lineage(uri: str) -> None:
     import mlflow
 
     before = mlflow.get_tracking_uri()
-    tale = told(uri, "a bad draft", "a good draft")
+    tale = record_tale(uri, "a bad draft", "a good draft")
     assert mlflow.get_tracking_uri() == before
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name("taleward")
@@ -45,65 +45,63 @@ def test_a_tale_is_a_trace_with_attempts_verdicts_and_lineage(uri: str) -> None:
     assert root.inputs == {"setting": "forest"}
     assert root.outputs["text"] == "a good draft"
     assert root.attributes["lineage"]["judge"] == "fake"
-    judged = [(span.inputs, span.outputs["outcome"]) for span in trace.data.spans if span.name == "judge"]
-    assert sorted(judged) == [("a bad draft", "fail"), ("a good draft", "pass")]
+    judgments = [(span.inputs, span.outputs["outcome"]) for span in trace.data.spans if span.name == "judge"]
+    assert sorted(judgments) == [("a bad draft", "fail"), ("a good draft", "pass")]
     assert trace.info.tags["released"] == "True"
 
 
-def test_tokens_are_counted_where_mlflow_counts_them(uri: str) -> None:
+def test_token_counts_are_where_mlflow_expects_them(uri: str) -> None:
     import mlflow
 
     writer = StoryChain("embedded:storyteller", seed=1, max_tokens=8)
     values = {name: variable.example for name, variable in writer.template.variables.items()}
     tale = Guard(writer, FakeJudge(), recorder=MlflowRecorder(uri)).invoke(values)
     client = mlflow.MlflowClient(uri)
-    where = client.get_experiment_by_name("taleward").experiment_id
-    [trace] = client.search_traces(locations=[where], filter_string=f"tags.tale_id = '{tale.id}'")
+    experiment_id = client.get_experiment_by_name("taleward").experiment_id
+    [trace] = client.search_traces(locations=[experiment_id], filter_string=f"tags.tale_id = '{tale.id}'")
     assert trace.info.token_usage["output_tokens"] == tale.attempts[0].calls[0].output_tokens == 8
 
 
 def test_a_refused_tale_is_recorded_too(uri: str) -> None:
     import mlflow
 
-    tale = told(uri, "a bad draft")
+    tale = record_tale(uri, "a bad draft")
     assert not tale.released
     client = mlflow.MlflowClient(uri)
-    where = client.get_experiment_by_name("taleward").experiment_id
-    [trace] = client.search_traces(locations=[where], filter_string=f"tags.tale_id = '{tale.id}'")
+    experiment_id = client.get_experiment_by_name("taleward").experiment_id
+    [trace] = client.search_traces(locations=[experiment_id], filter_string=f"tags.tale_id = '{tale.id}'")
     assert trace.info.tags["released"] == "False"
     [root] = [span for span in trace.data.spans if span.name == "tale"]
     assert root.outputs["text"] is None
     assert root.outputs["refusal"]["reason"] == "failed"
 
 
-def test_a_store_that_cannot_be_reached_does_not_take_the_tale(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_store_does_not_lose_the_tale(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = tmp_path / "mlflow.db"
-    broken.write_bytes(b"this is no database" * 100)
-    assert told(f"sqlite:///{broken}", "a good draft").text == "a good draft"
+    broken.write_bytes(b"this is not a database" * 100)
+    assert record_tale(f"sqlite:///{broken}", "a good draft").text == "a good draft"
     assert "was not recorded" in caplog.text
     with closing(sqlite3.connect(broken)) as db, pytest.raises(sqlite3.DatabaseError):
         db.execute("select 1 from sqlite_master")
 
 
-def test_a_streamed_tale_shows_what_was_held_and_why(uri: str) -> None:
+def test_the_trace_of_a_streamed_tale_has_the_decision_on_each_sentence(uri: str) -> None:
     import mlflow
 
-    teller = Teller(["A fox ran. It was bad. "], ["It slept."])
-    guard = Guard(teller, FakeJudge(), recorder=MlflowRecorder(uri))
+    writer = FakeWriter(["A fox ran. It was bad. "], ["It slept."])
+    guard = Guard(writer, FakeJudge(), recorder=MlflowRecorder(uri))
     *_, done = guard.stream({})
     client = mlflow.MlflowClient(uri)
-    where = client.get_experiment_by_name("taleward").experiment_id
-    [trace] = client.search_traces(locations=[where], filter_string=f"tags.tale_id = '{done.tale.id}'")
+    experiment_id = client.get_experiment_by_name("taleward").experiment_id
+    [trace] = client.search_traces(locations=[experiment_id], filter_string=f"tags.tale_id = '{done.tale.id}'")
     by_id = {span.span_id: span for span in trace.data.spans}
-    held = [span for span in trace.data.spans if span.name.startswith("hold")]
-    assert [(by_id[s.parent_id].name, s.inputs, s.outputs["outcome"], s.outputs["categories"]) for s in held] == [
+    hold_spans = [span for span in trace.data.spans if span.name.startswith("hold")]
+    assert [(by_id[s.parent_id].name, s.inputs, s.outputs["outcome"], s.outputs["categories"]) for s in hold_spans] == [
         ("attempt 1", "A fox ran. ", "pass", []),
         ("attempt 1", "It was bad. ", "fail", ["violence"]),
         ("attempt 2", "It slept.", "pass", []),
     ]
-    assert all(span.outputs["held_s"] >= 0 for span in held)
+    assert all(span.outputs["held_s"] >= 0 for span in hold_spans)
 
 
 def test_a_recorder_counts_its_tales(uri: str) -> None:
@@ -111,10 +109,10 @@ def test_a_recorder_counts_its_tales(uri: str) -> None:
 
     recorder = MlflowRecorder(uri)
     for drafts in (["good"], ["bad", "good"], ["bad"]):
-        Guard(Writer(*drafts).runnable(), FakeJudge(), attempts=2, recorder=recorder).invoke({})
+        Guard(FakeWriter(*drafts), FakeJudge(), attempts=2, recorder=recorder).invoke({})
     client = mlflow.MlflowClient(uri)
-    where = client.get_experiment_by_name("taleward").experiment_id
-    run = client.search_runs([where], order_by=["start_time DESC"])[0]
+    experiment_id = client.get_experiment_by_name("taleward").experiment_id
+    run = client.search_runs([experiment_id], order_by=["start_time DESC"])[0]
     assert run.info.run_name == "guard"
     assert run.data.metrics == {
         "tales": 3,

@@ -1,4 +1,4 @@
-"""Fitted scores and thresholds: right on made-up truth, honest about what they cannot do, and obeyed by judges."""
+"""Calibrations are correct on synthetic labels, report what cannot be fitted, and are applied by judges."""
 
 from __future__ import annotations
 
@@ -14,75 +14,75 @@ from hypothesis import given, strategies as st
 from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.core.verdict import Finding
 from taleward.moderation.calibration.calibration import Calibration, Isotonic, Platt, Target, load_calibration
-from taleward.moderation.calibration.fit import Unfit, fit_calibration, fit_category, fit_curve, pick_threshold
+from taleward.moderation.calibration.fit import FitError, fit_calibration, fit_category, fit_curve, pick_threshold
 from taleward.moderation.calibration.labeled_data import LabeledData, LabeledText
 from taleward.moderation.judges import Assessment, judge
 from taleward.moderation.judges.cached import CachedJudge
 from taleward.moderation.judges.cascade import Cascade, relative_risk
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 
 RECALL = Target(kind="recall", value=0.9)
-ALARMS = Target(kind="false_alarms", value=0.05)
+FALSE_ALARMS = Target(kind="false_alarms", value=0.05)
 
 
-def made_up(texts: int, seed: int = 0) -> tuple[Any, Any]:
-    """Overconfident scores: the truth's log-odds are half of the score's."""
+def synthetic_scores(texts: int, seed: int = 0) -> tuple[Any, Any]:
+    """Return labels and overconfident scores, with twice the log-odds of the true probabilities."""
     random = np.random.default_rng(seed)
-    odds = random.normal(0.0, 3.0, texts)
-    return random.random(texts) < 1 / (1 + np.exp(-odds / 2)), 1 / (1 + np.exp(-odds))
+    log_odds = random.normal(0.0, 3.0, texts)
+    return random.random(texts) < 1 / (1 + np.exp(-log_odds / 2)), 1 / (1 + np.exp(-log_odds))
 
 
-class Scorer(FakeJudge):
-    """Scores a text that is a number with that number, as violence and hate."""
+class NumberJudge(FakeJudge):
+    """Score a text that is a number with that number, for violence and hate."""
 
-    def __init__(self, findings: tuple[Finding, ...] = (), **more: Any) -> None:
-        def answer(passage: Any) -> Assessment:
+    def __init__(self, findings: tuple[Finding, ...] = (), **fields: Any) -> None:
+        def assess(passage: Any) -> Assessment:
             if not passage.text.replace(".", "").isdigit():
                 return Assessment(outcome="unparsable")
             scores = {"violence": float(passage.text), "hate": float(passage.text)}
-            return Assessment.model_validate({"scores": scores, "findings": findings, **more})
+            return Assessment.model_validate({"scores": scores, "findings": findings, **fields})
 
-        super().__init__(answer)
+        super().__init__(assess)
 
 
-def labelled(texts: int = 400) -> LabeledData:
-    truth, scores = made_up(texts)
+def labeled_data(texts: int = 400) -> LabeledData:
+    truth, scores = synthetic_scores(texts)
     rows = [LabeledText(f"{s:.6f}", bool(t), ("violence",) if t else ()) for t, s in zip(truth, scores, strict=True)]
     rows += [LabeledText("no number", True, ("violence",)), LabeledText("0.99", True, ("hate",))]
     return LabeledData("made-up.csv", "0" * 64, tuple(rows))
 
 
-def test_platt_finds_the_sigmoid_that_made_the_labels() -> None:
-    curve = fit_curve(*made_up(20_000), "platt")
+def test_platt_finds_the_sigmoid_that_generated_the_labels() -> None:
+    curve = fit_curve(*synthetic_scores(20_000), "platt")
     assert isinstance(curve, Platt)
     assert curve.slope == pytest.approx(0.5, abs=0.03)
     assert curve.intercept == pytest.approx(0.0, abs=0.06)
 
 
-def test_platts_targets_keep_parted_labels_finite() -> None:
+def test_platts_targets_keep_the_curve_of_separated_labels_finite() -> None:
     curve = fit_curve(np.array([False] * 5 + [True] * 5), np.array([0.2] * 5 + [0.8] * 5), "platt")
     assert curve(0.8) == pytest.approx(6 / 7, abs=1e-3)
     assert curve(0.2) == pytest.approx(1 / 7, abs=1e-3)
 
 
-def test_isotonic_is_scikit_learns_line_and_keeps_the_order() -> None:
+def test_isotonic_is_scikit_learns_curve_and_keeps_the_order() -> None:
     from sklearn.isotonic import IsotonicRegression
 
-    truth, scores = made_up(300)
+    truth, scores = synthetic_scores(300)
     curve = fit_curve(truth, scores, "isotonic")
-    peer = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, truth)
-    at = np.linspace(0, 1, 201)
-    ours = np.array([curve(x) for x in at])
-    assert np.abs(ours - peer.predict(at)).max() <= 0.0011
-    assert (np.diff(ours) > 0).all()
+    sklearn_curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, truth)
+    points = np.linspace(0, 1, 201)
+    probabilities = np.array([curve(x) for x in points])
+    assert np.abs(probabilities - sklearn_curve.predict(points)).max() <= 0.0011
+    assert (np.diff(probabilities) > 0).all()
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=6), st.floats(0, 1), st.floats(0, 1))
 def test_a_curve_stays_within_0_and_1_and_never_falls(knots: list[tuple[float, float]], a: float, b: float) -> None:
     at = sorted({k for k, _ in knots})
-    line = Isotonic(at=tuple(at), gives=tuple(sorted(g for _, g in knots)[: len(at)]))
+    isotonic = Isotonic(at=tuple(at), gives=tuple(sorted(g for _, g in knots)[: len(at)]))
     low, high = sorted((a, b))
-    for curve in (line, Platt(slope=0.1 + knots[0][0], intercept=knots[0][1])):
+    for curve in (isotonic, Platt(slope=0.1 + knots[0][0], intercept=knots[0][1])):
         assert 0.0 <= curve(low) <= curve(high) + 1e-12 <= 1.0 + 1e-12
 
 
@@ -96,44 +96,44 @@ def test_a_curve_stays_within_0_and_1_and_never_falls(knots: list[tuple[float, f
         (Target(kind="false_alarms", value=0.7), 0.35),
     ],
 )
-def test_a_threshold_lies_halfway_between_scores_that_were_seen(target: Target, expected: float) -> None:
+def test_a_threshold_lies_halfway_between_two_scores(target: Target, expected: float) -> None:
     truth = np.array([True, False, True, False, True, False])
     scores = np.array([0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
     assert pick_threshold(truth, scores, target) == pytest.approx(expected)
 
 
-def test_a_target_out_of_reach_is_said() -> None:
+def test_a_target_out_of_reach_is_reported() -> None:
     truth, scores = np.array([True, True, False, False]), np.array([0.9, 0.1, 0.9, 0.2])
-    with pytest.raises(Unfit, match=r"recall>=0\.9 would fail every harmless text too"):
+    with pytest.raises(FitError, match=r"recall>=0\.9 would fail every harmless text too"):
         pick_threshold(truth, scores, RECALL)
-    with pytest.raises(Unfit, match=r"false_alarms<=0\.05 would let every harmful text pass"):
-        pick_threshold(truth, scores, ALARMS)
-    with pytest.raises(Unfit, match="do not rise with harm"):
+    with pytest.raises(FitError, match=r"false_alarms<=0\.05 would let every harmful text pass"):
+        pick_threshold(truth, scores, FALSE_ALARMS)
+    with pytest.raises(FitError, match="do not rise with harm"):
         fit_curve(np.array([True] * 9 + [False] * 9), np.array([0.1] * 9 + [0.9] * 9), "platt")
 
 
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
-@pytest.mark.parametrize("target", [RECALL, ALARMS])
-def test_targets_hold_on_new_texts_and_scores_become_chances(method: Any, target: Target) -> None:
-    truth, scores = made_up(1500)
+@pytest.mark.parametrize("target", [RECALL, FALSE_ALARMS])
+def test_targets_hold_on_new_texts_and_scores_become_probabilities(method: Any, target: Target) -> None:
+    truth, scores = synthetic_scores(1500)
     fitted = fit_category(truth, scores, target, method=method, resamples=30)
-    new_truth, new_scores = made_up(4000, seed=1)
+    new_truth, new_scores = synthetic_scores(4000, seed=1)
     failed = np.array([fitted.curve(s) >= fitted.threshold.value for s in new_scores])
     reached = failed[new_truth].mean() if target.kind == "recall" else failed[~new_truth].mean()
-    told = fitted.recall if target.kind == "recall" else fitted.false_alarms
+    estimate = fitted.recall if target.kind == "recall" else fitted.false_alarms
     assert reached == pytest.approx(target.value, abs=0.04)
-    assert told.low - 0.02 <= reached <= told.high + 0.02
+    assert estimate.low - 0.02 <= reached <= estimate.high + 0.02
     assert fitted.ece_after < 0.06 < fitted.ece_before
     again = fit_category(truth, scores, target, method=method, resamples=30)
     assert again == fitted
     assert fit_category(truth, scores, target, method=method, resamples=30, seed=1).recall != fitted.recall
 
 
-def test_what_was_fitted_is_saved_with_what_it_was_fitted_on(tmp_path: Path) -> None:
-    fitted = fit_calibration(Scorer(), labelled(), RECALL, resamples=40)
+def test_a_calibration_is_saved_with_its_data_and_reasons(tmp_path: Path) -> None:
+    fitted = fit_calibration(NumberJudge(), labeled_data(), RECALL, resamples=40)
     assert list(fitted.categories) == ["violence"]
     assert fitted.left_alone["hate"] == "1 harmful and 212 harmless texts; 20 of each are needed"
-    assert fitted.left_alone["drugs"] == "the judge gives no score here"
+    assert fitted.left_alone["drugs"] == "the judge gives no scores for it"
     assert (fitted.data.texts, fitted.data.unjudged) == (402, 1)
     assert "judge=fake|policy=kids@1:" in fitted.signature
     assert "target=recall>=0.9|method=platt" in fitted.signature
@@ -147,63 +147,63 @@ def test_what_was_fitted_is_saved_with_what_it_was_fitted_on(tmp_path: Path) -> 
 
 @cache
 def fitted_once() -> Calibration:
-    return fit_calibration(Scorer(), labelled(), RECALL, resamples=10)
+    return fit_calibration(NumberJudge(), labeled_data(), RECALL, resamples=10)
 
 
-def by_hand(threshold: float, **changes: Any) -> Calibration:
-    """A calibration whose curve halves log-odds."""
-    same = {"value": threshold, "low": threshold, "high": threshold}
+def halving_calibration(threshold: float, **changes: Any) -> Calibration:
+    """Create a calibration whose curve for violence halves the log-odds."""
+    interval = {"value": threshold, "low": threshold, "high": threshold}
     data = fitted_once().model_dump()
-    data["categories"]["violence"] |= {"curve": Platt(slope=0.5, intercept=0.0), "threshold": same}
+    data["categories"]["violence"] |= {"curve": Platt(slope=0.5, intercept=0.0), "threshold": interval}
     return Calibration.model_validate(data | changes)
 
 
-def test_a_judge_decides_by_fitted_scores_and_thresholds() -> None:
-    plain, fitted = Scorer(), Scorer().calibrated(by_hand(0.7))
-    odds = 0.5 * math.log(0.8 / 0.2)
+def test_a_calibrated_judge_uses_the_fitted_scores_and_thresholds() -> None:
+    uncalibrated, fitted = NumberJudge(), NumberJudge().calibrated(halving_calibration(0.7))
+    log_odds = 0.5 * math.log(0.8 / 0.2)
     verdict = fitted.invoke("0.8")
-    assert verdict.scores["violence"] == pytest.approx(1 / (1 + math.exp(-odds)))
+    assert verdict.scores["violence"] == pytest.approx(1 / (1 + math.exp(-log_odds)))
     assert verdict.scores["hate"] == 0.8
-    assert plain.invoke("0.8").outcome == "fail"
-    assert verdict.outcome == "fail"  # hate was not fitted, and 0.8 is over the policy's threshold
-    strict = Scorer().calibrated(by_hand(0.3)).invoke("0.3")
-    assert (plain.invoke("0.3").outcome, strict.outcome) == ("pass", "fail")
+    assert uncalibrated.invoke("0.8").outcome == "fail"
+    assert verdict.outcome == "fail"  # hate was not fitted, and 0.8 is above the policy's threshold
+    strict = NumberJudge().calibrated(halving_calibration(0.3)).invoke("0.3")
+    assert (uncalibrated.invoke("0.3").outcome, strict.outcome) == ("pass", "fail")
     assert strict.categories == ("violence",)
     assert "the fitted score 0.40 is at least 0.30" in strict.findings[0].rationale
-    assert plain.calibration is None
-    assert plain.invoke("0.8").calibration is None
-    assert strict.calibration == by_hand(0.3).sha256[:12]
+    assert uncalibrated.calibration is None
+    assert uncalibrated.invoke("0.8").calibration is None
+    assert strict.calibration == halving_calibration(0.3).sha256[:12]
 
 
-def test_in_a_fitted_category_the_score_rules_and_elsewhere_findings_still_fail() -> None:
-    def found(category: str) -> tuple[Finding, ...]:
+def test_the_score_decides_in_a_fitted_category_and_findings_fail_in_others() -> None:
+    def severe(category: str) -> tuple[Finding, ...]:
         return (Finding(category=category, severity="severe"),)
 
-    assert Scorer(found("violence")).invoke("0.3").outcome == "fail"
-    assert Scorer(found("violence")).calibrated(by_hand(0.7)).invoke("0.3").outcome == "pass"
-    assert Scorer(found("hate")).calibrated(by_hand(0.7)).invoke("0.3").outcome == "fail"
-    assert Scorer(outcome="fail").calibrated(by_hand(0.7)).invoke("0.3").outcome == "fail"
-    assert Scorer().calibrated(by_hand(0.7)).invoke("words").outcome == "unparsable"
+    assert NumberJudge(severe("violence")).invoke("0.3").outcome == "fail"
+    assert NumberJudge(severe("violence")).calibrated(halving_calibration(0.7)).invoke("0.3").outcome == "pass"
+    assert NumberJudge(severe("hate")).calibrated(halving_calibration(0.7)).invoke("0.3").outcome == "fail"
+    assert NumberJudge(outcome="fail").calibrated(halving_calibration(0.7)).invoke("0.3").outcome == "fail"
+    assert NumberJudge().calibrated(halving_calibration(0.7)).invoke("words").outcome == "unparsable"
 
 
-def test_a_cache_keeps_calibrations_apart(tmp_path: Path) -> None:
-    plain = CachedJudge(Scorer(), tmp_path / "v.db")
-    strict = plain.calibrated(by_hand(0.3))
-    assert [plain.invoke("0.3").outcome, strict.invoke("0.3").outcome] == ["pass", "fail"]
+def test_a_verdict_cache_keeps_calibrations_apart(tmp_path: Path) -> None:
+    uncalibrated = CachedJudge(NumberJudge(), tmp_path / "v.db")
+    strict = uncalibrated.calibrated(halving_calibration(0.3))
+    assert [uncalibrated.invoke("0.3").outcome, strict.invoke("0.3").outcome] == ["pass", "fail"]
     assert strict.invoke("0.3").cached
-    assert strict.invoke("0.3").calibration == by_hand(0.3).sha256[:12]
-    assert (strict.rules.threshold("violence", "6-8"), plain.rules.threshold("violence", "6-8")) == (0.3, 0.5)
+    assert strict.invoke("0.3").calibration == halving_calibration(0.3).sha256[:12]
+    assert (strict.rules.threshold("violence", "6-8"), uncalibrated.rules.threshold("violence", "6-8")) == (0.3, 0.5)
 
 
-def test_scores_are_read_by_the_rules_that_they_were_decided_by() -> None:
-    fitted = Scorer().calibrated(by_hand(0.3))
+def test_the_relative_risk_uses_the_fitted_thresholds() -> None:
+    fitted = NumberJudge().calibrated(halving_calibration(0.3))
     verdict = fitted.invoke("0.3")
     assert relative_risk(verdict, fitted.rules, fitted.band) >= 0.5
     assert fitted.policy.threshold("violence", "6-8") == 0.5
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"judge": "other"}, "fitted for judge 'other', not 'fake'"),
         ({"policy": "teen@1"}, "fitted for policy 'teen@1', not 'kids@1'"),
@@ -211,30 +211,30 @@ def test_scores_are_read_by_the_rules_that_they_were_decided_by() -> None:
         ({"policy_sha256": "abc"}, "fitted for policy content 'abc', not '"),
     ],
 )
-def test_a_calibration_for_others_is_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
-        Scorer().calibrated(by_hand(0.5, **changes))
+def test_a_calibration_for_another_judge_policy_or_band_is_rejected(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        NumberJudge().calibrated(halving_calibration(0.5, **changes))
 
 
-def test_by_spec_and_path(tmp_path: Path) -> None:
-    by_hand(0.5).save(tmp_path / "c.yaml")
+def test_a_judge_is_created_with_the_path_of_a_calibration(tmp_path: Path) -> None:
+    halving_calibration(0.5).save(tmp_path / "c.yaml")
     with pytest.raises(ConfigurationError, match="fitted for judge 'fake', not 'lexicon'"):
         judge("lexicon", calibration=tmp_path / "c.yaml")
-    by_hand(0.9, judge="lexicon").save(tmp_path / "c.yaml")
-    made = judge("lexicon", calibration=tmp_path / "c.yaml")
-    assert made.rules.threshold("violence", "6-8") == 0.9
+    halving_calibration(0.9, judge="lexicon").save(tmp_path / "c.yaml")
+    calibrated = judge("lexicon", calibration=tmp_path / "c.yaml")
+    assert calibrated.rules.threshold("violence", "6-8") == 0.9
     with pytest.raises(ConfigurationError, match="combines the verdicts of others"):
-        judge(["lexicon", Scorer()], calibration=tmp_path / "c.yaml")
+        judge(["lexicon", NumberJudge()], calibration=tmp_path / "c.yaml")
 
 
-def test_what_cannot_be_fitted_is_refused() -> None:
-    data = labelled()
+def test_invalid_input_to_a_fit_is_rejected() -> None:
+    data = labeled_data()
     with pytest.raises(ConfigurationError, match="'fake' has a calibration already"):
-        fit_calibration(Scorer().calibrated(by_hand(0.5)), data, RECALL)
+        fit_calibration(NumberJudge().calibrated(halving_calibration(0.5)), data, RECALL)
     with pytest.raises(ConfigurationError, match="resamples must be at least 10; got 0"):
-        fit_calibration(Scorer(), data, RECALL, resamples=0)
+        fit_calibration(NumberJudge(), data, RECALL, resamples=0)
     with pytest.raises(ConfigurationError, match="combines others"):
-        fit_calibration(Cascade([Scorer(), Scorer()]), data, RECALL)
-    bare = LabeledData("bare.csv", "0", tuple(LabeledText(r.text, r.harmful) for r in data.rows))
-    with pytest.raises(ConfigurationError, match=r"no harmful text of bare\.csv names a category"):
-        fit_calibration(Scorer(), bare, RECALL)
+        fit_calibration(Cascade([NumberJudge(), NumberJudge()]), data, RECALL)
+    without_categories = LabeledData("bare.csv", "0", tuple(LabeledText(r.text, r.harmful) for r in data.rows))
+    with pytest.raises(ConfigurationError, match=r"no harmful text of bare\.csv has a category"):
+        fit_calibration(NumberJudge(), without_categories, RECALL)

@@ -1,4 +1,4 @@
-"""Figures against scikit-learn's, and against what a hand computes."""
+"""Metrics compared with scikit-learn, and with values computed by hand."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ import math
 
 import pytest
 from hypothesis import given, strategies as st
-from sklearn import metrics as peer
+from sklearn import metrics as sklearn_metrics
 
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.calibration import metrics
 
-rows = st.lists(
+labeled_scores = st.lists(
     st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5000001, 0.9, 1.0])), min_size=2, max_size=40
 ).filter(lambda r: 0 < sum(t for t, _ in r) < len(r))
 
 
-@given(rows)
-def test_curves_are_those_of_scikit_learn(drawn: list[tuple[bool, float]]) -> None:
-    truth, scores = [t for t, _ in drawn], [s for _, s in drawn]
+@given(labeled_scores)
+def test_metrics_equal_those_of_scikit_learn(pairs: list[tuple[bool, float]]) -> None:
+    truth, scores = [t for t, _ in pairs], [s for _, s in pairs]
     flagged = [s >= 0.5 for s in scores]
-    assert math.isclose(metrics.auc(truth, scores), peer.roc_auc_score(truth, scores), abs_tol=1e-12)
-    ours, theirs = metrics.average_precision(truth, scores), peer.average_precision_score(truth, scores)
-    assert math.isclose(ours, theirs, abs_tol=1e-12)
-    assert math.isclose(metrics.f1(truth, flagged), peer.f1_score(truth, flagged, zero_division=0), abs_tol=1e-12)
-    alarms, recalls, _ = peer.roc_curve(truth, scores, drop_intermediate=False)
-    assert metrics.false_alarms_at(truth, scores, 0.9) == min(alarms[recalls >= 0.9 - 1e-12])
-    assert metrics.recall_at(truth, scores, 0.2) == max(recalls[alarms <= 0.2 + 1e-12])
+    assert math.isclose(metrics.auc(truth, scores), sklearn_metrics.roc_auc_score(truth, scores), abs_tol=1e-12)
+    average_precision = metrics.average_precision(truth, scores)
+    assert math.isclose(average_precision, sklearn_metrics.average_precision_score(truth, scores), abs_tol=1e-12)
+    assert math.isclose(
+        metrics.f1(truth, flagged), sklearn_metrics.f1_score(truth, flagged, zero_division=0), abs_tol=1e-12
+    )
+    false_alarms, recalls, _ = sklearn_metrics.roc_curve(truth, scores, drop_intermediate=False)
+    assert metrics.false_alarms_at(truth, scores, 0.9) == min(false_alarms[recalls >= 0.9 - 1e-12])
+    assert metrics.recall_at(truth, scores, 0.2) == max(recalls[false_alarms <= 0.2 + 1e-12])
 
 
 def test_rates_by_hand() -> None:
@@ -54,7 +56,7 @@ def test_mcnemar_by_hand(first: int, second: int, p: float) -> None:
     assert math.isclose(metrics.mcnemar(first, second), p)
 
 
-def test_one_label_or_two_lengths_have_a_written_answer() -> None:
+def test_one_label_or_different_lengths_raise_an_error() -> None:
     with pytest.raises(ConfigurationError, match="2 texts of one label"):
         metrics.auc([True, True], [0.1, 0.2])
     with pytest.raises(ConfigurationError, match="got 1 and 2"):

@@ -15,10 +15,9 @@ from taleward.core.events import DoneEvent, TextEvent
 from taleward.core.tale import Tale
 from taleward.core.verdict import Passage
 from taleward.moderation.guard.best_of import BestOf
-from taleward.moderation.guard.revision import revision_of
 from taleward.moderation.judges import judge
 from taleward.moderation.judges.base import Assessment
-from tests.helpers.fakes import FakeJudge, Writer
+from taleward.testing import FakeJudge, FakeWriter
 
 WORDS = ("fox", "owl", "bear", "sea")
 Tell = Callable[[BestOf, dict[str, Any]], Tale]
@@ -41,10 +40,10 @@ def tell(request: pytest.FixtureRequest) -> Tell:
     return lambda guard, inputs: asyncio.run(guard.ainvoke(inputs))
 
 
-def best(*drafts: str, **settings: Any) -> tuple[Writer, BestOf]:
-    writer = Writer(*drafts)
+def best(*drafts: str, **settings: Any) -> tuple[FakeWriter, BestOf]:
+    writer = FakeWriter(*drafts)
     settings = {"candidates": len(drafts), "embeddings": WordCounts(), **settings}
-    return writer, BestOf(writer.runnable(), FakeJudge(), **settings)
+    return writer, BestOf(writer, FakeJudge(), **settings)
 
 
 def test_the_most_relevant_draft_that_passed_is_released(tell: Tell) -> None:
@@ -55,13 +54,13 @@ def test_the_most_relevant_draft_that_passed_is_released(tell: Tell) -> None:
     assert tale.attempts[-1].ranks["relevance"] == pytest.approx(1.0)
     assert tale.attempts[0].ranks["relevance"] == 0.0
     assert tale.attempts[1].ranks == {}
-    assert [revision_of(c).attempt for c in writer.configs] == [1, 2, 3, 4]  # type: ignore[union-attr]
+    assert [revision.attempt for revision in writer.revisions] == [1, 2, 3, 4]
 
 
 def test_a_draft_with_the_accepted_score_ends_the_run(tell: Tell) -> None:
     writer, guard = best("a fox", "an owl", "the sea", accept_score=0.9)
     assert tell(guard, {"hero": "a fox"}).text == "a fox"
-    assert len(writer.configs) == 1
+    assert len(writer.revisions) == 1
 
 
 def test_previous_tales_are_not_repeated(tell: Tell) -> None:
@@ -76,7 +75,7 @@ def test_the_safer_draft_wins(tell: Tell) -> None:
     def scored(passage: Passage) -> Assessment:
         return Assessment(scores={"violence": 0.4 if "fox" in passage.text else 0.1})
 
-    guard = BestOf(Writer("fox", "owl").runnable(), FakeJudge(scored), candidates=2, embeddings=WordCounts())
+    guard = BestOf(FakeWriter("fox", "owl"), FakeJudge(scored), candidates=2, embeddings=WordCounts())
     tale = tell(guard, {})
     assert tale.text == "owl"
     assert tale.attempts[-1].ranks["safety"] == pytest.approx(0.8)
@@ -117,4 +116,4 @@ def test_with_the_embedded_models(values: dict[str, str]) -> None:
 )
 def test_invalid_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        BestOf(Writer("x").runnable(), FakeJudge(), embeddings=WordCounts(), **settings)
+        BestOf(FakeWriter("x"), FakeJudge(), embeddings=WordCounts(), **settings)

@@ -15,9 +15,8 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.tale import Tale
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.guard.guard import Guard
-from taleward.moderation.guard.revision import revision_of
 from taleward.moderation.judges.base import Assessment
-from tests.helpers.fakes import FakeJudge, Writer
+from taleward.testing import FakeJudge, FakeWriter
 
 Tell = Callable[[Guard], Tale]
 
@@ -30,7 +29,7 @@ def tell(request: pytest.FixtureRequest) -> Tell:
 
 
 def test_a_good_draft_is_released(tell: Tell) -> None:
-    tale = tell(Guard(Writer("good").runnable(), FakeJudge()))
+    tale = tell(Guard(FakeWriter("good"), FakeJudge()))
     assert tale.released
     assert tale.text == "good"
     assert tale.verdict is not None
@@ -39,13 +38,11 @@ def test_a_good_draft_is_released(tell: Tell) -> None:
 
 
 def test_a_bad_draft_is_revised_with_the_findings(tell: Tell) -> None:
-    writer, judge = Writer("a bad one", "a fine one"), FakeJudge()
-    tale = tell(Guard(writer.runnable(), judge))
+    writer, judge = FakeWriter("a bad one", "a fine one"), FakeJudge()
+    tale = tell(Guard(writer, judge))
     assert tale.text == "a fine one"
-    assert judge.asked == ["a bad one", "a fine one"]
-    first, second = (revision_of(config) for config in writer.configs)
-    assert first is not None
-    assert second is not None
+    assert judge.judged_texts == ["a bad one", "a fine one"]
+    first, second = writer.revisions
     assert (first.attempt, first.findings) == (1, ())
     assert second.attempt == 2
     assert second.findings == (
@@ -55,7 +52,7 @@ def test_a_bad_draft_is_revised_with_the_findings(tell: Tell) -> None:
 
 
 def test_a_refusal_after_the_budget(tell: Tell) -> None:
-    tale = tell(Guard(Writer("bad secret").runnable(), FakeJudge(), attempts=2))
+    tale = tell(Guard(FakeWriter("bad secret"), FakeJudge(), attempts=2))
     assert not tale.released
     assert len(tale.attempts) == 2
     assert tale.refusal is not None
@@ -87,7 +84,7 @@ def unparsable(passage: Passage) -> Assessment:
 
 @pytest.mark.parametrize("answer", [raises, nonsense, nothing, abstains, unparsable])
 def test_without_a_clear_verdict_nothing_is_released(tell: Tell, answer: Callable[[Passage], Assessment]) -> None:
-    tale = tell(Guard(Writer("secret").runnable(), FakeJudge(answer), attempts=2))
+    tale = tell(Guard(FakeWriter("secret"), FakeJudge(answer), attempts=2))
     assert not tale.released
     assert tale.refusal is not None
     assert tale.refusal.reason == "unjudged"
@@ -96,16 +93,16 @@ def test_without_a_clear_verdict_nothing_is_released(tell: Tell, answer: Callabl
 
 def test_a_draft_without_a_verdict_is_judged_again_not_rewritten(tell: Tell) -> None:
     answers = [Assessment(outcome="unparsable"), Assessment()]
-    writer = Writer("good", "never requested")
-    tale = tell(Guard(writer.runnable(), FakeJudge(lambda _: answers.pop(0))))
+    writer = FakeWriter("good", "never requested")
+    tale = tell(Guard(writer, FakeJudge(lambda _: answers.pop(0))))
     assert tale.text == "good"
-    assert len(writer.configs) == 1
+    assert len(writer.revisions) == 1
     assert [a.verdict.outcome for a in tale.attempts] == ["unparsable", "pass"]
 
 
 @pytest.mark.parametrize("draft", ["", " \n\t"])
 def test_a_blank_draft_is_never_released(tell: Tell, draft: str) -> None:
-    tale = tell(Guard(Writer(draft).runnable(), FakeJudge()))
+    tale = tell(Guard(FakeWriter(draft), FakeJudge()))
     assert not tale.released
     assert {a.verdict.outcome for a in tale.attempts} == {"abstain"}
 
@@ -118,7 +115,7 @@ def test_a_judge_that_hangs_times_out(tell: Tell) -> None:
         return Assessment()
 
     started = time.monotonic()
-    guard = Guard(Writer("secret").runnable(), FakeJudge(hangs), timeout_s=0.2)
+    guard = Guard(FakeWriter("secret"), FakeJudge(hangs), timeout_s=0.2)
     threading.Timer(1.0, free.set).start()
     tale = tell(guard)
     free.set()
@@ -162,7 +159,7 @@ async def test_cancellation_releases_nothing() -> None:
             await asyncio.sleep(30)
             return Assessment()
 
-    task = asyncio.create_task(Guard(Writer("secret").runnable(), Slow()).ainvoke({}))
+    task = asyncio.create_task(Guard(FakeWriter("secret"), Slow()).ainvoke({}))
     await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -170,9 +167,9 @@ async def test_cancellation_releases_nothing() -> None:
 
 
 def test_drafts_stay_in_the_tale_only_on_request() -> None:
-    writer = Writer("bad one", "good one").runnable()
+    writer = FakeWriter("bad one", "good one")
     assert [a.draft for a in Guard(writer, FakeJudge()).invoke({}).attempts] == [None, None]
-    writer = Writer("bad one", "good one").runnable()
+    writer = FakeWriter("bad one", "good one")
     tale = Guard(writer, FakeJudge(), keep_drafts=True).invoke({})
     assert [a.draft for a in tale.attempts] == ["bad one", "good one"]
 
@@ -190,7 +187,7 @@ class FakeRecorder:
 
 def test_a_recorder_gets_the_tale_with_its_drafts(tell: Tell) -> None:
     recorder = FakeRecorder()
-    tale = tell(Guard(Writer("good").runnable(), FakeJudge(), recorder=recorder))
+    tale = tell(Guard(FakeWriter("good"), FakeJudge(), recorder=recorder))
     [(recorded, inputs)] = recorder.tales
     assert recorded.id == tale.id
     assert recorded.attempts[0].draft == "good"
@@ -199,7 +196,7 @@ def test_a_recorder_gets_the_tale_with_its_drafts(tell: Tell) -> None:
 
 def test_a_recorder_that_fails_does_not_cost_the_tale(tell: Tell, caplog: pytest.LogCaptureFixture) -> None:
     second = FakeRecorder()
-    tale = tell(Guard(Writer("good").runnable(), FakeJudge(), recorder=[FakeRecorder(OSError("disk is full")), second]))
+    tale = tell(Guard(FakeWriter("good"), FakeJudge(), recorder=[FakeRecorder(OSError("disk is full")), second]))
     assert tale.text == "good"
     assert [recorded.id for recorded, _ in second.tales] == [tale.id]
     assert "was not recorded: OSError: disk is full" in caplog.text
@@ -211,7 +208,7 @@ def test_batch_keeps_the_order() -> None:
 
 
 def test_invalid_settings() -> None:
-    writer = Writer("x").runnable()
+    writer = FakeWriter("x")
     with pytest.raises(ConfigurationError, match="attempts must be 1 or more; got 0"):
         Guard(writer, FakeJudge(), attempts=0)
     with pytest.raises(ConfigurationError, match=r"seconds must be above 0.*got -1"):

@@ -21,8 +21,7 @@ from taleward.moderation.guard.best_of import BestOf
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.guard.release import decide, release
 from taleward.moderation.judges.base import Assessment
-from taleward.testing.fake_embeddings import WordEmbeddings
-from tests.helpers.fakes import FakeJudge, Teller
+from taleward.testing import FakeJudge, FakeWriter, WordEmbeddings
 from tests.helpers.scripted_chat import ScriptedChat
 
 OUTCOMES = ("pass", "fail", "abstain", "unparsable", "error", "exception", "garbage", "timeout")
@@ -212,7 +211,7 @@ def test_a_stream_of_many_sentences_releases_only_what_passed(
 ) -> None:
     for clock in patched_clock():
         judge = ScriptedJudge(outcomes, clock)
-        guard = Guard(Teller(*scripts, continues=continues), judge, attempts=attempts, timeout_s=1000)
+        guard = Guard(FakeWriter(*scripts, continues=continues), judge, attempts=attempts, timeout_s=1000)
         events = list(guard.stream({}))
         done = events[-1]
         assert isinstance(done, DoneEvent)
@@ -253,6 +252,6 @@ def test_findings_on_inputs_that_passed_are_not_given_to_the_writer() -> None:
         finding = Finding(category="violence", severity="mild", quote="fight", start=0, end=5)
         return Assessment(outcome="pass", findings=(finding,) if "fight" in passage.text else ())
 
-    teller = Teller(["A fox ran."])
-    list(Guard(teller, FakeJudge(tolerates)).stream({"plot": "fight"}))
-    assert teller.revisions[0].findings == ()
+    writer = FakeWriter(["A fox ran."])
+    list(Guard(writer, FakeJudge(tolerates)).stream({"plot": "fight"}))
+    assert writer.revisions[0].findings == ()

@@ -24,7 +24,7 @@ from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges.base import Assessment
 from taleward.moderation.policies.load import load_policy
-from tests.helpers.fakes import FakeJudge, Teller, Writer
+from taleward.testing import FakeJudge, FakeWriter
 
 GOOD = ["A fox ra", "n home. He ", "met an owl. ", "They sang."]
 STORY = "A fox ran home. He met an owl. They sang."
@@ -61,7 +61,7 @@ def kinds(events: Sequence[Event]) -> list[str]:
 
 
 def test_the_released_text_is_what_was_written(stream: Stream) -> None:
-    events = stream(Guard(Teller(GOOD), FakeJudge()))
+    events = stream(Guard(FakeWriter(GOOD), FakeJudge()))
     assert kinds(events) == ["verdict", "text"] * 3 + ["verdict", "done"]
     assert released_text(events) == STORY == tale_of(events).text
     assert [e.start for e in events if isinstance(e, TextEvent)] == [0, 16, 31]
@@ -83,7 +83,7 @@ def test_each_sentence_is_judged_in_context_and_the_whole_at_the_end() -> None:
         passages.append(passage)
         return Assessment()
 
-    list(Guard(Teller(GOOD), FakeJudge(note)).stream({}))
+    list(Guard(FakeWriter(GOOD), FakeJudge(note)).stream({}))
     assert sorted((p.context, p.text) for p in passages) == [
         ("", "A fox ran home. "),
         ("", STORY),
@@ -93,11 +93,11 @@ def test_each_sentence_is_judged_in_context_and_the_whole_at_the_end() -> None:
 
 
 def test_a_sentence_that_fails_is_dropped_and_the_writer_continues_the_released_text(stream: Stream) -> None:
-    teller = Teller(["A fox ran home. He was bad. Then ", "more bad came."], ["He was ", "good. The end."])
-    events = stream(Guard(teller, FakeJudge()))
+    writer = FakeWriter(["A fox ran home. He was bad. Then ", "more bad came."], ["He was ", "good. The end."])
+    events = stream(Guard(writer, FakeJudge()))
     assert released_text(events) == "A fox ran home. He was good. The end." == tale_of(events).text
-    assert [(r.attempt, r.released) for r in teller.revisions] == [(1, ""), (2, "A fox ran home. ")]
-    assert [f.category for f in teller.revisions[1].findings] == ["violence"]
+    assert [(r.attempt, r.released) for r in writer.revisions] == [(1, ""), (2, "A fox ran home. ")]
+    assert [f.category for f in writer.revisions[1].findings] == ["violence"]
     [revision] = [e for e in events if isinstance(e, RevisionEvent)]
     assert (revision.attempt, revision.start, revision.categories) == (2, 16, ("violence",))
     first, last = tale_of(events).attempts
@@ -106,30 +106,32 @@ def test_a_sentence_that_fails_is_dropped_and_the_writer_continues_the_released_
 
 
 def test_words_that_failed_are_only_in_the_events_of_a_guard_that_keeps_drafts(stream: Stream) -> None:
-    teller = Teller(["A fox ran. The bad wolf came. "], ["All was well."])
-    events = stream(Guard(teller, FakeJudge()))
+    writer = FakeWriter(["A fox ran. The bad wolf came. "], ["All was well."])
+    events = stream(Guard(writer, FakeJudge()))
     assert "bad" not in "".join(e.model_dump_json() for e in events[:-1])
-    events = stream(Guard(Teller(["A fox ran. The bad wolf came. "], ["All was well."]), FakeJudge(), keep_drafts=True))
+    events = stream(
+        Guard(FakeWriter(["A fox ran. The bad wolf came. "], ["All was well."]), FakeJudge(), keep_drafts=True)
+    )
     assert "bad" in "".join(e.model_dump_json() for e in events[:-1])
 
 
 def test_a_writer_that_cannot_continue_starts_again_while_nothing_is_released(stream: Stream) -> None:
-    events = stream(Guard(Teller(["It was bad. Then"], GOOD, continues=False), FakeJudge()))
+    events = stream(Guard(FakeWriter(["It was bad. Then"], GOOD, continues=False), FakeJudge()))
     assert tale_of(events).text == STORY
 
 
 def test_after_the_last_attempt_the_writer_closes_the_story(stream: Stream) -> None:
-    teller = Teller(["A fox ran. Then bad. "], ["And bad again. "], ["So they slept. The end."])
-    events = stream(Guard(teller, FakeJudge(), attempts=2))
+    writer = FakeWriter(["A fox ran. Then bad. "], ["And bad again. "], ["So they slept. The end."])
+    events = stream(Guard(writer, FakeJudge(), attempts=2))
     assert tale_of(events).text == "A fox ran. So they slept. The end."
     assert tale_of(events).lineage.closed
-    assert teller.revisions[-1].closing
+    assert writer.revisions[-1].closing
     assert [e.closing for e in events if isinstance(e, RevisionEvent)] == [False, True]
 
 
 @pytest.mark.parametrize("continues", [True, False])
 def test_a_writer_that_cannot_close_gets_the_policys_closing_words(stream: Stream, continues: bool) -> None:
-    events = stream(Guard(Teller(["A fox ran. Then bad. "], continues=continues), FakeJudge(), attempts=1))
+    events = stream(Guard(FakeWriter(["A fox ran. Then bad. "], continues=continues), FakeJudge(), attempts=1))
     if continues:  # each run yields the good sentence again before it fails
         assert tale_of(events).text.startswith("A fox ran. ")
     assert tale_of(events).text.endswith(CLOSING)
@@ -140,7 +142,7 @@ def test_a_policy_may_refuse_instead_of_closing(stream: Stream) -> None:
     policy = load_policy("kids").model_copy(update={"ending": "refuse"})
     judge = FakeJudge()
     judge.policy = policy
-    events = stream(Guard(Teller(["A fox ran. Then bad. "]), judge, attempts=1))
+    events = stream(Guard(FakeWriter(["A fox ran. Then bad. "]), judge, attempts=1))
     assert kinds(events) == ["verdict", "text", "verdict", "retraction", "refusal", "done"]
     retraction, refusal = events[-3:-1]
     assert isinstance(retraction, RetractionEvent)
@@ -154,7 +156,7 @@ def test_harm_that_builds_up_is_retracted_at_the_end(stream: Stream) -> None:
     def only_whole(passage: Passage) -> Assessment:
         return Assessment(scores={"frightening": 0.9 if passage.text == STORY else 0.0})
 
-    events = stream(Guard(Teller(GOOD), FakeJudge(only_whole)))
+    events = stream(Guard(FakeWriter(GOOD), FakeJudge(only_whole)))
     assert kinds(events)[-4:] == ["verdict", "retraction", "refusal", "done"]
     assert not tale_of(events).released
 
@@ -180,7 +182,7 @@ def nonsense(passage: Passage) -> Any:
 def test_without_a_clear_verdict_nothing_is_released(
     stream: Stream, answer: Callable[[Passage], Any], outcome: str
 ) -> None:
-    events = stream(Guard(Teller(GOOD), FakeJudge(answer), attempts=2))
+    events = stream(Guard(FakeWriter(GOOD), FakeJudge(answer), attempts=2))
     assert released_text(events) == ""
     tale = tale_of(events)
     assert tale.refusal is not None
@@ -191,17 +193,17 @@ def test_without_a_clear_verdict_nothing_is_released(
 def test_a_judge_that_fails_once_is_asked_again(stream: Stream) -> None:
     answers = [Assessment(outcome="unparsable")]
     judge = FakeJudge(lambda _: answers.pop() if answers else Assessment())
-    teller = Teller(["One sentence."])
-    events = stream(Guard(teller, judge))
+    writer = FakeWriter(["One sentence."])
+    events = stream(Guard(writer, judge))
     assert tale_of(events).text == "One sentence."
-    assert len(teller.revisions) == 1
+    assert len(writer.revisions) == 1
 
 
 def test_a_judge_that_hangs_times_out(stream: Stream) -> None:
     free = threading.Event()
     threading.Timer(1.5, free.set).start()
     started = time.monotonic()
-    events = stream(Guard(Teller(GOOD), FakeJudge(lambda _: Assessment(detail=str(free.wait(5)))), timeout_s=0.2))
+    events = stream(Guard(FakeWriter(GOOD), FakeJudge(lambda _: Assessment(detail=str(free.wait(5)))), timeout_s=0.2))
     assert time.monotonic() - started < 3
     assert released_text(events) == ""
     refusal = tale_of(events).refusal
@@ -215,26 +217,26 @@ def test_text_stays_in_order_when_verdicts_do_not(stream: Stream) -> None:
             await asyncio.sleep(0.05 if passage.text.startswith("A fox") else 0.0)
             return Assessment()
 
-    assert released_text(stream(Guard(Teller(GOOD), Slowest()))) == STORY
+    assert released_text(stream(Guard(FakeWriter(GOOD), Slowest()))) == STORY
 
 
 def test_a_slow_story_is_closed_at_the_time_limit(stream: Stream) -> None:
-    events = stream(Guard(Teller(["A fox ran. ", "H", "e", "."], pause=0.15), FakeJudge(), timeout_s=0.4))
+    events = stream(Guard(FakeWriter(["A fox ran. ", "H", "e", "."], pause_s=0.15), FakeJudge(), timeout_s=0.4))
     assert tale_of(events).text == f"A fox ran. {CLOSING}"
     assert tale_of(events).lineage.closed
 
 
 @pytest.mark.parametrize("pieces", [[], [""], [" \n"]])
 def test_a_writer_that_writes_nothing_is_refused(stream: Stream, pieces: list[str]) -> None:
-    events = stream(Guard(Teller(pieces), FakeJudge(), attempts=2))
+    events = stream(Guard(FakeWriter(pieces), FakeJudge(), attempts=2))
     assert released_text(events) == ""
     assert not tale_of(events).released
 
 
 def test_a_writer_that_repeats_itself_is_stopped(stream: Stream) -> None:
-    teller = Teller(["He ran and he ran. She sat down. "] * 50)
-    events = stream(Guard(teller, FakeJudge(), attempts=1))
-    assert teller.chunks < 40
+    writer = FakeWriter(["He ran and he ran. She sat down. "] * 50)
+    events = stream(Guard(writer, FakeJudge(), attempts=1))
+    assert writer.chunks_yielded < 40
     assert "the writer repeats itself" in tale_of(events).attempts[0].verdict.detail
 
 
@@ -249,25 +251,25 @@ def test_a_writers_error_reaches_the_caller(stream: Stream) -> None:
 
 
 def test_inputs_are_judged_before_the_writer_runs(stream: Stream) -> None:
-    teller = Teller(GOOD)
-    events = stream(Guard(teller, FakeJudge()), {"hero": "a bad wolf"})
+    writer = FakeWriter(GOOD)
+    events = stream(Guard(writer, FakeJudge()), {"hero": "a bad wolf"})
     assert kinds(events) == ["refusal", "done"]
     refusal = tale_of(events).refusal
     assert refusal is not None
     assert (refusal.reason, refusal.categories) == ("input", ("violence",))
     assert "something else" in refusal.child_message
-    assert teller.revisions == []
-    assert tale_of(stream(Guard(Teller(GOOD), FakeJudge(), judge_inputs=False), {"hero": "a bad wolf"})).released
+    assert writer.revisions == []
+    assert tale_of(stream(Guard(FakeWriter(GOOD), FakeJudge(), judge_inputs=False), {"hero": "a bad wolf"})).released
 
 
 @pytest.mark.parametrize("answer", [raises, nonsense])
 def test_inputs_without_a_verdict_are_refused(stream: Stream, answer: Callable[[Passage], Any]) -> None:
-    teller = Teller(GOOD)
-    events = stream(Guard(teller, FakeJudge(answer)), {"hero": "a wolf"})
+    writer = FakeWriter(GOOD)
+    events = stream(Guard(writer, FakeJudge(answer)), {"hero": "a wolf"})
     refusal = tale_of(events).refusal
     assert refusal is not None
     assert refusal.reason == "unjudged"
-    assert teller.revisions == []
+    assert writer.revisions == []
 
 
 def test_personal_data_is_masked_before_anything_reads_it(stream: Stream) -> None:
@@ -280,7 +282,7 @@ def test_personal_data_is_masked_before_anything_reads_it(stream: Stream) -> Non
     )
     stream(guard, {"hero": "mia@school.org, 555-201-3344", "age": 7})
     assert inputs_seen == [{"hero": "[e-mail address], [telephone number]", "age": 7}]
-    assert "mia" not in "".join(judge.asked)
+    assert "mia" not in "".join(judge.judged_texts)
 
 
 async def test_a_reader_who_leaves_stops_the_writer_and_the_judges() -> None:
@@ -298,29 +300,29 @@ async def test_a_reader_who_leaves_stops_the_writer_and_the_judges() -> None:
                     raise
             return Assessment()
 
-    teller = Teller(["One ran. ", "Two ran. ", *["More ran. "] * 1000], pause=0.001)
-    events = Guard(teller, Slow()).astream({})
+    writer = FakeWriter(["One ran. ", "Two ran. ", *["More ran. "] * 1000], pause_s=0.001)
+    events = Guard(writer, Slow()).astream({})
     async for event in events:
         if isinstance(event, TextEvent):
             break
     await judging.wait()
     await events.aclose()  # type: ignore[attr-defined]
     assert canceled.is_set()
-    chunks = teller.chunks
-    assert teller.stopped == 1
+    chunks = writer.chunks_yielded
+    assert writer.streams_stopped == 1
     await asyncio.sleep(0.05)
-    assert teller.chunks == chunks < 20
+    assert writer.chunks_yielded == chunks < 20
 
 
 def test_a_reader_who_leaves_a_plain_stream_stops_the_writer_too() -> None:
-    teller = Teller(["One ran. ", *["More ran. "] * 1000], pause=0.001)
-    for event in Guard(teller, FakeJudge()).stream({}):
+    writer = FakeWriter(["One ran. ", *["More ran. "] * 1000], pause_s=0.001)
+    for event in Guard(writer, FakeJudge()).stream({}):
         if isinstance(event, TextEvent):
             break
-    chunks = teller.chunks
+    chunks = writer.chunks_yielded
     time.sleep(0.05)
-    assert teller.stopped == 1
-    assert teller.chunks == chunks < 20
+    assert writer.streams_stopped == 1
+    assert writer.chunks_yielded == chunks < 20
 
 
 async def test_the_writer_waits_for_the_judge() -> None:
@@ -332,11 +334,11 @@ async def test_the_writer_waits_for_the_judge() -> None:
             await free.wait()
             return Assessment()
 
-    teller = Teller([f"Number {n} ran. " for n in range(100)])
-    events = Guard(teller, Waits()).astream({})
+    writer = FakeWriter([f"Number {n} ran. " for n in range(100)])
+    events = Guard(writer, Waits()).astream({})
     first = asyncio.ensure_future(anext(events))
     await asyncio.sleep(0.1)
-    assert teller.chunks < 10
+    assert writer.chunks_yielded < 10
     free.set()
     await first
     assert len([e async for e in events if isinstance(e, TextEvent)]) == 100
@@ -349,10 +351,10 @@ def model_chain(words: str) -> Runnable[Any, str]:
 
 class Listener(BaseCallbackHandler):
     def __init__(self) -> None:
-        self.heard = ""
+        self.events = ""
 
     def on_llm_new_token(self, token: str, **kwargs: Any) -> None:
-        self.heard += token
+        self.events += token
 
 
 UNSAFE = "A fox ran home. Then a bad wolf came. The end."
@@ -377,11 +379,11 @@ async def test_no_token_callback_gets_text_that_did_not_pass(stream: Stream) -> 
     for _ in guard.stream({}, config={"callbacks": [listener]}):
         pass
     guard.invoke({}, config={"callbacks": [listener]})
-    assert listener.heard == ""
+    assert listener.events == ""
 
 
 def test_as_a_step_of_a_chain_a_guard_passes_on_the_tale() -> None:
-    chain = Guard(Writer("good").runnable(), FakeJudge()) | RunnableLambda(lambda tale: tale.text.upper())
+    chain = Guard(FakeWriter("good"), FakeJudge()) | RunnableLambda(lambda tale: tale.text.upper())
     assert list(chain.stream({})) == ["GOOD"] == [chain.invoke({})]
 
 
@@ -392,7 +394,7 @@ def test_batch_overlaps() -> None:
             return Assessment()
 
     started = time.monotonic()
-    tales = Guard(Writer("good").runnable(), Slow()).batch([{}] * 8, config={"max_concurrency": 8})
+    tales = Guard(FakeWriter("good"), Slow()).batch([{}] * 8, config={"max_concurrency": 8})
     assert all(t.released for t in tales)
     assert time.monotonic() - started < 0.7
 
@@ -437,7 +439,7 @@ def test_no_character_is_released_that_a_judge_failed(scripts: list[list[str]], 
         return pieces
 
     judge = Moody(seed)
-    guard = Guard(Teller(*(cut("".join(s)) for s in scripts), continues=chance.random() < 0.7), judge, timeout_s=5)
+    guard = Guard(FakeWriter(*(cut("".join(s)) for s in scripts), continues=chance.random() < 0.7), judge, timeout_s=5)
 
     async def read() -> list[Event]:
         events: list[Event] = []

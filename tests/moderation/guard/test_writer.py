@@ -27,8 +27,7 @@ from taleward.core.tale import Tale
 from taleward.moderation.guard.best_of import BestOf
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.guard.revision import revision_of
-from taleward.testing.fake_embeddings import WordEmbeddings
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge, WordEmbeddings
 from tests.helpers.scripted_chat import ScriptedChat, calls, says
 
 STORY = "A fox ran home. It slept. "
@@ -218,8 +217,8 @@ def test_every_kind_of_writer(writer: Any, tell: Callable[[Guard, Any], Tale]) -
 def test_a_chat_model_writes_from_a_string(tell: Callable[[Guard, Any], Tale]) -> None:
     model, judge = says(STORY), FakeJudge()
     assert tell(Guard(model, judge), "Tell of a fox.").text == STORY
-    assert model.asked[0]["messages"] == [HumanMessage("Tell of a fox.")]
-    assert judge.asked[0] == "Tell of a fox."
+    assert model.requests[0]["messages"] == [HumanMessage("Tell of a fox.")]
+    assert judge.judged_texts[0] == "Tell of a fox."
 
 
 def test_a_string_is_judged_and_masked_like_named_values(tell: Callable[[Guard, Any], Tale]) -> None:

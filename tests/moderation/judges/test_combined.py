@@ -16,7 +16,7 @@ from taleward.moderation.judges import judge
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.cascade import Cascade, UncertaintyBand, fit_uncertainty_band, relative_risk
 from taleward.moderation.judges.ensemble import Ensemble, Rule
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 
 Ask = Callable[[Judge, str], Verdict]
 

@@ -8,7 +8,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment
 from taleward.moderation.judges.evidence import EvidenceMethod, evidence
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 
 TEXT = "A fox ran home. It was bad there. The owl sang. It was bad again! The end."
 

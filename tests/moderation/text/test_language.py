@@ -1,4 +1,4 @@
-"""A judge that reads English alone lets nothing pass that it cannot read."""
+"""Text in other languages is detected, and English-only judges abstain from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from taleward.core.verdict import Passage
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges import judge
 from taleward.moderation.text.language import looks_foreign
-from tests.helpers.fakes import Teller
+from taleward.testing import FakeWriter
 
 ENGLISH = "Once there was a fox who lived by the sea with her mother. She liked to swim and to sing all day."
 FOREIGN = [
@@ -23,7 +23,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("text", FOREIGN)
-def test_other_languages_are_noticed(text: str) -> None:
+def test_other_languages_are_detected(text: str) -> None:
     assert looks_foreign(text)
 
 
@@ -38,33 +38,33 @@ def test_other_languages_are_noticed(text: str) -> None:
         "",
     ],
 )
-def test_english_is_english(text: str) -> None:
+def test_english_is_not_foreign(text: str) -> None:
     assert not looks_foreign(text)
 
 
 @pytest.mark.parametrize("spec", ["lexicon", "embedded:judge"])
 @pytest.mark.parametrize("text", FOREIGN)
-def test_an_english_judge_abstains_from_the_rest(spec: str, text: str) -> None:
+def test_an_english_judge_abstains_from_other_languages(spec: str, text: str) -> None:
     verdict = judge(spec).invoke(f"{ENGLISH} {text}")
     assert verdict.outcome == "abstain"
     assert "not in English" in verdict.detail
     assert judge(spec).invoke(Passage(text=text, context=f"{ENGLISH} ")).outcome == "abstain"
 
 
-def test_a_hit_still_fails() -> None:
+def test_a_hit_fails_a_foreign_text() -> None:
     assert judge("lexicon").invoke(f"{FOREIGN[0]} He stabbed the guard.").outcome == "fail"
 
 
 @pytest.mark.parametrize("text", FOREIGN)
 def test_an_english_sentence_among_others_is_judged(text: str) -> None:
-    harm = "He slit the guard's belly with an axe, and the blood ran over the floor."
-    verdict = judge("embedded:judge").invoke(f"{text} {harm} {text}")
+    harmful = "He slit the guard's belly with an axe, and the blood ran over the floor."
+    verdict = judge("embedded:judge").invoke(f"{text} {harmful} {text}")
     assert verdict.outcome == "fail"
     assert any("belly" in (f.quote or "") for f in verdict.findings)
 
 
-def test_a_writer_that_switches_the_language_is_not_followed() -> None:
-    events = list(Guard(Teller([f"{ENGLISH} {FOREIGN[0]} Fin."]), judge("lexicon"), attempts=1).stream({}))
-    told = "".join(e.text for e in events if isinstance(e, TextEvent))
-    assert told.startswith(ENGLISH)
-    assert "niño" not in told
+def test_a_switch_of_language_ends_the_released_text() -> None:
+    events = list(Guard(FakeWriter([f"{ENGLISH} {FOREIGN[0]} Fin."]), judge("lexicon"), attempts=1).stream({}))
+    released_text = "".join(e.text for e in events if isinstance(e, TextEvent))
+    assert released_text.startswith(ENGLISH)
+    assert "niño" not in released_text

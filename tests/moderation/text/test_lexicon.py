@@ -1,3 +1,5 @@
+"""Listed words are found with exact spans, disguises are seen through, and harmless look-alikes are left alone."""
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -65,31 +67,31 @@ def test_disguises_are_seen_through(word: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "category", "quote"), HARMFUL)
-def test_every_category_has_exact_spans(text: str, category: str, quote: str) -> None:
+def test_a_hit_in_every_category_has_its_exact_span(text: str, category: str, quote: str) -> None:
     assert (category, quote) in [(h.category, text[h.start : h.end]) for h in find_hits(text)]
 
 
 @given(st.text(max_size=60))
-def test_any_text_has_an_answer_and_quotes_match(text: str) -> None:
-    found = LexiconJudge().invoke(f"x {text} shit")
-    assert found.outcome == "fail"
-    assert all(f"x {text} shit"[f.start : f.end] == f.quote for f in found.findings)
+def test_any_text_gets_a_verdict_whose_quotes_match(text: str) -> None:
+    verdict = LexiconJudge().invoke(f"x {text} shit")
+    assert verdict.outcome == "fail"
+    assert all(f"x {text} shit"[f.start : f.end] == f.quote for f in verdict.findings)
 
 
-def test_a_phrase_does_not_cross_a_sentence() -> None:
+def test_a_phrase_does_not_cross_a_sentence_boundary() -> None:
     assert find_hits("We were ready to kill. Time passed.") == []
     assert find_hits("Do not play. With matches we lit the lamp.") == []
 
 
 @pytest.mark.parametrize("band", BANDS)
-def test_violence_fails_in_every_band_and_names_the_place(band: str) -> None:
+def test_violence_fails_in_every_band_and_is_quoted(band: str) -> None:
     verdict = LexiconJudge(band=band).invoke("Once there was a fox. He stabbed the guard. The end.")
     assert verdict.outcome == "fail"
     assert verdict.findings[0].quote == "stabbed the guard"
     assert verdict.scores["violence"] >= 0.9
 
 
-def test_a_tolerated_hit_is_kept_and_stays_below_the_threshold() -> None:
+def test_a_tolerated_hit_is_a_finding_and_stays_below_the_threshold() -> None:
     kids = load_policy("kids")
     data = kids.model_dump()
     data["bands"]["9-12"]["tolerance"]["profanity"] = "mild"
@@ -100,21 +102,21 @@ def test_a_tolerated_hit_is_kept_and_stays_below_the_threshold() -> None:
     assert 0 < verdict.scores["profanity"] < 0.6
 
 
-def _policy(*names: str) -> Policy:
+def policy_with(*categories: str) -> Policy:
     data = load_policy("kids").model_dump()
     data["codes"] = {}
-    data["categories"] = dict.fromkeys(names, data["categories"]["violence"])
+    data["categories"] = dict.fromkeys(categories, data["categories"]["violence"])
     data["bands"] = {"all": {"ages": (3, 12), "writing": "Gently."}}
     return Policy.model_validate(data)
 
 
 def test_a_policy_of_unknown_categories_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="knows none of the categories"):
-        LexiconJudge(policy=_policy("astrology"), band="all")
+        LexiconJudge(policy=policy_with("astrology"), band="all")
 
 
 def test_unknown_categories_are_named() -> None:
-    verdict = LexiconJudge(policy=_policy("astrology", "violence"), band="all").invoke("A calm day.")
+    verdict = LexiconJudge(policy=policy_with("astrology", "violence"), band="all").invoke("A calm day.")
     assert verdict.outcome == "pass"
     assert verdict.detail == "not judged here: astrology"
     assert set(verdict.scores) == {"violence"}

@@ -1,35 +1,37 @@
+"""Folded text maps back to the original, and disguised words are replaced."""
+
 import pytest
 from hypothesis import given, strategies as st
 
 from taleward.moderation.text.lexicon import find_hits
 from taleward.moderation.text.normalize import disguises, normalize, squeeze, undisguise
 
-anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
+any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
 
-@given(anything)
+@given(any_text)
 def test_spans_lie_within_the_original_and_rise(text: str) -> None:
-    view = normalize(text)
-    spans = [view.span(i, i + 1) for i in range(len(view.text))]
+    normalized = normalize(text)
+    spans = [normalized.span(i, i + 1) for i in range(len(normalized.text))]
     assert all(0 <= a < b <= len(text) for a, b in spans)
     assert spans == sorted(spans)
 
 
-@given(anything, anything)
-def test_a_planted_word_is_found_where_it_stands(before: str, after: str) -> None:
+@given(any_text, any_text)
+def test_a_disguised_word_is_found_at_its_offset(before: str, after: str) -> None:
     text = f"{before}. ѕｈіt\u200b. {after}"
-    place = len(before) + 2
-    assert any(h.start <= place < h.end or h.start == place for h in find_hits(text))
+    offset = len(before) + 2
+    assert any(h.start <= offset < h.end or h.start == offset for h in find_hits(text))
 
 
-@given(anything)
-def test_disguises_never_leave_the_text(text: str) -> None:
+@given(any_text)
+def test_disguises_lie_within_the_text(text: str) -> None:
     folded = normalize(text).text
     assert all(0 <= d.start < d.end <= len(folded) for d in disguises(folded))
 
 
 @pytest.mark.parametrize(
-    ("written", "folded"),
+    ("text", "folded"),
     [
         ("ＦＵＬＬ", "full"),
         ("Zoë", "zoe"),
@@ -39,8 +41,8 @@ def test_disguises_never_leave_the_text(text: str) -> None:
         ("Straße", "strasse"),
     ],
 )
-def test_what_looks_the_same_is_the_same(written: str, folded: str) -> None:
-    assert normalize(written).text == folded
+def test_characters_that_look_the_same_are_folded(text: str, folded: str) -> None:
+    assert normalize(text).text == folded
 
 
 def test_squeeze() -> None:
@@ -51,7 +53,7 @@ WORDS = {"idiot", "loser", "stupid", "cool", "yes", "monsters", "all", "hate", "
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("text", "expected"),
     [
         ("You 1d10t, you l0ser!", "you idiot, you loser!"),
         ("s t u p i d m0n5ters", "stupid monsters"),
@@ -64,10 +66,10 @@ WORDS = {"idiot", "loser", "stupid", "cool", "yes", "monsters", "all", "hate", "
         ("", ""),
     ],
 )
-def test_disguised_words_are_written_out(written: str, read: str) -> None:
-    assert undisguise(written, WORDS.__contains__) == read
+def test_disguised_words_are_replaced(text: str, expected: str) -> None:
+    assert undisguise(text, WORDS.__contains__) == expected
 
 
-@given(anything)
+@given(any_text)
 def test_a_text_without_a_known_word_is_only_folded(text: str) -> None:
     assert undisguise(text, lambda word: False) == normalize(text).text

@@ -1,4 +1,4 @@
-"""What a text speaks of."""
+"""Which requested values a text mentions."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
-from taleward.moderation.text.value_coverage import mentions_value, value_coverage
+from taleward.moderation.text.value_coverage import content_words, mentions_value, value_coverage
 
 TALE = "A shy dragon shared her balloons with all her friends."
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "mentioned"),
     [
         ("shy dragon", True),
         ("brave dragon", True),
@@ -25,11 +25,18 @@ TALE = "A shy dragon shared her balloons with all her friends."
         ("", True),
     ],
 )
-def test_half_of_a_values_words_are_enough_and_small_ones_do_not_count(value: str, said: bool) -> None:
-    assert mentions_value(value, TALE) is said
+def test_a_value_is_mentioned_by_half_of_its_content_words(value: str, mentioned: bool) -> None:
+    assert mentions_value(value, TALE) is mentioned
 
 
-def test_the_share_is_over_the_inputs_that_are_text() -> None:
+def test_content_words_are_those_that_are_not_small() -> None:
+    assert content_words("The joy of Sharing, and her friend's map!") == ["joy", "sharing", "friend's", "map"]
+    assert content_words("It is") == ["is"]
+    assert content_words("of the") == ["of", "the"]
+    assert content_words(" ") == []
+
+
+def test_the_share_counts_only_inputs_with_text() -> None:
     assert value_coverage({"hero": "shy dragon", "thing": "old book", "age": 6, "blank": " "}, TALE) == 0.5
     assert value_coverage({"age": 6}, TALE) is None
     rows = [{"inputs": {"hero": "dragon"}, "output": TALE}, {"inputs": {"hero": "fox"}, "output": TALE}]

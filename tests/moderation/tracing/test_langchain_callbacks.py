@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableGenerator, RunnableLambda
 from langchain_core.runnables.config import var_child_runnable_config
 
 from taleward.moderation.guard.guard import Guard
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge
 from tests.helpers.scripted_chat import SECRET, Witness, leaked, says
 
 CHAIN: Any = RunnableLambda(lambda _: "hi") | says(SECRET) | StrOutputParser()
@@ -73,5 +73,5 @@ def test_no_callback_hears_the_writer(writer: Any, path: Callable[[Guard, Any], 
     witness = Witness()
     output = path(Guard(writer, FakeJudge(), attempts=1), {"callbacks": [witness]})
     assert leaked(output) == ""
-    assert leaked(witness.heard) == ""
+    assert leaked(witness.events) == ""
     assert var_child_runnable_config.get() is None

@@ -1,4 +1,4 @@
-"""Remembered verdicts: right, private, bounded, and never a reason for trouble."""
+"""Cached verdicts are correct, private and bounded, and a broken cache does no harm."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from taleward.moderation.judges.identity import identity
 from taleward.moderation.judges.llm import LLMJudge
 from taleward.moderation.policies.load import load_policy
 from taleward.moderation.verdict_cache.cache import VerdictCache
-from taleward.moderation.verdict_cache.entry import Entry
-from tests.helpers.fakes import FakeJudge
+from taleward.moderation.verdict_cache.entry import VerdictEntry
+from taleward.testing import FakeJudge
 
 SECRET = "Zacharias Quill lives behind the bad mill."
 
@@ -39,18 +39,18 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("text", ["all is well", SECRET])
-def test_the_second_answer_is_the_first_and_says_that_it_was_there(file: Path, text: str) -> None:
+def test_the_second_verdict_is_the_first_and_marked_as_cached(file: Path, text: str) -> None:
     inner = FakeJudge()
     cached = CachedJudge(inner, file)
     first, second = cached.invoke(text), cached.invoke(text)
-    assert (first.cached, second.cached, len(inner.asked)) == (False, True, 1)
+    assert (first.cached, second.cached, len(inner.judged_texts)) == (False, True, 1)
     assert without_times(first) == without_times(second)
     assert second.cost_usd == 0.0
     assert asyncio.run(cached.ainvoke(text)).cached
     assert CachedJudge(FakeJudge(), file).invoke(text).cached
 
 
-def test_the_real_judge_comes_back_whole(file: Path) -> None:
+def test_a_real_judges_verdict_is_restored_completely(file: Path) -> None:
     text = "The men laughed. He stabbed the guard in the throat and blood ran down the wall. Nobody came."
     cached = CachedJudge(judge("lexicon"), file)
     first, second = cached.invoke(text), cached.invoke(text)
@@ -87,28 +87,28 @@ def test_context_policy_band_and_settings_are_part_of_the_key(file: Path) -> Non
 
 
 @pytest.mark.parametrize("outcome", ["abstain", "unparsable", "error"])
-def test_only_plain_answers_are_kept(file: Path, outcome: str) -> None:
+def test_only_pass_and_fail_are_cached(file: Path, outcome: str) -> None:
     inner = FakeJudge(lambda _: Assessment.model_validate({"outcome": outcome}))
     cached = CachedJudge(inner, file)
     assert [cached.invoke("x").outcome, cached.invoke("x").outcome] == [outcome, outcome]
-    assert len(inner.asked) == 2
+    assert len(inner.judged_texts) == 2
     assert len(cached.cache) == 0
 
 
-def test_no_word_of_a_text_is_on_the_disk(file: Path) -> None:
-    def tell(passage: Passage) -> Assessment:
-        at = passage.text.find("mill")
+def test_no_word_of_a_text_is_on_disk(file: Path) -> None:
+    def assess(passage: Passage) -> Assessment:
+        start = passage.text.find("mill")
         finding = Finding(
             category="violence",
             severity="mild",
             quote="mill",
-            start=at,
-            end=at + 4,
+            start=start,
+            end=start + 4,
             rationale="says where Zacharias Quill lives, with zacharias' mill",
         )
         return Assessment(findings=(finding,), detail="Quill, known from Grandfather's tale")
 
-    cached = CachedJudge(FakeJudge(tell), file)
+    cached = CachedJudge(FakeJudge(assess), file)
     passage = Passage(text=SECRET, context="Grandfather told this.")
     first, second = cached.invoke(passage), cached.invoke(passage)
     assert second.cached
@@ -121,7 +121,7 @@ def test_no_word_of_a_text_is_on_the_disk(file: Path) -> None:
     assert file.stat().st_mode & 0o077 == 0
 
 
-def test_a_text_is_forgotten_for_every_judge_and_context(file: Path) -> None:
+def test_forget_deletes_a_texts_verdicts_of_every_judge_and_context(file: Path) -> None:
     cache = VerdictCache(file)
     first, second = CachedJudge(FakeJudge(), cache), CachedJudge(judge("lexicon"), cache)
     first.invoke("one")
@@ -134,7 +134,7 @@ def test_a_text_is_forgotten_for_every_judge_and_context(file: Path) -> None:
     assert len(cache) == 0
 
 
-def test_old_verdicts_go_and_so_do_too_many(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_and_excess_verdicts_are_deleted(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cached = CachedJudge(FakeJudge(), VerdictCache(file, ttl_s=86_400, max_entries=3))
     for n in range(5):
         cached.invoke(f"text {n}")
@@ -145,37 +145,37 @@ def test_old_verdicts_go_and_so_do_too_many(file: Path, monkeypatch: pytest.Monk
     assert not cached.invoke("text 4").cached
     assert len(cached.cache) == 1
     monkeypatch.setattr(time, "time", lambda: now - 86_400)
-    assert not cached.invoke("text 4").cached  # made in the future: the clock was turned
+    assert not cached.invoke("text 4").cached  # created in the future: the clock was set back
     for ttl_s, max_entries in ((0, 1), (1, 0)):
         with pytest.raises(ConfigurationError, match="ttl_s must be above 0 and max_entries at least 1"):
             VerdictCache(file, ttl_s=ttl_s, max_entries=max_entries)
 
 
-@pytest.mark.parametrize("harm", ["no database", "a folder", "a changed row", "a lost table"])
-def test_a_broken_cache_neither_fails_nor_passes(file: Path, harm: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("damage", ["no database", "a folder", "a changed row", "a lost table"])
+def test_a_broken_cache_changes_no_verdict(file: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     inner = FakeJudge()
     cached = CachedJudge(inner, file)
     assert cached.invoke(SECRET).outcome == "fail"
-    if harm in ("no database", "a folder"):
+    if damage in ("no database", "a folder"):
         for part in file.parent.iterdir():
             part.unlink()
-        file.mkdir() if harm == "a folder" else file.write_bytes(b"this is not a database" * 100)
+        file.mkdir() if damage == "a folder" else file.write_bytes(b"this is not a database" * 100)
     else:
         with sqlite3.connect(file) as db:
             change = "UPDATE verdicts SET body = replace(body, 'fail', 'pass')"
-            db.execute(change if harm == "a changed row" else "DROP TABLE verdicts")
+            db.execute(change if damage == "a changed row" else "DROP TABLE verdicts")
         db.close()
     with caplog.at_level(logging.WARNING):
-        answers = [cached.invoke(SECRET) for _ in range(3)]
-    assert [a.outcome for a in answers] == ["fail"] * 3
-    assert not answers[0].cached
-    assert len(caplog.records) == (0 if harm == "a changed row" else 1)
-    if harm == "no database":
+        verdicts = [cached.invoke(SECRET) for _ in range(3)]
+    assert [a.outcome for a in verdicts] == ["fail"] * 3
+    assert not verdicts[0].cached
+    assert len(caplog.records) == (0 if damage == "a changed row" else 1)
+    if damage == "no database":
         with pytest.raises(BackendError, match="could not be changed"):
             cached.cache.forget(SECRET)
 
 
-def test_a_file_that_goes_away_is_made_again(file: Path) -> None:
+def test_a_deleted_file_is_created_again(file: Path) -> None:
     cached = CachedJudge(FakeJudge(), file)
     cached.invoke("one")
     for part in file.parent.iterdir():
@@ -190,28 +190,28 @@ def test_several_processes_write_at_once(file: Path) -> None:
         "j = CachedJudge(judge('lexicon'), sys.argv[1])\n"
         "print(sum(j.invoke(f'The cat {n} sat.').passed for n in range(int(sys.argv[2]), int(sys.argv[2]) + 40)))"
     )
-    jobs = [
+    processes = [
         subprocess.Popen([sys.executable, "-c", code, str(file), str(start)], stdout=subprocess.PIPE, text=True)
         for start in (0, 20, 40)
     ]
-    assert [job.communicate()[0].strip() for job in jobs] == ["40"] * 3
+    assert [process.communicate()[0].strip() for process in processes] == ["40"] * 3
     assert len(VerdictCache(file)) == 80
 
 
-def test_a_judge_that_quotes_what_is_not_there_is_not_kept() -> None:
+def test_a_verdict_with_a_false_quote_is_not_cached() -> None:
     finding = Finding(category="violence", severity="mild", quote="bad", start=0, end=3)
     verdict = Verdict(outcome="fail", judge="j", policy="p@1", band="b", findings=(finding,))
-    assert Entry.of(verdict, Passage(text="good")) is None
+    assert VerdictEntry.from_verdict(verdict, Passage(text="good")) is None
 
 
 words = st.text(st.sampled_from("aAbĞß1 .'\n"), max_size=12)
 
 
 @given(words, words, words)
-def test_remarks_come_back_up_to_their_case(text: str, context: str, remark: str) -> None:
+def test_remarks_are_restored_up_to_their_case(text: str, context: str, remark: str) -> None:
     verdict = Verdict(outcome="pass", judge="j", policy="p@1", band="b", detail=remark)
     passage = Passage(text=text, context=context)
-    entry = Entry.of(verdict, passage)
+    entry = VerdictEntry.from_verdict(verdict, passage)
     assert entry is not None
-    again = Entry.model_validate_json(entry.model_dump_json()).verdict(passage, "j", "p@1", "b")
-    assert again.detail.lower() == remark.lower()
+    restored = VerdictEntry.model_validate_json(entry.model_dump_json()).to_verdict(passage, "j", "p@1", "b")
+    assert restored.detail.lower() == remark.lower()

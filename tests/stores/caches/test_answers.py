@@ -23,8 +23,7 @@ from taleward.moderation.guard.guard import Guard
 from taleward.stores.caches.answers import AnswerCache
 from taleward.stores.caches.chat import CachedChat
 from taleward.stores.caches.semantic_answers import SemanticAnswerCache, content_words, is_same_question
-from taleward.testing.fake_embeddings import WordEmbeddings
-from tests.helpers.fakes import FakeJudge
+from taleward.testing import FakeJudge, WordEmbeddings
 
 
 class CountingModel(BaseChatModel):
@@ -294,6 +293,13 @@ def test_a_paraphrased_question_gets_the_passed_answer(tmp_path: Path) -> None:
     cache.clear()
     cache.close()
     assert len(semantic(tmp_path)._questions) == 0
+
+
+def test_an_evicted_answer_takes_its_question_with_it(tmp_path: Path) -> None:
+    cache = semantic(tmp_path, judge=FakeJudge(), max_entries=1)
+    for name in ("hen", "fox"):
+        cache.update(f"a story about a red {name}", "model", [Generation(text=f"tale of the {name}")])
+    assert [row for rows, _ in cache._questions.scan() for row in rows.texts] == ["a story about a red fox"]
 
 
 def test_false_hits_are_measured(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from taleward.core.tale import digest
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.fingerprint import fingerprint
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.fake_embeddings import WordEmbeddings
+from taleward.testing import WordEmbeddings
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def test_a_text_is_embedded_once(file: Path, model: WordEmbeddings) -> None:
     texts = ["a fox", "a hen", "a fox", ""]
     first = cached.embed_documents(texts)
     assert first == as_float32(WordEmbeddings().embed_documents(texts))
-    assert model.asked == ["a fox", "a hen", ""]
+    assert model.embedded_texts == ["a fox", "a hen", ""]
     again = CachedEmbeddings(model, file)
     assert again.embed_documents(texts) == first
     assert again.embed_query("a hen") == first[1]
     assert again.embed_array(texts).tolist() == first
-    assert len(model.asked) == 3
+    assert len(model.embedded_texts) == 3
     stats = again.stats()
     assert (stats.entries, stats.hits, stats.misses, stats.repeats) == (3, 7, 0, 2)
     assert stats.models[0].fingerprint == "test:words"
@@ -99,7 +99,7 @@ def test_models_normalizations_types_and_roles_never_mix(file: Path) -> None:
     def length_and_calls(**options: Any) -> tuple[float, int]:
         model = DoubledEmbeddings(name=options.pop("name", "test:twice"))
         [row] = CachedEmbeddings(model, file, **options).embed_documents(["a fox"])
-        return round(sum(x * x for x in row) ** 0.5, 3), len(model.asked)
+        return round(sum(x * x for x in row) ** 0.5, 3), len(model.embedded_texts)
 
     for calls in (1, 0):
         assert length_and_calls() == (2.0, calls)
@@ -111,7 +111,7 @@ def test_models_normalizations_types_and_roles_never_mix(file: Path) -> None:
     separate_roles = CachedEmbeddings(model, file, model="test:apart", symmetric=False)
     separate_roles.embed_query("a fox")
     separate_roles.embed_documents(["a fox"])
-    assert len(model.asked) == 2
+    assert len(model.embedded_texts) == 2
 
 
 def test_one_name_for_two_models_is_rejected(file: Path) -> None:
@@ -137,10 +137,10 @@ def test_expired_entries_are_embedded_again_and_deleted(file: Path, model: WordE
     cached.embed_query("a fox")
     now[0] = 9.0
     cached.embed_query("a fox")
-    assert model.asked == ["a fox"]
+    assert model.embedded_texts == ["a fox"]
     now[0] = 10.0
     cached.embed_query("a fox")
-    assert model.asked == ["a fox", "a fox"]
+    assert model.embedded_texts == ["a fox", "a fox"]
     now[0] = 30.0
     cached.embed_query("a hen")
     assert cached.stats().entries == 1
@@ -153,11 +153,11 @@ def test_max_entries_evicts_the_least_recently_used(file: Path, model: WordEmbed
         now[0] = minute * 100.0
         cached.embed_query(text)
     assert cached.stats().entries == 3
-    model.asked.clear()
+    model.embedded_texts.clear()
     cached.embed_documents(["a", "c", "d"])
-    assert model.asked == []
+    assert model.embedded_texts == []
     cached.embed_query("b")
-    assert model.asked == ["b"]
+    assert model.embedded_texts == ["b"]
 
 
 def test_a_deleted_text_leaves_no_vector_in_any_file(file: Path, model: WordEmbeddings) -> None:
@@ -258,7 +258,6 @@ def test_the_embedded_encoder_opens_by_its_spec(file: Path) -> None:
 _WRITE_SCRIPT = """
 import sys
 from taleward.stores.caches.embeddings import CachedEmbeddings
-from taleward.testing.fake_embeddings import WordEmbeddings
 file, worker = sys.argv[1:]
 cached = CachedEmbeddings(WordEmbeddings(), file)
 for first in range(0, 500, 50):
@@ -300,7 +299,7 @@ def test_four_processes_write_one_cache(file: Path) -> None:
     cached = CachedEmbeddings(model, file)
     texts = [f"text {worker} {i}" for worker in range(2) for i in range(500)]
     assert cached.embed_documents(texts) == as_float32(WordEmbeddings().embed_documents(texts))
-    assert model.asked == []
+    assert model.embedded_texts == []
     assert cached.stats().entries == 1000
 
 

@@ -18,26 +18,25 @@ from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.vector.chroma_store import ChromaStore
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.fake_embeddings import WordEmbeddings
-from taleward.testing.store_conformance import StoreConformance
+from taleward.testing import StoreConformance, WordEmbeddings
 
 
 class TestFolder(StoreConformance):
-    def open(self, place: Path, embeddings: Any, **options: Any) -> ChromaStore:
-        return ChromaStore(embeddings, place / "store", **options)
+    def open(self, folder: Path, embeddings: Any, **options: Any) -> ChromaStore:
+        return ChromaStore(embeddings, folder / "store", **options)
 
-    def test_more_texts_than_fit_in_one_request(self, place: Path, model: WordEmbeddings) -> None:
-        store = self.open(place, model)
+    def test_more_texts_than_fit_in_one_request(self, folder: Path, embeddings: WordEmbeddings) -> None:
+        store = self.open(folder, embeddings)
         assert len(store.add_texts(["one text"] * 6000)) == 6000
         assert len(store) == 6000
 
-    def test_a_collection_of_another_program_is_rejected(self, place: Path, model: WordEmbeddings) -> None:
+    def test_a_collection_of_another_program_is_rejected(self, folder: Path, embeddings: WordEmbeddings) -> None:
         import chromadb
 
         client = chromadb.EphemeralClient()
         client.get_or_create_collection("theirs")
         with pytest.raises(ConfigurationError, match="created by another program"):
-            ChromaStore(model, client, collection="theirs")
+            ChromaStore(embeddings, client, collection="theirs")
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +67,8 @@ class TestServer(StoreConformance):
     def _server(self, server: str) -> None:
         self.url, self.names = server, dict[Path, str]()
 
-    def open(self, place: Path, embeddings: Any, **options: Any) -> ChromaStore:
-        name = self.names.setdefault(place, f"test-{uuid.uuid4().hex}")
+    def open(self, folder: Path, embeddings: Any, **options: Any) -> ChromaStore:
+        name = self.names.setdefault(folder, f"test-{uuid.uuid4().hex}")
         return ChromaStore(embeddings, self.url, collection=name, **options)
 
 
@@ -88,4 +87,4 @@ def test_a_text_of_one_store_is_not_embedded_again_for_another(tmp_path: Path) -
     texts = ["a fox", "a hen", "a fox"]
     FaissStore(cached, tmp_path / "faiss").add_texts(texts)
     ChromaStore(cached, tmp_path / "chroma").add_texts(texts)
-    assert model.asked == ["a fox", "a hen"]
+    assert model.embedded_texts == ["a fox", "a hen"]

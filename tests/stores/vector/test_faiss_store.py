@@ -13,15 +13,14 @@ from taleward.core.errors import ConfigurationError, IntegrityError
 from taleward.stores.vector import faiss_index
 from taleward.stores.vector.faiss_index import IndexKind
 from taleward.stores.vector.faiss_store import FaissStore
-from taleward.testing.fake_embeddings import WordEmbeddings
-from taleward.testing.store_conformance import StoreConformance
+from taleward.testing import StoreConformance, WordEmbeddings
 
 
 class TestFlat(StoreConformance):
     kind: IndexKind = "flat"
 
-    def open(self, place: Path, embeddings: Any, **options: Any) -> FaissStore:
-        return FaissStore(embeddings, place / "store", index=self.kind, **options)
+    def open(self, folder: Path, embeddings: Any, **options: Any) -> FaissStore:
+        return FaissStore(embeddings, folder / "store", index=self.kind, **options)
 
 
 class TestHnsw(TestFlat):
@@ -31,13 +30,13 @@ class TestHnsw(TestFlat):
 class TestInMemory(TestFlat):
     """Without a folder, everything but opening the store again works the same."""
 
-    def open(self, place: Path, embeddings: Any, **options: Any) -> FaissStore:
+    def open(self, folder: Path, embeddings: Any, **options: Any) -> FaissStore:
         return FaissStore(embeddings, None, **options)
 
-    def test_a_store_opens_again(self) -> None:  # type: ignore[override]
+    def test_a_store_can_be_reopened(self) -> None:  # type: ignore[override]
         """Not supported."""
 
-    def test_another_model_is_refused(self) -> None:  # type: ignore[override]
+    def test_another_model_is_rejected(self) -> None:  # type: ignore[override]
         """Not supported."""
 
 

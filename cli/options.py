@@ -1,0 +1,26 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_FOLDER = Path(".taleward")
+
+TextFile = Annotated[str, typer.Argument(help="A UTF-8 text file, or - for standard input.")]
+TemplateFolder = Annotated[Path | None, typer.Option("--templates", help="Folder with your own templates.")]
+WriterSpec = Annotated[str, typer.Option("--model", help="Model spec of the writer; see `taleward models`.")]
+BaseUrl = Annotated[str | None, typer.Option(help="Base URL of the server, for an openai: model.")]
+JudgeSpec = Annotated[
+    str, typer.Option("--judge", help="Spec of the judge: embedded:judge, lexicon, a chat model, ...")
+]
+PolicyName = Annotated[str, typer.Option("--policy", help="Name of a policy, or path of its .yaml file.")]
+BandName = Annotated[str, typer.Option("--band", help="Age band of the policy.")]
+Attempts = Annotated[int, typer.Option(min=1, help="Maximum number of drafts to write and judge.")]
+TaleSeed = Annotated[int | None, typer.Option(help="Random seed; the same seed gives the same story.")]
+Folder = Annotated[Path, typer.Option("--folder", help="Folder of the MLflow store.")]
+TrackingUri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow tracking URI; overrides --folder.")]
+Experiment = Annotated[str, typer.Option("--experiment", help="Name of the MLflow experiment.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,0 +1,165 @@
+"""Tool calls, JSON, structured output and other content of a guarded chat model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk
+from pydantic import BaseModel
+
+from taleward.core.errors import Refused
+from taleward.moderation.chat.guarded_chat import GuardedChat
+from taleward.testing import FakeJudge
+from tests.helpers.chat_paths import FINE, STREAMED, WHOLE, Path, ainvoke, astream, invoke, stream
+from tests.helpers.scripted_chat import SECRET, ScriptedChat, Witness, calls, leaked, says
+
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+
+
+@pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
+@pytest.mark.parametrize(
+    "args", [{"note": SECRET}, {"note": {"deep": ["fine", SECRET]}}, {SECRET: 1}, {"note": "fine", "other": SECRET}]
+)
+def test_the_words_in_tool_calls_are_judged(path: Path, args: dict[str, Any]) -> None:
+    witness = Witness()
+    chat = GuardedChat(ScriptedChat(answers=[calls("save", args, text=FINE)]), FakeJudge())
+    seen = path(chat, {"callbacks": [witness]})
+    assert leaked(seen) == ""
+    assert leaked(witness.events) == ""
+    assert "call-save" not in repr(seen)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", FINE])
+@pytest.mark.parametrize("path", [invoke, ainvoke, stream, astream], ids=lambda path: path.__name__)
+def test_a_tool_call_that_passes_arrives(path: Path, text: str) -> None:
+    judge = FakeJudge()
+    chat = GuardedChat(ScriptedChat(answers=[calls("save", {"note": "a fox", "n": 3}, text=text)]), judge)
+    seen = path(chat, {})
+    message = seen[0]
+    for chunk in seen[1:]:
+        message += chunk
+    assert [(c["name"], c["args"], c["id"]) for c in message.tool_calls] == [
+        ("save", {"note": "a fox", "n": 3}, "call-save")
+    ]
+    assert message.text == (text if text.strip() else "")
+    assert "a fox" in judge.judged_texts[-1]
+
+
+def test_names_in_tool_definitions_are_not_the_models_words() -> None:
+    def save_bad_note(note: str, bad: int) -> None:
+        """Save a note."""
+
+    judge = FakeJudge()
+    model = ScriptedChat(answers=[calls("save_bad_note", {"note": "fine", "bad": 1})])
+    message = GuardedChat(model, judge).bind_tools([save_bad_note]).invoke("hi")
+    assert [c["name"] for c in message.tool_calls] == ["save_bad_note"]
+    assert model.requests[0]["tools"][0]["function"]["name"] == "save_bad_note"
+    refused = GuardedChat(model, FakeJudge()).invoke("hi")
+    assert refused.tool_calls == []
+
+
+def test_a_tool_call_without_words_needs_no_verdict() -> None:
+    def now() -> None:
+        """What time it is."""
+
+    judge = FakeJudge()
+    message = GuardedChat(ScriptedChat(answers=[calls("now", {})]), judge).bind_tools([now]).invoke("hi")
+    assert message.tool_calls[0]["name"] == "now"
+    assert message.response_metadata["taleward"] == {"released": True}
+    assert judge.judged_texts == []
+
+
+def test_an_invalid_tool_call_is_judged_as_raw_text() -> None:
+    broken = {"name": "save", "args": '{"note": "' + SECRET, "id": "1", "error": None, "type": "invalid_tool_call"}
+    model = ScriptedChat(answers=[[AIMessageChunk(content="", invalid_tool_calls=[broken])]])
+    message = GuardedChat(model, FakeJudge()).invoke("hi")
+    assert leaked(message) == ""
+    assert message.invalid_tool_calls == []
+
+
+@pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
+def test_content_that_no_judge_has_seen_is_dropped(path: Path) -> None:
+    chunk = AIMessageChunk(
+        content=[
+            {"type": "reasoning", "reasoning": SECRET},
+            {"type": "thinking", "thinking": SECRET},
+            {"type": "text", "text": FINE, "annotations": [{"type": "citation", "cited_text": SECRET}]},
+            {"type": "image", "url": SECRET},
+            {"type": "server_tool_result", "output": SECRET},
+        ],
+        additional_kwargs={"reasoning_content": SECRET, "audio": {"transcript": SECRET}},
+        response_metadata={"logprobs": {"content": [{"token": SECRET}]}, "model_name": "m", "finish_reason": "stop"},
+        usage_metadata={"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+    )
+    witness = Witness()
+    seen = path(GuardedChat(ScriptedChat(answers=[[chunk]]), FakeJudge()), {"callbacks": [witness]})
+    assert leaked(seen) == ""
+    assert leaked(witness.events) == ""
+    assert "red tail" in repr(seen)
+    if isinstance(seen[-1], AIMessage):
+        assert seen[-1].usage_metadata == {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+        assert seen[-1].response_metadata["model_name"] == "m"
+
+
+@pytest.mark.parametrize("where", ["kwargs", "block"])
+def test_the_models_own_refusal_is_judged_like_its_text(where: str) -> None:
+    def refusal(words: str) -> AIMessageChunk:
+        if where == "kwargs":
+            return AIMessageChunk(content="", additional_kwargs={"refusal": words})
+        return AIMessageChunk(content=[{"type": "refusal", "refusal": words}])
+
+    message = GuardedChat(ScriptedChat(answers=[[refusal("No, thank you.")]]), FakeJudge()).invoke("hi")
+    assert message.content == "No, thank you."
+    assert leaked(GuardedChat(ScriptedChat(answers=[[refusal(SECRET)]]), FakeJudge()).invoke("hi")) == ""
+
+
+ESCAPED = json.dumps({"title": "fine", "story": "so b" + "ad"}).replace("bad", "\\u0062ad")
+
+
+@pytest.mark.parametrize("text", [ESCAPED, f"```json\n{ESCAPED}\n```"])
+@pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
+def test_json_is_judged_as_it_reads_once_parsed(path: Path, text: str) -> None:
+    assert "bad" not in text
+    seen = path(GuardedChat(says(text), FakeJudge()), {})
+    assert "u0062" not in repr(seen)
+    assert "title" not in repr(seen)
+
+
+class Story(BaseModel):
+    """A story."""
+
+    title: str
+    text: str
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("include_raw", [False, True])
+def test_structured_output_is_judged(asynchronous: bool, include_raw: bool) -> None:
+    def ask(text: str) -> Any:
+        model = ScriptedChat(answers=[calls("Story", {"title": "Fox", "text": text})])
+        structured = GuardedChat(model, FakeJudge()).with_structured_output(Story, include_raw=include_raw)
+        return asyncio.run(structured.ainvoke("hi")) if asynchronous else structured.invoke("hi")
+
+    fine = ask(FINE)
+    assert (fine["parsed"] if include_raw else fine) == Story(title="Fox", text=FINE)
+    if include_raw:
+        refused = ask(SECRET)
+        assert leaked(refused) == ""
+        assert refused["parsed"] is None
+        assert isinstance(refused["parsing_error"], Refused)
+        assert refused["raw"].response_metadata["taleward"]["released"] is False
+    else:
+        with pytest.raises(Refused, match=r"not released \(failed\): violence") as error:
+            ask(SECRET)
+        assert leaked(error.value) == ""
+
+
+async def test_structured_output_is_not_in_events_before_its_verdict() -> None:
+    model, witness = ScriptedChat(answers=[calls("Story", {"title": "Fox", "text": SECRET})]), Witness()
+    structured = GuardedChat(model, FakeJudge()).with_structured_output(Story, include_raw=True)
+    seen = [e async for e in structured.astream_events("hi", {"callbacks": [witness]}, version="v2")]
+    assert leaked(seen) == ""
+    assert leaked(witness.events) == ""
