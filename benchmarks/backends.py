@@ -1,7 +1,7 @@
-"""The local backend against langchain-huggingface and transformers, with the same weights: `python -m benchmarks.backends`.
+"""The local backend against langchain-huggingface and transformers: `python -m benchmarks.backends`.
 
-The model is a Llama of 15 million parameters with random weights (dim 288, 6 layers, vocabulary 32,000), so the figures
-say nothing about quality, and all texts have the same length. Install the peer without its dependencies:
+All run the same Llama of 15 million parameters with random weights (dim 288, 6 layers, vocabulary 32,000), so the
+figures say nothing about quality, and all texts have the same length. Install the peer without its dependencies:
 `pip install --no-deps langchain-huggingface==1.2.3`. Set OMP_NUM_THREADS=1 if other work shares the cores.
 """
 
@@ -19,10 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from langchain_core.language_models import LanguageModelInput
+
 from benchmarks.table import Row, Size, is_installed, pick, run
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.chat import LocalChat
-from taleward.backends.local.questions import MultipleChoice, Scale, YesNo
+from taleward.backends.local.questions import MultipleChoice, Question, Scale, YesNo
 from taleward.backends.transformers.classifier import classifier
 
 PROMPT = "x" * 33
@@ -127,7 +129,7 @@ def writing(folder: str, size: Size) -> Iterator[Row]:
     load = pick(size, full=Load(), quick=Load(), smoke=SMOKE_LOAD)
     repeats = pick(size, full=5, quick=1, smoke=1)
     at_once, unit, all_tokens = f"{load.callers} at once", TOKENS_PER_SECOND, load.callers * load.tokens
-    prompts = [PROMPT] * load.callers
+    prompts: list[LanguageModelInput] = [PROMPT] * load.callers
     ours, int8 = local_model(folder, load.tokens), local_model(folder, load.tokens, precision="int8")
     torch_engine = local_model(folder, load.tokens, engine="transformers")
     if is_installed("langchain_huggingface", "--no-deps langchain-huggingface==1.2.3"):
@@ -160,14 +162,13 @@ def writing(folder: str, size: Size) -> Iterator[Row]:
     )
 
 
-def writing_against_langchain(
-    folder: str, size: Size, load: Load, ours: LocalChat, int8: LocalChat
-) -> Iterator[Row]:
+def writing_against_langchain(folder: str, size: Size, load: Load, ours: LocalChat, int8: LocalChat) -> Iterator[Row]:
     """The same texts against langchain-huggingface."""
     from langchain_huggingface import ChatHuggingFace, HuggingFacePipeline
 
     at_once, unit, all_tokens = f"{load.callers} at once", TOKENS_PER_SECOND, load.callers * load.tokens
-    prompts, repeats = [PROMPT] * load.callers, pick(size, full=5, quick=1, smoke=1)
+    prompts: list[LanguageModelInput] = [PROMPT] * load.callers
+    repeats = pick(size, full=5, quick=1, smoke=1)
     make_pipeline = partial(HuggingFacePipeline.from_model_id, folder, task="text-generation")
     settings = {"max_new_tokens": load.tokens, "do_sample": False, "return_full_text": False}
     pipeline = make_pipeline(pipeline_kwargs=settings)
@@ -240,7 +241,7 @@ def decisions(folder: str, size: Size) -> Iterator[Row]:
     from transformers import pipeline
 
     decision_pipeline = pipeline("decision", model=folder, device="cpu")
-    questions = {
+    questions: dict[str, Question] = {
         "scary": YesNo(question="Is it scary?"),
         "kind": MultipleChoice(question="Which kind?", options={"calm": "", "wild": "Very wild"}),
         "age": Scale(question="How old?", levels=("3-5", "6-8", "9-12")),

@@ -76,8 +76,12 @@ def _timed(call: Callable[[], T]) -> tuple[T, float]:
 
 def _sample_scores(kind: str, samples: Any) -> Any:
     from taleward.evaluation.metrics import metric
+    from taleward.evaluation.metrics.base import MeanMetric
 
-    return metric(kind).numbers(samples)
+    mean_metric = metric(kind)
+    if not isinstance(mean_metric, MeanMetric):
+        raise TypeError(type(mean_metric))
+    return mean_metric.numbers(samples)
 
 
 def _corpus_score(kind: str, samples: Any) -> float:

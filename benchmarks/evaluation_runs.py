@@ -1,7 +1,7 @@
-"""Evaluation runs against mlflow.genai.evaluate: rows per second, and rows stored: `python -m benchmarks.evaluation_runs`.
+"""Evaluation runs against mlflow.genai.evaluate: `python -m benchmarks.evaluation_runs`.
 
-Fake models and three cheap metrics, MLflow on SQLite, each side in its own process with its own store. `--quick` gives the
-peer fewer rows, because with its default settings each takes seconds.
+Rows per second, and rows stored, with fake models and three cheap metrics. MLflow is on SQLite, and each side has its
+own process and store. `--quick` gives the peer fewer rows, because with its default settings each takes seconds.
 """
 
 from __future__ import annotations
@@ -152,15 +152,12 @@ def _evaluate_with_mlflow(count: int, folder: Path) -> dict[str, float]:
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
     mlflow.set_experiment("peer")
 
-    @scorer
     def words(outputs: str) -> int:
         return len(outputs.split())
 
-    @scorer
     def characters(outputs: str) -> int:
         return len(outputs)
 
-    @scorer
     def begins(outputs: str) -> bool:
         return outputs.startswith("A")
 
@@ -168,8 +165,9 @@ def _evaluate_with_mlflow(count: int, folder: Path) -> dict[str, float]:
         return _write({"n": n})
 
     data = [{"inputs": {"n": n}} for n in range(count)]
+    scorers = [scorer(function) for function in (words, characters, begins)]
     start = time.perf_counter()
-    evaluation = mlflow.genai.evaluate(data=data, predict_fn=predict, scorers=[words, characters, begins])
+    evaluation = mlflow.genai.evaluate(data=data, predict_fn=predict, scorers=scorers)
     duration_s = time.perf_counter() - start
     traces = _traces(mlflow.MlflowClient(), evaluation.run_id)
     stored = sum(len({a.name for a in t.info.assessments}) == 3 for t in traces)

@@ -1,9 +1,9 @@
 """The local engine on a GPU, against HuggingFacePipeline and transformers' own generation: `python -m benchmarks.gpu`.
 
-Needs the extra `local`; `pip install --no-deps langchain-huggingface==1.2.3` adds the pipeline's rows. The model is a Llama
-of 1.2 billion parameters with random weights in bfloat16; prompts have 34 tokens, answers 128. The share of the limit is
-the speed divided by what the memory bandwidth allows if every step reads the weights once: 1 is the fastest possible for
-a single call. To try the script on a CPU: `--device cpu --small`.
+Needs the extra `local`; `pip install --no-deps langchain-huggingface==1.2.3` adds the pipeline's rows. The model is a
+Llama of 1.2 billion parameters with random weights in bfloat16; prompts have 34 tokens, answers 128. The share of the
+limit is the speed divided by what the memory bandwidth allows if every step reads the weights once: 1 is the fastest
+possible for a single call. To try the script on a CPU: `--device cpu --small`.
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ def measure(size: Size, device: str, small: bool) -> Iterator[Row]:
             options = {"attention_mask": torch.ones_like(ids), "max_new_tokens": tokens, "do_sample": False}
             peers = {
                 "generate": partial(reference.generate, ids, **options),
-                "generate, static cache": partial(
-                    reference.generate, ids, **options, cache_implementation="static"
-                ),
+                "generate, static cache": partial(reference.generate, ids, **options, cache_implementation="static"),
             }
             if count == 1 and is_installed("langchain_huggingface", "--no-deps langchain-huggingface==1.2.3"):
                 peers[PIPELINE_INVOKE] = partial(_pipeline(folder, device, tokens).invoke, PROMPT)

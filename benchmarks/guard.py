@@ -25,7 +25,7 @@ from taleward.moderation.guard.revision import Revision, revision_of
 from taleward.moderation.judges.base import Assessment, Judge
 
 UNSAFE = "cruel"
-_WORDS = "fox owl ran sang sea small green home met a and the with friend".split()
+_WORDS = ("fox", "owl", "ran", "sang", "sea", "small", "green", "home", "met", "a", "and", "the", "with", "friend")
 
 
 class ScriptedWriter(Runnable[Any, str]):
@@ -76,7 +76,8 @@ class UnreliableJudge(TruthfulJudge):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.seed, self.rng, self.failed = seed, random.Random(seed), []
+        self.seed, self.rng = seed, random.Random(seed)
+        self.failed: list[Passage] = []
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
         for _ in range(self.rng.choice((0, 1, 1, 2, 9))):
@@ -95,6 +96,11 @@ class UnreliableJudge(TruthfulJudge):
 def tokens(text: str) -> list[str]:
     """Return the words, each followed by a space."""
     return [word + " " for word in text.split(" ")]
+
+
+def writer_of(text: str, pause_s: float = 0.0) -> ScriptedWriter:
+    """Return a writer of this text."""
+    return ScriptedWriter(lambda _: tokens(text), pause_s)
 
 
 def story(rng: random.Random, sentences: int, unsafe_share: float = 0.0) -> str:
@@ -118,7 +124,7 @@ async def count_leaked(seed: int) -> int:
     """Count the characters that one random stream released although a judge failed them."""
     rng = random.Random(seed)
 
-    def script(revision: Revision) -> list[str]:
+    def script(_revision: Revision) -> list[str]:
         text, pieces = story(rng, rng.randint(1, 8), 0.15), []
         while text:
             length = rng.randint(1, 20)
@@ -178,7 +184,7 @@ async def delay(size: Size) -> list[Row]:
     """Delay with a judge of 100 ms and a writer of 20 ms per token."""
     pause_s, delay_s = pick(size, full=(0.02, 0.1), quick=(0.02, 0.1), smoke=(0.001, 0.001))
     text = story(random.Random(1), pick(size, full=18, quick=18, smoke=3))
-    writer = ScriptedWriter(lambda _: tokens(text), pause_s)
+    writer = writer_of(text, pause_s)
     guard = Guard(writer, TruthfulJudge(delay_s))
     first_sentence_s = pause_s * len(text.split(". ", maxsplit=1)[0].split())
     first, whole, guarded, unguarded = [], [], [], []
@@ -206,7 +212,7 @@ async def growth(lengths: Sequence[int]) -> list[Row]:
     for words in lengths:
         text = " ".join(story(random.Random(2), words // 6).split(" ")[:words])
         judge = TruthfulJudge()
-        guard = Guard(ScriptedWriter(lambda _, text=text: tokens(text)), judge, timeout_s=None)
+        guard = Guard(writer_of(text), judge, timeout_s=None)
         async for _ in guard.astream({}):
             pass
         per_word = judge.characters / words
@@ -248,7 +254,7 @@ async def concurrent_streams(count: int) -> list[Row]:
 
     async def is_right(number: int) -> bool:
         text = " ".join(f"Number {number} ran home {n} times." for n in range(20))
-        guard = Guard(ScriptedWriter(lambda _: tokens(text), 0.001), TruthfulJudge(0.01))
+        guard = Guard(writer_of(text, 0.001), TruthfulJudge(0.01))
         events = [event async for event in guard.astream({})]
         return released_text(events).strip() == text
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
 
 from benchmarks.table import Row, Size, pick, run
 from taleward.backends.chat_models import chat_model
@@ -51,7 +52,7 @@ _DOCUMENTED_ERRORS = (
 _KIB_PER_MIB = 1024
 
 
-def fault_of(number: int, request: Mapping[str, Any]) -> Fault | None:
+def fault_of(number: int, _request: Mapping[str, Any]) -> Fault | None:
     """Return the fault of a request: three in ten fail, each in one of twelve ways, the same in every run."""
     rng = random.Random(number)
     return rng.choice(FAULTS) if rng.random() < _FAULTY_SHARE else None
@@ -103,7 +104,7 @@ def peer_model(server: FakeOpenAI) -> BaseChatModel:
     return ChatOpenAI(
         model="any",
         base_url=server.base_url,
-        api_key="none",
+        api_key=SecretStr("none"),
         http_async_client=client,
         max_retries=4,
         timeout=_TIMEOUT_S,

@@ -19,7 +19,23 @@ from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.cascade import Cascade, fit_uncertainty_band, relative_risk
 from taleward.moderation.judges.ensemble import Ensemble
 
-_WORDS = "fox owl ran sang sea small green home met a and the with friend said".split()
+_WORDS = (
+    "fox",
+    "owl",
+    "ran",
+    "sang",
+    "sea",
+    "small",
+    "green",
+    "home",
+    "met",
+    "a",
+    "and",
+    "the",
+    "with",
+    "friend",
+    "said",
+)
 
 
 class ScoredJudge(Judge):
@@ -103,9 +119,7 @@ def cascade(size: Size) -> Iterator[Row]:
     ours, peer, alone = (_f1(judge, test, truth) for judge in (cascaded, expensive, cheap))
     escalated = cascaded.usage()[1].share
     expensive_name = "the expensive judge alone"
-    yield Row(
-        "cascade: F1", "", ours, peer, expensive_name, ours / peer, ">= the peer's - 0.01", ours >= peer - 0.01
-    )
+    yield Row("cascade: F1", "", ours, peer, expensive_name, ours / peer, ">= the peer's - 0.01", ours >= peer - 0.01)
     yield Row("cascade: F1", "", ours, alone, "the cheap judge alone", ours / alone)
     yield Row(
         "cascade: texts that reach the expensive judge",

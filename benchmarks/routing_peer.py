@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import numpy
 from semantic_router import IndexedRouter, Route
@@ -16,7 +17,7 @@ from semantic_router.encoders.base import DenseEncoder
 _DEFAULT_INDEX = 3  # top_k 5 and mean
 
 
-class PrecomputedEncoder(DenseEncoder):
+class PrecomputedEncoder(DenseEncoder):  # type: ignore[misc]  # semantic-router is in another environment
     """Returns vectors that were computed before."""
 
     vectors: dict[str, list[float]]
@@ -28,9 +29,7 @@ class PrecomputedEncoder(DenseEncoder):
         return self(docs)
 
 
-def make_router(
-    vectors: dict[str, list[float]], utterances: list[tuple[str, str]], **options: object
-) -> IndexedRouter:
+def make_router(vectors: dict[str, list[float]], utterances: list[tuple[str, str]], **options: object) -> IndexedRouter:
     """Make a router from pairs of tool and utterance."""
     by_tool: dict[str, list[str]] = {}
     for tool, text in utterances:
@@ -52,7 +51,7 @@ def main() -> None:
             threshold = float(numpy.quantile([choice.confidence for choice in choices], request["abstain"]))
             candidates.append((correct, options, threshold))
     best = max(candidates, key=lambda candidate: candidate[0])
-    response = {}
+    response: dict[str, Any] = {}
     for name, (_, options, threshold) in {"default": candidates[_DEFAULT_INDEX], "best": best}.items():
         router = make_router(request["vectors"], [*request["sampled"], *request["fit"]], **options)
         response[name] = [router(text, threshold=threshold).name for _, text in request["test"]]

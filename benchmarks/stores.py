@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -17,7 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count as counter
 from pathlib import Path
@@ -171,7 +170,10 @@ def cache_rows(folder: Path, count: int, repeats: int) -> Iterator[Row]:
     def hit_rate(name: str, method: str) -> float:
         return rate(caches[name], method)
 
-    sides = {"lists": ("ours", factory.ours, "embed_documents"), "arrays": ("ours", factory.ours, "embed_array")}
+    sides: dict[str, tuple[str, Callable[[], Any], str]] = {
+        "lists": ("ours", factory.ours, "embed_documents"),
+        "arrays": ("ours", factory.ours, "embed_array"),
+    }
     if is_installed("langchain_classic", _EXTRA):
         sides["peer"] = ("peer", factory.peer, "embed_documents")
     if is_installed("lmdb", _EXTRA):
@@ -204,7 +206,8 @@ def writer_rows(folder: Path, texts_per_process: int, processes: int = 4) -> Ite
     file = folder / "shared" / "cache.db"
     command = [sys.executable, "-m", "benchmarks.stores", "--child", "write", str(file), str(texts_per_process)]
     children = [subprocess.Popen([*command, str(number), str(processes)]) for number in range(processes)]
-    if any([child.wait() for child in children]):
+    return_codes = [child.wait() for child in children]
+    if any(return_codes):
         raise RuntimeError("a writing process failed")
     total = processes * texts_per_process
     texts, vectors = make_data(total)
@@ -224,10 +227,10 @@ def child_write(file: str, texts_per_process: str, number: str, processes: str) 
         cache.embed_array(texts[at : min(at + 100, first + count)])
 
 
-def kill_rows(folder: Path, kills: int) -> Iterator[Row]:
-    """What remains after SIGKILL."""
-    for kind, share in (("cache", 0.4), ("faiss", 0.4), ("chroma", 0.2)):
-        report = kill_store(kind, folder / f"killed-{kind}", kills=max(1, int(kills * share)))
+def kill_rows(folder: Path, kills: Mapping[str, int]) -> Iterator[Row]:
+    """What remains after SIGKILL, with a number of kills for each kind of store."""
+    for kind, number in kills.items():
+        report = kill_store(kind, folder / f"killed-{kind}", kills=number)
         intact, name = report.committed - report.lost, f"of {report.committed} committed, {report.kills} kills"
         yield ratio_row(f"{kind}: committed entries after SIGKILL", "entries", intact, report.committed, name, 1)
         readable = report.kills - report.unreadable
@@ -329,10 +332,13 @@ def faiss_search_rows(folder: Path, size: Size) -> Iterator[Row]:
             return len(batches) * batch_size / seconds(lambda: [search(batch, 4) for batch in batches])
 
         repeats = pick(size, full=9, quick=3, smoke=1)
-        ours, peer = interleaved(partial(rate, store.search_vectors), partial(rate, exact_index.search), repeats=repeats)
+        ours, peer = interleaved(
+            partial(rate, store.search_vectors), partial(rate, exact_index.search), repeats=repeats
+        )
         yield ratio_row(f"faiss: search, batch {batch_size}", "queries/s", ours, peer, "plain faiss", goal)
     exact_hits = exact_index.search(queries[:200], 10)[1]
-    for kind in pick(size, full=("hnsw", "ivfpq"), quick=("hnsw", "ivfpq"), smoke=("hnsw",)):
+    kinds: tuple[IndexKind, ...] = ("hnsw", "ivfpq")
+    for kind in kinds[: pick(size, full=2, quick=2, smoke=1)]:
         yield _recall_row(kind, vectors, queries[:200], exact_hits, exact_index)
     yield from _filter_rows(store, texts, vectors, queries, metadatas, parts)
 
@@ -444,22 +450,30 @@ def measure(size: Size) -> Iterator[Row]:
         warnings.simplefilter("ignore")
         folder = Path(temporary_folder)
         repeats = pick(size, full=3, quick=1, smoke=1)
-        yield from cache_rows(folder, pick(size, full=10_000, quick=2000, smoke=10), pick(size, full=3, quick=3, smoke=1))
+        yield from cache_rows(
+            folder, pick(size, full=10_000, quick=2000, smoke=10), pick(size, full=3, quick=3, smoke=1)
+        )
         yield from writer_rows(folder, *pick(size, full=(5000, 4), quick=(500, 4), smoke=(5, 1)))
         yield from faiss_add_rows(folder, pick(size, full=100_000, quick=100_000, smoke=50), repeats)
         yield from faiss_search_rows(folder, size)
         yield from chroma_rows(folder, pick(size, full=10_000, quick=1000, smoke=10), repeats)
         yield from semantic_rows(folder, size)
-        yield from kill_rows(folder, pick(size, full=200, quick=6, smoke=1))
+        kills = pick(
+            size,
+            full={"cache": 80, "faiss": 80, "chroma": 40},
+            quick={"cache": 2, "faiss": 2, "chroma": 1},
+            smoke={"cache": 1},
+        )
+        yield from kill_rows(folder, kills)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark from the command line, or a part of it in a child process."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--child"]:
-        {"write": child_write, "add": child_add}[arguments[1]](*arguments[2:])
+        call: Callable[..., None] = {"write": child_write, "add": child_add}[arguments[1]]
+        call(*arguments[2:])
         return 0
-    os.environ["ANONYMIZED_TELEMETRY"] = "False"
     return run("stores", measure, arguments)
 
 

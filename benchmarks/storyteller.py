@@ -1,7 +1,7 @@
 """The embedded storyteller against stories260K: `python -m benchmarks.storyteller --data DIR`.
 
-`--data` is the corpus that `training.storyteller.train` describes. `--peer stories260K.bin --peer-tokenizer tok512.bin` is
-llama2.c's model of 260,032 parameters (`karpathy/tinyllamas`, MIT); without it, the peer's column is empty.
+`--data` is the corpus that `training.storyteller.train` describes. `--peer stories260K.bin --peer-tokenizer tok512.bin`
+is llama2.c's model of 260,032 parameters (`karpathy/tinyllamas`, MIT); without it, the peer's column is empty.
 `training.storyteller.report` measures the figures, which are also in the model's card.
 """
 

@@ -61,8 +61,12 @@ def run(
     parents = [parser] if parser else []
     full_parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", parents=parents)
     sizes = full_parser.add_mutually_exclusive_group()
-    sizes.add_argument("--quick", action="store_const", dest="size", const="quick", help="ends within 50 s on two cores")
-    sizes.add_argument("--smoke", action="store_const", dest="size", const="smoke", help="only checks that the code runs")
+    sizes.add_argument(
+        "--quick", action="store_const", dest="size", const="quick", help="ends within 50 s on two cores"
+    )
+    sizes.add_argument(
+        "--smoke", action="store_const", dest="size", const="smoke", help="only checks that the code runs"
+    )
     full_parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = full_parser.parse_args(arguments)
     size: Size = options.size or "full"

@@ -1,8 +1,8 @@
 """Summaries, and zero-shot and few-shot labels: `python -m benchmarks.tasks [--data FOLDER]`.
 
 `--data` is a folder with `story_summaries.jsonl.gz` (fields `story`, `summary`) and `instruct_stories.jsonl.gz` (fields
-`kind`, `story`); without it, the rows on stories are left out. Defaults were chosen on the first 150 stories of each kind
-and on the summaries 200 to 400 in shuffled order; no figure is taken from those.
+`kind`, `story`); without it, the rows on stories are left out. Defaults were chosen on the first 150 stories of each
+kind and on the summaries 200 to 400 in shuffled order; no figure is taken from those.
 """
 
 from __future__ import annotations
