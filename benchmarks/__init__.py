@@ -1,1 +1,1 @@
-"""Measurements: ours and the peer side by side in one run. See benchmarks/README.md."""
+"""Benchmarks of Taleward against other libraries, measured in the same run. See benchmarks/README.md."""

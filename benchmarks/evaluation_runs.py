@@ -1,7 +1,7 @@
-"""Evaluation runs: rows a second and rows kept, with MLflow on SQLite, and mlflow.genai.evaluate beside it.
+"""Evaluation runs against mlflow.genai.evaluate: `python -m benchmarks.evaluation_runs`.
 
-Fake models and three cheap metrics, each side in a process and a store of its own. `--quick` gives the peer fewer rows:
-with its defaults it takes seconds for each.
+Rows per second, and rows stored, with fake models and three cheap metrics. MLflow is on SQLite, and each side has its
+own process and store. `--quick` gives the peer fewer rows, because with its default settings each takes seconds.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from benchmarks.table import Row, run
+from benchmarks.table import Row, Size, pick, run
 
-GOAL = 40.0
-_ROWS = 1000
-_PEER_ROWS = {False: 200, True: 12}
+_GOAL_ROWS_PER_SECOND = 40.0
 _UNLIMITED = {
     "MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT": "0",
     "MLFLOW_GENAI_EVAL_SCORER_RATE_LIMIT": "0",
@@ -30,114 +29,123 @@ _UNLIMITED = {
 }
 
 
-def measure(quick: bool) -> Iterator[Row]:
-    """Ours and the peer's two settings, one after the other."""
-    ours = _child("ours", _ROWS, {})
-    peers = [
-        ("mlflow.genai.evaluate, defaults", _child("peer", _PEER_ROWS[quick], {})),
-        ("mlflow.genai.evaluate, no rate limit, 4 workers", _child("peer", _PEER_ROWS[quick] * 2, _UNLIMITED)),
-    ]
-    for name, peer in peers:
-        speed, other = (found["asked"] / found["seconds"] for found in (ours, peer))
+def measure(size: Size) -> Iterator[Row]:
+    """Evaluate with Taleward, then with two settings of the peer."""
+    count = pick(size, full=1000, quick=1000, smoke=2)
+    peer_count = pick(size, full=200, quick=12, smoke=1)
+    with tempfile.TemporaryDirectory() as folder:
+        # Creating a store takes seconds, so the smoke run has a single one.
+        folders = [folder] * 3 if size == "smoke" else [f"{folder}/{number}" for number in range(3)]
+        ours = _run_child("ours", count, folders[0])
+        peers = {"mlflow.genai.evaluate, defaults": _run_child("peer", peer_count, folders[1])}
+        if size != "smoke":
+            name = "mlflow.genai.evaluate, no rate limit, 4 workers"
+            peers[name] = _run_child("peer", peer_count * 2, folders[2], _UNLIMITED)
+        killed_rows = list(killed(count, folder))
+    for name, peer in peers.items():
+        speed, peer_speed = (result["requested"] / result["duration_s"] for result in (ours, peer))
         yield Row(
-            f"rows evaluated and logged ({_ROWS:,} against {peer['asked']:,.0f})",
+            f"rows evaluated and logged ({count:,} against {peer['requested']:,.0f})",
             "rows/s",
             speed,
-            other,
+            peer_speed,
             name,
-            speed / other,
-            f"at least {GOAL:g}",
-            speed >= GOAL,
+            speed / peer_speed,
+            f"at least {_GOAL_ROWS_PER_SECOND:g}",
+            speed >= _GOAL_ROWS_PER_SECOND,
         )
-    for name, peer in peers:
-        share, other = (found["kept"] / found["asked"] for found in (ours, peer))
-        yield Row(
-            "rows that are in the store with all their scores",
-            "share",
-            share,
-            other,
-            name,
-            share / other if other else None,
-            "1",
-            share == 1,
-        )
-    yield from killed(_ROWS)
+    for name, peer in peers.items():
+        share, peer_share = (result["stored"] / result["requested"] for result in (ours, peer))
+        ratio = share / peer_share if peer_share else None
+        yield Row("rows stored with all their scores", "share", share, peer_share, name, ratio, "1", share == 1)
+    yield from killed_rows
 
 
-def killed(rows: int) -> Iterator[Row]:
-    """A run that is killed in its middle, and asked for again."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.evaluation_runs", "killed", str(rows), folder]
-        first = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        again = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-    found = json.loads(again.stdout.splitlines()[-1])
-    whole = first.returncode == -signal.SIGKILL and found["kept"] == found["once"] == rows
-    yield Row(f"rows of {rows:,} after kill -9 and a second start", "rows", found["kept"], None, "", None,
-              f"{rows:,}", whole)  # fmt: skip
-    yield Row("of these recorded once", "rows", found["once"], None, "", None, f"{rows:,}", whole)
-    yield Row("rows told again", "rows", found["again"])
+def killed(count: int, folder: str) -> Iterator[Row]:
+    """Kill an evaluation halfway, and start it again."""
+    command = _child_command("killed", count, folder)
+    first = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    second = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    result = json.loads(second.stdout.splitlines()[-1])
+    is_complete = first.returncode == -signal.SIGKILL and result["stored"] == result["stored_once"] == count
+    goal = f"{count:,}"
+    metric = f"rows of {count:,} stored after kill -9 and a restart"
+    yield Row(metric, "rows", result["stored"], goal=goal, met=is_complete)
+    yield Row("of these stored exactly once", "rows", result["stored_once"], goal=goal, met=is_complete)
+    yield Row("rows generated twice", "rows", result["generated_twice"])
 
 
-def _child(which: str, rows: int, settings: Mapping[str, str]) -> dict[str, float]:
-    """Run one side in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.evaluation_runs", which, str(rows), folder]
-        done = subprocess.run(
-            command, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
-        )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def _child_command(side: str, count: int, folder: str) -> list[str]:
+    return [sys.executable, "-W", "ignore", "-m", "benchmarks.evaluation_runs", "--child", side, str(count), folder]
 
 
-def _ours(rows: int, folder: Path) -> dict[str, float]:
+def _run_child(
+    side: str, count: int, folder: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, float]:
+    """Run one side in its own process."""
+    Path(folder).mkdir(exist_ok=True)
+    process = subprocess.run(
+        _child_command(side, count, folder),
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    result: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    return result
+
+
+def _evaluate_with_taleward(count: int, folder: Path) -> dict[str, float]:
     import mlflow
 
     import taleward as tw
-    from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    uri = default_tracking_uri(folder)
-    data = [{"inputs": {"n": n}, "references": ["a tale"]} for n in range(rows)]
-    tw.evaluate(_tell, data[:2], ["words"], tracking_uri=uri, spool=folder / "spool")  # makes the store
-    begun = time.perf_counter()
-    found = tw.evaluate(_tell, data, ["words", "characters", "latency"], tracking_uri=uri, spool=folder / "spool")
-    seconds = time.perf_counter() - begun
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    where = client.get_run(found.run_id).info.experiment_id
-    traces = _all(client, where, found.run_id)
-    kept = sum(len(t.data.spans[0].attributes["scores"]) == 3 for t in traces)
-    return {"asked": rows, "kept": kept, "seconds": seconds}
+    tracking_uri = tw.evaluation.default_tracking_uri(folder)
+    options: Any = {"tracking_uri": tracking_uri, "spool": folder / "spool"}
+    data = [{"inputs": {"n": n}, "references": ["a tale"]} for n in range(count)]
+    tw.evaluate(_write, data[:2], ["words"], **options)  # creates the store
+    start = time.perf_counter()
+    evaluation = tw.evaluate(_write, data, ["words", "characters", "latency"], **options)
+    duration_s = time.perf_counter() - start
+    traces = _traces(mlflow.MlflowClient(tracking_uri=tracking_uri), evaluation.run_id)
+    stored = sum(len(t.data.spans[0].attributes["scores"]) == 3 for t in traces)
+    return {"requested": count, "stored": stored, "duration_s": duration_s}
 
 
-def _killed(rows: int, folder: Path) -> dict[str, float]:
-    """The run; it kills its own process at its middle, the first time."""
+def _evaluate_and_be_killed(count: int, folder: Path) -> dict[str, float]:
+    """Evaluate; the first time, the process kills itself halfway."""
     import mlflow
 
     import taleward as tw
-    from taleward.evaluation.tracking.recorder import default_tracking_uri
 
-    told, marker = folder / "told", folder / "killed"
+    # One byte per generated row.
+    log, marker = folder / "generated", folder / "killed"
 
-    def tell(inputs: Mapping[str, Any]) -> str:
-        with told.open("a") as file:
+    def write(inputs: Mapping[str, Any]) -> str:
+        with log.open("a") as file:
             file.write("x")
-        if not marker.exists() and told.stat().st_size >= rows // 2:
+        if not marker.exists() and log.stat().st_size >= count // 2:
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return _tell(inputs)
+        return _write(inputs)
 
-    uri = default_tracking_uri(folder)
-    data = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(rows)]
-    found = tw.evaluate(
-        tell, data, ["words", "characters", "latency"], tracking_uri=uri, spool=folder / "spool", name="killed"
+    tracking_uri = tw.evaluation.default_tracking_uri(folder)
+    data = [{"id": f"row {n}", "inputs": {"n": n}} for n in range(count)]
+    evaluation = tw.evaluate(
+        write,
+        data,
+        ["words", "characters", "latency"],
+        tracking_uri=tracking_uri,
+        spool=folder / "spool",
+        name="killed",
     )
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    traces = _all(client, client.get_run(found.run_id).info.experiment_id, found.run_id)
-    names = Counter(json.dumps(t.data.spans[0].inputs, sort_keys=True) for t in traces)
-    once = sum(count == 1 for count in names.values())
-    return {"kept": len(traces), "once": once, "again": told.stat().st_size - rows}
+    traces = _traces(mlflow.MlflowClient(tracking_uri=tracking_uri), evaluation.run_id)
+    rows = Counter(json.dumps(t.data.spans[0].inputs, sort_keys=True) for t in traces)
+    stored_once = sum(times == 1 for times in rows.values())
+    return {"stored": len(traces), "stored_once": stored_once, "generated_twice": log.stat().st_size - count}
 
 
-def _peer(rows: int, folder: Path) -> dict[str, float]:
+def _evaluate_with_mlflow(count: int, folder: Path) -> dict[str, float]:
     import mlflow
     from mlflow.genai.scorers import scorer
 
@@ -154,38 +162,47 @@ def _peer(rows: int, folder: Path) -> dict[str, float]:
         return outputs.startswith("A")
 
     def predict(n: int) -> str:
-        return _tell({"n": n})
+        return _write({"n": n})
 
-    begun = time.perf_counter()
-    data = [{"inputs": {"n": n}} for n in range(rows)]
+    data = [{"inputs": {"n": n}} for n in range(count)]
     scorers = [scorer(function) for function in (words, characters, begins)]
-    found = mlflow.genai.evaluate(data=data, predict_fn=predict, scorers=scorers)
-    seconds = time.perf_counter() - begun
-    client = mlflow.MlflowClient()
-    where = client.get_run(found.run_id).info.experiment_id
-    traces = _all(client, where, found.run_id)
-    kept = sum(len({a.name for a in t.info.assessments}) == 3 for t in traces)
-    return {"asked": rows, "kept": kept, "seconds": seconds}
+    start = time.perf_counter()
+    evaluation = mlflow.genai.evaluate(data=data, predict_fn=predict, scorers=scorers)
+    duration_s = time.perf_counter() - start
+    traces = _traces(mlflow.MlflowClient(), evaluation.run_id)
+    stored = sum(len({a.name for a in t.info.assessments}) == 3 for t in traces)
+    return {"requested": count, "stored": stored, "duration_s": duration_s}
 
 
-def _tell(inputs: Mapping[str, Any]) -> str:
+def _write(inputs: Mapping[str, Any]) -> str:
     return f"A tale of fox number {inputs['n']} " * 10
 
 
-def _all(client: Any, where: str, run_id: str | None) -> list[Any]:
-    found: list[Any] = []
+def _traces(client: Any, run_id: str | None) -> list[Any]:
+    """Return all traces of a run."""
+    experiment_id = client.get_run(run_id).info.experiment_id
+    traces: list[Any] = []
     token = None
     while True:
-        page = client.search_traces(locations=[where], run_id=run_id, max_results=500, page_token=token)
-        found += page
+        page = client.search_traces(locations=[experiment_id], run_id=run_id, max_results=500, page_token=token)
+        traces += page
         token = page.token
         if not token:
-            return found
+            return traces
+
+
+_SIDES = {"ours": _evaluate_with_taleward, "peer": _evaluate_with_mlflow, "killed": _evaluate_and_be_killed}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark from the command line, or one side of it in a child process."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["--child"]:
+        side, count, folder = arguments[1:]
+        print(json.dumps(_SIDES[side](int(count), Path(folder))))
+        return 0
+    return run("evaluation_runs", measure, arguments)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["ours"], ["peer"], ["killed"]):
-        side = {"ours": _ours, "peer": _peer, "killed": _killed}[sys.argv[1]]
-        print(json.dumps(side(int(sys.argv[2]), Path(sys.argv[3]))))
-    else:
-        run("evaluation_runs", measure)
+    sys.exit(main())

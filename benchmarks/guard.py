@@ -1,6 +1,6 @@
-"""The guard's streams: leaks, delay, growth, revision, many at once.
+"""The guard's streams: leaks, delay, cost by length, revision, many at once: `python -m benchmarks.guard`.
 
-Writers and judges are fakes with a known truth and set speeds, so that what is measured is the guard alone.
+Writers and judges are fakes with a known truth and fixed speeds, so that the guard alone is measured.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import asyncio
 import random
 import resource
 import statistics
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from benchmarks.table import Row, run
+from benchmarks.table import Row, Size, pick, run
 from taleward.core.events import DoneEvent, Event, TextEvent
 from taleward.core.tale import Tale
 from taleward.core.verdict import Finding, Passage, Verdict
@@ -23,16 +24,17 @@ from taleward.moderation.guard.guard import Guard
 from taleward.moderation.guard.revision import Revision, revision_of
 from taleward.moderation.judges.base import Assessment, Judge
 
-BAD = "cruel"
+UNSAFE = "cruel"
+_WORDS = ("fox", "owl", "ran", "sang", "sea", "small", "green", "home", "met", "a", "and", "the", "with", "friend")
 
 
-class FakeWriter(Runnable[Any, str]):
-    """Streams what `tell(revision)` says, a token each `pause` seconds."""
+class ScriptedWriter(Runnable[Any, str]):
+    """Streams what `script(revision)` returns, one token every `pause_s` seconds."""
 
     continues = True
 
-    def __init__(self, tell: Callable[[Revision], Sequence[str]], pause: float = 0.0) -> None:
-        self.tell, self.pause = tell, pause
+    def __init__(self, script: Callable[[Revision], Sequence[str]], pause_s: float = 0.0) -> None:
+        self.script, self.pause_s = script, pause_s
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> str:
         raise NotImplementedError
@@ -41,17 +43,17 @@ class FakeWriter(Runnable[Any, str]):
         return "".join([piece async for piece in self.astream(input, config)])
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[str]:
-        for token in self.tell(revision_of(config or {}) or Revision(attempt=1)):
-            await asyncio.sleep(self.pause)
+        for token in self.script(revision_of(config or {}) or Revision(attempt=1)):
+            await asyncio.sleep(self.pause_s)
             yield token
 
 
-class FakeJudge(Judge):
-    """Knows the truth: a text with the word `cruel` fails. Takes `seconds`, and counts."""
+class TruthfulJudge(Judge):
+    """Fails texts with an unsafe word, takes `delay_s` seconds, and counts calls and characters."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, delay_s: float = 0.0) -> None:
         super().__init__("fake", policy="kids", band="6-8")
-        self.seconds = seconds
+        self.delay_s = delay_s
         self.calls = self.characters = 0
 
     def assess(self, passage: Passage) -> Assessment:
@@ -60,86 +62,86 @@ class FakeJudge(Judge):
     async def aassess(self, passage: Passage) -> Assessment:
         self.calls += 1
         self.characters += len(passage.text) + len(passage.context)
-        await asyncio.sleep(self.seconds)
-        at = passage.text.find(BAD)
-        if at < 0:
+        await asyncio.sleep(self.delay_s)
+        start = passage.text.find(UNSAFE)
+        if start < 0:
             return Assessment()
-        finding = Finding(category="violence", severity="severe", quote=BAD, start=at, end=at + len(BAD))
+        end = start + len(UNSAFE)
+        finding = Finding(category="violence", severity="severe", quote=UNSAFE, start=start, end=end)
         return Assessment(findings=(finding,))
 
 
-class MoodyJudge(FakeJudge):
-    """Also fails a twentieth of all else, and is slow, raises or gives no verdict by chance."""
+class UnreliableJudge(TruthfulJudge):
+    """Also fails a twentieth of all other texts, and at random is slow, raises or returns no verdict."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.seed, self.chance = seed, random.Random(seed)
+        self.seed, self.rng = seed, random.Random(seed)
         self.failed: list[Passage] = []
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
-        for _ in range(self.chance.choice((0, 1, 1, 2, 9))):
+        for _ in range(self.rng.choice((0, 1, 1, 2, 9))):
             await asyncio.sleep(0)
-        mood = self.chance.random()
-        if mood < 0.05:
-            raise RuntimeError("moody")
-        if mood < 0.1:
+        draw = self.rng.random()
+        if draw < 0.05:
+            raise RuntimeError("unreliable")
+        if draw < 0.1:
             return "pass"  # type: ignore[return-value]
-        fails = BAD in input.text or random.Random(f"{self.seed} {input}").random() < 0.05
+        fails = UNSAFE in input.text or random.Random(f"{self.seed} {input}").random() < 0.05
         if fails:
             self.failed.append(input)
         return self._verdict(Assessment(outcome="fail" if fails else None), time.perf_counter())
 
 
 def tokens(text: str) -> list[str]:
-    """Words with the space behind them."""
+    """Return the words, each followed by a space."""
     return [word + " " for word in text.split(" ")]
 
 
-def writes(text: str) -> FakeWriter:
-    """A writer of this text."""
-    return FakeWriter(lambda _: tokens(text))
+def writer_of(text: str, pause_s: float = 0.0) -> ScriptedWriter:
+    """Return a writer of this text."""
+    return ScriptedWriter(lambda _: tokens(text), pause_s)
 
 
-def story(chance: random.Random, sentences: int, bad: float = 0.0) -> str:
-    """Sentences of 5 to 12 words; each with the chance `bad` of being an unsafe one."""
-    words = ("fox", "owl", "ran", "sang", "sea", "small", "green", "home", "met", "a", "and", "the", "with", "friend")
+def story(rng: random.Random, sentences: int, unsafe_share: float = 0.0) -> str:
+    """Return sentences of 5 to 12 words; each is unsafe with the given probability."""
 
     def sentence() -> str:
-        said = [chance.choice(words) for _ in range(chance.randint(5, 12))]
-        if chance.random() < bad:
-            said[chance.randrange(len(said))] = BAD
-        return f"{' '.join(said).capitalize()}."
+        words = [rng.choice(_WORDS) for _ in range(rng.randint(5, 12))]
+        if rng.random() < unsafe_share:
+            words[rng.randrange(len(words))] = UNSAFE
+        return f"{' '.join(words).capitalize()}."
 
     return " ".join(sentence() for _ in range(sentences))
 
 
-def shown(events: Sequence[Event]) -> str:
-    """The text that was released."""
+def released_text(events: Sequence[Event]) -> str:
+    """Return the text that a stream released."""
     return "".join(e.text for e in events if isinstance(e, TextEvent))
 
 
-async def leak(seed: int) -> int:
-    """Characters of one random stream that left although a judge had failed them."""
-    chance = random.Random(seed)
+async def count_leaked(seed: int) -> int:
+    """Count the characters that one random stream released although a judge failed them."""
+    rng = random.Random(seed)
 
-    def tell(_revision: Revision) -> list[str]:
-        text, pieces = story(chance, chance.randint(1, 8), 0.15), []
+    def script(_revision: Revision) -> list[str]:
+        text, pieces = story(rng, rng.randint(1, 8), 0.15), []
         while text:
-            size = chance.randint(1, 20)
-            pieces.append(text[:size])
-            text = text[size:]
+            length = rng.randint(1, 20)
+            pieces.append(text[:length])
+            text = text[length:]
         return [*pieces, " "]
 
-    judge = MoodyJudge(seed)
+    judge = UnreliableJudge(seed)
     events: list[Event] = []
-    reader = Guard(FakeWriter(tell), judge, attempts=chance.randint(1, 4)).astream({})
-    leaves = chance.random() < 0.1
-    async for event in reader:
+    stream = Guard(ScriptedWriter(script), judge, attempts=rng.randint(1, 4)).astream({})
+    disconnects = rng.random() < 0.1
+    async for event in stream:
         events.append(event)
-        if leaves and chance.random() < 0.1:
-            await reader.aclose()  # type: ignore[attr-defined]
-    text = shown(events)
-    leaked = text.count(BAD) * len(BAD)
+        if disconnects and rng.random() < 0.1:
+            await stream.aclose()  # type: ignore[attr-defined]
+    text = released_text(events)
+    leaked = text.count(UNSAFE) * len(UNSAFE)
     for event in events:
         if isinstance(event, TextEvent):
             passage = Passage(text=event.text, context=text[: event.start][-600:])
@@ -149,155 +151,140 @@ async def leak(seed: int) -> int:
     return leaked
 
 
-async def leaks(count: int) -> int:
-    """Over `count` streams, a hundred at a time."""
-    total = 0
+async def leaks(count: int) -> list[Row]:
+    """Leaked characters of many random streams, a hundred at a time."""
+    leaked = 0
     for first in range(0, count, 100):
-        total += sum(await asyncio.gather(*(leak(seed) for seed in range(first, min(first + 100, count)))))
-    return total
+        leaked += sum(await asyncio.gather(*(count_leaked(seed) for seed in range(first, min(first + 100, count)))))
+    metric = f"characters released although a judge failed them, {count:,} streams"
+    return [Row(metric, "", leaked, goal="0", met=not leaked)]
 
 
-async def first_words(guard: Guard) -> float:
-    """Seconds until the first text leaves."""
-    begun = time.perf_counter()
-    reader = guard.astream({})
-    async for event in reader:
+async def first_text_s(guard: Guard) -> float:
+    """Return the seconds until the first text is released."""
+    start = time.perf_counter()
+    stream = guard.astream({})
+    async for event in stream:
         if isinstance(event, TextEvent):
             break
-    taken = time.perf_counter() - begun
-    await reader.aclose()  # type: ignore[attr-defined]
-    return taken
+    duration_s = time.perf_counter() - start
+    await stream.aclose()  # type: ignore[attr-defined]
+    return duration_s
 
 
-async def timed(work: AsyncIterator[Any]) -> float:
-    """Seconds until an iterator has ended."""
-    begun = time.perf_counter()
-    async for _ in work:
+async def total_s(stream: AsyncIterator[Any]) -> float:
+    """Return the seconds until a stream ends."""
+    start = time.perf_counter()
+    async for _ in stream:
         pass
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
-async def delay(repeats: int) -> list[Row]:
-    """With a judge of 100 ms and a writer of 20 ms a token."""
-    text = story(random.Random(1), 18)
-    writer = FakeWriter(lambda _: tokens(text), 0.02)
-    guard = Guard(writer, FakeJudge(0.1))
-    own = 0.02 * len(text.split(". ", maxsplit=1)[0].split())
-    first, whole, total, bare = [], [], [], []
-    for _ in range(repeats):
-        first.append(await first_words(guard))
-        begun = time.perf_counter()
+async def delay(size: Size) -> list[Row]:
+    """Delay with a judge of 100 ms and a writer of 20 ms per token."""
+    pause_s, delay_s = pick(size, full=(0.02, 0.1), quick=(0.02, 0.1), smoke=(0.001, 0.001))
+    text = story(random.Random(1), pick(size, full=18, quick=18, smoke=3))
+    writer = writer_of(text, pause_s)
+    guard = Guard(writer, TruthfulJudge(delay_s))
+    first_sentence_s = pause_s * len(text.split(". ", maxsplit=1)[0].split())
+    first, whole, guarded, unguarded = [], [], [], []
+    for _ in range(pick(size, full=5, quick=1, smoke=1)):
+        first.append(await first_text_s(guard))
+        start = time.perf_counter()
         await guard.ainvoke({})
-        whole.append(time.perf_counter() - begun)
-        total.append(await timed(guard.astream({})))
-        bare.append(await timed(writer.astream({})))
-    ours, late, all_, alone = (statistics.median(x) for x in (first, whole, total, bare))
-    behind = (ours - own) * 1000
+        whole.append(time.perf_counter() - start)
+        guarded.append(await total_s(guard.astream({})))
+        unguarded.append(await total_s(writer.astream({})))
+    first_s, whole_s, guarded_s, unguarded_s = (statistics.median(x) for x in (first, whole, guarded, unguarded))
+    added_ms = (first_s - first_sentence_s) * 1000
+    ratio = unguarded_s / guarded_s
+    met = guarded_s <= 1.1 * unguarded_s
     return [
-        Row("first sentence leaves behind its own writing", "ms", behind, goal="<= 150 ms", met=behind <= 150),
-        Row("first words", "s", ours, late, "judging the whole text", late / ours),
-        Row(
-            "a passing story, all of it",
-            "s",
-            all_,
-            alone,
-            "unguarded",
-            alone / all_,
-            "<= 1.1 times",
-            all_ <= 1.1 * alone,
-        ),
+        Row("delay added to the first sentence", "ms", added_ms, goal="<= 150 ms", met=added_ms <= 150),
+        Row("time to the first words", "s", first_s, whole_s, "judging the whole text", whole_s / first_s),
+        Row("time of a passing story", "s", guarded_s, unguarded_s, "unguarded", ratio, "<= 1.1 times", met),
     ]
 
 
-async def growth(sizes: Sequence[int]) -> list[Row]:
+async def growth(lengths: Sequence[int]) -> list[Row]:
     """Judge calls and judged characters by the length of the story."""
     rows: list[Row] = []
-    for words in sizes:
-        writer = writes(" ".join(story(random.Random(2), words // 6).split(" ")[:words]))
-        judge = FakeJudge()
-        async for _ in Guard(writer, judge, timeout_s=None).astream({}):
+    for words in lengths:
+        text = " ".join(story(random.Random(2), words // 6).split(" ")[:words])
+        judge = TruthfulJudge()
+        guard = Guard(writer_of(text), judge, timeout_s=None)
+        async for _ in guard.astream({}):
             pass
-        per = judge.characters / words
-        met = not rows or per <= 1.1 * rows[-1].ours
-        rows.append(Row(f"judge calls, {words:,} words", "calls a word", judge.calls / words))
-        rows.append(
-            Row(
-                f"judged characters, {words:,} words",
-                "a word",
-                per,
-                goal="<= 1.1 times the row before" if rows else "",
-                met=met,
-            )
-        )
+        per_word = judge.characters / words
+        met = not rows or per_word <= 1.1 * rows[-1].ours
+        goal = "<= 1.1 times the previous row" if rows else ""
+        rows.append(Row(f"judge calls, {words:,} words", "per word", judge.calls / words))
+        rows.append(Row(f"judged characters, {words:,} words", "per word", per_word, goal=goal, met=met))
     return rows
 
 
 async def revision(count: int) -> list[Row]:
-    """One planted unsafe sentence in ten: what is released, and how much of it is safe."""
+    """Stories with one unsafe sentence in ten: how many are released, and how many of those are safe."""
 
-    async def one(seed: int, attempts: int) -> Tale:
-        chance = random.Random(seed)
-        guard = Guard(FakeWriter(lambda _: tokens(story(chance, 12, 0.1))), FakeJudge(), attempts=attempts)
-        events = [event async for event in guard.astream({})]
+    async def tell(seed: int, attempts: int) -> Tale:
+        rng = random.Random(seed)
+        writer = ScriptedWriter(lambda _: tokens(story(rng, 12, 0.1)))
+        events = [event async for event in Guard(writer, TruthfulJudge(), attempts=attempts).astream({})]
         return next(e.tale for e in events if isinstance(e, DoneEvent))
 
-    async def whole(seed: int) -> bool:
-        return BAD not in story(random.Random(seed), 12, 0.1)
-
-    bare = sum([await whole(seed) for seed in range(count)]) / count
-    rows = [Row("stories without a planted sentence, unguarded", "share", bare)]
+    safe_share = sum(UNSAFE not in story(random.Random(seed), 12, 0.1) for seed in range(count)) / count
+    rows = [Row("stories without an unsafe sentence, unguarded", "share", safe_share)]
     for attempts in (1, 3, 6):
-        tales = await asyncio.gather(*(one(seed, attempts) for seed in range(count)))
+        tales = await asyncio.gather(*(tell(seed, attempts) for seed in range(count)))
         released = [t for t in tales if t.released]
-        safe = sum(BAD not in t.text for t in released)
-        own = sum(not t.lineage.closed for t in released)
-        name = f"{attempts} attempts"
+        share, safe = len(released) / count, sum(UNSAFE not in t.text for t in released)
+        ended_by_writer = sum(not t.lineage.closed for t in released)
+        setup = f"{attempts} attempts"
+        ratio = share / safe_share if safe_share else None
         rows += [
-            Row(f"released, {name}", "share", len(released) / count, bare, "no revision", len(released) / count / bare),
-            Row(f"of these ended by the writer itself, {name}", "share", own / max(1, len(released))),
-            Row(f"of these safe, {name}", "share", safe / max(1, len(released)), goal="1", met=safe == len(released)),
+            Row(f"released, {setup}", "share", share, safe_share, "no revision", ratio),
+            Row(f"of these ended by the writer, {setup}", "share", ended_by_writer / max(1, len(released))),
+            Row(f"of these safe, {setup}", "share", safe / max(1, len(released)), goal="1", met=safe == len(released)),
         ]
     return rows
 
 
-async def crowd(count: int) -> list[Row]:
-    """Many streams at once: each gets its own text, all of it, and memory stays bounded."""
+async def concurrent_streams(count: int) -> list[Row]:
+    """Many streams at once: each gets its own complete text, and memory stays bounded."""
 
-    async def one(number: int) -> bool:
+    async def is_right(number: int) -> bool:
         text = " ".join(f"Number {number} ran home {n} times." for n in range(20))
-        events = [e async for e in Guard(FakeWriter(lambda _: tokens(text), 0.001), FakeJudge(0.01)).astream({})]
-        return shown(events).strip() == text
+        guard = Guard(writer_of(text, 0.001), TruthfulJudge(0.01))
+        events = [event async for event in guard.astream({})]
+        return released_text(events).strip() == text
 
-    await asyncio.gather(*(one(n) for n in range(50)))
-    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    right = sum(await asyncio.gather(*(one(n) for n in range(count))))
-    taken = time.perf_counter() - begun
-    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    await asyncio.gather(*(is_right(n) for n in range(min(50, count))))  # warm-up
+    memory_before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    right = sum(await asyncio.gather(*(is_right(n) for n in range(count))))
+    duration_s = time.perf_counter() - start
+    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before) / 1024
+    metric = f"streams with their own text, of {count:,} at once"
     return [
-        Row(
-            f"streams with their own text, of {count:,} at once",
-            "streams",
-            right,
-            goal=f"{count:,}",
-            met=right == count,
-        ),
+        Row(metric, "streams", right, goal=f"{count:,}", met=right == count),
         Row("memory for them", "MB", megabytes),
-        Row("time for them", "s", taken),
+        Row("time for them", "s", duration_s),
     ]
 
 
-def measure(quick: bool) -> Iterator[Row]:
-    """All rows."""
-    count = 1_000 if quick else 20_000
-    leaked = asyncio.run(leaks(count))
-    yield Row(
-        f"characters that left although a judge failed them, {count:,} streams", "", leaked, goal="0", met=not leaked
-    )
-    yield from asyncio.run(delay(1 if quick else 5))
-    yield from asyncio.run(growth((500, 1_000) if quick else (500, 1_000, 2_000, 4_000, 8_000)))
-    yield from asyncio.run(revision(100 if quick else 1_000))
-    yield from asyncio.run(crowd(200 if quick else 1_000))
+def measure(size: Size) -> Iterator[Row]:
+    """Yield all rows."""
+    yield from asyncio.run(leaks(pick(size, full=20_000, quick=1_000, smoke=3)))
+    yield from asyncio.run(delay(size))
+    lengths = pick(size, full=(500, 1_000, 2_000, 4_000, 8_000), quick=(500, 1_000), smoke=(12, 24))
+    yield from asyncio.run(growth(lengths))
+    yield from asyncio.run(revision(pick(size, full=1_000, quick=100, smoke=2)))
+    yield from asyncio.run(concurrent_streams(pick(size, full=1_000, quick=200, smoke=2)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark from the command line."""
+    return run("guard", measure, arguments)
 
 
 if __name__ == "__main__":
-    run("guard", measure)
+    sys.exit(main())

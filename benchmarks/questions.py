@@ -1,29 +1,29 @@
-"""Pairs of questions that a semantic cache must tell apart, and pairs that it may take for the same."""
+"""Pairs of questions for the semantic cache: paraphrases, and questions that look alike but differ."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import permutations
 
-_WHO = ("fox", "hen", "dragon", "knight", "whale", "wizard")
+_CHARACTERS = ("fox", "hen", "dragon", "knight", "whale", "wizard")
 _NUMBERS = ("two", "three", "seven", "12", "20")
-_ASKING = ("{}", "Please {}!", "Could you {}, please?", "{}, thanks.")
+_PHRASINGS = ("{}", "Please {}!", "Could you {}, please?", "{}, thanks.")
 
 
 def pairs() -> Iterator[tuple[str, str, bool]]:
-    """Two questions, and whether they want the same answer."""
-    for one, other in permutations(_WHO, 2):
-        asked = f"tell a story where the {one} chases the {other}"
-        yield asked, f"tell a story where the {other} chases the {one}", False
-        yield asked, f"tell a story where the {one} does not chase the {other}", False
-        yield asked, f"tell a story where the {one} chases a {other}", True
-        for asking in _ASKING[1:]:
-            yield asked, asking.format(asked), True
-    for one, other in permutations(_NUMBERS, 2):
-        yield f"write a tale with {one} lanterns", f"write a tale with {other} lanterns", False
-    for who in _WHO:
-        yield f"is it good to feed the {who}", f"is it bad to feed the {who}", False
-        yield f"why may a {who} enter the castle", f"why may no {who} enter the castle", False
-        yield f"what is the {who} afraid of", f"who is afraid of the {who}", False
-        yield f"how does a {who} fall asleep", f"in which way does a {who} fall asleep", True
-        yield f"a bedtime story about a {who}", f"a story about a {who} to fall asleep to", True
+    """Yield two questions, and whether they have the same answer."""
+    for first, second in permutations(_CHARACTERS, 2):
+        question = f"tell a story where the {first} chases the {second}"
+        yield question, f"tell a story where the {second} chases the {first}", False
+        yield question, f"tell a story where the {first} does not chase the {second}", False
+        yield question, f"tell a story where the {first} chases a {second}", True
+        for phrasing in _PHRASINGS[1:]:
+            yield question, phrasing.format(question), True
+    for first, second in permutations(_NUMBERS, 2):
+        yield f"write a tale with {first} lanterns", f"write a tale with {second} lanterns", False
+    for character in _CHARACTERS:
+        yield f"is it good to feed the {character}", f"is it bad to feed the {character}", False
+        yield f"why may a {character} enter the castle", f"why may no {character} enter the castle", False
+        yield f"what is the {character} afraid of", f"who is afraid of the {character}", False
+        yield f"how does a {character} fall asleep", f"in which way does a {character} fall asleep", True
+        yield f"a bedtime story about a {character}", f"a story about a {character} to fall asleep to", True

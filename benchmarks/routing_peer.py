@@ -1,6 +1,7 @@
-"""The peer's side of `benchmarks.agents`, run by a Python that has semantic-router: JSON on standard input and output.
+"""The semantic-router side of `benchmarks.agents`: reads JSON from standard input and writes JSON to standard output.
 
-It gets the same utterances and the same vectors; its threshold is fitted on the same requests, to the same share.
+It runs in a Python environment that has semantic-router. It gets the same utterances and vectors as Taleward's router,
+and its threshold is fitted on the same requests to the same share of abstentions.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import numpy
 from semantic_router import IndexedRouter, Route
 from semantic_router.encoders.base import DenseEncoder
 
+_DEFAULT_INDEX = 3  # top_k 5 and mean
 
-class Ready(DenseEncoder):  # type: ignore[misc]  # semantic-router is in another environment
-    """Vectors that were made elsewhere."""
+
+class PrecomputedEncoder(DenseEncoder):  # type: ignore[misc]  # semantic-router is in another environment
+    """Returns vectors that were computed before."""
 
     vectors: dict[str, list[float]]
 
@@ -26,33 +29,34 @@ class Ready(DenseEncoder):  # type: ignore[misc]  # semantic-router is in anothe
         return self(docs)
 
 
-def router(given: dict[str, Any], spoken: list[list[str]], **options: object) -> IndexedRouter:
-    """A router with these utterances, tool and text."""
-    texts: dict[str, list[str]] = {}
-    for tool, text in spoken:
-        texts.setdefault(tool, []).append(text)
-    routes = [Route(name=tool, utterances=said) for tool, said in texts.items()]
-    return IndexedRouter(Ready(name="ready", vectors=given["vectors"]), routes, **options)
+def make_router(vectors: dict[str, list[float]], utterances: list[tuple[str, str]], **options: object) -> IndexedRouter:
+    """Make a router from pairs of tool and utterance."""
+    by_tool: dict[str, list[str]] = {}
+    for tool, text in utterances:
+        by_tool.setdefault(tool, []).append(text)
+    routes = [Route(name=tool, utterances=texts) for tool, texts in by_tool.items()]
+    return IndexedRouter(PrecomputedEncoder(name="precomputed", vectors=vectors), routes, **options)
 
 
 def main() -> None:
-    """Route the test requests: with the defaults, and with the settings that do best on the fit requests."""
-    given = json.load(sys.stdin)
-    tried = []
+    """Route the test requests with the default settings, and with those that do best on the fit requests."""
+    request = json.load(sys.stdin)
+    candidates = []
     for top_k in (1, 5, 15, 40):
         for aggregation in ("mean", "max", "sum"):
             options = {"top_k": top_k, "aggregation": aggregation}
-            asked = router(given, given["drawn"], **options)
-            found = [asked(text, threshold=-1e9) for _, text in given["fit"]]
-            right = sum(choice.name == tool for choice, (tool, _) in zip(found, given["fit"], strict=True))
-            threshold = float(numpy.quantile([choice.confidence for choice in found], given["abstain"]))
-            tried.append((right, options, threshold))
-    answers: dict[str, Any] = {}
-    for name, (_, options, threshold) in {"default": tried[3], "best": max(tried, key=lambda t: t[0])}.items():
-        final = router(given, [*given["drawn"], *given["fit"]], **options)
-        answers[name] = [final(text, threshold=threshold).name for _, text in given["test"]]
-        answers[name + " is"] = f"top_k {options['top_k']}, {options['aggregation']}"
-    json.dump(answers, sys.stdout)
+            router = make_router(request["vectors"], request["sampled"], **options)
+            choices = [router(text, threshold=-1e9) for _, text in request["fit"]]
+            correct = sum(choice.name == tool for choice, (tool, _) in zip(choices, request["fit"], strict=True))
+            threshold = float(numpy.quantile([choice.confidence for choice in choices], request["abstain"]))
+            candidates.append((correct, options, threshold))
+    best = max(candidates, key=lambda candidate: candidate[0])
+    response: dict[str, Any] = {}
+    for name, (_, options, threshold) in {"default": candidates[_DEFAULT_INDEX], "best": best}.items():
+        router = make_router(request["vectors"], [*request["sampled"], *request["fit"]], **options)
+        response[name] = [router(text, threshold=threshold).name for _, text in request["test"]]
+        response[name + " settings"] = f"top_k {options['top_k']}, {options['aggregation']}"
+    json.dump(response, sys.stdout)
 
 
 if __name__ == "__main__":

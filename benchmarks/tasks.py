@@ -1,8 +1,8 @@
-"""The tutorial's tasks: summaries, labels without examples, labels with a few, and many labels at once.
+"""Summaries, and zero-shot and few-shot labels: `python -m benchmarks.tasks [--data FOLDER]`.
 
-`--data FOLDER` names a folder with `story_summaries.jsonl.gz` (`story`, `summary`) and `instruct_stories.jsonl.gz`
-(`kind`, `story`); without it the rows on stories are left out. The first 150 stories of a kind, and the summaries 200
-to 400 in the drawn order, are what defaults were chosen on; no figure is taken from them. `--quick` takes fewer.
+`--data` is a folder with `story_summaries.jsonl.gz` (fields `story`, `summary`) and `instruct_stories.jsonl.gz` (fields
+`kind`, `story`); without it, the rows on stories are left out. Defaults were chosen on the first 150 stories of each
+kind and on the summaries 200 to 400 in shuffled order; no figure is taken from those.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import gzip
 import json
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.table import Row, run
+from benchmarks.table import Row, Size, is_installed, pick, run
 from taleward.chains.classification.few_shot import FewShotClassifier
 from taleward.chains.classification.zero_shot import ZeroShotClassifier
 from taleward.chains.summarization.summarizer import Summarizer
@@ -45,189 +46,212 @@ KINDS = LabelTask(
         }
     ),
 )
-_TUNED = 150
-_SHOTS = 8
-_PRAISE = ("delicious", "lovely", "warm", "fresh", "friendly", "perfect", "generous", "charming")
-_BLAME = ("cold", "awful", "rude", "stale", "dirty", "terrible", "slow", "overpriced")
-_THINGS = ("soup", "waiter", "bread", "service", "fish", "table", "cake", "music")
+_USED_FOR_TUNING = 150
+_EXAMPLES_PER_KIND = 8
+_POSITIVE = ("delicious", "lovely", "warm", "fresh", "friendly", "perfect", "generous", "charming")
+_NEGATIVE = ("cold", "awful", "rude", "stale", "dirty", "terrible", "slow", "overpriced")
+_SUBJECTS = ("soup", "waiter", "bread", "service", "fish", "table", "cake", "music")
 
 
-def measure(data: Path | None, quick: bool) -> Iterator[Row]:
-    """All rows."""
-    yield from at_once(quick)
-    yield from storyteller(quick)
+def measure(size: Size, data: Path | None) -> Iterator[Row]:
+    """Yield all rows."""
+    yield from batches(size)
+    yield from few_shot_reviews(size)
     if data is not None:
-        yield from summaries(data, 30 if quick else 200)
-        yield from kinds(data, 15 if quick else 150, 2 if quick else 5)
+        yield from summaries(data, pick(size, full=200, quick=30, smoke=2))
+        yield from kinds(data, size)
 
 
-def at_once(quick: bool) -> Iterator[Row]:
+def batches(size: Size) -> Iterator[Row]:
     """256 texts and four labels through a tiny NLI model, against the Hugging Face pipeline called one by one."""
     from transformers import pipeline
 
-    texts, labels = _reviews(256)[0], list(KINDS.labels)
+    count = pick(size, full=256, quick=256, smoke=2)
+    texts, labels = _reviews(count)[0], list(KINDS.labels)
     with tempfile.TemporaryDirectory() as folder:
         _save_nli(Path(folder))
         ours = ZeroShotClassifier(f"hf:{folder}", labels)
-        pipe = pipeline("zero-shot-classification", model=folder, device="cpu")
-        found = ours.batch(texts)  # warm, both
-        theirs = [pipe(text, candidate_labels=labels) for text in texts]
-        gap = max(
-            abs(one.scores[label] - score)
-            for one, two in zip(found, theirs, strict=True)
-            for label, score in zip(two["labels"], two["scores"], strict=True)
+        peer = pipeline("zero-shot-classification", model=folder, device="cpu")
+        results = ours.batch(texts)  # also the warm-up of both
+        peer_results = [peer(text, candidate_labels=labels) for text in texts]
+        difference = max(
+            abs(result.scores[label] - score)
+            for result, peer_result in zip(results, peer_results, strict=True)
+            for label, score in zip(peer_result["labels"], peer_result["scores"], strict=True)
         )
-        batched, single = [], []
-        for _ in range(2 if quick else 7):
-            batched.append(_seconds(lambda: ours.batch(texts)))
-            single.append(_seconds(lambda: [pipe(text, candidate_labels=labels) for text in texts]))
-    us, them = len(texts) / statistics.median(batched), len(texts) / statistics.median(single)
-    peer = "Hugging Face pipeline, one by one"
-    ratio = us / them
-    yield Row(
-        "zero-shot by NLI, 256 reviews, 4 labels", "texts/s", us, them, peer, ratio, "at least 5 times", ratio >= 5
-    )
-    yield Row("the same: largest difference of a score", "", gap, goal="<= 0.0001", met=gap <= 1e-4)
+        durations_s, peer_durations_s = [], []
+        for _ in range(pick(size, full=7, quick=2, smoke=1)):
+            durations_s.append(_seconds(lambda: ours.batch(texts)))
+            peer_durations_s.append(_seconds(lambda: [peer(text, candidate_labels=labels) for text in texts]))
+    speed, peer_speed = count / statistics.median(durations_s), count / statistics.median(peer_durations_s)
+    ratio = speed / peer_speed
+    metric, name = f"zero-shot by NLI, {count} reviews, 4 labels", "Hugging Face pipeline, one by one"
+    yield Row(metric, "texts/s", speed, peer_speed, name, ratio, "at least 5 times", ratio >= 5)
+    yield Row("the same: largest difference of a score", "", difference, goal="<= 0.0001", met=difference <= 1e-4)
 
 
-def storyteller(quick: bool) -> Iterator[Row]:
+def few_shot_reviews(size: Size) -> Iterator[Row]:
     """Few-shot reviews with the embedded storyteller, which is no classifier, and with embeddings."""
-    texts, truth = _reviews(20 if quick else 120)
-    peer = "free text, read strictly"
+    texts, labels = _reviews(pick(size, full=120, quick=20, smoke=2))
 
-    def asked(model: str, **options: Any) -> tuple[float, float]:
-        found = FewShotClassifier(model, task="sentiment", **options).batch(texts)
-        right = sum(one.label == label for one, label in zip(found, truth, strict=True))
-        return sum(one.outcome == "label" for one in found) / len(texts), right / len(texts)
+    def classify(model: str, **options: Any) -> tuple[float, float]:
+        """Return the share of texts with a label, and the accuracy."""
+        results = FewShotClassifier(model, task="sentiment", **options).batch(texts)
+        correct = sum(result.label == label for result, label in zip(results, labels, strict=True))
+        return sum(result.outcome == "label" for result in results) / len(texts), correct / len(texts)
 
-    free, _ = asked("embedded:storyteller", by="text")
-    held, written = asked("embedded:storyteller", by="constrained")
-    read, fair = asked("embedded:storyteller")
-    _, biased = asked("embedded:storyteller", calibrate=False)
-    _, alike = asked("embedded:minilm")
-    yield Row(
-        "few-shot, storyteller: constrained answers that parse", "share", held, free, peer, goal="1", met=held == 1
-    )
-    yield Row("few-shot, storyteller: log-probabilities, answers", "share", read, goal="1", met=read == 1)
-    yield Row("few-shot, storyteller: accuracy, constrained", "share", written, 0.5, "chance", written / 0.5)
-    yield Row("few-shot, storyteller: accuracy, calibrated", "share", fair, biased, "not calibrated", fair / biased)
-    yield Row("few-shot, embedded:minilm: accuracy", "share", alike, 0.5, "chance", alike / 0.5)
+    free_text, _ = classify("embedded:storyteller", by="text")
+    constrained, constrained_accuracy = classify("embedded:storyteller", by="constrained")
+    logprobs, calibrated = classify("embedded:storyteller")
+    _, uncalibrated = classify("embedded:storyteller", calibrate=False)
+    _, embeddings_accuracy = classify("embedded:minilm")
+    prefix = "few-shot, storyteller:"
+    metric, name = f"{prefix} constrained answers that parse", "free text, parsed strictly"
+    yield Row(metric, "share", constrained, free_text, name, goal="1", met=constrained == 1)
+    yield Row(f"{prefix} labels from log-probabilities", "share", logprobs, goal="1", met=logprobs == 1)
+    metric = f"{prefix} accuracy, constrained"
+    yield Row(metric, "share", constrained_accuracy, 0.5, "chance", constrained_accuracy / 0.5)
+    ratio = calibrated / uncalibrated if uncalibrated else None
+    yield Row(f"{prefix} accuracy, calibrated", "share", calibrated, uncalibrated, "not calibrated", ratio)
+    metric = "few-shot, embedded:minilm: accuracy"
+    yield Row(metric, "share", embeddings_accuracy, 0.5, "chance", embeddings_accuracy / 0.5)
 
 
 def summaries(data: Path, count: int) -> Iterator[Row]:
-    """Extractive summaries of held-out stories against their first sentences."""
+    """Extractive summaries of held-out stories, against the stories' first sentences."""
+    if not is_installed("rouge_score", "rouge-score"):
+        return
     from rouge_score.rouge_scorer import RougeScorer
 
-    rows = _read(data / "story_summaries.jsonl.gz")
+    rows = _read_rows(data / "story_summaries.jsonl.gz")
     random.Random(0).shuffle(rows)
     rows = rows[:count]
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
-    found = Summarizer().batch([row["story"] for row in rows], {"max_concurrency": 2})
-    length = {"lead-3": 0, "lead of as many words": 0}
-    scores: dict[str, list[float]] = {"ours": [], **{name: [] for name in length}}
-    for row, ours in zip(rows, found, strict=True):
-        leads = {"lead-3": _lead(row["story"]), "lead of as many words": _lead(row["story"], len(ours.text.split()))}
-        for name, text in {"ours": ours.text, **leads}.items():
+    results = Summarizer().batch([row["story"] for row in rows], {"max_concurrency": 2})
+    peer_words = {"lead-3": 0, "lead of as many words": 0}
+    scores: dict[str, list[float]] = {"ours": [], **{name: [] for name in peer_words}}
+    for row, result in zip(rows, results, strict=True):
+        leads = {
+            "lead-3": _first_sentences(row["story"]),
+            "lead of as many words": _first_words(row["story"], len(result.text.split())),
+        }
+        for name, text in {"ours": result.text, **leads}.items():
             scores[name].append(scorer.score(row["summary"], text)["rougeL"].fmeasure)
-            if name in length:
-                length[name] += len(text.split())
-    us = np.array(scores["ours"])
-    words = sum(len(one.text.split()) for one in found) / count
-    for name, total in length.items():
-        them = np.array(scores[name])
-        ratio, least = us.mean() / them.mean(), _interval(us - them)[0]
-        peer = f"{name}, {total / count:.0f} words, {_told(them)}"
-        goal = ("at least lead-3", ratio >= 1) if name == "lead-3" else ("", True)
-        metric = f"extractive, {count} stories, {words:.0f} words: ROUGE-L, {_told(us)}"
-        yield Row(metric, "F", float(us.mean()), float(them.mean()), peer, float(ratio), goal[0], bool(goal[1]))
-        yield Row(f"the same, lower end of the difference from {name}", "F", least)
+            if name in peer_words:
+                peer_words[name] += len(text.split())
+    ours = np.array(scores["ours"])
+    words = sum(len(result.text.split()) for result in results) / len(rows)
+    for name, total_words in peer_words.items():
+        peer = np.array(scores[name])
+        ratio, low = ours.mean() / peer.mean(), _interval(ours - peer)[0]
+        peer_name = f"{name}, {total_words / len(rows):.0f} words, {_format_interval(peer)}"
+        goal, met = ("at least lead-3", ratio >= 1) if name == "lead-3" else ("", True)
+        metric = f"extractive, {len(rows)} stories, {words:.0f} words: ROUGE-L, {_format_interval(ours)}"
+        yield Row(metric, "F", float(ours.mean()), float(peer.mean()), peer_name, float(ratio), goal, bool(met))
+        yield Row(f"the same, lower end of the difference from {name}", "F", low)
 
 
-def kinds(data: Path, count: int, draws: int) -> Iterator[Row]:
-    """Kinds of stories without examples and with eight of each, on stories that nothing was chosen on."""
+def kinds(data: Path, size: Size) -> Iterator[Row]:
+    """Kinds of stories, zero-shot and with eight examples of each, on stories that were not used for tuning."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    by: dict[str, list[str]] = {kind: [] for kind in KINDS.labels}
-    for row in _read(data / "instruct_stories.jsonl.gz"):
-        if row["kind"] in by:
-            by[row["kind"]].append(row["story"])
-    for mine in by.values():
-        random.Random(0).shuffle(mine)
-    texts = [text for mine in by.values() for text in mine[_TUNED : _TUNED + count]]
-    truth = np.array([kind for kind in by for _ in range(count)])
+    count = pick(size, full=150, quick=15, smoke=1)
+    tuning, examples_per_kind = pick(
+        size,
+        full=(_USED_FOR_TUNING, _EXAMPLES_PER_KIND),
+        quick=(_USED_FOR_TUNING, _EXAMPLES_PER_KIND),
+        smoke=(1, 1),
+    )
+    stories: dict[str, list[str]] = {kind: [] for kind in KINDS.labels}
+    for row in _read_rows(data / "instruct_stories.jsonl.gz"):
+        if row["kind"] in stories:
+            stories[row["kind"]].append(row["story"])
+    for texts_of_kind in stories.values():
+        random.Random(0).shuffle(texts_of_kind)
+    texts = [text for texts_of_kind in stories.values() for text in texts_of_kind[tuning : tuning + count]]
+    truth = np.array([kind for kind in stories for _ in range(count)])
 
-    def right(labels: Sequence[Any]) -> Any:
+    def correct(labels: Sequence[Any]) -> Any:
         return np.array(labels) == truth
 
-    words = CachedEmbeddings("embedded:minilm", Path(tempfile.mkdtemp(), "vectors.db"))  # draws share texts
-    none = right([one.label for one in ZeroShotClassifier(words, task=KINDS).batch(texts)])
-    few, lexical = [], []
-    for seed in range(draws):
-        chance = random.Random(seed)
-        shots = [(text, kind) for kind, mine in by.items() for text in chance.sample(mine[:_TUNED], _SHOTS)]
-        few.append(
-            right([one.label for one in FewShotClassifier(words, task=KINDS, examples=shots).batch(texts)]).mean()
-        )
-        vectors = TfidfVectorizer(sublinear_tf=True).fit([text for text, _ in shots])
-        fitted = LogisticRegression(C=10, max_iter=1000).fit(
-            vectors.transform([text for text, _ in shots]), [kind for _, kind in shots]
-        )
-        lexical.append(right(fitted.predict(vectors.transform(texts))).mean())
-    zero, shot, peer = none.mean(), statistics.mean(few), statistics.mean(lexical)
-    named = f"zero-shot by embeddings, {len(texts)} stories of 4 kinds: accuracy, {_told(none)}"
-    major = 1 / len(by)
-    yield Row(named, "share", zero, major, "majority", zero / major, "at least the majority", zero >= major)
-    against = f"TF-IDF and logistic regression, {_SHOTS} examples a class"
-    yield Row("the same", "share", zero, peer, against, zero / peer)
-    yield Row(f"few-shot by embeddings, {_SHOTS} examples a class: accuracy", "share", shot, peer, against, shot / peer)
+    with tempfile.TemporaryDirectory() as folder:
+        embeddings = CachedEmbeddings("embedded:minilm", Path(folder, "vectors.db"))
+        zero_shot = ZeroShotClassifier(embeddings, task=KINDS)
+        zero_shot_correct = correct([result.label for result in zero_shot.batch(texts)])
+        few_shot_accuracies, tfidf_accuracies = [], []
+        for seed in range(pick(size, full=5, quick=2, smoke=1)):
+            rng = random.Random(seed)
+            examples = [
+                (text, kind)
+                for kind, texts_of_kind in stories.items()
+                for text in rng.sample(texts_of_kind[:tuning], examples_per_kind)
+            ]
+            few_shot = FewShotClassifier(embeddings, task=KINDS, examples=examples)
+            few_shot_accuracies.append(correct([result.label for result in few_shot.batch(texts)]).mean())
+            vectorizer = TfidfVectorizer(sublinear_tf=True).fit([text for text, _ in examples])
+            regression = LogisticRegression(C=10, max_iter=1000).fit(
+                vectorizer.transform([text for text, _ in examples]), [kind for _, kind in examples]
+            )
+            tfidf_accuracies.append(correct(regression.predict(vectorizer.transform(texts))).mean())
+    zero, few, tfidf = zero_shot_correct.mean(), statistics.mean(few_shot_accuracies), statistics.mean(tfidf_accuracies)
+    interval = _format_interval(zero_shot_correct)
+    metric = f"zero-shot by embeddings, {len(texts)} stories of 4 kinds: accuracy, {interval}"
+    majority = 1 / len(stories)
+    goal, met = "at least the majority", zero >= majority
+    yield Row(metric, "share", zero, majority, "majority", zero / majority, goal, met)
+    name = f"TF-IDF and logistic regression, {examples_per_kind} examples per class"
+    yield Row("the same", "share", zero, tfidf, name, zero / tfidf if tfidf else None)
+    metric = f"few-shot by embeddings, {examples_per_kind} examples per class: accuracy"
+    yield Row(metric, "share", few, tfidf, name, few / tfidf if tfidf else None)
 
 
-def _read(file: Path) -> list[dict[str, Any]]:
+def _read_rows(file: Path) -> list[dict[str, Any]]:
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
-def _lead(story: str, words: int | None = None) -> str:
-    """The first three sentences; or the first words, whatever sentence they end in."""
-    if words is not None:
-        return " ".join(story.split()[:words])
-    return " ".join([sentence.strip() for sentence in sentences(story) if sentence.strip()][:3])
+def _first_sentences(story: str, count: int = 3) -> str:
+    return " ".join([sentence.strip() for sentence in sentences(story) if sentence.strip()][:count])
+
+
+def _first_words(story: str, count: int) -> str:
+    return " ".join(story.split()[:count])
 
 
 def _interval(values: Any) -> tuple[float, float]:
-    """95 % by resampling."""
-    chance = np.random.default_rng(0)
-    means = chance.choice(np.asarray(values, dtype=float), (2000, len(values))).mean(axis=1)
+    """Return the 95 % bootstrap interval of the mean."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(np.asarray(values, dtype=float), (2000, len(values))).mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
-def _told(values: Any) -> str:
+def _format_interval(values: Any) -> str:
     low, high = _interval(values)
     return f"95 % {low:.3f} to {high:.3f}"
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def _reviews(count: int) -> tuple[list[str], list[str]]:
-    """Short reviews of known sentiment."""
-    chance = random.Random(0)
-    texts, truth = [], []
+    """Return short reviews and their sentiment."""
+    rng = random.Random(0)
+    texts, labels = [], []
     for number in range(count):
-        words = _BLAME if number % 2 else _PRAISE
-        one, two = chance.sample(_THINGS, 2)
-        texts.append(f"The {one} was {chance.choice(words)}, and the {two} was {chance.choice(words)}.")
-        truth.append("negative" if number % 2 else "positive")
-    return texts, truth
+        adjectives = _NEGATIVE if number % 2 else _POSITIVE
+        first, second = rng.sample(_SUBJECTS, 2)
+        texts.append(f"The {first} was {rng.choice(adjectives)}, and the {second} was {rng.choice(adjectives)}.")
+        labels.append("negative" if number % 2 else "positive")
+    return texts, labels
 
 
 def _save_nli(folder: Path) -> None:
-    """A tiny BERT for NLI with random weights, and the tokenizer of the embedded encoder."""
+    """Save a tiny BERT for NLI with random weights, and the tokenizer of the embedded encoder."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
@@ -250,8 +274,13 @@ def _save_nli(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--data", type=Path, help="a folder with story_summaries and instruct_stories, .jsonl.gz")
+    options, _ = parser.parse_known_args(arguments)
+    return run("tasks", lambda size: measure(size, options.data), arguments, parser)
+
+
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("--data", type=Path, help="a folder with story_summaries and instruct_stories, .jsonl.gz")
-    chosen = options.parse_known_args()[0].data
-    run("tasks", lambda quick: measure(chosen, quick), options)
+    sys.exit(main())

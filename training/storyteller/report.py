@@ -162,7 +162,9 @@ def load_model(folder: Path) -> Llama:
     return model
 
 
-def measure(data: Path, folder: Path, peer: Path | None, peer_tokenizer: Path | None) -> dict[str, Any]:
+def measure(
+    data: Path, folder: Path, peer: Path | None, peer_tokenizer: Path | None, *, requests: int = REQUESTS
+) -> dict[str, Any]:
     """Measure all figures of the model card.
 
     Args:
@@ -170,6 +172,7 @@ def measure(data: Path, folder: Path, peer: Path | None, peer_tokenizer: Path | 
         folder: The exported model folder.
         peer: A llama2.c model to compare with, if any.
         peer_tokenizer: The peer's tokenizer.
+        requests: How many requests to write drafts for.
 
     Returns:
         The figures by name.
@@ -188,11 +191,11 @@ def measure(data: Path, folder: Path, peer: Path | None, peer_tokenizer: Path | 
     if peer is not None and peer_tokenizer is not None:
         peer_model, peer_encode = read_model(peer), PeerTokenizer(peer_tokenizer).encode
         figures["peer_bits_per_char"] = {s: bits_per_char(peer_model, peer_encode, t) for s, t in held_out.items()}
-    return figures | _measure_drafts(folder, corpus)
+    return figures | _measure_drafts(folder, corpus, requests)
 
 
-def _measure_drafts(folder: Path, corpus: sources.Corpus) -> dict[str, Any]:
-    """Measure `DRAFTS` texts for each of `REQUESTS` requests, written with the model's default sampling."""
+def _measure_drafts(folder: Path, corpus: sources.Corpus, requests: int) -> dict[str, Any]:
+    """Measure `DRAFTS` texts for each request, written with the model's default sampling."""
     model = chat_model(f"hf:{folder}", engine="onnx")
 
     def write(number: int) -> AIMessage:
@@ -200,7 +203,7 @@ def _measure_drafts(folder: Path, corpus: sources.Corpus) -> dict[str, Any]:
 
     started_at = time.monotonic()
     with ThreadPoolExecutor(32) as pool:
-        messages = list(pool.map(write, range(REQUESTS * DRAFTS)))
+        messages = list(pool.map(write, range(requests * DRAFTS)))
     seconds = time.monotonic() - started_at
     texts = [message.text for message in messages]
     words = [words_of(text) for text in texts]
@@ -221,7 +224,7 @@ def _measure_drafts(folder: Path, corpus: sources.Corpus) -> dict[str, Any]:
         "ended": mean(message.response_metadata["finish_reason"] == "stop" for message in messages),
         "words": mean(map(len, words)),
         "repetition": mean(map(repetition, words)),
-        "repetition_of_stories": mean(map(repetition, rng.sample(training_words, 400))),
+        "repetition_of_stories": mean(map(repetition, rng.sample(training_words, min(400, len(training_words))))),
         "distinct": distinct(words),
         "distinct_of_stories": distinct(rng.sample(training_words, len(words))),
         "self_bleu": self_bleu(texts),
@@ -233,7 +236,7 @@ def _measure_drafts(folder: Path, corpus: sources.Corpus) -> dict[str, Any]:
         "reading_index": median(map(textstat.textstat.automated_readability_index, texts)),
         "longest_copy": {"max": max(copies), "median": median(copies)},
         "tokens_per_second": sum(map(model.get_num_tokens, texts)) / seconds,
-        "samples": [(template_request(n), texts[n * DRAFTS]) for n in range(SHOWN_SAMPLES)],
+        "samples": [(template_request(n), texts[n * DRAFTS]) for n in range(min(SHOWN_SAMPLES, requests))],
     }
 
 
