@@ -36,7 +36,7 @@ _CLICK = """(label) => {
 }"""
 REQUESTS = [
     {"setting": setting, "character": character}
-    for setting in ("quiet harbour", "enchanted forest", "snowy mountain")
+    for setting in ("quiet harbor", "enchanted forest", "snowy mountain")
     for character in ("small boat", "brave fox")
 ]
 OTHER_VALUES = {
@@ -60,7 +60,7 @@ def main() -> None:
             base = f"{address}/#/experiments/{experiment_id}"
             chromium.take_screenshot(f"{base}/runs/{run_id}", FOLDER / "run.png", shows="Finished", clicks=CLOSE)
             traces = f"{base}/traces?startTimeLabel=ALL"
-            chromium.take_screenshot(traces, FOLDER / "traces.png", shows="quiet harbour", clicks=CLOSE)
+            chromium.take_screenshot(traces, FOLDER / "traces.png", shows="quiet harbor", clicks=CLOSE)
             trace = f"{traces}&selectedEvaluationId={trace_id}"
             chromium.take_screenshot(trace, FOLDER / "verdict.png", shows="attempt 1", clicks=[*CLOSE, "judge"])
             chromium.take_screenshot(trace, FOLDER / "assessment.png", shows="attempt 1", clicks=[*CLOSE, "Assess"])
