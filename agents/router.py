@@ -19,23 +19,23 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
 from taleward.agents.middleware.guard import GuardedCalls
-from taleward.agents.middleware.limits import AgentLimits, Budget
 from taleward.agents.middleware.messages import STOPPED
-from taleward.agents.middleware.run_once import CallLog
-from taleward.agents.middleware.transcript import Transcript
-from taleward.agents.middleware.untrusted_text import DATA_RULE
+from taleward.agents.middleware.turn_control import AgentLimits, Budget
+from taleward.agents.reader_transcript import Transcript
 from taleward.agents.result import RouterResult, RouterResultEvent, ToolUse, TurnEvent, result_from_state
-from taleward.agents.routing.constrained import ConstrainedStrategy
+from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.selector import RouteSelector
 from taleward.agents.routing.semantic import SemanticStrategy
 from taleward.agents.routing.strategy import RoutingStrategy, ToolSelection
+from taleward.agents.threads.call_log import CallLog
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import ROLES, Role
 from taleward.agents.tools.base import APPROVAL, ONCE
 from taleward.agents.tools.guarded_tale import STREAM
+from taleward.agents.untrusted_text import DATA_RULE
 from taleward.backends.chat_models import chat_model
 from taleward.core.concurrency.event_loop import iterate_async
-from taleward.core.concurrency.threads import run_sync
+from taleward.core.concurrency.sync_async import run_sync
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.chat.messages import MARK, REFUSAL_WORDS

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from taleward.backends.base.embedded import ENCODER_PIP_ARGS, embedded_path, is_embedded
+from taleward.backends.base.shipped_models import ENCODER_PIP_ARGS, embedded_path, is_embedded
 from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.onnx.weights import Weights, weight_files
 from taleward.backends.transformers.devices import why_no_gpu
-from taleward.backends.transformers.gguf import ARCHITECTURES, read_gguf_header
+from taleward.backends.transformers.gguf_header import ARCHITECTURES, read_gguf_header
 from taleward.backends.transformers.hub import cache_folder
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import FrozenModel

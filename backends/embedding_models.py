@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 
 from taleward.backends.base.spec import ModelSpec, parse_spec
 from taleward.backends.hosted.embeddings import hosted_embeddings
-from taleward.backends.hosted.openai import is_third_party, openai_access, shared_clients
+from taleward.backends.hosted.providers import is_third_party, openai_access, shared_clients
 from taleward.core.errors import ConfigurationError, UnknownName
 
 

@@ -25,7 +25,7 @@ from langgraph.types import StreamMode
 
 from benchmarks.table import Row, Size, is_installed, pick, run
 from taleward.agents.router import Router
-from taleward.agents.routing.constrained import ConstrainedStrategy
+from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.routes import NONE, RouteExample, Routes, load_routes
 from taleward.agents.routing.semantic import SemanticStrategy
 from taleward.agents.routing.strategy import RoutingRequest, RoutingStrategy
@@ -228,7 +228,7 @@ def _nearest_neighbors(k: int) -> Any:
 
 
 def _regression(known: Any, classes: Any, count: int) -> Any:
-    from taleward.agents.routing.logistic_regression import fit_regression, probabilities
+    from taleward.agents.routing.regression_math import fit_regression, probabilities
 
     def with_bias(rows: Any) -> Any:
         return numpy.hstack([rows, numpy.ones((len(rows), 1))])

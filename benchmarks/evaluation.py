@@ -103,7 +103,7 @@ def perplexity(size: Size) -> Iterator[Row]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from taleward.backends.base.embedded import embedded_path
+    from taleward.backends.base.shipped_models import embedded_path
     from taleward.backends.chat_models import chat_model
     from taleward.evaluation.datasets import load_dataset
 

@@ -21,7 +21,7 @@ from taleward.core.events import DoneEvent, Event, TextEvent
 from taleward.core.tale import Tale
 from taleward.core.verdict import Finding, Passage, Verdict
 from taleward.moderation.guard.guard import Guard
-from taleward.moderation.guard.revision import Revision, revision_of
+from taleward.moderation.guard.revision_context import Revision, revision_of
 from taleward.moderation.judges.base import Assessment, Judge
 
 UNSAFE = "cruel"

@@ -2,7 +2,7 @@
 
 `--data` is the corpus that `training.storyteller.train` describes. `--peer stories260K.bin --peer-tokenizer tok512.bin`
 is llama2.c's model of 260,032 parameters (`karpathy/tinyllamas`, MIT); without it, the peer's column is empty.
-`training.storyteller.report` measures the figures, which are also in the model's card.
+`training.storyteller.measure` measures the figures, which are also in the model's card.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import Row, Size, pick, run
-from taleward.backends.base.embedded import embedded_path
+from taleward.backends.base.shipped_models import embedded_path
 
 _PEER = "stories260K"
 
 
 def measure(size: Size, data: Path, peer: Path | None, peer_tokenizer: Path | None) -> Iterator[Row]:
     """Yield all rows."""
-    from training.storyteller import report
+    from training.storyteller import measure as report
 
     # `--quick` changes nothing: the goals are for this many requests.
     requests = pick(size, full=report.REQUESTS, quick=report.REQUESTS, smoke=1)

@@ -17,7 +17,7 @@ from taleward.backends.local.chat import LocalChat
 from taleward.chains.template import Template, load_template
 from taleward.core.concurrency.batch_config import with_max_concurrency
 from taleward.core.policy import Policy
-from taleward.moderation.guard.revision import Revision, revision_of
+from taleward.moderation.guard.revision_context import Revision, revision_of
 from taleward.moderation.policies.load import load_policy
 
 

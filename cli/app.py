@@ -17,7 +17,7 @@ from taleward.cli.commands.feedback import feedback_app
 from taleward.cli.commands.judge_bench import calibrate, judge_bench
 from taleward.cli.commands.policy import policy_app
 from taleward.cli.commands.store import store_app
-from taleward.cli.commands.tasks import classify, summarize
+from taleward.cli.commands.summarize_classify import classify, summarize
 from taleward.cli.input import read_text
 from taleward.cli.options import (
     DEFAULT_FOLDER,
@@ -163,8 +163,8 @@ def models(
 ) -> None:
     """List the models that you can use, and what is missing for the others."""
     from taleward.backends.discovery import describe_gguf, devices, discover
-    from taleward.backends.transformers.gguf import find_gguf
-    from taleward.cli.models_list import card, judges
+    from taleward.backends.transformers.gguf_header import find_gguf
+    from taleward.cli.judges_and_cards import card, judges
     from taleward.cli.output.console import show_card, show_models
 
     if spec is not None and (gguf := find_gguf(spec.removeprefix("hf:"))) is not None:

@@ -3,7 +3,7 @@ from .datasets import Dataset as Dataset, load_dataset as load_dataset
 from .evaluator import evaluate as evaluate
 from .feedback.agreement import judge_agreement as judge_agreement
 from .feedback.feedback import Feedback as Feedback, MarkedSpan as MarkedSpan, pseudonym as pseudonym
-from .feedback.store import FeedbackStore as FeedbackStore, record_feedback as record_feedback
+from .feedback.mlflow_store import FeedbackStore as FeedbackStore, record_feedback as record_feedback
 from .feedback.widget import FeedbackWidget as FeedbackWidget
 from .gates import Gate as Gate, check_gates as check_gates, load_gates as load_gates
 from .judge_bench.bench import benchmark_judges as benchmark_judges

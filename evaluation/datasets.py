@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import ConfigurationError, InvalidFile, MissingExtra, UnknownName
-from taleward.core.records import (
+from taleward.core.record_files import (
     TEXT_SUFFIXES,
     format_line_numbers,
     parse_records,

@@ -9,7 +9,7 @@ from typing import Any
 from taleward.core.errors import UnknownName
 from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy, exceeds
-from taleward.core.records import parse_records, read_content
+from taleward.core.record_files import parse_records, read_content
 from taleward.core.verdict import Finding
 from taleward.moderation.calibration.labeled_data import LabeledText
 from taleward.moderation.policies.load import load_policy

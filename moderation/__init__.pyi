@@ -4,7 +4,7 @@ from .calibration.labeled_data import Columns as Columns, LabeledData as Labeled
 from .chat.guarded_chat import GuardedChat as GuardedChat
 from .guard.best_of import BestOf as BestOf
 from .guard.guard import Guard as Guard
-from .guard.revision import Revision as Revision, revision_of as revision_of
+from .guard.revision_context import Revision as Revision, revision_of as revision_of
 from .judges import Assessment as Assessment, Judge as Judge, judge as judge
 from .judges.cached import CachedJudge as CachedJudge
 from .judges.cascade import (

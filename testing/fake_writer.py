@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.guard.revision import Revision, revision_of
+from taleward.moderation.guard.revision_context import Revision, revision_of
 
 ScriptedDraft: TypeAlias = str | Sequence[str] | Exception
 

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.types import Command
 
-from taleward.agents.middleware.untrusted_text import fence_text
+from taleward.agents.untrusted_text import fence_text
 
 ToolResult = ToolMessage | Command[Any]
 """What a tool call returns: a message, or a state update."""

@@ -13,7 +13,7 @@ from langchain_core.tools import BaseTool
 from taleward.agents.routing.strategy import RoutingAttempt, RoutingRequest, RoutingStrategy, ToolSelection
 from taleward.agents.tools.base import ClarificationNeeded, TaleTool
 from taleward.core.frozen_model import FrozenDict
-from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
+from taleward.moderation.tracing.mute_callbacks import mute_callbacks
 
 # Above this probability, the answer to a question such as "Which text should I check?" counts as a new request.
 _CONFIDENT = 0.8

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.core.concurrency.threads import run_in_thread
+from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.policy import Probability
 

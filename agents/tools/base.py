@@ -14,11 +14,11 @@ from pydantic import ConfigDict, Field
 
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.toolbox import Toolbox
-from taleward.core.concurrency.threads import run_sync
+from taleward.core.concurrency.sync_async import run_sync
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import FrozenModel
 from taleward.core.tale import Tale
-from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
+from taleward.moderation.tracing.mute_callbacks import mute_callbacks
 
 APPROVAL = "needs-approval"
 """Tag for a tool whose calls each wait for a person's approval."""

@@ -11,14 +11,14 @@ from langgraph.prebuilt import ToolRuntime
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
+from taleward.agents.cast_sheet import CastSheet
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.story_state import CastSheet
 from taleward.agents.tools.base import ClarificationNeeded, TaleTool, ToolArguments, reader_text, state_update
 from taleward.agents.tools.guarded_tale import tell_guarded_tale
 from taleward.chains.story import StoryChain
 from taleward.chains.template import Template, Variable
 from taleward.core.frozen_model import FrozenDict
-from taleward.moderation.guard.revision import Revision, revision_of, with_revision
+from taleward.moderation.guard.revision_context import Revision, revision_of, with_revision
 
 _NEXT_PART_TEMPLATE = Template(
     name="next-part",

@@ -11,13 +11,13 @@ from langgraph.prebuilt import ToolRuntime
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
-from taleward.agents.middleware.untrusted_text import fence_text
-from taleward.agents.routing.request_parsing import parse_request
+from taleward.agents.routing.split_request import parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.base import ClarificationNeeded, TaleTool, ToolArguments, reader_text, state_update
 from taleward.agents.tools.guarded_tale import tell_guarded_tale
 from taleward.agents.tools.toolbox import Toolbox
-from taleward.moderation.guard.revision import revision_of
+from taleward.agents.untrusted_text import fence_text
+from taleward.moderation.guard.revision_context import revision_of
 
 
 class ReviseTextArguments(ToolArguments):

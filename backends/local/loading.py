@@ -7,12 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from taleward.backends.base.embedded import is_embedded
+from taleward.backends.base.shipped_models import is_embedded
 from taleward.backends.engine.model_cache import ModelCache
 from taleward.backends.local.language_model import LanguageModel
 from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.transformers.devices import has_gpu
-from taleward.backends.transformers.gguf import find_gguf
+from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.backends.transformers.hub import expand_home, model_config, model_folder
 
 _models: ModelCache[LanguageModel] = ModelCache()

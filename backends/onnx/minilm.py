@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 
-from taleward.backends.base.embedded import missing_encoder
+from taleward.backends.base.shipped_models import missing_encoder
 from taleward.backends.onnx.bert import bert_session
 from taleward.backends.onnx.graph import Session
 from taleward.backends.onnx.weights import WeightPrecision

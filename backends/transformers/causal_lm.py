@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taleward.backends.engine.engine import Engine
 from taleward.backends.engine.likelihood import ScoringWindow, TokenScores, score_in_batches
 from taleward.backends.engine.sampling import Sampling
-from taleward.backends.transformers.batch import TorchBatch, cache_argument
+from taleward.backends.transformers.decoding_batch import TorchBatch, cache_argument
 from taleward.backends.transformers.devices import check_device_map, torch_device
 from taleward.backends.transformers.hub import (
     LOAD_ERRORS,

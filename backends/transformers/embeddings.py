@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.embeddings import Embeddings
 
-from taleward.backends.engine.batcher import Batcher
-from taleward.backends.transformers.encoder import TransformersModel, load_once, pad_batch
+from taleward.backends.engine.single_pass_batcher import Batcher
 from taleward.backends.transformers.hub import model_folder
+from taleward.backends.transformers.single_pass_model import TransformersModel, load_once, pad_batch
 from taleward.core.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from taleward.backends.transformers.gguf import find_gguf, gguf_config
+from taleward.backends.transformers.gguf_header import find_gguf, gguf_config
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
 
 _MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]

@@ -10,9 +10,9 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import get_config_list
 from pydantic import Field
 
-from taleward.backends.base.options import build_model
-from taleward.backends.engine.batcher import Batcher
-from taleward.backends.transformers.encoder import TransformersModel, hub_path, load_once, pad_batch
+from taleward.backends.base.build_model import build_model
+from taleward.backends.engine.single_pass_batcher import Batcher
+from taleward.backends.transformers.single_pass_model import TransformersModel, hub_path, load_once, pad_batch
 from taleward.core.errors import ConfigurationError
 
 _GENERATE_NAMES = {"num_beams": "num_beams", "min_tokens": "min_new_tokens", "max_tokens": "max_new_tokens"}

@@ -10,10 +10,10 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from taleward.chains.classification.chain import ClassificationQuery, LabelChain
-from taleward.chains.classification.examples import ExampleSelector, SelectionMethod
+from taleward.chains.classification.example_selection import ExampleSelector, SelectionMethod
 from taleward.chains.classification.readers.select import AnswerMethod, select_reader
 from taleward.chains.model_kind import model_kind, model_name
-from taleward.chains.task import LabelTask, resolve_label_task
+from taleward.chains.task_definitions import LabelTask, resolve_label_task
 from taleward.core.errors import ConfigurationError
 from taleward.stores.example_retriever import ExampleRetriever, LabeledExample
 from taleward.stores.vector.base import TalewardStore
@@ -33,7 +33,7 @@ class FewShotClassifier(LabelChain):
             `LabelTask`.
         examples: Labeled texts as `(text, label)`, or a store or `ExampleRetriever` that contains them. `None` uses the
             task's own.
-        select: How to select the examples to show, see `taleward.chains.classification.examples.SelectionMethod`.
+        select: How to select the examples to show, see `SelectionMethod` in `example_selection.py`.
         k: Maximum number of examples; `None` means all, or four from a store.
         seed: Seed of the balanced draw.
         threshold: The minimum score, see `LabelChain`.

@@ -21,7 +21,7 @@ from taleward.chains.classification.readers.entailment import entailment_probabi
 from taleward.chains.model_kind import model_kind, model_name
 from taleward.chains.summarization.extractive import source_spans
 from taleward.chains.summarization.result import Faithfulness, SentenceSupport, SourceSpan
-from taleward.core.concurrency.threads import run_in_thread
+from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.llm import random_delimiter

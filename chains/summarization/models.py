@@ -16,7 +16,7 @@ from taleward.backends.transformers.seq2seq import Seq2SeqModel, seq2seq_model
 from taleward.chains.model_kind import is_local, load_local_model
 from taleward.chains.summarization.map_reduce import PromptBudget
 from taleward.chains.summarization.result import SummaryMethod
-from taleward.chains.task import SummaryTask
+from taleward.chains.task_definitions import SummaryTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.neutralize import neutralize_markup
 

@@ -21,8 +21,8 @@ from taleward.chains.summarization.faithfulness import FaithfulnessCheck
 from taleward.chains.summarization.map_reduce import SummaryReduction
 from taleward.chains.summarization.models import ChatSummaryModel, Seq2SeqSummaryModel, SummaryModel, TokenCounter
 from taleward.chains.summarization.result import SourceSpan, Summary
-from taleward.chains.task import SummaryTask, load_task
-from taleward.core.concurrency.threads import run_in_thread
+from taleward.chains.task_definitions import SummaryTask, load_task
+from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import ConfigurationError
 
 

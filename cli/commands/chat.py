@@ -16,7 +16,7 @@ from taleward.cli.options import DEFAULT_FOLDER, BandName, BaseUrl, JudgeSpec, P
 from taleward.core.errors import ConfigurationError, UnknownName
 
 if TYPE_CHECKING:
-    from taleward.agents.chat import Chat
+    from taleward.agents.notebook_chat import Chat
     from taleward.agents.result import RouterResult, TurnEvent
     from taleward.agents.threads.checkpointer import Threads
 
@@ -58,9 +58,9 @@ def chat(
     """
     if threads or delete is not None:
         return _manage_threads(folder, delete)
-    from taleward.agents.chat import Chat
+    from taleward.agents.notebook_chat import Chat
     from taleward.cli.output.console import spinner
-    from taleward.evaluation.tracking.recorded_counts import guard_counts
+    from taleward.evaluation.tracking.total_tale_counts import guard_counts
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
     with spinner("loading the models"):
@@ -81,7 +81,7 @@ def chat(
 
 
 def _run(conversation: Chat) -> None:
-    from taleward.agents.chat import origin
+    from taleward.agents.notebook_chat import origin
     from taleward.cli.output.console import print_note
 
     router, thread = conversation.router, conversation.thread

@@ -13,7 +13,7 @@ from taleward.core.errors import ConfigurationError, TalewardError, UnknownName
 
 if TYPE_CHECKING:
     from taleward.evaluation.feedback.feedback import MarkedSpan
-    from taleward.evaluation.feedback.store import FeedbackStore, RecordedTale
+    from taleward.evaluation.feedback.mlflow_store import FeedbackStore, RecordedTale
 
 feedback_app = typer.Typer(name="feedback", invoke_without_command=True, no_args_is_help=False)
 
@@ -39,7 +39,7 @@ def review(
     if context.invoked_subcommand is not None:
         return
     from taleward.cli.output.console import print_note, spinner
-    from taleward.evaluation.feedback.store import local_pseudonym
+    from taleward.evaluation.feedback.mlflow_store import local_pseudonym
 
     reviewer = person or local_pseudonym(folder)
     with spinner("looking for tales"):
@@ -133,7 +133,7 @@ def withdraw(
 ) -> None:
     """Withdraw a person's feedback on a tale."""
     from taleward.cli.output.console import print_note
-    from taleward.evaluation.feedback.store import local_pseudonym
+    from taleward.evaluation.feedback.mlflow_store import local_pseudonym
 
     store, author = _open_store(tracking_uri, folder, experiment), person or local_pseudonym(folder)
     if erase:
@@ -144,7 +144,7 @@ def withdraw(
 
 
 def _open_store(tracking_uri: str | None, folder: Path, experiment: str) -> FeedbackStore:
-    from taleward.evaluation.feedback.store import FeedbackStore
+    from taleward.evaluation.feedback.mlflow_store import FeedbackStore
     from taleward.evaluation.tracking.recorder import default_tracking_uri
 
     return FeedbackStore(tracking_uri or default_tracking_uri(folder), experiment)

@@ -12,7 +12,7 @@ from rich.text import Text
 from taleward.cli.output.console import printable, show_verdict
 from taleward.evaluation.feedback.agreement import Agreement
 from taleward.evaluation.feedback.feedback import Feedback
-from taleward.evaluation.feedback.store import FeedbackChange, RecordedTale
+from taleward.evaluation.feedback.mlflow_store import FeedbackChange, RecordedTale
 from taleward.evaluation.report.html import format_interval, format_number
 
 _stdout = Console(highlight=False)

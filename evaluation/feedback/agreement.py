@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.frozen_model import FrozenDict, FrozenModel
-from taleward.evaluation.feedback.store import FeedbackStore
+from taleward.evaluation.feedback.mlflow_store import FeedbackStore
 from taleward.evaluation.metrics.agreement import Alpha
 from taleward.evaluation.metrics.base import Metric, MetricScore, ratio
 from taleward.evaluation.sample import Sample

@@ -10,7 +10,7 @@ from typing import Any
 
 from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.evaluation.feedback.feedback import Feedback
-from taleward.evaluation.feedback.store import FeedbackStore, RecordedTale
+from taleward.evaluation.feedback.mlflow_store import FeedbackStore, RecordedTale
 
 # The middle of each scale, for people who answered only the other question.
 _NEUTRAL_VOTE, _NEUTRAL_RATING = 0.5, 3.0

@@ -6,7 +6,7 @@ from typing import Any
 
 from taleward.core.errors import MissingExtra, TalewardError
 from taleward.evaluation.feedback.feedback import MarkedSpan
-from taleward.evaluation.feedback.store import FeedbackStore
+from taleward.evaluation.feedback.mlflow_store import FeedbackStore
 
 try:
     import anywidget

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taleward.core.records import format_line_numbers, parse_records, problems_error, read_content
+from taleward.core.record_files import format_line_numbers, parse_records, problems_error, read_content
 
 _LABELS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 _MAX_LISTED_LABELS = 8

@@ -18,10 +18,10 @@ from langchain_core.tools import BaseTool
 from pydantic import Field
 
 from taleward.core.concurrency.event_loop import iterate_async
-from taleward.core.concurrency.threads import iterate_in_thread, run_in_thread, run_sync
+from taleward.core.concurrency.sync_async import iterate_in_thread, run_in_thread, run_sync
 from taleward.core.errors import ConfigurationError, Refused
+from taleward.moderation.chat.guarded_response import GuardedResponse
 from taleward.moderation.chat.messages import MARK, is_refusal, tool_words, without_retracted
-from taleward.moderation.chat.response import GuardedResponse
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 
 

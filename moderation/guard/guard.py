@@ -13,21 +13,21 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackMa
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.concurrency.batch_config import with_max_concurrency
-from taleward.core.concurrency.deadline import call_with_timeout
 from taleward.core.concurrency.event_loop import iterate_async
+from taleward.core.concurrency.timeout import call_with_timeout
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
 from taleward.core.tale import Attempt, Tale
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.guard.inputs import WriterInput, as_mapping, check_input, input_texts, masked
 from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_once, judge_until_answered, release
-from taleward.moderation.guard.revision import Revision
+from taleward.moderation.guard.revision_context import Revision
 from taleward.moderation.guard.run import GuardRun, Recorder
 from taleward.moderation.guard.steps import JudgePassage, Step, Steps, WriteDraft, arun_steps, run_steps
 from taleward.moderation.guard.streaming import GuardedStream
 from taleward.moderation.guard.writer import TextWriter, WriterLike
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
-from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
+from taleward.moderation.tracing.mute_callbacks import mute_callbacks
 
 __all__ = ["Guard", "Recorder"]
 

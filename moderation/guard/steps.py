@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from langchain_core.embeddings import Embeddings
 
 from taleward.core.verdict import Passage
-from taleward.moderation.guard.revision import Revision
+from taleward.moderation.guard.revision_context import Revision
 
 T = TypeVar("T")
 

@@ -35,11 +35,11 @@ from taleward.moderation.guard.release import (
     release,
 )
 from taleward.moderation.guard.repetition import RepetitionDetector
-from taleward.moderation.guard.revision import Revision
+from taleward.moderation.guard.revision_context import Revision
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.guard.steps import JudgePassage, arun_steps
 from taleward.moderation.guard.writer import TextWriter
-from taleward.moderation.tracing.langchain_callbacks import mute_callbacks
+from taleward.moderation.tracing.mute_callbacks import mute_callbacks
 
 T = TypeVar("T")
 _MAX_CLOSING_SENTENCES = 3

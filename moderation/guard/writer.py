@@ -26,7 +26,7 @@ from langchain_core.runnables.base import RunnableBindingBase, RunnableEachBase
 from langchain_core.runnables.passthrough import RunnableAssign
 from langchain_core.runnables.utils import accepts_config
 
-from taleward.core.concurrency.threads import iterate_in_thread, run_in_thread, run_sync
+from taleward.core.concurrency.sync_async import iterate_in_thread, run_in_thread, run_sync
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.guard.inputs import WriterInput
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.core.concurrency.threads import run_in_thread
+from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from taleward.core.concurrency.threads import run_in_thread
+from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.redaction import format_error
 from taleward.core.tale import digest
 from taleward.core.verdict import Passage, Verdict

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
-from taleward.core.concurrency.deadline import call_with_timeout
+from taleward.core.concurrency.timeout import call_with_timeout
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import format_error

@@ -10,8 +10,8 @@ from . import (
     testing as testing,
     types as types,
 )
-from .agents.chat import Chat as Chat
 from .agents.middleware.guard import GuardMiddleware as GuardMiddleware
+from .agents.notebook_chat import Chat as Chat
 from .agents.router import Router as Router
 from .backends.chat_models import chat_model as chat_model
 from .backends.embedding_models import embeddings as embeddings
@@ -30,7 +30,7 @@ from .core.verdict import Finding as Finding, Passage as Passage, Verdict as Ver
 from .evaluation.comparison import compare as compare
 from .evaluation.datasets import load_dataset as load_dataset
 from .evaluation.evaluator import evaluate as evaluate
-from .evaluation.feedback.store import record_feedback as record_feedback
+from .evaluation.feedback.mlflow_store import record_feedback as record_feedback
 from .evaluation.tracking.recorder import MlflowRecorder as MlflowRecorder
 from .moderation.chat.guarded_chat import GuardedChat as GuardedChat
 from .moderation.guard.best_of import BestOf as BestOf

@@ -11,15 +11,15 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.types import StreamMode
 
-from taleward.agents.middleware.limits import Budget
-from taleward.agents.middleware.untrusted_text import fence_text
+from taleward.agents.middleware.turn_control import Budget
 from taleward.agents.result import RouterResult, RouterResultEvent
 from taleward.agents.router import Router
-from taleward.agents.routing.constrained import ConstrainedStrategy
+from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.semantic import SemanticStrategy
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import TOOLS, Toolbox, story_tools
 from taleward.agents.tools.base import APPROVAL
+from taleward.agents.untrusted_text import fence_text
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.events import RetractionEvent, TextEvent
 from taleward.moderation.judges import judge as make_judge

@@ -18,7 +18,7 @@ import pytest
 from benchmarks import evaluation_runs
 from benchmarks.table import Row, Size, is_installed, pick, run
 from tests.test_layout import ROOT
-from training import corpora
+from training import text_cleaning as corpora
 from training.storyteller import sources
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries that are measured

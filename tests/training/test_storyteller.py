@@ -20,8 +20,16 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import taleward.backends
-from training import corpora
-from training.storyteller import batches, model, openings, report, sources, train, variants
+from training import text_cleaning as corpora
+from training.storyteller import (
+    batches,
+    make_requests as openings,
+    measure as report,
+    model,
+    sources,
+    train,
+    vary_stories as variants,
+)
 from training.storyteller.llama2c import PeerTokenizer, read_model
 from training.storyteller.model import Llama, Shape
 

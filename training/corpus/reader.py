@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from taleward.core.errors import InvalidFile
 from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import Severity
-from training.corpora import read_jsonl
+from training.text_cleaning import read_jsonl
 
 FOLDER = Path(__file__).parent
 Band = Literal["3-5", "6-8", "9-12"]

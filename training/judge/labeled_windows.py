@@ -14,7 +14,7 @@ from typing import Literal
 from taleward.core.policy import SEVERITIES
 from taleward.moderation.policies.load import load_policy
 from taleward.moderation.text.windows import windows
-from training.corpora import read_jsonl
+from training.text_cleaning import read_jsonl
 
 CATEGORIES = tuple(load_policy("kids").categories)
 WINDOW = {"size": 2, "max_words": 90, "overlap": 1}

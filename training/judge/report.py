@@ -27,8 +27,8 @@ from taleward.moderation.judges.embedded.head import Head
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.judges.lexicon import LexiconJudge
 from taleward.moderation.policies.load import load_policy
-from training.corpora import read_jsonl
 from training.judge import labeled_windows, templates, training_set
+from training.text_cleaning import read_jsonl
 
 BAND = "6-8"
 _SENTENCES_ABOUT_PEOPLE = (

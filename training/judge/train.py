@@ -37,7 +37,7 @@ from taleward.core.policy import SEVERITIES
 from taleward.moderation.judges.embedded.head import TextAggregation
 from taleward.moderation.policies.load import load_policy
 from taleward.moderation.text.normalize import undisguise
-from training.judge.encoder import fine_tune
+from training.judge.fine_tune_encoder import fine_tune
 from training.judge.labeled_windows import CATEGORIES, WINDOW, Example, Split
 from training.judge.training_set import calm_documents, load_examples
 

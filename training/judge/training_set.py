@@ -12,7 +12,6 @@ from pathlib import Path
 
 from taleward.core.policy import SEVERITIES
 from taleward.moderation.text.lexicon import find_hits
-from training.corpora import CorpusError, read_jsonl
 from training.judge import labeled_windows, templates
 from training.judge.labeled_windows import (
     CATEGORIES,
@@ -26,6 +25,7 @@ from training.judge.labeled_windows import (
     window_texts,
 )
 from training.judge.templates import FilledFrame
+from training.text_cleaning import CorpusError, read_jsonl
 
 # Categories that often accompany a category: for a frame of that category their labels are unknown.
 _RELATED_CATEGORIES = {

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from training import corpora
+from training import text_cleaning as corpora
 from training.storyteller import sources
 
 _INTRODUCTION = """---
@@ -47,10 +47,10 @@ Short and duplicate texts were left out, and any text with a word from a short l
 children. About 3 % of the texts were held out, selected by a hash of the title or first sentence.
 
 The model was trained in two runs. In the first, a third of the stories followed an opening like a template's, and an
-eighth followed a request, both built from phrases of the story by rules (`training/storyteller/openings.py`): 2,108
+eighth followed a request, both built from phrases of the story by rules (`storyteller/make_requests.py`): 2,108
 steps of 7,680 tokens. In the second, without the bedtime stories, seven in ten stories followed a request, if one could
 be built. Six in ten of these were varied: the hero, thing or place was renamed throughout the story, and a sentence was
-inserted for a power, a deed or an outcome that the request names (`training/storyteller/variants.py`), so that the
+inserted for a power, a deed or an outcome that the request names (`training/storyteller/vary_stories.py`), so that the
 model takes them from the request. Requests are never training targets.
 
 """
@@ -115,7 +115,7 @@ def _figures_section(figures: dict[str, Any]) -> str:
         "letters with one of its own. To measure again:",
         "",
         "```",
-        "python -m training.storyteller.report --data DIR --model DIR --peer stories260K.bin \\",
+        "python -m training.storyteller.measure --data DIR --model DIR --peer stories260K.bin \\",
         "    --peer-tokenizer tok512.bin",
         "```",
         "",

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training import corpora
+from training import text_cleaning as corpora
 
 TINYSTORIES = "tinystories.jsonl.gz"
 STORYBOOKS = "storybooks_ccby.jsonl.gz"

@@ -9,8 +9,8 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 
 from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
-from taleward.chains.task import LabelTask
-from taleward.core.concurrency.threads import run_in_thread
+from taleward.chains.task_definitions import LabelTask
+from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.moderation.text.windows import windows
 from taleward.stores.fingerprint import embed_array
 

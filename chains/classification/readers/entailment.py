@@ -12,8 +12,8 @@ from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.transformers.classifier import Classifier, classifier
 from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
-from taleward.chains.task import LabelTask
-from taleward.core.concurrency.threads import run_in_thread
+from taleward.chains.task_definitions import LabelTask
+from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.text.windows import windows
 

@@ -19,7 +19,7 @@ from taleward.chains.classification.prompts import (
 )
 from taleward.chains.classification.readers.api_logprobs import label_scores
 from taleward.chains.model_kind import is_local
-from taleward.chains.task import LabelTask
+from taleward.chains.task_definitions import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 

@@ -13,8 +13,8 @@ from taleward.backends.local.decisions import AnswerProbabilities, decide
 from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
 from taleward.chains.classification.prompts import chat_prompt, completion_prompt
 from taleward.chains.model_kind import load_local_model
-from taleward.chains.task import LabelTask
-from taleward.core.concurrency.threads import run_in_thread
+from taleward.chains.task_definitions import LabelTask
+from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import BackendError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from taleward.chains.classification.readers.entailment import EntailmentLabelRea
 from taleward.chains.classification.readers.generated import OPENAI_CLIENTS, GeneratedLabelReader
 from taleward.chains.classification.readers.logits import LogitsLabelReader
 from taleward.chains.model_kind import is_local, model_kind, model_name
-from taleward.chains.task import LabelTask
+from taleward.chains.task_definitions import LabelTask
 from taleward.core.errors import ConfigurationError
 
 AnswerMethod = Literal["auto", "probabilities", "constrained", "text"]

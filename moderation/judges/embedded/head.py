@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
-from taleward.backends.base.embedded import missing_encoder
+from taleward.backends.base.shipped_models import missing_encoder
 from taleward.backends.onnx.minilm import MAX_PIECES, MiniLM
 from taleward.backends.onnx.weights import WeightPrecision
 from taleward.core.errors import IntegrityError, InvalidFile

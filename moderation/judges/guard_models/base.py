@@ -15,7 +15,7 @@ from taleward.backends.chat_models import chat_model
 from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampling
 from taleward.backends.local.decisions import AnswerProbabilities, decide
-from taleward.backends.local.hub_models import local_model, runs_here
+from taleward.backends.local.loaded_hub_model import local_model, runs_here
 from taleward.core.errors import ConfigurationError, ContextTooLong
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import HazardCode, Policy
@@ -26,7 +26,7 @@ from taleward.moderation.judges.neutralize import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable
 
 if TYPE_CHECKING:
-    from taleward.backends.local.hub_models import HubModel
+    from taleward.backends.local.loaded_hub_model import HubModel
 
 DEFAULT_REQUEST = "Please tell me a story."
 """The user's turn before a story without context, since these models judge the answer to a user."""

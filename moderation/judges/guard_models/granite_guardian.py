@@ -20,7 +20,7 @@ from taleward.moderation.judges.guard_models.base import GuardModel, GuardQuesti
 from taleward.moderation.judges.strict_parsing import Unparsable, match_whole
 
 if TYPE_CHECKING:
-    from taleward.backends.local.hub_models import HubModel
+    from taleward.backends.local.loaded_hub_model import HubModel
 
 _VERSION = re.compile(r"(?<!\d)([34]\.\d)(?!\d)")
 _VERSIONS = ("3.0", "3.1", "3.2", "3.3", "4.1")

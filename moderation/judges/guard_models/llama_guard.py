@@ -18,7 +18,7 @@ from taleward.moderation.judges.hazard_codes import assessment_from_codes, categ
 from taleward.moderation.judges.strict_parsing import Unparsable, match_whole
 
 if TYPE_CHECKING:
-    from taleward.backends.local.hub_models import HubModel
+    from taleward.backends.local.loaded_hub_model import HubModel
 
 _CODE = r"S(?:[1-9]|1[0-4])"
 _ANSWER = re.compile(rf"safe|unsafe\n({_CODE}(?:,{_CODE})*)")

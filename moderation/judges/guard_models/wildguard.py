@@ -14,7 +14,7 @@ from taleward.moderation.judges.guard_models.base import GuardModel, GuardQuesti
 from taleward.moderation.judges.strict_parsing import Unparsable, match_whole
 
 if TYPE_CHECKING:
-    from taleward.backends.local.hub_models import HubModel
+    from taleward.backends.local.loaded_hub_model import HubModel
 
 _ANSWER = re.compile(r"Harmful request: (yes|no)\nResponse refusal: (yes|no|n/a)\nHarmful response: (yes|no|n/a)")
 

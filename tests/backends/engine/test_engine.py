@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taleward.backends.base.embedded import embedded_path
+from taleward.backends.base.shipped_models import embedded_path
 from taleward.backends.chat_models import chat_model
 from taleward.backends.engine.engine import Engine
 from taleward.backends.engine.request import GenerationRequest

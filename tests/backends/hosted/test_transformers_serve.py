@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 from taleward import chat_model
-from taleward.backends.base.embedded import embedded_path
+from taleward.backends.base.shipped_models import embedded_path
 from taleward.chains.story import StoryChain
 from taleward.core.errors import BackendError
 from taleward.moderation.guard.guard import Guard

@@ -22,7 +22,7 @@ from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from taleward import StoryChain
-from taleward.backends.base.embedded import embedded_path
+from taleward.backends.base.shipped_models import embedded_path
 from taleward.backends.chat_models import chat_model
 from taleward.backends.discovery import devices, discover
 from taleward.backends.embedding_models import embeddings

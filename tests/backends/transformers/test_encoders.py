@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from taleward.backends.embedding_models import embeddings
-from taleward.backends.engine.batcher import Batcher
+from taleward.backends.engine.single_pass_batcher import Batcher
 from taleward.backends.transformers.classifier import Classifier, classifier
 from taleward.backends.transformers.embeddings import HubEmbeddings
 from taleward.backends.transformers.seq2seq import seq2seq_model

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from taleward.backends.chat_models import chat_model
 from taleward.backends.discovery import describe_gguf
 from taleward.backends.transformers import gguf_conversion
-from taleward.backends.transformers.gguf import find_gguf
+from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.chains.model_kind import model_kind
 from taleward.cli.app import app
 from taleward.core.errors import BackendError, ConfigurationError

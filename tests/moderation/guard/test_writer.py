@@ -27,7 +27,7 @@ from taleward.core.events import DoneEvent
 from taleward.core.tale import Tale
 from taleward.moderation.guard.best_of import BestOf
 from taleward.moderation.guard.guard import Guard
-from taleward.moderation.guard.revision import revision_of
+from taleward.moderation.guard.revision_context import revision_of
 from taleward.testing import FakeJudge, WordEmbeddings
 from tests.helpers.scripted_chat import ScriptedChat, calls, says
 

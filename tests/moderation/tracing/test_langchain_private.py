@@ -1,4 +1,4 @@
-"""The private parts of LangChain and LangGraph that `moderation/tracing/langchain_callbacks.py` rests on."""
+"""The private parts of LangChain and LangGraph that `moderation/tracing/mute_callbacks.py` rests on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def part(module: str, name: str) -> Any:
 
 def moved(what: str) -> str:
     return (
-        f"LangChain moved a private part: {what}. Adapt moderation/tracing/langchain_callbacks.py before you raise the "
+        f"LangChain moved a private part: {what}. Adapt moderation/tracing/mute_callbacks.py before you raise the "
         "pinned version: with this part gone, callbacks can see text that no judge has passed."
     )
 

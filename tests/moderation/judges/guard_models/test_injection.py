@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from langchain_core.messages import BaseMessage
 
 from taleward.backends.chat_models import chat_model
-from taleward.backends.local.hub_models import local_model
+from taleward.backends.local.loaded_hub_model import local_model
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
 from taleward.moderation.judges.guard_models.base import GuardModel

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taleward.backends.local.hub_models import local_model
+from taleward.backends.local.loaded_hub_model import local_model
 from taleward.backends.transformers.causal_lm import HubCausalLM
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage

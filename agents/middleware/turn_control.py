@@ -32,15 +32,15 @@ from taleward.agents.middleware.messages import (
     token_count,
     tool_calls_in,
 )
-from taleward.agents.middleware.run_once import CallLog
 from taleward.agents.routing.selector import RouteSelector
 from taleward.agents.routing.strategy import ToolSelection
+from taleward.agents.threads.call_log import CallLog
 from taleward.agents.tools.base import ONCE, TaleTool
-from taleward.core.concurrency.threads import run_sync
+from taleward.core.concurrency.sync_async import run_sync
 from taleward.core.errors import ConfigurationError, TalewardError
 from taleward.core.redaction import redact
+from taleward.moderation.chat.guarded_response import GuardedResponse
 from taleward.moderation.chat.messages import MARK, strings
-from taleward.moderation.chat.response import GuardedResponse
 from taleward.moderation.judges.base import Judge
 
 _STOP_REPLIES = {

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.engine.model_cache import ModelCache
 from taleward.backends.transformers.devices import check_device_map, torch_device
-from taleward.backends.transformers.gguf import find_gguf
+from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.backends.transformers.hub import (
     LOAD_ERRORS,
     download_options,

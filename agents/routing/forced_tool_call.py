@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from taleward.agents.middleware.untrusted_text import DATA_RULE, fence_text
 from taleward.agents.routing.strategy import RoutingAttempt, RoutingRequest, RoutingStrategy
+from taleward.agents.untrusted_text import DATA_RULE, fence_text
 from taleward.backends.chat_models import chat_model
 from taleward.core.frozen_model import FrozenDict
 

@@ -37,7 +37,7 @@ def summarize(
     from taleward.chains.summarization.summarizer import Summarizer
     from taleward.cli.input import read_text
     from taleward.cli.output.console import spinner
-    from taleward.cli.output.tasks import show_summary
+    from taleward.cli.output.summarize_classify import show_summary
 
     text = read_text(file)
     with spinner("summarizing"):
@@ -73,7 +73,7 @@ def classify(
     from taleward.chains.classification.zero_shot import ZeroShotClassifier
     from taleward.cli.input import read_text
     from taleward.cli.output.console import spinner
-    from taleward.cli.output.tasks import show_classification
+    from taleward.cli.output.summarize_classify import show_classification
 
     names = [label.strip() for label in labels.split(",")] if labels is not None else None
     text = read_text(file)

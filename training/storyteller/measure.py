@@ -1,6 +1,6 @@
 """Measure a storyteller and write its model card.
 
-`python -m training.storyteller.report --data DIR --model DIR [--work DIR] [--peer stories260K.bin
+`python -m training.storyteller.measure --data DIR --model DIR [--work DIR] [--peer stories260K.bin
 --peer-tokenizer tok512.bin] --card README.md`
 """
 
@@ -26,7 +26,7 @@ from taleward.backends.chat_models import chat_model
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
-from taleward.moderation.text.value_coverage import mentions_value
+from taleward.moderation.text.input_coverage import mentions_value
 from training.storyteller import sources
 from training.storyteller.card import card, credits_list
 from training.storyteller.llama2c import PeerTokenizer, read_model
@@ -242,7 +242,7 @@ def _measure_drafts(folder: Path, corpus: sources.Corpus, requests: int) -> dict
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.storyteller.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.storyteller.measure", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the corpus files")
     parser.add_argument("--model", type=Path, required=True, help="exported model folder")
     parser.add_argument("--work", type=Path, help="checkpoint folder of the run, for its recipe and number of steps")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 
-from taleward.backends.base.embedded import is_embedded
+from taleward.backends.base.shipped_models import is_embedded
 from taleward.backends.local.chat import LocalChat
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 
+from taleward.agents.cast_sheet import CastSheet
 from taleward.agents.result import RouterResult, RouterResultEvent, TurnEvent
 from taleward.agents.router import Router
-from taleward.agents.story_state import CastSheet
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import Toolbox, story_tools
 from taleward.backends.chat_models import chat_model

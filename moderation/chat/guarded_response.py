@@ -12,7 +12,7 @@ from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 
-from taleward.core.concurrency.threads import run_in_thread
+from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.tale import RefusalReason
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.chat.messages import (
@@ -36,7 +36,7 @@ from taleward.moderation.guard.release import (
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.guard.steps import JudgePassage, arun_steps
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.tracing.langchain_callbacks import muted_run
+from taleward.moderation.tracing.mute_callbacks import muted_run
 
 T = TypeVar("T")
 
