@@ -75,7 +75,8 @@ class FakeJudge(Judge):
             outcome = self.outcomes[min(len(self.judged_texts), len(self.outcomes)) - 1]
         if isinstance(outcome, Exception):
             raise outcome
-        return outcome if isinstance(outcome, Assessment) else Assessment(outcome=outcome)
+        # Anything else is returned as it came: a judge that answers nonsense must release nothing.
+        return Assessment(outcome=outcome) if isinstance(outcome, str) else outcome
 
 
 def _check_outcomes(outcomes: list[ScriptedOutcome]) -> None:

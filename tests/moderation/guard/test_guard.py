@@ -213,5 +213,5 @@ def test_invalid_settings() -> None:
         Guard(writer, FakeJudge(), attempts=0)
     with pytest.raises(ConfigurationError, match=r"seconds must be above 0.*got -1"):
         Guard(writer, FakeJudge(), timeout_s=-1)
-    with pytest.raises(ConfigurationError, match="needs a judge; got RunnableLambda"):
+    with pytest.raises(ConfigurationError, match="needs a judge; got FakeWriter"):
         Guard(writer, writer)  # type: ignore[arg-type]

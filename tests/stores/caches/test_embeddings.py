@@ -261,6 +261,7 @@ def test_the_embedded_encoder_opens_by_its_spec(file: Path) -> None:
 _WRITE_SCRIPT = """
 import sys
 from taleward.stores.caches.embeddings import CachedEmbeddings
+from taleward.testing import WordEmbeddings
 file, worker = sys.argv[1:]
 cached = CachedEmbeddings(WordEmbeddings(), file)
 for first in range(0, 500, 50):
