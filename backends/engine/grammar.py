@@ -146,6 +146,8 @@ class Vocabulary:
         mask_words: Number of 32-bit words in a token mask.
         masked_token: A token that is never allowed; `None` if there is none.
         ending_costs: How far each token leads away from the end of a text: lower ends it sooner, shape (size,).
+        string_ending_costs: The same within a JSON string, where brackets are ordinary characters, shape (size,).
+        string_probes: Tokens that can all come next only within a string.
         opening: Whether more may have to follow after a token than before it, shape (size,).
 
     Raises:
@@ -165,17 +167,17 @@ class Vocabulary:
         self.size, self.mask_words = size, (self.tokenizer.vocab_size + 31) // 32
         # In order: the end token; closing marks, several in one token first; other tokens that begin with a mark;
         # everything else, short before long; at last control tokens and padding, which decode to nothing.
-        costs = numpy.full(size, 1000.0)
-        for token in range(size):
-            text = self.tokenizer.decode_bytes([token])
+        costs, string_costs = numpy.full(size, 1000.0), numpy.full(size, 1000.0)
+        texts = [self.tokenizer.decode_bytes([token]) for token in range(size)]
+        for token, text in enumerate(texts):
             if token in eos_token_ids:
-                costs[token] = 0
-            elif text and not text.strip(b'"}]'):
-                costs[token] = 100 - len(text)
+                costs[token] = string_costs[token] = 0
             elif text:
-                costs[token] = (200 if text[:1] in b'"}],' else 300) + len(text)
-        self.ending_costs = costs
-        texts = (self.tokenizer.decode_bytes([token]) for token in range(size))
+                only_marks = not text.strip(b'"}]')
+                costs[token] = 100 - len(text) if only_marks else (200 if text[:1] in b'"}],' else 300) + len(text)
+                string_costs[token] = costs[token] if text[:1] == b'"' else 300 + len(text)
+        self.ending_costs, self.string_ending_costs = costs, string_costs
+        self.string_probes = [token for token, text in enumerate(texts) if text in (b"q", b"Z", b"#", b"]", b"}")]
         self.opening = numpy.array([any(mark in text for mark in b'{[,:"') for text in texts])
 
     def matcher(self, grammar: str, max_tokens: int) -> GrammarMatcher:
@@ -268,7 +270,10 @@ def _ending_token(matcher: Any, vocabulary: Vocabulary) -> int:
     forced = matcher.compute_ff_tokens()
     if forced and allowed[forced[0]]:
         return int(forced[0])
-    return int(numpy.where(allowed, vocabulary.ending_costs, numpy.inf).argmin())
+    probes = vocabulary.string_probes
+    in_string = bool(probes) and bool(allowed[probes].all())
+    costs = vocabulary.string_ending_costs if in_string else vocabulary.ending_costs
+    return int(numpy.where(allowed, costs, numpy.inf).argmin())
 
 
 def _allowed_tokens(matcher: Any, vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
