@@ -69,6 +69,7 @@ def translate_load_errors(path: str, options: Mapping[str, Any]) -> Iterator[Non
         BackendError: If a file is missing or unreadable, or memory does not suffice.
         ConfigurationError: If the options do not fit the model, or need a library that is not installed.
     """
+    _renew_thread_pool()
     try:
         yield
     except OSError as error:
@@ -92,6 +93,17 @@ def translate_load_errors(path: str, options: Mapping[str, Any]) -> Iterator[Non
             f"the model {path!r} could not be loaded: {_first_line(error)}",
             hint="Its files do not match each other, or need another version of transformers.",
         ) from error
+
+
+def _renew_thread_pool() -> None:
+    """Let torch replace the thread pool that a forked process inherits, before several threads find it invalid.
+
+    transformers copies weights in threads; in a forked process, the first of them replaces the pool without a lock, and
+    another one meanwhile stops with "Invalid thread pool".
+    """
+    import torch
+
+    torch.set_num_threads(torch.get_num_threads())
 
 
 def download_options(path: str) -> dict[str, Any]:

@@ -142,7 +142,11 @@ def show_verdict(verdict: Verdict, text: str) -> None:
 
 def show_models(models: Iterable[DiscoveredModel], devices: Iterable[str]) -> None:
     """Print the models you can use, what is missing for the others, and the devices they run on."""
-    table = Table(Column("spec", no_wrap=True), "usable", Column("description, or what is missing", overflow="fold"))
+    models = list(models)
+    # A spec is kept whole to be copied, unless it is a path so long that no room for the description is left.
+    fits = max((len(model.spec) for model in models), default=0) <= _stdout.width // 2
+    spec = Column("spec", no_wrap=fits, overflow="fold")
+    table = Table(spec, "usable", Column("description, or what is missing", overflow="fold"))
     for model in models:
         usable = Text("yes", style="green") if model.usable else Text("no", style="red")
         context = f"context {model.context:,}" if model.context else ""

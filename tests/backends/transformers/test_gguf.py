@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,8 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, cache: Path) -> None:
     assert not described.usable
     assert described.description.startswith("unsupported architecture 'falcon'; supported are llama")
     result = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["models", str(file)])
-    assert (result.exit_code, "falcon" in result.output) == (0, True)
+    # The table folds a long path and its description, in whatever width the console found when it was made.
+    assert (result.exit_code, "falcon" in re.sub(r"[\s│]+", "", result.output)) == (0, True)
     for call in (model_kind, lambda spec: chat_model(spec).invoke("x")):
         with pytest.raises(
             ConfigurationError, match=r"the architecture 'falcon'; supported are llama, qwen2, qwen3, gemma3"
