@@ -15,6 +15,7 @@ from taleward.agents.result import RouterResult, RouterResultEvent, TurnEvent
 from taleward.agents.router import Router
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import Toolbox, story_tools
+from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
 from taleward.core.events import TextEvent
 from taleward.moderation.judges import judge as make_judge
@@ -75,7 +76,7 @@ class Chat:
     ) -> None:
         writer = None if model is None else chat_model(model, **options)
         # A completion model can write stories, but not select tools.
-        tool_caller = None if getattr(writer, "completion_only", False) else writer
+        tool_caller = writer if writer is not None and capabilities(writer).follows_instructions else None
         resolved_judge = judge if isinstance(judge, Judge) else make_judge(judge, policy=policy, band=band)
         writer_option = {"writer": writer} if writer is not None else {}
         toolbox = Toolbox(resolved_judge, **{**writer_option, **(toolbox_options or {})})

@@ -33,6 +33,7 @@ from taleward.agents.tools import ROLES, Role
 from taleward.agents.tools.base import APPROVAL, ONCE
 from taleward.agents.tools.guarded_tale import STREAM
 from taleward.agents.untrusted_text import DATA_RULE
+from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
 from taleward.core.concurrency.event_loop import iterate_async
 from taleward.core.concurrency.sync_async import run_sync
@@ -98,19 +99,19 @@ class Router(Runnable[str, RouterResult]):
         self.tools = tuple(tool for tool in tools if permissions.tools is None or tool.name in permissions.tools)
         self.judge, self.role, self.threads, self.budget = judge, role, threads, budget or Budget()
         self.model = None if model is None else chat_model(model, **options)
-        if getattr(self.model, "completion_only", False):
+        can = None if self.model is None else capabilities(self.model)
+        if can and not can.follows_instructions:
             raise ConfigurationError(
                 f"{model} only continues text and cannot call tools.",
                 hint="Leave out model=; the tools use the toolbox's writer.",
             )
-        is_local = self.model is not None and self.model._llm_type == "taleward-local"
         if strategies is None:
             strategies = [
                 SemanticStrategy(),
-                *([ConstrainedStrategy(self.model, self.tools)] if is_local and self.model else []),
+                *([ConstrainedStrategy(self.model, self.tools)] if self.model and can and can.grammar else []),
             ]
         # A local model is asked for one constrained call only; working in steps needs a hosted one.
-        works_in_steps = self.model is not None and not is_local
+        works_in_steps = can is not None and not can.grammar
         self._selector = RouteSelector(strategies, {tool.name: tool for tool in self.tools}, model=works_in_steps)
         self.agent = create_agent(
             self.model if works_in_steps and self.model is not None else _NoChatModel(),

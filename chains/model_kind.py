@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.transformers.hub import model_config
-
-if TYPE_CHECKING:
-    from taleward.backends.local.language_model import LanguageModel
 
 ModelKind = Literal["chat", "embeddings", "classifier", "encoder-decoder"]
 """The four kinds of models that the chains tell apart:
@@ -63,18 +60,3 @@ def model_name(model: str | BaseChatModel | Embeddings) -> str:
         return model
     spec = getattr(model, "spec", None)
     return spec if isinstance(spec, str) else type(model).__name__
-
-
-def is_local(model: BaseChatModel) -> bool:
-    """Return whether a chat model runs in this process, which gives access to its tokens and log-probabilities."""
-    from taleward.backends.local.chat import LocalChat
-
-    return isinstance(model, LocalChat)
-
-
-def load_local_model(model: BaseChatModel) -> LanguageModel | None:
-    """Return the loaded language model behind a local chat model, or `None` if the model runs elsewhere."""
-    if not is_local(model):
-        return None
-    language_model: Any = model._loaded  # type: ignore[attr-defined]
-    return language_model  # type: ignore[no-any-return]

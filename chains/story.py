@@ -12,6 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.chat import LocalChat
 from taleward.chains.template import Template, load_template
@@ -161,13 +162,13 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
         opening, revision = self.template.render(values), revision_of(config) or Revision(attempt=1)
         # With the same seed a model without instructions would write the rejected draft again.
         options = {} if self.seed is None else {"seed": self.seed + revision.attempt - 1}
-        if not getattr(self.model, "completion_only", False):
+        if (can := capabilities(self.model)).follows_instructions:
             messages: list[BaseMessage] = [
                 SystemMessage(self._system_prompt()),
                 HumanMessage(_request(opening, revision)),
             ]
             return _StoryCall(messages, options, lead="", preceding=revision.released)
-        released, takes_requests = revision.released.rstrip(), getattr(self.model, "takes_requests", False)
+        released, takes_requests = revision.released.rstrip(), can.takes_requests
         if revision.closing:
             # A completion model cannot be told to stop; these words make it write an ending.
             lead = _join(revision.released, "In the end,")

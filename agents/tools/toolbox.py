@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
+from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
 from taleward.chains.template import Template, load_template
 from taleward.moderation.judges.base import Judge
@@ -55,9 +56,9 @@ class Toolbox:
     @property
     def follows_instructions(self) -> bool:
         """Whether the writer's model follows instructions, rather than only continuing text."""
-        return not getattr(self.model, "completion_only", False)
+        return capabilities(self.model).follows_instructions
 
     @property
     def accepts_story_requests(self) -> bool:
         """Whether the writer's model can be asked for a story in the user's own words."""
-        return self.follows_instructions or bool(getattr(self.model, "takes_requests", False))
+        return capabilities(self.model).takes_requests

@@ -11,9 +11,10 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.base.spec import parse_spec
+from taleward.backends.capabilities import capabilities
+from taleward.backends.local.loaded_model import loaded_model
 from taleward.backends.transformers.hub import model_config
 from taleward.backends.transformers.seq2seq import Seq2SeqModel, seq2seq_model
-from taleward.chains.model_kind import is_local, load_local_model
 from taleward.chains.summarization.map_reduce import PromptBudget
 from taleward.chains.summarization.result import SummaryMethod
 from taleward.chains.task_definitions import SummaryTask
@@ -89,7 +90,7 @@ class ChatSummaryModel:
     def budget(self) -> PromptBudget:
         """Return the maximum size of a prompt; counts are exact for local models and an upper bound for others."""
         max_tokens = self._context_length() - self._answer_tokens()
-        local_model = None if self._count_tokens else load_local_model(self.model)
+        local_model = None if self._count_tokens else loaded_model(self.model)
         if local_model is not None:
 
             def exact(text: str) -> int:
@@ -135,7 +136,7 @@ class ChatSummaryModel:
                 yield chunk.text
 
     def _messages(self, text: str) -> list[BaseMessage]:
-        if getattr(self.model, "completion_only", False):
+        if not capabilities(self.model).follows_instructions:
             return [AIMessage(f"{neutralize_markup(text).strip()}\n\n{self.task.cue}")]
         length = "one sentence" if self.sentences == 1 else f"{self.sentences} sentences"
         system_prompt = (
@@ -145,10 +146,10 @@ class ChatSummaryModel:
         return [SystemMessage(system_prompt), HumanMessage(f"<text>\n{neutralize_markup(text).strip()}\n</text>")]
 
     def _call_options(self) -> dict[str, Any]:
-        if not is_local(self.model):
+        if not capabilities(self.model).grammar:
             return {}
         options: dict[str, Any] = {"max_tokens": self._answer_tokens()}
-        if self.model.completion_only:  # type: ignore[attr-defined]
+        if not capabilities(self.model).follows_instructions:
             return {**options, "stop": ["\n"]}
         return {**options, "template": {"enable_thinking": False}}
 
@@ -158,8 +159,7 @@ class ChatSummaryModel:
         return min(requested or _DEFAULT_ANSWER_TOKENS, max(1, self._context_length() // 3))
 
     def _context_length(self) -> int:
-        known: Any = self._context_tokens or getattr(self.model, "context_length", None)
-        return int(known or (self.model.profile or {}).get("max_input_tokens") or DEFAULT_CONTEXT_TOKENS)
+        return self._context_tokens or capabilities(self.model).context_length or DEFAULT_CONTEXT_TOKENS
 
     def _count(self, text: str) -> int:
         if self._count_tokens:

@@ -17,6 +17,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
 from pydantic import Field
 
+from taleward.backends.capabilities import ChatModelWrapper
 from taleward.core.concurrency.event_loop import iterate_async
 from taleward.core.concurrency.sync_async import iterate_in_thread, run_in_thread, run_sync
 from taleward.core.errors import ConfigurationError, Refused
@@ -25,7 +26,7 @@ from taleward.moderation.chat.messages import MARK, is_refusal, tool_words, with
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 
 
-class GuardedChat(BaseChatModel):
+class GuardedChat(BaseChatModel, ChatModelWrapper):
     """Wrap any LangChain chat model so that a judge moderates its output before anyone sees it.
 
     `invoke`, `ainvoke`, `batch` and `abatch` judge the complete message before they return it. `stream`, `astream`,
@@ -229,14 +230,9 @@ class GuardedChat(BaseChatModel):
         return next((name for name in names if isinstance(name, str)), None)
 
     @property
-    def completion_only(self) -> bool:
-        """Whether the wrapped model continues text instead of following instructions."""
-        return bool(getattr(self.inner, "completion_only", False))
-
-    @property
-    def takes_requests(self) -> bool:
-        """Whether a completion-only wrapped model answers user messages."""
-        return bool(getattr(self.inner, "takes_requests", False))
+    def wrapped_model(self) -> BaseChatModel:
+        """The model that is guarded. Options of a call that ask for more than text do not count as its abilities."""
+        return self.inner
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         return self.inner.profile

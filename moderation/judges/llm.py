@@ -14,6 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
 from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Passage
@@ -72,7 +73,7 @@ class LLMJudge(Judge):
 
     def _call_options(self) -> dict[str, Any]:
         # Structured output only saves retries. The answer is parsed strictly either way, since servers may ignore it.
-        if type(self.model).__name__ not in ("ChatOpenAI", "AzureChatOpenAI"):
+        if not capabilities(self.model).json_schema:
             return {}
         schema = {"name": "verdict", "schema": _schema(tuple(self.policy.categories)), "strict": True}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}

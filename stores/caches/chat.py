@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -16,10 +16,11 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
+from taleward.backends.capabilities import ChatModelWrapper
 from taleward.stores.caches.answers import AnswerCache
 
 
-class CachedChat(BaseChatModel):
+class CachedChat(BaseChatModel, ChatModelWrapper):
     """A chat model that answers from a cache and otherwise calls the model it wraps.
 
     LangChain consults a cache in `invoke` alone. This class does in `stream` too, and stores a streamed answer once it
@@ -33,6 +34,8 @@ class CachedChat(BaseChatModel):
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    passes_call_options: ClassVar[bool] = True
 
     model: BaseChatModel
     answers: AnswerCache
@@ -49,14 +52,9 @@ class CachedChat(BaseChatModel):
         return dict(self.model._identifying_params)
 
     @property
-    def completion_only(self) -> bool:
-        """Whether the wrapped model continues text instead of following instructions."""
-        return bool(getattr(self.model, "completion_only", False))
-
-    @property
-    def takes_requests(self) -> bool:
-        """Whether the wrapped model answers a user's message although it follows no instructions."""
-        return bool(getattr(self.model, "takes_requests", False))
+    def wrapped_model(self) -> BaseChatModel:
+        """The model that answers what is not in the cache."""
+        return self.model
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         return self.model._get_ls_params(stop=stop, **kwargs)

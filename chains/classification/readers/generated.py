@@ -9,6 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 
+from taleward.backends.capabilities import capabilities
 from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
 from taleward.chains.classification.prompts import (
     NONE_OF_THESE,
@@ -18,13 +19,10 @@ from taleward.chains.classification.prompts import (
     label_as_json,
 )
 from taleward.chains.classification.readers.api_logprobs import label_scores
-from taleward.chains.model_kind import is_local
 from taleward.chains.task_definitions import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 
-OPENAI_CLIENTS = ("ChatOpenAI", "AzureChatOpenAI")
-"""LangChain clients that take a JSON schema and return log-probabilities; by name, as they may not be installed."""
 _TOP_LOGPROBS = 20
 """The most that OpenAI's API returns."""
 
@@ -80,7 +78,7 @@ class GeneratedLabelReader:
 
     @property
     def _is_completion_model(self) -> bool:
-        completion_only = bool(getattr(self.model, "completion_only", False))
+        completion_only = not capabilities(self.model).follows_instructions
         if completion_only and self.multi_label:
             raise ConfigurationError(
                 f"{self.spec} continues texts; it cannot be asked for several labels at once.",
@@ -100,13 +98,14 @@ class GeneratedLabelReader:
         return chat_prompt(self.task, query, answer_format, answer=label_as_json)
 
     def _call_options(self) -> dict[str, Any]:
+        can = capabilities(self.model)
         if self._is_completion_model:
-            constrain = self.constrained and is_local(self.model)
+            constrain = self.constrained and can.grammar
             grammar = {"grammar": [f" {label}" for label in self._allowed_labels]} if constrain else {}
             return {**grammar, "stop": [SEPARATOR, "\n"], "temperature": 0}
-        if self.constrained and is_local(self.model):
+        if self.constrained and can.grammar:
             return {"grammar": self._json_schema(), "temperature": 0}
-        if self.constrained and type(self.model).__name__ in OPENAI_CLIENTS:
+        if self.constrained and can.json_schema:
             schema = {"name": "classification", "schema": self._json_schema(), "strict": True}
             logprobs: dict[str, Any] = {"logprobs": True, "top_logprobs": _TOP_LOGPROBS} if self.scored else {}
             return {"response_format": {"type": "json_schema", "json_schema": schema}, **logprobs}

@@ -10,9 +10,9 @@ from langchain_core.messages import convert_to_openai_messages
 from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.local.decisions import AnswerProbabilities, decide
+from taleward.backends.local.loaded_model import loaded_model
 from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
 from taleward.chains.classification.prompts import chat_prompt, completion_prompt
-from taleward.chains.model_kind import load_local_model
 from taleward.chains.task_definitions import LabelTask
 from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import BackendError
@@ -77,7 +77,7 @@ class LogitsLabelReader:
         return await run_in_thread(lambda: self.read(queries, configs))
 
     def _load_model(self) -> LanguageModel:
-        local_model = load_local_model(self.model)
+        local_model = loaded_model(self.model)
         if local_model is None:
             raise BackendError(
                 f"{self.spec} does not run in this process, so its log-probabilities are not available.",

@@ -7,14 +7,15 @@ from typing import Any, Literal, get_args
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
+from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
 from taleward.backends.embedding_models import embeddings
 from taleward.chains.classification.chain import LabelReader
 from taleward.chains.classification.readers.embeddings import EmbeddingLabelReader
 from taleward.chains.classification.readers.entailment import EntailmentLabelReader
-from taleward.chains.classification.readers.generated import OPENAI_CLIENTS, GeneratedLabelReader
+from taleward.chains.classification.readers.generated import GeneratedLabelReader
 from taleward.chains.classification.readers.logits import LogitsLabelReader
-from taleward.chains.model_kind import is_local, model_kind, model_name
+from taleward.chains.model_kind import model_kind, model_name
 from taleward.chains.task_definitions import LabelTask
 from taleward.core.errors import ConfigurationError
 
@@ -69,10 +70,10 @@ def select_reader(
             hint="Use embeddings, an NLI model or a chat model. For summaries, use taleward.Summarizer.",
         )
     chat = chat_model(model, **options)
-    if is_local(chat) and by in ("auto", "probabilities"):
+    if capabilities(chat).decisions and by in ("auto", "probabilities"):
         return LogitsLabelReader(chat, spec, task, multi_label=multi_label, calibrated=calibrate)
     scored = by == "probabilities"
-    if scored and (multi_label or type(chat).__name__ not in OPENAI_CLIENTS):
+    if scored and (multi_label or not capabilities(chat).logprobs):
         need = "one label per text" if multi_label else "an hf:, embedded: or openai: model"
         raise ConfigurationError(f"by='probabilities' with {spec} needs {need}.", hint="Omit by=.")
     return GeneratedLabelReader(

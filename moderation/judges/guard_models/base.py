@@ -11,11 +11,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
+from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
 from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampling
 from taleward.backends.local.decisions import AnswerProbabilities, decide
-from taleward.backends.local.loaded_hub_model import local_model, runs_here
+from taleward.backends.local.loaded_model import loaded_model
 from taleward.core.errors import ConfigurationError, ContextTooLong
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import HazardCode, Policy
@@ -26,7 +27,7 @@ from taleward.moderation.judges.neutralize import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable
 
 if TYPE_CHECKING:
-    from taleward.backends.local.loaded_hub_model import HubModel
+    from taleward.backends.local.language_model import LanguageModel
 
 DEFAULT_REQUEST = "Please tell me a story."
 """The user's turn before a story without context, since these models judge the answer to a user."""
@@ -134,7 +135,7 @@ class GuardModel(Judge):
         request = neutralize_markup(passage.context) if passage.context.strip() else DEFAULT_REQUEST
         return {"role": "user", "content": request}, text
 
-    def prompt_tokens(self, local: HubModel, question: GuardQuestion) -> list[int]:
+    def prompt_tokens(self, local: LanguageModel, question: GuardQuestion) -> list[int]:
         """Return the tokens of the prompt for a model in this process.
 
         Raises:
@@ -152,7 +153,7 @@ class GuardModel(Judge):
 
         Questions to an API are sent at the same time.
         """
-        questions, local = self.questions(passage), local_model(self.model)
+        questions, local = self.questions(passage), loaded_model(self.model)
         if local is None:
             with ContextThreadPoolExecutor(max_workers=len(questions)) as pool:
                 messages = pool.map(self._ask, questions)
@@ -163,7 +164,7 @@ class GuardModel(Judge):
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Judge without blocking the event loop; see `assess`."""
-        if runs_here(self.model):
+        if capabilities(self.model).decisions:
             return await asyncio.to_thread(self.assess, passage)
         questions = self.questions(passage)
         calls = (self.model.ainvoke(_messages(q), **self._call_options(q)) for q in questions)
@@ -189,7 +190,7 @@ class GuardModel(Judge):
         """Turn the codes that answers flag, with their rationales, into an assessment."""
         return assessment_from_codes(self.policy, self.family, flagged, cost_usd=cost_usd)
 
-    def assess_by_logits(self, local: HubModel, questions: Sequence[GuardQuestion]) -> Assessment:
+    def assess_by_logits(self, local: LanguageModel, questions: Sequence[GuardQuestion]) -> Assessment:
         """Score each question's code by logits; `unparsable` if a question's mass is below `min_mass`."""
         decisions = self.choice_probabilities(local, questions)
         if decisions is None:
@@ -204,7 +205,7 @@ class GuardModel(Judge):
         return assessment_from_codes(self.policy, self.family, flagged, scores=scores)
 
     def choice_probabilities(
-        self, local: HubModel, questions: Sequence[GuardQuestion]
+        self, local: LanguageModel, questions: Sequence[GuardQuestion]
     ) -> list[AnswerProbabilities] | None:
         """Return the probabilities of `choices` for each question; `None` if any mass is below `min_mass`."""
         prompts = [self.prompt_tokens(local, question) for question in questions]
@@ -222,7 +223,7 @@ class GuardModel(Judge):
             f"{self.min_mass}",
         )
 
-    def generate_answer(self, local: HubModel, question: GuardQuestion) -> GuardAnswer:
+    def generate_answer(self, local: LanguageModel, question: GuardQuestion) -> GuardAnswer:
         """Have a model in this process write its answer; control tokens are kept in the text."""
         prompt = self.prompt_tokens(local, question)
         self._check_length(local, prompt)
@@ -231,7 +232,7 @@ class GuardModel(Judge):
         truncated = len(tokens) >= self.max_tokens
         return GuardAnswer(local.decode(tokens, control=True), truncated, self._cost(len(prompt), len(tokens)))
 
-    def _check_length(self, local: HubModel, prompt: Sequence[int]) -> None:
+    def _check_length(self, local: LanguageModel, prompt: Sequence[int]) -> None:
         if len(prompt) + self.max_tokens > local.context_length:
             raise ContextTooLong(
                 f"the prompt has {len(prompt)} tokens and the answer up to {self.max_tokens}; the context of "

@@ -20,7 +20,7 @@ from taleward.moderation.judges.guard_models.base import GuardModel, GuardQuesti
 from taleward.moderation.judges.strict_parsing import Unparsable, match_whole
 
 if TYPE_CHECKING:
-    from taleward.backends.local.loaded_hub_model import HubModel
+    from taleward.backends.local.language_model import LanguageModel
 
 _VERSION = re.compile(r"(?<!\d)([34]\.\d)(?!\d)")
 _VERSIONS = ("3.0", "3.1", "3.2", "3.3", "4.1")
@@ -99,7 +99,7 @@ class GraniteGuardian(GuardModel):
             is_present = match_whole(_YES_NO, answer)[1] == "Yes"
         return {question.code: f"Granite Guardian: {question.code}"} if is_present else {}
 
-    def assess_by_logits(self, local: HubModel, questions: Sequence[GuardQuestion]) -> Assessment:
+    def assess_by_logits(self, local: LanguageModel, questions: Sequence[GuardQuestion]) -> Assessment:
         """Score by logits up to version 3.2; have later versions write their answer."""
         if self._writes_score_tag:
             return self.assess_answers(questions, [self.generate_answer(local, q) for q in questions])

@@ -18,7 +18,7 @@ from taleward.moderation.judges.hazard_codes import assessment_from_codes, categ
 from taleward.moderation.judges.strict_parsing import Unparsable, match_whole
 
 if TYPE_CHECKING:
-    from taleward.backends.local.loaded_hub_model import HubModel
+    from taleward.backends.local.language_model import LanguageModel
 
 _CODE = r"S(?:[1-9]|1[0-4])"
 _ANSWER = re.compile(rf"safe|unsafe\n({_CODE}(?:,{_CODE})*)")
@@ -41,7 +41,7 @@ class LlamaGuard(GuardModel):
         """Return one question about all hazards."""
         return [GuardQuestion(self.conversation(passage), {"add_generation_prompt": False})]
 
-    def prompt_tokens(self, local: HubModel, question: GuardQuestion) -> list[int]:
+    def prompt_tokens(self, local: LanguageModel, question: GuardQuestion) -> list[int]:
         """Return the template's tokens, ending with the empty line that the model's answers start with."""
         # Some templates leave that line to the model. Then "\n\n" would be the first token to score, not the answer.
         prompt, line = super().prompt_tokens(local, question), local.encode("\n\n")
@@ -54,7 +54,7 @@ class LlamaGuard(GuardModel):
             raise Unparsable("a code occurs twice")
         return {code: f"Llama Guard: {code}" for code in codes if code}
 
-    def assess_by_logits(self, local: HubModel, questions: Sequence[GuardQuestion]) -> Assessment:
+    def assess_by_logits(self, local: LanguageModel, questions: Sequence[GuardQuestion]) -> Assessment:
         """Score by the first word of the answer; have the model name the codes if that reaches a threshold."""
         decisions = self.choice_probabilities(local, questions)
         if decisions is None:

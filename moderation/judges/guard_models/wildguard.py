@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.guard_models.base import GuardModel, GuardQuestion
 from taleward.moderation.judges.strict_parsing import Unparsable, match_whole
 
 if TYPE_CHECKING:
-    from taleward.backends.local.loaded_hub_model import HubModel
+    from taleward.backends.local.language_model import LanguageModel
 
 _ANSWER = re.compile(r"Harmful request: (yes|no)\nResponse refusal: (yes|no|n/a)\nHarmful response: (yes|no|n/a)")
 
@@ -43,8 +44,12 @@ class WildGuard(GuardModel):
         request, response = (*(turn["content"] for turn in self.conversation(passage)), "")[:2]
         return [GuardQuestion(({"role": "user", "content": _prompt(request, response)},))]
 
-    def prompt_tokens(self, local: HubModel, question: GuardQuestion) -> list[int]:
+    def prompt_tokens(self, local: LanguageModel, question: GuardQuestion) -> list[int]:
         """Return the tokens of the prompt; only the frame around the text can contain control tokens."""
+        from taleward.backends.transformers.tokenizer import HubTokenizer
+
+        if not isinstance(local, HubTokenizer):
+            raise ConfigurationError(f"{self.spec} is not a guard model of {self.family}.", hint="Name an hf: model.")
         prompt = question.turns[0]["content"]
 
         def render(contents: Sequence[str]) -> str:

@@ -9,9 +9,9 @@ import pytest
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.decisions import decide
+from taleward.backends.local.loaded_model import loaded_model
 from taleward.chains.classification.chain import ClassificationQuery
 from taleward.chains.classification.few_shot import FewShotClassifier
-from taleward.chains.model_kind import load_local_model
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.example_retriever import ExampleRetriever
 from taleward.stores.vector.faiss_store import FaissStore
@@ -77,7 +77,7 @@ def test_the_embedded_storyteller_writes_labels_only_if_constrained() -> None:
 
 def test_scores_are_the_models_probabilities_and_calibration_divides_by_its_bias(tmp_path: Path) -> None:
     spec = gpt2(tmp_path)
-    local_model = load_local_model(chat_model(spec))
+    local_model = loaded_model(chat_model(spec))
     assert local_model is not None
 
     def reference(text: str) -> list[float]:

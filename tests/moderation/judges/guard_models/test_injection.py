@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from langchain_core.messages import BaseMessage
 
 from taleward.backends.chat_models import chat_model
-from taleward.backends.local.loaded_hub_model import local_model
+from taleward.backends.local.loaded_model import loaded_model
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
 from taleward.moderation.judges.guard_models.base import GuardModel
@@ -107,16 +107,16 @@ def local(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     tiny = MODELS[request.param]
     guard = judge(save_tiny_guard(request.param, tmp_path_factory.mktemp("guard")), **tiny.options, device="cpu")
     assert isinstance(guard, GuardModel)
-    model = local_model(guard.model)
+    model = loaded_model(guard.model)
     assert model is not None
-    return guard, sorted(model._tokenizer.added_tokens_decoder)
+    return guard, sorted(model._tokenizer.added_tokens_decoder)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("role", ["response", "prompt"])
 def test_prompts_of_local_models_keep_their_control_tokens(local: tuple[GuardModel, list[int]], role: str) -> None:
     guard, control = local
     guard.role = role  # type: ignore[assignment]
-    model = local_model(guard.model)
+    model = loaded_model(guard.model)
     assert model is not None
 
     def control_tokens(text: str, context: str) -> list[list[int]]:
@@ -130,9 +130,9 @@ def test_prompts_of_local_models_keep_their_control_tokens(local: tuple[GuardMod
 
 def test_a_local_chat_model_reads_control_tokens_as_text(tmp_path_factory: pytest.TempPathFactory) -> None:
     spec = save_tiny_guard("nemotron 8B", tmp_path_factory.mktemp("guard")).partition(":")[2]
-    model = local_model(chat_model(spec, device="cpu"))
+    model = loaded_model(chat_model(spec, device="cpu"))
     assert model is not None
-    control = sorted(model._tokenizer.added_tokens_decoder)
+    control = sorted(model._tokenizer.added_tokens_decoder)  # type: ignore[attr-defined]
     calm = [t for t in model.prompt([{"role": "user", "content": QUIET}]) if t in control]
     for story in HOSTILE:
         tokens = model.prompt([{"role": "user", "content": surround(story)}])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taleward.backends.local.loaded_hub_model import local_model
+from taleward.backends.local.loaded_model import loaded_model
 from taleward.backends.transformers.causal_lm import HubCausalLM
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
@@ -57,7 +57,7 @@ def guard(folders: dict[str, str], name: str, **options: Any) -> GuardModel:
 
 def test_the_prompt_is_the_models_own_template_with_the_story(folders: dict[str, str], name: str) -> None:
     guard_model = guard(folders, name)
-    local = local_model(guard_model.model)
+    local = loaded_model(guard_model.model)
     assert local is not None
     prompts = [guard_model.prompt_tokens(local, q) for q in guard_model.questions(STORY)]
     assert PROMPT_PARTS[name] in local.decode(prompts[0], control=True)
@@ -75,7 +75,7 @@ def probability(guard_model: GuardModel, prompt: list[int], yes: str, no: str) -
     """P(yes) among {yes, no}, computed by plain forward passes."""
     import torch
 
-    local = local_model(guard_model.model)
+    local = loaded_model(guard_model.model)
     assert isinstance(local, HubCausalLM)
     log_probabilities = []
     for word in (yes, no):
@@ -91,7 +91,7 @@ def probability(guard_model: GuardModel, prompt: list[int], yes: str, no: str) -
 @pytest.mark.parametrize("name", BY_LOGITS)
 async def test_a_score_is_the_softmax_of_the_two_answers(folders: dict[str, str], name: str) -> None:
     guard_model = guard(folders, name, min_mass=0.0)
-    local = local_model(guard_model.model)
+    local = loaded_model(guard_model.model)
     assert local is not None
     assert guard_model.choices is not None
     expected: dict[str, float] = {}
