@@ -43,7 +43,8 @@ _NOT_NAMES = frozenset(
         Nurse Coach King Queen Prince Princess Sir Lady Earth Moon Mars Sun Monday Tuesday Wednesday
         Thursday Friday Saturday Sunday January February March April May June July August September October
         November December Christmas English God Bear Fox Owl Wolf Mouse Hare Hedgehog Snail Badger Frog
-        Grandmother Grandfather Mother Father North South East West Year The Old""",
+        Grandmother Grandfather Mother Father North South East West Year The Old Great New Street
+        Hill Market School Easter Ramadan Hanukkah Diwali Nowruz Eid""",
     )
 )
 """Capitalized words that are no names."""
