@@ -22,9 +22,10 @@ from taleward.stores.vector.base import TalewardStore
 class FewShotClassifier(LabelChain):
     """A Runnable that classifies a text with the help of labeled examples.
 
-    A completion model sees the examples before the text, separated by `###`; a chat model sees them as turns;
-    embeddings are compared with the mean vector of each label's examples. A model that runs in this process is read
-    through its log-probabilities, so that the answer is always one of the labels.
+    A completion model sees the examples before the text, separated by `###`, and so does every model that runs in this
+    process; a hosted chat model sees them as turns; embeddings are compared with the mean vector of each label's
+    examples. A model that runs in this process is read through its log-probabilities, so that the answer is always one
+    of the labels.
 
     Args:
         model: A spec or a model, see `ZeroShotClassifier`.
@@ -38,7 +39,7 @@ class FewShotClassifier(LabelChain):
         seed: Seed of the balanced draw.
         threshold: The minimum score, see `LabelChain`.
         by: How a generative model answers, see `taleward.chains.classification.readers.select.AnswerMethod`.
-        calibrate: Remove the bias of model and examples towards some labels (applies to log-probabilities only).
+        calibrate: Remove the bias of model and examples towards some labels; takes two passes (log-probabilities only).
         options: Options for the model.
 
     Raises:

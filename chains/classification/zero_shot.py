@@ -30,7 +30,7 @@ class ZeroShotClassifier(LabelChain):
         threshold: The minimum score, see `LabelChain`.
         hypothesis: For NLI models: a sentence that contains `{label}` or `{description}`.
         by: How a generative model answers, see `taleward.chains.classification.readers.select.AnswerMethod`.
-        calibrate: Remove the model's bias towards some labels (applies to log-probabilities only).
+        calibrate: Remove the model's bias towards some labels; takes two passes (log-probabilities only).
         options: Options for the model.
 
     Raises:
