@@ -1,8 +1,8 @@
+from .middleware.agent_limits import Budget as Budget
 from .middleware.guard import GuardMiddleware as GuardMiddleware
-from .middleware.turn_control import Budget as Budget
 from .notebook_chat import Chat as Chat
 from .result import RouterResult as RouterResult
-from .router import Router as Router
+from .router_agent import Router as Router
 from .routing.forced_tool_call import ConstrainedStrategy as ConstrainedStrategy
 from .routing.routes import Routes as Routes, load_routes as load_routes
 from .routing.semantic import SemanticStrategy as SemanticStrategy

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from taleward.agents.cast_sheet import CastSheet
 from taleward.agents.result import RouterResult, RouterResultEvent, TurnEvent
-from taleward.agents.router import Router
+from taleward.agents.router_agent import Router
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import Toolbox, story_tools
 from taleward.backends.capabilities import capabilities

@@ -24,7 +24,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.types import StreamMode
 
 from benchmarks.table import Row, Size, is_installed, pick, run
-from taleward.agents.router import Router
+from taleward.agents.router_agent import Router
 from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.routes import NONE, RouteExample, Routes, load_routes
 from taleward.agents.routing.semantic import SemanticStrategy

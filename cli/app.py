@@ -1,45 +1,21 @@
-"""The Typer application; heavy imports are inside the commands, so that `--help` is fast."""
+"""The Typer application: the list of commands. They import what is heavy when they run, so that `--help` is fast."""
 
 from __future__ import annotations
-
-import json
-import subprocess
-import sys
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from taleward.cli.commands.chat import chat
 from taleward.cli.commands.evaluate import compare, evaluate
 from taleward.cli.commands.feedback import feedback_app
+from taleward.cli.commands.judge import judge
 from taleward.cli.commands.judge_bench import calibrate, judge_bench
+from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app
 from taleward.cli.commands.store import store_app
 from taleward.cli.commands.summarize_classify import classify, summarize
-from taleward.cli.input import read_text
-from taleward.cli.options import (
-    DEFAULT_FOLDER,
-    AsJson,
-    Attempts,
-    BandName,
-    BaseUrl,
-    Folder,
-    JudgeSpec,
-    PolicyName,
-    TaleSeed,
-    TemplateFolder,
-    TextFile,
-    WriterSpec,
-)
-from taleward.core.errors import InvalidFile, MissingExtra
-
-if TYPE_CHECKING:
-    from taleward.core.tale import Tale
-
-REFUSED = 3
-"""Exit code if nothing was released, or a judged text did not pass."""
+from taleward.cli.commands.tell import tell
+from taleward.cli.commands.templates import templates
+from taleward.cli.commands.ui import ui
 
 app = typer.Typer(
     name="taleward",
@@ -48,199 +24,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-CalibrationFile = Annotated[Path | None, typer.Option(help="Calibration file; see `taleward calibrate`.")]
-
-# A draft of an embedded writer costs nothing, so choose among several.
-_EMBEDDED_CANDIDATES = 4
-
-
-# Every template has its own variables, so any unknown option may be one; `Template.render` rejects those that are not.
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def tell(
-    context: typer.Context,
-    template: Annotated[str, typer.Option(help="Name of the template; see `taleward templates`.")] = "adventure",
-    templates: TemplateFolder = None,
-    inputs: Annotated[Path | None, typer.Option(help="JSON file with values for the template's variables.")] = None,
-    model: WriterSpec = "embedded:storyteller",
-    base_url: BaseUrl = None,
-    judge: JudgeSpec = "embedded:judge",
-    policy: PolicyName = "kids",
-    band: BandName = "6-8",
-    calibration: CalibrationFile = None,
-    attempts: Attempts = 3,
-    best_of: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Number of drafts to choose the best from. By default 4 for an embedded writer without --stream, "
-            "else 1.",
-        ),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=1.0, help="Time limit in seconds for all attempts together.")] = 120.0,
-    seed: TaleSeed = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Print each sentence as soon as it has passed.")] = False,
-    as_json: AsJson = False,
-    record: Annotated[bool, typer.Option(help="Record the tale in MLflow.")] = True,
-    folder: Folder = DEFAULT_FOLDER,
-) -> None:
-    """Generate a story, and release it only if it passes the judge.
-
-    Pass values for the template's variables as options, for example --setting "enchanted forest".
-
-    Without any values, the template's examples are used.
-
-    Exit codes: 0 released, 1 a model could not be reached, 2 wrong use, 3 refused.
-    """
-    from taleward.chains.story import StoryChain
-    from taleward.chains.template import load_template
-    from taleward.cli.output.console import show_stream, show_tale, spinner
-    from taleward.moderation.guard.best_of import BestOf
-    from taleward.moderation.guard.guard import Guard
-    from taleward.moderation.judges import judge as make_judge
-
-    loaded = load_template(template, templates)
-    values = {**_values_from_file(inputs), **_values_from_options(context.args)}
-    values = values or {name: variable.example for name, variable in loaded.variables.items()}
-    loaded.render(values)  # reject wrong values before loading any model
-    options: dict[str, Any] = {"base_url": base_url} if base_url else {}
-    with spinner("loading the models"):
-        is_embedded = model.startswith("embedded:")
-        candidates = best_of or (_EMBEDDED_CANDIDATES if is_embedded and not stream else 1)
-        # The drafts of a story use consecutive seeds; the factor keeps those of two stories apart.
-        first_seed = None if seed is None else seed * candidates
-        writer = StoryChain(model, loaded, policy=policy, band=band, seed=first_seed, **options)
-        tale_judge = make_judge(judge, policy=policy, band=band, calibration=calibration)
-        if candidates > 1:
-            guard: Guard = BestOf(writer, tale_judge, candidates=candidates, timeout_s=timeout, keep_drafts=True)
-        else:
-            guard = Guard(writer, tale_judge, attempts=attempts, timeout_s=timeout, keep_drafts=True)
-    if stream and not as_json:
-        tale = show_stream(guard.stream(values))
-    else:
-        with spinner("writing and judging"):
-            tale = guard.invoke(values)
-    if as_json:
-        # Without the drafts, because the rejected ones must not be shown.
-        sys.stdout.write(tale.model_dump_json(indent=2, exclude={"attempts": {"__all__": {"draft"}}}) + "\n")
-    elif not stream:
-        show_tale(tale)
-    if record:
-        _record_tale(tale, values, folder)
-    raise typer.Exit(0 if tale.released else REFUSED)
-
-
-@app.command()
-def judge(
-    file: TextFile,
-    judge: JudgeSpec = "embedded:judge",
-    policy: PolicyName = "kids",
-    band: BandName = "6-8",
-    calibration: CalibrationFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Judge a text, and highlight the passages that the judge objects to.
-
-    Exit codes: 0 passed, 3 did not pass.
-    """
-    from taleward.cli.output.console import show_verdict, spinner
-    from taleward.moderation.judges import judge as make_judge
-
-    text = read_text(file)
-    with spinner("judging"):
-        verdict = make_judge(judge, policy=policy, band=band, calibration=calibration).invoke(text)
-    if as_json:
-        sys.stdout.write(verdict.model_dump_json(indent=2) + "\n")
-    else:
-        show_verdict(verdict, text)
-    raise typer.Exit(0 if verdict.passed else REFUSED)
-
-
-@app.command()
-def models(
-    spec: Annotated[
-        str | None, typer.Argument(help="Show the card of this model on this machine, or describe this GGUF file.")
-    ] = None,
-) -> None:
-    """List the models that you can use, and what is missing for the others."""
-    from taleward.backends.discovery import describe_gguf, devices, discover
-    from taleward.backends.transformers.gguf_header import find_gguf
-    from taleward.cli.judges_and_cards import card, judges
-    from taleward.cli.output.console import show_card, show_models
-
-    if spec is not None and (gguf := find_gguf(spec.removeprefix("hf:"))) is not None:
-        show_models([describe_gguf(gguf)], devices())
-        return
-    discovered = [*discover(), *judges()]
-    if spec is None:
-        show_models(discovered, devices())
-    else:
-        show_card(card(spec, discovered))
-
-
-@app.command()
-def templates(
-    folder: TemplateFolder = None,
-    register: Annotated[
-        str | None, typer.Option(help="Register the template of this name in MLflow's prompt registry.")
-    ] = None,
-    alias: Annotated[str | None, typer.Option(help="With --register: alias of the version, such as champion.")] = None,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow tracking URI; by default the store in .taleward.")
-    ] = None,
-) -> None:
-    """List the story templates with their variables, or register one in MLflow's prompt registry.
-
-    A registered template is used with `taleward eval --template NAME@ALIAS`.
-    """
-    from taleward.chains.template import load_template, template_names
-    from taleward.cli.output.console import print_note, show_templates
-
-    if register is not None:
-        from taleward.evaluation.tracking.prompts import register_template
-
-        registered = register_template(load_template(register, folder), alias=alias, tracking_uri=tracking_uri)
-        address = f"{registered.name}@{alias or 'latest'}"
-        print_note(
-            f"registered as version {registered.version} of {registered.name}; "
-            f"use it with: taleward eval --template {address}"
-        )
-    elif alias is not None:
-        raise typer.BadParameter("--alias needs --register")
-    else:
-        show_templates([load_template(name, folder) for name in template_names(folder)])
-
-
-@app.command()
-def ui(
-    folder: Folder = DEFAULT_FOLDER, port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000
-) -> None:
-    """Start MLflow's UI to look at the recorded tales and evaluations."""
-    from taleward.cli.output.console import print_note
-    from taleward.evaluation.tracking.recorder import default_tracking_uri
-
-    if find_spec("mlflow") is None:
-        raise MissingExtra("the UI", "mlflow")
-    print_note(
-        f"MLflow runs at http://127.0.0.1:{port} (Ctrl-C to stop); "
-        "the tales are under 'Traces' in the experiment 'taleward'"
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        default_tracking_uri(folder),
-        "--port",
-        str(port),
-    ]
-    try:
-        raise typer.Exit(subprocess.run(command, check=False).returncode)
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
-
-
-# Typer lists commands in this order, after those above.
+# Typer lists commands in this order. Every template has its own variables, so any unknown option of `tell` may be one;
+# `Template.render` rejects those that are not.
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(tell)
+app.command()(judge)
+app.command()(models)
+app.command()(templates)
+app.command()(ui)
 app.command()(chat)
 app.command()(summarize)
 app.command()(classify)
@@ -251,45 +41,3 @@ app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
 app.add_typer(policy_app)
 app.add_typer(store_app)
-
-
-def _values_from_options(args: list[str]) -> dict[str, str]:
-    """Parse `--name VALUE` and `--name=VALUE`; hyphens in a name stand for underscores."""
-    values: dict[str, str] = {}
-    remaining = list(args)
-    while remaining:
-        argument = remaining.pop(0)
-        name, equals, value = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--") or not name or (not equals and not remaining):
-            raise typer.BadParameter(
-                f"unexpected argument {argument!r}; pass values of the template's variables as --NAME VALUE, "
-                "for example --setting forest"
-            )
-        values[name.replace("-", "_")] = value if equals else remaining.pop(0)
-    return values
-
-
-def _values_from_file(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    hint = 'Pass a UTF-8 file with a JSON object, for example {"setting": "enchanted forest"}.'
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidFile(f"the values file {path} cannot be read: {error}", hint=hint) from error
-    if not isinstance(values, dict):
-        raise InvalidFile(f"the values file {path} contains a {type(values).__name__}, not a JSON object.", hint=hint)
-    return values
-
-
-def _record_tale(tale: Tale, values: dict[str, Any], folder: Path) -> None:
-    from taleward.cli.output.console import print_note, spinner, warn_not_recorded
-    from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
-
-    try:
-        with spinner("recording"):
-            MlflowRecorder(default_tracking_uri(folder)).record(tale, values)
-    except Exception as error:  # noqa: BLE001  the tale has been shown; only its record is lost
-        warn_not_recorded("the tale", error)
-    else:
-        print_note(f"recorded in {folder / 'mlflow.db'} as tale {tale.id}; see it with: taleward ui")

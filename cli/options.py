@@ -9,6 +9,8 @@ import typer
 
 # The folder that `default_tracking_uri` uses, too.
 DEFAULT_FOLDER = Path(".taleward")
+REFUSED = 3
+"""Exit code if nothing was released, or a judged text did not pass."""
 
 TextFile = Annotated[str, typer.Argument(help="A UTF-8 text file, or - for standard input.")]
 TemplateFolder = Annotated[Path | None, typer.Option("--templates", help="Folder with your own templates.")]
@@ -16,6 +18,9 @@ WriterSpec = Annotated[str, typer.Option("--model", help="Model spec of the writ
 BaseUrl = Annotated[str | None, typer.Option(help="Base URL of the server, for an openai: model.")]
 JudgeSpec = Annotated[
     str, typer.Option("--judge", help="Spec of the judge: embedded:judge, lexicon, a chat model, ...")
+]
+CalibrationFile = Annotated[
+    Path | None, typer.Option("--calibration", help="Calibration file; see `taleward calibrate`.")
 ]
 PolicyName = Annotated[str, typer.Option("--policy", help="Name of a policy, or path of its .yaml file.")]
 BandName = Annotated[str, typer.Option("--band", help="Age band of the policy.")]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from taleward.agents.tools.base import TaleTool
-from taleward.agents.tools.toolbox import Toolbox
+from taleward.agents.tools.resources import Toolbox
 from taleward.core.errors import UnknownName
 
 __all__ = ["ROLES", "TOOLS", "Role", "TaleTool", "Toolbox", "story_tools"]
@@ -23,7 +23,7 @@ TOOLS = {
     "classify_text": "classify_text.ClassifyText",
     "search_tales": "search_tales.SearchTales",
     "look_up_policy": "look_up_policy.LookUpPolicy",
-    "feedback_statistics": "feedback_statistics.FeedbackStatistics",
+    "tale_statistics": "tale_statistics.TaleStatistics",
 }
 """Tool names with file and class. Tools whose requirements the toolbox lacks, such as a tale memory, are left out."""
 
@@ -44,7 +44,7 @@ class Role:
 
 ROLES = {
     "child": Role(frozenset({"tell_story", "continue_story", "search_tales"})),
-    "parent": Role(frozenset(TOOLS) - {"feedback_statistics"}, judge_inputs=False),
+    "parent": Role(frozenset(TOOLS) - {"tale_statistics"}, judge_inputs=False),
     "staff": Role(judge_inputs=False),
 }
 """The default roles; pass your own with `Router(roles=...)`."""

@@ -12,7 +12,7 @@ from . import (
 )
 from .agents.middleware.guard import GuardMiddleware as GuardMiddleware
 from .agents.notebook_chat import Chat as Chat
-from .agents.router import Router as Router
+from .agents.router_agent import Router as Router
 from .backends.chat_models import chat_model as chat_model
 from .backends.embedding_models import embeddings as embeddings
 from .backends.transformers.classifier import classifier as classifier

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[4])
 from langchain_core.tools import tool
 from tests.helpers.scripted_chat import ScriptedChat, calls
-from taleward.agents.router import Router
+from taleward.agents.router_agent import Router
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools.base import ONCE
 from taleward.testing import FakeJudge

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taleward.agents.cast_sheet import CastSheet, characters_in
-from taleward.agents.router import Router
+from taleward.agents.router_agent import Router
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import TOOLS, Toolbox, story_tools

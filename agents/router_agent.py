@@ -18,9 +18,9 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
+from taleward.agents.middleware.agent_limits import AgentLimits, Budget
 from taleward.agents.middleware.guard import GuardedCalls
 from taleward.agents.middleware.messages import STOPPED
-from taleward.agents.middleware.turn_control import AgentLimits, Budget
 from taleward.agents.reader_transcript import Transcript
 from taleward.agents.result import RouterResult, RouterResultEvent, ToolUse, TurnEvent, result_from_state
 from taleward.agents.routing.forced_tool_call import ConstrainedStrategy

@@ -11,22 +11,22 @@ from pydantic import BaseModel
 
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.base import TaleTool, ToolArguments
-from taleward.agents.tools.toolbox import Toolbox
+from taleward.agents.tools.resources import Toolbox
 from taleward.core.errors import ConfigurationError
 
 
-class FeedbackStatisticsArguments(ToolArguments):
-    """Arguments of `feedback_statistics`: none."""
+class TaleStatisticsArguments(ToolArguments):
+    """Arguments of `tale_statistics`: none."""
 
 
-class FeedbackStatistics(TaleTool):
+class TaleStatistics(TaleTool):
     """Counts told, released, revised and refused tales."""
 
-    name: str = "feedback_statistics"
+    name: str = "tale_statistics"
     description: str = (
         "Show how many stories were told, released, revised and refused, and for which reasons. Takes no arguments."
     )
-    args_schema: type[BaseModel] = FeedbackStatisticsArguments
+    args_schema: type[BaseModel] = TaleStatisticsArguments
     judged: ClassVar[bool] = False
     title: ClassVar[str] = "show the statistics"
     example: ClassVar[Mapping[str, Any]] = {}

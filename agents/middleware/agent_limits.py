@@ -7,9 +7,8 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NotRequired
+from typing import Any
 
-from langchain.agents import AgentState
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import ToolCallRequest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage, message_chunk_to_message
@@ -32,6 +31,7 @@ from taleward.agents.middleware.messages import (
     token_count,
     tool_calls_in,
 )
+from taleward.agents.middleware.state import TaleState
 from taleward.agents.routing.selector import RouteSelector
 from taleward.agents.routing.strategy import ToolSelection
 from taleward.agents.threads.call_log import CallLog
@@ -50,18 +50,6 @@ _STOP_REPLIES = {
 }
 # Repeated calls in a turn, in total. One is tolerated: it gets an error result that tells the model so.
 _MAX_REPEATS = 2
-
-
-# A reducer lets two tools of one step write the same channel; without one LangGraph raises an error.
-def _latest(_old: Any, new: Any) -> Any:
-    return new
-
-
-class TaleState(AgentState[Any]):
-    """Agent state of a thread: the messages, the text told last, and the cast of its story."""
-
-    tale: NotRequired[Annotated[str, _latest]]
-    cast: NotRequired[Annotated[dict[str, Any], _latest]]
 
 
 @dataclass(frozen=True)

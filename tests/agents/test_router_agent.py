@@ -11,9 +11,9 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.types import StreamMode
 
-from taleward.agents.middleware.turn_control import Budget
+from taleward.agents.middleware.agent_limits import Budget
 from taleward.agents.result import RouterResult, RouterResultEvent
-from taleward.agents.router import Router
+from taleward.agents.router_agent import Router
 from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.semantic import SemanticStrategy
 from taleward.agents.threads.checkpointer import Threads
