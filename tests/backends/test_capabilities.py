@@ -50,7 +50,8 @@ def test_the_storyteller_is_a_completion_model_that_takes_requests() -> None:
 
 
 @pytest.mark.smollm
-def test_a_local_instruct_model() -> None:
+def test_a_local_instruct_model(smollm_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALEWARD_CACHE", str(smollm_cache))
     assert true_names(capabilities(chat_model(f"hf:{smollm_file()}"))) == LOCAL | CHAT | {"tools"}
 
 
@@ -99,7 +100,10 @@ def test_reading_whether_a_model_takes_a_grammar_does_not_load_it() -> None:
 
 
 @pytest.mark.smollm
-def test_a_local_model_judges_under_the_grammar_of_the_verdict() -> None:
+def test_a_local_model_judges_under_the_grammar_of_the_verdict(
+    smollm_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """This small model would never find the format by itself; whether it judges well is not asked here."""
+    monkeypatch.setenv("TALEWARD_CACHE", str(smollm_cache))
     judging = judge(f"hf:{smollm_file()}", max_tokens=200)
     assert judging.invoke("The fox shared its bread with the hen.").outcome in ("pass", "fail")
