@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import get_usage_metadata_callback
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import RunnableGenerator, RunnableLambda
 from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tracers.context import _configure_hooks, register_configure_hook
 
 from taleward.moderation.guard.guard import Guard
 from taleward.testing import FakeJudge
-from tests.helpers.scripted_chat import SECRET, Witness, leaked, says
+from tests.helpers.scripted_chat import SECRET, ScriptedChat, Witness, cut, leaked, says
 
 CHAIN: Any = RunnableLambda(lambda _: "hi") | says(SECRET) | StrOutputParser()
 
@@ -75,3 +80,35 @@ def test_no_callback_hears_the_writer(writer: Any, path: Callable[[Guard, Any], 
     assert leaked(output) == ""
     assert leaked(witness.events) == ""
     assert var_child_runnable_config.get() is None
+
+
+def test_handlers_that_the_writer_brings_along_hear_nothing() -> None:
+    """Handlers of the model, of a config that is bound to it, of its listeners, and of context variables."""
+    model_witness, bound_witness, hook_witness, ended = Witness(), Witness(), Witness(), list[Any]()
+    variable: ContextVar[Any] = ContextVar("variable", default=None)
+    register_configure_hook(variable, True)
+    token = variable.set(hook_witness)
+    model = ScriptedChat(answers=[list(cut(SECRET, 3))], callbacks=[model_witness])
+    deep: Any = RunnableLambda(lambda _: model.with_config(callbacks=[bound_witness]).invoke("hi"))
+    listened = deep.with_listeners(on_end=lambda run: ended.append(run.outputs))
+    try:
+        for path in PATHS.values():
+            for writer in (listened, lambda _: listened.invoke("hi"), model):
+                path(Guard(writer, FakeJudge(), attempts=1), {})
+    finally:
+        variable.reset(token)
+        _configure_hooks[:] = [hook for hook in _configure_hooks if hook[0] is not variable]
+    assert leaked(model_witness.events + bound_witness.events + ended) == ""
+    # It also hears what comes after the guard, and so is not left without events.
+    assert leaked(hook_witness.events) == ""
+    assert model.callbacks == [model_witness]
+    model.invoke("hi")
+    assert leaked(model_witness.events)
+
+
+def test_token_counters_still_count() -> None:
+    usage = UsageMetadata(input_tokens=3, output_tokens=4, total_tokens=7)
+    chunk = AIMessageChunk(content="A fox.", usage_metadata=usage, response_metadata={"model_name": "m"})
+    with get_usage_metadata_callback() as counter:
+        Guard(ScriptedChat(answers=[[chunk]]), FakeJudge()).invoke("hi")
+    assert counter.usage_metadata["m"]["total_tokens"] == 7

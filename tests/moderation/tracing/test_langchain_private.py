@@ -16,6 +16,7 @@ PARTS = [
     ("langchain_core.tracers.event_stream", "_AstreamEventsCallbackHandler"),
     ("langchain_core.tracers.log_stream", "LogStreamCallbackHandler"),
     ("langgraph.pregel._messages", "StreamMessagesHandler"),
+    ("langgraph.pregel._tools", "StreamToolCallHandler"),
 ]
 
 
@@ -67,3 +68,37 @@ def test_langchain_still_has_its_private_parts() -> None:
     assert isinstance(run, CallbackManagerForChainRun), moved("on_chain_start gives no run manager")
     for attribute in ("inheritable_handlers", "run_id"):
         assert hasattr(run, attribute), moved(f"{type(run).__name__}.{attribute} is gone")
+
+
+def test_every_run_still_takes_its_handlers_from_configure() -> None:
+    """`CallbackManager.configure` calls the module's `_configure`, which `mute_callbacks` wraps."""
+    manager: Any = importlib.import_module("langchain_core.callbacks.manager")
+    original, called = part("langchain_core.callbacks.manager", "_configure"), list[Any]()
+
+    def configure(*args: Any, **kwargs: Any) -> Any:
+        called.append(args[0])
+        return original(*args, **kwargs)
+
+    manager._configure = configure
+    try:
+        manager.CallbackManager.configure()
+        manager.AsyncCallbackManager.configure()
+    finally:
+        manager._configure = original
+    expected = [manager.CallbackManager, manager.AsyncCallbackManager]
+    assert called == expected, moved("CallbackManager.configure does not call _configure")
+
+
+def test_listeners_are_where_they_were() -> None:
+    assert part("langchain_core.tracers.root_listeners", "RootListenersTracer")
+    assert part("langchain_core.tracers.root_listeners", "AsyncRootListenersTracer")
+    for module in ("langchain_core.callbacks.usage",):
+        assert part(module, "UsageMetadataCallbackHandler").__module__ == module
+
+
+def test_langgraphs_keys_still_begin_as_they_did() -> None:
+    for name in ("CONFIG_KEY_STREAM", "CONFIG_KEY_CHECKPOINTER", "CONFIG_KEY_SEND", "CONFIG_KEY_RUNTIME"):
+        key = part("langgraph._internal._constants", name)
+        assert key.startswith("__pregel_"), moved(f"{name} is {key!r}")
+    assert part("langgraph._internal._constants", "CONFIG_KEY_RUNTIME") == "__pregel_runtime"
+    assert hasattr(part("langgraph.runtime", "Runtime"), "override"), moved("Runtime.override is gone")
