@@ -238,7 +238,7 @@ async def revision(count: int) -> list[Row]:
         tales = await asyncio.gather(*(tell(seed, attempts) for seed in range(count)))
         released = [t for t in tales if t.released]
         share, safe = len(released) / count, sum(UNSAFE not in t.text for t in released)
-        ended_by_writer = sum(not t.lineage.closed for t in released)
+        ended_by_writer = sum(t.lineage.closed_by is None for t in released)
         setup = f"{attempts} attempts"
         ratio = share / safe_share if safe_share else None
         rows += [

@@ -17,11 +17,14 @@ class TextEvent(FrozenModel):
     Attributes:
         text: The sentence with the white space after it. All texts joined are the released text.
         start: Offset of its first character in the released text, in code points from 0.
+        source: Who wrote the words: the `writer`, or the `policy`, whose closing words end a text that the writer could
+            not.
     """
 
     type: Literal["text"] = "text"
     text: str = Field(min_length=1)
     start: int = Field(ge=0)
+    source: Literal["writer", "policy"] = "writer"
 
 
 class VerdictEvent(FrozenModel):
@@ -32,8 +35,8 @@ class VerdictEvent(FrozenModel):
         end: Offset after its last character.
         whole: Whether this is the check of the whole text.
         attempt: The number of the attempt that wrote it, from 1.
-        verdict: The verdict. For a passage that did not pass, the findings come without quotes unless the guard keeps
-            drafts.
+        verdict: The verdict. For a passage that did not pass, it comes without the passage's words unless the guard
+            keeps drafts.
         held_s: Seconds from the passage's last character to the verdict.
     """
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
@@ -121,7 +122,8 @@ class Lineage(FrozenModel):
         band: The age band.
         started_at: When the guard started.
         duration_s: Seconds from start to end.
-        closed: Whether the guard had the text ended because no attempts were left.
+        closed_by: Who ended the text because no attempts were left: the `writer`, who was asked to, or the `policy`,
+            whose closing words no model wrote. `None` if the text ended by itself.
     """
 
     taleward: str
@@ -131,7 +133,7 @@ class Lineage(FrozenModel):
     band: str
     started_at: AwareDatetime
     duration_s: float = Field(ge=0.0)
-    closed: bool = False
+    closed_by: Literal["writer", "policy"] | None = None
 
 
 class Refusal(FrozenModel):
@@ -184,6 +186,28 @@ class Tale(FrozenModel):
 
     def _repr_html_(self) -> str:
         return tale_html(self)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; what is updated is validated, so that no text is released without its verdict."""
+        copy = super().model_copy(deep=deep)
+        return type(self).model_validate({**dict(copy), **update}) if update else copy
+
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
+        """Create a tale from valid values; they are validated all the same, see `model_copy`."""
+        return cls.model_validate(values)
+
+    def without_drafts(self) -> Tale:
+        """Return the tale without its drafts and without the words of those that were not released.
+
+        The verdicts on unreleased drafts keep outcome, scores, categories and severities; see `Verdict.without_words`.
+        """
+        attempts = []
+        for attempt in self.attempts:
+            is_released = self.released_text is not None and attempt is self.attempts[-1]
+            verdict = attempt.verdict if is_released else attempt.verdict.without_words(attempt.draft or "")
+            attempts.append(attempt.model_copy(update={"draft": None, "verdict": verdict}))
+        return self.model_copy(update={"attempts": tuple(attempts)})
 
     @property
     def released(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -19,6 +20,11 @@ Outcome = Literal["pass", "fail", "abstain", "unparsable", "error"]
 * `unparsable`: the judge's answer does not follow its required format.
 * `error`: the judge gave no answer: an exception, a timeout, or a judge that cannot be reached.
 """
+
+
+_WORD, _ERROR_CLASS = re.compile(r"[^\W_]+"), re.compile(r"([A-Za-z_][\w.]*): ")
+_SHARED_WORDS = 3
+_WITHHELD = "the details repeat the text and are withheld"
 
 
 class Passage(FrozenModel):
@@ -134,6 +140,20 @@ class Verdict(FrozenModel):
     def _repr_html_(self) -> str:
         return verdict_html(self)
 
+    def without_words(self, text: str) -> Verdict:
+        """Return the verdict without what could repeat the judged text, for a text that must not travel.
+
+        Findings lose quote, span and rationale. The detail is reduced to its kind if it shares three words in a row
+        with the text, as the message of an exception that holds the judge's prompt does.
+
+        Args:
+            text: The judged text.
+        """
+        bare = {"quote": None, "start": None, "end": None, "rationale": ""}
+        findings = tuple(finding.model_copy(update=bare) for finding in self.findings)
+        detail = _bare_detail(self.detail) if _share_words(self.detail, text) else self.detail
+        return self.model_copy(update={"findings": findings, "detail": detail})
+
     @property
     def passed(self) -> bool:
         """Whether the outcome is `pass`."""
@@ -143,3 +163,19 @@ class Verdict(FrozenModel):
     def categories(self) -> tuple[str, ...]:
         """The distinct categories of the findings, in order of first appearance."""
         return tuple(dict.fromkeys(f.category for f in self.findings))
+
+
+def _share_words(a: str, b: str) -> bool:
+    """Whether two texts have three words in a row in common; a text of fewer words, all of them."""
+    words_a, words_b = (_WORD.findall(text.lower()) for text in (a, b))
+    if not words_a or not words_b:
+        return False
+    length = min(_SHARED_WORDS, len(words_b))
+    runs = ({tuple(words[n : n + length]) for n in range(len(words) - length + 1)} for words in (words_a, words_b))
+    return not set.isdisjoint(*runs)
+
+
+def _bare_detail(detail: str) -> str:
+    # An exception is described as "ClassName: message".
+    kind = _ERROR_CLASS.match(detail)
+    return f"{kind[1]}: {_WITHHELD}" if kind else _WITHHELD

@@ -99,7 +99,7 @@ class TaleTool(BaseTool):
         return run_sync(lambda: self._arun(config=config, runtime=runtime, **arguments))
 
     async def _arun(self, *, config: RunnableConfig, runtime: Any = None, **arguments: Any) -> str | Command[Any]:
-        mute_callbacks(config)  # the output of models within a tool is unmoderated
+        mute_callbacks(config, in_graph=True)  # the output of models within a tool is unmoderated
         return await self.execute(runtime, **arguments)
 
 

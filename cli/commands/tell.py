@@ -97,8 +97,8 @@ def tell(
         with spinner("writing and judging"):
             tale = guard.invoke(values)
     if as_json:
-        # Without the drafts, because the rejected ones must not be shown.
-        sys.stdout.write(tale.model_dump_json(indent=2, exclude={"attempts": {"__all__": {"draft"}}}) + "\n")
+        # The drafts were kept for the record; the rejected ones must not be shown.
+        sys.stdout.write(tale.without_drafts().model_dump_json(indent=2) + "\n")
     elif not stream:
         show_tale(tale)
     if record:

@@ -24,7 +24,7 @@ class TaleCounts:
         rejected = [attempt for attempt in tale.attempts if not attempt.verdict.passed]
         self._counts["tales"] += 1
         self._counts["released"] += tale.released
-        self._counts["closed"] += tale.lineage.closed
+        self._counts["closed"] += tale.lineage.closed_by is not None
         self._counts["revised"] += tale.released and bool(rejected)
         self._counts["turned_down"] += len(rejected)
         self._counts.update(f"turned_down/{name}" for attempt in rejected for name in attempt.verdict.categories)

@@ -224,7 +224,7 @@ class Guard(Runnable[WriterInput, Tale]):
         if text := self._text_to_judge(inputs):
             verdict, decision = yield from judge_until_answered(run, Passage(text=text), if_failed="input")
             if not decision.released:
-                return run.refused_tale(decision.reason, (), verdict)
+                return run.refused_tale(decision.reason, (), verdict, text)
         return (yield from self._drafts(run, inputs))
 
     def _drafts(self, run: GuardRun, inputs: WriterInput) -> Steps[Tale]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
@@ -28,6 +28,7 @@ _CHILD_MESSAGES: dict[RefusalReason, str] = {
     "timeout": "My story is taking too long today. Please ask again in a little while.",
     "input": "I would rather not tell a story about that. Shall we think of something else?",
 }
+ClosedBy: TypeAlias = Literal["writer", "policy"]
 CLOSING_S = 5.0
 """Seconds after the deadline in which a partly released text may still be closed and checked."""
 
@@ -131,14 +132,24 @@ class GuardRun:
             decisions=tuple(decisions),
         )
 
-    def released_tale(self, text: str, attempts: Sequence[Attempt], *, closed: bool = False) -> Tale:
+    def released_tale(self, text: str, attempts: Sequence[Attempt], *, closed_by: ClosedBy | None = None) -> Tale:
         """Return a tale with a text; the last attempt's verdict must be a pass on that text."""
-        return Tale(
-            id=uuid.uuid4().hex, released_text=text, attempts=tuple(attempts), lineage=self._lineage(closed=closed)
-        )
+        lineage = self._lineage(closed_by=closed_by)
+        return Tale(id=uuid.uuid4().hex, released_text=text, attempts=tuple(attempts), lineage=lineage)
 
-    def refused_tale(self, reason: RefusalReason, attempts: Sequence[Attempt], verdict: Verdict | None) -> Tale:
-        """Return a tale without a text; `verdict` is the last one."""
+    def refused_tale(
+        self, reason: RefusalReason, attempts: Sequence[Attempt], verdict: Verdict | None, inputs: str = ""
+    ) -> Tale:
+        """Return a tale without a text.
+
+        Args:
+            reason: Why.
+            attempts: The drafts with their verdicts.
+            verdict: The last verdict, on the last attempt's draft or on the inputs.
+            inputs: The judged inputs; neither their words nor a draft's are in the refusal's message.
+        """
+        for text in (inputs, attempts[-1].draft if attempts else None):
+            verdict = verdict.without_words(text) if verdict and text else verdict
         refusal = Refusal(
             reason=reason,
             message=self._refusal_message(reason, len(attempts), verdict),
@@ -154,12 +165,9 @@ class GuardRun:
                 recorder.record(tale, inputs)
             except Exception as error:  # noqa: BLE001  a store that is down must not cost the reader the tale
                 _log.warning("the tale %s was not recorded: %s", tale.id, format_error(error))
-        if self.keep_drafts:
-            return tale
-        without_drafts = tuple(attempt.model_copy(update={"draft": None}) for attempt in tale.attempts)
-        return tale.model_copy(update={"attempts": without_drafts})
+        return tale if self.keep_drafts else tale.without_drafts()
 
-    def _lineage(self, *, closed: bool = False) -> Lineage:
+    def _lineage(self, *, closed_by: ClosedBy | None = None) -> Lineage:
         return Lineage(
             taleward=version("taleward"),
             prompt=self.call_recorder.prompt,
@@ -168,7 +176,7 @@ class GuardRun:
             band=self.judge.band,
             started_at=self.started_at,
             duration_s=time.monotonic() - self._started_s,
-            closed=closed,
+            closed_by=closed_by,
         )
 
     def _refusal_message(self, reason: RefusalReason, drafts: int, verdict: Verdict | None) -> str:

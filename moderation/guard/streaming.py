@@ -36,14 +36,13 @@ from taleward.moderation.guard.release import (
 )
 from taleward.moderation.guard.repetition import RepetitionDetector
 from taleward.moderation.guard.revision_context import Revision
-from taleward.moderation.guard.run import GuardRun
+from taleward.moderation.guard.run import ClosedBy, GuardRun
 from taleward.moderation.guard.steps import JudgePassage, arun_steps
 from taleward.moderation.guard.writer import TextWriter
 from taleward.moderation.tracing.mute_callbacks import mute_callbacks
 
 T = TypeVar("T")
 _MAX_CLOSING_SENTENCES = 3
-_WITHOUT_WORDS = {"quote": None, "start": None, "end": None, "rationale": ""}
 
 
 @dataclass
@@ -81,7 +80,7 @@ class GuardedStream:
         self._config = mute_callbacks(config)
         self._released_text = ""
         self._attempts: list[Attempt] = []
-        self._closed = False
+        self._closed_by: ClosedBy | None = None
         self._decision: Decision = RELEASE
         self._verdict: Verdict | None = None
         self._draft = _StreamedDraft(Revision(attempt=1), 0)
@@ -106,9 +105,9 @@ class GuardedStream:
             yield await self._judge_whole()
         if self._decision.released and self._verdict is not None:
             text = release(self._released_text, self._verdict)
-            tale = run.released_tale(text, self._attempts, closed=self._closed)
+            tale = run.released_tale(text, self._attempts, closed_by=self._closed_by)
         else:
-            tale = run.refused_tale(self._decision.reason, self._attempts, self._verdict)
+            tale = run.refused_tale(self._decision.reason, self._attempts, self._verdict, text_to_judge)
         if tale.refusal is not None:
             if self._released_text:
                 yield RetractionEvent(start=0, end=len(self._released_text), categories=tale.refusal.categories)
@@ -184,7 +183,7 @@ class GuardedStream:
                 async for event in events:
                     yield event
             if draft.rejected is None and not draft.timed_out and draft.decisions:
-                self._closed, self._decision = True, RELEASE
+                self._closed_by, self._decision = "writer", RELEASE
                 return
         words = self._run.judge.policy.band(self._run.judge.band).closing
         if not words:
@@ -195,8 +194,8 @@ class GuardedStream:
         sentence = JudgedSentence(text, len(self._released_text), verdict, time.monotonic() - started_s)
         yield self._verdict_event(sentence, number)
         if decision.released:
-            self._closed, self._decision = True, decision
-            yield self._release(sentence)
+            self._closed_by, self._decision = "policy", decision
+            yield self._release(sentence, source="policy")
 
     async def _judge_whole(self) -> VerdictEvent:
         """Judge the released text as one: harm can build up over sentences that are harmless one by one."""
@@ -255,16 +254,15 @@ class GuardedStream:
     async def _in_time(self, awaitable: Awaitable[T]) -> T:
         return await asyncio.wait_for(awaitable, self._run.remaining_s())
 
-    def _release(self, sentence: JudgedSentence) -> TextEvent:
+    def _release(self, sentence: JudgedSentence, source: ClosedBy = "writer") -> TextEvent:
         text = release(sentence.text, sentence.verdict)
         self._released_text += text
-        return TextEvent(text=text, start=sentence.start)
+        return TextEvent(text=text, start=sentence.start, source=source)
 
     def _verdict_event(self, sentence: JudgedSentence, attempt: int, *, whole: bool = False) -> VerdictEvent:
         verdict = sentence.verdict
         if not verdict.passed and not self._run.keep_drafts:
-            findings = tuple(finding.model_copy(update=_WITHOUT_WORDS) for finding in verdict.findings)
-            verdict = verdict.model_copy(update={"findings": findings})
+            verdict = verdict.without_words(sentence.text)
         return VerdictEvent(
             start=sentence.start,
             end=sentence.end,

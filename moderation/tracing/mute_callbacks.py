@@ -62,7 +62,7 @@ def _is_tracer_or_counter(handler: BaseCallbackHandler) -> bool:
     return is_tracer(handler) or type(handler).__module__ in _COUNTER_MODULES
 
 
-def mute_callbacks(config: RunnableConfig) -> RunnableConfig:
+def mute_callbacks(config: RunnableConfig, *, in_graph: bool = False) -> RunnableConfig:
     """Return the config for a run whose output is unmoderated: only tracers and token counters hear it, and no graph.
 
     Removed are LangChain's and LangGraph's own streaming handlers (`astream_events`, stream mode `messages`) and every
@@ -79,9 +79,10 @@ def mute_callbacks(config: RunnableConfig) -> RunnableConfig:
 
     Args:
         config: The run's config; it is not changed.
+        in_graph: Whether the run may still write to the graph around it, as a tool does that streams judged text.
     """
     callbacks = _filtered(config.get("callbacks"), _is_tracer_or_counter)
-    muted: RunnableConfig = {**_outside_graphs(config), "callbacks": callbacks}
+    muted: RunnableConfig = {**(config if in_graph else _outside_graphs(config)), "callbacks": callbacks}
     # A bound Runnable (`bind`, `with_config`, `with_retry`) adds the ambient run's callbacks to those of its config.
     var_child_runnable_config.set(muted)
     _let_hear(_is_tracer_or_counter)

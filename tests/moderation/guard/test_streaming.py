@@ -94,7 +94,7 @@ def test_each_sentence_is_judged_in_context_and_the_whole_at_the_end() -> None:
 
 def test_a_sentence_that_fails_is_dropped_and_the_writer_continues_the_released_text(stream: Stream) -> None:
     writer = FakeWriter(["A fox ran home. He was bad. Then ", "more bad came."], ["He was ", "good. The end."])
-    events = stream(Guard(writer, FakeJudge()))
+    events = stream(Guard(writer, FakeJudge(), keep_drafts=True))
     assert released_text(events) == "A fox ran home. He was good. The end." == tale_of(events).text
     assert [(r.attempt, r.released) for r in writer.revisions] == [(1, ""), (2, "A fox ran home. ")]
     assert [f.category for f in writer.revisions[1].findings] == ["violence"]
@@ -124,7 +124,8 @@ def test_after_the_last_attempt_the_writer_closes_the_story(stream: Stream) -> N
     writer = FakeWriter(["A fox ran. Then bad. "], ["And bad again. "], ["So they slept. The end."])
     events = stream(Guard(writer, FakeJudge(), attempts=2))
     assert tale_of(events).text == "A fox ran. So they slept. The end."
-    assert tale_of(events).lineage.closed
+    assert tale_of(events).lineage.closed_by == "writer"
+    assert {event.source for event in events if isinstance(event, TextEvent)} == {"writer"}
     assert writer.revisions[-1].closing
     assert [e.closing for e in events if isinstance(e, RevisionEvent)] == [False, True]
 
@@ -223,7 +224,9 @@ def test_text_stays_in_order_when_verdicts_do_not(stream: Stream) -> None:
 def test_a_slow_story_is_closed_at_the_time_limit(stream: Stream) -> None:
     events = stream(Guard(FakeWriter(["A fox ran. ", "H", "e", "."], pause_s=0.15), FakeJudge(), timeout_s=0.4))
     assert tale_of(events).text == f"A fox ran. {CLOSING}"
-    assert tale_of(events).lineage.closed
+    assert tale_of(events).lineage.closed_by == "policy"
+    sources = [(event.text, event.source) for event in events if isinstance(event, TextEvent)]
+    assert sources == [("A fox ran. ", "writer"), (CLOSING, "policy")]
 
 
 @pytest.mark.parametrize("pieces", [[], [""], [" \n"]])
