@@ -217,7 +217,14 @@ class GuardedChat(BaseChatModel, ChatModelWrapper):
                 yield ChatGenerationChunk(message=chunk)
 
     def _guarded_response(self, run: BaseRunManager | None, *, blocking: bool = False) -> GuardedResponse:
-        return GuardedResponse(self.judge, self.timeout_s, declared=self.declared, run=run, blocking=blocking)
+        return GuardedResponse(
+            self.judge,
+            self.timeout_s,
+            declared=self.declared,
+            model_name=self.model_name,
+            run=run,
+            blocking=blocking,
+        )
 
     @property
     def _model(self) -> Runnable[LanguageModelInput, AIMessage]:

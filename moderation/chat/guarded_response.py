@@ -48,6 +48,7 @@ class GuardedResponse:
         judge: The judge.
         timeout_s: Time limit in seconds for model and judge together; `None` for none.
         declared: Words of the tools' definitions, which are not the model's own words.
+        model_name: The name by which the model was asked for, if it has one.
         run: The LangChain run that the call belongs to; `None` for the ambient one.
         blocking: Whether to call the judge's synchronous `invoke` in a thread. Set it for synchronous callers: pooled
             connections of the judge's model would outlive the event loop that serves such a call.
@@ -59,11 +60,12 @@ class GuardedResponse:
         timeout_s: float | None,
         *,
         declared: frozenset[str] = frozenset(),
+        model_name: str | None = None,
         run: BaseRunManager | None = None,
         blocking: bool = False,
     ) -> None:
         self._run = GuardRun(judge, attempts=1, timeout_s=timeout_s, keep_drafts=False, recorders=())
-        self._declared, self._blocking = declared, blocking
+        self._declared, self._model_name, self._blocking = declared, model_name, blocking
         # Muted once, here: the caller's context is current now, and each step below runs in a task of its own.
         self._config, self._context = muted_run(run)
 
@@ -151,17 +153,19 @@ class GuardedResponse:
         if not text.strip() and not message.tool_calls and not message.invalid_tool_calls:
             nothing = self._run.verdict("abstain", "the model's message is empty")
             decision = decide(nothing, timed_out=self._run.timed_out())
-            return refusal_chunk(decision.reason, nothing, message=message)
+            return refusal_chunk(decision.reason, nothing, message=message, model_name=self._model_name)
         if not text.strip() and not other_words:  # a tool call without words: there is nothing to judge
-            return released_chunk(message, "", None)
+            return released_chunk(message, "", None, self._model_name)
         if len(released) == 1 and released_text == text and not other_words:
             verdict, decision = released[0].verdict, RELEASE  # it was on these very words, without any context
         else:
             verdict, decision = await self._judge(Passage(text="\n".join([text, *other_words])))
         if not decision.released:
-            return refusal_chunk(decision.reason, verdict, released_text=released_text, message=message)
+            return refusal_chunk(
+                decision.reason, verdict, released_text=released_text, message=message, model_name=self._model_name
+            )
         unreleased = text[len(released_text) :] if text.strip() else ""
-        return released_chunk(message, release(unreleased, verdict), verdict)
+        return released_chunk(message, release(unreleased, verdict), verdict, self._model_name)
 
     async def _judge(self, passage: Passage, *, if_failed: RefusalReason = "failed") -> tuple[Verdict, Decision]:
         steps = judge_until_answered(self._run, passage, if_failed=if_failed)

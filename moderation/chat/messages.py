@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_message
 from langchain_core.messages.ai import UsageMetadata
@@ -23,16 +25,29 @@ REFUSAL_WORDS: dict[RefusalReason, str] = {
     "input": "I would rather not talk about that. Shall we talk about something else?",
 }
 _JSON_STARTS = "{[`"
-# An allow-list: other metadata, such as log-probabilities, repeats words of the model.
-_SAFE_METADATA = (
-    "model_name",
-    "model",
-    "model_provider",
-    "finish_reason",
-    "stop_reason",
-    "system_fingerprint",
-    "service_tier",
+_END_REASONS = re.compile(
+    "stop|length|tool_calls|function_call|content_filter|end_turn|max_tokens|stop_sequence|tool_use|pause_turn|refusal|"
+    "STOP|MAX_TOKENS|SAFETY|RECITATION|completed|incomplete|eos|load|model_length|error"
 )
+# An allow-list of keys and values: a server's other metadata, such as log-probabilities, may hold the model's words.
+_SAFE_METADATA = {
+    "finish_reason": _END_REASONS,
+    "stop_reason": _END_REASONS,
+    "model_name": re.compile(r"[\w.:/@+-]{1,100}"),
+    "model": re.compile(r"[\w.:/@+-]{1,100}"),
+    "model_provider": re.compile(r"[a-z][a-z0-9_-]{0,30}"),
+    "system_fingerprint": re.compile(r"(?:fp_)?[0-9a-f]{6,64}"),
+    "service_tier": re.compile("auto|default|flex|priority|scale|standard|batch"),
+}
+_MODEL_KEYS = ("model_name", "model")
+_VERSION = re.compile(r"(?:[-.:@_]?(?:\d[\d.-]*|latest|preview|exp|it|instruct|chat))*")
+# The random ids of servers; one that could be read as words is replaced.
+_RANDOM_ID = re.compile(r"(?:(?:call|tool|toolu|tooluse|fc|chatcmpl-tool)[_-])?(?=(?:.*\d){2})[A-Za-z0-9-]{6,64}")
+_TOKEN_COUNTS = ("input_tokens", "output_tokens", "total_tokens")
+_TOKEN_DETAILS = {
+    "input_token_details": ("audio", "cache_creation", "cache_read"),
+    "output_token_details": ("audio", "reasoning"),
+}
 
 
 def text_of(message: AIMessage) -> str:
@@ -120,26 +135,34 @@ def join_chunks(parts: Sequence[AIMessage]) -> AIMessage:
     return message
 
 
-def released_chunk(message: AIMessage, text: str, verdict: Verdict | None) -> AIMessageChunk:
+def released_chunk(
+    message: AIMessage, text: str, verdict: Verdict | None, model_name: str | None = None
+) -> AIMessageChunk:
     """Return the last chunk of a message that passed.
 
     Args:
         message: The model's message.
         text: The part of its text that has not been released yet.
         verdict: The verdict on the complete message; `None` for a tool call without any words.
+        model_name: The name by which the model was asked for, if it has one; the server may report a version of it.
     """
     return AIMessageChunk(
         content=text,
-        tool_calls=message.tool_calls,
-        invalid_tool_calls=message.invalid_tool_calls,
+        tool_calls=[{**call, "id": _wordless_id(call["id"])} for call in message.tool_calls],
+        invalid_tool_calls=[{**call, "id": _wordless_id(call["id"])} for call in message.invalid_tool_calls],
         usage_metadata=_usage(message),
-        response_metadata={**_metadata(message), MARK: _mark(verdict, released=True)},
+        response_metadata={**_metadata(message, model_name), MARK: _mark(verdict, released=True)},
         chunk_position="last",
     )
 
 
 def refusal_chunk(
-    reason: RefusalReason, verdict: Verdict | None, *, released_text: str = "", message: AIMessage | None = None
+    reason: RefusalReason,
+    verdict: Verdict | None,
+    *,
+    released_text: str = "",
+    message: AIMessage | None = None,
+    model_name: str | None = None,
 ) -> AIMessageChunk:
     """Return the last chunk of a message that did not pass: words for the child, and nothing of the message.
 
@@ -148,6 +171,7 @@ def refusal_chunk(
         verdict: The verdict on it, if there is one.
         released_text: The text that was streamed already and is to be retracted.
         message: The model's message, if it is complete.
+        model_name: As for `released_chunk`.
     """
     # Clients append chunks, so the refusal needs a gap after the streamed text; the retraction covers the gap as well.
     words, gap = REFUSAL_WORDS[reason], "\n\n" if released_text else ""
@@ -155,7 +179,7 @@ def refusal_chunk(
     mark["reason"] = reason
     if released_text:
         mark["retraction"] = {"start": 0, "end": len(released_text + gap)}
-    metadata = _metadata(message) if message else {}
+    metadata = _metadata(message, model_name) if message else {}
     return AIMessageChunk(
         content=gap + words,
         additional_kwargs={"refusal": words},
@@ -188,11 +212,38 @@ def _mark(verdict: Verdict | None, *, released: bool) -> dict[str, Any]:
 
 def _usage(message: AIMessage) -> UsageMetadata | None:
     """Return the token counts; LangChain's cache returns messages with a cost and no counts, which are left out."""
-    usage = message.usage_metadata
-    return usage if usage and {"input_tokens", "output_tokens", "total_tokens"} <= usage.keys() else None
+    usage: Mapping[str, Any] = message.usage_metadata or {}
+    counts: dict[str, Any] = {name: usage[name] for name in _TOKEN_COUNTS if isinstance(usage.get(name), int)}
+    if len(counts) < len(_TOKEN_COUNTS):
+        return None
+    for name, keys in _TOKEN_DETAILS.items():
+        details = usage.get(name)
+        if isinstance(details, Mapping):
+            counts[name] = {key: details[key] for key in keys if isinstance(details.get(key), int)}
+    return cast("UsageMetadata", counts)
 
 
-def _metadata(message: AIMessage) -> dict[str, Any]:
-    """Return the provider's metadata that holds no words of the message, as token log-probabilities would."""
-    metadata = message.response_metadata
-    return {key: metadata[key] for key in _SAFE_METADATA if isinstance(metadata.get(key), str)}
+def _metadata(message: AIMessage, model_name: str | None) -> dict[str, Any]:
+    """Return the provider's metadata with known values only, since no judge reads them."""
+    reported = message.response_metadata
+    metadata = {
+        key: reported[key]
+        for key, known in _SAFE_METADATA.items()
+        if isinstance(reported.get(key), str) and known.fullmatch(reported[key])
+    }
+    if model_name:
+        for key in _MODEL_KEYS:
+            if key in metadata and not _is_version_of(metadata[key], model_name):
+                metadata[key] = model_name
+    return metadata
+
+
+def _is_version_of(reported: str, model_name: str) -> bool:
+    return reported.startswith(model_name) and _VERSION.fullmatch(reported, len(model_name)) is not None
+
+
+def _wordless_id(call_id: str | None) -> str | None:
+    """Return the id of a tool call, or one derived from it if it could hold words of the model."""
+    if call_id is None or _RANDOM_ID.fullmatch(call_id):
+        return call_id
+    return f"call_{hashlib.sha256(call_id.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -93,9 +94,14 @@ def says(text: str, *, size: int = 3) -> ScriptedChat:
     return ScriptedChat(answers=[list(cut(text, size))])
 
 
+def call_id(name: str) -> str:
+    """Return the id of the call of a tool in `calls`; it looks like those of servers."""
+    return f"call_{zlib.crc32(name.encode()):010d}"
+
+
 def calls(name: str, args: dict[str, Any], *, text: str = "") -> list[AIMessageChunk | str]:
     """Return an answer that calls a tool."""
-    return [AIMessageChunk(content=text, tool_calls=[tool_call(name=name, args=args, id=f"call-{name}")])]
+    return [AIMessageChunk(content=text, tool_calls=[tool_call(name=name, args=args, id=call_id(name))])]
 
 
 class Witness(BaseCallbackHandler):

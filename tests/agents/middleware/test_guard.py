@@ -28,7 +28,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment
 from taleward.testing import FakeJudge
-from tests.helpers.scripted_chat import SECRET, ScriptedChat, Witness, calls, cut, cut_anyhow, leaked, says
+from tests.helpers.scripted_chat import SECRET, ScriptedChat, Witness, call_id, calls, cut, cut_anyhow, leaked, says
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),
@@ -237,7 +237,7 @@ def look_up(word: str) -> str:
 
 def put(text: str) -> Command[Any]:
     """Put a text into the state."""
-    return Command(update={"messages": [ToolMessage(SECRET, tool_call_id="call-put")]})
+    return Command(update={"messages": [ToolMessage(SECRET, tool_call_id=call_id("put"))]})
 
 
 @every_path
@@ -276,7 +276,7 @@ def test_tool_results_are_judged_on_request(tool: Any, asynchronous: bool) -> No
     messages, model = run(judge_tool_results=True)
     assert leaked(messages) == ""
     assert leaked(model.requests) == ""
-    assert (messages[2].status, messages[2].tool_call_id) == ("error", f"call-{tool.__name__}")
+    assert (messages[2].status, messages[2].tool_call_id) == ("error", call_id(tool.__name__))
     assert messages[-1].text == FINE
 
 

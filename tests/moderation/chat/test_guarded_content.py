@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.messages.tool import invalid_tool_call
+from langchain_core.messages.tool import invalid_tool_call, tool_call
 from pydantic import BaseModel
 
 from taleward.core.errors import Refused
 from taleward.moderation.chat.guarded_chat import GuardedChat
 from taleward.testing import FakeJudge
 from tests.helpers.chat_paths import FINE, STREAMED, WHOLE, Path, ainvoke, astream, invoke, stream
-from tests.helpers.scripted_chat import SECRET, ScriptedChat, Witness, calls, leaked, says
+from tests.helpers.scripted_chat import SECRET, ScriptedChat, Witness, call_id, calls, leaked, says
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
@@ -30,7 +30,7 @@ def test_the_words_in_tool_calls_are_judged(path: Path, args: dict[str, Any]) ->
     seen = path(chat, {"callbacks": [witness]})
     assert leaked(seen) == ""
     assert leaked(witness.events) == ""
-    assert "call-save" not in repr(seen)
+    assert call_id("save") not in repr(seen)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", FINE])
@@ -43,7 +43,7 @@ def test_a_tool_call_that_passes_arrives(path: Path, text: str) -> None:
     for chunk in seen[1:]:
         message += chunk
     assert [(c["name"], c["args"], c["id"]) for c in message.tool_calls] == [
-        ("save", {"note": "a fox", "n": 3}, "call-save")
+        ("save", {"note": "a fox", "n": 3}, call_id("save"))
     ]
     assert message.text == (text if text.strip() else "")
     assert "a fox" in judge.judged_texts[-1]
@@ -164,3 +164,41 @@ async def test_structured_output_is_not_in_events_before_its_verdict() -> None:
     seen = [e async for e in structured.astream_events("hi", {"callbacks": [witness]}, version="v2")]
     assert leaked(seen) == ""
     assert leaked(witness.events) == ""
+
+
+HOSTILE_METADATA = {
+    "finish_reason": "because bad",
+    "stop_reason": "bad_bad_bad",
+    "model_name": "the-bad-wolf",
+    "model": "bad",
+    "model_provider": "Bad Words",
+    "system_fingerprint": "fp_bad_words",
+    "service_tier": "bad",
+    "logprobs": {"content": [{"token": "bad"}]},
+}
+
+
+class NamedChat(ScriptedChat):
+    """A model that was asked for by name."""
+
+    model_name: str = "gpt-fox"
+
+
+@pytest.mark.parametrize("path", WHOLE + STREAMED, ids=lambda path: path.__name__)
+def test_only_known_values_of_metadata_ids_and_counts_leave(path: Path) -> None:
+    usage: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3, "bad": 4}
+    usage["output_token_details"] = {"reasoning": 1, "bad_words": 2}
+    call = tool_call(name="save", args={"n": 3}, id="bad-bad-words")
+    chunk = AIMessageChunk(content=FINE, tool_calls=[call], usage_metadata=usage, response_metadata=HOSTILE_METADATA)
+    seen = path(GuardedChat(NamedChat(answers=[[chunk]]), FakeJudge()), {})
+    assert "bad" not in repr(seen).lower()
+    if path.__name__ != "chain":  # a chain ends in a parser, which keeps the text only
+        assert "gpt-fox" in repr(seen)
+
+
+@pytest.mark.parametrize("reported", ["gpt-fox", "gpt-fox-2026-01-31", "gpt-fox:latest", "gpt-fox-3.5-instruct"])
+def test_versions_of_the_model_are_known_values(reported: str) -> None:
+    metadata = {"model_name": reported, "finish_reason": "stop", "system_fingerprint": "fp_0a1b2c3d"}
+    chunk = AIMessageChunk(content="A fox.", response_metadata=metadata)
+    answer = GuardedChat(NamedChat(answers=[[chunk]]), FakeJudge()).invoke("hi")
+    assert {key: answer.response_metadata[key] for key in metadata} == metadata
