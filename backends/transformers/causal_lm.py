@@ -14,7 +14,8 @@ from taleward.backends.transformers.decoding_batch import TorchBatch, cache_argu
 from taleward.backends.transformers.devices import check_device_map, torch_device
 from taleward.backends.transformers.hub import (
     LOAD_ERRORS,
-    download_options,
+    load_weights,
+    loading_options,
     model_unavailable,
     translate_load_errors,
 )
@@ -56,7 +57,7 @@ class HubCausalLM(HubTokenizer):
     """
 
     def __init__(self, path: str, device: str | None = None, load: Mapping[str, Any] | None = None) -> None:
-        super().__init__(path)
+        super().__init__(path, load)
         import torch
         import transformers
 
@@ -64,14 +65,14 @@ class HubCausalLM(HubTokenizer):
         self._device = torch_device(device)
         check_device_map(options)
         options.setdefault("dtype", torch.float32 if self._device.type == "cpu" else torch.bfloat16)
-        hub_options = download_options(path)
+        hub_options = loading_options(path, load)
         try:
             config = transformers.AutoConfig.from_pretrained(path, **hub_options)
         except LOAD_ERRORS as error:
             raise model_unavailable(path, error) from error
         _check_architecture(config, path)
         with translate_load_errors(path, load or {}):
-            self._model = transformers.AutoModelForCausalLM.from_pretrained(path, **hub_options, **options).eval()
+            self._model = load_weights("AutoModelForCausalLM", path, {**hub_options, **options})
             if not {"device_map", "quantization_config"} & set(options):
                 self._model.to(self._device)
         self._device = self._model.device

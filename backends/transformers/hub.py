@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +34,11 @@ def model_unavailable(path: str, error: Exception, *, what: str = "model") -> Ba
         error: The library's exception.
         what: The kind of model, for the message.
     """
+    if "trust_remote_code" in str(error):
+        return BackendError(
+            f"the {what} {path!r} needs Python code from its own repository, which is not run by default.",
+            hint="If you have read that code and trust it, pass load={'trust_remote_code': True} to chat_model.",
+        )
     if Path(path).is_dir():
         return BackendError(
             f"the {what} {path!r} could not be loaded: {_first_line(error)}",
@@ -72,8 +77,8 @@ def translate_load_errors(path: str, options: Mapping[str, Any]) -> Iterator[Non
     _renew_thread_pool()
     try:
         yield
-    except OSError as error:
-        raise model_unavailable(path, error) from error
+    except (OSError, BackendError) as error:
+        raise error if isinstance(error, BackendError) else model_unavailable(path, error) from error
     except Exception as error:
         # torch's class is not imported for this check: the embedded models run without torch.
         if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
@@ -112,6 +117,53 @@ def download_options(path: str) -> dict[str, Any]:
     Without a network, the libraries would otherwise retry each file for half a minute.
     """
     return {} if Path(path).is_dir() or is_hub_reachable() else {"local_files_only": True}
+
+
+def loading_options(path: str, load: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return options of `from_pretrained` for configurations, tokenizers and weights.
+
+    Code from a repository is only run if `load` says so: without an answer, transformers would ask for it on standard
+    input.
+
+    Args:
+        path: A local folder, or the name of a repository on the Hugging Face Hub.
+        load: The caller's options of `from_pretrained`.
+    """
+    return {**download_options(path), "trust_remote_code": bool((load or {}).get("trust_remote_code", False))}
+
+
+def load_weights(auto_class: str, path: str, options: Mapping[str, Any], *, optional: tuple[str, ...] = ()) -> Any:
+    """Load a model with `from_pretrained`, in evaluation mode, if the folder has the weights of this very model.
+
+    transformers fills missing weights with random numbers and only logs it: a classifier without its head, loaded so,
+    would judge at random.
+
+    Args:
+        auto_class: The class of transformers that loads it, for example `AutoModelForSequenceClassification`.
+        path: A local folder, or the name of a repository on the Hugging Face Hub.
+        options: Options of `from_pretrained`.
+        optional: Beginnings of the names of weights that may be missing, because nothing uses them.
+
+    Raises:
+        BackendError: If weights are missing, or a classifier's folder has weights of another model.
+    """
+    import transformers
+
+    model, loaded = getattr(transformers, auto_class).from_pretrained(path, **options, output_loading_info=True)
+    missing = sorted(key for key in loaded["missing_keys"] if not key.startswith(optional))
+    # Bodies are often loaded without the heads they were trained with; a head without use means the wrong classifier.
+    unexpected = sorted(loaded["unexpected_keys"]) if auto_class.endswith("Classification") else []
+    if missing or unexpected:
+        parts = (f"{kind} {_some(keys)}" for kind, keys in (("missing", missing), ("unexpected", unexpected)) if keys)
+        raise BackendError(
+            f"the weights in {path!r} are not those of a {type(model).__name__}: {'; '.join(parts)}.",
+            hint="Pass the folder of the whole fine-tuned model; without these weights, its answers would be random.",
+        )
+    return model.eval()
+
+
+def _some(names: Sequence[str], count: int = 4) -> str:
+    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
 def is_hub_reachable() -> bool:

@@ -12,8 +12,9 @@ from taleward.backends.transformers.devices import check_device_map, torch_devic
 from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.backends.transformers.hub import (
     LOAD_ERRORS,
-    download_options,
     expand_home,
+    load_weights,
+    loading_options,
     model_unavailable,
     translate_load_errors,
 )
@@ -73,7 +74,7 @@ class TransformersModel:
                 f"{str(gguf)!r} is a GGUF file, which only chat models are loaded from.",
                 hint=f"Load it with taleward.chat_model('hf:{gguf}'), or pass a folder in Hugging Face layout.",
             )
-        hub_options = download_options(path)
+        hub_options = loading_options(path, load)
         try:
             config = transformers.AutoConfig.from_pretrained(path, **hub_options)
             self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **hub_options)
@@ -81,7 +82,9 @@ class TransformersModel:
             raise model_unavailable(path, error) from error
         _check_architecture(config, auto_class, path)
         with translate_load_errors(path, load):
-            self.model: Any = getattr(transformers, auto_class).from_pretrained(path, **hub_options, **options).eval()
+            # Sentence encoders that average their tokens are often stored without the pooler, which is not used.
+            optional = ("pooler.",) if auto_class == "AutoModel" else ()
+            self.model: Any = load_weights(auto_class, path, {**hub_options, **options}, optional=optional)
             if not {"device_map", "quantization_config"} & set(options):
                 self.model.to(target_device)
         positions = getattr(config, "max_position_embeddings", None) or _UNLIMITED

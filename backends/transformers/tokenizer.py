@@ -16,7 +16,7 @@ from taleward.backends.engine.prompt_encoding import (
     encode_prompt,
     encode_text,
 )
-from taleward.backends.transformers.hub import LOAD_ERRORS, download_options, model_config, model_unavailable
+from taleward.backends.transformers.hub import LOAD_ERRORS, loading_options, model_config, model_unavailable
 from taleward.core.errors import BackendError, MissingExtra
 
 
@@ -25,13 +25,14 @@ class HubTokenizer:
 
     Args:
         path: A local folder, or the name of a repository on the Hugging Face Hub.
+        load: The caller's options of `from_pretrained`; of these, `trust_remote_code` applies to tokenizers too.
 
     Raises:
         BackendError: If the tokenizer could not be loaded.
         MissingExtra: If the extra `local` is not installed.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, load: Mapping[str, Any] | None = None) -> None:
         try:
             import transformers
         except ImportError as error:
@@ -41,7 +42,7 @@ class HubTokenizer:
         # `split_special_tokens` is a state of the tokenizer, which concurrent calls would change under each other.
         self._lock = threading.RLock()
         try:
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **download_options(path))
+            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **loading_options(path, load))
         except LOAD_ERRORS as error:
             raise model_unavailable(path, error) from error
 

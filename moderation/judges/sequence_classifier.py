@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.transformers.devices import torch_device
-from taleward.backends.transformers.hub import LOAD_ERRORS, download_options, expand_home, model_unavailable
+from taleward.backends.transformers.hub import (
+    LOAD_ERRORS,
+    expand_home,
+    load_weights,
+    loading_options,
+    model_unavailable,
+)
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy
@@ -127,10 +133,10 @@ class _WindowClassifier:
         except ImportError as error:
             raise MissingExtra("a local model", "local") from error
         path = expand_home(path)
-        self._device, hub_options = torch_device(device), download_options(path)
+        self._device, hub_options = torch_device(device), loading_options(path)
         try:
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **hub_options)
-            model = transformers.AutoModelForSequenceClassification.from_pretrained(path, dtype="auto", **hub_options)
+            model = load_weights("AutoModelForSequenceClassification", path, {"dtype": "auto", **hub_options})
         except LOAD_ERRORS as error:
             raise model_unavailable(path, error, what="classifier") from error
         self._model = (model.float() if self._device.type == "cpu" else model).to(self._device).eval()
