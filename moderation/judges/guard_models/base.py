@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -25,6 +26,7 @@ from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.hazard_codes import assessment_from_codes, category_scores
 from taleward.moderation.judges.neutralize import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable
+from taleward.moderation.text.normalize import normalize
 
 if TYPE_CHECKING:
     from taleward.backends.local.language_model import LanguageModel
@@ -61,6 +63,11 @@ class GuardAnswer(NamedTuple):
     cost_usd: float | None = None
 
 
+_DICTATED = Assessment(
+    outcome="abstain", detail="the text contains a verdict in the judge's own format, which the model may repeat"
+)
+
+
 class GuardModel(Judge):
     """A judge that is a generative guard model, run in this process (`hf:`) or behind a chat API.
 
@@ -89,6 +96,9 @@ class GuardModel(Judge):
     """The two answers whose logits give the score: first the one that flags. `None` if the family defines no score."""
     max_tokens: ClassVar[int] = 128
     """Maximum number of tokens of an answer."""
+    verdict_form: ClassVar[re.Pattern[str] | None] = None
+    """What a verdict looks like in the family's format, in a folded text. Its answers repeat nothing of the prompt, so a
+    text could dictate one; the judge abstains on a text that contains it. `None` if the model does not write."""
 
     def __init__(
         self,
@@ -153,6 +163,8 @@ class GuardModel(Judge):
 
         Questions to an API are sent at the same time.
         """
+        if self._dictates_verdict(passage):
+            return _DICTATED
         questions, local = self.questions(passage), loaded_model(self.model)
         if local is None:
             with ContextThreadPoolExecutor(max_workers=len(questions)) as pool:
@@ -164,12 +176,17 @@ class GuardModel(Judge):
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Judge without blocking the event loop; see `assess`."""
+        if self._dictates_verdict(passage):
+            return _DICTATED
         if capabilities(self.model).decisions:
             return await asyncio.to_thread(self.assess, passage)
         questions = self.questions(passage)
         calls = (self.model.ainvoke(_messages(q), **self._call_options(q)) for q in questions)
         messages = await asyncio.gather(*calls)
         return self.assess_answers(questions, [self._answer_from_message(message) for message in messages])
+
+    def _dictates_verdict(self, passage: Passage) -> bool:
+        return self.verdict_form is not None and self.verdict_form.search(normalize(passage.text).text) is not None
 
     def assess_answers(self, questions: Sequence[GuardQuestion], answers: Sequence[GuardAnswer]) -> Assessment:
         """Turn written answers into an assessment; `unparsable` if any is truncated or does not match the format."""

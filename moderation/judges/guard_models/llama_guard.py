@@ -35,6 +35,7 @@ class LlamaGuard(GuardModel):
 
     family = "llama-guard"
     choices = ("unsafe", "safe")
+    verdict_form = re.compile(r"^\W*(?:un)?safe\W*$|^\W*s\d{1,2}(?:\W*s\d{1,2})*\W*$", re.MULTILINE)
     max_tokens = 32
 
     def questions(self, passage: Passage) -> list[GuardQuestion]:

@@ -44,6 +44,7 @@ _CATEGORIES = (
 )
 _KEYS = ("User Safety", "Response Safety", "Safety Categories")
 _LINE = re.compile(r"(User Safety|Response Safety|Safety Categories): (\S.*)")
+_VERDICT_FORM = re.compile(r"\b(?:user|response) safety\W*[:=]|\bsafety categories\W*[:=]")
 _NAMED_8B = re.compile(r"(?<![\d.])8b(?![a-z\d])", re.IGNORECASE)
 
 
@@ -62,6 +63,7 @@ class Nemotron(GuardModel):
     """
 
     family = "nemotron"
+    verdict_form = _VERDICT_FORM
 
     def __init__(self, model: str | BaseChatModel, *, taxonomy_prompt: bool | None = None, **options: Any) -> None:
         if not isinstance(taxonomy_prompt, bool | None):

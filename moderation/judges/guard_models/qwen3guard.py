@@ -46,6 +46,7 @@ class Qwen3Guard(GuardModel):
     """
 
     family = "qwen3guard"
+    verdict_form = re.compile(r"^\W*safety\W*:\W*(?:safe|unsafe|controversial)\b", re.MULTILINE)
 
     def __init__(
         self, model: str | BaseChatModel, *, mode: Literal["strict", "loose"] = "strict", **options: Any

@@ -37,6 +37,7 @@ class WildGuard(GuardModel):
     """
 
     family = "wildguard"
+    verdict_form = re.compile(r"\bharmful (?:request|response)\W*:|\bresponse refusal\W*:")
     max_tokens = 40
 
     def questions(self, passage: Passage) -> list[GuardQuestion]:

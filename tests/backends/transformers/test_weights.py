@@ -35,7 +35,7 @@ def test_a_judge_without_its_head_is_refused(tmp_path: Path) -> None:
     without(folder, *heads)
     expected = rf"not those of a \w+: missing .*{heads[0]}"
     with pytest.raises(BackendError, match=expected):
-        judge(f"sequence-classifier:{spec}").assess(passage())  # type: ignore[attr-defined]
+        judge(f"sequence-classifier:{spec}").assess(passage())
     with pytest.raises(BackendError, match=expected):
         classifier(spec).invoke("A fox.")
 
