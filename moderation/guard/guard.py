@@ -164,7 +164,12 @@ class Guard(Runnable[WriterInput, Tale]):
     ) -> Iterator[Any]:
         # Created before `iterate_async` copies the context: it mutes the callbacks of that context.
         stream, prepared = self._guarded_stream(config), self._prepared(next(inputs))
-        yield from iterate_async(lambda: stream.events(prepared, self._text_to_judge(prepared)))
+        try:
+            yield from iterate_async(lambda: stream.events(prepared, self._text_to_judge(prepared)), stream.is_overdue)
+        except TimeoutError:
+            if not stream.is_overdue():
+                raise  # the writer's own time limit, not the guard's
+            yield from stream.abandon(prepared)
 
     async def _astream(
         self,

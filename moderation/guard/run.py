@@ -76,6 +76,10 @@ class GuardRun:
         """Whether the deadline has passed."""
         return self.remaining_s() == 0.0
 
+    def overdue_s(self) -> float:
+        """Seconds since the deadline; 0 before it, or without a time limit."""
+        return 0.0 if self._deadline_s is None else max(0.0, time.monotonic() - self._deadline_s)
+
     def allow_closing(self) -> None:
         """Extend the deadline, so that a partly released text can be closed and checked."""
         if self._deadline_s is not None:

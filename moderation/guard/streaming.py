@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -20,7 +20,7 @@ from taleward.core.events import (
     TextEvent,
     VerdictEvent,
 )
-from taleward.core.tale import Attempt, RefusalReason, StretchDecision
+from taleward.core.tale import Attempt, RefusalReason, StretchDecision, Tale
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.guard.hold_back import CONTEXT_CHARACTERS, JudgedSentence, hold_back
 from taleward.moderation.guard.inputs import WriterInput, as_mapping
@@ -36,7 +36,7 @@ from taleward.moderation.guard.release import (
 )
 from taleward.moderation.guard.repetition import RepetitionDetector
 from taleward.moderation.guard.revision_context import Revision
-from taleward.moderation.guard.run import ClosedBy, GuardRun
+from taleward.moderation.guard.run import CLOSING_S, ClosedBy, GuardRun
 from taleward.moderation.guard.steps import JudgePassage, arun_steps
 from taleward.moderation.guard.writer import TextWriter
 from taleward.moderation.tracing.mute_callbacks import mute_callbacks
@@ -108,11 +108,25 @@ class GuardedStream:
             tale = run.released_tale(text, self._attempts, closed_by=self._closed_by)
         else:
             tale = run.refused_tale(self._decision.reason, self._attempts, self._verdict, text_to_judge)
+        for event in self._refusal_events(tale):
+            yield event
+        yield DoneEvent(tale=await asyncio.to_thread(run.finish, tale, as_mapping(inputs)))
+
+    def is_overdue(self) -> bool:
+        """Whether the stream should have ended, with all that may follow the deadline."""
+        return self._run.overdue_s() > CLOSING_S
+
+    def abandon(self, inputs: WriterInput) -> Iterator[Event]:
+        """Yield the last events of a stream whose writer or judge blocks its event loop: it is refused for its time."""
+        tale = self._run.refused_tale("timeout", self._attempts, None)
+        yield from self._refusal_events(tale)
+        yield DoneEvent(tale=self._run.finish(tale, as_mapping(inputs)))
+
+    def _refusal_events(self, tale: Tale) -> Iterator[Event]:
         if tale.refusal is not None:
             if self._released_text:
                 yield RetractionEvent(start=0, end=len(self._released_text), categories=tale.refusal.categories)
             yield RefusalEvent(refusal=tale.refusal)
-        yield DoneEvent(tale=await asyncio.to_thread(run.finish, tale, as_mapping(inputs)))
 
     async def _write_drafts(self, inputs: WriterInput) -> AsyncGenerator[Event, None]:
         """Write, and revise from the released text on after a rejected sentence, until the attempts are used up."""

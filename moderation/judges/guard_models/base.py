@@ -97,8 +97,8 @@ class GuardModel(Judge):
     max_tokens: ClassVar[int] = 128
     """Maximum number of tokens of an answer."""
     verdict_form: ClassVar[re.Pattern[str] | None] = None
-    """What a verdict looks like in the family's format, in a folded text. Its answers repeat nothing of the prompt, so a
-    text could dictate one; the judge abstains on a text that contains it. `None` if the model does not write."""
+    """What a verdict looks like in the family's format, in a folded text; `None` if the model does not write one. Its
+    answers repeat nothing of the prompt, so a text could dictate one: the judge abstains on a text that contains it."""
 
     def __init__(
         self,
