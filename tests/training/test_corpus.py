@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 from taleward.core.errors import InvalidFile
-from training.corpus import checks, reader
+from training.corpus import add_share, checks, reader, similarity, statistics
 from training.corpus.reader import CorpusPair, CorpusPassage, CorpusStory
 
 VALUES = {
@@ -111,3 +111,131 @@ def test_texts_that_share_runs_of_words_are_near_duplicates() -> None:
     words = [f"word{n}" for n in range(30)]
     texts = {"a": " ".join(words), "b": " ".join(words[10:]), "c": " ".join(reversed(words))}
     assert list(checks.near_duplicates(texts)) == [("a", "b", 13)]
+
+
+def test_the_plan_is_met() -> None:
+    stories, pairs, passages = reader.load_stories(), reader.load_pairs(), reader.load_passages()
+    kinds = Counter((row.kind, row.band) for row in stories)
+    assert all(kinds["story", band] >= 400 for band in reader.BANDS)
+    assert sum(kinds["free", band] for band in reader.BANDS) >= 150
+    assert len(pairs) >= 500
+    assert len(passages) >= 1000
+    assert sum(not pair.keyword for pair in pairs) > len(pairs) / 3
+    harmless = sum(set(passage.labels.values()) == {"pass"} for passage in passages)
+    assert 0.4 < harmless / len(passages) < 0.6
+
+
+def test_a_second_reader_agrees() -> None:
+    for band, (count, equal, kappa) in statistics.agreement(reader.load_passages()).items():
+        assert count >= 200, band
+        assert (equal > 0.9, kappa > 0.8) == (True, True), band
+
+
+def test_the_corpus_is_more_varied_than_its_repetition() -> None:
+    texts = [row.text for row in reader.load_stories()[:40]]
+    varied, repeated = statistics.variety(texts), statistics.variety(texts[:4] * 10)
+    assert varied["self_bleu"] < 40 < repeated["self_bleu"]
+    assert varied["distinct_2"] > 2 * repeated["distinct_2"]
+
+
+def test_texts_of_the_same_meaning_are_near_duplicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity, "VECTORS_FILE", tmp_path / "vectors.npz")
+    texts = {
+        "a": "The fox found a red boat on the beach and sailed home to its mother.",
+        "b": "On the beach, the fox found a red boat, and it sailed home to its mother.",
+        "c": "The museum opens at nine, and tickets are sold at the door.",
+    }
+    assert "3 texts, such as a, have no vector" in next(similarity.similarity_problems(texts))
+    assert similarity.update(texts) == 3
+    [problem] = similarity.similarity_problems(texts)
+    assert problem.startswith("a and b mean nearly the same: cosine 0.9")
+    del texts["b"]
+    assert similarity.update(texts) == 0
+    assert list(similarity.similarity_problems(texts)) == []
+
+
+SHARE = """=== 68-test-01
+kind: story
+setting: a foggy harbor
+character: lamplighter
+mysterious_object: brass lantern
+magical_properties: shows boats
+action: guide the fleet home
+outcome: everyone asleep
+typo: yes
+---
+{tale}
+
+=== 68-test-02
+kind: revision
+request: a lamplighter story
+category: violence
+why: somebody is hit
+--- draft
+{tale} [[He hit the cook.]]
+--- text
+{tale}
+"""
+PAIR = """=== pairs-t-01
+band: 3-5
+category: frightening
+keyword: no
+place: end
+---
+The lamp went out. Mum came with a candle.
+--- twin
+The lamp went out. [[Nobody came.]]
+"""
+PASSAGE = """=== passages-t-01
+register: news
+labels: fail fail pass
+---
+He fell, and [[violence:moderate|was hurt]]. The end.
+"""
+
+
+def test_shares_in_plain_text_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "FOLDER", tmp_path)
+    monkeypatch.setattr(add_share, "FOLDER", tmp_path)
+    for kind, name, text in (
+        ("stories", "68-test", SHARE.format(tale=TALE)),
+        ("pairs", "pairs-t", PAIR),
+        ("passages", "passages-t", PASSAGE),
+    ):
+        (tmp_path / kind).mkdir()
+        (tmp_path / f"{name}.txt").write_text(text)
+        assert add_share.add_share(tmp_path / f"{name}.txt") == []
+    first, second = reader.load_stories()
+    assert (first.typo, dict(first.request), first.text) == (True, VALUES, TALE.strip())  # type: ignore[arg-type]
+    assert second.finding
+    assert second.finding.quote == "He hit the cook."
+    assert second.draft.endswith("He hit the cook.")
+    [pair] = reader.load_pairs()
+    assert [pair.twin[start:end] for start, end in pair.spans] == ["Nobody came."]
+    [passage] = reader.load_passages()
+    [finding] = passage.findings
+    assert passage.text[finding.start : finding.end] == "was hurt"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (SHARE.format(tale="Too short."), "68-test-01: 2 words; band 6-8 takes"),
+        (SHARE.replace("kind: story", "kind: tale").format(tale=TALE), "68-test-01: kind Input should be"),
+        (PAIR.replace("band: 3-5\n", ""), "pairs-t-01: band Field required"),
+        (PAIR.replace("---\n", "", 1).replace("--- twin\n", ""), "no line `---`"),
+        (PASSAGE.replace("violence:moderate|", ""), "a mark is not `[[category:severity|words]]`"),
+        (PASSAGE.replace("register: news", "register news"), "'register news' is not `key: value`"),
+        ("", "holds 0 rows of 0 kinds"),
+    ],
+)
+def test_a_wrong_share_is_named_and_not_added(
+    text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(add_share, "FOLDER", tmp_path)
+    file = tmp_path / "share.txt"
+    file.write_text(text)
+    monkeypatch.setattr("sys.argv", ["add_share", str(file)])
+    assert add_share.main() == 1
+    assert problem in capsys.readouterr().out
+    assert not list(tmp_path.glob("*/*.jsonl"))

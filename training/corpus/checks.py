@@ -21,6 +21,7 @@ from training.corpus.reader import (
     load_passages,
     load_stories,
 )
+from training.corpus.similarity import similarity_problems
 
 LENGTHS: Mapping[str, tuple[int, int]] = {"3-5": (75, 200), "6-8": (115, 275), "9-12": (155, 335)}
 """Words of a whole story, by band."""
@@ -143,6 +144,12 @@ def near_duplicates(texts: Mapping[str, str], max_shared: int = MAX_SHARED) -> I
     yield from ((a, b, count) for (a, b), count in shared.items() if count > max_shared)
 
 
+def all_texts() -> dict[str, str]:
+    """Every text of the corpus by id: stories with their beginnings, the good text of each pair, passages."""
+    rows = (*load_pairs(), *load_passages())
+    return {story.id: story.whole for story in load_stories()} | {row.id: row.text for row in rows}
+
+
 def problems() -> list[str]:
     """Everything that is wrong with the corpus, a line each; empty when all is well."""
     stories, pairs, passages = load_stories(), load_pairs(), load_passages()
@@ -151,7 +158,8 @@ def problems() -> list[str]:
     lines += [f"{passage.id}: {problem}" for passage in passages for problem in passage_problems(passage)]
     ids = Counter(row.id for row in (*stories, *pairs, *passages))
     lines += [f"{id_}: the id is used {count} times" for id_, count in ids.items() if count > 1]
-    texts = {story.id: story.whole for story in stories} | {row.id: row.text for row in (*pairs, *passages)}
+    texts = all_texts()
+    lines += similarity_problems(texts)
     shipped = {
         f"shipped {sample.id} {n}": text
         for sample in load_dataset("stories")
