@@ -11,6 +11,7 @@ from langgraph.prebuilt import ToolRuntime
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
+from taleward.agents.cast_sheet import CastSheet
 from taleward.agents.routing.split_request import parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.base import ClarificationNeeded, TaleTool, ToolArguments, reader_text, state_update
@@ -57,7 +58,11 @@ class ReviseText(TaleTool):
         tale = await tell_guarded_tale(self.toolbox, self._writer(), {"text": text, "wish": wish}, runtime)
         if not tale.released:
             return reader_text(tale)
-        return state_update(runtime, self.name, tale.text, tale=tale.text)
+        # What comes next continues the new text; it has the cast of the story told last if it is a version of it.
+        is_version = bool(runtime.state.get("cast")) and runtime.state.get("tale") == text
+        sheet = CastSheet.model_validate(runtime.state["cast"]) if is_version else CastSheet()
+        cast = sheet.with_part(tale.text).model_dump(mode="json")
+        return state_update(runtime, self.name, tale.text, tale=tale.text, cast=cast)
 
     def _writer(self) -> Runnable[Any, str]:
         band = self.toolbox.judge.policy.band(self.toolbox.judge.band)

@@ -89,6 +89,14 @@ def test_revised_text_is_what_it_refers_to_next(tmp_path: Path) -> None:
     assert router.invoke("make it even gentler", thread="1").calls[0].args["text"] == first.text
 
 
+def test_a_revised_text_can_be_continued(tmp_path: Path) -> None:
+    router = make_router(tmp_path, "Wolf waved at Hare.", "They went home.")
+    router.invoke("Rewrite this so that it is gentler: The wolf ate the hare.", thread="1")
+    result = router.invoke("And then what happened?", thread="1")
+    assert (result.tool, result.outcome) == ("continue_story", "answered")
+    assert "They went home." in result.text
+
+
 def test_embedded_models_summarize_and_classify() -> None:
     router = Router(story_tools(Toolbox(FakeJudge())), FakeJudge(), role="parent")
     text = "The fox lost her kite in a storm. It was a red kite. An old woman found the kite and gave it to the fox."
