@@ -12,6 +12,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage, Verdict
+from taleward.moderation.calibration.bootstrap import bootstrap_weights
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.ensemble import check_judges, is_decided, total_cost
 
@@ -229,7 +230,7 @@ def fit_uncertainty_band(
         raise ConfigurationError("an uncertainty band is fitted on harmful and harmless texts; got only one kind.")
     # A resample is a vector of counts, so that F1 on all 200 of them is one matrix product per candidate.
     n = len(risk)
-    counts = numpy.random.default_rng(seed).multinomial(n, [1 / n] * n, size=_RESAMPLES).astype(numpy.float32)
+    counts = numpy.concatenate(list(bootstrap_weights(n, _RESAMPLES, seed))).astype(numpy.float32)
 
     def f1(failed: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
         failed_or_harmful: npt.NDArray[np.float32] = counts @ (failed.astype(numpy.float32) + harmful)

@@ -27,7 +27,7 @@ _TRAILING_FILLERS = frozenset({"please", "thank", "thanks", "you"})
 _MAX_CANDIDATES = 3
 
 
-def content_words(text: str) -> tuple[str, ...]:
+def question_words(text: str) -> tuple[str, ...]:
     """Return the words that carry a question's meaning, in order.
 
     Articles, and polite or requesting words at both ends, are dropped. Numbers and negations stay. Case and punctuation
@@ -47,8 +47,8 @@ def is_same_question(first: str, second: str) -> bool:
     Cosine similarity alone is not enough: questions that differ by a name, a number, a `not` or their word order score
     up to 0.99. This check prefers a needless call to a false hit.
     """
-    words = content_words(first)
-    return len(words) >= 2 and words == content_words(second)
+    words = question_words(first)
+    return len(words) >= 2 and words == question_words(second)
 
 
 def split_prompt(prompt: str) -> tuple[str, str]:

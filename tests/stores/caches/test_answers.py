@@ -22,7 +22,7 @@ from taleward.core.verdict import Verdict
 from taleward.moderation.guard.guard import Guard
 from taleward.stores.caches.answers import AnswerCache
 from taleward.stores.caches.chat import CachedChat
-from taleward.stores.caches.semantic_answers import SemanticAnswerCache, content_words, is_same_question
+from taleward.stores.caches.semantic_answers import SemanticAnswerCache, is_same_question, question_words
 from taleward.testing import FakeJudge, WordEmbeddings
 
 
@@ -271,8 +271,8 @@ def test_different_questions_are_distinguished(first: str, second: str) -> None:
     assert not is_same_question(first, second)
 
 
-def test_content_words_keep_numbers_and_order() -> None:
-    assert content_words("Please tell me 3.5 tales of a Fox, thanks") == ("3.5", "tales", "of", "fox")
+def test_question_words_keep_numbers_and_order() -> None:
+    assert question_words("Please tell me 3.5 tales of a Fox, thanks") == ("3.5", "tales", "of", "fox")
 
 
 def semantic(folder: Path, **options: Any) -> SemanticAnswerCache:
