@@ -35,7 +35,7 @@ _SMALL = frozenset(
         they this to up was we were who with you your"""
     )
 )
-_MIN_HELD = 1 / 3
+_MIN_HELD = 1 / 2
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
 _NOT_NAMES = frozenset(
     re.findall(
