@@ -54,10 +54,16 @@ def highlighted_html(text: str, findings: Iterable[Finding]) -> str:
     Where findings overlap, the most severe one sets the color, and the tooltip names all of them.
     """
     spans = [(f.start, f.end, f) for f in findings if f.start is not None and f.end is not None]
+    spans.sort(key=lambda span: span[0])
     cuts = sorted({0, len(text), *(min(offset, len(text)) for start, end, _ in spans for offset in (start, end))})
     parts = []
+    covering: list[Finding] = []
+    begun = 0
     for start, end in pairwise(cuts):
-        covering = [f for span_start, span_end, f in spans if span_start <= start and end <= span_end]
+        while begun < len(spans) and spans[begun][0] <= start:
+            covering.append(spans[begun][2])
+            begun += 1
+        covering = [f for f in covering if f.end is not None and end <= f.end]
         html = escape(text[start:end])
         if covering:
             severities = {f.severity for f in covering}
