@@ -74,6 +74,7 @@ def evaluate(
             needs, a number is out of range, or every sample failed. What the dataset must provide is checked before the
             system runs, what the system must provide at its first output.
         JournalLocked: If another process is running the same evaluation.
+        KeyboardInterrupt: If you interrupt it; a note says what is kept.
         MissingExtra: If MLflow is not installed.
     """
     check_mlflow()
@@ -109,7 +110,15 @@ def evaluate(
         if journal.finished:
             evaluation = Evaluation.model_validate(journal.result)
         else:
-            finished, failed = _run_samples(run_system, samples, journal, resolved_metrics, concurrency, progress)
+            try:
+                finished, failed = _run_samples(run_system, samples, journal, resolved_metrics, concurrency, progress)
+            except KeyboardInterrupt as interrupt:
+                kept = len(journal.samples(Sample.model_validate))
+                interrupt.add_note(
+                    f"{kept} of {len(samples)} samples are finished and kept in {journal.folder}; the same call goes "
+                    "on from there, and resume=False starts again."
+                )
+                raise
             outputs = [finished.get(s.id) or s.model_copy(update={"error": failed[s.id]}) for s in samples]
             evaluation = _measure(plan, outputs, failed, resolved_metrics, journal)
             write_files(evaluation, journal.files)
