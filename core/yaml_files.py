@@ -74,7 +74,7 @@ class YamlFile:
         try:
             with path.open("rb") as file:
                 content = file.read(_MAX_FILE_BYTES + 1)
-            text = content[:_MAX_FILE_BYTES].decode("utf-8")
+            text = "" if len(content) > _MAX_FILE_BYTES else content.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidFile(
                 f"the {noun} file {path} cannot be read: {error}",

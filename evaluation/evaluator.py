@@ -106,19 +106,11 @@ def evaluate(
         "taleward": version("taleward"),
     }
     journal = open_journal(spool, plan, resume=resume)
-    with journal_lock(journal):
+    with journal_lock(journal), _note_of_what_is_kept(journal, len(samples)):
         if journal.finished:
             evaluation = Evaluation.model_validate(journal.result)
         else:
-            try:
-                finished, failed = _run_samples(run_system, samples, journal, resolved_metrics, concurrency, progress)
-            except KeyboardInterrupt as interrupt:
-                kept = len(journal.samples(Sample.model_validate))
-                interrupt.add_note(
-                    f"{kept} of {len(samples)} samples are finished and kept in {journal.folder}; the same call goes "
-                    "on from there, and resume=False starts again."
-                )
-                raise
+            finished, failed = _run_samples(run_system, samples, journal, resolved_metrics, concurrency, progress)
             outputs = [finished.get(s.id) or s.model_copy(update={"error": failed[s.id]}) for s in samples]
             evaluation = _measure(plan, outputs, failed, resolved_metrics, journal)
             write_files(evaluation, journal.files)
@@ -128,6 +120,19 @@ def evaluate(
         # The store can be reached, so upload what it missed before.
         upload_pending(spool, str(plan["uri"]))
     return evaluation
+
+
+@contextmanager
+def _note_of_what_is_kept(journal: Journal, total: int) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        kept = len(journal.samples(lambda row: row))
+        interrupt.add_note(
+            f"{kept} of {total} samples are finished and kept in {journal.folder}; the same call goes on from there, "
+            "and resume=False starts again."
+        )
+        raise
 
 
 def _run_samples(
