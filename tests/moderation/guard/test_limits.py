@@ -51,7 +51,7 @@ class Endless:
 
 
 def from_stream(guard: Guard) -> Tale:
-    *events, done = guard.stream({"hero": "fox"})
+    *_, done = guard.stream({"hero": "fox"})
     assert isinstance(done, DoneEvent)
     return done.tale
 
@@ -60,7 +60,7 @@ def from_astream(guard: Guard) -> Tale:
     async def run() -> list[Event]:
         return [event async for event in guard.astream({"hero": "fox"})]
 
-    *events, done = asyncio.run(run())
+    *_, done = asyncio.run(run())
     assert isinstance(done, DoneEvent)
     return done.tale
 
@@ -116,7 +116,7 @@ def test_a_draft_as_long_as_the_limit_is_released(tell: Callable[[Guard], Tale])
 
 @pytest.mark.parametrize("tell", PATHS)
 @pytest.mark.parametrize("options", [{}, {"judge_inputs": False}, {"mask_personal_data": True}])
-def test_an_input_that_is_too_long_ends_in_a_refusal(tell: Callable[[Guard], Tale], options: dict[str, bool]) -> None:
+def test_an_input_that_is_too_long_ends_in_a_refusal(tell: Callable[[Guard], Tale], options: dict[str, Any]) -> None:
     writer = FakeWriter("A fox ran.")
     tale = tell(Guard(writer, FakeJudge(), max_input_chars=2, **options))
     assert tale.refusal is not None
@@ -132,10 +132,10 @@ def test_nested_inputs_count_and_may_contain_themselves() -> None:
     assert not guard.invoke({"hero": {"notes": nested}}).released
 
 
-@pytest.mark.parametrize("option", ["max_input_chars", "max_draft_chars"])
-def test_limits_are_at_least_one_character(option: str) -> None:
-    with pytest.raises(ConfigurationError, match=option):
-        Guard(FakeWriter("x"), FakeJudge(), **{option: 0})
+@pytest.mark.parametrize("options", [{"max_input_chars": 0}, {"max_draft_chars": 0}])
+def test_limits_are_at_least_one_character(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        Guard(FakeWriter("x"), FakeJudge(), **options)
 
 
 def test_a_judge_abstains_from_a_text_that_is_longer_than_it_reads() -> None:
@@ -166,6 +166,7 @@ def test_a_chunk_of_megabytes_does_not_block_another_stream() -> None:
     while time.monotonic() < started_s + 1.5:
         begun_s = time.monotonic()
         *_, done = other.stream("go")
+        assert isinstance(done, DoneEvent)
         assert done.tale.released
         assert time.monotonic() - begun_s < 1.5
     thread.join(10)
