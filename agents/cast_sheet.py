@@ -24,7 +24,7 @@ _CAPITALIZED_WORDS = (
     "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
 )
 _NOT_NAMES = frozenset(_CAPITALIZED_WORDS.split())
-_CLOSING_WORDS = re.compile(r"\s*(?:the end|and they lived happily ever after)[.!]*\s*$", re.IGNORECASE)
+_CLOSING_WORDS = re.compile(r"(?:the end|and they lived happily ever after)[.!]*\s*$", re.IGNORECASE)
 
 
 class Character(FrozenModel):

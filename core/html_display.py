@@ -53,11 +53,18 @@ def highlighted_html(text: str, findings: Iterable[Finding]) -> str:
 
     Where findings overlap, the most severe one sets the color, and the tooltip names all of them.
     """
-    spans = [(f.start, f.end, f) for f in findings if f.start is not None and f.end is not None]
-    cuts = sorted({0, len(text), *(min(offset, len(text)) for start, end, _ in spans for offset in (start, end))})
+    spans = [(f.start, f.end, n, f) for n, f in enumerate(findings) if f.start is not None and f.end is not None]
+    spans.sort(key=lambda span: span[0])
+    cuts = sorted({0, len(text), *(min(offset, len(text)) for start, end, *_ in spans for offset in (start, end))})
     parts = []
+    covering_spans: list[tuple[int, int, int, Finding]] = []
+    begun = 0
     for start, end in pairwise(cuts):
-        covering = [f for span_start, span_end, f in spans if span_start <= start and end <= span_end]
+        while begun < len(spans) and spans[begun][0] <= start:
+            covering_spans.append(spans[begun])
+            begun += 1
+        covering_spans = [span for span in covering_spans if end <= span[1]]
+        covering = [f for *_, f in sorted(covering_spans, key=lambda span: span[2])]
         html = escape(text[start:end])
         if covering:
             severities = {f.severity for f in covering}

@@ -11,7 +11,7 @@ _SECRET_SUFFIXES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 # Shorter values, such as "test", would also be cut out of ordinary words.
 _MIN_SECRET_LENGTH = 8
 # SQLAlchemy appends the statement and its parameters, which may be a child's words.
-_SQL_DETAILS = re.compile(r"\s*\[SQL: .*", re.DOTALL)
+_SQL_DETAILS = "[SQL: "
 # The prefixes of OpenAI, Anthropic, Stripe, Hugging Face, Groq and xAI. Vendors quote keys with asterisks in errors.
 _KEY_PATTERN = re.compile(r"\b(?:sk|pk|rk|hf|gsk|xai)[-_][A-Za-z0-9_*-]{8,}")
 
@@ -25,7 +25,8 @@ def redact(text: str) -> str:
     Args:
         text: A message that may quote a key, such as a vendor's error.
     """
-    text = _SQL_DETAILS.sub("", text)
+    text, found, _ = text.partition(_SQL_DETAILS)
+    text = text.rstrip() if found else text
     for name, value in os.environ.items():
         if name.upper().endswith(_SECRET_SUFFIXES) and len(value) >= _MIN_SECRET_LENGTH:
             text = text.replace(value, "[redacted]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -20,14 +21,32 @@ Location = Sequence[int | str]
 """A place in a file: mapping keys and list indexes from the top."""
 
 _MAX_VALUE_CHARACTERS = 60
+_MAX_FILE_BYTES = 1_000_000
+_MAX_DEPTH = 50
+_MAX_VALUES = 200_000
+_MAX_PROBLEMS = 20
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that rejects duplicate keys, where PyYAML silently keeps the last value."""
+    """A safe loader that rejects duplicate keys, where PyYAML silently keeps the last value, and deep nesting."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        # PyYAML calls itself for each level, and would end in a RecursionError.
+        if self._depth > _MAX_DEPTH:
+            problem = f"values are nested more than {_MAX_DEPTH} deep"
+            raise yaml.composer.ComposerError(None, None, problem, self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is no text", key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
@@ -39,29 +58,40 @@ class YamlFile:
     """A parsed YAML file that knows the line of every value.
 
     Args:
-        path: A UTF-8 YAML file.
+        path: A UTF-8 YAML file of up to 1 MB, with values up to 50 deep, and up to 200,000 of them once every alias is
+            written out.
         noun: What to call the file in messages, for example `"policy"`.
 
     Attributes:
         data: The content as plain Python data.
 
     Raises:
-        InvalidFile: If the file cannot be read or is not valid YAML.
+        InvalidFile: If the file cannot be read, is not valid YAML or is beyond these limits.
     """
 
     def __init__(self, path: Path, noun: str) -> None:
         self.path, self.noun = path, noun
         try:
-            text = path.read_text(encoding="utf-8")
+            with path.open("rb") as file:
+                content = file.read(_MAX_FILE_BYTES + 1)
+            text = "" if len(content) > _MAX_FILE_BYTES else content.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidFile(
                 f"the {noun} file {path} cannot be read: {error}",
                 hint="Give the path of a readable UTF-8 YAML file.",
             ) from error
+        if len(content) > _MAX_FILE_BYTES:
+            raise InvalidFile(
+                f"the {noun} file {path} has more than {_MAX_FILE_BYTES:,} bytes.",
+                hint=f"Check the path: a {noun} file has a few thousand bytes.",
+            )
         try:
-            self._root = yaml.compose(text, _UniqueKeyLoader)
-            self.data: Any = yaml.load(text, _UniqueKeyLoader)  # noqa: S506  a SafeLoader
-        except yaml.YAMLError as error:
+            loader = _UniqueKeyLoader(text)
+            self._root = loader.get_single_node()
+            self._check_size()
+            self.data: Any = None if self._root is None else loader.construct_document(self._root)
+        # PyYAML lets errors of Python through, for example for the date 2026-13-01 or a number of 5,000 digits.
+        except (yaml.YAMLError, ValueError) as error:
             raise InvalidFile(f"the {noun} file {path} is not valid YAML: {error}") from error
 
     def validate(self, model_type: type[T], data: Any = None, problems: Iterable[tuple[Location, str]] = ()) -> T:
@@ -79,19 +109,46 @@ class YamlFile:
         try:
             model = model_type.model_validate(self.data if data is None else data)
         except ValidationError as error:
-            all_problems += [(e["loc"], _format_problem(e, model_type)) for e in error.errors()]
+            errors = error.errors()
+            described = [(e["loc"], _format_problem(e, model_type)) for e in errors[:_MAX_PROBLEMS]]
+            all_problems += [*described, *((e["loc"], e["msg"]) for e in errors[_MAX_PROBLEMS:])]
         if all_problems:
             raise self.problems_error(all_problems)
         return model
 
     def problems_error(self, problems: Iterable[tuple[Location, str]]) -> InvalidFile:
-        """Create the error that lists problems, each a location and a sentence, in the order of their lines."""
-        numbered = sorted(((self.line_of(place), place, message) for place, message in problems), key=lambda p: p[0])
+        """Create the error that lists the first 20 problems, each a location and a sentence, by line."""
+        all_problems = list(problems)
+        listed = all_problems[:_MAX_PROBLEMS]
+        numbered = sorted(((self.line_of(place), place, message) for place, message in listed), key=lambda p: p[0])
         lines = "".join(
             f"\n  - line {line}: {'.'.join(map(str, place)) or self.noun}: {message}"
             for line, place, message in numbered
         )
+        if len(all_problems) > len(listed):
+            lines += f"\n  - and {len(all_problems) - len(listed):,} more"
         return InvalidFile(f"the {self.noun} file {self.path} has problems:{lines}")
+
+    def _check_size(self) -> None:
+        """Count the values as if every alias were written out: nine lines of aliases can stand for a billion values."""
+        sizes: dict[int, int] = {}
+        parents: set[int] = set()
+
+        def size(node: yaml.Node) -> int:
+            if isinstance(node, yaml.ScalarNode):
+                return 1
+            if id(node) in parents:
+                raise yaml.composer.ComposerError(None, None, "an alias stands within its own value", node.start_mark)
+            if id(node) not in sizes:
+                parents.add(id(node))
+                is_mapping = isinstance(node, yaml.MappingNode)
+                sizes[id(node)] = 1 + sum(map(size, chain.from_iterable(node.value) if is_mapping else node.value))
+                parents.remove(id(node))
+            return sizes[id(node)]
+
+        if self._root is not None and (count := size(self._root)) > _MAX_VALUES:
+            problem = f"it has {count:,} values once its aliases are written out; at most {_MAX_VALUES:,} are read"
+            raise yaml.composer.ComposerError(None, None, problem, self._root.start_mark)
 
     def line_of(self, location: Location) -> int:
         """Return the line, counted from 1, of a location, or of its deepest parent that is in the file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,9 +163,18 @@ def _parquet_records(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
     except ImportError as error:
         raise MissingExtra("Parquet", "evaluation") from error
     try:
-        yield from enumerate(pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist(), 1)
+        table = pyarrow.parquet.read_table(io.BytesIO(content))
+        names = table.column_names
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise InvalidFile(f"{_NOUN} {path} has two columns named {repeated!r}.", hint="Rename one of them.")
+        for number, row in enumerate(table.to_pylist(), 1):
+            yield number, {name: None if _is_nan(value) else value for name, value in row.items()}
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise InvalidFile(f"{_NOUN} {path} is not valid Parquet: {error}") from error
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _from_rows(name: str, rows: Sequence[Any], columns: ColumnMapping | None) -> Dataset:
@@ -249,8 +259,7 @@ def _parse_samples(path: Path, records: Iterable[tuple[int, Any]], columns: Colu
     for number, (line, record) in enumerate(records, 1):
         try:
             if isinstance(record, ValueError):
-                msg = f"is not valid JSON: {record}"
-                raise ConfigurationError(msg)
+                raise ConfigurationError(str(record)) from record
             values = record if isinstance(record, Sample) else {"id": str(number), **_sample_values(record, columns)}
             sample = as_samples([values])[0]
             if sample.id in ids:

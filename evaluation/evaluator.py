@@ -74,6 +74,7 @@ def evaluate(
             needs, a number is out of range, or every sample failed. What the dataset must provide is checked before the
             system runs, what the system must provide at its first output.
         JournalLocked: If another process is running the same evaluation.
+        KeyboardInterrupt: If you interrupt it; a note says what is kept.
         MissingExtra: If MLflow is not installed.
     """
     check_mlflow()
@@ -105,7 +106,7 @@ def evaluate(
         "taleward": version("taleward"),
     }
     journal = open_journal(spool, plan, resume=resume)
-    with journal_lock(journal):
+    with journal_lock(journal), _note_of_what_is_kept(journal, len(samples)):
         if journal.finished:
             evaluation = Evaluation.model_validate(journal.result)
         else:
@@ -119,6 +120,19 @@ def evaluate(
         # The store can be reached, so upload what it missed before.
         upload_pending(spool, str(plan["uri"]))
     return evaluation
+
+
+@contextmanager
+def _note_of_what_is_kept(journal: Journal, total: int) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        kept = len(journal.samples(lambda row: row))
+        interrupt.add_note(
+            f"{kept} of {total} samples are finished and kept in {journal.folder}; the same call goes on from there, "
+            "and resume=False starts again."
+        )
+        raise
 
 
 def _run_samples(

@@ -78,7 +78,7 @@ def load_gates(path: str | Path = GATES_FILE) -> tuple[Gate, ...]:
     path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last one for deep nesting
         raise InvalidFile(
             f"the gates file {path} cannot be read: {error}",
             hint=f"Write it as TOML, for example:\n{_EXAMPLE}",

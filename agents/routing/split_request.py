@@ -8,15 +8,17 @@ from functools import lru_cache
 
 from taleward.core.frozen_model import FrozenModel
 
-_QUOTED_TEXT = re.compile(r'"([^"]{8,})"|“([^”]{8,})”', re.DOTALL)
-_TEXT_AFTER_COLON = re.compile(r"(?<=\w): *\n*(?=\S+\s+\S+\s+\S+)(.*)", re.DOTALL)
+_QUOTED_TEXT = re.compile(r'"([^"]{8,})"|“([^“”]{8,})”', re.DOTALL)
+_COLON = re.compile(r"(?<=\w): *+\n*+(?=\S)")
+_THREE_WORDS = r"\S+\s+\S+\s+\S+"
 _TEXT_AFTER_QUESTION = re.compile(
-    r"^(?P<instruction>[^.?!\n]*\b(?:this|it|following|that|these|below|text|passage)\b[^.?!\n]*\?"
-    r"|[^.?!\n]*\bbelow[.:])"
-    r"\s+(?P<text>\S+\s+\S+\s+\S+.*)$",
-    re.DOTALL | re.IGNORECASE,
+    rf"^(?P<instruction>[^.?!\n]*+\?)\s+(?P<text>{_THREE_WORDS}.*)$", re.DOTALL | re.IGNORECASE
 )
-_TEXT_AFTER_LINE = re.compile(r"^(?P<instruction>[^\n]+)\n+(?P<text>\S+\s+\S+\s+\S+.*)$", re.DOTALL)
+_REFERS_TO_TEXT = re.compile(r"\b(?:this|it|following|that|these|below|text|passage)\b", re.IGNORECASE)
+_TEXT_BELOW = re.compile(
+    rf"^(?P<instruction>[^.?!\n]*\bbelow[.:])\s+(?P<text>{_THREE_WORDS}.*)$", re.DOTALL | re.IGNORECASE
+)
+_TEXT_AFTER_LINE = re.compile(rf"^(?P<instruction>[^\n]+)\n+(?P<text>{_THREE_WORDS}.*)$", re.DOTALL)
 _VERBS = (
     "judge|check|tell|sum|summari[sz]e|make|rewrite|find|list|classify|continue|go on|look|shorten|give|write|explain"
     "|say|label|if|then|after|afterwards"
@@ -51,9 +53,11 @@ def parse_request(request: str) -> ParsedRequest:
         instruction = instruction[: match.start()] + " " + instruction[match.end() :]
     elif match := _TEXT_AFTER_LINE.match(instruction):
         instruction, text = match["instruction"], match["text"]
-    elif match := _TEXT_AFTER_COLON.search(instruction):
-        text, instruction = match[1], instruction[: match.start()]
-    elif match := _TEXT_AFTER_QUESTION.match(instruction):
+    elif (match := _COLON.search(instruction)) and len(instruction[match.end() :].split(maxsplit=2)) == 3:
+        text, instruction = instruction[match.end() :], instruction[: match.start()]
+    elif ((match := _TEXT_AFTER_QUESTION.match(instruction)) and _REFERS_TO_TEXT.search(match["instruction"])) or (
+        match := _TEXT_BELOW.match(instruction)
+    ):
         instruction, text = match["instruction"], match["text"]
     instruction = " ".join(instruction.split())
     # One word alone says too little to route by.

@@ -25,7 +25,8 @@ _DEFAULT_LABELS = (
     "science",
     "bedtime",
 )
-_LABEL_LIST = re.compile(r"((?:\b[a-z]+(?: tale)?, )*\b[a-z]+(?: tale)?,? or [a-z]+(?: tale)?)\b", re.IGNORECASE)
+# At most 30 labels, so that the search takes linear time in a list of any length.
+_LABEL_LIST = re.compile(r"((?:\b[a-z]+(?: tale)?, ){0,30}\b[a-z]+(?: tale)?,? or [a-z]+(?: tale)?)\b", re.IGNORECASE)
 _SEPARATOR = re.compile(r",? or |, ")
 
 

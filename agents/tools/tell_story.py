@@ -27,7 +27,7 @@ _SETTING = re.compile(
     re.IGNORECASE,
 )
 _CHARACTER = re.compile(
-    r"^(.+?)(?=\s+(?:who|that|and then|which|on|in|at|under|inside|wins?|gets?|is|finds?|learns?)\b|[,.!?]|$)"
+    r"^(.+?)(?=(?<!\s)\s+(?:who|that|and then|which|on|in|at|under|inside|wins?|gets?|is|finds?|learns?)\b|[,.!?]|$)"
 )
 _FILLERS = re.compile(r"\b(?:please|pls|tonight|for (?:my|our|the) \w+|for me|before bed)\b", re.IGNORECASE)
 

@@ -77,7 +77,7 @@ class ToolCallParser:
     def _parse(self, block: str) -> Iterator[tuple[str, str]]:
         try:
             parsed = json.loads(block)
-        except ValueError:
+        except (ValueError, RecursionError):  # the last one for deep nesting
             if name := _CALL_NAME.match(block):
                 yield name[1], block  # cut off; LangChain reports it as an invalid call
             return

@@ -75,9 +75,9 @@ def evaluate(
 ) -> None:
     """Evaluate a guarded writer on a dataset, and record the results as an MLflow run.
 
-    An evaluation that was killed continues where it stopped.
+    An evaluation that was killed or interrupted continues where it stopped.
 
-    Exit codes: 0 all gates passed, 1 not uploaded to MLflow, 2 wrong use or data, 3 a gate failed.
+    Exit codes: 0 all gates passed, 1 not uploaded to MLflow, 2 wrong use or data, 3 a gate failed, 130 interrupted.
     """
     from taleward.evaluation.tracking.recorder import default_tracking_uri
 
@@ -109,17 +109,23 @@ def evaluate(
         system: Any = [sample.output for sample in samples]
     else:
         system = _make_guard(template, templates, model, base_url, judge, policy, band, attempts, seed, uri)
-    evaluation = run_evaluation(
-        system,
-        samples,
-        metric or _DEFAULT_METRICS,
-        name=name or (samples.name if outputs else model),
-        concurrency=concurrency,
-        resume=resume,
-        tracking_uri=uri,
-        experiment=experiment,
-        spool=folder / "spool",
-    )
+    try:
+        evaluation = run_evaluation(
+            system,
+            samples,
+            metric or _DEFAULT_METRICS,
+            name=name or (samples.name if outputs else model),
+            concurrency=concurrency,
+            resume=resume,
+            tracking_uri=uri,
+            experiment=experiment,
+            spool=folder / "spool",
+        )
+    except KeyboardInterrupt as interrupt:
+        if getattr(interrupt, "__notes__", None):
+            kept = interrupt.__notes__[0].partition(";")[0]
+            print_warning(f"interrupted: {kept}; run the same command to go on, or add --no-resume to start again")
+        raise
     show_evaluation(evaluation)
     if report is not None:
         _write_report(evaluation, report)

@@ -128,7 +128,7 @@ def _values_from_file(path: Path | None) -> dict[str, Any]:
     hint = 'Pass a UTF-8 file with a JSON object, for example {"setting": "enchanted forest"}.'
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last one for deep nesting
         raise InvalidFile(f"the values file {path} cannot be read: {error}", hint=hint) from error
     if not isinstance(values, dict):
         raise InvalidFile(f"the values file {path} contains a {type(values).__name__}, not a JSON object.", hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -10,11 +11,14 @@ from typing import Annotated
 import typer
 
 from taleward.cli.options import DEFAULT_FOLDER, Folder
-from taleward.core.errors import MissingExtra
+from taleward.core.errors import ConfigurationError, MissingExtra
+
+_HOST = "127.0.0.1"
 
 
 def ui(
-    folder: Folder = DEFAULT_FOLDER, port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000
+    folder: Folder = DEFAULT_FOLDER,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
 ) -> None:
     """Start MLflow's UI to look at the recorded tales and evaluations."""
     from taleward.cli.output.console import print_note
@@ -22,8 +26,9 @@ def ui(
 
     if find_spec("mlflow") is None:
         raise MissingExtra("the UI", "mlflow")
+    _check_port(port)
     print_note(
-        f"MLflow runs at http://127.0.0.1:{port} (Ctrl-C to stop); "
+        f"MLflow runs at http://{_HOST}:{port} (Ctrl-C to stop); "
         "the tales are under 'Traces' in the experiment 'taleward'"
     )
     command = [
@@ -33,10 +38,28 @@ def ui(
         "ui",
         "--backend-store-uri",
         default_tracking_uri(folder),
+        "--host",
+        _HOST,
         "--port",
         str(port),
     ]
     try:
-        raise typer.Exit(subprocess.run(command, check=False).returncode)
+        code = subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+    # MLflow's server only ends by itself if it failed, and then reports 0 all the same.
+    raise ConfigurationError(
+        f"MLflow's server ended by itself (exit code {code}).", hint="Its last lines above say why."
+    )
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} cannot be used: {error.strerror}.",
+                hint=f"Stop the program that uses it, or choose another one: taleward ui --port {port % 65535 + 1}.",
+            ) from error

@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from taleward.core.concurrency.event_loop import iterate_async
+from taleward.core.concurrency.left_behind import LeftBehind
 
 T = TypeVar("T")
 
 
-async def run_in_thread(work: Callable[[], T]) -> T:
+async def run_in_thread(work: Callable[[], T], left_behind: LeftBehind | None = None) -> T:
     """Run a blocking call in a thread of its own and await its result.
 
     `asyncio.to_thread` uses a shared pool, where a call that hangs blocks others and the end of the process. Here a
@@ -23,10 +24,13 @@ async def run_in_thread(work: Callable[[], T]) -> T:
 
     Args:
         work: The call to run. It sees the caller's context variables.
+        left_behind: Bounds the calls that hang; `None` for no bound.
 
     Raises:
+        DeadlineExceeded: If too many earlier calls hang.
         RuntimeError: If `work` raised `StopIteration`, which a future cannot hold.
     """
+    call = left_behind.start() if left_behind else None
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
@@ -42,24 +46,31 @@ async def run_in_thread(work: Callable[[], T]) -> T:
             resolve = partial(future.set_exception, RuntimeError(f"the call raised StopIteration: {error}"))
         except BaseException as error:  # noqa: BLE001  re-raised in the awaiting task
             resolve = partial(future.set_exception, error)
+        if call:
+            call.end()
         with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody is waiting
             loop.call_soon_threadsafe(settle, resolve)
 
     threading.Thread(target=run, daemon=True, name="taleward-call").start()
-    return await future
+    try:
+        return await future
+    except asyncio.CancelledError:
+        if call:
+            call.give_up()
+        raise
 
 
-async def iterate_in_thread(items: Iterator[T]) -> AsyncGenerator[T, None]:
+async def iterate_in_thread(items: Iterator[T], left_behind: LeftBehind | None = None) -> AsyncGenerator[T, None]:
     """Iterate over a blocking iterator, awaiting each item in a thread.
 
     Closing this generator closes the iterator. If the iterator is blocked at that moment it is left behind, and ends
-    when it produces its next item.
+    when it produces its next item; `left_behind` bounds how many may hang there.
     """
     exhausted, waiting = object(), True
     try:
         while True:
             waiting = True
-            item: Any = await run_in_thread(partial(next, items, exhausted))
+            item: Any = await run_in_thread(partial(next, items, exhausted), left_behind)
             waiting = False
             if item is exhausted:
                 return

@@ -110,7 +110,7 @@ def load_labeled(
 
 def _parse_row(record: Any, columns: Columns, known: Collection[str], category: str | None) -> LabeledText:
     if not isinstance(record, Mapping):
-        actual = f"is not valid JSON: {record}" if isinstance(record, ValueError) else f"is a {type(record).__name__}"
+        actual = str(record) if isinstance(record, ValueError) else f"is a {type(record).__name__}"
         msg = f"{actual}; expected a JSON object"
         raise ValueError(msg)
     for column in (columns.text, columns.label):

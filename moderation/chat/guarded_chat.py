@@ -23,6 +23,7 @@ from taleward.core.concurrency.sync_async import iterate_in_thread, run_in_threa
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.moderation.chat.guarded_response import GuardedResponse
 from taleward.moderation.chat.messages import MARK, is_refusal, tool_words, without_retracted
+from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, check_max_chars
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 
 
@@ -51,19 +52,30 @@ class GuardedChat(BaseChatModel, ChatModelWrapper):
         inner: The chat model.
         judge: The judge.
         timeout_s: Time limit of one call in seconds, for model and judge together; `None` for none.
+        max_chars: Characters in a message's text; a longer one is stopped and refused.
         kwargs: LangChain's own fields, such as `tags` and `callbacks`.
 
     Raises:
-        ConfigurationError: If `inner` is not a chat model, `judge` is not a judge, or `timeout_s` is not positive.
+        ConfigurationError: If `inner` is not a chat model, `judge` is not a judge, or `timeout_s` or `max_chars` is not
+            positive.
     """
 
     inner: BaseChatModel = Field(exclude=True)
     judge: Judge = Field(exclude=True)
     timeout_s: float | None = 120.0
+    max_chars: int = MAX_DRAFT_CHARS
     bound: Runnable[LanguageModelInput, AIMessage] | None = Field(default=None, exclude=True, repr=False)
     declared: frozenset[str] = Field(default=frozenset(), exclude=True, repr=False)
 
-    def __init__(self, inner: BaseChatModel, judge: Judge, *, timeout_s: float | None = 120.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        inner: BaseChatModel,
+        judge: Judge,
+        *,
+        timeout_s: float | None = 120.0,
+        max_chars: int = MAX_DRAFT_CHARS,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(inner, BaseChatModel):
             raise ConfigurationError(
                 f"a guarded chat needs a LangChain chat model; got {type(inner).__name__}.",
@@ -71,13 +83,14 @@ class GuardedChat(BaseChatModel, ChatModelWrapper):
             )
         check_judge("a guarded chat", judge)
         check_timeout(timeout_s)
+        check_max_chars("max_chars", max_chars)
         # The model's own callbacks move to the guarded chat, where they see only what was released.
         if inner.callbacks:
             kwargs.setdefault("callbacks", inner.callbacks)
             inner = inner.model_copy(update={"callbacks": None})
         # LangChain's global cache does not know the judge: it would return what another judge released.
         kwargs.setdefault("cache", False)
-        kwargs.update(inner=inner, judge=judge, timeout_s=timeout_s)
+        kwargs.update(inner=inner, judge=judge, timeout_s=timeout_s, max_chars=max_chars)
         super().__init__(**kwargs)
 
     def invoke(
@@ -147,7 +160,9 @@ class GuardedChat(BaseChatModel, ChatModelWrapper):
             raw: AIMessage = output["raw"]
             return raw
 
-        response = GuardedResponse(self.judge, self.timeout_s, declared=declared, blocking=True)
+        response = GuardedResponse(
+            self.judge, self.timeout_s, declared=declared, max_chars=self.max_chars, blocking=True
+        )
         return _structured_result(run_sync(lambda: response.respond(call_model)), output, include_raw=include_raw)
 
     async def _astructured(
@@ -160,7 +175,9 @@ class GuardedChat(BaseChatModel, ChatModelWrapper):
             raw: AIMessage = output["raw"]
             return raw
 
-        chunk = await GuardedResponse(self.judge, self.timeout_s, declared=declared).respond(call_model)
+        chunk = await GuardedResponse(self.judge, self.timeout_s, declared=declared, max_chars=self.max_chars).respond(
+            call_model
+        )
         return _structured_result(chunk, output, include_raw=include_raw)
 
     def _generate(
@@ -222,6 +239,7 @@ class GuardedChat(BaseChatModel, ChatModelWrapper):
             self.timeout_s,
             declared=self.declared,
             model_name=self.model_name,
+            max_chars=self.max_chars,
             run=run,
             blocking=blocking,
         )

@@ -24,6 +24,7 @@ from taleward.moderation.chat.messages import (
     words_beyond_text,
 )
 from taleward.moderation.guard.hold_back import JudgedSentence, hold_back
+from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, DraftTooLong
 from taleward.moderation.guard.release import (
     RELEASE,
     TIMED_OUT,
@@ -49,6 +50,7 @@ class GuardedResponse:
         timeout_s: Time limit in seconds for model and judge together; `None` for none.
         declared: Words of the tools' definitions, which are not the model's own words.
         model_name: The name by which the model was asked for, if it has one.
+        max_chars: Characters in the model's text; a longer one is stopped and refused.
         run: The LangChain run that the call belongs to; `None` for the ambient one.
         blocking: Whether to call the judge's synchronous `invoke` in a thread. Set it for synchronous callers: pooled
             connections of the judge's model would outlive the event loop that serves such a call.
@@ -61,10 +63,19 @@ class GuardedResponse:
         *,
         declared: frozenset[str] = frozenset(),
         model_name: str | None = None,
+        max_chars: int = MAX_DRAFT_CHARS,
         run: BaseRunManager | None = None,
         blocking: bool = False,
     ) -> None:
-        self._run = GuardRun(judge, attempts=1, timeout_s=timeout_s, keep_drafts=False, recorders=())
+        self._run = GuardRun(
+            judge,
+            attempts=1,
+            timeout_s=timeout_s,
+            keep_drafts=False,
+            recorders=(),
+            max_draft_chars=max_chars,
+            option="max_chars",
+        )
         self._declared, self._model_name, self._blocking = declared, model_name, blocking
         # Muted once, here: the caller's context is current now, and each step below runs in a task of its own.
         self._config, self._context = muted_run(run)
@@ -113,6 +124,10 @@ class GuardedResponse:
                         raise  # the model's own time limit, not the guard's
                     decision, verdict = TIMED_OUT, None
                     break
+                except DraftTooLong:
+                    verdict = self._run.draft_too_long()
+                    decision = decide(verdict, timed_out=self._run.timed_out())
+                    break
                 if sentence is None:
                     break
                 verdict = sentence.verdict
@@ -130,17 +145,25 @@ class GuardedResponse:
         self, stream_model: Callable[[RunnableConfig], AsyncIterator[AIMessage]], parts: list[AIMessage]
     ) -> AsyncGenerator[str, None]:
         """Yield the text as it is written, and collect its parts; yield nothing of blank text or of JSON."""
-        buffer, is_prose = "", False
+        blank: list[str] = []
+        is_prose: bool | None = None
         chunks: Any = stream_model(self._config)
+        written = 0
         try:
             async for chunk in chunks:
                 parts.append(chunk)
-                buffer += text_of(chunk)
-                if not is_prose and buffer.strip():
-                    is_prose = not looks_structured(buffer)
+                text = text_of(chunk)
+                written += len(text)
+                if written > self._run.max_draft_chars:
+                    raise DraftTooLong(text)
+                if is_prose is None:
+                    if not text.strip():
+                        blank.append(text)
+                        continue
+                    is_prose = not looks_structured(text)
+                    text = "".join([*blank, text])
                 if is_prose:
-                    yield buffer
-                    buffer = ""
+                    yield text
         finally:
             close = getattr(chunks, "aclose", None)
             if close is not None:
@@ -149,6 +172,10 @@ class GuardedResponse:
     async def _last_chunk(self, message: AIMessage, text: str, released: list[JudgedSentence]) -> AIMessageChunk:
         """Judge the complete message: harm can build up over sentences that are harmless one by one."""
         released_text = "".join(sentence.text for sentence in released)
+        if len(text) > self._run.max_draft_chars:
+            too_long = self._run.draft_too_long()
+            decision = decide(too_long, timed_out=self._run.timed_out())
+            return refusal_chunk(decision.reason, too_long, message=message)
         other_words = words_beyond_text(message, text, self._declared)
         if not text.strip() and not message.tool_calls and not message.invalid_tool_calls:
             nothing = self._run.verdict("abstain", "the model's message is empty")
@@ -178,7 +205,7 @@ class GuardedResponse:
     async def _ask_judge(self, step: JudgePassage) -> object:
         judge = self._run.judge
         if self._blocking:
-            return await run_in_thread(partial(judge.invoke, step.passage, self._config))
+            return await run_in_thread(partial(judge.invoke, step.passage, self._config), judge.left_behind)
         return await judge.ainvoke(step.passage, self._config)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:

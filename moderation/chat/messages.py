@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_message
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.utils.json import parse_json_markdown
 
+from taleward.core.surrogates import join_surrogates
 from taleward.core.tale import RefusalReason
 from taleward.core.verdict import Verdict
 
@@ -25,6 +24,8 @@ REFUSAL_WORDS: dict[RefusalReason, str] = {
     "input": "I would rather not talk about that. Shall we talk about something else?",
 }
 _JSON_STARTS = "{[`"
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _END_REASONS = re.compile(
     "stop|length|tool_calls|function_call|content_filter|end_turn|max_tokens|stop_sequence|tool_use|pause_turn|refusal|"
     "STOP|MAX_TOKENS|SAFETY|RECITATION|completed|incomplete|eos|load|model_length|error"
@@ -55,7 +56,8 @@ def text_of(message: AIMessage) -> str:
     blocks = message.content if isinstance(message.content, list) else []
     refusals = [b.get("refusal") for b in blocks if isinstance(b, dict) and b.get("type") == "refusal"]
     refusals.append(message.additional_kwargs.get("refusal"))
-    return "".join([str(message.text), *(refusal for refusal in refusals if isinstance(refusal, str))])
+    text = "".join([str(message.text), *(refusal for refusal in refusals if isinstance(refusal, str))])
+    return join_surrogates(text)
 
 
 def looks_structured(text: str) -> bool:
@@ -65,15 +67,21 @@ def looks_structured(text: str) -> bool:
 
 def strings(value: object) -> Iterator[str]:
     """Yield all strings in a JSON value, keys too."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield str(key)
-            yield from strings(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from strings(item)
+    yield from _strings(value, frozenset())
+
+
+def _strings(value: object, declared: frozenset[str]) -> Iterator[str]:
+    """Yield all strings in a JSON value, keys too unless they are declared; a model may nest values without end."""
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            for key, inner in reversed(item.items()):
+                left += [inner] if key in declared else [inner, str(key)]
+        elif isinstance(item, list | tuple):
+            left += reversed(item)
 
 
 def tool_words(tools: Iterable[Any]) -> frozenset[str]:
@@ -94,26 +102,21 @@ def words_beyond_text(message: AIMessage, text: str, declared: frozenset[str]) -
     """
     words: list[str] = []
     for call in message.tool_calls:
-        words += _words_in_arguments({call["name"]: call["args"]}, declared)
+        words += _strings({call["name"]: call["args"]}, declared)
     for invalid in message.invalid_tool_calls:
         words += strings([invalid["name"], invalid["args"], invalid["error"]])
     if "\\" in text:  # an escape such as \u0062 hides a word from a judge that reads the raw text
-        with suppress(ValueError):  # not JSON: its words are those of the text
-            words += (word for word in strings(parse_json_markdown(text)) if word not in text)
-    return [word for word in words if word.strip()]
+        unescaped = _unescape(text)
+        words += [unescaped] if unescaped != text else []
+    return [join_surrogates(word) for word in words if word.strip()]
 
 
-def _words_in_arguments(value: object, declared: frozenset[str]) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key not in declared:
-                yield str(key)
-            yield from _words_in_arguments(item, declared)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _words_in_arguments(item, declared)
-    elif isinstance(value, str):
-        yield value
+def _unescape(text: str) -> str:
+    """Return a text as it reads once all escapes of JSON in it are decoded, whether it is valid JSON or not.
+
+    Parsers repair what is cut off or wrong in many ways; this holds the strings that any of them finds.
+    """
+    return _ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else _ESCAPED.get(m[2], m[2]), text)
 
 
 def join_chunks(parts: Sequence[AIMessage]) -> AIMessage:

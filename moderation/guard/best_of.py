@@ -16,10 +16,10 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.events import DoneEvent, Event, RefusalEvent, TextEvent
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.tale import Attempt, Tale
-from taleward.core.verdict import Passage, Verdict
+from taleward.core.verdict import Verdict
 from taleward.moderation.guard.guard import Guard, write_draft
 from taleward.moderation.guard.inputs import WriterInput, as_mapping, input_texts
-from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_once, release
+from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_draft, release
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.guard.steps import EmbedTexts, Steps
 from taleward.moderation.guard.writer import WriterLike
@@ -126,7 +126,7 @@ class BestOf(Guard):
                 decision = TIMED_OUT
                 break
             writing_s = time.monotonic() - started_s
-            verdict = yield from judge_once(run, Passage(text=draft))
+            verdict = yield from judge_draft(run, draft)
             attempt = run.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s)
             decision = decide(verdict, timed_out=run.timed_out(), revisions_left=self.attempts - number)
             if decision.released:

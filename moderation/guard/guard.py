@@ -19,8 +19,9 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
 from taleward.core.tale import Attempt, Tale
 from taleward.core.verdict import Finding, Passage
-from taleward.moderation.guard.inputs import WriterInput, as_mapping, check_input, input_texts, masked
-from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_once, judge_until_answered, release
+from taleward.moderation.guard.inputs import WriterInput, as_mapping, check_input, input_texts, masked, with_valid_texts
+from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, MAX_INPUT_CHARS, check_max_chars, count_chars
+from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_draft, judge_until_answered, release
 from taleward.moderation.guard.revision_context import Revision
 from taleward.moderation.guard.run import GuardRun, Recorder
 from taleward.moderation.guard.steps import JudgePassage, Step, Steps, WriteDraft, arun_steps, run_steps
@@ -60,12 +61,14 @@ class Guard(Runnable[WriterInput, Tale]):
             their form) is replaced by its kind before anything reads it.
         keep_drafts: Whether the tale's attempts keep their drafts, and verdict events the words that failed. Those may
             be texts that were refused: keep them away from children.
+        max_input_chars: Characters in the input, all its texts together; a longer one is refused.
+        max_draft_chars: Characters in a draft; a writer that streams is stopped there, and what it wrote is no tale.
         recorder: Where finished tales are recorded: one recorder or several, for example MLflow and a `TaleMemory`. A
             recorder that fails is logged, and the tale is returned all the same.
 
     Raises:
-        ConfigurationError: If `attempts` or `timeout_s` is out of range, or `writer` or `judge` is of another kind.
-            When the guard runs: if the writer returns anything but text or messages.
+        ConfigurationError: If `attempts`, `timeout_s` or a limit is out of range, or `writer` or `judge` is of another
+            kind. When the guard runs: if the writer returns anything but text or messages.
         InvalidInputs: When the guard runs: if its input is neither a mapping nor a string.
     """
 
@@ -79,14 +82,19 @@ class Guard(Runnable[WriterInput, Tale]):
         judge_inputs: bool = True,
         mask_personal_data: bool = False,
         keep_drafts: bool = False,
+        max_input_chars: int = MAX_INPUT_CHARS,
+        max_draft_chars: int = MAX_DRAFT_CHARS,
         recorder: Recorder | Sequence[Recorder] | None = None,
     ) -> None:
         check_judge("a guard", judge)
         if attempts < 1:
             raise ConfigurationError(f"attempts must be 1 or more; got {attempts}.")
         check_timeout(timeout_s)
+        check_max_chars("max_input_chars", max_input_chars)
+        check_max_chars("max_draft_chars", max_draft_chars)
+        self.max_input_chars, self.max_draft_chars = max_input_chars, max_draft_chars
         self.writer, self.judge = writer, judge
-        self._writer = TextWriter(writer)
+        self._writer = TextWriter(writer, max_draft_chars)
         self.attempts, self.timeout_s = attempts, timeout_s
         self.judge_inputs, self.mask_personal_data = judge_inputs, mask_personal_data
         self.keep_drafts = keep_drafts
@@ -150,10 +158,21 @@ class Guard(Runnable[WriterInput, Tale]):
         yield await self.ainvoke(_add_chunks(chunks), config)
 
     def _new_run(self) -> GuardRun:
-        return GuardRun(self.judge, self.attempts, self.timeout_s, self.keep_drafts, self.recorders)
+        return GuardRun(
+            self.judge,
+            self.attempts,
+            self.timeout_s,
+            self.keep_drafts,
+            self.recorders,
+            max_input_chars=self.max_input_chars,
+            max_draft_chars=self.max_draft_chars,
+        )
 
     def _prepared(self, value: object) -> WriterInput:
         inputs = check_input(value)
+        if count_chars(inputs) > self.max_input_chars:
+            return inputs  # refused by the run
+        inputs = with_valid_texts(inputs)
         return masked(inputs) if self.mask_personal_data else inputs
 
     def _text_to_judge(self, inputs: WriterInput) -> str:
@@ -190,7 +209,9 @@ class Guard(Runnable[WriterInput, Tale]):
         inputs, config, run = self._prepared(inputs), mute_callbacks(config), self._new_run()
 
         def perform(step: Step) -> object:
-            return call_with_timeout(run.remaining_s(), partial(self._perform, step, run, inputs, config))
+            left_behind = self.judge.left_behind if isinstance(step, JudgePassage) else self._writer.left_behind
+            work = partial(self._perform, step, run, inputs, config)
+            return call_with_timeout(run.remaining_s(), work, left_behind)
 
         return run.finish(run_steps(self._tale(run, inputs), perform), as_mapping(inputs))
 
@@ -226,6 +247,8 @@ class Guard(Runnable[WriterInput, Tale]):
 
     def _tale(self, run: GuardRun, inputs: WriterInput) -> Steps[Tale]:
         """Judge the inputs, then write and judge drafts."""
+        if too_long := run.input_too_long(inputs):
+            return run.refused_tale("input", (), too_long)
         if text := self._text_to_judge(inputs):
             verdict, decision = yield from judge_until_answered(run, Passage(text=text), if_failed="input")
             if not decision.released:
@@ -245,7 +268,7 @@ class Guard(Runnable[WriterInput, Tale]):
                 decision = TIMED_OUT
                 break
             writing_s = time.monotonic() - started_s
-            verdict = yield from judge_once(run, Passage(text=draft))
+            verdict = yield from judge_draft(run, draft)
             attempts.append(run.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s))
             left = self.attempts - number
             decision = decide(verdict, timed_out=run.timed_out(), asks_left=left, revisions_left=left)

@@ -17,6 +17,9 @@ MAX_PENDING = 4
 CONTEXT_CHARACTERS = 600
 """Characters of preceding text that a judge gets with a sentence; bounded, so that the cost stays linear."""
 
+_SLICE_CHARACTERS = 2000
+"""Characters that are split into sentences at a time: a chunk of megabytes must not hold the loop of other streams."""
+
 AskJudge: TypeAlias = Callable[[Passage], Awaitable[Verdict]]
 
 
@@ -69,19 +72,23 @@ async def hold_back(
         return await ask_judge(passage), time.monotonic() - cut_at
 
     async def write() -> None:
-        splitter, text = SentenceSplitter(longest), preceding
+        splitter = SentenceSplitter(longest)
+        length, context = len(preceding), preceding[-CONTEXT_CHARACTERS:]
 
         async def submit(sentences: list[str]) -> None:
-            nonlocal text
+            nonlocal length, context
             for sentence in sentences:
-                passage = Passage(text=sentence, context=text[-CONTEXT_CHARACTERS:])
+                passage = Passage(text=sentence, context=context)
                 task = asyncio.ensure_future(timed_verdict(passage, time.monotonic()))
                 running.add(task)
-                start, text = len(text), text + sentence
+                start, length = length, length + len(sentence)
+                context = (context + sentence)[-CONTEXT_CHARACTERS:]
                 await pending.put((sentence, start, task))
 
         async for chunk in chunks:
-            await submit(splitter.push(chunk))
+            for start in range(0, len(chunk), _SLICE_CHARACTERS):
+                await submit(splitter.push(chunk[start : start + _SLICE_CHARACTERS]))
+                await asyncio.sleep(0)
         await submit(splitter.finish())
 
     async def write_and_end() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from taleward.core.errors import InvalidInputs
+from taleward.core.surrogates import join_surrogates
 from taleward.moderation.text.personal_data import find_personal_data
 
 WriterInput: TypeAlias = Mapping[str, Any] | str
@@ -37,6 +38,14 @@ def input_texts(value: WriterInput) -> str:
     """Return the strings in the input as one text to judge, one per line."""
     values = as_mapping(value).values()
     return "\n".join(text.strip() for text in values if isinstance(text, str) and text.strip())
+
+
+def with_valid_texts(value: WriterInput) -> WriterInput:
+    """Return the input without lone surrogates, which no model and no file can take; see `join_surrogates`."""
+    if isinstance(value, str):
+        return join_surrogates(value)
+    joined = {name: join_surrogates(item) for name, item in value.items() if isinstance(item, str)}
+    return value if all(value[name] == text for name, text in joined.items()) else {**value, **joined}
 
 
 def masked(value: WriterInput) -> WriterInput:

@@ -104,6 +104,13 @@ def judge_once(run: GuardRun, passage: Passage) -> Generator[JudgePassage, Any, 
     return run.verdict_from_answer(answer)
 
 
+def judge_draft(run: GuardRun, draft: str) -> Generator[JudgePassage, Any, Verdict]:
+    """Ask the judge once about a draft; one that is too long is not read, and its verdict is `abstain`."""
+    if len(draft) > run.max_draft_chars:
+        return run.draft_too_long()
+    return (yield from judge_once(run, Passage(text=draft)))
+
+
 def judge_until_answered(
     run: GuardRun,
     passage: Passage,

@@ -18,6 +18,7 @@ from taleward.core.redaction import format_error
 from taleward.core.tale import Attempt, Lineage, Refusal, RefusalReason, StretchDecision, Tale, digest
 from taleward.core.verdict import Outcome, Verdict
 from taleward.moderation.guard.call_recorder import CallRecorder
+from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, MAX_INPUT_CHARS, count_chars, draft_too_long
 from taleward.moderation.guard.revision_context import Revision, with_revision
 from taleward.moderation.judges.base import Judge
 
@@ -50,6 +51,9 @@ class GuardRun:
         timeout_s: The time limit in seconds; `None` for none.
         keep_drafts: Whether the tale keeps its drafts.
         recorders: Where the tale is recorded.
+        max_input_chars: Characters in the input at most.
+        max_draft_chars: Characters in a draft at most.
+        option: How the limit on drafts is called, for messages.
         call_recorder: Records the writer's model calls.
         started_at: When the run began.
     """
@@ -59,6 +63,9 @@ class GuardRun:
     timeout_s: float | None
     keep_drafts: bool
     recorders: Sequence[Recorder]
+    max_input_chars: int = MAX_INPUT_CHARS
+    max_draft_chars: int = MAX_DRAFT_CHARS
+    option: str = "max_draft_chars"
     call_recorder: CallRecorder = field(default_factory=CallRecorder)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     # Monotonic, since the wall clock may be set back or forward during a run.
@@ -94,6 +101,21 @@ class GuardRun:
         """Return a verdict of the guard's own, for when the judge gave none."""
         judge = self.judge
         return Verdict(outcome=outcome, judge=judge.spec, policy=judge.policy.id, band=judge.band, detail=detail)
+
+    def input_too_long(self, inputs: object) -> Verdict | None:
+        """Return the verdict on an input that is too long; `None` for any other."""
+        chars = count_chars(inputs)
+        if chars <= self.max_input_chars:
+            return None
+        return self.verdict(
+            "abstain",
+            f"the input has {chars:,} characters and the guard takes {self.max_input_chars:,}; max_input_chars raises "
+            "the limit",
+        )
+
+    def draft_too_long(self) -> Verdict:
+        """Return the verdict on a draft that is too long."""
+        return self.verdict("abstain", draft_too_long(self.max_draft_chars, self.option))
 
     def verdict_from_answer(self, answer: object) -> Verdict:
         """Return the judge's answer if it is a verdict; otherwise a verdict with outcome `error`."""
@@ -188,6 +210,8 @@ class GuardRun:
         if reason == "timeout":
             return f"the time limit of {self.timeout_s:g} s passed after {drafts} drafts"
         if reason == "input":
+            if verdict and verdict.outcome != "fail":
+                return f"the inputs were not judged: {verdict.detail}"
             return f"the inputs did not pass the judge: {categories}"
         if reason == "failed":
             return f"none of {drafts} drafts passed the judge; the last one failed for: {categories}"

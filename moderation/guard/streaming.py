@@ -24,6 +24,7 @@ from taleward.core.tale import Attempt, RefusalReason, StretchDecision, Tale
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.guard.hold_back import CONTEXT_CHARACTERS, JudgedSentence, hold_back
 from taleward.moderation.guard.inputs import WriterInput, as_mapping
+from taleward.moderation.guard.limits import DraftTooLong
 from taleward.moderation.guard.release import (
     RELEASE,
     TIMED_OUT,
@@ -56,6 +57,7 @@ class _StreamedDraft:
         decisions: The verdicts on its sentences.
         rejected: The sentence that did not pass and ended the run.
         timed_out: Whether the deadline ended the run.
+        too_long: Whether the limit on its characters ended the run.
     """
 
     revision: Revision
@@ -64,6 +66,7 @@ class _StreamedDraft:
     decisions: list[StretchDecision] = field(default_factory=list)
     rejected: JudgedSentence | None = None
     timed_out: bool = False
+    too_long: bool = False
 
 
 class GuardedStream:
@@ -93,7 +96,9 @@ class GuardedStream:
             text_to_judge: What is judged before the writer runs; nothing if it is empty.
         """
         run = self._run
-        if text_to_judge:
+        if too_long := run.input_too_long(inputs):
+            self._verdict, self._decision = too_long, Decision("refuse", "input")
+        elif text_to_judge:
             verdict, self._decision = await self._judge(Passage(text=text_to_judge), if_failed="input")
             # Findings on inputs that passed are no findings on a draft: the writer must not be asked to avoid them.
             self._verdict = None if self._decision.released else verdict
@@ -168,6 +173,9 @@ class GuardedStream:
                     if draft.timed_out:
                         return
                     raise  # the writer's own time limit, not the guard's
+                except DraftTooLong:
+                    draft.too_long = True
+                    return
                 if sentence is None:
                     return
                 passage = Passage(text=sentence.text, context=self._released_text[-CONTEXT_CHARACTERS:])
@@ -196,7 +204,7 @@ class GuardedStream:
             async with aclosing(self._write(draft, inputs, _MAX_CLOSING_SENTENCES)) as events:
                 async for event in events:
                     yield event
-            if draft.rejected is None and not draft.timed_out and draft.decisions:
+            if draft.rejected is None and not draft.timed_out and not draft.too_long and draft.decisions:
                 self._closed_by, self._decision = "writer", RELEASE
                 return
         words = self._run.judge.policy.band(self._run.judge.band).closing
@@ -232,6 +240,10 @@ class GuardedStream:
             findings = tuple(finding.shifted(rejected.start) for finding in rejected.verdict.findings)
             text = self._released_text + rejected.text
             verdict = rejected.verdict.model_copy(update={"findings": findings})
+        elif draft.too_long:
+            text, verdict = self._released_text, self._run.draft_too_long()
+            # A writer that continues would only make it longer.
+            revisions_left = 0 if text else revisions_left
         elif not self._released_text.strip():
             text = self._released_text
             verdict = self._run.verdict("abstain", "the writer wrote nothing")

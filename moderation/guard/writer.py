@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -26,9 +28,12 @@ from langchain_core.runnables.base import RunnableBindingBase, RunnableEachBase
 from langchain_core.runnables.passthrough import RunnableAssign
 from langchain_core.runnables.utils import accepts_config
 
+from taleward.core.concurrency.left_behind import LeftBehind
 from taleward.core.concurrency.sync_async import iterate_in_thread, run_in_thread, run_sync
 from taleward.core.errors import ConfigurationError
+from taleward.core.surrogates import join_surrogates
 from taleward.moderation.guard.inputs import WriterInput
+from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, DraftTooLong
 
 WriterLike: TypeAlias = Runnable[Any, Any] | Callable[..., Any]
 """A LangChain Runnable, or a function of the inputs (and of `config`, if it has such a parameter). A function may be
@@ -55,6 +60,7 @@ class TextWriter:
 
     Args:
         writer: See `WriterLike`.
+        max_chars: Characters after which a writer that streams or yields is stopped.
 
     Attributes:
         name: The writer's name, for error messages.
@@ -65,7 +71,8 @@ class TextWriter:
             async.
     """
 
-    def __init__(self, writer: object) -> None:
+    def __init__(self, writer: object, max_chars: int = MAX_DRAFT_CHARS) -> None:
+        self.max_chars = max_chars
         self.continues = bool(getattr(writer, "continues", False))
         self._runnable, self.name = _as_runnable(writer), _name_of(writer)
         steps = list(_leaves(self._runnable))
@@ -77,65 +84,111 @@ class TextWriter:
                 hint="Give one of the two steps a version of the other kind.",
             )
         self._only_sync, self._only_async = bool(only_sync), bool(only_async)
+        self.left_behind = LeftBehind(f"the writer {self.name}")
         last = self._runnable.last if isinstance(self._runnable, RunnableSequence) else self._runnable
         # LangChain's `invoke` adds up what a generator yields with `+`, which turns messages into a prompt template.
         self._yields = isinstance(last, RunnableGenerator) or _is_generator_lambda(last)
 
-    def write(self, inputs: WriterInput, config: RunnableConfig, timeout_s: float | None) -> str:
-        """Return a text.
+    def write(
+        self,
+        inputs: WriterInput,
+        config: RunnableConfig,
+        timeout_s: float | None,
+        stopped: threading.Event | None = None,
+    ) -> str:
+        """Return a text. It has more than `max_chars` characters if the writer wanted to write more.
 
         Args:
             inputs: The writer's input.
             config: The config of its run.
-            timeout_s: Seconds after which a writer that only runs async is canceled; the caller stops waiting for any
-                other one itself.
+            timeout_s: Seconds after which a writer that only runs async is canceled, and one that yields is stopped;
+                the caller stops waiting for any other one itself.
+            stopped: Set it to stop a writer that yields.
 
         Raises:
             ConfigurationError: If the writer returns anything but text or a message with text.
+            TimeoutError: If it was stopped.
         """
         if self._only_async:
             return run_sync(lambda: asyncio.wait_for(self.awrite(inputs, config), timeout_s))
         if self._yields:
-            return _TextCollector(self.name).join(self._runnable.stream(inputs, config))
-        return _TextCollector(self.name).join([self._runnable.invoke(inputs, config)])
+            deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+            with closing(self._runnable.stream(inputs, config)) as outputs:  # type: ignore[type-var]
+                return _TextCollector(self.name, self.max_chars).join(self._until_stopped(outputs, deadline_s, stopped))
+        return _TextCollector(self.name, self.max_chars).join([self._runnable.invoke(inputs, config)])
 
     async def awrite(self, inputs: WriterInput, config: RunnableConfig) -> str:
         """Async version of `write`."""
         if self._only_sync:
-            return await run_in_thread(partial(self.write, inputs, config, None))
+            stopped = threading.Event()
+            try:
+                return await run_in_thread(partial(self.write, inputs, config, None, stopped), self.left_behind)
+            finally:
+                stopped.set()
         if self._yields:
-            return "".join([text async for text in self.stream(inputs, config)])
-        return _TextCollector(self.name).join([await self._runnable.ainvoke(inputs, config)])
+            texts: list[str] = []
+            try:
+                async for text in self.stream(inputs, config):
+                    texts.append(text)  # noqa: PERF401  what came before the limit is kept
+            except DraftTooLong as error:
+                texts.append(error.text)
+            return "".join(texts)
+        return _TextCollector(self.name, self.max_chars).join([await self._runnable.ainvoke(inputs, config)])
 
     async def stream(self, inputs: WriterInput, config: RunnableConfig) -> AsyncGenerator[str, None]:
-        """Yield a text in chunks; arguments and errors are those of `write`."""
-        collector = _TextCollector(self.name)
+        """Yield a text in chunks; arguments and errors are those of `write`.
+
+        Raises:
+            DraftTooLong: If the writer wants to write more than `max_chars` characters.
+        """
+        collector = _TextCollector(self.name, self.max_chars)
         chunks: AsyncIterator[Any] = (
-            iterate_in_thread(self._runnable.stream(inputs, config))
+            iterate_in_thread(self._runnable.stream(inputs, config), self.left_behind)
             if self._only_sync
             else self._runnable.astream(inputs, config)
         )
         try:
             async for chunk in chunks:
-                yield collector.text_of(chunk)
+                text = collector.text_of(chunk)
+                if collector.chars > self.max_chars:
+                    raise DraftTooLong(text)
+                yield text
         finally:
             close = getattr(chunks, "aclose", None)
             if close is not None:
                 await close()
         collector.check()
 
+    def _until_stopped(
+        self, outputs: Iterator[Any], deadline_s: float | None, stopped: threading.Event | None
+    ) -> Iterator[Any]:
+        for output in outputs:
+            if (stopped and stopped.is_set()) or (deadline_s is not None and time.monotonic() > deadline_s):
+                msg = f"the writer {self.name} was stopped: nobody waits for its text any more"
+                raise TimeoutError(msg)
+            yield output
+
 
 class _TextCollector:
-    """Take the text out of what one run of a writer returns or yields."""
+    """Take the text out of what one run of a writer returns or yields.
 
-    def __init__(self, name: str) -> None:
+    Attributes:
+        chars: The characters so far.
+    """
+
+    def __init__(self, name: str, max_chars: int) -> None:
+        self.chars, self._max_chars = 0, max_chars
         self._name, self._has_text, self._tools = name, False, list[str]()
 
     def join(self, outputs: Iterable[object]) -> str:
-        """Return the text of all outputs of a run."""
-        text = "".join(map(self.text_of, outputs))
+        """Return the text of all outputs of a run, up to the one with which it has too many characters."""
+        texts: list[str] = []
+        for output in outputs:
+            texts.append(self.text_of(output))
+            if self.chars > self._max_chars:
+                break
         self.check()
-        return text
+        return "".join(texts)
 
     def text_of(self, output: object) -> str:
         """Return the text of one output."""
@@ -146,6 +199,8 @@ class _TextCollector:
             text = output
         else:
             raise self._error(output)
+        text = join_surrogates(text)
+        self.chars += len(text)
         self._has_text = self._has_text or bool(text.strip())
         return text
 

@@ -12,11 +12,13 @@ from typing import Any, ClassVar, Self
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from taleward.core.concurrency.left_behind import LeftBehind
 from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.policy import SEVERITIES, Policy, Probability, exceeds
 from taleward.core.redaction import format_error
+from taleward.core.surrogates import replace_surrogates
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 from taleward.moderation.calibration.calibration import Calibration, load_calibration
 from taleward.moderation.policies.load import load_policy
@@ -24,6 +26,8 @@ from taleward.moderation.text.language import looks_foreign
 from taleward.moderation.text.windows import Window
 
 _CALIBRATION_ID_LENGTH = 12
+MAX_JUDGED_CHARS = 1_000_000
+"""Characters that a judge reads by default, text and context together."""
 
 
 class Assessment(FrozenModel):
@@ -63,9 +67,12 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             it to interpret the scores of a verdict.
         calibration: The fitted scores and thresholds, or `None`.
         calibratable: Whether verdicts follow from scores, so that the judge can be calibrated.
+        max_chars: Characters that the judge reads, text and context together; it abstains from longer ones. Assign
+            another number to change it.
     """
 
     calibratable: ClassVar[bool] = True
+    max_chars: int = MAX_JUDGED_CHARS
 
     def __init__(self, spec: str, *, policy: Policy | str, band: str) -> None:
         self.spec = spec
@@ -75,6 +82,12 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         self.rules = self.policy
         self.calibration: Calibration | None = None
         self._calibration_id: str | None = None
+        self._left_behind = LeftBehind(f"the judge {spec}")
+
+    @property
+    def left_behind(self) -> LeftBehind:
+        """The calls of this judge that were given up and still run."""
+        return self._left_behind
 
     def calibrated(self, calibration: Calibration | str | Path) -> Self:
         """Return a copy of this judge that decides by fitted scores and thresholds.
@@ -106,7 +119,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
 
     async def aassess(self, passage: Passage) -> Assessment:
         """Judge without blocking the event loop. The default runs `assess` in a thread."""
-        return await run_in_thread(partial(self.assess, passage))
+        return await run_in_thread(partial(self.assess, passage), self._left_behind)
 
     def invoke(self, input: str | Passage, config: RunnableConfig | None = None, **kwargs: Any) -> Verdict:
         """Judge a text. Exceptions become a verdict with the outcome `error`."""
@@ -119,7 +132,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
     def _judge_input(self, input: str | Passage) -> Verdict:
         passage, started_at = as_passage(input), time.perf_counter()
         try:
-            assessment = self.assess(passage) if passage.text.strip() else _BLANK
+            assessment = self._unreadable(passage) or self.assess(passage)
         except Exception as error:  # noqa: BLE001  fail closed: any exception must become a verdict
             assessment = _error_assessment(error)
         return self._verdict(assessment, started_at)
@@ -127,10 +140,18 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
     async def _ajudge_input(self, input: str | Passage) -> Verdict:
         passage, started_at = as_passage(input), time.perf_counter()
         try:
-            assessment = await self.aassess(passage) if passage.text.strip() else _BLANK
+            assessment = self._unreadable(passage) or await self.aassess(passage)
         except Exception as error:  # noqa: BLE001  fail closed: any exception must become a verdict
             assessment = _error_assessment(error)
         return self._verdict(assessment, started_at)
+
+    def _unreadable(self, passage: Passage) -> Assessment | None:
+        """Return the assessment of a passage that is not given to the judge."""
+        chars = len(passage.text) + len(passage.context)
+        if chars > self.max_chars:
+            detail = f"the text has {chars:,} characters; this judge reads up to max_chars={self.max_chars:,}"
+            return Assessment(outcome="abstain", detail=detail)
+        return None if passage.text.strip() else _BLANK
 
     def _verdict(self, assessment: Assessment, started_at: float) -> Verdict:
         return Verdict(
@@ -201,15 +222,16 @@ _BLANK = Assessment(outcome="abstain", detail="the text is blank: there is nothi
 
 
 def as_passage(input: str | Passage) -> Passage:
-    """Convert a judge's input to a passage.
+    """Convert a judge's input to a passage, with U+FFFD for lone surrogates, which no model can read.
 
     Raises:
         TypeError: If the input is neither a `str` nor a `Passage`.
     """
-    if isinstance(input, Passage):
-        return input
     if isinstance(input, str):
-        return Passage(text=input)
+        return Passage(text=replace_surrogates(input))
+    if isinstance(input, Passage):
+        text, context = replace_surrogates(input.text), replace_surrogates(input.context)
+        return input if (text, context) == (input.text, input.context) else Passage(text=text, context=context)
     raise TypeError(f"a judge takes a text (str) or a Passage; got {type(input).__name__}")
 
 

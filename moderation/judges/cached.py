@@ -41,7 +41,7 @@ class CachedJudge(Judge):
         super().__init__(judge.spec, policy=judge.policy, band=judge.band)
         self.judge = judge
         self.cache = cache if isinstance(cache, VerdictCache) else VerdictCache(cache)
-        self.rules, self.calibration = judge.rules, judge.calibration
+        self.rules, self.calibration, self.max_chars = judge.rules, judge.calibration, judge.max_chars
         self._identity = identity(judge, extra_key)
         self._extra_key, self._warned = extra_key, False
 

@@ -136,6 +136,7 @@ class Cascade(Judge):
             )
         specs = ", ".join(judge.spec for judge in judges)
         super().__init__(f"cascade({specs})", policy=judges[0].policy, band=judges[0].band)
+        self.max_chars = max(judge.max_chars for judge in judges)
         self.judges, self.bands = tuple(judges), tuple(bands)
         self._lock = threading.Lock()
         self._usage = [JudgeUsage(judge=judge.spec) for judge in judges]

@@ -67,6 +67,7 @@ class Ensemble(Judge):
         check_timeout(timeout_s)
         specs = ", ".join(judge.spec for judge in judges)
         super().__init__(f"{rule}({specs})", policy=judges[0].policy, band=judges[0].band)
+        self.max_chars = max(judge.max_chars for judge in judges)
         self.judges, self.rule, self.timeout_s = tuple(judges), rule, timeout_s
         self.weights = tuple(weights or (1.0 for _ in judges))
 
@@ -77,7 +78,7 @@ class Ensemble(Judge):
         def ask(number: int) -> None:
             judge = self.judges[number]
             try:
-                verdicts[number] = call_with_timeout(self.timeout_s, lambda: judge.invoke(passage))
+                verdicts[number] = call_with_timeout(self.timeout_s, lambda: judge.invoke(passage), judge.left_behind)
             except Exception as error:  # noqa: BLE001  fail closed: no verdict is not a pass
                 verdicts[number] = self._error_verdict(judge, error)
 

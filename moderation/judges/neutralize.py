@@ -13,20 +13,22 @@ import re
 # into "<", but leaves "‹" alone. All are single code points, like what they replace.
 _ANGLE_BRACKETS = str.maketrans({"<": "‹", ">": "›"})
 # Only next to a non-space: "3 < 5" in a story is left as it is.
-_TAG = re.compile(r"<+(?=[^\s<])|(?<=[^\s>])>+")
+_TAG = re.compile(r"(?<!<)<++(?=\S)|(?<=[^\s>])>+")
 # `^` knows "\n" only, but a model may take any of these for a new line.
-_LINE_START = r"(?:^|(?<=[\r\v\f\x1c-\x1e\x85\u2028\u2029]))[^\S\n]*"
+_LINE_BREAKS = r"\r\v\f\x1c-\x1e\x85\u2028\u2029"
+# A line break begins a line and is no indentation: read as both, a run of n of them would take n² steps.
+_LINE_START = rf"(?:^|(?<=[{_LINE_BREAKS}]))[^\S\n{_LINE_BREAKS}]*+"
 # Llama and Mistral mark turns with [INST], [/INST] and [SYSTEM_PROMPT]; "[aged 7]" is prose.
 _BRACKET = re.compile(r"\[(?=/?[A-Z_]{2,}\])")
 _HEADING = re.compile(rf"{_LINE_START}#+", re.MULTILINE)
-_RULE = re.compile(rf"{_LINE_START}-{{3,}}[^\S\n]*$", re.MULTILINE)
+_RULE = re.compile(rf"{_LINE_START}-{{3,}}+[^\S\n]*+$", re.MULTILINE)
 # Speaker labels of chat transcripts, and the field names that guard models answer with. Only at the start of a line:
 # "The user of the boat: a fox" stays.
 _SPEAKER = re.compile(
     rf"({_LINE_START}(?:response: )?"
     r"(?:(?:AI )?(?:user|human|agent|assistant|system|chatbot|model|developer|tool)"
     r"(?: (?:user|question|response|message|safety))?|answers?|safety(?: categories)?|categories|refusal"
-    r"|response safety|harmful (?:request|response)|response refusal))(\s*):",
+    r"|response safety|harmful (?:request|response)|response refusal))(\s*+):",
     re.MULTILINE | re.IGNORECASE,
 )
 

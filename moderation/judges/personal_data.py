@@ -15,7 +15,8 @@ from taleward.moderation.text.personal_data import find_personal_data
 
 _CATEGORY = "personal_data"
 _CONTEXT_CHARACTERS = 200
-_NAME = r"[A-Z][\w'’-]+"
+# Bounded, so that "A-A-A-", where a name may begin at every letter, takes linear time.
+_NAME = r"[A-Z][\w'’-]{1,40}"
 _PATTERNS = {
     "school": re.compile(
         rf"\b(?:{_NAME} ){{1,4}}(?:(?:Elementary|Primary|Middle|High|Grammar|Secondary|Infant|Junior|Nursery) School"

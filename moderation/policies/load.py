@@ -14,6 +14,7 @@ from taleward.moderation.policies.inheritance import find_unknown_removals, merg
 
 _SHIPPED = Path(__file__).parent
 _NOT_INHERITED = ("name", "version")
+_MAX_ANCESTORS = 20
 
 
 def policy_names() -> tuple[str, ...]:
@@ -92,6 +93,8 @@ def _load_parent(file: YamlFile, descendants: tuple[Path, ...]) -> Policy:
         suggestion = did_you_mean(extended, policy_names()) if isinstance(extended, str) else ""
         expected = f"{', '.join(policy_names())}, or the path of a .yaml file, relative to this one"
         raise file.problems_error([(("extends",), f"got {extended!r};{suggestion} expected {expected}")])
+    if len(descendants) > _MAX_ANCESTORS:
+        raise file.problems_error([(("extends",), f"more than {_MAX_ANCESTORS} policies extend each other")])
     if source.resolve() in descendants:
         chain = " extends ".join(str(p) for p in (*descendants, source.resolve()))
         raise file.problems_error([(("extends",), f"is circular: {chain}")])

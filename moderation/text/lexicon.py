@@ -266,7 +266,11 @@ def find_hits(text: str) -> list[LexiconHit]:
     ]
     candidates.sort(key=lambda h: (-SEVERITIES.index(h.severity), h.start - h.end, h.start))
     hits: list[LexiconHit] = []
+    # A mark for each character that a hit covers: comparing each hit with all others would take quadratic time.
+    covered: dict[str, bytearray] = {}
     for hit in candidates:
-        if not any(h.category == hit.category and h.start < hit.end and hit.start < h.end for h in hits):
+        marks = covered.setdefault(hit.category, bytearray(len(text)))
+        if marks.find(1, hit.start, hit.end) < 0:
+            marks[hit.start : hit.end] = b"\x01" * (hit.end - hit.start)
             hits.append(hit)
     return sorted(hits, key=lambda h: (h.start, h.end, h.category))

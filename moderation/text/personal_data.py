@@ -8,7 +8,9 @@ from collections.abc import Iterator
 _PATTERNS = {
     "e-mail address": re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}"),
     "web address": re.compile(
-        r"\b(?:https?://|www\.)[^\s\"'<>)]+|\b[a-z0-9-]+\.(?:com|org|net|io|co\.uk|tv|me|app)\b/?", re.IGNORECASE
+        # A name is read from its first character only: "a-a-a-" has a word boundary before every letter.
+        r"\b(?:https?://|www\.)[^\s\"'<>)]+|(?<![a-z0-9-])[a-z0-9-]++\.(?:com|org|net|io|co\.uk|tv|me|app)\b/?",
+        re.IGNORECASE,
     ),
     "telephone number": re.compile(
         r"(?<![\d.,-])(?:\+\d{1,3}[ .-]?(?:\(?\d{1,4}\)?[ .-]?){2,5}\d{2,4}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sentencex import segment
 
+from taleward.core.surrogates import replace_surrogates
+
 MAX_SENTENCE_CHARS = 400
 """A run of text without a full stop is cut after this many characters, at white space if there is any."""
 
@@ -27,6 +29,7 @@ class SentenceSplitter:
             raise ValueError(msg)
         self._max_chars = max_chars
         self._pending = ""
+        self._start = 0  # of the sentence in progress, within `_pending`
         self._read_chars = 0
         self._word_start = 0
         self._word_has_letter = False
@@ -41,12 +44,14 @@ class SentenceSplitter:
                 self._word_start, self._word_has_letter = self._read_chars + 1, False
             elif not self._word_has_letter and char.isalnum():
                 self._word_has_letter = True
-                if self._ends_sentence(self._word_start, char):
+                if self._ends_sentence(char):
                     complete.append(self._pop(self._word_start))
-            if self._read_chars >= self._max_chars:
-                fits = 0 < self._word_start <= self._max_chars
-                complete.append(self._pop(self._word_start if fits else self._max_chars))
+            if self._read_chars - self._start >= self._max_chars:
+                longest = self._start + self._max_chars
+                complete.append(self._pop(self._word_start if self._start < self._word_start <= longest else longest))
             self._read_chars += 1
+        # Once per call, not once per sentence: copying what remains of a long text each time takes quadratic time.
+        self._drop(self._start)
         return complete
 
     def finish(self) -> list[str]:
@@ -55,20 +60,24 @@ class SentenceSplitter:
         self._read_chars, self._word_start, self._word_has_letter = 0, 0, False
         return [rest] if rest else []
 
-    def _ends_sentence(self, word_start: int, first_letter: str) -> bool:
-        """Return whether a sentence ends before a word; an opening quotation mark belongs to the word."""
-        head = self._pending[:word_start]
+    def _ends_sentence(self, first_letter: str) -> bool:
+        """Return whether a sentence ends before the word in progress; an opening quotation mark belongs to the word."""
+        head = self._pending[self._start : self._word_start]
         if not head.strip():
             return False
         # One letter of the next word is all that sentencex sees, however the text is chunked: so the boundaries in a
         # stream are those of the complete text.
-        last_segment: str = segment("en", head + first_letter)[-1]
+        last_segment: str = segment("en", replace_surrogates(head + first_letter))[-1]
         return last_segment == first_letter
 
     def _pop(self, end: int) -> str:
-        head, self._pending = self._pending[:end], self._pending[end:]
-        self._read_chars, self._word_start = self._read_chars - end, max(0, self._word_start - end)
-        return head
+        sentence, self._start = self._pending[self._start : end], end
+        self._word_start = max(self._word_start, end)
+        return sentence
+
+    def _drop(self, count: int) -> None:
+        self._pending = self._pending[count:]
+        self._start, self._read_chars, self._word_start = 0, self._read_chars - count, self._word_start - count
 
 
 def sentences(text: str, *, max_chars: int = MAX_SENTENCE_CHARS) -> list[str]:

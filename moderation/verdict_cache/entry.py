@@ -60,13 +60,14 @@ class VerdictEntry(FrozenModel):
             return None
         if any(f.quote is not None and f.quote != passage.text[f.start : f.end] for f in verdict.findings):
             return None
+        source = _Source(passage)
         findings = tuple(
             CachedFinding(
                 category=f.category,
                 severity=f.severity,
                 start=f.start,
                 end=f.end,
-                rationale=_redact(f.rationale, passage),
+                rationale=source.redact(f.rationale),
             )
             for f in verdict.findings
         )
@@ -75,7 +76,7 @@ class VerdictEntry(FrozenModel):
             calibration=verdict.calibration,
             scores=verdict.scores,
             findings=findings,
-            detail=_redact(verdict.detail, passage),
+            detail=source.redact(verdict.detail),
         )
 
     def to_verdict(self, passage: Passage, judge: str, policy: str, band: str) -> Verdict:
@@ -83,6 +84,7 @@ class VerdictEntry(FrozenModel):
 
         The words of the text in a judge's remarks come back in the text's case.
         """
+        source = _Source(passage)
         findings = tuple(
             Finding(
                 category=f.category,
@@ -90,7 +92,7 @@ class VerdictEntry(FrozenModel):
                 quote=None if f.start is None else passage.text[f.start : f.end],
                 start=f.start,
                 end=f.end,
-                rationale=_restore(f.rationale, passage),
+                rationale=source.restore(f.rationale),
             )
             for f in self.findings
         )
@@ -101,31 +103,39 @@ class VerdictEntry(FrozenModel):
             band=band,
             scores=self.scores,
             findings=findings,
-            detail=_restore(self.detail, passage),
+            detail=source.restore(self.detail),
             cached=True,
             calibration=self.calibration,
         )
 
 
-def _redact(remark: str, passage: Passage) -> RedactedText:
-    """Replace every word of a remark that is in the text or its context by its offsets there."""
-    source = _source(passage)
-    lowered = source.lower()
-    # "İ".lower() has two characters: then offsets in the lowered source are not those in the source.
-    offsets_differ = len(lowered) != len(source)
-    pieces: list[str | tuple[int, int]] = []
-    for piece in re.findall(r"\w+|\W+", remark):
-        start = source.find(piece) if piece[0].isalnum() else -1
-        if start < 0 and piece[0].isalnum() and not offsets_differ:
-            start = lowered.find(piece.lower())
-        pieces.append((start, start + len(piece)) if start >= 0 else piece)
-    return tuple(pieces)
+class _Source:
+    """The words of a passage, where those of remarks are looked up."""
 
+    def __init__(self, passage: Passage) -> None:
+        self._text = f"{passage.context}\n{passage.text}"
+        self._lowered = self._text.lower()
+        # "İ".lower() has two characters: then offsets in the lowered text are not those in the text.
+        self._offsets_differ = len(self._lowered) != len(self._text)
+        # The findings on a long text repeat the same words, and each look-up reads the text from its start.
+        self._found: dict[str, int] = {}
 
-def _restore(pieces: RedactedText, passage: Passage) -> str:
-    source = _source(passage)
-    return "".join(p if isinstance(p, str) else source[p[0] : p[1]] for p in pieces)
+    def redact(self, remark: str) -> RedactedText:
+        """Replace every word of a remark that is in the text or its context by its offsets there."""
+        pieces: list[str | tuple[int, int]] = []
+        for piece in re.findall(r"\w+|\W+", remark):
+            start = self._find(piece) if piece[0].isalnum() else -1
+            pieces.append((start, start + len(piece)) if start >= 0 else piece)
+        return tuple(pieces)
 
+    def restore(self, pieces: RedactedText) -> str:
+        """Return a remark with its words."""
+        return "".join(p if isinstance(p, str) else self._text[p[0] : p[1]] for p in pieces)
 
-def _source(passage: Passage) -> str:
-    return f"{passage.context}\n{passage.text}"
+    def _find(self, word: str) -> int:
+        if word not in self._found:
+            start = self._text.find(word)
+            if start < 0 and not self._offsets_differ:
+                start = self._lowered.find(word.lower())
+            self._found[word] = start
+        return self._found[word]

@@ -34,11 +34,12 @@ def question_words(text: str) -> tuple[str, ...]:
     are ignored.
     """
     words = re.findall(r"\w+(?:['’.,]\w+)*", unicodedata.normalize("NFKC", text).casefold())
-    while words and words[0] in _LEADING_FILLERS:
-        words.pop(0)
-    while words and words[-1] in _TRAILING_FILLERS:
-        words.pop()
-    return tuple(word for word in words if word not in _ARTICLES)
+    start, end = 0, len(words)
+    while start < end and words[start] in _LEADING_FILLERS:
+        start += 1
+    while start < end and words[end - 1] in _TRAILING_FILLERS:
+        end -= 1
+    return tuple(word for word in words[start:end] if word not in _ARTICLES)
 
 
 def is_same_question(first: str, second: str) -> bool:

@@ -8,6 +8,10 @@ from taleward.core.errors import MissingExtra
 from taleward.core.redaction import format_error, redact
 
 
+def test_statements_of_databases_are_dropped() -> None:
+    assert redact("the disk is full  \n [SQL: INSERT ...] [parameters: ('a child said',)]") == "the disk is full"
+
+
 def test_keys_of_the_environment_and_of_known_shape_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OWN_API_KEY", "plain-looking-value")
     monkeypatch.setenv("SHORT_KEY", "the")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings, strategies as st
 
+from taleward.chains.template import load_template
 from taleward.core.errors import InvalidFile, UnknownName
 from taleward.moderation.policies.load import load_policy
 
@@ -54,3 +59,74 @@ def test_a_missing_policy(tmp_path: Path) -> None:
         load_policy("kid")
     with pytest.raises(InvalidFile, match="cannot be read"):
         load_policy(tmp_path / "none.yaml")
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (BOMB, "values once its aliases are written out"),
+        ("".join(f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]\n" if n else "a0: &a0 {x: 1}\n"
+                 for n in range(10)), "values once its aliases are written out"),
+        ("a: &a [*a]", "an alias stands within its own value"),
+        ("[" * 100_000, "nested more than 50 deep"),
+        ("".join(f"{' ' * n}a:\n" for n in range(500)), "nested more than 50 deep"),
+        ("a" * 1_000_001, "more than 1,000,000 bytes"),
+        ("name: 2026-13-45", "not valid YAML"),
+        ("name: " + "9" * 5000, "not valid YAML"),
+        ("? [a]\n: 1", "a key is no text"),
+        ("name: \0", "not valid YAML"),
+        ("\ud800", "cannot be read"),
+        ("".join(f"unknown{n}: 1\n" for n in range(2000)), r"and \d,\d+ more"),
+        ("", "has problems"),
+    ],
+    ids=lambda value: value[:20],
+)  # fmt: skip
+def test_a_hostile_file_is_an_invalid_file_at_once(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_bytes(content.encode("utf-8", "surrogatepass"))
+    started_s = time.monotonic()
+    with pytest.raises(InvalidFile, match=message):
+        load_policy(file)
+    (tmp_path / "own2.yaml").write_bytes(file.read_bytes())
+    with pytest.raises(InvalidFile):
+        load_template("own2", tmp_path)
+    assert time.monotonic() - started_s < 10
+
+
+def test_aliases_as_people_write_them_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "tale.yaml"
+    file.write_text(
+        "name: tale\nversion: '1'\ndescription: &d A tale.\ntext: 'A {a} met a {b}.'\n"
+        "variables:\n  a: &v {description: *d, example: fox}\n  b: *v\n"
+    )
+    assert load_template("tale", tmp_path).render({"a": "fox", "b": "owl"}) == "A fox met an owl."
+
+
+def test_policies_do_not_extend_each_other_without_end(tmp_path: Path) -> None:
+    for number in range(30):
+        extended = f"p{number + 1}.yaml"
+        (tmp_path / f"p{number}.yaml").write_text(f"extends: {extended}\nname: p{number}\nversion: '1'\n")
+    with pytest.raises(InvalidFile, match="more than 20 policies"):
+        load_policy(tmp_path / "p0.yaml")
+
+
+@given(
+    st.recursive(
+        st.text(max_size=6) | st.integers() | st.none() | st.floats(),
+        lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3),
+        max_leaves=8,
+    ),
+    st.text(max_size=12),
+)
+@settings(max_examples=60)
+def test_any_file_is_a_policy_or_an_invalid_file(data: object, more: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "own.yaml"
+        file.write_bytes((yaml.safe_dump(data) + more).encode("utf-8", "surrogatepass"))
+        with pytest.raises(InvalidFile):
+            load_policy(file)

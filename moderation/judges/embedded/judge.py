@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from taleward.backends.onnx import minilm
@@ -33,6 +34,7 @@ _SENTENCE_SHARE = 0.5
 """The share of a window's probability that a sentence needs by itself to be quoted instead of the window."""
 _DREAD = "frightening"
 _MIN_PROBABILITY = 1e-6
+_BLOCK_CHARACTERS = 500
 
 
 class _Limit(NamedTuple):
@@ -116,6 +118,7 @@ class EmbeddedJudge(Judge):
             if text[max(start, part.start) : part.end].strip()
         ]
         log_odds = self._aggregated_log_odds(text, read)
+        around = _windows_around(read)
         scores = dict.fromkeys(self.judged_categories, 0.0)
         findings = []
         for hit in find_hits(text):
@@ -125,7 +128,7 @@ class EmbeddedJudge(Judge):
             # process" still ranks below a murder.
             lexicon_score = severity_score(self.policy, self.band, hit.category, hit.severity)
             lowest = min(lexicon_score, self.policy.threshold(hit.category, self.band))
-            score = lowest + self._agreement(hit, read, log_odds) * (lexicon_score - lowest)
+            score = lowest + self._agreement(around(hit), log_odds) * (lexicon_score - lowest)
             scores[hit.category] = max(scores[hit.category], score)
             findings.append(finding_from_hit(hit, text))
         failed_by_lexicon = {
@@ -160,9 +163,8 @@ class EmbeddedJudge(Judge):
         log_odds = self._log_odds([w.of(text) for w in read])
         return log_odds + self._text_adjustment(log_odds) if read else log_odds
 
-    def _agreement(self, hit: LexiconHit, read: list[Window], log_odds: Floats) -> float:
-        """Return how much the head agrees that a hit is harmful, 0..1; 1 if it did not read the hit's window."""
-        around = [n for n, w in enumerate(read) if w.start < hit.end and hit.start < w.end]
+    def _agreement(self, around: list[int], log_odds: Floats) -> float:
+        """Return how much the head agrees that a hit is harmful, 0..1; 1 if it did not read the windows around it."""
         if not around or not self._limits:
             return 1.0
         highest = max(log_odds[around, limit.column, limit.level].max() for limit in self._limits.values())
@@ -231,6 +233,21 @@ class EmbeddedJudge(Judge):
 
 def _sigmoid(log_odds: float) -> float:
     return 1.0 / (1.0 + math.exp(-float(log_odds)))
+
+
+def _windows_around(read: list[Window]) -> Callable[[LexiconHit], list[int]]:
+    """Return a function from a hit to the indexes of the windows that it touches, without a look at all windows."""
+    blocks: dict[int, list[int]] = {}
+    for number, window in enumerate(read):
+        for block in range(window.start // _BLOCK_CHARACTERS, window.end // _BLOCK_CHARACTERS + 1):
+            blocks.setdefault(block, []).append(number)
+
+    def around(hit: LexiconHit) -> list[int]:
+        near = range(hit.start // _BLOCK_CHARACTERS, hit.end // _BLOCK_CHARACTERS + 1)
+        numbers = dict.fromkeys(number for block in near for number in blocks.get(block, ()))
+        return [n for n in numbers if read[n].start < hit.end and hit.start < read[n].end]
+
+    return around
 
 
 def _english_parts(text: str, window: Window) -> list[Window]:

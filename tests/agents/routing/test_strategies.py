@@ -94,6 +94,10 @@ def test_custom_routes_are_fitted() -> None:
         ("Rewrite: The fox was cold.", "Rewrite", "The fox was cold."),
         ("Is this fine?  The fox was cold.", "Is this fine?", "The fox was cold."),
         ("Judge this\nThe fox was cold.\nIt snowed.", "Judge this", "The fox was cold.\nIt snowed."),
+        ("Check the text below. The fox was cold.", "Check the text below.", "The fox was cold."),
+        ("Is it late? Tell me, the fox asked", "Is it late?", "Tell me, the fox asked"),
+        ("Who ran? The fox was cold.", "Who ran? The fox was cold.", ""),
+        ("At 3:\tlook at that: the fox was cold", "At 3: look at that", "the fox was cold"),
         ("Tell me a story.", "Tell me a story.", ""),
     ],
 )

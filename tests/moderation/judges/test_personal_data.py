@@ -15,6 +15,7 @@ QUOTES = {
     "Write to ella.smith@example.org soon.": "ella.smith@example.org",
     "I live at 12 Oak Street.": "12 Oak Street",
     "She goes to Maple Hill Elementary School.": "Maple Hill Elementary School",
+    "Look at fox-tales.co.uk now.": "fox-tales.co.uk",
     "Hello, my name is Ella Smith and I am six.": "my name is Ella Smith",
 }
 HARMLESS = [

@@ -1,0 +1,90 @@
+"""Ctrl-C during `taleward eval`, and a port that is taken, as a shell sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from taleward.cli.app import app
+from taleward.core.errors import ConfigurationError
+
+# A writer that takes long in a thread of its own, as a model in native code does.
+_EVAL = """
+import asyncio, sys, time
+from taleward.chains.story import StoryChain
+from taleward.cli import main
+
+def write(*args):
+    time.sleep(0.4)
+    return "A fox ran home."
+
+async def awrite(self, *args, **kwargs):
+    return await asyncio.to_thread(write)
+
+StoryChain.ainvoke = awrite
+sys.argv = ["taleward", "eval", "data.jsonl", "--judge", "lexicon", "--metric", "words", "--concurrency", "2"]
+main()
+"""
+VALUES = ("setting", "character", "mysterious_object", "magical_properties", "action", "outcome")
+
+
+def start_eval(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _EVAL],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "COLUMNS": "500"},
+    )
+
+
+def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "inputs": dict.fromkeys(VALUES, "fox")} for n in range(14)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    process = start_eval(tmp_path)
+    samples: list[Path] = []
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s and not (samples and samples[0].read_text().count("\n") >= 2):
+        samples = list(tmp_path.glob(".taleward/spool/*/samples.jsonl"))
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    kept = samples[0].read_text().count("\n")
+    assert 2 <= kept < 14
+    assert f"interrupted: {kept} of 14 samples are finished and kept in .taleward" in output
+    assert "--no-resume" in output
+    resumed = start_eval(tmp_path)
+    output, _ = resumed.communicate(timeout=60)
+    assert resumed.returncode == 0, output
+    assert "14 samples" in output
+
+
+def test_a_taken_port_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = CliRunner().invoke(app, ["ui", "--port", str(port)])
+    assert isinstance(done.exception, ConfigurationError)
+    assert f"port {port} cannot be used" in str(done.exception)
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "-1", "http"])
+def test_a_wrong_port_is_wrong_use(port: str) -> None:
+    assert CliRunner().invoke(app, ["ui", f"--port={port}"]).exit_code == 2
+
+
+def test_a_server_that_ends_by_itself_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: subprocess.CompletedProcess(args, 0))
+    done = CliRunner().invoke(app, ["ui", "--port", "5987"])
+    assert isinstance(done.exception, ConfigurationError)
+    assert "ended by itself" in str(done.exception)
