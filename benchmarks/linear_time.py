@@ -49,6 +49,8 @@ from taleward.stores.caches.semantic_answers import content_words
 
 MAX_GROWTH = 24.0
 """How many times longer a text of 16 times the length may take: 16 is linear, the rest is for a busy machine."""
+MIN_SECONDS = 0.005
+"""Below this time for the longer text, growth cannot be measured, and does not matter."""
 PIECES = (
     *("a", "A-", "a-", "a@", "a.b.", "@a-", "f*** ", "k i l l ", "k1ll ", "c0000l ", "kill ", "1 ", "1 Ab ", "+111 "),
     *(" ", "\n", "\r", "\u2028", "\t", "<", "---", "#", "*", "!", "“", '"', "[", '{"a":', "\\", '\\"', "\ud800", "é"),
@@ -166,7 +168,7 @@ def slowest_texts(function: Callable[[str], Any], length: int, count: int) -> li
 def measure(size: Size) -> Iterator[Row]:
     """Yield all rows."""
     texts = hostile_texts()
-    short = pick(size, full=64_000, quick=4_000, smoke=500)
+    short = pick(size, full=60_000, quick=4_000, smoke=500)
     long = 16 * short
     for name, function in functions().items():
         pieces = slowest_texts(function, short, pick(size, full=3, quick=3, smoke=1))
@@ -175,7 +177,8 @@ def measure(size: Size) -> Iterator[Row]:
             key=lambda g: g.times,
         )
         metric = f"{name}, {short // 1000} kB to {long // 1000} kB of {worst.piece!r}"
-        yield Row(metric, "times", worst.times, goal=f"< {MAX_GROWTH:g}", met=worst.times < MAX_GROWTH)
+        met = worst.times < MAX_GROWTH or worst.seconds < MIN_SECONDS
+        yield Row(metric, "times", worst.times, goal=f"< {MAX_GROWTH:g}", met=met)
         yield Row(f"{name}, {long // 1000} kB", "s", worst.seconds)
 
 
