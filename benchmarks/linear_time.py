@@ -49,8 +49,8 @@ from taleward.moderation.verdict_cache.entry import VerdictEntry
 from taleward.stores.caches.semantic_answers import content_words
 
 MAX_GROWTH = 32.0
-"""How many times longer a text of 16 times the length may take: 16 is linear and 256 quadratic; what does not fit into a
-processor's cache takes up to twice as long a character when others use the machine, too."""
+"""How many times longer a text of 16 times the length may take: 16 is linear and 256 quadratic; what does not fit into
+a processor's cache takes up to twice as long a character when others use the machine, too."""
 MIN_SECONDS = 0.005
 """Below this time for the longer text, growth cannot be measured, and does not matter."""
 PIECES = (
@@ -149,8 +149,8 @@ def growth(
 ) -> Growth:
     """Measure how many times longer a function takes for the long text than for the short one.
 
-    The two are measured in turns. A figure that is too high is measured again, up to three times: the machine may have been
-    busy.
+    The two are measured in turns. A figure that is too high is measured again, up to three times: the machine may have
+    been busy.
     """
     short_text, long_text = text(short), text(long)
     times: list[tuple[float, float]] = []
