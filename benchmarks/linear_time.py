@@ -48,8 +48,11 @@ from taleward.moderation.text.windows import sentence_windows, windows
 from taleward.moderation.verdict_cache.entry import VerdictEntry
 from taleward.stores.caches.semantic_answers import question_words
 
-MAX_GROWTH = 24.0
-"""How many times longer a text of 16 times the length may take: 16 is linear, the rest is for a busy machine."""
+MAX_GROWTH = 32.0
+"""How many times longer a text of 16 times the length may take: 16 is linear and 256 quadratic; what does not fit into
+a processor's cache takes up to twice as long a character when others use the machine, too."""
+MIN_SECONDS = 0.005
+"""Below this time for the longer text, growth cannot be measured, and does not matter."""
 PIECES = (
     *("a", "A-", "a-", "a@", "a.b.", "@a-", "f*** ", "k i l l ", "k1ll ", "c0000l ", "kill ", "1 ", "1 Ab ", "+111 "),
     *(" ", "\n", "\r", "\u2028", "\t", "<", "---", "#", "*", "!", "“", '"', "[", '{"a":', "\\", '\\"', "\ud800", "é"),
@@ -137,7 +140,7 @@ def hostile_texts() -> dict[str, Callable[[int], str]]:
 
 
 def time_of(function: Callable[[str], Any], text: str, repeats: int) -> float:
-    """Return the shortest time of several calls in seconds of this thread's processor, without garbage collection."""
+    """Return the shortest processor time of several calls in seconds, without garbage collection."""
     return min(timeit.repeat(lambda: function(text), timer=time.thread_time, number=1, repeat=repeats))
 
 
@@ -146,12 +149,13 @@ def growth(
 ) -> Growth:
     """Measure how many times longer a function takes for the long text than for the short one.
 
-    The two are measured in turns. A figure that is too high is measured again, up to twice: the machine may have been
-    busy.
+    The two are measured in turns. A figure that is too high is measured again, up to three times: the machine may have
+    been busy.
     """
     short_text, long_text = text(short), text(long)
-    for _ in range(3):
-        times = [(time_of(function, short_text, 1), time_of(function, long_text, 1)) for _ in range(repeats)]
+    times: list[tuple[float, float]] = []
+    for _ in range(4):
+        times += [(time_of(function, short_text, 1), time_of(function, long_text, 1)) for _ in range(repeats)]
         short_s, seconds = (min(column) for column in zip(*times, strict=True))
         if seconds < MAX_GROWTH * short_s:
             break
@@ -167,7 +171,7 @@ def slowest_texts(function: Callable[[str], Any], length: int, count: int) -> li
 def measure(size: Size) -> Iterator[Row]:
     """Yield all rows."""
     texts = hostile_texts()
-    short = pick(size, full=64_000, quick=4_000, smoke=500)
+    short = pick(size, full=60_000, quick=4_000, smoke=500)
     long = 16 * short
     for name, function in functions().items():
         pieces = slowest_texts(function, short, pick(size, full=3, quick=3, smoke=1))
@@ -176,7 +180,8 @@ def measure(size: Size) -> Iterator[Row]:
             key=lambda g: g.times,
         )
         metric = f"{name}, {short // 1000} kB to {long // 1000} kB of {worst.piece!r}"
-        yield Row(metric, "times", worst.times, goal=f"< {MAX_GROWTH:g}", met=worst.times < MAX_GROWTH)
+        met = worst.times < MAX_GROWTH or worst.seconds < MIN_SECONDS
+        yield Row(metric, "times", worst.times, goal=f"< {MAX_GROWTH:g}", met=met)
         yield Row(f"{name}, {long // 1000} kB", "s", worst.seconds)
 
 

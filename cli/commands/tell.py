@@ -98,7 +98,8 @@ def tell(
             tale = guard.invoke(values)
     if as_json:
         # The drafts were kept for the record; the rejected ones must not be shown.
-        sys.stdout.write(tale.without_drafts().model_dump_json(indent=2) + "\n")
+        shown = tale.without_drafts()
+        sys.stdout.write(shown.model_dump_json(indent=2, exclude={"attempts": {"__all__": {"draft"}}}) + "\n")
     elif not stream:
         show_tale(tale)
     if record:

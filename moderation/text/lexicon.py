@@ -269,7 +269,9 @@ def find_hits(text: str) -> list[LexiconHit]:
     # A mark for each character that a hit covers: comparing each hit with all others would take quadratic time.
     covered: dict[str, bytearray] = {}
     for hit in candidates:
-        marks = covered.setdefault(hit.category, bytearray(len(text)))
+        if hit.category not in covered:
+            covered[hit.category] = bytearray(len(text))
+        marks = covered[hit.category]
         if marks.find(1, hit.start, hit.end) < 0:
             marks[hit.start : hit.end] = b"\x01" * (hit.end - hit.start)
             hits.append(hit)
