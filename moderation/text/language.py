@@ -1,39 +1,176 @@
-"""Detect text that is not English, so that an English-only judge does not pass what it cannot read."""
+"""Tell text that is not English, word by word, so that a judge that reads English never passes what it cannot read.
+
+Every word has log-odds of being foreign from `language_model`. A sentence is foreign if they add up; a text is foreign
+if one of its sentences is, or if foreign words follow one another or pile up. A name, a sound, an invented word or a
+greeting in another language ("Buenos días") is too short to count.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
+from collections.abc import Collection
+from functools import lru_cache
+from typing import NamedTuple
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_COMMON_WORDS = frozenset(
-    re.findall(
-        r"\S+",
-        "the and of to she it its his her they them their with for that this said at but had not were are you "
-        "your my we our from when then there what out by did can could will would who has have been into very "
-        "up down him where how because about just like little one two went saw got if or than these those "
-        "over after again it's i'm don't didn't i'll let's that's is was he be back came made see go once "
-        "upon lived",
-    )
+from taleward.moderation.text.language_model import shipped_model
+from taleward.moderation.text.normalize import normalize
+
+_MARKS = r"\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff"
+_MARK = re.compile(f"[{_MARKS}]")
+WORD = re.compile(rf"[^\W_]+(?:[{_MARKS}'’]+[^\W_]+)*[\u0300-\u036f]*")
+"""A word; digits count as letters, since they stand for letters in disguises, and marks do not end it."""
+_SENTENCE = re.compile(r"[^.!?…。！？।։۔\n]+[.!?…。！？।։۔\n]*[\"”’')\]]*")
+_SYLLABLES = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)+")
+_MEASURE = re.compile(r"[0-9]+(?:[a-z]{1,3})?|[a-z][0-9]+", re.IGNORECASE)
+_LEET = str.maketrans("013457", "oieast")
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+"""Scripts that put no spaces between words, as their letters' names begin."""
+_OTHER_SCRIPT = 6.0
+"""The log-odds of a word in another script."""
+
+_NAME_WORDS = 4
+"""In fewer words, all may be a name."""
+
+_LOAN_WORD = 1.0
+"""The log-odds of a word that is English without its accents."""
+
+# A sentence is foreign from these log-odds on. In a text of more than a word or two, a single word may be a name or a
+# sound, and two capitalized ones are a name.
+_SENTENCE_LOG_ODDS = 4.0
+_SHORT_SENTENCE_LOG_ODDS = 6.0
+_CAPITALIZED_LOG_ODDS = 9.0
+# Foreign words in a row, within a sentence or across sentences.
+_RUN_WORDS = 3
+_RUN_LOG_ODDS = 6.0
+# Foreign words anywhere.
+_CLEARLY_FOREIGN = 2.5
+_PILE_WORDS = 4
+_PILE_SHARE = 0.25
+_GREETINGS = frozenset(
+    "abend abuela abuelita abuelo adios adiós aloha amiga amigo amigos arigato arigatou arrivederci au auf bella bitte "
+    "bien bienvenido bienvenidos bienvenue boa bom bon bonjour bonne bonsoir bravo buenas bueno buenos buongiorno ciao "
+    "danke dia dias días dobry domo dzień feliz gracias gran grazie guten hallo hao hasta hola jambo joyeux karibu "
+    "konnichiwa luego ma madame mademoiselle mamá mañana maman merci mi mon monsieur morgen nacht namaste navidad ni "
+    "nihao noches noel noël nonna nonno oma opa papá prost revoir salaam salam salut sayonara schön senor senora señor "
+    "señora señorita shalom signor signora tag tante tardes tía tío très voila voilà wiedersehen".split()
 )
-_MIN_COMMON_SHARE = 0.08
-_MIN_FOREIGN_LETTERS = 5
-_MIN_FOREIGN_SHARE = 0.2
+"""Words of greetings and forms of address that English stories borrow; alone they say nothing."""
 
 
-def looks_foreign(text: str) -> bool:
-    """Return whether a few sentences are in a language other than English.
+class _Scored(NamedTuple):
+    """A word's log-odds and whether it is capitalized, as a name is."""
 
-    True if at least five letters and a fifth of all letters are not Latin, or if a text of 13 words or more has fewer
-    than 8 % (rounded down) common English words. A shorter text in Latin letters counts as English.
+    log_odds: float
+    capitalized: bool
+
+
+def looks_foreign(text: str, start: int = 0) -> bool:
+    """Return whether a text, or a part of it, is in a language other than English, or in none.
+
+    Args:
+        text: Any text.
+        start: Where the judged part starts; what is before it is context.
     """
-    words = _WORD.findall(text)
-    letters = "".join(words)
-    foreign_letters = sum(
-        1 for letter in letters if not letter.isascii() and not unicodedata.name(letter, "").startswith("LATIN")
-    )
-    if foreign_letters >= _MIN_FOREIGN_LETTERS and foreign_letters >= _MIN_FOREIGN_SHARE * len(letters):
+    run, run_words = 0.0, 0
+    seen: set[str] = set()
+    words_read, clearly_foreign, short_log_odds = 0, 0, 0.0
+    for match in _SENTENCE.finditer(text):
+        sentence = _score_sentence(match[0])
+        is_judged = match.end() > start
+        for word, (log_odds, capitalized) in sentence.items():
+            foreign = log_odds > 0.0
+            if foreign:
+                if word in seen:
+                    continue
+                seen.add(word)
+                clearly_foreign += is_judged and log_odds >= _CLEARLY_FOREIGN and not capitalized
+            run, run_words = (run + log_odds, run_words + foreign) if run > 0.0 else (log_odds, int(foreign))
+            if run_words >= _RUN_WORDS and run >= _RUN_LOG_ODDS and is_judged:
+                return True
+        if not is_judged:
+            continue
+        words_read += len(sentence)
+        if _is_foreign_sentence(sentence.values()):
+            return True
+        if not all(word.capitalized for word in sentence.values()):
+            short_log_odds = max(short_log_odds, sum(word.log_odds for word in sentence.values()))
+    if clearly_foreign >= _PILE_WORDS and clearly_foreign >= _PILE_SHARE * words_read:
         return True
-    # Rounded down, the limit is 0 for up to 12 words: too few to tell English by.
-    common_words = sum(word.lower().replace("’", "'") in _COMMON_WORDS for word in words)
-    return common_words < int(_MIN_COMMON_SHARE * len(words))
+    # A text of a word or two has no English around them.
+    return words_read <= 2 and short_log_odds >= _SENTENCE_LOG_ODDS
+
+
+def _is_foreign_sentence(words: Collection[_Scored]) -> bool:
+    if sum(word.log_odds > 0.0 for word in words) < 2:
+        return False
+    all_capitalized = all(word.capitalized for word in words)
+    if len(words) == 2:
+        limit = math.inf if all_capitalized else _SHORT_SENTENCE_LOG_ODDS
+    else:
+        limit = _CAPITALIZED_LOG_ODDS if all_capitalized and len(words) < _NAME_WORDS else _SENTENCE_LOG_ODDS
+    return sum(word.log_odds for word in words) >= limit
+
+
+def is_mostly_foreign(sentence: str) -> bool:
+    """Return whether more than half of the distinct words of a sentence look foreign."""
+    scored = _score_sentence(sentence)
+    return 2 * sum(log_odds > 0.0 for log_odds, _ in scored.values()) > len(scored)
+
+
+def _score_sentence(sentence: str) -> dict[str, _Scored]:
+    """Return the log-odds of each distinct word of a sentence: sounds repeat ("Taka taka taka!")."""
+    known = shipped_model().known
+    if "-" in sentence:
+        sentence = _SYLLABLES.sub(_joined, sentence)
+    words = WORD.findall(sentence)
+    capitals = sum(word[0].isupper() for word in words)
+    # Where most words are capitalized, a capital says nothing.
+    names_show = capitals <= len(words) / 2 or len(words) < _NAME_WORDS
+    scored: dict[str, _Scored] = {}
+    for number, word in enumerate(words):
+        lower = word.lower()
+        if lower in scored:
+            continue
+        log_odds = 0.0 if lower in _GREETINGS else known.get(lower)
+        if log_odds is None:
+            capital = names_show and word[0].isupper()
+            for part, part_log_odds in _unlisted(lower, "name" if capital and number else "initial" if capital else "lower"):
+                scored[part] = _Scored(part_log_odds, word[0].isupper())
+        else:
+            scored[lower] = _Scored(log_odds, word[0].isupper())
+    return scored
+
+
+def _joined(match: re.Match[str]) -> str:
+    """Return a word without the hyphens between its syllables ("Rhi-no-ce-ros"), and other words as they are."""
+    word = match[0].replace("-", "")
+    return word if shipped_model().known.get(word.lower(), 1.0) < 0.0 else match[0]
+
+
+@lru_cache(maxsize=1 << 14)
+def _unlisted(word: str, shape: str) -> tuple[tuple[str, float], ...]:
+    """Return the log-odds of a word that is not listed as it stands; several in a script without spaces."""
+    model = shipped_model()
+    word = word.replace("’", "'")
+    if not word.isascii():
+        word = _MARK.sub("", unicodedata.normalize("NFKC", word).lower())
+        scripts = {unicodedata.name(c, "").split(" ")[0] for c in word if c.isalpha()}
+        if "LATIN" not in scripts and scripts:
+            if any(s.startswith(_UNSPACED) for s in scripts) and len(word) >= _RUN_WORDS:
+                return tuple((letter, _OTHER_SCRIPT) for letter in word)
+            return ((word, _OTHER_SCRIPT),)
+        if len(scripts) > 1:
+            word = normalize(word).text
+    if any(c.isdigit() for c in word):
+        if _MEASURE.fullmatch(word):
+            return ((word, 0.0),)
+        word = word.translate(_LEET)
+    log_odds = model.known.get(word)
+    if log_odds is None:
+        log_odds = model.unlisted(word, shape)
+        # A loan word with its accents ("crêpes") says little, and so does "för".
+        if log_odds > _LOAN_WORD and not word.isascii() and model.known.get(normalize(word).text, 1.0) < 0.0:
+            log_odds = _LOAN_WORD
+    return ((word, log_odds),)
