@@ -46,14 +46,15 @@ _CHANGE = re.compile(r"[a-z](?=[A-Z])|[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
 _MIN_CHANGES = 3
 _CODES = (
     re.compile(r"(?<!\w)(?=[0-9]*[a-fA-F])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{12,}(?!\w)"),
-    re.compile(r"(?:(?:(?<!\w)|0x|\\x)[0-9a-fA-F]{2}[\s,:;]{1,2}){7,}[0-9a-fA-F]{2}(?!\w)"),
+    re.compile(r"(?<!\w)(?=[0-9\s,:;]{0,40}[a-fA-Fx])(?:(?:0x)?[0-9a-fA-F]{2}[\s,:;]{1,2}){7,}(?:0x)?[0-9a-fA-F]{2}(?!\w)"),
     re.compile(r"(?:(?<!\w)[01]{8}\s?){2,}"),
-    re.compile(r"(?:[.\-·–•−_]{1,5}[ /]{1,3}){6,}[.\-·–•−_]{1,5}"),
+    re.compile(r"(?=[.·• /]{0,60}[\-–−_])(?=[\-–−_ /]{0,60}[.·•])(?:[.\-·–•−_]{1,5}[ /]{1,3}){6,}[.\-·–•−_]{1,5}"),
     re.compile(r"(?:\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\[0-7]{3}){2,}"),
     re.compile(r"<!--|<(?:script|style|template|noscript)\b", re.IGNORECASE),
 )
+_MAY_BE_CODE = re.compile(r"[0-9\\]|<[!a-z]|[.\-·–•−_][ /]{1,3}[.\-·–•−_]", re.IGNORECASE)
 _LONG_WORD = re.compile(r"[^\W\d_]{9,}")
-_LONGEST_WORD = 34
+_TOO_LONG = 35
 _MIN_SOUND_SHARE = 0.6
 """Of a sound ("Zzzzzz") less than this is left without repeated letters."""
 _MAX_PIECE = 14
@@ -153,12 +154,12 @@ def looks_encoded(text: str) -> bool:
     That is base64, hexadecimal or binary numbers, Morse, escapes of programs, comments and scripts in HTML, and words run
     together. Letters that were exchanged, reversed or left out are no words of English: see `looks_foreign`.
     """
-    if any(pattern.search(text) for pattern in _CODES):
+    if _MAY_BE_CODE.search(text) and any(pattern.search(text) for pattern in _CODES):
         return True
     if any(len(_CHANGE.findall(token)) >= _MIN_CHANGES for token in _TOKEN.findall(text)):
         return True
     known = shipped_model().known
-    return any(_is_run_together(lower) for word in _LONG_WORD.findall(text) if (lower := word.lower()) not in known)
+    return any(_is_run_together(lower[:_TOO_LONG]) for word in _LONG_WORD.findall(text) if (lower := word.lower()) not in known)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -166,11 +167,12 @@ def _is_run_together(word: str) -> bool:
     """Return whether a word in lower case that is not listed is several words without spaces."""
     if len(squeeze(word)) < _MIN_SOUND_SHARE * len(word):
         return False
-    if len(word) > _LONGEST_WORD:
+    if len(word) >= _TOO_LONG:
         return True
     known = shipped_model().known
     limit = _MAX_PIECE_LOG_ODDS if len(word) < _LONG else 0.0
-    # For each end, the fewest words of two letters or more that lead there, and how many of them are small words of three letters or more.
+    # For each end, the fewest words of two letters or more that lead there, and how many of them are small words of three letters or more
+    # between others.
     fewest: list[tuple[int, int] | None] = [(0, 0), *[None] * len(word)]
     for end in range(1, len(word) + 1):
         for start in range(max(0, end - _MAX_PIECE), end):
@@ -178,7 +180,7 @@ def _is_run_together(word: str) -> bool:
             is_small = piece in _SMALL_WORDS
             if before is None or not (is_small or (len(piece) > 2 and known.get(piece, 0.0) < limit)):
                 continue
-            candidate = before[0] + (len(piece) > 1), before[1] + (is_small and len(piece) > 2)
+            candidate = before[0] + (len(piece) > 1), before[1] + (is_small and len(piece) > 2 and 0 < start and end < len(word))
             best = fewest[end]
             if best is None or candidate[0] < best[0]:
                 fewest[end] = candidate

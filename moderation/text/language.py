@@ -10,29 +10,31 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from taleward.moderation.text.language_model import shipped_model
+from taleward.moderation.text.language_model import Shape, shipped_model
 from taleward.moderation.text.normalize import normalize
 
 _MARKS = r"\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff"
 _MARK = re.compile(f"[{_MARKS}]")
 WORD = re.compile(rf"[^\W_]+(?:[{_MARKS}'’]+[^\W_]+)*[\u0300-\u036f]*")
 """A word; digits count as letters, since they stand for letters in disguises, and marks do not end it."""
-_SENTENCE = re.compile(r"[^.!?…。！？।։۔\n]+[.!?…。！？।։۔\n]*[\"”’')\]]*")
-_SYLLABLES = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)+")
+_SENTENCE = re.compile(r"[^.!?…。！？।։۔\n\"“”„«»]+")
+"""What lies between full stops, line ends and quotation marks: speech is a sentence of its own."""
+_SYLLABLES = re.compile(r"[^\W\d_]++(?:-[^\W\d_]++)+")
+_SYLLABLE = 3
+_LONGEST = 64
+"""Of a longer word only so many letters are looked at."""
 _MEASURE = re.compile(r"[0-9]+(?:[a-z]{1,3})?|[a-z][0-9]+", re.IGNORECASE)
 _LEET = str.maketrans("013457", "oieast")
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 """Scripts that put no spaces between words, as their letters' names begin."""
 _OTHER_SCRIPT = 6.0
 """The log-odds of a word in another script."""
-
 _NAME_WORDS = 4
 """In fewer words, all may be a name."""
-
 _LOAN_WORD = 1.0
 """The log-odds of a word that is English without its accents."""
 
@@ -44,6 +46,8 @@ _CAPITALIZED_LOG_ODDS = 9.0
 # Foreign words in a row, within a sentence or across sentences.
 _RUN_WORDS = 3
 _RUN_LOG_ODDS = 6.0
+_NAME_WEIGHT = 0.5
+"""What a name that is not clearly foreign counts for among the words of a run ("Cinco de Mayo")."""
 # Foreign words anywhere.
 _CLEARLY_FOREIGN = 2.5
 _PILE_WORDS = 4
@@ -60,10 +64,17 @@ _GREETINGS = frozenset(
 
 
 class _Scored(NamedTuple):
-    """A word's log-odds and whether it is capitalized, as a name is."""
+    """A word of a sentence.
+
+    Attributes:
+        log_odds: How foreign it is.
+        capitalized: Whether it begins with a capital.
+        is_name: Whether the capital says that it is a name, since the word is within a sentence of other words.
+    """
 
     log_odds: float
     capitalized: bool
+    is_name: bool
 
 
 def looks_foreign(text: str, start: int = 0) -> bool:
@@ -73,20 +84,21 @@ def looks_foreign(text: str, start: int = 0) -> bool:
         text: Any text.
         start: Where the judged part starts; what is before it is context.
     """
-    run, run_words = 0.0, 0
+    run, run_words = 0.0, 0.0
     seen: set[str] = set()
     words_read, clearly_foreign, short_log_odds = 0, 0, 0.0
     for match in _SENTENCE.finditer(text):
         sentence = _score_sentence(match[0])
         is_judged = match.end() > start
-        for word, (log_odds, capitalized) in sentence.items():
+        for word, (log_odds, capitalized, is_name) in sentence.items():
             foreign = log_odds > 0.0
             if foreign:
                 if word in seen:
                     continue
                 seen.add(word)
                 clearly_foreign += is_judged and log_odds >= _CLEARLY_FOREIGN and not capitalized
-            run, run_words = (run + log_odds, run_words + foreign) if run > 0.0 else (log_odds, int(foreign))
+            weight = foreign * (_NAME_WEIGHT if is_name and log_odds < _CLEARLY_FOREIGN else 1.0)
+            run, run_words = (run + log_odds, run_words + weight) if run > 0.0 else (log_odds, weight)
             if run_words >= _RUN_WORDS and run >= _RUN_LOG_ODDS and is_judged:
                 return True
         if not is_judged:
@@ -116,41 +128,55 @@ def _is_foreign_sentence(words: Collection[_Scored]) -> bool:
 def is_mostly_foreign(sentence: str) -> bool:
     """Return whether more than half of the distinct words of a sentence look foreign."""
     scored = _score_sentence(sentence)
-    return 2 * sum(log_odds > 0.0 for log_odds, _ in scored.values()) > len(scored)
+    return 2 * sum(log_odds > 0.0 for log_odds, _, _ in scored.values()) > len(scored)
 
 
 def _score_sentence(sentence: str) -> dict[str, _Scored]:
     """Return the log-odds of each distinct word of a sentence: sounds repeat ("Taka taka taka!")."""
-    known = shipped_model().known
     if "-" in sentence:
         sentence = _SYLLABLES.sub(_joined, sentence)
     words = WORD.findall(sentence)
     capitals = sum(word[0].isupper() for word in words)
     # Where most words are capitalized, a capital says nothing.
     names_show = capitals <= len(words) / 2 or len(words) < _NAME_WORDS
+    scored = _score_words(words, names_show)
+    # Nor does it among foreign words: German capitalizes its nouns.
+    if capitals and sum(word.log_odds for word in scored.values() if not word.capitalized) > 0.0:
+        return _score_words(words, False)
+    return scored
+
+
+def _score_words(words: Iterable[str], names_show: bool) -> dict[str, _Scored]:
+    known = shipped_model().known
     scored: dict[str, _Scored] = {}
-    for number, word in enumerate(words):
+    first = True
+    for word in words:
         lower = word.lower()
-        if lower in scored:
-            continue
-        log_odds = 0.0 if lower in _GREETINGS else known.get(lower)
-        if log_odds is None:
-            capital = names_show and word[0].isupper()
-            for part, part_log_odds in _unlisted(lower, "name" if capital and number else "initial" if capital else "lower"):
-                scored[part] = _Scored(part_log_odds, word[0].isupper())
-        else:
-            scored[lower] = _Scored(log_odds, word[0].isupper())
+        if lower not in scored:
+            capitalized = word[0].isupper() and not (len(word) > 1 and word.isupper())
+            is_name = capitalized and names_show and not first
+            log_odds = 0.0 if lower in _GREETINGS else known.get(lower)
+            if log_odds is not None:
+                scored[lower] = _Scored(log_odds, capitalized, is_name)
+            else:
+                shape: Shape = "name" if is_name else "initial" if capitalized and names_show else "lower"
+                for part, part_log_odds in _unlisted(lower[:_LONGEST], shape):
+                    scored[part] = _Scored(part_log_odds, capitalized, is_name)
+        first = False
     return scored
 
 
 def _joined(match: re.Match[str]) -> str:
-    """Return a word without the hyphens between its syllables ("Rhi-no-ce-ros"), and other words as they are."""
-    word = match[0].replace("-", "")
-    return word if shipped_model().known.get(word.lower(), 1.0) < 0.0 else match[0]
+    """Return a word without the hyphens between its syllables ("Rhi-no-ce-ros"); a sound ("Ai-yai-yai") says nothing."""
+    pieces = match[0].split("-")
+    word = "".join(pieces)
+    if shipped_model().known.get(word.lower(), 1.0) < 0.0:
+        return word
+    return "" if all(len(piece) <= _SYLLABLE for piece in pieces) else match[0]
 
 
 @lru_cache(maxsize=1 << 14)
-def _unlisted(word: str, shape: str) -> tuple[tuple[str, float], ...]:
+def _unlisted(word: str, shape: Shape) -> tuple[tuple[str, float], ...]:
     """Return the log-odds of a word that is not listed as it stands; several in a script without spaces."""
     model = shipped_model()
     word = word.replace("’", "'")
@@ -170,6 +196,8 @@ def _unlisted(word: str, shape: str) -> tuple[tuple[str, float], ...]:
     log_odds = model.known.get(word)
     if log_odds is None:
         log_odds = model.unlisted(word, shape)
+        if shape == "name":
+            log_odds = max(0.0, log_odds)  # a name is no sign of English
         # A loan word with its accents ("crêpes") says little, and so does "för".
         if log_odds > _LOAN_WORD and not word.isascii() and model.known.get(normalize(word).text, 1.0) < 0.0:
             log_odds = _LOAN_WORD
