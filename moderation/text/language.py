@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -34,20 +34,22 @@ _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "
 _OTHER_SCRIPT = 6.0
 """The log-odds of a word in another script."""
 _NAME_WORDS = 4
-"""In fewer words, all may be a name."""
+"""Fewer words, all capitalized, are a name."""
+_NAME_LOG_ODDS = 1.0
+"""What a name counts for at most."""
+_ENGLISH_AROUND = -2.0
+"""The log-odds at which the words around many capitalized ones are English, so that those are names."""
 _LOAN_WORD = 1.0
 """The log-odds of a word that is English without its accents."""
 
-# A sentence is foreign from these log-odds on. In a text of more than a word or two, a single word may be a name or a
-# sound, and two capitalized ones are a name.
+# A sentence is foreign from these log-odds on. In a text of more than a word or two, a single word may be a sound.
 _SENTENCE_LOG_ODDS = 4.0
 _SHORT_SENTENCE_LOG_ODDS = 6.0
-_CAPITALIZED_LOG_ODDS = 9.0
 # Foreign words in a row, within a sentence or across sentences.
 _RUN_WORDS = 3
-_RUN_LOG_ODDS = 6.0
+_RUN_LOG_ODDS = 5.0
 _NAME_WEIGHT = 0.5
-"""What a name that is not clearly foreign counts for among the words of a run ("Cinco de Mayo")."""
+"""What a name counts for at most among the words of a run ("Cinco de Mayo"); other words count for 1."""
 # Foreign words anywhere.
 _CLEARLY_FOREIGN = 2.5
 _PILE_WORDS = 4
@@ -97,10 +99,12 @@ def looks_foreign(text: str, start: int = 0) -> bool:
                     continue
                 seen.add(word)
                 clearly_foreign += is_judged and log_odds >= _CLEARLY_FOREIGN and not capitalized
-            weight = foreign * (_NAME_WEIGHT if is_name and log_odds < _CLEARLY_FOREIGN else 1.0)
+            weight = max(0.0, min(_NAME_WEIGHT if is_name else 1.0, log_odds))
             run, run_words = (run + log_odds, run_words + weight) if run > 0.0 else (log_odds, weight)
-            if run_words >= _RUN_WORDS and run >= _RUN_LOG_ODDS and is_judged:
-                return True
+            if run_words >= _RUN_WORDS and run >= _RUN_LOG_ODDS:
+                if foreign and is_judged:
+                    return True
+                run = _RUN_LOG_ODDS  # so that a long foreign context ends where English begins
         if not is_judged:
             continue
         words_read += len(sentence)
@@ -117,11 +121,9 @@ def looks_foreign(text: str, start: int = 0) -> bool:
 def _is_foreign_sentence(words: Collection[_Scored]) -> bool:
     if sum(word.log_odds > 0.0 for word in words) < 2:
         return False
-    all_capitalized = all(word.capitalized for word in words)
-    if len(words) == 2:
-        limit = math.inf if all_capitalized else _SHORT_SENTENCE_LOG_ODDS
-    else:
-        limit = _CAPITALIZED_LOG_ODDS if all_capitalized and len(words) < _NAME_WORDS else _SENTENCE_LOG_ODDS
+    if all(word.capitalized for word in words) and len(words) < _NAME_WORDS:
+        return False
+    limit = _SHORT_SENTENCE_LOG_ODDS if len(words) == 2 else _SENTENCE_LOG_ODDS
     return sum(word.log_odds for word in words) >= limit
 
 
@@ -136,34 +138,33 @@ def _score_sentence(sentence: str) -> dict[str, _Scored]:
     if "-" in sentence:
         sentence = _SYLLABLES.sub(_joined, sentence)
     words = WORD.findall(sentence)
-    capitals = sum(word[0].isupper() for word in words)
-    # Where most words are capitalized, a capital says nothing.
-    names_show = capitals <= len(words) / 2 or len(words) < _NAME_WORDS
-    scored = _score_words(words, names_show)
-    # Nor does it among foreign words: German capitalizes its nouns.
-    if capitals and sum(word.log_odds for word in scored.values() if not word.capitalized) > 0.0:
-        return _score_words(words, False)
-    return scored
+    scored = _score_words(words, True)
+    lower_case = [word.log_odds for word in scored.values() if not word.capitalized]
+    capitals = len(scored) - len(lower_case)
+    # Among foreign words a capital is no sign of a name (German capitalizes its nouns), nor where most words have one.
+    limit = _ENGLISH_AROUND if len(scored) >= _NAME_WORDS and capitals > len(lower_case) else 0.0
+    return _score_words(words, False) if capitals and sum(lower_case) > limit else scored
 
 
-def _score_words(words: Iterable[str], names_show: bool) -> dict[str, _Scored]:
-    known = shipped_model().known
+def _score_words(words: Sequence[str], names_show: bool) -> dict[str, _Scored]:
     scored: dict[str, _Scored] = {}
-    first = True
-    for word in words:
-        lower = word.lower()
-        if lower not in scored:
-            capitalized = word[0].isupper() and not (len(word) > 1 and word.isupper())
-            is_name = capitalized and names_show and not first
-            log_odds = 0.0 if lower in _GREETINGS else known.get(lower)
-            if log_odds is not None:
-                scored[lower] = _Scored(log_odds, capitalized, is_name)
-            else:
-                shape: Shape = "name" if is_name else "initial" if capitalized and names_show else "lower"
-                for part, part_log_odds in _unlisted(lower[:_LONGEST], shape):
-                    scored[part] = _Scored(part_log_odds, capitalized, is_name)
-        first = False
+    for number, word in enumerate(words):
+        for part, score in _score_word(word[:_LONGEST], names_show, number == 0):
+            scored.setdefault(part, score)
     return scored
+
+
+@lru_cache(maxsize=1 << 15)
+def _score_word(word: str, names_show: bool, is_first: bool) -> tuple[tuple[str, _Scored], ...]:
+    """Return a word in lower case with its score; several in a script without spaces."""
+    lower = word.lower()
+    capitalized = word[0].isupper() and not (len(word) > 1 and word.isupper())
+    is_name = capitalized and names_show and not is_first
+    known = 0.0 if lower in _GREETINGS else shipped_model().known.get(lower)
+    shape: Shape = "name" if is_name else "initial" if capitalized and names_show else "lower"
+    parts = _unlisted(lower, shape) if known is None else ((lower, known),)
+    most = _NAME_LOG_ODDS if is_name else math.inf
+    return tuple((part, _Scored(min(most, log_odds), capitalized, is_name)) for part, log_odds in parts)
 
 
 def _joined(match: re.Match[str]) -> str:
@@ -175,7 +176,6 @@ def _joined(match: re.Match[str]) -> str:
     return "" if all(len(piece) <= _SYLLABLE for piece in pieces) else match[0]
 
 
-@lru_cache(maxsize=1 << 14)
 def _unlisted(word: str, shape: Shape) -> tuple[tuple[str, float], ...]:
     """Return the log-odds of a word that is not listed as it stands; several in a script without spaces."""
     model = shipped_model()

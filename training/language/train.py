@@ -1,6 +1,6 @@
 """Train the language model: `python -m training.language.train --data FOLDER --udhr FOLDER`.
 
-English comes from `training/corpus` without its held-out tenth, and from files in two folders, `stories` and `judge`:
+English comes from `dialects.txt`, from `training/corpus` without its held-out tenth, and from files in two folders, `stories` and `judge`:
 those of stories that `training.storyteller.sources` reads, and tweets and comments for how people spell in chats
 (`davidson_tweets.csv.gz`, `wikipedia_comments.csv.gz` and `surge_toxicity.csv.gz`, in which the longest field of a row
 is its text). Other languages come from the Python package `wordfreq` (how often words occur; sentences
@@ -58,6 +58,8 @@ what unlisted English words look like."""
 _SMOOTHING = 3e-6
 """The weight of the squared weights in the loss, relative to a sentence."""
 
+_DIALECT_COPIES = 40
+"""How often the lines of `dialects.txt` count, of which there are few."""
 _MOST_LOG_ODDS = 6.0
 """What a listed word may count for at most; a single letter, which may be spelled out, never counts for foreign."""
 
@@ -66,6 +68,9 @@ Token = tuple[str, Shape]
 
 def english_texts(data: Path) -> Iterator[tuple[str, int]]:
     """Yield English texts, each with the most sentences to take from it."""
+    for line in (Path(__file__).parent / "dialects.txt").read_text(encoding="utf-8").splitlines():
+        for _ in range(_DIALECT_COPIES):
+            yield line, 1000
     for story in load_stories(held_out=False):
         yield story.whole, 1000
     for passage in load_passages(held_out=False):
