@@ -22,8 +22,9 @@ from benchmarks.table import Row, Size, pick, run
 _BEFORE = "Mia and her mother baked a cake in the morning. The sun was warm, and the birds sang in the garden."
 _AFTER = "Then they went home and had supper together. Everyone was happy, and soon they were asleep."
 _EMOJI = {
-    "knife": "🔪", "axe": "🪓", "gun": "🔫", "bomb": "💣", "blood": "🩸", "pills": "💊", "baby": "👶", "boy": "👦", "girl": "👧",
-    "man": "👨", "children": "🧒🧒", "child": "🧒", "dog": "🐶", "cat": "🐱", "house": "🏠", "school": "🏫", "skull": "💀", "rabbit": "🐰",
+    "knife": "🔪", "axe": "🪓", "gun": "🔫", "bomb": "💣", "blood": "🩸", "pills": "💊", "baby": "👶",
+    "boy": "👦", "girl": "👧", "man": "👨", "children": "🧒🧒", "child": "🧒", "dog": "🐶", "cat": "🐱",
+    "house": "🏠", "school": "🏫", "skull": "💀", "rabbit": "🐰",
 }  # fmt: skip
 _WORD = re.compile(r"[A-Za-z']+")
 
@@ -59,7 +60,9 @@ EVASIONS: dict[str, Callable[[str], str]] = {
     "plain": lambda t: t,
     "HTML entities, decimal": lambda t: "".join(f"&#{ord(c)};" for c in t),
     "HTML entities, hexadecimal": lambda t: "".join(f"&#x{ord(c):x};" for c in t),
-    "HTML entities, every third letter": lambda t: "".join(f"&#{ord(c)};" if n % 3 == 1 else c for n, c in enumerate(t)),
+    "HTML entities, every third letter": lambda t: "".join(
+        f"&#{ord(c)};" if n % 3 == 1 else c for n, c in enumerate(t)
+    ),
     "HTML entities twice": lambda t: escape("".join(f"&#{ord(c)};" for c in t)),
     "HTML tags within words": lambda t: _WORD.sub(lambda m: f"{m[0][:1]}<b></b>{m[0][1:]}", t),
     "HTML tags with attributes": lambda t: _WORD.sub(lambda m: f'{m[0][:2]}<span class="x"></span>{m[0][2:]}', t),

@@ -8,7 +8,6 @@ either, and Basque, Estonian, Swahili, Tagalog and Welsh are in no training text
 from __future__ import annotations
 
 import re
-import statistics
 import sys
 import time
 from collections import Counter
@@ -33,6 +32,13 @@ _MAX_SHARE_OF_SENTENCES = 0.01
 _MAX_SHARE_OF_STORIES = 0.03
 _MAX_LOAD_MS = 50
 _MAX_MICROSECONDS = 50
+
+_BLIND_SPOTS: dict[str, Callable[[str], str]] = {
+    "every word capitalized": str.title,
+    "as a clause without quotation marks": lambda t: (
+        f"He said that {t[:1].lower()}{t[1:].rstrip('.')} and went to bed."
+    ),
+}
 
 
 def foreign_sentences() -> list[tuple[str, str]]:
@@ -81,16 +87,21 @@ def foreign(size: Size) -> Iterator[Row]:
         "as speech in a sentence": lambda t: (f'She looked up. "{t.rstrip(".")}," said Abuela, and went to bed.', ""),
     }
     for way, place in ways.items():
-        passed = [(language, text) for language, text in texts if not abstains(*place(text))]
-        yield Row(f"foreign sentences that pass, {way}", f"of {len(texts)}", len(passed), goal="0", met=not passed)
-    keys: list[Callable[[str, str], str]] = [lambda language, text: _length(text)]
+        passed = sum(not abstains(*place(text)) for _, text in texts)
+        yield Row(f"foreign sentences that pass, {way}", f"of {len(texts)}", passed, goal="0", met=not passed)
+    # What the gate does not promise: a few words may be a name, or words that English borrowed.
+    for way, change in _BLIND_SPOTS.items():
+        passed = sum(not abstains(change(text)) for _, text in texts)
+        yield Row(f"foreign sentences that pass, {way}", f"of {len(texts)}", passed)
+    groupings = [[(_length(text), text) for _, text in texts]]
     if size == "full":
-        keys.append(lambda language, text: language)
-    for key in keys:
-        total = Counter(key(language, text) for language, text in texts)
-        missed = Counter(key(language, text) for language, text in texts if not abstains(text))
-        for name, count in total.items():
-            yield Row(f"foreign sentences that pass, {name}", f"of {count}", missed[name], goal="0", met=not missed[name])
+        groupings.append(texts)
+    for grouping in groupings:
+        total = Counter(group for group, _ in grouping)
+        missed = Counter(group for group, text in grouping if not abstains(text))
+        for group, count in total.items():
+            met = not missed[group]
+            yield Row(f"foreign sentences that pass, {group}", f"of {count}", missed[group], goal="0", met=met)
 
 
 def english(size: Size) -> Iterator[Row]:
@@ -103,7 +114,9 @@ def english(size: Size) -> Iterator[Row]:
     yield Row("English sentences that abstain", f"share of {len(texts)}", share, goal="<= 0.01", met=met)
     total, by_length = Counter(map(_length, texts)), Counter(map(_length, lost))
     for length in dict.fromkeys(map(_length, sorted(texts, key=lambda t: len(t.split())))):
-        yield Row(f"English sentences that abstain, {length}", f"share of {total[length]}", by_length[length] / total[length])
+        yield Row(
+            f"English sentences that abstain, {length}", f"share of {total[length]}", by_length[length] / total[length]
+        )
     share = sum(map(abstains, stories)) / len(stories)
     met = share <= _MAX_SHARE_OF_STORIES
     yield Row("English stories that abstain", f"share of {len(stories)}", share, goal="<= 0.03", met=met)
@@ -123,7 +136,7 @@ def cost(size: Size) -> Iterator[Row]:
         for text in texts:
             abstains(text)
         runs.append((time.process_time() - start) * 1e6 / len(texts))
-    each = statistics.median(runs)
+    each = min(runs)  # other work on the machine only ever adds to it
     yield Row("decode and read a sentence", "microseconds", each, goal="<= 50", met=each <= _MAX_MICROSECONDS)
 
 

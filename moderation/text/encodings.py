@@ -6,6 +6,7 @@ a judge abstains from it.
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 from html import unescape
@@ -20,13 +21,19 @@ _EMOJI_FILE = Path(__file__).parent / "data" / "emoji.yaml"
 _MAX_PASSES = 4
 """How often an encoding within an encoding is undone."""
 _BLOCK_TAGS = frozenset(
-    "address article aside blockquote body br caption dd details div dl dt figcaption figure footer form h1 h2 h3 h4 h5 "
-    "h6 head header hr html img input li main nav ol option p pre section summary table tbody td tfoot th thead title "
-    "tr ul".split()
+    re.findall(
+        r"\S+",
+        "address article aside blockquote body br caption dd details div dl dt figcaption figure footer form h1 h2 h3 "
+        "h4 h5 h6 head header hr html img input li main nav ol option p pre section summary table tbody td tfoot th "
+        "thead title tr ul",
+    )
 )
 _INLINE_TAGS = frozenset(
-    "a abbr acronym b bdi bdo big button center cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp "
-    "small span strike strong sub sup time tt u var wbr".split()
+    re.findall(
+        r"\S+",
+        "a abbr acronym b bdi bdo big button center cite code data del dfn em font i ins kbd label mark q rp rt ruby "
+        "s samp small span strike strong sub sup time tt u var wbr",
+    )
 )
 _ENCODED = re.compile(
     r"(?P<entity>&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});?)"
@@ -46,7 +53,9 @@ _CHANGE = re.compile(r"[a-z](?=[A-Z])|[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
 _MIN_CHANGES = 3
 _CODES = (
     re.compile(r"(?<!\w)(?=[0-9]*[a-fA-F])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{12,}(?!\w)"),
-    re.compile(r"(?<!\w)(?=[0-9\s,:;]{0,40}[a-fA-Fx])(?:(?:0x)?[0-9a-fA-F]{2}[\s,:;]{1,2}){7,}(?:0x)?[0-9a-fA-F]{2}(?!\w)"),
+    re.compile(
+        r"(?<!\w)(?=[0-9\s,:;]{0,40}[a-fA-Fx])(?:(?:0x)?[0-9a-fA-F]{2}[\s,:;]{1,2}){7,}(?:0x)?[0-9a-fA-F]{2}(?!\w)"
+    ),
     re.compile(r"(?:(?<!\w)[01]{8}\s?){2,}"),
     re.compile(r"(?=[.·• /]{0,60}[\-–−_])(?=[\-–−_ /]{0,60}[.·•])(?:[.\-·–•−_]{1,5}[ /]{1,3}){6,}[.\-·–•−_]{1,5}"),
     re.compile(r"(?:\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\[0-7]{3}){2,}"),
@@ -64,8 +73,12 @@ _MAX_PARTS = 4
 _MAX_PIECE_LOG_ODDS = -2.0
 """How English a piece of a word must be, to be a word of its own; in a word of `_LONG` letters any listed piece is."""
 _LONG = 20
-_SMALL_WORDS = frozenset("a an and at by for from had has have he her him his i in is it me my not of off on out s she that "
-    "the them then they this to up was we were will with you your".split()
+_SMALL_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        "a an and at by for from had has have he her him his i in is it me my not of off on out s she that the them "
+        "then they this to up was we were will with you your",
+    )
 )
 
 
@@ -151,15 +164,17 @@ def _emoji_words() -> dict[str, str]:
 def looks_encoded(text: str) -> bool:
     """Return whether a part of a text is in a code that no reader reads as it stands.
 
-    That is base64, hexadecimal or binary numbers, Morse, escapes of programs, comments and scripts in HTML, and words run
-    together. Letters that were exchanged, reversed or left out are no words of English: see `looks_foreign`.
+    That is base64, hexadecimal or binary numbers, Morse, escapes of programs, comments and scripts in HTML, and words
+    run together. Letters that were exchanged, reversed or left out are no words of English: see `looks_foreign`.
     """
     if _MAY_BE_CODE.search(text) and any(pattern.search(text) for pattern in _CODES):
         return True
     if any(len(_CHANGE.findall(token)) >= _MIN_CHANGES for token in _TOKEN.findall(text)):
         return True
     known = shipped_model().known
-    return any(_is_run_together(lower[:_TOO_LONG]) for word in _LONG_WORD.findall(text) if (lower := word.lower()) not in known)
+    return any(
+        _is_run_together(lower[:_TOO_LONG]) for word in _LONG_WORD.findall(text) if (lower := word.lower()) not in known
+    )
 
 
 @lru_cache(maxsize=1 << 12)
@@ -170,17 +185,20 @@ def _is_run_together(word: str) -> bool:
     if len(word) >= _TOO_LONG:
         return True
     known = shipped_model().known
-    limit = _MAX_PIECE_LOG_ODDS if len(word) < _LONG else 0.0
-    # For each end, the fewest words of two letters or more that lead there, and how many of them are small words of three letters or more
-    # between others.
+    limit = _MAX_PIECE_LOG_ODDS if len(word) < _LONG else math.inf
+    # For each end, the fewest words of two letters or more that lead there, and how many of them are small words of
+    # three letters or more between others.
     fewest: list[tuple[int, int] | None] = [(0, 0), *[None] * len(word)]
     for end in range(1, len(word) + 1):
         for start in range(max(0, end - _MAX_PIECE), end):
             before, piece = fewest[start], word[start:end]
             is_small = piece in _SMALL_WORDS
-            if before is None or not (is_small or (len(piece) > 2 and known.get(piece, 0.0) < limit)):
+            if before is None or not (is_small or (len(piece) > 2 and known.get(piece, math.inf) < limit)):
                 continue
-            candidate = before[0] + (len(piece) > 1), before[1] + (is_small and len(piece) > 2 and 0 < start and end < len(word))
+            candidate = (
+                before[0] + (len(piece) > 1),
+                before[1] + (is_small and len(piece) > 2 and start > 0 and end < len(word)),
+            )
             best = fewest[end]
             if best is None or candidate[0] < best[0]:
                 fewest[end] = candidate

@@ -55,12 +55,16 @@ _CLEARLY_FOREIGN = 2.5
 _PILE_WORDS = 4
 _PILE_SHARE = 0.25
 _GREETINGS = frozenset(
-    "abend abuela abuelita abuelo adios adiós aloha amiga amigo amigos arigato arigatou arrivederci au auf bella bitte "
-    "bien bienvenido bienvenidos bienvenue boa bom bon bonjour bonne bonsoir bravo buenas bueno buenos buongiorno ciao "
-    "danke dia dias días dobry domo dzień feliz gracias gran grazie guten hallo hao hasta hola jambo joyeux karibu "
-    "konnichiwa luego ma madame mademoiselle mamá mañana maman merci mi mon monsieur morgen nacht namaste navidad ni "
-    "nihao noches noel noël nonna nonno oma opa papá prost revoir salaam salam salut sayonara schön senor senora señor "
-    "señora señorita shalom signor signora tag tante tardes tía tío très voila voilà wiedersehen".split()
+    re.findall(
+        r"\S+",
+        "abend abuela abuelita abuelo adios adiós aloha amiga amigo amigos arigato arigatou arrivederci au auf bella "
+        "bitte bien bienvenido bienvenidos bienvenue boa bom bon bonjour bonne bonsoir bravo buenas bueno buenos "
+        "buongiorno ciao danke dia dias días dobry domo dzień feliz gracias gran grazie guten hallo hao hasta hola "
+        "jambo joyeux karibu konnichiwa luego ma madame mademoiselle mamá mañana maman merci mi mon monsieur morgen "
+        "nacht namaste navidad ni nihao noches noel noël nonna nonno oma opa papá prost revoir salaam salam salut "
+        "sayonara schön senor senora señor señora señorita shalom signor signora tag tante tardes tía tío très voila "
+        "voilà wiedersehen",
+    )
 )
 """Words of greetings and forms of address that English stories borrow; alone they say nothing."""
 
@@ -128,9 +132,9 @@ def _is_foreign_sentence(words: Collection[_Scored]) -> bool:
 
 
 def is_mostly_foreign(sentence: str) -> bool:
-    """Return whether more than half of the distinct words of a sentence look foreign."""
+    """Return whether more than half of the letters of a sentence are in words that look foreign."""
     scored = _score_sentence(sentence)
-    return 2 * sum(log_odds > 0.0 for log_odds, _, _ in scored.values()) > len(scored)
+    return 2 * sum(len(w) for w, score in scored.items() if score.log_odds > 0.0) > sum(map(len, scored))
 
 
 def _score_sentence(sentence: str) -> dict[str, _Scored]:
@@ -168,7 +172,7 @@ def _score_word(word: str, names_show: bool, is_first: bool) -> tuple[tuple[str,
 
 
 def _joined(match: re.Match[str]) -> str:
-    """Return a word without the hyphens between its syllables ("Rhi-no-ce-ros"); a sound ("Ai-yai-yai") says nothing."""
+    """Return "Rhi-no-ce-ros" without the hyphens between its syllables, and nothing for a sound ("Ai-yai-yai")."""
     pieces = match[0].split("-")
     word = "".join(pieces)
     if shipped_model().known.get(word.lower(), 1.0) < 0.0:

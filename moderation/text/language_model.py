@@ -40,7 +40,7 @@ def ngram_slots(word: str) -> Iterator[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class LanguageModel:
+class WordLanguageModel:
     """The weights, as log-odds that a word is foreign: positive for foreign words, negative for English ones.
 
     Attributes:
@@ -72,7 +72,7 @@ def pack(known: dict[str, float], table: bytes, scale: float, shapes: dict[str, 
     return zlib.compress(b"\n".join([json.dumps(header).encode(), words, scores + table]), 9)
 
 
-def unpack(content: bytes) -> LanguageModel:
+def unpack(content: bytes) -> WordLanguageModel:
     """Return the model in a file's content.
 
     Raises:
@@ -94,10 +94,10 @@ def unpack(content: bytes) -> LanguageModel:
             f"the language model's table holds {len(table)} weights instead of {1 << TABLE_BITS}.",
             hint="Reinstall Taleward.",
         )
-    return LanguageModel(known, table, header["scale"], header["shapes"], header["bias"])
+    return WordLanguageModel(known, table, header["scale"], header["shapes"], header["bias"])
 
 
 @lru_cache(maxsize=1)
-def shipped_model() -> LanguageModel:
+def shipped_model() -> WordLanguageModel:
     """Return the model that ships with Taleward, loaded once per process."""
     return unpack(_PATH.read_bytes())

