@@ -132,9 +132,10 @@ def _is_foreign_sentence(words: Collection[_Scored]) -> bool:
 
 
 def is_mostly_foreign(sentence: str) -> bool:
-    """Return whether more than half of the letters of a sentence are in words that look foreign."""
+    """Return whether more than half of the distinct words of a sentence, and of their letters, look foreign."""
     scored = _score_sentence(sentence)
-    return 2 * sum(len(w) for w, score in scored.items() if score.log_odds > 0.0) > sum(map(len, scored))
+    foreign = [word for word, score in scored.items() if score.log_odds > 0.0]
+    return 2 * len(foreign) > len(scored) and 2 * sum(map(len, foreign)) > sum(map(len, scored))
 
 
 def _score_sentence(sentence: str) -> dict[str, _Scored]:
