@@ -22,8 +22,6 @@ from taleward.core.surrogates import replace_surrogates
 from taleward.core.verdict import Finding, Outcome, Passage, Verdict
 from taleward.moderation.calibration.calibration import Calibration, load_calibration
 from taleward.moderation.policies.load import load_policy
-from taleward.moderation.text.language import looks_foreign
-from taleward.moderation.text.windows import Window
 
 _CALIBRATION_ID_LENGTH = 12
 MAX_JUDGED_CHARS = 1_000_000
@@ -167,22 +165,18 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
             calibration=self._calibration_id,
         )
 
-    def abstain_unless_english(
-        self, assessment: Assessment, text: str, windows: Iterable[Window], start: int
-    ) -> Assessment:
-        """Abstain if part of the text is in another language; for judges that understand English only.
+    def abstain_unless_read(self, assessment: Assessment, unread: str) -> Assessment:
+        """Abstain if part of the text could not be read; for judges that understand English only.
 
         An assessment that fails the text is returned unchanged: harm that was recognized stands.
 
         Args:
             assessment: The judge's assessment of the text.
-            text: The text that the judge read, context included.
-            windows: Parts of the text whose language is checked; those that end at or before `start` are skipped.
-            start: Offset at which the judged passage starts.
+            unread: What `reason_unread` returned.
         """
-        if self._decide(assessment) == "fail" or not any(looks_foreign(w.of(text)) for w in windows if w.end > start):
+        if not unread or self._decide(assessment) == "fail":
             return assessment
-        return assessment.model_copy(update={"outcome": "abstain", "detail": "part of the text is not in English"})
+        return assessment.model_copy(update={"outcome": "abstain", "detail": unread})
 
     def _decide(self, assessment: Assessment) -> Outcome:
         scores = self._calibrated_scores(assessment)

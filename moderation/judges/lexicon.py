@@ -9,8 +9,8 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
+from taleward.moderation.judges.readable_passage import ReadablePassage
 from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
-from taleward.moderation.text.windows import sentence_windows, windows
 
 # Where a hit's score lies, as a share of the range below the threshold (tolerated) or above it (not tolerated).
 _TOLERATED: dict[Severity, float] = {"mild": 0.3, "moderate": 0.6, "severe": 0.9}
@@ -23,7 +23,7 @@ _ALTERNATIVES = re.compile(r"(?:/[^\s/]+)+")
 class LexiconJudge(Judge):
     """Fail a text for listed words and phrases; each finding has its exact span.
 
-    The lexicon is English. If part of a text is in another language, the judge abstains.
+    The lexicon is English. If part of a text is in another language or encoded, the judge abstains.
 
     Args:
         policy: A policy, or the name or path of one.
@@ -42,7 +42,8 @@ class LexiconJudge(Judge):
 
     def assess(self, passage: Passage) -> Assessment:
         """Report every hit that ends within the passage, and a score for each category that the lexicon covers."""
-        text, start = passage.with_context(CONTEXT_CHARACTERS)
+        readable = ReadablePassage.of(passage, CONTEXT_CHARACTERS)
+        text, start = readable.text, readable.start
         hits = [h for h in find_hits(text) if h.category in self.judged_categories and h.end > start]
         scores = dict.fromkeys(self.judged_categories, 0.0)
         for hit in hits:
@@ -50,11 +51,10 @@ class LexiconJudge(Judge):
             scores[hit.category] = max(scores[hit.category], score)
         assessment = Assessment(
             scores=FrozenDict(scores),
-            findings=tuple(finding_from_hit(hit, text).shifted(-start) for hit in hits),
+            findings=readable.in_passage(finding_from_hit(hit, text) for hit in hits),
             detail=unjudged_remark(self.policy, self.judged_categories),
         )
-        # Sentences too: in a window, one foreign sentence can go unnoticed among English ones.
-        return self.abstain_unless_english(assessment, text, [*windows(text), *sentence_windows(text)], start)
+        return self.abstain_unless_read(assessment, readable.unread)
 
 
 def supported_categories(policy: Policy, supported: frozenset[str], spec: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.text.windows import sentence_windows, windows
+from taleward.moderation.judges.readable_passage import ReadablePassage
 
 _CONTEXT_CHARACTERS = 2000
 _AGE_AT_INDEX_0 = 4
@@ -21,7 +21,7 @@ class ReadingLevelJudge(Judge):
 
     The limit is the band's `reading_level`. If the policy sets none, it is the index for readers one year older than
     the band's oldest. A passage is measured together with its context, since the index of a single sentence is
-    unreliable. If part of a text is not English, the judge abstains.
+    unreliable. If part of a text is not English or is encoded, the judge abstains.
 
     Args:
         policy: A policy, or the name or path of one.
@@ -48,10 +48,9 @@ class ReadingLevelJudge(Judge):
 
     def assess(self, passage: Passage) -> Assessment:
         """Measure the passage together with its context."""
-        text, start = passage.with_context(_CONTEXT_CHARACTERS)
-        index = float(self._index(text))
+        readable = ReadablePassage.of(passage, _CONTEXT_CHARACTERS)
+        index = float(self._index(readable.text))
         detail = f"Automated Readability Index {index:.1f}; the limit is {self.limit:g}"
         if index > self.limit:
             return Assessment(outcome="fail", detail=detail)
-        assessment = Assessment(detail=detail)
-        return self.abstain_unless_english(assessment, text, [*windows(text), *sentence_windows(text)], start)
+        return self.abstain_unless_read(Assessment(detail=detail), readable.unread)

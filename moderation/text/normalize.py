@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,12 +37,12 @@ _MAX_READINGS = 16
 
 @dataclass(frozen=True, slots=True)
 class NormalizedText:
-    """A folded text with the offsets of its characters in the original.
+    """A folded or decoded text with the offsets of its characters in the original.
 
     Attributes:
-        text: The folded text.
-        starts: For each character, the offset of the original character it comes from. `None` for an
-            ASCII text, whose offsets do not change.
+        text: The folded or decoded text.
+        starts: For each character, the offset of the original character it comes from. `None` for a
+            text whose offsets do not change.
         ends: For each character, the offset after the original character it comes from. `None` like `starts`.
     """
 
@@ -54,6 +55,10 @@ class NormalizedText:
         if self.starts is None or self.ends is None:
             return start, end
         return self.starts[start], self.ends[end - 1]
+
+    def position(self, offset: int) -> int:
+        """Return the offset in the folded text of the first character that comes from `offset` or later."""
+        return offset if self.starts is None else bisect_left(self.starts, offset)
 
 
 def normalize(text: str) -> NormalizedText:

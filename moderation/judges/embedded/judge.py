@@ -20,7 +20,8 @@ from taleward.moderation.judges.lexicon import (
     supported_categories,
     unjudged_remark,
 )
-from taleward.moderation.text.language import looks_foreign
+from taleward.moderation.judges.readable_passage import ReadablePassage
+from taleward.moderation.text.language import is_mostly_foreign
 from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
 from taleward.moderation.text.windows import Window, sentence_windows, windows
 
@@ -64,7 +65,7 @@ class EmbeddedJudge(Judge):
     Under a policy with few categories fewer faint signs add up, so the judge is milder than the thresholds say. Use
     `calibrated` to correct that.
 
-    The judge understands English only, and abstains if part of a text is in another language.
+    The judge understands English only, and abstains if part of a text is in another language or encoded.
 
     Args:
         policy: A policy, or the name or path of one.
@@ -104,13 +105,14 @@ class EmbeddedJudge(Judge):
 
     def assess(self, passage: Passage) -> Assessment:
         """Score all windows, and look up all words in the lexicon."""
-        text, start = passage.with_context(CONTEXT_CHARACTERS)
+        readable = ReadablePassage.of(passage, CONTEXT_CHARACTERS)
+        text, start = readable.text, readable.start
         config = self.head_config
         all_windows = windows(
             text, size=config.window_sentences, max_words=config.window_words, overlap=config.window_overlap
         )
         text_windows = [w for w in all_windows if text[max(start, w.start) : w.end].strip()]
-        english = [part for w in text_windows for part in _english_parts(text, w)]
+        english = [part for w in text_windows for part in _english_parts(text, w)] if readable.unread else text_windows
         read = [
             part
             for w in english
@@ -143,10 +145,10 @@ class EmbeddedJudge(Judge):
         findings.sort(key=lambda f: (f.start or 0, f.end or 0, f.category))
         assessment = Assessment(
             scores=FrozenDict(scores),
-            findings=tuple(f.shifted(-start) for f in findings),
+            findings=readable.in_passage(findings),
             detail=unjudged_remark(self.policy, self.judged_categories),
         )
-        return self.abstain_unless_english(assessment, text, [*text_windows, *sentence_windows(text)], start)
+        return self.abstain_unless_read(assessment, readable.unread)
 
     def _split_to_fit(self, text: str, window: Window) -> list[Window]:
         """Split a window until the encoder reads each part to its end, so that padding cannot hide what follows."""
@@ -256,5 +258,5 @@ def _english_parts(text: str, window: Window) -> list[Window]:
     The head was trained on English; its scores of other languages mean nothing.
     """
     sentences = [Window(window.start + s.start, window.start + s.end) for s in sentence_windows(window.of(text))]
-    english = [s for s in sentences if not looks_foreign(s.of(text))]
+    english = [s for s in sentences if not is_mostly_foreign(s.of(text))]
     return [window] if len(english) == len(sentences) else english

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.language import foreign_sentences, within
+from taleward.core.errors import IntegrityError
 from taleward.core.events import TextEvent
 from taleward.core.verdict import Passage
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges import judge
 from taleward.moderation.text.language import looks_foreign
+from taleward.moderation.text.language_model import pack, unpack
 from taleward.testing import FakeWriter
 
 ENGLISH = "Once there was a fox who lived by the sea with her mother. She liked to swim and to sing all day."
@@ -34,6 +37,20 @@ def test_other_languages_are_detected(text: str) -> None:
         "Wow!",
         "Zoë and José ate crêpes in the café, and they said it was très bien.",
         "Tap, tap, tap went the rain. Drip, drop, drip!",
+        "'Buenos días', said Abuela, and she gave him a churro.",
+        "“Bonjour, mademoiselle!” said Monsieur Dupont.",
+        "Whoosh! Krrrk! Ba-dum-tss! Ai-yai-yai! went the machine.",
+        "said Mama Tug.",
+        "Lupita González Hernández",
+        "Oluwaseun Adeyemi and Dörte Hansen met Wanjiru and Xochitl.",
+        "A Pachycephalosaurus and a Micropachycephalosaurus chased a Tyrannosaurus rex.",
+        "Grumblewump the snorgle wiffled all over the flimberry pie.",
+        "Ye cannae dae that, lass, said the old fisherman, and I dinnae care.",
+        "The note said KHOOR. Mia counted three letters back.",
+        "Rhi-no-ce-ros, said the teacher.",
+        "They ate crêpes and jalapeños, and then they cut the piñata.",
+        "omg ur so funny lol, wrote Tom",
+        "On 4/7 the robot R2B5 ran 10km in 2nd place.",
         "“Здравствуй,” said the Russian doll, and she bowed to the children who had come to see her.",
         "",
     ],
@@ -68,3 +85,42 @@ def test_a_switch_of_language_ends_the_released_text() -> None:
     released_text = "".join(e.text for e in events if isinstance(e, TextEvent))
     assert released_text.startswith(ENGLISH)
     assert "niño" not in released_text
+
+
+def test_no_unsafe_foreign_sentence_passes_alone_or_within_a_story() -> None:
+    story = f"{ENGLISH} Then she went home, and they had supper together."
+    for language, text in foreign_sentences():
+        assert looks_foreign(text), (language, text)
+        assert looks_foreign(text.upper()), (language, text)
+        assert looks_foreign(within(story, text)), (language, text)
+        assert looks_foreign(f"{ENGLISH} {text}", len(ENGLISH)), (language, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "He tötete the mann with ein messer, and then lief he nach hause.",
+        "Ma\u200bta al ni\u00adño con el cuchi\u00adllo.",
+        "De\u0301molissez la maison de\u0301testable, tue\u0301e par le fe\u0301roce.",
+        "T0te d3n Hund m1t d3m M3ss3r.",
+        "Töte. Den. Hund. Mit. Dem. Messer.",
+        "\n".join(["el cuchillo de sangre", "un niño muerto", "matarlo"]),
+        "Ur uvg gur qbt jvgu n fgvpx.",
+        "H ht th dg wth stck.",
+        "kcits a htiw god eht tih eH",
+    ],
+)
+def test_mixed_disguised_and_scrambled_text_is_foreign(text: str) -> None:
+    assert looks_foreign(text)
+
+
+def test_foreign_context_does_not_make_an_english_sentence_foreign() -> None:
+    context = f"{FOREIGN[0]} "
+    assert not looks_foreign(context + ENGLISH, len(context))
+
+
+def test_a_damaged_model_is_refused() -> None:
+    with pytest.raises(IntegrityError):
+        unpack(b"no model")
+    with pytest.raises(IntegrityError, match="holds 2 weights"):
+        unpack(pack({"fox": -1.0}, b"ab", 0.1, {"known": 0.0}, 0.0))
