@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -154,6 +155,12 @@ class SqliteDatabase:
         if "locked" in str(error):
             return TimeoutError(
                 f"another process kept the {self.kind} {self.path} locked for more than {self._timeout_s:g} s"
+            )
+        if "full" in str(error):
+            return OSError(
+                errno.ENOSPC,
+                f"the disk is full: the last change to the {self.kind} {self.path} was not stored, everything before it "
+                "is intact. Free some space and repeat it",
             )
         return OSError(f"the {self.kind} {self.path} cannot be used: {error}")
 
