@@ -83,7 +83,8 @@ def redact_data(value: Any, depth: int = 0) -> Any:
         return REDACTED
     if isinstance(value, Mapping):
         return {
-            key: REDACTED if isinstance(key, str) and isinstance(item, str) and is_secret_name(key)
+            key: REDACTED
+            if isinstance(key, str) and isinstance(item, str) and is_secret_name(key)
             else redact_data(item, depth + 1)
             for key, item in value.items()
         }

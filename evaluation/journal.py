@@ -113,8 +113,8 @@ class Journal:
     def _write_error(self, error: OSError) -> OSError:
         return OSError(
             error.errno,
-            f"{self.folder} cannot be written ({error.strerror}). The samples finished so far are in it: make room, and "
-            "run the same evaluation again to continue",
+            f"{self.folder} cannot be written ({error.strerror}). The samples finished so far are in it: make room, "
+            "and run the same evaluation again to continue",
         )
 
     def remove(self) -> None:

@@ -159,8 +159,8 @@ class SqliteDatabase:
         if "full" in str(error):
             return OSError(
                 errno.ENOSPC,
-                f"the disk is full: the last change to the {self.kind} {self.path} was not stored, everything before it "
-                "is intact. Free some space and repeat it",
+                f"the disk is full: the last change to the {self.kind} {self.path} was not stored, everything before "
+                "it is intact. Free some space and repeat it",
             )
         return OSError(f"the {self.kind} {self.path} cannot be used: {error}")
 

@@ -227,9 +227,9 @@ class CachedEmbeddings(Embeddings):
         size = model[1] * _BYTES_PER_NUMBER[self.dtype]
         seed = checksum_seed(self.fingerprint, self.normalize, role, self.dtype)
         vectors = {
-            hash: vector
-            for hash, vector, _, _, checksum in rows
-            if checksum == row_checksum(seed, hash, vector) and len(vector) == size
+            text_hash: vector
+            for text_hash, vector, _, _, checksum in rows
+            if checksum == row_checksum(seed, text_hash, vector) and len(vector) == size
         }
         if len(vectors) < len(rows):
             self._failures += 1
@@ -239,7 +239,6 @@ class CachedEmbeddings(Embeddings):
                 len(rows) - len(vectors),
             )
         return vectors
-
 
     def _store(self, batch: _CachedBatch, vectors: Floats, role: str) -> None:
         """Write the vectors of the missing texts, and add them to the batch."""

@@ -18,8 +18,8 @@ _DELETE = 3
 def erase_deleted(file: Path, collection_id: str) -> None:
     """Remove all that is left of the deleted documents of a collection: its log, full-text index and free pages.
 
-    Chroma also leaves the index files of deleted collections, which are removed. The vectors of deleted documents in the
-    index files of the collection itself are not touched.
+    Chroma also leaves the index files of deleted collections, which are removed. The vectors of deleted documents in
+    the index files of the collection itself are not touched.
 
     Args:
         file: Chroma's SQLite file.
@@ -60,9 +60,7 @@ def _erase_log(db: sqlite3.Connection, topic: str) -> None:
     ).fetchone()
     if not is_index_saved:
         # Nothing refers to these ids any more. The rows stay: the last one says which number comes next.
-        db.execute(
-            "UPDATE embeddings_queue SET id = 'erased' WHERE topic LIKE ? AND operation = ?", (topic, _DELETE)
-        )
+        db.execute("UPDATE embeddings_queue SET id = 'erased' WHERE topic LIKE ? AND operation = ?", (topic, _DELETE))
 
 
 def _remove_orphaned_indexes(db: sqlite3.Connection, folder: Path) -> None:

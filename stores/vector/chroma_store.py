@@ -87,7 +87,10 @@ class ChromaStore(TalewardStore):
             self._batch_size = min(max_batch_size, _MAX_HTTP_BATCH_SIZE if is_remote else _MAX_BATCH_SIZE)
             self._finish_compacting(collection)
             self._collection = self._request(lambda: self._open(collection))
-            self._file = self._database_file()
+            settings = self._client.get_settings()
+            self._is_server, self._warned = settings.chroma_server_host is not None, False
+            is_folder = settings.is_persistent and not self._is_server
+            self._file = Path(settings.persist_directory) / "chroma.sqlite3" if is_folder else None
             self.delete_expired()
         except BaseException:
             self.close()
@@ -134,9 +137,7 @@ class ChromaStore(TalewardStore):
         for rows, vectors in self.scan(self._batch_size):
             metadatas = _chroma_metadatas(rows)
             self._request(
-                partial(
-                    copy.upsert, ids=rows.ids, documents=rows.texts, metadatas=metadatas, embeddings=vectors
-                )
+                partial(copy.upsert, ids=rows.ids, documents=rows.texts, metadatas=metadatas, embeddings=vectors)
             )
         self._request(lambda: self._client.delete_collection(name))
         self._request(lambda: copy.modify(name=name))
@@ -152,15 +153,14 @@ class ChromaStore(TalewardStore):
         elif copy in names:
             self._request(lambda: self._client.get_collection(copy, embedding_function=None).modify(name=name))
 
-    def _database_file(self) -> Path | None:
-        """Return Chroma's SQLite file; `None` on a server and in memory."""
-        settings = self._client.get_settings()
-        is_local = settings.is_persistent and settings.chroma_server_host is None
-        return Path(settings.persist_directory) / "chroma.sqlite3" if is_local else None
-
     def _erase(self) -> None:
         if self._file is not None:
             erase_deleted(self._file, str(self._collection.id))
+        elif self._is_server and not self._warned:
+            self._warned = True
+            _log.warning(
+                "the Chroma server deleted the documents; their bytes stay in its files until `chroma vacuum` runs there"
+            )
 
     def close(self) -> None:
         """Close the client, unless you passed it in; do not use the store afterwards."""

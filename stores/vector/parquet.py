@@ -98,8 +98,9 @@ def export_cache(database: SqliteDatabase, file: str | Path) -> int:
         while True:
             with database.reading() as connection:
                 rows = connection.execute(
-                    "SELECT entries.id, hash, fingerprint, normalize, role, dtype, dimensions, created, expires, vector,"
-                    " checksum FROM entries JOIN models ON models.id = model WHERE entries.id > ? ORDER BY entries.id LIMIT ?",
+                    "SELECT entries.id, hash, fingerprint, normalize, role, dtype, dimensions, created, expires,"
+                    " vector, checksum FROM entries JOIN models ON models.id = model"
+                    " WHERE entries.id > ? ORDER BY entries.id LIMIT ?",
                     (last_id, _BATCH_SIZE),
                 ).fetchall()
             if not rows:

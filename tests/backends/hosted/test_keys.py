@@ -203,7 +203,8 @@ def test_no_secret_survives_in_any_chain(
         errors.append(error)
     errors[0].__context__ = errors[-1]  # a circle, as `raise` can make one
     scrubbed = without_secrets(errors[-1])
-    part, seen = scrubbed, set[int]()
+    part: BaseException | None = scrubbed
+    seen = set[int]()
     while part is not None and id(part) not in seen:
         seen.add(id(part))
         assert KEY not in f"{part} {part!r} {vars(part)} {traceback.format_exception_only(part)}"

@@ -75,7 +75,9 @@ def unit_vectors(count: int) -> Any:
 def test_a_deleted_document_is_in_no_file(tmp_path: Path, embeddings: WordEmbeddings) -> None:
     vectors, texts = unit_vectors(20), [f"The secret of child{i}name." for i in range(20)]
     store = ChromaStore(embeddings, tmp_path)
-    store.add_vectors(texts, vectors, [{"about": f"topic{i}word"} for i in range(20)], ids=[f"id-{i}-x" for i in range(20)])
+    store.add_vectors(
+        texts, vectors, [{"about": f"topic{i}word"} for i in range(20)], ids=[f"id-{i}-x" for i in range(20)]
+    )
     assert b"child7name" in stored_bytes(tmp_path)
     assert is_stored(vectors[7], tmp_path)
     store.delete(["id-7-x"])
@@ -108,7 +110,9 @@ def test_compacting_erases_vectors_from_a_saved_index(tmp_path: Path, embeddings
 
 
 @pytest.mark.parametrize("is_original_deleted", [False, True])
-def test_a_killed_compaction_loses_nothing(tmp_path: Path, embeddings: WordEmbeddings, is_original_deleted: bool) -> None:
+def test_a_killed_compaction_loses_nothing(
+    tmp_path: Path, embeddings: WordEmbeddings, is_original_deleted: bool
+) -> None:
     store = ChromaStore(embeddings, tmp_path)
     store.add_texts(["a fox", "a hen"], ids=["fox", "hen"])
     copy = store._open("taleward.compacting")
