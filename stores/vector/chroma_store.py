@@ -159,7 +159,7 @@ class ChromaStore(TalewardStore):
         elif self._is_server and not self._warned:
             self._warned = True
             _log.warning(
-                "the Chroma server deleted the documents; their bytes stay in its files until `chroma vacuum` runs there"
+                "the Chroma server deleted the documents; their bytes stay in its files until `chroma vacuum` runs"
             )
 
     def close(self) -> None:

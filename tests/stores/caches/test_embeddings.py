@@ -200,7 +200,7 @@ def test_a_changed_byte_never_becomes_a_wrong_vector(
     cached.embed_documents(texts)
     CachedEmbeddings(WordEmbeddings(name="test:other"), file).embed_documents(texts[::-1])
     cached.close()
-    content, chance = bytearray(file.read_bytes()), random.Random(seed)  # noqa: S311  no secret
+    content, chance = bytearray(file.read_bytes()), random.Random(seed)
     for _ in range(flips):
         content[chance.randrange(len(content))] ^= chance.randrange(1, 256)
     file.write_bytes(content)
