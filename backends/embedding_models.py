@@ -12,6 +12,7 @@ from langchain_core.embeddings import Embeddings
 from taleward.backends.base.spec import ModelSpec, parse_spec
 from taleward.backends.hosted.embeddings import hosted_embeddings
 from taleward.backends.hosted.providers import is_third_party, openai_access, shared_clients
+from taleward.backends.hosted.subclass import remember_secrets
 from taleward.core.errors import ConfigurationError, UnknownName
 
 
@@ -47,7 +48,9 @@ def _openai_embeddings(spec: ModelSpec, *, base_url: str | None = None, **option
         # By default LangChain sends OpenAI token ids instead of text, which other servers cannot interpret.
         options.setdefault("check_embedding_ctx_length", False)
     options = {**shared_clients(options), **options}
-    return hosted_embeddings(spec, OpenAIEmbeddings(model=spec.model, base_url=base_url, **options))
+    model = OpenAIEmbeddings(model=spec.model, base_url=base_url, **options)
+    remember_secrets(options, model)
+    return hosted_embeddings(spec, model)
 
 
 def _langchain_embeddings(spec: ModelSpec, **options: Any) -> Embeddings:
@@ -65,6 +68,7 @@ def _langchain_embeddings(spec: ModelSpec, **options: Any) -> Embeddings:
         raise UnknownName("provider of embeddings", spec.provider, known) from None
     if not isinstance(model, Embeddings):
         raise ConfigurationError(f"{spec} is a {type(model).__name__}, not a LangChain Embeddings.")
+    remember_secrets(options, model)
     return hosted_embeddings(spec, model)
 
 

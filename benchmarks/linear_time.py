@@ -81,8 +81,10 @@ class Growth:
 def _cached_verdict(lexicon: Judge, text: str) -> object:
     passage, verdict = Passage(text=text), lexicon.invoke(text)
     entry = VerdictEntry.from_verdict(verdict, passage)
-    restored = entry.to_verdict(passage, verdict.judge, verdict.policy, verdict.band) if entry else verdict
-    return highlighted_html(text, restored.findings)
+    if entry is not None:
+        sealed = VerdictEntry.unseal(entry.seal(passage), passage)
+        verdict = sealed.to_verdict(verdict.judge, verdict.policy, verdict.band)
+    return highlighted_html(text, verdict.findings)
 
 
 def _strict_json(text: str) -> object:

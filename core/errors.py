@@ -8,6 +8,7 @@
     ├── InvalidInputs             template values are missing, unknown, empty, too long or not text
     ├── InvalidFile               a file cannot be read or has the wrong content
     ├── IntegrityError            weights, a cache or a store on disk are damaged or not the expected ones
+    ├── NotErased                 something was deleted, but a file still contains it
     ├── BackendError              a model or server failed or returned something unusable
     │   ├── RateLimited           the server keeps rejecting requests as too many
     │   ├── DeadlineExceeded      no answer in time
@@ -115,6 +116,12 @@ class InvalidFile(TalewardError):
 
 class IntegrityError(TalewardError):
     """Raised when a checksum does not match, or when a cache or store on disk is damaged or another program's."""
+
+
+class NotErased(TalewardError):
+    """Raised when something was deleted, but its bytes are still in a file; the message says in which one, and why."""
+
+    retryable = True
 
 
 class BackendError(TalewardError):

@@ -171,9 +171,12 @@ def _run_samples(
 
     async def run_workers() -> None:
         with _progress_bar(progress, len(samples), len(finished)) as advance, journal.open_samples() as append:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
-                    group.create_task(worker(append, advance))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(concurrency):
+                        group.create_task(worker(append, advance))
+            except ExceptionGroup as errors:  # several workers may have met the same full disk
+                raise errors.exceptions[0] from None
 
     _run_async(run_workers)
     if unmet_needs:

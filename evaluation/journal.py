@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -78,21 +79,43 @@ class Journal:
 
     @contextmanager
     def open_samples(self) -> Iterator[Callable[[str], None]]:
-        """Yield a function that appends a line of JSON to the samples; a line survives a kill once it returns."""
+        """Yield a function that appends a line of JSON to the samples; a line survives a kill once it returns.
+
+        The function raises `OSError` if the disk is full; the lines before stay, and no part of a line is left.
+        """
         file = self.folder / "samples.jsonl"
-        with file.open("ab") as out:
+        # Without a buffer: what did not fit on the disk must not be written later, after other lines.
+        with file.open("ab", buffering=0) as out:
             if out.tell() and not file.read_bytes().endswith(b"\n"):
                 out.truncate(file.read_bytes().rfind(b"\n") + 1)
 
             def append(line: str) -> None:
-                out.write(line.encode("utf-8", "surrogatepass") + b"\n")
-                out.flush()
+                raw, end = line.encode("utf-8", "surrogatepass") + b"\n", out.seek(0, os.SEEK_END)
+                try:
+                    _write_all(out, raw)
+                except OSError as error:
+                    out.truncate(end)
+                    raise self._write_error(error) from error
 
             yield append
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Save the result and mark the journal as finished."""
-        _write_json(self.folder / "result.json", result)
+        """Save the result and mark the journal as finished.
+
+        Raises:
+            OSError: If the disk is full; the samples stay.
+        """
+        try:
+            _write_json(self.folder / "result.json", result)
+        except OSError as error:
+            raise self._write_error(error) from error
+
+    def _write_error(self, error: OSError) -> OSError:
+        return OSError(
+            error.errno,
+            f"{self.folder} cannot be written ({error.strerror}). The samples finished so far are in it: make room, "
+            "and run the same evaluation again to continue",
+        )
 
     def remove(self) -> None:
         """Delete the journal with all texts in it."""
@@ -150,6 +173,12 @@ def journals(spool: Path = DEFAULT_SPOOL) -> list[Journal]:
     return [Journal(file.parent) for file in plans]
 
 
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    """Write all of a content: a single write stops where the disk is full, without an error."""
+    while content:
+        content = content[file.write(content) :]
+
+
 def _read_json(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
@@ -157,5 +186,9 @@ def _read_json(file: Path) -> Any:
 def _write_json(file: Path, value: Mapping[str, Any]) -> None:
     # Renaming is atomic: a killed process leaves the whole file or none.
     temporary = file.with_suffix(".half")
-    temporary.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    try:
+        temporary.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     temporary.replace(file)

@@ -200,12 +200,14 @@ class Threads(BaseCheckpointSaver[str]):
                 yield item
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete a thread and everything in it; the deleted data is overwritten on disk."""
-        with self.database.writing() as connection:
-            connection.execute("DELETE FROM threads WHERE name = ?", (thread_id,))
-            # Calls refer to their thread by name, so the cascade does not reach them.
-            connection.execute("DELETE FROM calls WHERE thread = ?", (thread_id,))
-        self.database.truncate_log()
+        """Delete a thread and everything in it; the deleted data is overwritten on disk.
+
+        Raises:
+            NotErased: If another program that is reading the file keeps the deleted bytes; call this again when it has
+                finished.
+        """
+        self._delete_rows(thread_id)
+        self.database.erase_deleted()
 
     def threads(self) -> Sequence[ThreadInfo]:
         """Return the stored threads, the most recently used first."""
@@ -222,8 +224,16 @@ class Threads(BaseCheckpointSaver[str]):
             query = "SELECT name FROM threads WHERE used < ?"
             expired = [name for (name,) in connection.execute(query, (self._last_sweep - self.ttl_s,))]
         for name in expired:
-            self.delete_thread(name)
+            self._delete_rows(name)
+        if expired:
+            self.database.truncate_log()
         return len(expired)
+
+    def _delete_rows(self, name: str) -> None:
+        with self.database.writing() as connection:
+            connection.execute("DELETE FROM threads WHERE name = ?", (name,))
+            # Calls refer to their thread by name, so the cascade does not reach them.
+            connection.execute("DELETE FROM calls WHERE thread = ?", (name,))
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

@@ -17,6 +17,7 @@ from taleward.backends.hosted.errors import RETRY_HINT, map_vendor_error
 from taleward.backends.hosted.pricing import ListedPrice, TokenPrice
 from taleward.backends.hosted.retries import Retrier
 from taleward.core.errors import BackendError, ContentFiltered, DeadlineExceeded, RequestRejected
+from taleward.core.redaction import redact, without_secrets
 
 _log = logging.getLogger(__name__)
 _DEFAULT_OUTPUT_TOKENS = 256
@@ -149,7 +150,7 @@ class ModelCaller:
                 result = await model._agenerate(call.messages, call.stop, None, **call.options)
             # Any exception, such as one for an option the fallback does not accept: the first error is raised.
             except Exception as fallback_error:  # noqa: BLE001
-                error.add_note(f"{_name_of(model)} did not answer either: {fallback_error}")
+                error.add_note(f"{_name_of(model)} did not answer either: {redact(str(fallback_error))}")
             else:
                 for generation in result.generations:
                     generation.message.response_metadata.setdefault(ANSWERED_BY_KEY, _name_of(model))
@@ -171,7 +172,7 @@ class ModelCaller:
             except Exception as fallback_error:
                 if has_begun:
                     raise
-                error.add_note(f"{_name_of(model)} did not answer either: {fallback_error}")
+                error.add_note(f"{_name_of(model)} did not answer either: {redact(str(fallback_error))}")
             else:
                 return
         raise error
@@ -260,7 +261,7 @@ class _VendorStream:
             mapped = map_vendor_error(error, self._caller.spec)
             if mapped is None:
                 raise
-            raise self._broken_error(str(mapped)) from error
+            raise self._broken_error(str(mapped)) from without_secrets(error)
         self.characters += len(chunk.text) if chunk is not None else 0
         return chunk
 

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from taleward.backends.hosted.call import CallInput, ModelCaller
 from taleward.backends.hosted.option_support import OptionSupport
-from taleward.backends.hosted.subclass import as_class, joined_class
+from taleward.backends.hosted.subclass import SecretFreeRepr, as_class, joined_class
 from taleward.core.concurrency.batch_config import with_max_concurrency
 from taleward.core.concurrency.event_loop import EventLoopThread
 from taleward.core.errors import ConfigurationError
@@ -25,7 +25,7 @@ HOSTED_LOOP = EventLoopThread("taleward-hosted")
 """Runs the calls of vendors' clients, whose connections belong to one event loop."""
 
 
-class HostedChat(BaseChatModel):
+class HostedChat(SecretFreeRepr, BaseChatModel):
     """A mixin that adds rate limits, retries, deadlines, fallbacks, error mapping and costs to a vendor's chat model.
 
     All calls run on one event loop in a background thread, so that one model, with its connections, works from several

@@ -11,11 +11,12 @@ from pydantic import BaseModel, PrivateAttr
 
 from taleward.backends.hosted.chat import HOSTED_LOOP
 from taleward.backends.hosted.errors import map_vendor_error
-from taleward.backends.hosted.subclass import as_class, joined_class
+from taleward.backends.hosted.subclass import SecretFreeRepr, as_class, joined_class
 from taleward.core.errors import BackendError
+from taleward.core.redaction import without_secrets
 
 
-class HostedEmbeddings(BaseModel):
+class HostedEmbeddings(SecretFreeRepr):
     """A mixin that maps the errors of a vendor's embeddings and makes them work from any event loop.
 
     Retries are left to the vendor's client.
@@ -67,7 +68,7 @@ class HostedEmbeddings(BaseModel):
         except Exception as error:
             if (mapped := map_vendor_error(error, self._spec)) is None:
                 raise
-            raise mapped from error
+            raise mapped from without_secrets(error)
 
 
 def hosted_embeddings(spec: object, embeddings: Embeddings) -> Embeddings:

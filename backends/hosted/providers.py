@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
@@ -20,8 +21,9 @@ from taleward.backends.hosted.option_support import OptionSupport
 from taleward.backends.hosted.pricing import find_price, parse_price
 from taleward.backends.hosted.rate_limits import RateLimiter
 from taleward.backends.hosted.retries import CallSettings, Retrier
+from taleward.backends.hosted.subclass import remember_secrets
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
-from taleward.core.redaction import redact
+from taleward.core.redaction import redact, remember_secret, without_secrets
 
 _ECHO_CONCURRENCY = 8
 _OPENAI_URL = "https://api.openai.com"
@@ -72,19 +74,20 @@ def openai_access(spec: ModelSpec, base_url: str | None, options: dict[str, Any]
     Args:
         spec: The model, for messages.
         base_url: As for `openai_chat`.
-        options: Options for the client; `api_key` is added if it is missing.
+        options: Options for the client; `api_key` is added if it is missing, and HTTP clients if the URL contains a
+            user name and a password.
 
     Returns:
-        The server's URL; `None` for OpenAI's own.
+        The server's URL without user name and password; `None` for OpenAI's own.
 
     Raises:
-        ConfigurationError: If `base_url` is not an HTTP URL.
+        ConfigurationError: If `base_url` is not an HTTP URL, or it contains a password and `options` an HTTP client.
         MissingKey: If the server is OpenAI's and `OPENAI_API_KEY` is not set.
     """
     base_url = base_url or os.environ.get("OPENAI_BASE_URL")
     if base_url is not None and not base_url.startswith(("http://", "https://")):
         raise ConfigurationError(
-            f"base_url must start with http:// or https://; got {base_url!r}.",
+            f"base_url must start with http:// or https://; got {redact(base_url)!r}.",
             hint="For example 'http://127.0.0.1:8000/v1'; it is also read from OPENAI_BASE_URL.",
         )
     key = os.environ.get("OPENAI_API_KEY")
@@ -96,7 +99,23 @@ def openai_access(spec: ModelSpec, base_url: str | None, options: dict[str, Any]
         )
     # A compatible server on your own machine asks for no key, but the client insists on sending one.
     options.setdefault("api_key", SecretStr(key or "no-key"))
-    return base_url
+    return None if base_url is None else _without_credentials(base_url, options)
+
+
+def _without_credentials(base_url: str, options: dict[str, Any]) -> str:
+    """Move user name and password from a URL, which is printed and traced, to the HTTP clients in `options`."""
+    url = urlsplit(base_url)
+    if "@" not in url.netloc:
+        return base_url
+    password = SecretStr(unquote(url.password or ""))
+    remember_secret(password)
+    if in_the_way := sorted(_CLIENT_OPTIONS & options.keys()):
+        raise ConfigurationError(
+            f"base_url contains a user name or a password, which cannot be used with {', '.join(in_the_way)}.",
+            hint="Leave them out of the URL, and give your HTTP clients auth=(user, password).",
+        )
+    options |= _shared_clients(os.getpid(), unquote(url.username or ""), password)
+    return urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2]))
 
 
 def is_third_party(base_url: str | None) -> bool:
@@ -176,6 +195,7 @@ def build_hosted_chat(
     overrides = {"max_retries": 0, "timeout": settings.timeout_s}
     if overrides := {name: value for name, value in overrides.items() if name in _setting_names(model)}:
         model = make(**{**options, **overrides})
+    remember_secrets(options, model)
     price = parse_price(price_usd) if price_usd is not None else None if third_party else find_price(spec)
     key = options.get("api_key")
     # Each account has its own rate limits. The key's hash tells them apart without keeping the key itself.
@@ -200,14 +220,15 @@ def shared_clients(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _shared_clients(_process_id: int) -> dict[str, Any]:
-    """One pair of HTTP clients per process: making one takes 0.1 s.
+def _shared_clients(_process_id: int, user: str = "", password: SecretStr | None = None) -> dict[str, Any]:
+    """One pair of HTTP clients per process, and per user of a server with passwords: making one takes 0.1 s.
 
     LangChain's own cache keeps the clients of the last 128 servers, and leaves the connections of older ones open.
     """
     from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
-    return {"http_async_client": DefaultAsyncHttpxClient(), "http_client": DefaultHttpxClient()}
+    auth = None if password is None else (user, password.get_secret_value())
+    return {"http_async_client": DefaultAsyncHttpxClient(auth=auth), "http_client": DefaultHttpxClient(auth=auth)}
 
 
 def _setting_names(model: BaseChatModel) -> set[str]:
@@ -243,7 +264,9 @@ def _score_text(model: Any, text: str) -> TextScores:
             model=model.model_name, prompt=text, max_tokens=1, temperature=0, echo=True, logprobs=1
         )
     except openai.OpenAIError as error:
-        raise BackendError(f"{model.model_name} could not score a text: {redact(str(error))}") from error
+        raise BackendError(f"{model.model_name} could not score a text: {redact(str(error))}") from without_secrets(
+            error
+        )
     logprobs = completion.choices[0].logprobs
     if logprobs is None or not logprobs.token_logprobs or not logprobs.top_logprobs or not logprobs.tokens:
         raise BackendError(

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from taleward.backends.hosted.errors import headers_of, map_vendor_error, retry_after
 from taleward.backends.hosted.rate_limits import RateLimiter
 from taleward.core.errors import BackendError, ConfigurationError, DeadlineExceeded, RateLimited
+from taleward.core.redaction import without_secrets
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class Retrier:
             if is_last or not mapped.retryable:
                 if attempts > 1:
                     mapped.add_note(f"Attempted {attempts} times.")
-                raise mapped from (None if mapped is original else original)
+                raise mapped from (None if mapped is original else without_secrets(original))
             _log.info("%s: attempt %d failed, retrying in %.1f s: %s", self.spec, attempts, delay, mapped)
             await asyncio.sleep(delay)
 
@@ -129,7 +130,7 @@ class Retrier:
             )
         mapped = map_vendor_error(error, self.spec)
         if mapped is None:
-            raise error
+            raise without_secrets(error)
         return mapped
 
     def _retry_delay_s(self, original: Exception, mapped: BackendError, attempts: int) -> float:

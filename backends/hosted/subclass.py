@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, SecretStr, create_model
+
+from taleward.core.redaction import is_secret_name, redact_data, remember_secret
 
 _PYDANTIC_STATE = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+
+
+class SecretFreeRepr(BaseModel):
+    """A mixin without keys in its `repr`, which LangChain also puts into traces."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        return ((name, redact_data(value)) for name, value in super().__repr_args__())
+
+
+def remember_secrets(options: Mapping[str, Any], model: object) -> None:
+    """Have keys redacted from all messages: those passed as options, and those that a model found in the environment.
+
+    Args:
+        options: The options of a vendor's class, which may contain HTTP headers.
+        model: The vendor's model, whose fields may hold keys.
+    """
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            remember_secrets(value, None)
+        elif isinstance(value, str) and is_secret_name(name):
+            remember_secret(value)
+    for value in (*options.values(), *getattr(model, "__dict__", {}).values()):
+        if isinstance(value, SecretStr):
+            remember_secret(value)
 
 
 @lru_cache

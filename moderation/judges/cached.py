@@ -74,10 +74,10 @@ class CachedJudge(Judge):
     def _look_up(self, passage: Passage) -> Verdict | None:
         started_at = time.perf_counter()
         try:
-            entry = self.cache.get(self._key(passage))
+            entry = self.cache.get(self._key(passage), passage)
             if entry is None:
                 return None
-            verdict = entry.to_verdict(passage, self.spec, self.policy.id, self.band)
+            verdict = entry.to_verdict(self.spec, self.policy.id, self.band)
         except Exception as error:  # noqa: BLE001  a broken cache must not stop the judge
             self._warn(error)
             return None
@@ -87,7 +87,7 @@ class CachedJudge(Judge):
         try:
             entry = VerdictEntry.from_verdict(verdict, passage)
             if entry is not None:
-                self.cache.put(self._key(passage), passage.text, entry)
+                self.cache.put(self._key(passage), passage, entry)
         except Exception as error:  # noqa: BLE001  the verdict is valid even if it cannot be cached
             self._warn(error)
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from taleward.core.errors import MissingKey
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy, Probability
+from taleward.core.redaction import remember_secret
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.hazard_codes import assessment_from_codes, category_scores
@@ -64,18 +66,18 @@ class OpenAIModerationJudge(Judge):
                 f"{self.spec} needs a key, and OPENAI_API_KEY is not set.",
                 hint="Set OPENAI_API_KEY; the endpoint is free. 'embedded:judge' needs no key.",
             )
-        self._client_options: dict[str, Any] = {
-            "base_url": base_url,
-            "api_key": key or "no-key",
-            "timeout": _TIMEOUT_S,
-            "max_retries": 1,
-        }
+        # A password in the URL is secret as well.
+        self._base_url = None if base_url is None else SecretStr(base_url)
+        self._key = SecretStr(key or "no-key")
+        for secret in (self._key, urlsplit(base_url or "").password):
+            if secret is not None:
+                remember_secret(secret)
 
     def assess(self, passage: Passage) -> Assessment:
         """Send the text to the endpoint."""
         from openai import OpenAI
 
-        with OpenAI(**self._client_options) as client:
+        with OpenAI(**self._client_options()) as client:
             response = client.moderations.with_raw_response.create(model=self.model, input=passage.text)
         return self.parse(response.text)
 
@@ -83,9 +85,17 @@ class OpenAIModerationJudge(Judge):
         """Send the text to the endpoint without blocking the event loop."""
         from openai import AsyncOpenAI
 
-        async with AsyncOpenAI(**self._client_options) as client:
+        async with AsyncOpenAI(**self._client_options()) as client:
             response = await client.moderations.with_raw_response.create(model=self.model, input=passage.text)
         return self.parse(response.text)
+
+    def _client_options(self) -> dict[str, Any]:
+        return {
+            "base_url": None if self._base_url is None else self._base_url.get_secret_value(),
+            "api_key": self._key.get_secret_value(),
+            "timeout": _TIMEOUT_S,
+            "max_retries": 1,
+        }
 
     def parse(self, response: str) -> Assessment:
         """Turn the endpoint's JSON into an assessment; `unparsable` if it is incomplete or contradicts itself."""

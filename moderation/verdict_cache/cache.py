@@ -1,6 +1,7 @@
 """SQLite cache of verdicts, shared by several processes and safe to kill at any moment.
 
-No text is stored: an entry identifies its text by SHA-256, see `taleward.moderation.verdict_cache.entry`.
+No text is stored: an entry identifies its text by SHA-256, and what the judge said about it can be read only by whoever
+has the text, see `taleward.moderation.verdict_cache.entry`.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from taleward.core.errors import BackendError, ConfigurationError
+from taleward.core.errors import BackendError, ConfigurationError, NotErased
 from taleward.core.tale import digest
+from taleward.core.verdict import Passage
 from taleward.moderation.verdict_cache.entry import VerdictEntry
 
 T = TypeVar("T")
 _BUSY_TIMEOUT_S = 1.0
 _MAX_CREATE_ATTEMPTS = 20
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS verdicts (
-    key TEXT NOT NULL UNIQUE, text_sha256 TEXT NOT NULL, made REAL NOT NULL, body TEXT NOT NULL, sha256 TEXT NOT NULL
+    key TEXT NOT NULL UNIQUE, text_sha256 TEXT NOT NULL, made REAL NOT NULL, body BLOB NOT NULL, sha256 TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_text ON verdicts (text_sha256);
-CREATE INDEX IF NOT EXISTS by_age ON verdicts (made);
+CREATE INDEX IF NOT EXISTS by_age ON verdicts (made)
 """
 
 
@@ -52,37 +55,42 @@ class VerdictCache:
         self._lock = threading.Lock()
         self._ready_pid = 0
 
-    def get(self, key: str) -> VerdictEntry | None:
+    def get(self, key: str, passage: Passage) -> VerdictEntry | None:
         """Return the entry of a key; `None` if it is missing, expired or damaged.
+
+        Args:
+            key: The key that `put` stored it under.
+            passage: The judged passage, without which the entry cannot be read.
 
         Raises:
             sqlite3.Error: If the file cannot be read.
+            ValueError: If the entry is about another passage.
         """
         query = "SELECT made, body, sha256 FROM verdicts WHERE key = ?"
         row = self._with_connection(lambda db: db.execute(query, (key,)).fetchone())
         # A negative age means that the clock was set back: such an entry might never expire.
         if row is None or not 0 <= time.time() - row[0] < self.ttl_s or row[2] != _checksum(key, row[1]):
             return None
-        return VerdictEntry.model_validate_json(row[1])
+        return VerdictEntry.unseal(row[1], passage)
 
-    def put(self, key: str, text: str, entry: VerdictEntry) -> None:
+    def put(self, key: str, passage: Passage, entry: VerdictEntry) -> None:
         """Store an entry, and delete expired entries and those beyond `max_entries`.
 
         Args:
             key: The key that `get` finds it by.
-            text: The judged text, of which only the SHA-256 is stored.
+            passage: The judged passage; only the SHA-256 of its text is stored.
             entry: The verdict.
 
         Raises:
             sqlite3.Error: If the file cannot be written.
         """
-        body, now = entry.model_dump_json(), time.time()
+        body, now = entry.seal(passage), time.time()
 
         def write(db: sqlite3.Connection) -> None:
             db.execute("BEGIN IMMEDIATE")
             db.execute(
                 "INSERT OR REPLACE INTO verdicts (key, text_sha256, made, body, sha256) VALUES (?, ?, ?, ?, ?)",
-                (key, digest(text), now, body, _checksum(key, body)),
+                (key, digest(passage.text), now, body, _checksum(key, body)),
             )
             db.execute("DELETE FROM verdicts WHERE made <= ?", (now - self.ttl_s,))
             db.execute("DELETE FROM verdicts WHERE rowid <= (SELECT max(rowid) FROM verdicts) - ?", (self.max_entries,))
@@ -95,6 +103,7 @@ class VerdictCache:
 
         Raises:
             BackendError: If the file cannot be written; then nothing was deleted.
+            NotErased: If the verdicts are deleted, but another program that is reading the file keeps their bytes.
         """
         return self._delete("DELETE FROM verdicts WHERE text_sha256 = ?", digest(text))
 
@@ -103,6 +112,7 @@ class VerdictCache:
 
         Raises:
             BackendError: If the file cannot be written; then nothing was deleted.
+            NotErased: As for `forget`.
         """
         return self._delete("DELETE FROM verdicts")
 
@@ -113,7 +123,13 @@ class VerdictCache:
         def delete(db: sqlite3.Connection) -> int:
             count = db.execute(statement, values).rowcount
             # Deleted rows would otherwise stay readable in the write-ahead log.
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            [is_busy, *_] = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if is_busy:
+                raise NotErased(
+                    f"the verdicts are deleted from {self.path}, but another program that is reading the file keeps "
+                    f"their bytes in {self.path.name}-wal.",
+                    hint="Delete them again when that program has finished reading, or has closed the file.",
+                )
             return count
 
         try:
@@ -144,7 +160,15 @@ class VerdictCache:
                 with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as db:
                     # Despite the timeout, this fails at once if another process does the same.
                     db.execute("PRAGMA journal_mode = WAL")
-                    db.executescript(_SCHEMA)
+                    db.execute("PRAGMA secure_delete = ON")
+                    db.execute("BEGIN IMMEDIATE")
+                    if db.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+                        # Version 1 kept a judge's words readable.
+                        db.execute("DROP TABLE IF EXISTS verdicts")
+                        db.execute(f"PRAGMA user_version = {_VERSION}")
+                    for statement in _SCHEMA.split(";"):
+                        db.execute(statement)
+                    db.execute("COMMIT")
                 break
             except sqlite3.OperationalError:
                 if attempt == _MAX_CREATE_ATTEMPTS:
@@ -153,5 +177,5 @@ class VerdictCache:
         self._ready_pid = os.getpid()
 
 
-def _checksum(key: str, body: str) -> str:
-    return hashlib.sha256(f"{key}\n{body}".encode()).hexdigest()
+def _checksum(key: str, body: bytes) -> str:
+    return hashlib.sha256(f"{key}\n".encode() + body).hexdigest()

@@ -77,7 +77,8 @@ class AnswerCache(BaseCache):
     * a guard that has the cache as its recorder, if its drafts are the model's answers unchanged.
 
     An answer without a verdict is a miss. Only plain text is stored, no tool calls. Of the prompt, only the hash is.
-    If the cache itself fails, that is logged and counts as a miss.
+    If the cache itself fails, that is logged and counts as a miss. A file that cannot be written, for example on a
+    read-only disk, is only read.
 
     Args:
         path: The file; created if missing.
@@ -133,18 +134,24 @@ class AnswerCache(BaseCache):
         return generations
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Store an answer; lookups return it once its text has a pass."""
+        """Store an answer, unless the file is read-only; lookups return it once its text has a pass."""
+        if self._database.read_only:
+            return
         try:
             self._store(prompt, llm_string, return_val)
         except Exception as error:  # noqa: BLE001  the caller has the answer; only its copy is lost
             self._log_failure("written", error)
 
     def clear(self, **kwargs: Any) -> None:
-        """Delete all answers and verdicts."""
+        """Delete all answers and verdicts.
+
+        Raises:
+            NotErased: As for `delete`.
+        """
         with self._database.writing() as connection:
             connection.execute("DELETE FROM answers")
             connection.execute("DELETE FROM verdicts")
-        self._database.truncate_log()
+        self._database.erase_deleted()
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete texts with their verdicts.
@@ -154,6 +161,10 @@ class AnswerCache(BaseCache):
 
         Returns:
             The number of answers deleted.
+
+        Raises:
+            NotErased: If another program that is reading the file keeps the deleted bytes; call `delete` again with the
+                same ids when it has finished.
         """
         keys = [(i,) for i in ids]
         with self._database.writing() as connection:
@@ -161,7 +172,7 @@ class AnswerCache(BaseCache):
             connection.executemany("DELETE FROM answers WHERE sha256 = ?", keys)
             deleted = connection.total_changes - before
             connection.executemany("DELETE FROM verdicts WHERE sha256 = ?", keys)
-        self._database.truncate_log()
+        self._database.erase_deleted()
         return deleted
 
     def record_verdict(self, text: str, verdict: Verdict) -> None:
@@ -225,7 +236,7 @@ class AnswerCache(BaseCache):
         if not self._has_passed(text):
             self._withheld += 1
             return None
-        if self.max_entries is not None and used < now - _TOUCH_INTERVAL_S:
+        if self.max_entries is not None and used < now - _TOUCH_INTERVAL_S and not self._database.read_only:
             with self._database.writing() as connection:
                 connection.execute("UPDATE answers SET used = ? WHERE key = ?", (now, key))
         if not is_chat:
@@ -252,7 +263,7 @@ class AnswerCache(BaseCache):
                 f" this cache uses {self.policy} and {self.band}."
             )
         # Other outcomes are not stored, so that a judge that was unavailable is asked again.
-        if verdict.outcome in ("pass", "fail"):
+        if verdict.outcome in ("pass", "fail") and not self._database.read_only:
             self.record_verdict(text, verdict)
         return verdict.passed
 

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from langchain_core.embeddings import Embeddings
 
 from taleward.backends.embedding_models import embeddings as embeddings_from_spec
-from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
+from taleward.core.errors import BackendError, ConfigurationError
 from taleward.core.tale import digest
 from taleward.stores.caches.embeddings_file import (
     CacheStats,
     DType,
+    checksum_seed,
     delete_entries,
     get_or_create_model,
     open_cache,
     read_stats,
+    row_checksum,
 )
 from taleward.stores.fingerprint import aembed_array, as_matrix, embed_array, fingerprint, is_symmetric
 
@@ -52,7 +54,8 @@ class CachedEmbeddings(Embeddings):
 
     The key of a vector is the model's fingerprint, normalization, role (query or document), number type and the SHA-256
     of the text, so vectors of different models never mix. The texts themselves are not stored. If the file is locked or
-    full, that is logged and the call succeeds without the cache.
+    full, that is logged and the call succeeds without the cache. Every row has a checksum; the text of a damaged row is
+    embedded again. A file that cannot be written, for example on a read-only disk, is only read.
 
     Args:
         embeddings: LangChain embeddings, or a spec such as `embedded:minilm`.
@@ -163,6 +166,7 @@ class CachedEmbeddings(Embeddings):
 
         Raises:
             ConfigurationError: If an id is not a hexadecimal SHA-256.
+            NotErased: If another program that is reading the file keeps the deleted bytes.
         """
         return delete_entries(self._database, [*(digest(t) for t in texts), *ids])
 
@@ -208,25 +212,31 @@ class CachedEmbeddings(Embeddings):
             if model is None:
                 return {}
             rows = self._database.select_in(
-                "SELECT hash, vector, id, used FROM entries"
+                "SELECT hash, vector, id, used, checksum FROM entries"
                 " WHERE model = ? AND (expires IS NULL OR expires > ?) AND hash IN ({})",
                 hashes,
                 model[0],
                 now,
             )
             # Without a limit nothing is evicted, so the time of use does not matter.
-            if self.max_entries is not None:
+            if self.max_entries is not None and not self._database.read_only:
                 stale = [(now, row[2]) for row in rows if row[3] < now - _TOUCH_INTERVAL_S]
                 if stale:
                     with self._database.writing() as writer:
                         writer.executemany("UPDATE entries SET used = ? WHERE id = ?", stale)
-        vectors = {row[0]: row[1] for row in rows}
-        # A vector of another length would shift all vectors after it in `_as_array`.
         size = model[1] * _BYTES_PER_NUMBER[self.dtype]
-        if any(len(vector) != size for vector in vectors.values()):
-            raise IntegrityError(
-                f"the embedding cache {self._database.path} has a vector whose length is not {model[1]}.",
-                hint="Delete the file; the cache fills again.",
+        seed = checksum_seed(self.fingerprint, self.normalize, role, self.dtype)
+        vectors = {
+            text_hash: vector
+            for text_hash, vector, _, _, checksum in rows
+            if checksum == row_checksum(seed, text_hash, vector) and len(vector) == size
+        }
+        if len(vectors) < len(rows):
+            self._failures += 1
+            _log.warning(
+                "the embedding cache %s has %d damaged rows; their texts are embedded again",
+                self._database.path,
+                len(rows) - len(vectors),
             )
         return vectors
 
@@ -250,6 +260,8 @@ class CachedEmbeddings(Embeddings):
         blobs = [raw[start : start + size] for start in range(0, len(raw), size)]
         # The caller gets what was encoded, so that a first call and a cached one return the same float16 values.
         batch.vectors.update(zip(batch.missing_hashes, blobs, strict=True))
+        if self._database.read_only:
+            return
         try:
             self._write(batch.missing_hashes, blobs, self._stored_role(role), encoded.shape[1])
         except OSError as error:
@@ -258,14 +270,20 @@ class CachedEmbeddings(Embeddings):
     def _write(self, hashes: list[bytes], blobs: list[bytes], role: str, dimensions: int) -> None:
         now = self._clock()
         expires = None if self.ttl_s is None else now + self.ttl_s
+        key = (self.fingerprint, self.normalize, role, self.dtype)
+        seed = checksum_seed(*key)
         with self._database.writing() as connection:
-            model = get_or_create_model(connection, self.fingerprint, self.normalize, role, self.dtype, dimensions)
+            model = get_or_create_model(connection, *key, dimensions)
             connection.execute("DELETE FROM entries WHERE expires <= ?", (now,))
             connection.executemany(
-                "INSERT INTO entries (hash, model, created, used, expires, vector) VALUES (?, ?, ?, ?, ?, ?)"
+                "INSERT INTO entries (hash, model, created, used, expires, vector, checksum)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (hash, model) DO UPDATE SET created = excluded.created, used = excluded.used,"
-                " expires = excluded.expires, vector = excluded.vector",
-                ((h, model, now, now, expires, blob) for h, blob in zip(hashes, blobs, strict=True)),
+                " expires = excluded.expires, vector = excluded.vector, checksum = excluded.checksum",
+                (
+                    (h, model, now, now, expires, blob, row_checksum(seed, h, blob))
+                    for h, blob in zip(hashes, blobs, strict=True)
+                ),
             )
             if self.max_entries is not None:
                 [count] = connection.execute("SELECT count(*) FROM entries").fetchone()

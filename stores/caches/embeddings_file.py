@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+from xxhash import xxh3_64_intdigest
+
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
 from taleward.stores.sqlite import SqliteDatabase
 
 DType = Literal["float32", "float16"]
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE models (
     id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, normalize INTEGER NOT NULL, role TEXT NOT NULL,
@@ -20,7 +22,7 @@ CREATE TABLE models (
 );
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY, hash BLOB NOT NULL, model INTEGER NOT NULL REFERENCES models, created REAL NOT NULL,
-    used REAL NOT NULL, expires REAL, vector BLOB NOT NULL
+    used REAL NOT NULL, expires REAL, vector BLOB NOT NULL, checksum INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX entries_by_text ON entries (hash, model);
 CREATE INDEX entries_by_use ON entries (used);
@@ -75,6 +77,25 @@ def open_cache(path: Path) -> SqliteDatabase:
     return SqliteDatabase(path, schema=_SCHEMA, version=_VERSION, kind="embedding cache")
 
 
+def checksum_seed(fingerprint: str, normalize: bool, role: str, dtype: str) -> int:
+    """Return the seed for the checksums of a model's rows, so that a row of another model does not match."""
+    return xxh3_64_intdigest(repr((fingerprint, bool(normalize), role, dtype)).encode("utf-8", "surrogatepass"))
+
+
+def row_checksum(seed: int, hash: bytes, vector: bytes) -> int:
+    """Return the checksum of a row: a changed byte must not become a wrong vector.
+
+    Args:
+        seed: The `checksum_seed` of the row's model.
+        hash: The SHA-256 of the text.
+        vector: The vector.
+
+    Returns:
+        63 bits of XXH3, since SQLite's integers have a sign.
+    """
+    return xxh3_64_intdigest(vector, xxh3_64_intdigest(hash, seed)) >> 1
+
+
 def get_or_create_model(connection: Any, model: str, normalize: bool, role: str, dtype: str, dimensions: int) -> int:
     """Return the id of a model's row in the file; insert the row if missing.
 
@@ -106,6 +127,7 @@ def delete_entries(database: SqliteDatabase, ids: Iterable[str]) -> int:
 
     Raises:
         ConfigurationError: If an id is not hexadecimal.
+        NotErased: If another program that is reading the file keeps the deleted bytes.
     """
     try:
         hashes = [(bytes.fromhex(i),) for i in ids]
@@ -118,7 +140,7 @@ def delete_entries(database: SqliteDatabase, ids: Iterable[str]) -> int:
         before = connection.total_changes
         connection.executemany("DELETE FROM entries WHERE hash = ?", hashes)
         deleted = connection.total_changes - before
-    database.truncate_log()
+    database.erase_deleted()
     return deleted
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.outputs import Generation
 
-from taleward.core.errors import ConfigurationError
+from taleward.core.errors import ConfigurationError, NotErased
 from taleward.core.frozen_model import FrozenModel
 from taleward.stores.caches.answers import AnswerCache
 from taleward.stores.vector.faiss_store import FaissStore
@@ -148,15 +148,21 @@ class SemanticAnswerCache(AnswerCache):
 
     def clear(self, **kwargs: Any) -> None:
         """Delete all answers, verdicts and questions."""
-        super().clear()
-        self._questions.delete([id_ for rows, _ in self._questions.scan() for id_ in rows.ids])
+        try:
+            super().clear()
+        finally:  # also if the answers are deleted, but not erased
+            self._questions.delete([id_ for rows, _ in self._questions.scan() for id_ in rows.ids])
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete texts with their verdicts and the questions they answer; see `AnswerCache.delete`."""
         hashes = list(ids)
         # The questions first: a kill in between leaves answers that can still be deleted by the same ids.
         keys = self._database.select_in("SELECT key FROM answers WHERE sha256 IN ({})", hashes)
-        self._questions.delete([key for (key,) in keys])
+        try:
+            self._questions.delete([key for (key,) in keys])
+        except NotErased:
+            super().delete(hashes)
+            raise
         return super().delete(hashes)
 
     def close(self) -> None:

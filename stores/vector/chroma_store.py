@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,10 +12,11 @@ from urllib.parse import urlsplit
 
 from langchain_core.embeddings import Embeddings
 
-from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
+from taleward.core.errors import BackendError, ConfigurationError, MissingExtra, NotErased
 from taleward.core.redaction import redact
 from taleward.stores.fingerprint import as_matrix
 from taleward.stores.vector.base import TalewardStore
+from taleward.stores.vector.chroma_erasure import erase_deleted
 from taleward.stores.vector.filters import Filter, to_chroma
 from taleward.stores.vector.rows import DocumentRow, SearchHit, VectorRows, check_fingerprint, score_from_cosine
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from taleward.stores.fingerprint import Floats
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 _FINGERPRINT_KEY = "taleward_fingerprint"
 _EXPIRES_KEY = "taleward_expires"
@@ -33,6 +36,10 @@ _TRANSIENT_STATUSES = (429, 502, 503, 504)
 
 class ChromaStore(TalewardStore):
     """A vector store in a Chroma collection. Every change is saved before its method returns.
+
+    In a folder, deleted documents are erased from Chroma's database, its log of operations included, which rewrites the
+    database. The ids and vectors of deleted documents stay in the files of the index, if Chroma has saved it (after
+    1,000 changes), until you call `compact`. A server keeps deleted documents in its log until it purges that.
 
     Chroma's index is approximate (HNSW), and its folder contains a pickle of Chroma's own. If either matters to you,
     use `FaissStore`. Chroma's telemetry is turned off.
@@ -52,6 +59,8 @@ class ChromaStore(TalewardStore):
         BackendError: If the server cannot be reached.
         MissingExtra: If chromadb is not installed.
     """
+
+    _COMPACTING = ".compacting"
 
     def __init__(
         self,
@@ -76,7 +85,12 @@ class ChromaStore(TalewardStore):
         try:
             max_batch_size = self._request(self._client.get_max_batch_size)
             self._batch_size = min(max_batch_size, _MAX_HTTP_BATCH_SIZE if is_remote else _MAX_BATCH_SIZE)
+            self._finish_compacting(collection)
             self._collection = self._request(lambda: self._open(collection))
+            settings = self._client.get_settings()
+            self._is_server, self._warned = settings.chroma_server_host is not None, False
+            is_folder = settings.is_persistent and not self._is_server
+            self._file = Path(settings.persist_directory) / "chroma.sqlite3" if is_folder else None
             self.delete_expired()
         except BaseException:
             self.close()
@@ -109,6 +123,45 @@ class ChromaStore(TalewardStore):
     def __len__(self) -> int:
         return int(self._request(self._collection.count))
 
+    def compact(self) -> None:
+        """Rebuild the collection without its deleted documents, so that no file contains their vectors.
+
+        That takes as long as adding all documents again, without embedding them. Nobody else may use the collection
+        meanwhile, and stores that have it open must be opened again. A kill at any moment loses nothing.
+
+        Raises:
+            NotErased: If another program keeps Chroma's database locked.
+        """
+        name = self._collection.name
+        copy = self._request(lambda: self._open(name + self._COMPACTING))
+        for rows, vectors in self.scan(self._batch_size):
+            metadatas = _chroma_metadatas(rows)
+            self._request(
+                partial(copy.upsert, ids=rows.ids, documents=rows.texts, metadatas=metadatas, embeddings=vectors)
+            )
+        self._request(lambda: self._client.delete_collection(name))
+        self._request(lambda: copy.modify(name=name))
+        self._collection = self._request(lambda: self._open(name))
+        self._erase()
+
+    def _finish_compacting(self, name: str) -> None:
+        """Complete a `compact` that was killed: the copy is whole if the original was deleted."""
+        copy = name + self._COMPACTING
+        names = {collection.name for collection in self._request(self._client.list_collections)}
+        if copy in names and name in names:
+            self._request(lambda: self._client.delete_collection(copy))
+        elif copy in names:
+            self._request(lambda: self._client.get_collection(copy, embedding_function=None).modify(name=name))
+
+    def _erase(self) -> None:
+        if self._file is not None:
+            erase_deleted(self._file, str(self._collection.id))
+        elif self._is_server and not self._warned:
+            self._warned = True
+            _log.warning(
+                "the Chroma server deleted the documents; their bytes stay in its files until `chroma vacuum` runs"
+            )
+
     def close(self) -> None:
         """Close the client, unless you passed it in; do not use the store afterwards."""
         if self._owns_client:
@@ -122,16 +175,9 @@ class ChromaStore(TalewardStore):
     # The interface of a store ---------------------------------------------------------------------------------------
 
     def _upsert(self, rows: VectorRows, vectors: Floats, fresh: bool) -> None:
-        metadatas: list[dict[str, Any] | None] = [dict(m) for m in rows.metadatas or ({} for _ in rows.ids)]
-        if rows.expires is not None:
-            metadatas = [
-                m if expiry is None else {**(m or {}), _EXPIRES_KEY: expiry}
-                for m, expiry in zip(metadatas, rows.expires, strict=True)
-            ]
+        metadatas = _chroma_metadatas(rows)
         if not fresh:
-            metadatas = self._with_cleared_keys(rows.ids, metadatas)
-        # Chroma rejects empty mappings.
-        metadatas = [m or None for m in metadatas]
+            metadatas = [m or None for m in self._with_cleared_keys(rows.ids, metadatas)]
         self._request(
             lambda: self._collection.upsert(
                 ids=list(rows.ids), documents=list(rows.texts), metadatas=metadatas, embeddings=vectors
@@ -173,10 +219,21 @@ class ChromaStore(TalewardStore):
         for start in range(0, len(ids), self._batch_size):
             batch = list(ids[start : start + self._batch_size])
             self._request(partial(self._collection.delete, ids=batch))
+        # Also if there was nothing to delete: an earlier call may have deleted the documents, but not erased them.
+        self._erase()
 
     def _delete_expired(self, *, wait: bool) -> None:
         where = {_EXPIRES_KEY: {"$lte": self._clock()}}
+        expired = self._request(lambda: self._collection.get(where=where, include=[]))["ids"]
+        if not expired:
+            return
         self._request(lambda: self._collection.delete(where=where))
+        try:
+            self._erase()
+        except NotErased as error:
+            if wait:
+                raise
+            _log.warning("%s", error)  # a search must not fail; the next deletion erases them
 
     def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[SearchHit]]:
         include = ["documents", "metadatas", "distances", *(["embeddings"] if with_vectors else [])]
@@ -238,6 +295,15 @@ def _connect(location: Any, headers: dict[str, str]) -> Any:
             f"location must be a folder, a server's URL or a chromadb client; got {type(location).__name__}."
         )
     return location
+
+
+def _chroma_metadatas(rows: VectorRows) -> list[dict[str, Any] | None]:
+    """Return the metadata with the expiry times; `None` in place of empty mappings, which Chroma rejects."""
+    metadatas = [dict(m) for m in rows.metadatas or ({} for _ in rows.ids)]
+    for metadata, expiry in zip(metadatas, rows.expires or (), strict=False):
+        if expiry is not None:
+            metadata[_EXPIRES_KEY] = expiry
+    return [m or None for m in metadatas]
 
 
 def _is_transient(error: Exception) -> bool:

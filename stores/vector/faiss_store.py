@@ -88,7 +88,7 @@ class FaissStore(TalewardStore):
         self._requested_kind, self._autosave, self._verify = index, autosave, verify
         self._lock = threading.RLock()
         self._docstore = Docstore(None if self.path is None else self.path / "documents.db", clock)
-        self._dirty = False
+        self._dirty = self._must_erase = False
         self._data_version = -1
         self._state: StoreState | None = None
         self._index: VectorIndex | None = None
@@ -120,22 +120,29 @@ class FaissStore(TalewardStore):
 
         Raises:
             OSError: If the disk is full or cannot be written; the last save stays intact.
+            NotErased: If everything is saved, but another program that is reading the store keeps deleted documents in
+                its files; call `save` again when it has finished.
         """
         with self._lock:
-            if not self._dirty:
-                return
-            if self._index is not None:
-                index = self._rebuilt_if_needed(self._index)
-                if self.path is not None:
-                    self._write_index(self.path, index)
-            self._docstore.database.commit()
-            self._dirty = False
+            if self._dirty:
+                self._commit()
+            if self._must_erase:
+                self._docstore.database.erase_deleted()
+                self._must_erase = False
+
+    def _commit(self) -> None:
+        if self._index is not None:
+            index = self._rebuilt_if_needed(self._index)
             if self.path is not None:
-                self._data_version = self._docstore.data_version()
-                self._docstore.database.truncate_log()
-                for file in self.path.glob("index-*.faiss"):
-                    if self._state is None or file.name != self._state.file:
-                        file.unlink(missing_ok=True)
+                self._write_index(self.path, index)
+        self._docstore.database.commit()
+        self._dirty = False
+        if self.path is not None:
+            self._data_version = self._docstore.data_version()
+            self._docstore.database.truncate_log()
+            for file in self.path.glob("index-*.faiss"):
+                if self._state is None or file.name != self._state.file:
+                    file.unlink(missing_ok=True)
 
     def compact(self) -> None:
         """Rebuild the index without deleted vectors and return the database's free space to the file system."""
@@ -149,8 +156,10 @@ class FaissStore(TalewardStore):
     def close(self) -> None:
         """Save and close the store; do not use it afterwards."""
         with self._lock:
-            self.save()
-            self._docstore.database.close()
+            try:
+                self.save()
+            finally:
+                self._docstore.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -191,6 +200,8 @@ class FaissStore(TalewardStore):
     def _delete(self, ids: Sequence[str]) -> None:
         with self._lock:
             self._refresh()
+            # Also if there is nothing to delete: an earlier call may have deleted the documents, but not erased them.
+            self._must_erase = self.path is not None
             if self._docstore.slots_for_ids(ids):
                 with self._change():
                     self._delete_slots(self._docstore.slots_for_ids(ids))
@@ -198,7 +209,11 @@ class FaissStore(TalewardStore):
     def _delete_expired(self, *, wait: bool) -> None:
         with self._lock:
             self._refresh()
-            if self._docstore.expired_slots() and (wait or self._docstore.database.try_begin()):
+            database = self._docstore.database
+            if not wait and database.read_only:  # expired documents are never returned anyway
+                return
+            if self._docstore.expired_slots() and (wait or database.try_begin()):
+                self._must_erase |= wait and self.path is not None
                 with self._change():
                     self._delete_slots(self._docstore.expired_slots())
 

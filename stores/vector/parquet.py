@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import InvalidFile, MissingExtra
-from taleward.stores.caches.embeddings_file import get_or_create_model
+from taleward.stores.caches.embeddings_file import checksum_seed, get_or_create_model, row_checksum
 from taleward.stores.vector.base import TalewardStore
 from taleward.stores.vector.rows import VectorRows, check_fingerprint
 
@@ -81,6 +81,8 @@ def import_store(store: TalewardStore, file: str | Path) -> int:
 def export_cache(database: SqliteDatabase, file: str | Path) -> int:
     """Write every entry of an embedding cache to a Parquet file; it holds the texts' SHA-256, not the texts.
 
+    Damaged entries are left out.
+
     Returns:
         The number of entries written.
 
@@ -96,14 +98,16 @@ def export_cache(database: SqliteDatabase, file: str | Path) -> int:
         while True:
             with database.reading() as connection:
                 rows = connection.execute(
-                    "SELECT entries.id, hash, fingerprint, normalize, role, dtype, dimensions, created, expires, vector"
-                    " FROM entries JOIN models ON models.id = model WHERE entries.id > ? ORDER BY entries.id LIMIT ?",
+                    "SELECT entries.id, hash, fingerprint, normalize, role, dtype, dimensions, created, expires,"
+                    " vector, checksum FROM entries JOIN models ON models.id = model"
+                    " WHERE entries.id > ? ORDER BY entries.id LIMIT ?",
                     (last_id, _BATCH_SIZE),
                 ).fetchall()
             if not rows:
                 return count
-            last_id, count = rows[-1][0], count + len(rows)
-            columns = list(zip(*rows, strict=True))[1:]
+            whole = [row[1:-1] for row in rows if row[-1] == row_checksum(checksum_seed(*row[2:6]), row[1], row[9])]
+            last_id, count = rows[-1][0], count + len(whole)
+            columns = list(zip(*whole, strict=True)) or [()] * len(types)
             columns[2] = tuple(map(bool, columns[2]))
             arrays = [arrow.array(column, type_) for column, type_ in zip(columns, types, strict=True)]
             writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
@@ -124,10 +128,12 @@ def import_cache(database: SqliteDatabase, file: str | Path) -> int:
         rows = zip(*(batch.to_pydict()[name] for name in _CACHE_COLUMNS), strict=True)
         with database.writing() as connection:
             for text_hash, *model, created, expires, vector in rows:
+                model_id = get_or_create_model(connection, *model)
+                checksum = row_checksum(checksum_seed(*model[:4]), text_hash, vector)
                 connection.execute(
-                    "INSERT OR IGNORE INTO entries (hash, model, created, used, expires, vector)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (text_hash, get_or_create_model(connection, *model), created, created, expires, vector),
+                    "INSERT OR IGNORE INTO entries (hash, model, created, used, expires, vector, checksum)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (text_hash, model_id, created, created, expires, vector, checksum),
                 )
                 count += 1
     return count

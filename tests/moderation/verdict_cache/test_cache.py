@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from taleward.core.errors import BackendError, ConfigurationError
+from taleward.core.errors import BackendError, ConfigurationError, NotErased
 from taleward.core.verdict import Finding, Passage, Verdict
 from taleward.moderation.judges import Assessment, judge
 from taleward.moderation.judges.cached import CachedJudge
@@ -105,19 +105,19 @@ def test_no_word_of_a_text_is_on_disk(file: Path) -> None:
             quote="mill",
             start=start,
             end=start + 4,
-            rationale="says where Zacharias Quill lives, with zacharias' mill",
+            rationale="says where Zacharias Quill is living, with zacharias' mill",
         )
-        return Assessment(findings=(finding,), detail="Quill, known from Grandfather's tale")
+        return Assessment(findings=(finding,), detail="Quill, known from Grandfather's tale, as Mia dwells nearby")
 
     cached = CachedJudge(FakeJudge(assess), file)
     passage = Passage(text=SECRET, context="Grandfather told this.")
     first, second = cached.invoke(passage), cached.invoke(passage)
     assert second.cached
     assert second.findings[0].quote == "mill"
-    assert second.findings[0].rationale.lower() == first.findings[0].rationale.lower()
+    assert second.findings[0].rationale == first.findings[0].rationale
     assert second.detail == first.detail
     stored = b"".join(f.read_bytes() for f in file.parent.iterdir())
-    for word in (b"Quill", b"mill", b"acharias", b"Grandfather", b"behind"):
+    for word in (b"Quill", b"mill", b"acharias", b"Grandfather", b"behind", b"living", b"dwells", b"Mia", b"violence"):
         assert word not in stored, word
     assert file.stat().st_mode & 0o077 == 0
 
@@ -163,7 +163,7 @@ def test_a_broken_cache_changes_no_verdict(file: Path, damage: str, caplog: pyte
         file.mkdir() if damage == "a folder" else file.write_bytes(b"this is not a database" * 100)
     else:
         with sqlite3.connect(file) as db:
-            change = "UPDATE verdicts SET body = replace(body, 'fail', 'pass')"
+            change = "UPDATE verdicts SET body = CAST(substr(body, 1, 20) || x'00' || substr(body, 22) AS BLOB)"
             db.execute(change if damage == "a changed row" else "DROP TABLE verdicts")
         db.close()
     with caplog.at_level(logging.WARNING):
@@ -208,11 +208,41 @@ def test_a_verdict_with_a_false_quote_is_not_cached() -> None:
 words = st.text(st.sampled_from("aAbĞß1 .'\n"), max_size=12)
 
 
-@given(words, words, words)
-def test_remarks_are_restored_up_to_their_case(text: str, context: str, remark: str) -> None:
-    verdict = Verdict(outcome="pass", judge="j", policy="p@1", band="b", detail=remark)
+@settings(deadline=None, max_examples=100)
+@given(words, words, words, words)
+def test_an_entry_is_read_with_its_passage_only(text: str, context: str, other: str, remark: str) -> None:
+    verdict = Verdict(outcome="pass", judge="j", policy="p@1", band="b", detail=f"remark: {remark}")
     passage = Passage(text=text, context=context)
     entry = VerdictEntry.from_verdict(verdict, passage)
     assert entry is not None
-    restored = VerdictEntry.model_validate_json(entry.model_dump_json()).to_verdict(passage, "j", "p@1", "b")
-    assert restored.detail.lower() == remark.lower()
+    sealed = entry.seal(passage)
+    assert VerdictEntry.unseal(sealed, passage).to_verdict("j", "p@1", "b").detail == verdict.detail
+    assert entry.seal(passage)[16:] != sealed[16:]
+    assert b"remark" not in sealed
+    for wrong in (Passage(text=text + "x", context=context), Passage(text=other, context=context + "x")):
+        with pytest.raises(ValueError, match="Invalid JSON"):
+            VerdictEntry.unseal(sealed, wrong)
+
+
+def test_words_that_an_earlier_version_wrote_are_erased(file: Path) -> None:
+    file.parent.mkdir()
+    with sqlite3.connect(file) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("CREATE TABLE verdicts (key TEXT, text_sha256 TEXT, made REAL, body TEXT, sha256 TEXT)")
+        db.execute("INSERT INTO verdicts VALUES ('k', 't', 1, 'where Mia is living', 's')")
+    db.close()
+    CachedJudge(FakeJudge(), file).invoke("one")
+    assert not any(b"living" in part.read_bytes() for part in file.parent.iterdir())
+
+
+def test_forgetting_says_so_when_another_reader_keeps_the_bytes(file: Path) -> None:
+    cache = VerdictCache(file)
+    cached = CachedJudge(FakeJudge(), cache)
+    cached.invoke("one")
+    reader = sqlite3.connect(file, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM verdicts").fetchall()
+    with pytest.raises(NotErased, match="keeps their bytes"):
+        cache.forget("one")
+    reader.close()
+    assert cache.forget("one") == 0

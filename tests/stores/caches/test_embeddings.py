@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import random
 import sqlite3
 import subprocess
 import sys
@@ -186,6 +187,45 @@ def test_a_cache_that_cannot_write_does_not_fail_the_caller(file: Path, caplog: 
     other.close()
     assert "not written" in caplog.text
     assert cached.stats().failures == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32), flips=st.integers(1, 8))
+def test_a_changed_byte_never_becomes_a_wrong_vector(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, flips: int
+) -> None:
+    file = tmp_path_factory.mktemp("damaged") / "cache.db"
+    texts = [f"word{number} tale" for number in range(40)]
+    cached = CachedEmbeddings(WordEmbeddings(), file)
+    cached.embed_documents(texts)
+    CachedEmbeddings(WordEmbeddings(name="test:other"), file).embed_documents(texts[::-1])
+    cached.close()
+    content, chance = bytearray(file.read_bytes()), random.Random(seed)
+    for _ in range(flips):
+        content[chance.randrange(len(content))] ^= chance.randrange(1, 256)
+    file.write_bytes(content)
+    try:
+        found = CachedEmbeddings(WordEmbeddings(), file).embed_documents(texts)
+    except (IntegrityError, ConfigurationError, OSError):
+        return
+    assert found == as_float32(WordEmbeddings().embed_documents(texts))
+
+
+def test_a_damaged_row_is_embedded_again_and_replaced(
+    file: Path, model: WordEmbeddings, caplog: pytest.LogCaptureFixture
+) -> None:
+    cached = CachedEmbeddings(model, file)
+    first = cached.embed_documents(["a fox", "a hen"])
+    with cached._database.writing() as connection:
+        connection.execute("UPDATE entries SET vector = zeroblob(length(vector)) WHERE id = 1")
+    assert cached.embed_documents(["a fox", "a hen"]) == first
+    assert "1 damaged rows" in caplog.text
+    assert model.embedded_texts == ["a fox", "a hen", "a fox"]
+    assert cached.embed_documents(["a fox", "a hen"]) == first
+    with cached._database.writing() as connection:  # a row that belongs to another text
+        connection.execute("UPDATE entries SET vector = (SELECT vector FROM entries WHERE id = 2) WHERE id = 1")
+    assert cached.embed_documents(["a fox", "a hen"]) == first
+    assert cached.stats().failures == 2
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4096])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from taleward.core.errors import BackendError, ConfigurationError
+from taleward.core.errors import BackendError, ConfigurationError, NotErased
 from taleward.stores.caches.embeddings import CachedEmbeddings
 from taleward.stores.vector.chroma_store import ChromaStore
 from taleward.stores.vector.faiss_store import FaissStore
@@ -37,6 +38,113 @@ class TestFolder(StoreConformance):
         client.get_or_create_collection("theirs")
         with pytest.raises(ConfigurationError, match="created by another program"):
             ChromaStore(embeddings, client, collection="theirs")
+
+
+@pytest.fixture
+def embeddings() -> WordEmbeddings:
+    return WordEmbeddings()
+
+
+def stored_bytes(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file())
+
+
+def is_stored(vector: Any, folder: Path) -> bool:
+    """Whether a vector is in any file, up to rounding: the index scales vectors."""
+    import numpy
+
+    for file in folder.rglob("*"):
+        raw = file.read_bytes() if file.is_file() else b""
+        for shift in range(4):
+            numbers = numpy.frombuffer(raw[shift : len(raw) - (len(raw) - shift) % 4], dtype="<f4")
+            with numpy.errstate(invalid="ignore", over="ignore"):
+                for at in numpy.flatnonzero(numpy.abs(numbers - vector[0]) < 1e-5):
+                    found = numbers[at : at + len(vector)]
+                    if len(found) == len(vector) and numpy.allclose(found, vector, atol=1e-5):
+                        return True
+    return False
+
+
+def unit_vectors(count: int) -> Any:
+    import numpy
+
+    vectors = numpy.random.default_rng(0).normal(size=(count, 64)).astype("f4")
+    return vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_a_deleted_document_is_in_no_file(tmp_path: Path, embeddings: WordEmbeddings) -> None:
+    vectors, texts = unit_vectors(20), [f"The secret of child{i}name." for i in range(20)]
+    store = ChromaStore(embeddings, tmp_path)
+    store.add_vectors(
+        texts, vectors, [{"about": f"topic{i}word"} for i in range(20)], ids=[f"id-{i}-x" for i in range(20)]
+    )
+    assert b"child7name" in stored_bytes(tmp_path)
+    assert is_stored(vectors[7], tmp_path)
+    store.delete(["id-7-x"])
+    for word in (b"child7name", b"topic7word", b"id-7-x"):
+        assert word not in stored_bytes(tmp_path), word
+    assert not is_stored(vectors[7], tmp_path)
+    store.add_vectors(["A new one."], vectors[7:8], ids=["new"])
+    for reopened in (store, ChromaStore(embeddings, tmp_path)):
+        assert len(reopened) == 20
+        [hits] = reopened.search_vectors(vectors[7:8], k=1)
+        assert hits[0][0].id == "new"
+        assert reopened.get_by_ids(["id-7-x"]) == []
+
+
+def test_compacting_erases_vectors_from_a_saved_index(tmp_path: Path, embeddings: WordEmbeddings) -> None:
+    vectors = unit_vectors(1500)
+    store = ChromaStore(embeddings, tmp_path, ttl_s=1e9)
+    store.add_vectors([f"child{i}name" for i in range(1500)], vectors, ids=[f"id-{i}-x" for i in range(1500)])
+    store.delete(["id-7-x"])
+    assert b"child7name" not in stored_bytes(tmp_path)
+    store.compact()
+    assert b"id-7-x" not in stored_bytes(tmp_path)
+    assert not is_stored(vectors[7], tmp_path)
+    assert len(store) == 1499
+    store.add_texts(["one more"], ids=["new"])
+    again = ChromaStore(embeddings, tmp_path)
+    assert len(again) == 1500
+    [hits] = again.search_vectors(vectors[8:9], k=1)
+    assert hits[0][0].id == "id-8-x"
+
+
+@pytest.mark.parametrize("is_original_deleted", [False, True])
+def test_a_killed_compaction_loses_nothing(
+    tmp_path: Path, embeddings: WordEmbeddings, is_original_deleted: bool
+) -> None:
+    store = ChromaStore(embeddings, tmp_path)
+    store.add_texts(["a fox", "a hen"], ids=["fox", "hen"])
+    copy = store._open("taleward.compacting")
+    if is_original_deleted:
+        copy.upsert(ids=["fox", "hen"], documents=["a fox", "a hen"], embeddings=unit_vectors(2))
+        store._client.delete_collection("taleward")
+    again = ChromaStore(embeddings, tmp_path)
+    assert {document.id for document in again.get_by_ids(["fox", "hen"])} == {"fox", "hen"}
+    assert [collection.name for collection in again._client.list_collections()] == ["taleward"]
+
+
+def test_a_locked_database_is_reported_and_erased_later(
+    tmp_path: Path, embeddings: WordEmbeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taleward.stores.vector.chroma_erasure._TIMEOUT_S", 0.05)
+    store = ChromaStore(embeddings, tmp_path)
+    store.add_texts(["the child's secret", "a hen"], ids=["secret", "hen"])
+    reader = sqlite3.connect(tmp_path / "chroma.sqlite3", isolation_level=None)
+    delete = store._collection.delete
+
+    def delete_then_lock(**kwargs: Any) -> None:
+        delete(**kwargs)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM embeddings_queue").fetchone()
+
+    monkeypatch.setattr(store._collection, "delete", delete_then_lock)
+    with pytest.raises(NotErased, match="still contains their bytes"):
+        store.delete(["secret"])
+    reader.close()
+    monkeypatch.undo()
+    store.delete(["secret"])
+    assert b"secret" not in stored_bytes(tmp_path)
 
 
 @pytest.fixture(scope="module")
