@@ -1,6 +1,6 @@
+from .chat_session import Chat as Chat
 from .middleware.agent_limits import Budget as Budget
 from .middleware.guard import GuardMiddleware as GuardMiddleware
-from .notebook_chat import Chat as Chat
 from .result import RouterResult as RouterResult
 from .router_agent import Router as Router
 from .routing.forced_tool_call import ConstrainedStrategy as ConstrainedStrategy

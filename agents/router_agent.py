@@ -27,8 +27,8 @@ from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.selector import RouteSelector
 from taleward.agents.routing.semantic import SemanticStrategy
 from taleward.agents.routing.strategy import RoutingStrategy, ToolSelection
-from taleward.agents.threads.call_log import CallLog
 from taleward.agents.threads.checkpointer import Threads
+from taleward.agents.threads.run_once_log import CallLog
 from taleward.agents.tools import ROLES, Role
 from taleward.agents.tools.base import APPROVAL, ONCE
 from taleward.agents.tools.guarded_tale import STREAM

@@ -7,10 +7,10 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from taleward.backends.base.build_model import build_model
+from taleward.backends.base.option_validation import build_model
 from taleward.backends.base.shipped_models import embedded_path
 from taleward.backends.base.spec import ModelSpec, parse_spec
-from taleward.backends.hosted.providers import langchain_chat, openai_chat
+from taleward.backends.hosted.build_chat import langchain_chat, openai_chat
 from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.core.errors import ConfigurationError
 

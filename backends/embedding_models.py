@@ -10,8 +10,8 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 
 from taleward.backends.base.spec import ModelSpec, parse_spec
+from taleward.backends.hosted.build_chat import is_third_party, openai_access, shared_clients
 from taleward.backends.hosted.embeddings import hosted_embeddings
-from taleward.backends.hosted.providers import is_third_party, openai_access, shared_clients
 from taleward.backends.hosted.subclass import remember_secrets
 from taleward.core.errors import ConfigurationError, UnknownName
 

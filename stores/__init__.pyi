@@ -1,5 +1,5 @@
 from .caches.answers import AnswerCache as AnswerCache
-from .caches.chat import CachedChat as CachedChat
+from .caches.cached_chat import CachedChat as CachedChat
 from .caches.embeddings import CachedEmbeddings as CachedEmbeddings
 from .caches.semantic_answers import SemanticAnswerCache as SemanticAnswerCache
 from .example_retriever import ExampleRetriever as ExampleRetriever

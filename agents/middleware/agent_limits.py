@@ -34,13 +34,13 @@ from taleward.agents.middleware.messages import (
 from taleward.agents.middleware.state import TaleState
 from taleward.agents.routing.selector import RouteSelector
 from taleward.agents.routing.strategy import ToolSelection
-from taleward.agents.threads.call_log import CallLog
+from taleward.agents.threads.run_once_log import CallLog
 from taleward.agents.tools.base import ONCE, TaleTool
 from taleward.core.concurrency.sync_async import run_sync
 from taleward.core.errors import ConfigurationError, TalewardError
 from taleward.core.redaction import redact
-from taleward.moderation.chat.guarded_response import GuardedResponse
 from taleward.moderation.chat.messages import MARK, strings
+from taleward.moderation.chat.response_moderation import GuardedResponse
 from taleward.moderation.judges.base import Judge
 
 _STOP_REPLIES = {

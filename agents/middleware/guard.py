@@ -24,8 +24,8 @@ from taleward.agents.middleware.messages import ToolResult
 from taleward.core.concurrency.sync_async import run_sync
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.chat.guarded_chat import GuardedChat
-from taleward.moderation.chat.guarded_response import GuardedResponse
 from taleward.moderation.chat.messages import MARK, is_refusal, strings
+from taleward.moderation.chat.response_moderation import GuardedResponse
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 
 

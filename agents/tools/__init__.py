@@ -23,7 +23,7 @@ TOOLS = {
     "classify_text": "classify_text.ClassifyText",
     "search_tales": "search_tales.SearchTales",
     "look_up_policy": "look_up_policy.LookUpPolicy",
-    "tale_statistics": "tale_statistics.TaleStatistics",
+    "moderation_counts": "moderation_counts.ModerationCounts",
 }
 """Tool names with file and class. Tools whose requirements the toolbox lacks, such as a tale memory, are left out."""
 
@@ -44,7 +44,7 @@ class Role:
 
 ROLES = {
     "child": Role(frozenset({"tell_story", "continue_story", "search_tales"})),
-    "parent": Role(frozenset(TOOLS) - {"tale_statistics"}, judge_inputs=False),
+    "parent": Role(frozenset(TOOLS) - {"moderation_counts"}, judge_inputs=False),
     "staff": Role(judge_inputs=False),
 }
 """The default roles; pass your own with `Router(roles=...)`."""

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import get_config_list
 from pydantic import Field
 
-from taleward.backends.base.build_model import build_model
+from taleward.backends.base.option_validation import build_model
 from taleward.backends.engine.single_pass_batcher import Batcher
 from taleward.backends.transformers.single_pass_model import TransformersModel, hub_path, load_once, pad_batch
 from taleward.core.errors import ConfigurationError

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from taleward.chains.classification.chain import ClassificationQuery
-from taleward.chains.task_definitions import LabelTask
+from taleward.chains.label_and_summary_tasks import LabelTask
 from taleward.moderation.judges.neutralize import neutralize_markup
 
 SEPARATOR = "###"

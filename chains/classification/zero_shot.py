@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 
 from taleward.chains.classification.chain import LabelChain
 from taleward.chains.classification.readers.select import AnswerMethod, select_reader
-from taleward.chains.task_definitions import LabelTask, resolve_label_task
+from taleward.chains.label_and_summary_tasks import LabelTask, resolve_label_task
 
 
 class ZeroShotClassifier(LabelChain):

@@ -15,9 +15,9 @@ from taleward.backends.capabilities import capabilities
 from taleward.backends.local.loaded_model import loaded_model
 from taleward.backends.transformers.hub import model_config
 from taleward.backends.transformers.seq2seq import Seq2SeqModel, seq2seq_model
+from taleward.chains.label_and_summary_tasks import SummaryTask
 from taleward.chains.summarization.map_reduce import PromptBudget
 from taleward.chains.summarization.result import SummaryMethod
-from taleward.chains.task_definitions import SummaryTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.neutralize import neutralize_markup
 

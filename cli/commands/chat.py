@@ -16,7 +16,7 @@ from taleward.cli.options import DEFAULT_FOLDER, BandName, BaseUrl, JudgeSpec, P
 from taleward.core.errors import ConfigurationError, UnknownName
 
 if TYPE_CHECKING:
-    from taleward.agents.notebook_chat import Chat
+    from taleward.agents.chat_session import Chat
     from taleward.agents.result import RouterResult, TurnEvent
     from taleward.agents.threads.checkpointer import Threads
 
@@ -58,7 +58,7 @@ def chat(
     """
     if threads or delete is not None:
         return _manage_threads(folder, delete)
-    from taleward.agents.notebook_chat import Chat
+    from taleward.agents.chat_session import Chat
     from taleward.cli.output.console import spinner
     from taleward.evaluation.tracking.total_tale_counts import guard_counts
 
@@ -81,7 +81,7 @@ def chat(
 
 
 def _run(conversation: Chat) -> None:
-    from taleward.agents.notebook_chat import origin
+    from taleward.agents.chat_session import origin
     from taleward.cli.output.console import print_note
 
     router, thread = conversation.router, conversation.thread

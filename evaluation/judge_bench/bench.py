@@ -24,7 +24,7 @@ from taleward.evaluation.judge_bench.result import (
     JudgeMetrics,
     MetricDifference,
 )
-from taleward.moderation.calibration import metrics
+from taleward.moderation.calibration import detection_metrics as metrics
 from taleward.moderation.calibration.bootstrap import percentile_interval, stratified_resamples
 from taleward.moderation.calibration.labeled_data import LabeledData
 from taleward.moderation.judges.base import Judge

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from taleward.core.errors import MissingExtra
 from taleward.evaluation.judge_bench.result import BenchReport
 from taleward.moderation.calibration.calibration import Calibration
-from taleward.moderation.calibration.metrics import Bin
+from taleward.moderation.calibration.detection_metrics import Bin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taleward.core.frozen_model import FrozenMapping, FrozenModel
 from taleward.moderation.calibration.bootstrap import Interval
-from taleward.moderation.calibration.metrics import Bin
+from taleward.moderation.calibration.detection_metrics import Bin
 
 
 class CategoryMetrics(FrozenModel):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.engine.likelihood import TextScores, window_of
-from taleward.backends.hosted.providers import echo_likelihood
+from taleward.backends.hosted.build_chat import echo_likelihood
 from taleward.backends.local.chat import LocalChat
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.metrics.base import Metric, ratio

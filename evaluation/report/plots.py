@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taleward.core.errors import MissingExtra
 from taleward.evaluation.metrics.base import MetricScore
 from taleward.evaluation.result import Evaluation
-from taleward.moderation.calibration import metrics
+from taleward.moderation.calibration import detection_metrics as metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,7 +23,7 @@ from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.policy import Policy, Probability
 from taleward.core.yaml_files import load_yaml
 from taleward.moderation.calibration.bootstrap import Interval
-from taleward.moderation.calibration.metrics import Bin
+from taleward.moderation.calibration.detection_metrics import Bin
 
 # Keeps the log-odds of the scores 0 and 1 finite.
 _MARGIN = 1e-6

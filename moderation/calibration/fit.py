@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Verdict
-from taleward.moderation.calibration import metrics
+from taleward.moderation.calibration import detection_metrics as metrics
 from taleward.moderation.calibration.bootstrap import percentile_interval, stratified_resamples
 from taleward.moderation.calibration.calibration import (
     Calibration,

@@ -18,13 +18,13 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.tale import Attempt, Tale
 from taleward.core.verdict import Verdict
 from taleward.moderation.guard.guard import Guard, write_draft
-from taleward.moderation.guard.inputs import WriterInput, as_mapping, input_texts
 from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_draft, release
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.guard.steps import EmbedTexts, Steps
 from taleward.moderation.guard.writer import WriterLike
+from taleward.moderation.guard.writer_input import WriterInput, as_mapping, input_texts
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.text.input_coverage import value_coverage
+from taleward.moderation.text.value_coverage import value_coverage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ class BestOf(Guard):
 
     * `safety`: how far the judge's highest score stays below its threshold;
     * `relevance`: the mean of the cosine similarity of draft and inputs, and of the share of inputs that the draft
-      mentions (`taleward.moderation.text.input_coverage`);
+      mentions (`taleward.moderation.text.value_coverage`);
     * `variety`: one minus the cosine similarity with the most similar previous tale; 1 without previous tales.
 
     Tales released by this object count as previous ones; the last 200 are kept, in memory only. The released draft is

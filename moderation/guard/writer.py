@@ -32,8 +32,8 @@ from taleward.core.concurrency.left_behind import LeftBehind
 from taleward.core.concurrency.sync_async import iterate_in_thread, run_in_thread, run_sync
 from taleward.core.errors import ConfigurationError
 from taleward.core.surrogates import join_surrogates
-from taleward.moderation.guard.inputs import WriterInput
 from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, DraftTooLong
+from taleward.moderation.guard.writer_input import WriterInput
 
 WriterLike: TypeAlias = Runnable[Any, Any] | Callable[..., Any]
 """A LangChain Runnable, or a function of the inputs (and of `config`, if it has such a parameter). A function may be

@@ -10,8 +10,8 @@ from . import (
     testing as testing,
     types as types,
 )
+from .agents.chat_session import Chat as Chat
 from .agents.middleware.guard import GuardMiddleware as GuardMiddleware
-from .agents.notebook_chat import Chat as Chat
 from .agents.router_agent import Router as Router
 from .backends.chat_models import chat_model as chat_model
 from .backends.embedding_models import embeddings as embeddings
@@ -39,7 +39,7 @@ from .moderation.judges import Judge as Judge, judge as judge
 from .moderation.judges.cached import CachedJudge as CachedJudge
 from .moderation.policies.load import load_policy as load_policy
 from .stores.caches.answers import AnswerCache as AnswerCache
-from .stores.caches.chat import CachedChat as CachedChat
+from .stores.caches.cached_chat import CachedChat as CachedChat
 from .stores.caches.embeddings import CachedEmbeddings as CachedEmbeddings
 from .stores.tale_memory import TaleMemory as TaleMemory
 from .stores.vector.chroma_store import ChromaStore as ChromaStore

@@ -12,7 +12,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.stores.fingerprint import as_matrix
 from taleward.stores.vector.filters import Filter
 from taleward.stores.vector.rows import SearchHit, as_document
-from taleward.stores.vector.writable import WritableStore
+from taleward.stores.vector.writable_store import WritableStore
 
 
 class TalewardStore(WritableStore):

@@ -16,7 +16,7 @@ from taleward import GuardedChat, chat_model, judge
 from taleward.backends.capabilities import Capabilities, capabilities
 from taleward.moderation.policies.load import load_policy
 from taleward.stores.caches.answers import AnswerCache
-from taleward.stores.caches.chat import CachedChat
+from taleward.stores.caches.cached_chat import CachedChat
 from taleward.testing import FakeJudge
 from tests.helpers.smollm import smollm_file
 

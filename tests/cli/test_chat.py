@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from taleward.agents.notebook_chat import Chat
+from taleward.agents.chat_session import Chat
 from taleward.cli.app import app
 from tests.helpers.openai_stub import serving
 

@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 
 from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
-from taleward.chains.task_definitions import LabelTask
+from taleward.chains.label_and_summary_tasks import LabelTask
 from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.moderation.text.windows import windows
 from taleward.stores.fingerprint import embed_array

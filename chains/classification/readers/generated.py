@@ -19,7 +19,7 @@ from taleward.chains.classification.prompts import (
     label_as_json,
 )
 from taleward.chains.classification.readers.api_logprobs import label_scores
-from taleward.chains.task_definitions import LabelTask
+from taleward.chains.label_and_summary_tasks import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 

@@ -15,8 +15,8 @@ from taleward.chains.classification.readers.embeddings import EmbeddingLabelRead
 from taleward.chains.classification.readers.entailment import EntailmentLabelReader
 from taleward.chains.classification.readers.generated import GeneratedLabelReader
 from taleward.chains.classification.readers.logits import LogitsLabelReader
+from taleward.chains.label_and_summary_tasks import LabelTask
 from taleward.chains.model_kind import model_kind, model_name
-from taleward.chains.task_definitions import LabelTask
 from taleward.core.errors import ConfigurationError
 
 AnswerMethod = Literal["auto", "probabilities", "constrained", "text"]

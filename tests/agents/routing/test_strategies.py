@@ -10,9 +10,9 @@ from hypothesis import given, strategies as st
 
 from taleward.agents.router_agent import Router
 from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
+from taleward.agents.routing.parse_request import SpellingCorrector, edit_distance, parse_request
 from taleward.agents.routing.routes import Routes, load_routes
 from taleward.agents.routing.semantic import SHIPPED, SemanticStrategy, digest
-from taleward.agents.routing.split_request import SpellingCorrector, edit_distance, parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import TOOLS, Toolbox, story_tools
@@ -40,7 +40,7 @@ def router(tmp_path: Path, **options: Any) -> Router:
         ("Is this okay for kids? The wolf bit the boy.", "judge_text"),
         ("make it gentler please", "revise_text"),
         ("what do the rules say about weapons", "look_up_policy"),
-        ("how many tales were refused", "tale_statistics"),
+        ("how many tales were refused", "moderation_counts"),
         ("find our old tale about the lighthouse", "search_tales"),
         ("Find the tale about the lighthouse and then make it shorter.", "search_tales"),
     ],
@@ -80,10 +80,10 @@ def test_custom_routes_extend_the_shipped_ones(tmp_path: Path) -> None:
 
 def test_custom_routes_are_fitted() -> None:
     shipped = load_routes()
-    two = {name: shipped.routes[name] for name in ("tell_story", "tale_statistics")}
+    two = {name: shipped.routes[name] for name in ("tell_story", "moderation_counts")}
     few = tuple(e for e in shipped.examples if e.tool in two)
     fitted = SemanticStrategy(Routes(version="1", fillings=shipped.fillings, routes=two, examples=few), abstain=0.1)
-    assert fitted.invoke("how often was a story refused this week").tool == "tale_statistics"
+    assert fitted.invoke("how often was a story refused this week").tool == "moderation_counts"
     assert fitted.labels == sorted(two)
 
 
@@ -119,9 +119,9 @@ def test_spelling_corrector_fixes_words_and_leaves_names_alone() -> None:
 
 def test_clear_request_runs_its_tool_without_a_model(tmp_path: Path) -> None:
     result = router(tmp_path, role="staff").invoke("How many tales were refused?", thread="1")
-    assert (result.outcome, result.tool, result.strategy) == ("answered", "tale_statistics", "semantic")
+    assert (result.outcome, result.tool, result.strategy) == ("answered", "moderation_counts", "semantic")
     assert result.text == "- tales: 3\n- refused: 1"
-    assert result.selection.scores["tale_statistics"] > 0.5
+    assert result.selection.scores["moderation_counts"] > 0.5
     assert result.steps == 0
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from langchain_core.callbacks import BaseCallbackHandler
 
 from taleward import chat_model, embeddings, judge
-from taleward.backends.hosted.providers import echo_likelihood
+from taleward.backends.hosted.build_chat import echo_likelihood
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.core.redaction import redact, redact_data, remember_secret, without_secrets
 

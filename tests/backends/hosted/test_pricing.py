@@ -18,8 +18,8 @@ from langchain_core.outputs import ChatGenerationChunk
 from taleward import Guard, StoryChain
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.hosted import pricing
+from taleward.backends.hosted.build_chat import build_hosted_chat
 from taleward.backends.hosted.pricing import find_price
-from taleward.backends.hosted.providers import build_hosted_chat
 from taleward.core.errors import InvalidFile
 from taleward.testing import FakeJudge, FakeOpenAI
 from tests.helpers.hosted_models import model_on

@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableLambda
 from taleward.core.events import DoneEvent, TextEvent
 from taleward.core.verdict import Finding, Passage, Verdict
 from taleward.moderation.chat.guarded_chat import GuardedChat
-from taleward.moderation.chat.guarded_response import GuardedResponse
+from taleward.moderation.chat.response_moderation import GuardedResponse
 from taleward.moderation.guard import run as run_module
 from taleward.moderation.guard.best_of import BestOf
 from taleward.moderation.guard.guard import Guard

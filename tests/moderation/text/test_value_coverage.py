@@ -6,7 +6,7 @@ import pytest
 
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
-from taleward.moderation.text.input_coverage import content_words, mentions_value, value_coverage
+from taleward.moderation.text.value_coverage import content_words, mentions_value, value_coverage
 
 TALE = "A shy dragon shared her balloons with all her friends."
 

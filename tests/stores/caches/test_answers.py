@@ -21,7 +21,7 @@ from taleward.core.tale import digest
 from taleward.core.verdict import Verdict
 from taleward.moderation.guard.guard import Guard
 from taleward.stores.caches.answers import AnswerCache
-from taleward.stores.caches.chat import CachedChat
+from taleward.stores.caches.cached_chat import CachedChat
 from taleward.stores.caches.semantic_answers import SemanticAnswerCache, is_same_question, question_words
 from taleward.testing import FakeJudge, WordEmbeddings
 

@@ -15,18 +15,18 @@ from taleward.agents.tools.resources import Toolbox
 from taleward.core.errors import ConfigurationError
 
 
-class TaleStatisticsArguments(ToolArguments):
-    """Arguments of `tale_statistics`: none."""
+class ModerationCountsArguments(ToolArguments):
+    """Arguments of `moderation_counts`: none."""
 
 
-class TaleStatistics(TaleTool):
+class ModerationCounts(TaleTool):
     """Counts told, released, revised and refused tales."""
 
-    name: str = "tale_statistics"
+    name: str = "moderation_counts"
     description: str = (
         "Show how many stories were told, released, revised and refused, and for which reasons. Takes no arguments."
     )
-    args_schema: type[BaseModel] = TaleStatisticsArguments
+    args_schema: type[BaseModel] = ModerationCountsArguments
     judged: ClassVar[bool] = False
     title: ClassVar[str] = "show the statistics"
     example: ClassVar[Mapping[str, Any]] = {}

@@ -17,7 +17,7 @@ from taleward.backends.base.spec import ModelSpec
 from taleward.backends.engine.likelihood import TextScores
 from taleward.backends.hosted.call import ModelCaller
 from taleward.backends.hosted.chat import as_hosted_chat
-from taleward.backends.hosted.option_support import OptionSupport
+from taleward.backends.hosted.ignored_options import OptionSupport
 from taleward.backends.hosted.pricing import find_price, parse_price
 from taleward.backends.hosted.rate_limits import RateLimiter
 from taleward.backends.hosted.retries import CallSettings, Retrier

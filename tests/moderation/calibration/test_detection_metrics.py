@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.calibration import metrics
+from taleward.moderation.calibration import detection_metrics as metrics
 
 labeled_scores = st.lists(
     st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5000001, 0.9, 1.0])), min_size=2, max_size=40
