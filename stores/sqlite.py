@@ -29,6 +29,9 @@ _ERASE_RETRY_S = 0.05
 # Connections of parent processes, kept open: closing one in a child could delete the write-ahead log under the parent.
 _inherited_connections: list[sqlite3.Connection | None] = []
 
+# SQLite quotes a damaged schema in its message, which Python then fails to decode.
+_DATABASE_ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
+
 
 class SqliteDatabase:
     """An SQLite file in WAL mode with a fixed schema.
@@ -147,7 +150,7 @@ class SqliteDatabase:
             f"the {self.kind} {self.path} {problem}.", hint="Give another path, or move the file away."
         )
 
-    def _translate_error(self, error: sqlite3.DatabaseError) -> Exception:
+    def _translate_error(self, error: Exception) -> Exception:
         if not isinstance(error, sqlite3.OperationalError):
             return self._integrity_error(f"cannot be read: {error}")
         if "readonly" in str(error):
@@ -175,7 +178,7 @@ class SqliteDatabase:
         with self._process_lock():
             try:
                 yield self._connect()
-            except sqlite3.DatabaseError as error:
+            except _DATABASE_ERRORS as error:
                 raise self._translate_error(error) from error
 
     @contextmanager

@@ -24,7 +24,7 @@ from taleward.chains.story import StoryChain
 from taleward.cli import main
 
 def write(*args):
-    time.sleep(0.4)
+    time.sleep(0.2)
     return "A fox ran home."
 
 async def awrite(self, *args, **kwargs):
@@ -49,7 +49,7 @@ def start_eval(folder: Path) -> subprocess.Popen[str]:
 
 
 def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    rows = [{"id": str(n), "inputs": dict.fromkeys(VALUES, "fox")} for n in range(14)]
+    rows = [{"id": str(n), "inputs": dict.fromkeys(VALUES, "fox")} for n in range(60)]
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     process = start_eval(tmp_path)
     samples: list[Path] = []
@@ -61,13 +61,13 @@ def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130, output
     kept = samples[0].read_text().count("\n")
-    assert 2 <= kept < 14
-    assert f"interrupted: {kept} of 14 samples are finished and kept in .taleward" in output
+    assert 2 <= kept < 60
+    assert f"interrupted: {kept} of 60 samples are finished and kept in .taleward" in output
     assert "--no-resume" in output
     resumed = start_eval(tmp_path)
     output, _ = resumed.communicate(timeout=60)
     assert resumed.returncode == 0, output
-    assert "14 samples" in output
+    assert "60 samples" in output
 
 
 def test_a_taken_port_is_an_error() -> None:
