@@ -105,5 +105,5 @@ def test_a_local_model_judges_under_the_grammar_of_the_verdict(
 ) -> None:
     """This small model would never find the format by itself; whether it judges well is not asked here."""
     monkeypatch.setenv("TALEWARD_CACHE", str(smollm_cache))
-    judging = judge(f"hf:{smollm_file()}", max_tokens=200)
+    judging = judge(f"hf:{smollm_file()}", max_tokens=60)
     assert judging.invoke("The fox shared its bread with the hen.").outcome in ("pass", "fail")

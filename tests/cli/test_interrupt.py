@@ -19,7 +19,7 @@ from taleward.core.errors import ConfigurationError
 
 # A writer that takes long in a thread of its own, as a model in native code does.
 _EVAL = """
-import asyncio, sys, time
+import asyncio, signal, sys, time
 from taleward.chains.story import StoryChain
 from taleward.cli import main
 
@@ -31,6 +31,8 @@ async def awrite(self, *args, **kwargs):
     return await asyncio.to_thread(write)
 
 StoryChain.ainvoke = awrite
+# A shell starts what runs in the background with Ctrl-C ignored, and so these tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["taleward", "eval", "data.jsonl", "--judge", "lexicon", "--metric", "words", "--concurrency", "2"]
 main()
 """
