@@ -77,8 +77,10 @@ def translate_load_errors(path: str, options: Mapping[str, Any]) -> Iterator[Non
     _renew_thread_pool()
     try:
         yield
-    except (OSError, BackendError) as error:
-        raise error if isinstance(error, BackendError) else model_unavailable(path, error) from error
+    except BackendError:
+        raise
+    except OSError as error:
+        raise model_unavailable(path, error) from error
     except Exception as error:
         # torch's class is not imported for this check: the embedded models run without torch.
         if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):

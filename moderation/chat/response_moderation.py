@@ -174,13 +174,11 @@ class GuardedResponse:
         released_text = "".join(sentence.text for sentence in released)
         if len(text) > self._run.max_draft_chars:
             too_long = self._run.draft_too_long()
-            decision = decide(too_long, timed_out=self._run.timed_out())
-            return refusal_chunk(decision.reason, too_long, message=message)
+            return self._refuse_message(message, too_long, decide(too_long, timed_out=self._run.timed_out()))
         other_words = words_beyond_text(message, text, self._declared)
         if not text.strip() and not message.tool_calls and not message.invalid_tool_calls:
             nothing = self._run.verdict("abstain", "the model's message is empty")
-            decision = decide(nothing, timed_out=self._run.timed_out())
-            return refusal_chunk(decision.reason, nothing, message=message, model_name=self._model_name)
+            return self._refuse_message(message, nothing, decide(nothing, timed_out=self._run.timed_out()))
         if not text.strip() and not other_words:  # a tool call without words: there is nothing to judge
             return released_chunk(message, "", None, self._model_name)
         if len(released) == 1 and released_text == text and not other_words:
@@ -188,11 +186,16 @@ class GuardedResponse:
         else:
             verdict, decision = await self._judge(Passage(text="\n".join([text, *other_words])))
         if not decision.released:
-            return refusal_chunk(
-                decision.reason, verdict, released_text=released_text, message=message, model_name=self._model_name
-            )
+            return self._refuse_message(message, verdict, decision, released_text)
         unreleased = text[len(released_text) :] if text.strip() else ""
         return released_chunk(message, release(unreleased, verdict), verdict, self._model_name)
+
+    def _refuse_message(
+        self, message: AIMessage, verdict: Verdict, decision: Decision, released_text: str = ""
+    ) -> AIMessageChunk:
+        return refusal_chunk(
+            decision.reason, verdict, released_text=released_text, message=message, model_name=self._model_name
+        )
 
     async def _judge(self, passage: Passage, *, if_failed: RefusalReason = "failed") -> tuple[Verdict, Decision]:
         steps = judge_until_answered(self._run, passage, if_failed=if_failed)

@@ -172,7 +172,7 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
 
         Args:
             assessment: The judge's assessment of the text.
-            unread: What `reason_unread` returned.
+            unread: Why a part of it could not be read, see `ReadablePassage`; empty if all was.
         """
         if not unread or self._decide(assessment) == "fail":
             return assessment

@@ -20,7 +20,7 @@ from training.corpus.reader import BANDS, FOLDER, VARIABLES, CorpusPair, CorpusP
 
 _ROW = re.compile(r"^=== *(?P<id>[\w-]+) *\n", re.M)
 _SECTION = re.compile(r"^---(?: (?P<name>text|draft|beginning|twin))?[ \t]*\n", re.M)
-_CHANGED = re.compile(r"\[\[(.+?)\]\]", re.S)
+_CHANGED = re.compile(r"\[\[(?P<words>.+?)\]\]", re.S)
 _MARKED = re.compile(r"\[\[(?P<category>\w+):(?P<severity>\w+)\|(?P<words>.+?)\]\]", re.S)
 _KINDS = ("stories", "pairs", "passages")
 
@@ -64,7 +64,7 @@ def _split(id_: str, body: str) -> tuple[dict[str, str], dict[str, str]]:
 
 def _row(id_: str, fields: Mapping[str, str], sections: Mapping[str, str]) -> CorpusRow:
     if "twin" in sections:
-        twin, spans = _unmark(sections["twin"])
+        twin, spans = _unmark_changes(sections["twin"])
         return CorpusPair.model_validate(
             {**fields, "id": id_, "keyword": fields["keyword"] == "yes", "text": sections["text"]}
             | {"twin": twin, "spans": spans}
@@ -87,37 +87,37 @@ def _story(id_: str, fields: Mapping[str, str], sections: Mapping[str, str]) -> 
     if "beginning" in sections:
         row["beginning"] = sections["beginning"]
     if "draft" in sections:
-        draft, spans = _unmark(sections["draft"])
+        draft, spans = _unmark_changes(sections["draft"])
         quote = draft[slice(*spans[0])] if spans else ""
         row |= {"draft": draft, "finding": {"category": fields["category"], "quote": quote, "why": fields["why"]}}
     return CorpusStory.model_validate(row)
 
 
-def _unmark(text: str) -> tuple[str, list[tuple[int, int]]]:
-    plain, spans, at = "", [], 0
-    for match in _CHANGED.finditer(text):
+def _unmark(text: str, mark: re.Pattern[str]) -> tuple[str, list[tuple[int, int, re.Match[str]]]]:
+    """Return the text without its marks, and for each the start and end of its words in that text."""
+    plain, marked, at = "", list[tuple[int, int, re.Match[str]]](), 0
+    for match in mark.finditer(text):
         plain += text[at : match.start()]
-        spans.append((len(plain), len(plain) + len(match[1])))
-        plain += match[1]
+        marked.append((len(plain), len(plain) + len(match["words"]), match))
+        plain += match["words"]
         at = match.end()
-    return plain + text[at:], spans
+    return plain + text[at:], marked
+
+
+def _unmark_changes(text: str) -> tuple[str, list[tuple[int, int]]]:
+    plain, marked = _unmark(text, _CHANGED)
+    return plain, [(start, end) for start, end, _ in marked]
 
 
 def _unmark_findings(text: str) -> tuple[str, list[dict[str, object]]]:
-    plain, findings, at = "", list[dict[str, object]](), 0
-    for match in _MARKED.finditer(text):
-        plain += text[at : match.start()]
-        start = len(plain)
-        plain += match["words"]
-        findings.append(
-            {"category": match["category"], "severity": match["severity"], "start": start, "end": len(plain)}
-        )
-        at = match.end()
-    plain += text[at:]
+    plain, marked = _unmark(text, _MARKED)
     if "[[" in plain or "]]" in plain:
         msg = "a mark is not `[[category:severity|words]]`"
         raise ValueError(msg)
-    return plain, findings
+    return plain, [
+        {"category": match["category"], "severity": match["severity"], "start": start, "end": end}
+        for start, end, match in marked
+    ]
 
 
 def row_problems(row: CorpusRow) -> Iterator[str]:

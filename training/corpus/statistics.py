@@ -51,8 +51,12 @@ def agreement(passages: Sequence[CorpusPassage]) -> dict[str, tuple[int, float, 
 
 
 def variety(texts: Sequence[str]) -> dict[str, float]:
-    """Distinct-1, -2, -3 (higher is more varied) and self-BLEU (lower is more varied) of the beginnings of texts."""
-    samples = [Sample(id=str(n), output=" ".join(text.split()[:_WORDS])) for n, text in enumerate(texts[:_COMPARED])]
+    """Distinct-1, -2, -3 (higher is more varied) and self-BLEU (lower is more varied) of the beginnings of texts.
+
+    Of many texts, 200 are taken, spread over all.
+    """
+    spread = texts[:: max(1, len(texts) // _COMPARED)][:_COMPARED]
+    samples = [Sample(id=str(n), output=" ".join(text.split()[:_WORDS])) for n, text in enumerate(spread)]
     metrics = (Distinct(1), Distinct(2), Distinct(3), SelfBleu())
     return {metric.name: float(metric.value(metric.statistics(samples).sum(axis=0))) for metric in metrics}
 
@@ -79,10 +83,10 @@ def main() -> None:
     for band, (count, equal, kappa) in agreement(passages).items():
         print(f"second reading of {count} passages, {band}: {equal:.3f} equal, kappa {kappa:.2f}")
     every = [story.text for story in stories if story.kind == "story"]
-    print("variety of the corpus:", variety(every[:: max(1, len(every) // _COMPARED)]))
+    print("variety of the corpus:", variety(every))
     if len(sys.argv) > 1:
         others = [str(row["text"]) for row in read_jsonl(Path(sys.argv[1]))]
-        print("variety of the other stories:", variety(others[:: max(1, len(others) // _COMPARED)]))
+        print("variety of the other stories:", variety(others))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ class LogitsLabelReader:
         self._bias: tuple[object, list[list[float]]] | None = None
         """The examples that the bias was measured with, and the bias, as in `_probabilities`."""
         self._takes_system_turn = True
+        self._text_start: list[int] | None = None
 
     def read(self, queries: Sequence[ClassificationQuery], configs: list[RunnableConfig]) -> list[LabelPrediction]:
         """Return each label's score for each query; the prefix that prompts share is read once."""
@@ -105,7 +106,8 @@ class LogitsLabelReader:
         Shape (queries, 1, labels), or in a multi-label task (queries, labels, 2) for "yes" and "no".
         """
         columns: list[list[list[float]]] = []
-        answers = [self._answers(local_model, query) for query in queries]
+        by_kind = {shown: self._answers(local_model, shown) for shown in {bool(query.examples) for query in queries}}
+        answers = [by_kind[bool(query.examples)] for query in queries]
         for label in list(self.task.labels) if self.multi_label else [None]:
             orders: list[list[AnswerProbabilities]] = []
             for is_reversed in (False, True) if self.calibrated else (False,):
@@ -123,11 +125,11 @@ class LogitsLabelReader:
             self._bias = query.examples, means
         return self._bias[1]
 
-    def _answers(self, local_model: LanguageModel, query: ClassificationQuery) -> list[str]:
+    def _answers(self, local_model: LanguageModel, has_examples: bool) -> list[str]:
         """Return the answers to compare, so that none begins with another: "yes" would include "yes indeed"."""
         # As in the prompts: a space after the cue, and a line break that ends the label.
         answers = [f" {answer}" for answer in (_YES_NO if self.multi_label else self.task.labels)]
-        if query.examples or not local_model.follows_instructions:
+        if has_examples or not local_model.follows_instructions:
             return [f"{answer}\n" for answer in answers]
         tokens = [local_model.encode(answer) for answer in answers]
         distinct = all(a is b or b[: len(a)] != a for a in tokens for b in tokens)
@@ -158,7 +160,9 @@ class LogitsLabelReader:
         if query.examples or not local_model.follows_instructions:
             cue = "" if label is None else f'Is the {task.answer} "{label}"? Yes or no'
             text = completion_prompt(task, query, cue=cue, answer=answer)
-            return [*_text_start(local_model), *local_model.encode(text)]
+            if self._text_start is None:
+                self._text_start = _text_start(local_model)
+            return [*self._text_start, *local_model.encode(text)]
         if label is None:
             answer_format = ""
         else:
@@ -185,7 +189,9 @@ class LogitsLabelReader:
         self, local_model: LanguageModel, query: ClassificationQuery
     ) -> tuple[ClassificationQuery, str]:
         """Shorten the query until its prompt fits into the context, and describe what was left out."""
-        longest_answer = max(len(local_model.encode(answer)) for answer in self._answers(local_model, query))
+        longest_answer = max(
+            len(local_model.encode(answer)) for answer in self._answers(local_model, bool(query.examples))
+        )
         label = max(self.task.labels, key=len) if self.multi_label else None
         examples, text = query.examples, query.text
 
