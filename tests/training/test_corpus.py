@@ -118,8 +118,9 @@ def test_the_plan_is_met() -> None:
     kinds = Counter((row.kind, row.band) for row in stories)
     assert all(kinds["story", band] >= 400 for band in reader.BANDS)
     assert sum(kinds["free", band] for band in reader.BANDS) >= 150
-    assert len(pairs) >= 500
+    assert len(pairs) >= 1200
     assert len(passages) >= 1000
+    assert len(reader.load_short_texts()) >= 1500
     assert sum(not pair.keyword for pair in pairs) > len(pairs) / 3
     harmless = sum(set(passage.labels.values()) == {"pass"} for passage in passages)
     assert 0.4 < harmless / len(passages) < 0.6
@@ -182,15 +183,16 @@ category: frightening
 keyword: no
 place: end
 ---
-The lamp went out. Mum came with a candle.
---- twin
-The lamp went out. [[Nobody came.]]
+The lamp went out. [[Mum came with a candle.||Nobody came.]]
 """
 PASSAGE = """=== passages-t-01
 register: news
 labels: fail fail pass
 ---
 He fell, and [[violence:moderate|was hurt]]. The end.
+"""
+SHORT = """none | question | Why do some people wear headscarves?
+hate:severe,violence:severe | comment | they should all be | chased out
 """
 
 
@@ -201,6 +203,7 @@ def test_shares_in_plain_text_are_added(tmp_path: Path, monkeypatch: pytest.Monk
         ("stories", "68-test", SHARE.format(tale=TALE)),
         ("pairs", "pairs-t", PAIR),
         ("passages", "passages-t", PASSAGE),
+        ("short_texts", "short-t", SHORT),
     ):
         (tmp_path / kind).mkdir()
         (tmp_path / f"{name}.txt").write_text(text)
@@ -212,9 +215,14 @@ def test_shares_in_plain_text_are_added(tmp_path: Path, monkeypatch: pytest.Monk
     assert second.draft.endswith("He hit the cook.")
     [pair] = reader.load_pairs()
     assert [pair.twin[start:end] for start, end in pair.spans] == ["Nobody came."]
+    assert pair.text == "The lamp went out. Mum came with a candle."
     [passage] = reader.load_passages()
     [finding] = passage.findings
     assert passage.text[finding.start : finding.end] == "was hurt"
+    harmless, harmful = reader.load_short_texts()
+    assert (harmless.id, dict(harmless.labels), harmless.register_) == ("short-t-001", {}, "question")
+    assert dict(harmful.labels) == {"hate": "severe", "violence": "severe"}
+    assert harmful.text == "they should all be | chased out"
 
 
 @pytest.mark.parametrize(
@@ -223,7 +231,11 @@ def test_shares_in_plain_text_are_added(tmp_path: Path, monkeypatch: pytest.Monk
         (SHARE.format(tale="Too short."), "68-test-01: 2 words; band 6-8 takes"),
         (SHARE.replace("kind: story", "kind: tale").format(tale=TALE), "68-test-01: kind Input should be"),
         (PAIR.replace("band: 3-5\n", ""), "pairs-t-01: band Field required"),
-        (PAIR.replace("---\n", "", 1).replace("--- twin\n", ""), "no line `---`"),
+        (PAIR.replace("---\n", "", 1), "no line `---`"),
+        (PAIR.replace("||", " "), "pairs-t-01: spans Tuple should have at least 1 item"),
+        (SHORT.replace("none | question", "none, question"), "line 1: expected `labels | register | text`"),
+        (SHORT.replace("hate:severe", "hate:awful"), "line 2: expected `labels | register | text`"),
+        (SHORT.replace("hate:severe", "rudeness:mild"), "unknown category or severity: rudeness:mild"),
         (PASSAGE.replace("violence:moderate|", ""), "a mark is not `[[category:severity|words]]`"),
         (PASSAGE.replace("register: news", "register news"), "'register news' is not `key: value`"),
         ("", "holds 0 rows of 0 kinds"),

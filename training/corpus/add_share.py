@@ -15,14 +15,26 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from taleward.core.errors import InvalidFile
-from training.corpus.checks import pair_problems, passage_problems, story_problems
-from training.corpus.reader import BANDS, FOLDER, VARIABLES, CorpusPair, CorpusPassage, CorpusRow, CorpusStory
+from training.corpus.checks import pair_problems, passage_problems, short_text_problems, story_problems
+from training.corpus.reader import (
+    BANDS,
+    FOLDER,
+    VARIABLES,
+    CorpusPair,
+    CorpusPassage,
+    CorpusRow,
+    CorpusShortText,
+    CorpusStory,
+)
 
 _ROW = re.compile(r"^=== *(?P<id>[\w-]+) *\n", re.M)
-_SECTION = re.compile(r"^---(?: (?P<name>text|draft|beginning|twin))?[ \t]*\n", re.M)
-_CHANGED = re.compile(r"\[\[(?P<words>.+?)\]\]", re.S)
+_SECTION = re.compile(r"^---(?: (?P<name>text|draft|beginning))?[ \t]*\n", re.M)
+_QUOTED = re.compile(r"\[\[(?P<words>.+?)\]\]", re.S)
+_CHANGED = re.compile(r"\[\[(?P<original>.+?)\|\|(?P<words>.+?)\]\]", re.S)
 _MARKED = re.compile(r"\[\[(?P<category>\w+):(?P<severity>\w+)\|(?P<words>.+?)\]\]", re.S)
-_KINDS = ("stories", "pairs", "passages")
+_FOLDERS: Mapping[type[CorpusRow], str] = {
+    CorpusStory: "stories", CorpusPair: "pairs", CorpusPassage: "passages", CorpusShortText: "short_texts"
+}  # fmt: skip
 
 
 def parse_share(text: str) -> Iterator[CorpusRow]:
@@ -46,6 +58,30 @@ def parse_share(text: str) -> Iterator[CorpusRow]:
             raise InvalidFile(msg, hint="Mend the row; `training/corpus/WRITING.md` shows the format.") from error
 
 
+def parse_short_texts(text: str, name: str) -> Iterator[CorpusShortText]:
+    """The rows of a share of short texts, a line each.
+
+    Args:
+        text: Lines `labels | register | text`, as `WRITING.md` shows.
+        name: The share's name; an id is this and the number of the line.
+
+    Raises:
+        InvalidFile: A line is not what it should be; the message names its number.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            labels, register, words = (part.strip() for part in line.split(" | ", 2))
+            by_category = {} if labels == "none" else dict(label.strip().split(":") for label in labels.split(","))
+            yield CorpusShortText.model_validate(
+                {"id": f"{name}-{number:03}", "register": register, "labels": by_category, "text": words}
+            )
+        except ValueError as error:
+            msg = f"{name}, line {number}: expected `labels | register | text`; got {line[:60]!r}"
+            raise InvalidFile(msg, hint="Mend the line; `training/corpus/WRITING.md` shows the format.") from error
+
+
 def _split(id_: str, body: str) -> tuple[dict[str, str], dict[str, str]]:
     marks = list(_SECTION.finditer(body))
     if not marks:
@@ -63,11 +99,12 @@ def _split(id_: str, body: str) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _row(id_: str, fields: Mapping[str, str], sections: Mapping[str, str]) -> CorpusRow:
-    if "twin" in sections:
-        twin, spans = _unmark_changes(sections["twin"])
+    if "place" in fields:
+        twin, changes = _unmark(sections["text"], _CHANGED)
         return CorpusPair.model_validate(
-            {**fields, "id": id_, "keyword": fields["keyword"] == "yes", "text": sections["text"]}
-            | {"twin": twin, "spans": spans}
+            {**fields, "id": id_, "keyword": fields["keyword"] == "yes"}
+            | {"text": _CHANGED.sub(r"\g<original>", sections["text"])}
+            | {"twin": twin, "spans": [(start, end) for start, end, _ in changes]}
         )
     if "labels" in fields:
         labels = dict(zip(BANDS, fields["labels"].split(), strict=True))
@@ -87,8 +124,8 @@ def _story(id_: str, fields: Mapping[str, str], sections: Mapping[str, str]) -> 
     if "beginning" in sections:
         row["beginning"] = sections["beginning"]
     if "draft" in sections:
-        draft, spans = _unmark_changes(sections["draft"])
-        quote = draft[slice(*spans[0])] if spans else ""
+        draft, marked = _unmark(sections["draft"], _QUOTED)
+        quote = marked[0][2]["words"] if marked else ""
         row |= {"draft": draft, "finding": {"category": fields["category"], "quote": quote, "why": fields["why"]}}
     return CorpusStory.model_validate(row)
 
@@ -102,11 +139,6 @@ def _unmark(text: str, mark: re.Pattern[str]) -> tuple[str, list[tuple[int, int,
         plain += match["words"]
         at = match.end()
     return plain + text[at:], marked
-
-
-def _unmark_changes(text: str) -> tuple[str, list[tuple[int, int]]]:
-    plain, marked = _unmark(text, _CHANGED)
-    return plain, [(start, end) for start, end, _ in marked]
 
 
 def _unmark_findings(text: str) -> tuple[str, list[dict[str, object]]]:
@@ -126,6 +158,8 @@ def row_problems(row: CorpusRow) -> Iterator[str]:
         yield from pair_problems(row)
     elif isinstance(row, CorpusPassage):
         yield from passage_problems(row)
+    elif isinstance(row, CorpusShortText):
+        yield from short_text_problems(row)
     elif isinstance(row, CorpusStory):
         yield from story_problems(row)
 
@@ -140,13 +174,14 @@ def add_share(file: Path, *, write: bool = True) -> list[str]:
     Returns:
         What is wrong, a line each; empty when the share was added.
     """
-    rows = list(parse_share(file.read_text(encoding="utf-8")))
+    text = file.read_text(encoding="utf-8")
+    rows: list[CorpusRow] = list(parse_share(text) if _ROW.search(text) else parse_short_texts(text, file.stem))
     kinds = {type(row) for row in rows}
     if len(kinds) != 1:
         return [f"{file.name} holds {len(rows)} rows of {len(kinds)} kinds; a share holds rows of one kind"]
     problems = [f"{row.id}: {problem}" for row in rows for problem in row_problems(row)]
     if write and not problems:
-        folder = FOLDER / dict(zip((CorpusStory, CorpusPair, CorpusPassage), _KINDS, strict=True))[kinds.pop()]
+        folder = FOLDER / _FOLDERS[kinds.pop()]
         lines = [
             json.dumps(row.model_dump(mode="json", by_alias=True, exclude_defaults=True), ensure_ascii=False)
             for row in rows

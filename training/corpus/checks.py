@@ -16,9 +16,11 @@ from training.corpus.reader import (
     BANDS,
     CorpusPair,
     CorpusPassage,
+    CorpusShortText,
     CorpusStory,
     load_pairs,
     load_passages,
+    load_short_texts,
     load_stories,
 )
 from training.corpus.similarity import similarity_problems
@@ -26,6 +28,7 @@ from training.corpus.similarity import similarity_problems
 LENGTHS: Mapping[str, tuple[int, int]] = {"3-5": (75, 200), "6-8": (115, 275), "9-12": (155, 335)}
 """Words of a whole story, by band."""
 MAX_ONCE_UPON_A_TIME, MAX_NAME = 0.03, 0.01
+MAX_SHORT = 110
 SHINGLE, MAX_SHARED = 8, 3
 """Two texts may share this many runs of so many words, as proverbs and counting rhymes do."""
 _STEM = 5
@@ -112,6 +115,18 @@ def passage_problems(passage: CorpusPassage) -> Iterator[str]:
             yield f"span {finding.start}-{finding.end} is not inside the {len(passage.text)} characters"
 
 
+def short_text_problems(short: CorpusShortText) -> Iterator[str]:
+    """What is wrong with a short text: labels that are unknown, or more words than a comment has."""
+    categories = load_policy("kids").categories
+    yield from (
+        f"unknown category or severity: {category}:{severity}"
+        for category, severity in short.labels.items()
+        if category not in categories or severity == "none"
+    )
+    if (count := len(short.text.split())) > MAX_SHORT:
+        yield f"{count} words; a short text has {MAX_SHORT} at most"
+
+
 def set_problems(stories: Sequence[CorpusStory], texts: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with the corpus as a whole: openings, names and near-duplicates.
 
@@ -156,7 +171,9 @@ def problems() -> list[str]:
     lines = [f"{story.id}: {problem}" for story in stories for problem in story_problems(story)]
     lines += [f"{pair.id}: {problem}" for pair in pairs for problem in pair_problems(pair)]
     lines += [f"{passage.id}: {problem}" for passage in passages for problem in passage_problems(passage)]
-    ids = Counter(row.id for row in (*stories, *pairs, *passages))
+    short_texts = load_short_texts()
+    lines += [f"{short.id}: {problem}" for short in short_texts for problem in short_text_problems(short)]
+    ids = Counter(row.id for row in (*stories, *pairs, *passages, *short_texts))
     lines += [f"{id_}: the id is used {count} times" for id_, count in ids.items() if count > 1]
     texts = all_texts()
     lines += similarity_problems(texts)

@@ -1,7 +1,7 @@
-"""Read the written corpus: `load_stories()`, `load_pairs()`, `load_passages()`.
+"""Read the written corpus: `load_stories()`, `load_pairs()`, `load_passages()`, `load_short_texts()`.
 
-Rows are JSON lines in `stories/`, `pairs/` and `passages/`, one file per share. A tenth of the rows, chosen by id, is
-held out: never train on it, measure on it.
+Rows are JSON lines in `stories/`, `pairs/`, `passages/` and `short_texts/`, one file per share. A tenth of the rows,
+chosen by id, is held out: never train on it, measure on it.
 """
 
 from __future__ import annotations
@@ -144,6 +144,19 @@ class CorpusPassage(CorpusRow):
     findings: tuple[PassageFinding, ...] = ()
 
 
+class CorpusShortText(CorpusRow):
+    """A comment, question or remark of a sentence or a few, labeled as a whole.
+
+    Attributes:
+        register: As for passages.
+        labels: The severity in each category that speaks against it; empty where it is harmless from six years on.
+        text: The text.
+    """
+
+    register_: str = Field(alias="register")
+    labels: FrozenDict[str, Severity] = FrozenDict()
+
+
 Row = TypeVar("Row", bound=CorpusRow)
 
 
@@ -172,6 +185,11 @@ def load_pairs(*, held_out: bool | None = None) -> tuple[CorpusPair, ...]:
 def load_passages(*, held_out: bool | None = None) -> tuple[CorpusPassage, ...]:
     """The passages; arguments and errors as for `load_stories`."""
     return tuple(_rows("passages", CorpusPassage, held_out))
+
+
+def load_short_texts(*, held_out: bool | None = None) -> tuple[CorpusShortText, ...]:
+    """The short texts; arguments and errors as for `load_stories`."""
+    return tuple(_rows("short_texts", CorpusShortText, held_out))
 
 
 def _rows(folder: str, kind: type[Row], held_out: bool | None) -> Iterator[Row]:
