@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,24 +154,50 @@ class MiniLM:
         vectors = numpy.zeros((len(texts), DIMENSIONS), dtype=numpy.float32)
         if not texts:
             return vectors
-        tokenizer, session = self._loaded()
-        pieces = [e.ids for e in tokenizer.encode_batch(list(texts))]
-        # Padding costs as much as text, so texts of similar length share a batch.
-        order = sorted(range(len(texts)), key=lambda i: len(pieces[i]))
+        pieces = [e.ids for e in self._loaded()[0].encode_batch(list(texts))]
+        for row, states in self._batched_states(pieces, batch_size):
+            mean = states.mean(axis=0)
+            vectors[row] = mean / numpy.linalg.norm(mean)
+        return vectors
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the word pieces of each text, without the start and end tokens and without a limit."""
+        return [e.ids for e in self._loaded()[0].encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def token_states(self, pieces: Sequence[Sequence[int]], *, batch_size: int = 8) -> list[Floats]:
+        """Compute the last hidden states of sequences of word pieces.
+
+        Args:
+            pieces: Sequences with the start and end tokens, of at most 512 pieces each.
+            batch_size: Number of sequences in one run of the model.
+
+        Returns:
+            float32, shape (pieces, 384), for each sequence.
+        """
+        states: list[Any] = [None] * len(pieces)
+        for row, of_sequence in self._batched_states(pieces, batch_size):
+            states[row] = of_sequence
+        return states
+
+    def _batched_states(self, pieces: Sequence[Sequence[int]], batch_size: int) -> Iterator[tuple[int, Floats]]:
+        """Yield the index of each sequence and its states, longest last: similar lengths share a batch.
+
+        Padding costs as much as text does.
+        """
+        import numpy
+
+        session = self._loaded()[1]
+        order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]
-            longest = len(pieces[batch[-1]])
-            ids = numpy.zeros((len(batch), longest), dtype=numpy.int64)
-            mask = numpy.zeros((len(batch), longest), dtype=numpy.float32)
+            ids = numpy.zeros((len(batch), len(pieces[batch[-1]])), dtype=numpy.int64)
             for row, i in enumerate(batch):
                 ids[row, : len(pieces[i])] = pieces[i]
-                mask[row, : len(pieces[i])] = 1.0
-            lengths = mask.sum(1)
+            lengths = numpy.array([len(pieces[i]) for i in batch], dtype=numpy.int32)
             with _run_slots:
-                [states] = session.run({"pieces": ids, "lengths": lengths.astype(numpy.int32)})
-            mean = (mask[:, None, :] @ states)[:, 0] / lengths[:, None]
-            vectors[batch] = mean / numpy.linalg.norm(mean, axis=1, keepdims=True)
-        return vectors
+                [states] = session.run({"pieces": ids, "lengths": lengths})
+            for row, i in enumerate(batch):
+                yield i, states[row, : len(pieces[i])]
 
 
 class MiniLMEmbeddings(Embeddings):

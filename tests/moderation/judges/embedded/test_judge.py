@@ -1,21 +1,15 @@
-import json
-import shutil
-from pathlib import Path
+import math
 
-import numpy as np
 import pytest
 
-from taleward import backends
-from taleward.core.errors import ConfigurationError, IntegrityError, InvalidFile
+from taleward.core.errors import ConfigurationError
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
-from taleward.moderation.judges.embedded.head import Head
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.policies.load import load_policy
 from taleward.moderation.text.lexicon import find_hits
 
 pytest.importorskip("tokenizers", reason="the extra local is not installed")
-SHIPPED = Path(backends.__path__[0]) / "models" / "judge"
 BANDS = ["3-5", "6-8", "9-12"]
 VIOLENT = (
     "The night was quiet. Then the man burst through the door with an axe. He stabbed the guard in the belly and "
@@ -79,14 +73,20 @@ def test_a_disguised_insult_scores_like_a_plain_one() -> None:
     assert disguised.scores == plain.scores
 
 
-def test_a_listed_word_always_fails_and_scores_by_its_context() -> None:
+def test_a_listed_word_counts_unless_the_head_is_sure_that_it_is_harmless() -> None:
     judge = EmbeddedJudge()
     texts = ("The parent process should kill the child process when it hangs.", "He killed the child and hid the body.")
-    mild, grave = (judge.invoke(t) for t in texts)
+    harmless, grave = (judge.invoke(t) for t in texts)
     assert all([h.category for h in find_hits(t)] == ["violence"] for t in texts)
-    assert [mild.outcome, grave.outcome] == ["fail", "fail"]
-    assert mild.scores["violence"] == pytest.approx(0.5, abs=0.1)
-    assert grave.scores["violence"] > 0.6
+    assert (harmless.outcome, harmless.findings) == ("pass", ())
+    assert grave.outcome == "fail"
+    assert [f.quote for f in grave.findings if f.category == "violence"] == ["killed the child"]
+
+
+@pytest.mark.parametrize("text", [f"{GENTLE[0]} Sh1t, said the owl. {GENTLE[2]}", f"{GENTLE[0]} f u c k! {GENTLE[2]}"])
+def test_swear_words_and_disguised_words_always_count(text: str) -> None:
+    assert find_hits(text)
+    assert EmbeddedJudge().invoke(text).outcome == "fail"
 
 
 @pytest.mark.parametrize("padding", ["." * 300, "~-" * 150, "xqzvkj" * 50, " ".join(["xqzvkjw" * 12] * 6), "㏂" * 120])
@@ -168,24 +168,41 @@ def test_unknown_categories_are_named_and_the_others_are_judged() -> None:
     assert judge.invoke(VIOLENT).outcome == "fail"
 
 
-def test_damaged_weights_are_rejected(tmp_path: Path) -> None:
-    shutil.copytree(SHIPPED, tmp_path / "judge")
-    weights = tmp_path / "judge" / "head.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
-    with pytest.raises(IntegrityError, match=r"head\.safetensors has the SHA-256"):
-        Head(tmp_path / "judge")
+def test_what_is_said_again_changes_nothing() -> None:
+    judge = EmbeddedJudge()
+    for text in (VIOLENT, GENTLE[1]):
+        assert judge.invoke(f"{text} {text} {text}").scores == judge.invoke(text).scores
 
 
-def test_int8_scores_are_close_to_float32() -> None:
-    texts = [VIOLENT, *GENTLE]
-    heads = [Head(SHIPPED), Head(SHIPPED, precision="float32")]
-    rounded, exact = (1 / (1 + np.exp(-head.log_odds(head.encode(texts)))) for head in heads)
-    assert abs(rounded - exact).max() < 0.1
-    assert not np.array_equal(rounded, exact)
+def test_a_harm_is_found_wherever_it_hides() -> None:
+    judge = EmbeddedJudge()
+    harm = "All immigrants are filthy rats and should be chased out of town."
+    story = " ".join(GENTLE)
+    for text in (harm, f"{harm} {harm}", f"{story} {harm}", f"{harm} {story}", f'"{harm}" asked the boy.'):
+        assert judge.invoke(text).outcome == "fail", text
 
 
-def test_an_invalid_configuration_is_named(tmp_path: Path) -> None:
-    shutil.copytree(SHIPPED, tmp_path / "judge")
-    (tmp_path / "judge" / "config.json").write_text(json.dumps({"categories": []}))
-    with pytest.raises(InvalidFile, match=r"config\.json is not a valid judge configuration"):
-        Head(tmp_path / "judge")
+def test_a_passage_is_read_in_the_light_of_its_context() -> None:
+    contexts = ("The drum had a tear in its skin. ", "The puppy had chewed his shoe, and the boy took a stick. ")
+    passages = [Passage(text="He hit it again and again until it stopped moving.", context=c) for c in contexts]
+    assert [EmbeddedJudge().invoke(passage).outcome for passage in passages] == ["pass", "fail"]
+
+
+def test_the_margin_is_that_of_the_outcome() -> None:
+    judge = EmbeddedJudge()
+    assert judge.margin(GENTLE[0]) < 0 < judge.margin("They beat the dog with a stick until it bled and laughed.")
+    assert judge.margin("  ") == -math.inf
+
+
+def test_an_explanation_names_the_worst_sentence_and_its_words() -> None:
+    text = f"{GENTLE[0]} The boys kicked the puppy and laughed. {GENTLE[2]}"
+    first, *others = EmbeddedJudge().explain(text, sentences=2, words=3)
+    assert first.sentence == "The boys kicked the puppy and laughed."
+    assert text[first.start : first.end].strip() == first.sentence
+    assert first.category in {"violence", "hate", "adult_themes", "dangerous_acts"}
+    assert first.words[0].word in {"kicked", "puppy", "laughed"}
+    assert all(text[w.start : w.end] == w.word for w in first.words)
+    assert len(first.words) == 3
+    assert len(others) == 1
+    assert others[0].score < first.score
+    assert EmbeddedJudge().explain("  ") == ()
