@@ -5,6 +5,7 @@ A template's texts are literal except for `{variable}`; see `taleward.chains.tem
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.tale import PromptVersion
 from taleward.core.yaml_files import Location, YamlFile
 
+TEMPLATE_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _SHIPPED_FOLDER = Path(__file__).parent / "templates"
 
 
@@ -50,7 +52,7 @@ class BandVariant(FrozenModel):
 class TemplateFields(FrozenModel):
     """The fields of a `Template`, whose texts may still have problems; see `template_problems`."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
+    name: str = Field(pattern=f"^{TEMPLATE_NAME.pattern}$")
     version: str = Field(min_length=1)
     description: str = Field(min_length=1)
     text: str = Field(min_length=1)
@@ -202,12 +204,15 @@ def template_problems(data: Any) -> list[tuple[Location, str]]:
             problems += [(place, problem) for problem in placeholder_problems(other, variables)]
             unused = [name for name in variables if name not in placeholders(other)]
             problems += [(place, f"does not use {{{name}}}; a reader's value for it would be lost") for name in unused]
+    guidance_problem = (
+        "contains braces, but takes no variables: it is an instruction to the model, and a reader's words must not "
+        "become one; describe the character or thing in your own words"
+    )
     problems += [
-        (("bands", band, "guidance"), "contains braces, but takes no variables: it is an instruction to the model, "
-         "and a reader's words must not become one; describe the character or thing in your own words")
+        (("bands", band, "guidance"), guidance_problem)
         for band, variant in bands.items()
         if set("{}") & set(str(variant.get("guidance", "")))
-    ]  # fmt: skip
+    ]
     return problems + list(_example_problems(fields, variables))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from taleward.chains.template import Template, TemplateFields, template_problems
+from taleward.chains.template import TEMPLATE_NAME, Template, TemplateFields, template_problems
 from taleward.chains.template_text import placeholders
 from taleward.core.errors import InvalidFile
 from taleward.core.frozen_model import FrozenModel
@@ -50,7 +50,8 @@ def check_template(path: Path, policy: Policy) -> tuple[Template, tuple[Template
     """
     file = YamlFile(path, "template")
     problems = template_problems(file.data)
-    if isinstance(file.data, dict) and isinstance(name := file.data.get("name"), str) and name != path.stem:
+    name = file.data.get("name") if isinstance(file.data, dict) else None
+    if isinstance(name, str) and name != path.stem and TEMPLATE_NAME.fullmatch(name):
         fix = f"a template is loaded by its file's name; write name: {path.stem}, or rename the file to {name}.yaml"
         problems.append((("name",), f"is {name!r}, but {fix}"))
     try:
@@ -84,43 +85,46 @@ def template_advice(template: Template, policy: Policy) -> Iterator[tuple[Locati
         yield ("examples",), "is missing; add one or two more sets of values that read well together"
     for name, variable in template.variables.items():
         if variable.max_length > SAFE_MAX_LENGTH:
-            yield (
-                ("variables", name, "max_length"),
+            message = (
                 f"leaves room for {variable.max_length} characters, enough to smuggle in instructions to the model; "
-                f"allow {SAFE_MAX_LENGTH} or fewer",
+                f"allow {SAFE_MAX_LENGTH} or fewer"
             )
+            yield ("variables", name, "max_length"), message
     texts: dict[Location, str] = {("text",): template.text}
     texts |= {("bands", band, "text"): variant.text for band, variant in template.bands.items() if variant.text}
     for place, text in texts.items():
-        for name in dict.fromkeys(_SENTENCE_OF_ITS_OWN.findall(text)):
-            yield (
-                place,
-                f"{{{name}}} is a sentence of its own, where a reader's value can pose as an instruction to the model; "
-                "put words of the story around it",
-            )
-        if _INSTRUCTION.match(text):
-            example = placeholders(text)[0] if placeholders(text) else "character"
-            yield (
-                place,
-                "begins like an instruction, but a text is the beginning of the story; begin with a sentence such as "
-                f"'Once there was a {{{example}}}.', and put instructions into `guidance`",
-            )
+        for message in _text_advice(text):
+            yield place, message
+
+
+def _text_advice(text: str) -> Iterator[str]:
+    for name in dict.fromkeys(_SENTENCE_OF_ITS_OWN.findall(text)):
+        yield (
+            f"{{{name}}} is a sentence of its own, where a reader's value can pose as an instruction to the model; put "
+            "words of the story around it"
+        )
+    if _INSTRUCTION.match(text):
+        name = next(iter(placeholders(text)), "character")
+        yield (
+            "begins like an instruction, but a text is the beginning of the story; begin with a sentence such as "
+            f"'Once there was a {{{name}}}.', and put instructions into `guidance`"
+        )
 
 
 STARTER = """\
-# A template is the beginning of a story with {{placeholders}}. The guide is docs/how-to/templates.md; check this file with
+# A template is the beginning of a story with {{placeholders}}. Check this file with
 #   taleward templates check {path}
 name: {name}
 version: "1"  # change it whenever you change a text
 description: Someone finds something that nobody else wants.  # one sentence, for lists
 
-# The opening, for every age band without an opening of its own. Only {{name}} has a meaning. A value is put in as it was
-# typed, but "a {{thing}}" becomes "an ..." before a vowel, and "a" and "the" give way to a value's own article.
+# The opening, for every age band without an opening of its own. Only {{name}} has a meaning. A value is put in as it
+# was typed, but "a {{thing}}" becomes "an ..." before a vowel, and "a" and "the" give way to a value's own article.
 text: >-
   At the end of a {{setting}} lived a {{character}}, who had once found a {{thing}} there. Nobody else wanted it.
   But one morning somebody knocked and asked for it.
 
-# Three to six variables. The examples here should read well together. max_length is 100 unless you say otherwise: keep
+# Three to six variables. The examples here should read well together. max_length is 100 unless you say otherwise; keep
 # it short, so that a value has no room for instructions to the model.
 variables:
   setting: {{description: where the story takes place, example: long and windy pier}}
@@ -131,8 +135,8 @@ variables:
 examples:
   - {{setting: street without cars, character: girl with two braids, thing: humming stone}}
 
-# For models that take requests but follow no instructions, such as embedded:storyteller. Stay close to this form, which
-# that model was trained on. Without it, the model gets `text`.
+# For models that take requests but follow no instructions, such as embedded:storyteller. Stay close to this form, on
+# which that model was trained. Without a request, it gets `text`.
 request: >-
   Once upon a time, in a {{setting}}, there lived a {{character}}. One day, the {{character}} discovered a {{thing}}.
 
@@ -143,8 +147,8 @@ bands:
     text: >-
       Here is a {{setting}}. Who lives here? A {{character}}! Look, a {{thing}}. Knock, knock! Who is there?
     guidance: >-
-      Tell it in 100 to 150 words, in short sentences. Let "Knock, knock!" come back three times. End with everyone safe
-      and comforted.
+      Tell it in 100 to 150 words, in short sentences. Let "Knock, knock!" come back three times. End with everyone
+      safe and comforted.
   "6-8":
     guidance: >-
       Tell it in 250 to 350 words. There is one small peril, and it ends well.

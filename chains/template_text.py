@@ -1,8 +1,8 @@
 """Texts with `{variable}` placeholders: find what is wrong in one, and fill it in.
 
-Only `{name}` has a meaning. Values are inserted as typed: braces, format specs, attribute paths and template syntax in a
-value stay text. An "a" that the text puts before a value becomes "an" if the value begins with a vowel sound; "a" and "the" are
-left out if the value brings an article of its own, as in "the old mill".
+Only `{name}` has a meaning. Values are inserted as typed: braces, format specs, attribute paths and template syntax in
+a value stay text. An "a" that the text puts before a value becomes "an" if the value begins with a vowel sound; "a" and
+"the" are left out if the value brings an article of its own, as in "the old mill".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from taleward.core.yaml_files import did_you_mean
 
 VARIABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_PLACEHOLDER = re.compile(r"(?<!\{)\{([a-z][a-z0-9_]*)\}(?!\})")
 _BRACES = re.compile(r"\{+[^{}\n]{0,40}\}*|\}+")
 _ARTICLE = re.compile(r"\b(a|the) \{([a-z][a-z0-9_]*)\}", re.IGNORECASE)
 _DETERMINER = re.compile(r"(?:an?|the|this|that|some|my|your|his|her|its|our|their)\s", re.IGNORECASE)

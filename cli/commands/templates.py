@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -69,10 +68,11 @@ def new(
     ] = Path("templates"),
 ) -> None:
     """Write a commented file to start a template of your own from."""
+    from taleward.chains.template import TEMPLATE_NAME
     from taleward.chains.template_check import STARTER
     from taleward.cli.output.console import print_note
 
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+    if not TEMPLATE_NAME.fullmatch(name):
         raise ConfigurationError(
             f"{name!r} cannot be the name of a template.",
             hint="Use lowercase letters, digits, _ and -, beginning with a letter, such as sea_journey.",

@@ -1,7 +1,7 @@
 """Story templates in MLflow's prompt registry: register versions, load them by alias.
 
-Only the template is registered, with its examples and its variants for age bands, never the values of its variables. MLflow accepts Jinja in prompts, but its rendering
-is not used: values stay inert, as in every template.
+Only the template is registered, with its examples and its variants for age bands, never the values that readers enter.
+MLflow accepts Jinja in prompts, but its rendering is not used: values stay inert, as in every template.
 """
 
 from __future__ import annotations
