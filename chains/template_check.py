@@ -140,8 +140,8 @@ examples:
 request: >-
   Once upon a time, in a {{setting}}, there lived a {{character}}. One day, the {{character}} discovered a {{thing}}.
 
-# How a story for each age band should be. `guidance` is an instruction to the model and takes no variables; `text` is an
-# opening for the band, with all of the variables. The bands are those of the policy `kids`.
+# What a story for each age band should be like. `guidance` is an instruction to the model and takes no variables;
+# `text` is an opening for the band, with all of the variables. The bands are those of the policy `kids`.
 bands:
   "3-5":
     text: >-
