@@ -48,7 +48,13 @@ def check_template(path: Path, policy: Policy) -> tuple[Template, tuple[Template
     Raises:
         InvalidFile: If the file cannot be used as a template; all problems are listed with their lines.
     """
-    file = YamlFile(path, "template")
+    try:
+        file = YamlFile(path, "template")
+    except InvalidFile as error:
+        error.hint = error.hint or (
+            "Write `text: >-` and the text on the next lines, indented: there, braces, colons and quotes mean nothing."
+        )
+        raise
     problems = template_problems(file.data)
     name = file.data.get("name") if isinstance(file.data, dict) else None
     if isinstance(name, str) and name != path.stem and TEMPLATE_NAME.fullmatch(name):

@@ -111,7 +111,7 @@ def test_all_problems_are_listed_at_once(tmp_path: Path, good: str) -> None:
         ("examples:\n  - {sea: quiet bay, keeper: girl with a lamp}\n", "", 1, "examples", "is missing; add one or"),
         ("max_length: 60", "max_length: 2000", 7, "variables.keeper.max_length", "allow 200 or fewer"),
         ("lived a {keeper}.", 'lived one. {keeper}.', 4, "text", "{keeper} is a sentence of its own"),
-        ("High above", "Write a story: high above", 4, "text", "begins like an instruction"),
+        ("High above", "Write a story high above", 4, "text", "begins like an instruction"),
     ],
 )  # fmt: skip
 def test_advice_on_a_template_that_can_be_used(
@@ -129,6 +129,12 @@ def test_bands_are_those_of_the_policy(tmp_path: Path, good: str) -> None:
     assert [band for band in bands if any(f"no variant for {band}," in message for message in missing)] == [
         band for band in bands if band not in ("3-5", "6-8", "9-12")
     ]
+
+
+def test_a_text_that_yaml_misreads_gets_the_hint_to_write_it_as_a_block(tmp_path: Path, good: str) -> None:
+    with pytest.raises(InvalidFile, match="not valid YAML") as caught:
+        check(tmp_path, good.replace("text: High", "text: {sea}: High"))
+    assert "`text: >-`" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "text: 3", "variables: []", "bands: {x: 1}", "examples: 7", "3: {3: 3}"])

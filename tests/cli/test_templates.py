@@ -54,7 +54,7 @@ def test_show_prints_every_band_or_one() -> None:
 def test_show_names_the_bands_and_templates_there_are() -> None:
     unknown = run("show", "mystery", "--band", "6-9").exception
     assert isinstance(unknown, UnknownName)
-    assert "'3-5', '6-8', '9-12'" in str(unknown.hint)
+    assert "'3-5', '6-8', '9-12'" in str(unknown)
     assert isinstance(run("show", "mistery").exception, UnknownName)
 
 
