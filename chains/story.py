@@ -25,8 +25,9 @@ from taleward.moderation.policies.load import load_policy
 class StoryChain(Runnable[Mapping[str, Any], str]):
     """A Runnable that writes a story from the values of a prompt template. The story is unmoderated: see `Guard`.
 
-    A chat model is instructed to write the story for the age band. The embedded storyteller gets the filled-in template
-    as its request. A completion model continues the filled-in template, which is then the beginning of the story.
+    A chat model is instructed to write the story for the age band, with the template's guidance for it. The embedded
+    storyteller gets the template's `request`, or its `text` if it has none; it does not know age bands. A completion
+    model continues the filled-in opening for the band, which is then the beginning of the story.
 
     Args:
         model: A model spec, or a LangChain chat model.
@@ -159,7 +160,8 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
             await self.model.aload()
 
     def _model_call(self, values: Mapping[str, Any], config: RunnableConfig) -> _StoryCall:
-        opening, revision = self.template.render(values), revision_of(config) or Revision(attempt=1)
+        opening = self.template.render(values, self.band)
+        revision = revision_of(config) or Revision(attempt=1)
         # With the same seed a model without instructions would write the rejected draft again.
         options = {} if self.seed is None else {"seed": self.seed + revision.attempt - 1}
         if (can := capabilities(self.model)).follows_instructions:
@@ -174,16 +176,17 @@ class StoryChain(Runnable[Mapping[str, Any], str]):
             lead = _join(revision.released, "In the end,")
         else:
             lead = "" if released or takes_requests else opening
-        messages = [HumanMessage(opening)] if takes_requests else []
+        messages = [HumanMessage(self.template.render_request(values))] if takes_requests else []
         if released + lead:
             messages.append(AIMessage(released + lead))
         return _StoryCall(messages, options, lead=lead, preceding=revision.released + lead)
 
     def _system_prompt(self) -> str:
         youngest, oldest = self._band_rules.ages
+        guidance = f"{text}\n" if (text := self.template.guidance_for(self.band)) else ""
         return (
             f"You write stories for children of {youngest} to {oldest} years. {self._band_rules.writing}\n"
-            "Reply with the story only: no title, and no remarks before or after it."
+            f"{guidance}Reply with the story only: no title, and no remarks before or after it."
         )
 
 

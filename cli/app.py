@@ -14,7 +14,7 @@ from taleward.cli.commands.policy import policy_app
 from taleward.cli.commands.store import store_app
 from taleward.cli.commands.summarize_classify import classify, summarize
 from taleward.cli.commands.tell import tell
-from taleward.cli.commands.templates import templates
+from taleward.cli.commands.templates import templates_app
 from taleward.cli.commands.ui import ui
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ app = typer.Typer(
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(tell)
 app.command()(judge)
 app.command()(models)
-app.command()(templates)
+app.add_typer(templates_app)
 app.command()(ui)
 app.command()(chat)
 app.command()(summarize)

@@ -56,7 +56,7 @@ def _settings(system: Any) -> dict[str, str]:
             return {
                 **_model_settings(system.model),
                 "template": f"{prompt.name}@{prompt.version}",
-                "template_sha256": _short_sha256(system.template.text),
+                "template_sha256": _short_sha256(system.template.model_dump_json()),
                 "policy": system.policy.id,
                 "band": system.band,
                 "seed": str(system.seed),

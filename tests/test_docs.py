@@ -14,8 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 import taleward
+from taleward.chains.template import load_template, template_names
+from taleward.chains.template_check import check_template
 from taleward.cli.app import app
 from taleward.evaluation.metrics import metric_names
+from taleward.moderation.policies.load import load_policy
 from tests.test_layout import ROOT
 
 PAGES = [
@@ -52,6 +55,23 @@ def test_command_exists_with_its_options(command: str) -> None:
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0, result.output
     assert "Usage: " in result.output
+
+
+def test_the_table_of_templates_is_complete() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (`.+`) \| (.+) \|$", (ROOT / "docs/how-to/templates.md").read_text(), re.MULTILINE
+    )
+    listed = {name: (re.findall(r"`(\w+)`", variables), description) for name, variables, description in rows}
+    templates = [load_template(name) for name in template_names()]
+    expected = {template.name: (list(template.variables), template.description) for template in templates}
+    assert {name: row for name, row in listed.items() if name in expected} == expected
+
+
+def test_the_template_in_the_guide_is_valid(tmp_path: Path) -> None:
+    [content] = code_blocks(ROOT / "docs/how-to/templates.md", "yaml")
+    (tmp_path / "lighthouse.yaml").write_text(content)
+    _, advice = check_template(tmp_path / "lighthouse.yaml", load_policy("kids"))
+    assert advice == ()
 
 
 def test_make_targets_exist() -> None:

@@ -14,7 +14,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from taleward.backends.discovery import DiscoveredModel
-from taleward.chains.template import Template
 from taleward.core.errors import TalewardError
 from taleward.core.events import DoneEvent, Event, RetractionEvent, RevisionEvent, TextEvent
 from taleward.core.redaction import redact
@@ -181,15 +180,6 @@ def _format_parameters(count: int | None) -> str:
     if count is None:
         return ""
     return f"{count / 1e9:.1f} B parameters" if count >= 1e9 else f"{count / 1e6:.1f} M parameters"
-
-
-def show_templates(templates: Iterable[Template]) -> None:
-    """Print each template with its variables."""
-    for template in templates:
-        table = Table("variable", "description", "example", "max length", title=f"{template.name} @ {template.version}")
-        for name, variable in template.variables.items():
-            table.add_row(name, variable.description, variable.example, f"{variable.max_length} characters")
-        _stdout.print(table, Text(template.text, style="italic"), "")
 
 
 def _print_refusal(refusal: Refusal) -> None:

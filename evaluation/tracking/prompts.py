@@ -1,7 +1,7 @@
 """Story templates in MLflow's prompt registry: register versions, load them by alias.
 
-Only the template is registered, never the values of its variables. MLflow accepts Jinja in prompts, but its rendering
-is not used: values stay inert, as in every template.
+Only the template is registered, with its examples and its variants for age bands, never the values that readers enter.
+MLflow accepts Jinja in prompts, but its rendering is not used: values stay inert, as in every template.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ _MLFLOW_VARIABLE = re.compile(r"\{\{\s*([a-z][a-z0-9_]*)\s*\}\}")
 _VARIABLES_TAG = "taleward.variables"
 _DESCRIPTION_TAG = "taleward.description"
 _VERSION_TAG = "taleward.version"
+# What MLflow has no field for: the request, the examples and the variants for age bands, as JSON.
+_MORE_TAG = "taleward.more"
+_MORE_FIELDS = ("request", "examples", "bands")
 
 
 def register_template(
@@ -54,6 +57,7 @@ def register_template(
                 _VARIABLES_TAG: json.dumps(variables),
                 _DESCRIPTION_TAG: loaded.description,
                 _VERSION_TAG: loaded.version,
+                _MORE_TAG: loaded.model_dump_json(include=set(_MORE_FIELDS)),
             },
         )
         if alias is not None:
@@ -100,6 +104,7 @@ def load_registered_template(name: str, *, tracking_uri: str | None = None) -> T
     declared = {n: Variable.model_validate(v) for n, v in json.loads(tags.get(_VARIABLES_TAG, "{}")).items()}
     # A prompt that was written in MLflow's UI has no tags, so its variables describe themselves.
     variables = {n: declared.get(n) or Variable(description=n, example=n) for n in used_names}
+    more = json.loads(tags.get(_MORE_TAG, "{}"))
     try:
         return Template(
             name=prompt.name,
@@ -107,6 +112,7 @@ def load_registered_template(name: str, *, tracking_uri: str | None = None) -> T
             description=tags.get(_DESCRIPTION_TAG) or prompt.commit_message or prompt.name,
             text=_MLFLOW_VARIABLE.sub(r"{\1}", prompt.template),
             variables=FrozenDict(variables),
+            **{field: more[field] for field in _MORE_FIELDS if field in more},
         )
     except ValueError as error:
         raise ConfigurationError(f"prompt {name!r} cannot be used as a template: {error}") from error

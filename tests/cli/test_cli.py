@@ -170,8 +170,10 @@ def test_a_text_cannot_control_the_terminal(folder: Path) -> None:
 
 
 def test_templates_models_and_cards_are_listed(folder: Path) -> None:
-    shown = taleward("templates", cwd=folder).stdout
-    assert "mysterious_object" in shown
+    assert "science_fiction" in taleward("templates", cwd=folder).stdout
+    invalid = taleward("templates", "check", "none.yaml", cwd=folder)
+    assert invalid.returncode == 2
+    assert "the template file none.yaml cannot be read" in " ".join(invalid.stderr.split())
     assert "embedded:storyteller" in taleward("models", cwd=folder).stdout
     card = taleward("models", "embedded:storyteller", cwd=folder).stdout
     assert "Built with Llama" in card

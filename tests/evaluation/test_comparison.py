@@ -160,9 +160,12 @@ def test_templates_in_the_prompt_registry(uri: str, values: dict[str, str]) -> N
     )
     with pytest.raises(UnknownName, match="unknown registered template 'adventure@loser'"):
         load_registered_template("adventure@loser", tracking_uri=uri)
-    result = CliRunner().invoke(app, ["templates", "--register", "adventure", "--alias", "cli", "--tracking-uri", uri])
+    result = CliRunner().invoke(app, ["templates", "register", "adventure", "--alias", "cli", "--tracking-uri", uri])
     assert "registered as version 3 of adventure" in " ".join(result.output.split()), result.output
     assert load_registered_template("adventure@cli", tracking_uri=uri).text == shipped.text
+    mystery = register_template("mystery", tracking_uri=uri)
+    assert load_registered_template("mystery", tracking_uri=uri) == mystery
+    assert mystery.bands == load_template("mystery").bands
     # A prompt from MLflow's own UI may hold Jinja, which is an error; Jinja in a value is only text.
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.register_prompt("by-hand", "A {{ animal }} ran.")
