@@ -25,7 +25,7 @@ _OBJECT = re.compile(
     r"((?:[a-z'-]+ ){0,2}?[a-z'-]+)\s*(?=[,.!?]|$|\b(?:that|which|in|on|at|under|inside|and|who|with)\b)",
     re.IGNORECASE,
 )
-_END_OF_CLAUSE = r"(?=[.,;!?\n]|$|\s+(?:but|so that|because|until|and (?:finds?|decides?|wants?))\b)"
+_END_OF_CLAUSE = r"(?=[.,;!?\n]|$|(?<!\s)\s+(?:but|so that|because|until|and (?:finds?|decides?|wants?))\b)"
 _POWER = re.compile(rf"\b(?:that|which|it) (?:can|could|has the power to)\s+(.+?){_END_OF_CLAUSE}", re.IGNORECASE)
 _ACTION = re.compile(rf"\b(?:decides?|wants?|tries|would like|dreams of|sets out) to\s+(.+?){_END_OF_CLAUSE}", re.I)
 _OUTCOME = re.compile(rf"\b(?:ends? (?:with|in)|(?:outcome|ending|end) is)\s+(.+?){_END_OF_CLAUSE}", re.IGNORECASE)

@@ -57,9 +57,9 @@ def check_value_names(values: Iterable[str], template: Template, options: Iterab
         ConfigurationError: If a name that is not a variable resembles an option or a variable.
     """
     known = {option.removeprefix("--") for option in options} | {name.replace("_", "-") for name in template.variables}
-    for name in values:
+    for name in sorted(set(values) - set(template.variables)):
         spelled = name.replace("_", "-")
-        if close := difflib.get_close_matches(spelled, known - {spelled}, n=1) if name not in template.variables else []:
+        if close := difflib.get_close_matches(spelled, known, n=1):
             raise ConfigurationError(
                 f"unknown option --{spelled}. Did you mean --{close[0]}?",
                 hint="`taleward tell -h` lists the options, and `taleward templates` the variables of the templates.",
@@ -121,20 +121,21 @@ def fill_values(template: Template, given: Mapping[str, Any], request: str | Non
     Raises:
         InvalidInputs: If a value does not fit the template.
     """
-    requested = values_from_request(request, template) if request else {}
-    examples = {
-        name: variable.example for name, variable in template.variables.items() if name not in {**requested, **given}
-    }
-    values = {**examples, **requested, **given}
+    found = values_from_request(request, template) if request else {}
+    requested = {name: value for name, value in found.items() if name not in given}
+    named = {**requested, **given}
+    examples = {name: variable.example for name, variable in template.variables.items() if name not in named}
+    values = {**examples, **named}
     template.render(values)
     parts = []
     if requested:
-        parts.append(f"from the request: {_listing({n: v for n, v in requested.items() if n not in given})}")
+        parts.append(f"from the request: {_listing(requested)}")
     if examples:
         parts.append(f"from the template's examples: {_listing(examples)}")
     note = f"template {template.name}, {'; '.join(parts)}" if parts else ""
     if examples and not request:
-        note += f". Set your own with --{next(iter(examples)).replace('_', '-')} and so on, or ask for a story: {_EXAMPLE}"
+        option = next(iter(examples)).replace("_", "-")
+        note += f". Set your own with --{option} and so on, or ask for a story: {_EXAMPLE}"
     return values, note
 
 

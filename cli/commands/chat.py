@@ -120,7 +120,9 @@ def _lacks_rewriting_model(result: RouterResult, router: Router) -> bool:
     from taleward.agents.tools import ROLES
 
     asked = result.outcome == "unavailable" and any(a.tool == "revise_text" for a in result.selection.attempts)
-    allowed = router.role is None or ROLES[router.role].tools is None or "revise_text" in (ROLES[router.role].tools or ())
+    allowed = (
+        router.role is None or ROLES[router.role].tools is None or "revise_text" in (ROLES[router.role].tools or ())
+    )
     return asked and allowed and all(tool.name != "revise_text" for tool in router.tools)
 
 

@@ -37,8 +37,8 @@ _DEFAULT_TEMPLATE = "adventure"
 # Short enough to type.
 _MAX_DRAWN_SEED = 1_000_000
 _BETTER_MODELS = (
-    "better stories: --model openai:gpt-5-mini, with a key in OPENAI_API_KEY, or --model hf:Qwen/Qwen3-1.7B, which runs "
-    "here; see: taleward models"
+    "better stories: --model openai:gpt-5-mini, with a key in OPENAI_API_KEY, or --model hf:Qwen/Qwen3-1.7B, which "
+    "runs here; see: taleward models"
 )
 
 
