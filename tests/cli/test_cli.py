@@ -11,11 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from taleward import __version__
 from taleward.chains.story import StoryChain
+from taleward.cli.app import app
 from taleward.cli.output.console import print_error, warn_not_recorded
 from taleward.core.errors import MissingExtra
+from taleward.moderation.text.value_coverage import missing_wishes
 from tests.helpers.tiny_task_models import gpt2
 
 VIOLENT = "The men laughed. He stabbed the guard in the throat and blood ran down the wall. Nobody came."
@@ -59,8 +62,8 @@ def test_the_printed_seed_tells_the_same_tale_again(folder: Path) -> None:
 
 
 def test_the_printed_options_tell_the_best_of_several_drafts_again(folder: Path) -> None:
-    args = ("tell", "a story about an owl", "--judge", "lexicon", "--json", "--no-record")
-    args = (*args, "--best-of", "3", "--seed", "5")
+    request = ("tell", "a story about an owl", "--best-of", "3", "--seed", "5")
+    args = (*request, "--judge", "lexicon", "--json", "--no-record")
     done = taleward(*args, cwd=folder)
     first, printed = json.loads(done.stdout), re.search(r"add: (--seed \d+ --best-of 1)\n", done.stderr)
     assert printed is not None
@@ -70,12 +73,20 @@ def test_the_printed_options_tell_the_best_of_several_drafts_again(folder: Path)
 
 
 def test_a_request_is_counted_by_its_wishes(folder: Path) -> None:
-    done = taleward("tell", "a", "story", "about", "a", "fox", "and", "a", "volcano", "--judge", "lexicon", cwd=folder)
+    request = "a story about a fox and an Icelandic parliament"
+    text = StoryChain("embedded:storyteller", seed=1).invoke(request)
+    assert missing_wishes(("fox", "Icelandic parliament"), text) == ("Icelandic parliament",)
+    done = taleward("tell", *request.split(), "--seed", "1", "--judge", "lexicon", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "1 of 2 wishes are in the tale; missing: volcano" in done.stdout
-    assert re.search(r"^embedded:storyteller \| draft [1-4] of 4 \| ", done.stdout, re.MULTILINE)
+    assert "1 of 2 wishes are in the tale; missing: Icelandic parliament" in done.stdout
+    assert "embedded:storyteller | attempt 1 | " in done.stdout
     assert "better stories: --model openai:" in done.stderr
     assert "template" not in done.stdout + done.stderr
+
+
+def test_the_drafts_of_an_embedded_writer_are_counted(folder: Path) -> None:
+    done = taleward("tell", "a story about a fox", "--judge", "lexicon", "--no-record", cwd=folder)
+    assert re.search(r"^embedded:storyteller \| draft [1-4] of 4 \| ", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("source", ["request.txt", "-"])
@@ -108,10 +119,10 @@ def test_a_request_fills_a_template_and_its_examples_the_rest(folder: Path) -> N
     assert "template adventure@1" in done.stdout
 
 
-def test_a_completion_model_gets_the_values_of_a_request(folder: Path) -> None:
-    model = gpt2(folder / "tiny")
+def test_a_completion_model_gets_the_values_of_a_request(tmp_path: Path) -> None:
+    model = gpt2(tmp_path, context=400)
     args = ("--model", model, "--judge", "lexicon", "--attempts", "1", "--no-record", "--json")
-    done = taleward("tell", "a story about a fox who finds a key", *args, cwd=folder)
+    done = CliRunner().invoke(app, ["tell", "a story about a fox who finds a key", *args])
     note = " ".join(done.stderr.split())
     assert "only continues text and takes no request. template adventure, from the request: character 'fox'" in note
 
