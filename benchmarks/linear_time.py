@@ -43,7 +43,7 @@ from taleward.moderation.text.lexicon import find_hits
 from taleward.moderation.text.normalize import normalize, undisguise
 from taleward.moderation.text.personal_data import find_personal_data
 from taleward.moderation.text.sentences import sentences
-from taleward.moderation.text.value_coverage import mentions_value
+from taleward.moderation.text.value_coverage import mentions_value, wishes
 from taleward.moderation.text.windows import sentence_windows, windows
 from taleward.moderation.verdict_cache.entry import VerdictEntry
 from taleward.stores.caches.semantic_answers import question_words
@@ -110,6 +110,7 @@ def functions() -> dict[str, Callable[[str], Any]]:
         "find_personal_data": lambda text: list(find_personal_data(text)),
         "mask": mask,
         "mentions_value": lambda text: (mentions_value("a brave fox", text), mentions_value(text, "a brave fox")),
+        "wishes": wishes,
         "join_surrogates": join_surrogates,
         "neutralize_markup": neutralize_markup,
         "lexicon judge, cached and shown": lambda text: _cached_verdict(lexicon, text),

@@ -8,6 +8,7 @@ from .label_and_summary_tasks import (
     task_names as task_names,
 )
 from .story import StoryChain as StoryChain
+from .story_request import values_from_request as values_from_request
 from .summarization.faithfulness import FaithfulnessCheck as FaithfulnessCheck
 from .summarization.guard import JudgedSummary as JudgedSummary, SummaryGuard as SummaryGuard
 from .summarization.result import Faithfulness as Faithfulness, Summary as Summary

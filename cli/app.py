@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from taleward.cli.commands.chat import chat
@@ -16,17 +18,41 @@ from taleward.cli.commands.summarize_classify import classify, summarize
 from taleward.cli.commands.tell import tell
 from taleward.cli.commands.templates import templates_app
 from taleward.cli.commands.ui import ui
+from taleward.cli.suggestions import SuggestingGroup
 
 app = typer.Typer(
     name="taleward",
-    help="Generate stories with language models, and release only what a judge passes.",
+    cls=SuggestingGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from taleward import __version__
+
+        typer.echo(f"taleward {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Generate stories with language models, and release only what a judge passes."""
+
+
 # Typer lists commands in this order. Every template has its own variables, so any unknown option of `tell` may be one;
-# `Template.render` rejects those that are not.
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(tell)
+# `check_value_names` and `Template.render` reject those that are not. With such options, the words of a request cannot
+# be declared as an argument: Typer would take `--setting` for one of them.
+app.command(
+    options_metavar="[REQUEST] [OPTIONS]",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(tell)
 app.command()(judge)
 app.command()(models)
 app.add_typer(templates_app)

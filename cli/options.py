@@ -25,7 +25,9 @@ CalibrationFile = Annotated[
 PolicyName = Annotated[str, typer.Option("--policy", help="Name of a policy, or path of its .yaml file.")]
 BandName = Annotated[str, typer.Option("--band", help="Age band of the policy.")]
 Attempts = Annotated[int, typer.Option(min=1, help="Maximum number of drafts to write and judge.")]
-TaleSeed = Annotated[int | None, typer.Option(help="Random seed; the same seed gives the same story.")]
+TaleSeed = Annotated[
+    int | None, typer.Option(help="Random seed; with a model that runs here, the same seed gives the same story.")
+]
 Folder = Annotated[Path, typer.Option("--folder", help="Folder of the MLflow store.")]
 TrackingUri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow tracking URI; overrides --folder.")]
 Experiment = Annotated[str, typer.Option("--experiment", help="Name of the MLflow experiment.")]

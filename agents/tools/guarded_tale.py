@@ -20,11 +20,11 @@ STREAM = "taleward"
 
 
 async def tell_guarded_tale(
-    toolbox: Toolbox, writer: Runnable[Any, str], values: Mapping[str, Any], runtime: ToolRuntime
+    toolbox: Toolbox, writer: Runnable[Any, str], inputs: Mapping[str, Any] | str, runtime: ToolRuntime
 ) -> Tale:
     """Run a writer behind a guard, stream the judged text, and add a released tale to the memory."""
     tale: Tale | None = None
-    events: Any = Guard(writer, toolbox.judge).astream(values)
+    events: Any = Guard(writer, toolbox.judge).astream(inputs)
     async with aclosing(events) as stream:
         async for event in stream:
             if isinstance(event, TextEvent | RetractionEvent):

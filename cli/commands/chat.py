@@ -18,9 +18,13 @@ from taleward.core.errors import ConfigurationError, UnknownName
 if TYPE_CHECKING:
     from taleward.agents.chat_session import Chat
     from taleward.agents.result import RouterResult, TurnEvent
+    from taleward.agents.router_agent import Router
     from taleward.agents.threads.checkpointer import Threads
 
 _HELP = "Type a request, for example: tell me a story about a fox. /cast lists the characters, /quit ends the chat."
+_REWRITING_HINT = (
+    "To change a story, the writer must follow instructions; start with: taleward chat --model openai:gpt-5-mini"
+)
 _SHOWN_MESSAGES = 6
 _SHOWN_CHARACTERS = 300
 _SECONDS_PER_DAY = 86400
@@ -52,7 +56,8 @@ def chat(
 ) -> None:
     """Chat with the storyteller; every answer is judged before it is shown.
 
-    It tells and continues stories, judges texts, and searches earlier tales.
+    It tells and continues stories, judges texts, and searches earlier tales. With a model that follows instructions, it
+    also changes the story told last: "make it funnier and shorter".
 
     Ctrl-C during an answer stops it and keeps the thread; at the prompt it ends the chat, as Ctrl-D and /quit do.
     """
@@ -106,6 +111,19 @@ def _run(conversation: Chat) -> None:
                     result = _show_answer(runner, events, conversation)
                 if result is not None:
                     print_note(f"[{origin(result)}]")
+                    if _lacks_rewriting_model(result, router):
+                        print_note(_REWRITING_HINT)
+
+
+def _lacks_rewriting_model(result: RouterResult, router: Router) -> bool:
+    """Return whether the reader asked for a change that the role allows, but the writer cannot make."""
+    from taleward.agents.tools import ROLES
+
+    asked = result.outcome == "unavailable" and any(a.tool == "revise_text" for a in result.selection.attempts)
+    allowed = (
+        router.role is None or ROLES[router.role].tools is None or "revise_text" in (ROLES[router.role].tools or ())
+    )
+    return asked and allowed and all(tool.name != "revise_text" for tool in router.tools)
 
 
 def _shorten(text: str) -> str:

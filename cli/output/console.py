@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from errno import EACCES, EPERM, EROFS
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from taleward.core.events import DoneEvent, Event, RetractionEvent, RevisionEven
 from taleward.core.redaction import redact
 from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Finding, Verdict
+from taleward.moderation.text.value_coverage import missing_wishes
 
 if TYPE_CHECKING:
     from taleward.agents.result import RouterResult, TurnEvent
@@ -33,6 +34,7 @@ _SEVERITY_STYLES = {"mild": "black on bright_yellow", "moderate": "black on dark
 
 _DEBUG_HINT = "Set TALEWARD_DEBUG=1 to see the traceback."
 _READ_ONLY_HINT = "Run the command in a folder that you can write to, or name one with --folder."
+_SHOWN_WISHES = 6
 _RETRACTED = "please disregard the text above: the story as a whole did not pass and was not released"
 
 
@@ -81,8 +83,8 @@ def spinner(activity: str) -> AbstractContextManager[object]:
     return _stderr.status(f"{activity} ...")
 
 
-def show_stream(events: Iterable[Event]) -> Tale:
-    """Print each sentence as it is released, then the verdict and the lineage; return the tale."""
+def show_stream(events: Iterable[Event], wanted: Sequence[str]) -> Tale:
+    """Print each sentence as it is released, then what `show_tale` prints below a tale; return the tale."""
     tale: Tale | None = None
     for event in events:
         if isinstance(event, TextEvent):
@@ -103,7 +105,7 @@ def show_stream(events: Iterable[Event]) -> Tale:
     _stdout.print("\n")
     if tale.refusal:
         _print_refusal(tale.refusal)
-    _print_details(tale)
+    _print_details(tale, wanted)
     return tale
 
 
@@ -120,13 +122,18 @@ def show_turn(event: TurnEvent) -> RouterResult | None:
     return None
 
 
-def show_tale(tale: Tale) -> None:
-    """Print the released text or the refusal, then the verdict and the lineage."""
+def show_tale(tale: Tale, wanted: Sequence[str]) -> None:
+    """Print the released text or the refusal, then the verdict, the wishes that are in it, and the lineage.
+
+    Args:
+        tale: The tale.
+        wanted: The wishes of the request, see `taleward.moderation.text.value_coverage`.
+    """
     if tale.refusal:
         _print_refusal(tale.refusal)
     else:
         _stdout.print(Panel(Text(printable(tale.text)), title="a tale", border_style="green", padding=(1, 2)))
-    _print_details(tale)
+    _print_details(tale, wanted)
 
 
 def show_verdict(verdict: Verdict, text: str) -> None:
@@ -187,10 +194,12 @@ def _print_refusal(refusal: Refusal) -> None:
     _stdout.print(Text(printable(refusal.message)))
 
 
-def _print_details(tale: Tale) -> None:
+def _print_details(tale: Tale, wanted: Sequence[str]) -> None:
     if tale.verdict:
         _stdout.print(_verdict_line(tale.verdict))
         _print_findings(tale.verdict.findings)
+    if wanted and tale.released_text is not None:
+        _stdout.print(Text(printable(_wishes_line(wanted, tale.released_text))))
     _stdout.print(Text(_lineage_line(tale), style="dim"))
 
 
@@ -212,17 +221,27 @@ def _print_findings(findings: tuple[Finding, ...]) -> None:
     _stdout.print(table)
 
 
+def _wishes_line(wanted: Sequence[str], text: str) -> str:
+    missing = missing_wishes(wanted, text)
+    noun, verb = ("wish", "is") if len(wanted) == 1 else ("wishes", "are")
+    line = f"{len(wanted) - len(missing)} of {len(wanted)} {noun} {verb} in the tale"
+    if not missing:
+        return line
+    more = f", and {len(missing) - _SHOWN_WISHES} more" if len(missing) > _SHOWN_WISHES else ""
+    return f"{line}; missing: {', '.join(missing[:_SHOWN_WISHES])}{more}"
+
+
 def _lineage_line(tale: Tale) -> str:
     lineage, calls = tale.lineage, [call for attempt in tale.attempts for call in attempt.calls]
-    attempts = f"attempt {len(tale.attempts)}" if tale.attempts else "nothing written"
-    parts = [attempts, f"{lineage.duration_s:.1f} s"]
-    if lineage.prompt:
-        parts.insert(0, f"template {lineage.prompt.name}@{lineage.prompt.version}")
-    if calls:
-        last = calls[-1]
-        parts.insert(1, last.model + (f", seed {last.seed}" if last.seed is not None else ""))
+    attempts = "nothing written"
+    if tale.attempts:
+        last_attempt, count = tale.attempts[-1], len(tale.attempts)
+        # Drafts that compete have ranks, and the best one comes last, whatever its number.
+        attempts = f"draft {last_attempt.number} of {count}" if last_attempt.ranks else f"attempt {count}"
+    template = f"template {lineage.prompt.name}@{lineage.prompt.version}" if lineage.prompt else ""
+    parts = [template, calls[-1].model if calls else "", attempts, f"{lineage.duration_s:.1f} s"]
     tokens = sum(call.output_tokens or 0 for call in calls)
-    return " | ".join([*parts, f"{tokens} tokens written"])
+    return " | ".join(part for part in (*parts, f"{tokens} tokens written") if part)
 
 
 def printable(text: str) -> str:

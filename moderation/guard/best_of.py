@@ -22,7 +22,7 @@ from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.guard.steps import EmbedTexts, Steps
 from taleward.moderation.guard.writer import WriterLike
-from taleward.moderation.guard.writer_input import WriterInput, as_mapping, input_texts
+from taleward.moderation.guard.writer_input import WriterInput, input_texts
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.text.value_coverage import value_coverage
 
@@ -56,7 +56,7 @@ class BestOf(Guard):
     in 0..1, which the tale's attempts hold in `ranks`:
 
     * `safety`: how far the judge's highest score stays below its threshold;
-    * `relevance`: the mean of the cosine similarity of draft and inputs, and of the share of inputs that the draft
+    * `relevance`: the mean of the cosine similarity of draft and inputs, and of the share of wishes that the draft
       mentions (`taleward.moderation.text.value_coverage`);
     * `variety`: one minus the cosine similarity with the most similar previous tale; 1 without previous tales.
 
@@ -157,7 +157,7 @@ class BestOf(Guard):
         draft_vector, question_vector = vectors[0], vectors[1]
         self._previous.extend(vectors[2:])
         self._texts_to_embed = []  # previous texts are embedded once, with the first draft
-        coverage = value_coverage(as_mapping(inputs), draft) or 0.0
+        coverage = value_coverage(inputs, draft) or 0.0
         most_similar = max((float(draft_vector @ previous) for previous in self._previous), default=0.0)
         policy, band = self.judge.rules, self.judge.band
         highest = max((s / max(policy.threshold(c, band), 1e-9) for c, s in verdict.scores.items()), default=0.0)

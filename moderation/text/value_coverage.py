@@ -1,9 +1,9 @@
-"""Measure how many of the requested values a text mentions, word by word."""
+"""Find what a request wishes for, and measure how much of it a text mentions, word by word."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _SMALL_WORD = re.compile(
@@ -12,6 +12,21 @@ _SMALL_WORD = re.compile(
 )
 # Words that share their first letters count as one, such as "friend" and "friendship".
 _STEM_CHARS = 5
+# "Tell me a funny story about": it says that a story is wanted, and of which kind.
+_REQUEST_FRAME = re.compile(
+    r"(?:(?:please|can|could|would|you|i|we|want|like|need|to|tell|write|read|give|make|up|me|us|my|for|kids|children"
+    r"|an?|one|some|another)\s+){0,9}(?:[\w'-]+\s+){0,4}?(?:stor(?:y|ies)|tales?|fables?|something)\b",
+    re.IGNORECASE,
+)
+# Besides the small words, those that join a request's wishes without being one.
+_LINKING_WORD = re.compile(
+    r"about|after|again|also|be|been|before|begins?|but|called|can|comes?|could|decides?|did|do|does|during|each|end"
+    r"|ending|ends|every|find|finds|finding|found|get|gets|give|gives|go|goes|got|happens?|he|him|how|i|if|is|just|learns?"
+    r"|like|lived?|lives|make|makes?|me|named|no|not|now|once|one|only|outcome|over|per|please|she|should|so|some|story"
+    r"|tale|than|there|these|tries|try|under|until|upon|us|very|wants?|what|when|where|which|while|whose|will|would"
+    r"|discovers?|discovered|starring|set|is|are|out|something|someone"
+)
+_WORD_OR_BREAK = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[.,;:!?\n]")
 
 
 def words_of(text: str) -> list[str]:
@@ -32,7 +47,36 @@ def mentions_value(value: str, text: str) -> bool:
     return 2 * sum(word[:_STEM_CHARS] in stems for word in value_words) >= len(value_words)
 
 
-def value_coverage(inputs: Mapping[str, Any], text: str) -> float | None:
-    """Return the share of the text inputs that a text mentions, 0..1; `None` if there are no text inputs."""
-    values = [value for value in inputs.values() if isinstance(value, str) and words_of(value)]
-    return sum(mentions_value(value, text) for value in values) / len(values) if values else None
+def wishes(inputs: Mapping[str, Any] | str) -> tuple[str, ...]:
+    """Return what a writer's input asks for.
+
+    The wishes of a mapping are its texts. Those of a request in free words are its phrases between small words, without
+    "tell me a story about" and the like: "a story about a shy fox who finds a key" wishes for "shy fox" and "key".
+    """
+    if not isinstance(inputs, str):
+        return tuple(value for value in inputs.values() if isinstance(value, str) and words_of(value))
+    phrases: dict[str, None] = {}
+    phrase: list[str] = []
+    for word in [*_WORD_OR_BREAK.findall(_without_frame(inputs)), "."]:
+        if word[0].isalnum() and not _SMALL_WORD.fullmatch(word.lower()) and not _LINKING_WORD.fullmatch(word.lower()):
+            phrase.append(word)
+        elif phrase:
+            phrases.setdefault(" ".join(phrase))
+            phrase = []
+    return tuple(phrases)
+
+
+def missing_wishes(wanted: Iterable[str], text: str) -> tuple[str, ...]:
+    """Return the wishes that a text does not mention, see `mentions_value`."""
+    return tuple(wish for wish in wanted if not mentions_value(wish, text))
+
+
+def value_coverage(inputs: Mapping[str, Any] | str, text: str) -> float | None:
+    """Return the share of the input's wishes that a text mentions, 0..1; `None` if it has none."""
+    wanted = wishes(inputs)
+    return (len(wanted) - len(missing_wishes(wanted, text))) / len(wanted) if wanted else None
+
+
+def _without_frame(request: str) -> str:
+    frame = _REQUEST_FRAME.match(request.strip())
+    return request.strip()[frame.end() :] if frame else request

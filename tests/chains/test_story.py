@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableLambda
 from pydantic import Field
 
 from taleward.chains.story import StoryChain
+from taleward.chains.story_request import values_from_request
 from taleward.chains.template import load_template
 from taleward.core.errors import InvalidInputs, UnknownName
 from taleward.moderation.guard.guard import Guard
@@ -133,6 +134,51 @@ def test_findings_reach_the_chain_through_a_pipe(values: dict[str, str]) -> None
     writer = StoryChain(model) | RunnableLambda(str.upper) | RunnableLambda(str.lower)
     assert Guard(writer, FakeJudge()).invoke(values).text == "a fine story."
     assert "turned down" in model.prompts[1][1].text
+
+
+def test_a_request_in_free_words_is_written_without_a_template() -> None:
+    model = RecordingChat()
+    tale = Guard(StoryChain(model, band="3-5"), FakeJudge()).invoke(" a short story about a fox ")
+    assert tale.text == "A fine story."
+    assert tale.lineage.prompt is None
+    system, first = model.prompts[0]
+    assert "children of 3 to 5 years" in system.text
+    assert first.text.endswith("The request:\na short story about a fox")
+    assert "- violence (severe): bad" in model.prompts[1][1].text
+    config = with_revision({}, Revision(attempt=2, released="A fox ran."))
+    assert StoryChain(model).invoke("a story about a fox", config) == " A fine story."
+    assert "a story about a fox\n\nThe beginning:\nA fox ran." in model.prompts[2][1].text
+
+
+def test_a_model_that_only_takes_requests_gets_one_as_a_sentence() -> None:
+    model = CompletionModel(takes_requests=True)
+    StoryChain(model).invoke("a story about a fox who finds a key")
+    assert [message.text for message in model.prompts[0]] == ["A story about a fox who finds a key."]
+
+
+def test_requests_that_cannot_be_written_are_rejected() -> None:
+    with pytest.raises(InvalidInputs, match="the request is blank"):
+        StoryChain(RecordingChat()).invoke(" ")
+    with pytest.raises(InvalidInputs, match="CompletionModel only continues text and takes no request"):
+        StoryChain(CompletionModel()).invoke("a story about a fox")
+
+
+@pytest.mark.parametrize(
+    ("request_text", "values"),
+    [
+        ("a story about a fox who finds a key", {"character": "fox", "mysterious_object": "key"}),
+        ("a shy dragon in a library who wants to sing", {
+            "character": "shy dragon", "setting": "library", "action": "sing",
+        }),
+        ("a robot finds a silver bell that can talk. It ends with a party.", {
+            "character": "robot", "mysterious_object": "silver bell", "magical_properties": "the power to talk",
+            "outcome": "a party",
+        }),
+        ("tell me a story", {}),
+    ],
+)  # fmt: skip
+def test_values_of_a_template_are_found_in_a_request(request_text: str, values: dict[str, str]) -> None:
+    assert values_from_request(request_text, load_template("adventure")) == values
 
 
 async def test_ainvoke_writes_the_same_story(values: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,11 +10,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from taleward.agents.chat_session import Chat
 from taleward.cli.app import app
-from tests.helpers.openai_stub import serving
+from tests.helpers.openai_stub import completion, serving
 
 
 def chat(lines: str, *options: str) -> Any:
@@ -39,6 +41,43 @@ def test_each_role_has_its_own_tools(in_tmp: Path) -> None:
     assert "I can't do that here." in child.stdout
     staff = chat("how many stories were refused?\n", "--role", "staff")
     assert "No stories have been recorded yet." in staff.stdout
+
+
+def test_the_story_told_last_is_refined_by_a_model_that_follows_instructions(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    requests: list[str] = []
+
+    def answer(path: str, body: dict[str, Any]) -> Any:
+        requests.append(body["messages"][-1]["content"])
+        text = "A fox found a key." if len(requests) == 1 else "A fox giggled at a key."
+        if not body.get("stream"):
+            return completion(text)
+        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m"}
+        parts = [
+            {**chunk, "choices": [{"index": 0, "delta": {"role": "assistant", "content": text}}]},
+            {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        ]
+        return "".join(f"data: {json.dumps(part)}\n\n" for part in parts) + "data: [DONE]\n\n"
+
+    lines = "tell me a story about a fox who finds a key\nmake it funnier and shorter\n"
+    with serving(answer) as url:
+        shown = chat(lines, "--model", "openai:m", "--base-url", url, "--judge", "lexicon")
+    assert shown.exit_code == 0, shown.output
+    assert "revise_text by semantic" in shown.stderr
+    assert requests[0].endswith("The request:\ntell me a story about a fox who finds a key")
+    assert "A fox found a key." in requests[1]
+    assert "make it funnier and shorter" in requests[1]
+    assert "A fox giggled at a key." in shown.stdout
+
+
+def test_the_embedded_models_say_what_refining_needs(in_tmp: Path) -> None:
+    shown = chat("tell me a story about a fox\nmake it funnier and shorter\n")
+    assert "I can't do that here." in shown.stdout
+    assert "start with: taleward chat --model" in " ".join(shown.stderr.split())
+    child = chat("make it funnier and shorter\n", "--role", "child", "--thread", "child")
+    assert "taleward chat --model" not in " ".join(child.stderr.split())
 
 
 def test_ctrl_c_stops_an_answer_and_keeps_the_thread(in_tmp: Path) -> None:

@@ -67,6 +67,25 @@ def test_story_continues_later_with_its_cast(tmp_path: Path) -> None:
     assert sheet.parts == 2
 
 
+def test_a_model_that_follows_instructions_gets_the_request_as_it_is(tmp_path: Path) -> None:
+    router = make_router(tmp_path, "A fox laughed.")
+    router.invoke("Tell me a funny story about a fox who finds a key", thread="1")
+    [request] = router.tools[0].toolbox.model.requests  # type: ignore[attr-defined]
+    assert request["messages"][-1].text.endswith("The request:\nTell me a funny story about a fox who finds a key")
+
+
+def test_a_told_story_is_refined_twice(tmp_path: Path) -> None:
+    router = make_router(tmp_path, "A fox found a key.", "A fox giggled.", "A fox giggled at noon.")
+    router.invoke("Tell me a story about a fox who finds a key", thread="1")
+    result = router.invoke("make it funnier and shorter", thread="1")
+    assert (result.tool, result.text) == ("revise_text", "A fox giggled.")
+    model: Any = router.tools[0].toolbox.model  # type: ignore[attr-defined]
+    request = model.requests[1]["messages"][-1].text
+    assert "A fox found a key." in request
+    assert "make it funnier and shorter" in request
+    assert router.invoke("make it a bit longer", thread="1").calls[0].args["text"] == "A fox giggled."
+
+
 def test_story_tool_does_not_leak_rejected_text(tmp_path: Path) -> None:
     router = make_router(tmp_path, f"A calm day. {SECRET}")
     events = list(router.stream("Tell me a story about a calm day", thread="1"))

@@ -6,7 +6,13 @@ import pytest
 
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
-from taleward.moderation.text.value_coverage import content_words, mentions_value, value_coverage
+from taleward.moderation.text.value_coverage import (
+    content_words,
+    mentions_value,
+    missing_wishes,
+    value_coverage,
+    wishes,
+)
 
 TALE = "A shy dragon shared her balloons with all her friends."
 
@@ -41,3 +47,23 @@ def test_the_share_counts_only_inputs_with_text() -> None:
     assert value_coverage({"age": 6}, TALE) is None
     rows = [{"inputs": {"hero": "dragon"}, "output": TALE}, {"inputs": {"hero": "fox"}, "output": TALE}]
     assert metric("value_coverage").score(as_samples(rows), resamples=10).value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("request_text", "wanted"),
+    [
+        ("a story about a fox who finds a key", ("fox", "key")),
+        ("Please write me a short and funny tale about two brothers and a lost kite!", ("two brothers", "lost kite")),
+        ("a shy dragon who wants to learn to sing. It ends with a party.", ("shy dragon", "sing", "party")),
+        ("tell me a story", ()),
+    ],
+)
+def test_the_wishes_of_a_request_are_its_phrases(request_text: str, wanted: tuple[str, ...]) -> None:
+    assert wishes(request_text) == wanted
+
+
+def test_wishes_that_are_not_in_the_text_are_missing() -> None:
+    request = "a story about a shy dragon who shares a cake with a snail"
+    assert missing_wishes(wishes(request), TALE) == ("cake", "snail")
+    assert value_coverage(request, TALE) == 0.5
+    assert value_coverage("tell me a story", TALE) is None
