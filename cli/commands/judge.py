@@ -1,35 +1,99 @@
-"""`taleward judge`: judge a text, and highlight what the judge objects to."""
+"""`taleward judge`: judge texts, and highlight what the judge objects to."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
-from taleward.cli.input import read_text
-from taleward.cli.options import REFUSED, AsJson, BandName, CalibrationFile, JudgeSpec, PolicyName, TextFile
+from taleward.cli.options import (
+    REFUSED,
+    AsJson,
+    BandName,
+    BaseUrl,
+    CalibrationFile,
+    Encoding,
+    JudgeSpecs,
+    PolicyName,
+    TextColumn,
+    TextFiles,
+)
+
+if TYPE_CHECKING:
+    from taleward.cli.input import TextInput
+    from taleward.moderation.judges import Judge
 
 
 def judge(
-    file: TextFile,
-    judge: JudgeSpec = "embedded:judge",
+    files: TextFiles,
+    judge: JudgeSpecs = None,
     policy: PolicyName = "kids",
     band: BandName = "6-8",
+    base_url: BaseUrl = None,
     calibration: CalibrationFile = None,
+    column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
     as_json: AsJson = False,
 ) -> None:
-    """Judge a text, and highlight the passages that the judge objects to.
+    """Judge texts: one with its findings highlighted, many with a line of result for each.
 
-    Exit codes: 0 passed, 3 did not pass.
+    A folder stands for its .txt and .md files, those of subfolders too; in a .csv, .tsv or .jsonl file, each row is a
+    text.
+
+    With --json, one file gives one JSON object; several, a folder or rows give JSON Lines.
+
+    Exit codes: 0 all passed, 2 wrong use or data, 3 at least one text did not pass.
     """
-    from taleward.cli.output.console import show_verdict, spinner
-    from taleward.moderation.judges import judge as make_judge
+    from taleward.cli.input import read_texts
+    from taleward.cli.judge_specs import make_judge
 
-    text = read_text(file)
+    made = make_judge(judge, policy=policy, band=band, base_url=base_url, calibration=calibration)
+    texts = read_texts(files, column=column, encoding=encoding)
+    # By the argument, not by the number of texts: the format of a folder's result must not depend on what is in it.
+    is_one_file = len(files) == 1 and texts[0].source == files[0] and texts[0].line is None
+    passed = _judge_one(made, texts[0].text, as_json) if is_one_file else _judge_many(made, texts, as_json)
+    raise typer.Exit(0 if passed else REFUSED)
+
+
+def _judge_one(judge: Judge, text: str, as_json: bool) -> bool:
+    from taleward.cli.output.console import spinner
+    from taleward.cli.output.judging import show_judged_text
+
     with spinner("judging"):
-        verdict = make_judge(judge, policy=policy, band=band, calibration=calibration).invoke(text)
+        verdict = judge.invoke(text)
     if as_json:
         sys.stdout.write(verdict.model_dump_json(indent=2) + "\n")
     else:
-        show_verdict(verdict, text)
-    raise typer.Exit(0 if verdict.passed else REFUSED)
+        show_judged_text(verdict, text)
+    return verdict.passed
+
+
+def _judge_many(judge: Judge, texts: Sequence[TextInput], as_json: bool) -> bool:
+    """Judge texts one after another, and print each result at once; return whether all passed."""
+    from taleward.cli.output.console import print_note, print_warning
+    from taleward.cli.output.judging import ResultList, progress, verdict_json
+
+    results = ResultList(texts, judge)
+    all_passed = True
+    try:
+        with progress(len(texts)) as advance:
+            for text in texts:
+                verdict = judge.invoke(text.text)
+                all_passed &= verdict.passed
+                results.add(verdict)
+                if as_json:
+                    sys.stdout.write(verdict_json(verdict, text) + "\n")
+                    sys.stdout.flush()
+                else:
+                    results.show(verdict, text)
+                advance()
+    except KeyboardInterrupt:
+        print_warning(f"interrupted: {results.summary}")
+        raise
+    if as_json:
+        print_note(results.summary)
+    else:
+        results.show_summary()
+    return all_passed
