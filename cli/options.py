@@ -16,12 +16,12 @@ TextFile = Annotated[str, typer.Argument(help="A text file, or - for standard in
 TextFiles = Annotated[
     list[str],
     typer.Argument(
-        metavar="FILE...",
+        metavar="FILE",
         help="Text files, folders, patterns such as 'stories/**/*.txt', CSV or JSON Lines files; - is standard input.",
     ),
 ]
-TextColumn = Annotated[str, typer.Option("--column", help="Column of the text in CSV and JSON Lines files.")]
-Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of the files, such as latin-1 or utf-16.")]
+TextColumn = Annotated[str, typer.Option("--column", help="Column of the text in CSV, TSV and JSON Lines files.")]
+Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of the text, such as latin-1 or utf-16.")]
 TemplateFolder = Annotated[Path | None, typer.Option("--templates", help="Folder with your own templates.")]
 WriterSpec = Annotated[str, typer.Option("--model", help="Model spec of the writer; see `taleward models`.")]
 BaseUrl = Annotated[str | None, typer.Option(help="Base URL of the server, for an openai: model.")]
@@ -46,4 +46,5 @@ TaleSeed = Annotated[int | None, typer.Option(help="Random seed; the same seed g
 Folder = Annotated[Path, typer.Option("--folder", help="Folder of the MLflow store.")]
 TrackingUri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow tracking URI; overrides --folder.")]
 Experiment = Annotated[str, typer.Option("--experiment", help="Name of the MLflow experiment.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file, too.")]

@@ -39,8 +39,9 @@ def judge(
 ) -> None:
     """Judge texts: one with its findings highlighted, many with a line of result for each.
 
-    A folder stands for its .txt and .md files, those of subfolders too; in a .csv, .tsv or .jsonl file, each row is a
-    text.
+    A folder stands for its .txt and .md files, also those of subfolders.
+
+    In a .csv, .tsv or .jsonl file, each row is a text.
 
     With --json, one file gives one JSON object; several, a folder or rows give JSON Lines.
 

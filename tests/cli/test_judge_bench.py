@@ -15,7 +15,7 @@ from taleward.core.errors import ConfigurationError, InvalidFile, UnknownName
 HARMFUL = ["He stabbed the guard number {}.", "They murdered farmer {} with an axe.", "She shot {} men and laughed."]
 HARMLESS = ["The cat number {} sat by the fire.", "Mia shared {} cakes with her friends.", "Owl {} slept all day."]
 MISSED = "Nobody ever came back from the cellar of house {}."
-COLUMNS = ("--text-column", "story", "--label-column", "verdict", "--harmful-label", "bad")
+COLUMNS = ("--column", "story", "--label-column", "verdict", "--harmful-label", "bad")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def run(*args: str) -> tuple[int, str]:
 
 
 def test_a_benchmark_is_printed_and_written_as_json_and_plots(data: str, in_tmp: Path) -> None:
-    options = ("--judge", "lexicon", "--no-record", "--json", "report.json", "--plots", "plots", "--resamples", "20")
+    options = ("--judge", "lexicon", "--no-record", "--out", "report.json", "--plots", "plots", "--resamples", "20")
     code, page = run("judge-bench", data, *options, *COLUMNS, "--category-column", "kind")
     assert code == 0
     report = json.loads((in_tmp / "report.json").read_text())
@@ -96,7 +96,7 @@ def test_an_error_says_what_to_do(data: str) -> None:
     with pytest.raises(InvalidFile, match=r"texts.csv has problems:\n  - line 2 and 84 more: column 'text' is missing"):
         run("judge-bench", data, "--judge", "lexicon")
     with pytest.raises(InvalidFile, match=r"got 'bad'; expected true or false.*--harmful-label"):
-        run("judge-bench", data, "--judge", "lexicon", "--text-column", "story", "--label-column", "verdict")
+        run("judge-bench", data, "--judge", "lexicon", "--column", "story", "--label-column", "verdict")
     with pytest.raises(UnknownName, match="Did you mean 'violence'"):
         run("judge-bench", data, "--judge", "lexicon", *COLUMNS, "--category", "violense")
     with pytest.raises(ConfigurationError, match="'lexicon' is given twice"):
