@@ -41,14 +41,23 @@ def make_judge(
 
     specs = specs or [DEFAULT_JUDGE]
     loaded = load_policy(policy) if isinstance(policy, str) else policy
+    check_base_url(specs, base_url)
+    judges = [judge(spec, policy=loaded, band=band, **base_url_options(spec, base_url)) for spec in specs]
+    combined = judges[0] if len(judges) == 1 else judge(judges, policy=loaded, band=band)
+    return combined if calibration is None else combined.calibrated(calibration)
+
+
+def check_base_url(specs: Sequence[str], base_url: str | None) -> None:
+    """Check that a base URL is for at least one of the judges.
+
+    Raises:
+        ConfigurationError: If none takes it.
+    """
     if base_url and not any(takes_base_url(spec) for spec in specs):
         raise ConfigurationError(
             f"--base-url is the server of an openai: model; the judge is {', '.join(specs)}.",
             hint="Name the model on the server, for example --judge openai:NAME, or leave --base-url out.",
         )
-    judges = [judge(spec, policy=loaded, band=band, **base_url_options(spec, base_url)) for spec in specs]
-    combined = judges[0] if len(judges) == 1 else judge(judges, policy=loaded, band=band)
-    return combined if calibration is None else combined.calibrated(calibration)
 
 
 def base_url_options(spec: str, base_url: str | None) -> dict[str, Any]:

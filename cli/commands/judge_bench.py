@@ -72,6 +72,7 @@ def judge_bench(
 
     Exit codes: 0 measured, 2 wrong use or data.
     """
+    from taleward.cli.judge_specs import check_base_url
     from taleward.cli.output.console import print_note
     from taleward.cli.output.judge_bench import show_bench
     from taleward.evaluation.judge_bench.bench import benchmark_judges
@@ -85,6 +86,7 @@ def judge_bench(
         out.parent.mkdir(parents=True, exist_ok=True)
     if plots is not None:
         check_plots()
+    check_base_url(judge, base_url)
     judges: dict[str, Judge] = {}
     for spec in judge:
         judges[_unique_name(spec, judges)] = _make_judge(spec, loaded_policy, band, base_url, cache)
@@ -151,6 +153,7 @@ def calibrate(
 
     Exit codes: 0 at least one category was fitted, 1 none was, 2 wrong use or data.
     """
+    from taleward.cli.judge_specs import check_base_url
     from taleward.cli.output.console import print_note
     from taleward.cli.output.judge_bench import show_calibration
     from taleward.evaluation.judge_bench.plots import calibration_plots, check_plots, save_plots
@@ -169,6 +172,7 @@ def calibrate(
     loaded_policy, texts = _load_texts(dataset, policy, band, columns, harmful_label, category)
     if plots is not None:
         check_plots()
+    check_base_url(judge, base_url)
     uncalibrated = _make_judge(judge[0], loaded_policy, band, base_url, cache)
     # `fit_calibration` could ask the judge itself, but without showing progress.
     with _progress_bar(len(texts.rows)) as step:
