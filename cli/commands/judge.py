@@ -74,7 +74,7 @@ def _judge_one(judge: Judge, text: str, as_json: bool) -> bool:
 def _judge_many(judge: Judge, texts: Sequence[TextInput], as_json: bool) -> bool:
     """Judge texts one after another, and print each result at once; return whether all passed."""
     from taleward.cli.output.console import print_note, print_warning
-    from taleward.cli.output.judging import ResultList, progress, verdict_json
+    from taleward.cli.output.judging import ResultList, progress
 
     results = ResultList(texts, judge)
     all_passed = True
@@ -84,11 +84,7 @@ def _judge_many(judge: Judge, texts: Sequence[TextInput], as_json: bool) -> bool
                 verdict = judge.invoke(text.text)
                 all_passed &= verdict.passed
                 results.add(verdict)
-                if as_json:
-                    sys.stdout.write(verdict_json(verdict, text) + "\n")
-                    sys.stdout.flush()
-                else:
-                    results.show(verdict, text)
+                (results.show_json if as_json else results.show)(verdict, text)
                 advance()
     except KeyboardInterrupt:
         print_warning(f"interrupted: {results.summary}")

@@ -56,12 +56,6 @@ def show_judged_text(verdict: Verdict, text: str) -> None:
     print_note(f"the text has {len(text):,} characters and is not shown as a whole{more if hidden else ''}")
 
 
-def verdict_json(verdict: Verdict, text: TextInput) -> str:
-    """Return the verdict on one of many texts as a line of JSON: its source and line, then the fields of a verdict."""
-    place = {"source": text.source} if text.line is None else {"source": text.source, "line": text.line}
-    return json.dumps({**place, **verdict.model_dump(mode="json")}, ensure_ascii=False)
-
-
 class ResultList:
     """Prints a line for each of many judged texts, and a summary of all.
 
@@ -93,6 +87,12 @@ class ResultList:
         detail = f"  {_shorten(_one_line(verdict.detail), _MAX_DETAIL_CHARACTERS)}" if verdict.detail else ""
         # A line must stay one line, for the tools that read it.
         _stdout.print(Text.assemble(outcome, columns, detail), soft_wrap=True)
+
+    def show_json(self, verdict: Verdict, text: TextInput) -> None:
+        """Print a line of JSON: the text's source and line, then the fields of the verdict."""
+        place = {"source": text.source} if text.line is None else {"source": text.source, "line": text.line}
+        line = json.dumps({**place, **verdict.model_dump(mode="json")}, ensure_ascii=False)
+        _stdout.print(Text(line), soft_wrap=True)
 
     @property
     def summary(self) -> str:
@@ -149,10 +149,9 @@ def progress(total: int) -> Iterator[Callable[[], None]]:
     A terminal shows a bar; elsewhere, such as in a log, there is a line every ten seconds.
     """
     terminal = sys.stderr.isatty()
-    # What is printed while the bar is shown goes through the bar's console, that is to standard error; a pipe must not.
-    bar = Progress(
-        console=Console(stderr=True), transient=True, disable=not terminal, redirect_stdout=sys.stdout.isatty()
-    )
+    # Lines that are printed to the same terminal go above the bar only if they go through its console.
+    console = _stdout if sys.stdout.isatty() else Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not terminal, redirect_stdout=False)
     done, noted_at = 0, time.monotonic()
 
     def advance() -> None:

@@ -55,6 +55,12 @@ def test_a_benchmark_is_recorded_or_there_is_a_warning(data: str, in_tmp: Path) 
     assert "the benchmark was not recorded: FileExistsError" in done.output
 
 
+def test_json_is_the_report_in_place_of_the_tables(data: str) -> None:
+    code, page = run("judge-bench", data, "--judge", "lexicon", "--no-record", "--json", "--resamples", "0", *COLUMNS)
+    assert code == 0
+    assert json.loads(page)["harmful"] == 40
+
+
 def test_with_a_cache_no_text_is_judged_twice(data: str) -> None:
     options = ("--judge", "lexicon", "--cache", "kept.db", "--no-record", "--resamples", "0")
     first, second = (run("judge-bench", data, *options, *COLUMNS)[1] for _ in range(2))
@@ -101,5 +107,9 @@ def test_an_error_says_what_to_do(data: str) -> None:
         run("judge-bench", data, "--judge", "lexicon", *COLUMNS, "--category", "violense")
     with pytest.raises(ConfigurationError, match="'lexicon' is given twice"):
         run("judge-bench", data, "--judge", "lexicon", "--judge", "lexicon", *COLUMNS)
+    with pytest.raises(ConfigurationError, match="--base-url is the server of an openai: model; the judge is lexicon"):
+        run("judge-bench", data, "--judge", "lexicon", "--base-url", "http://127.0.0.1:9/v1", *COLUMNS)
+    two = ("--judge", "lexicon", "--judge", "embedded:judge")
+    assert run("calibrate", data, *two, "--recall", "0.9", *COLUMNS)[0] == 2
     for targets in ((), ("--recall", "0.9", "--false-alarms", "0.1"), ("--recall", "1.5")):
         assert run("calibrate", data, "--judge", "lexicon", *targets, *COLUMNS)[0] == 2
