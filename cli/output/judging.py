@@ -24,7 +24,7 @@ from taleward.cli.output.console import (
     show_verdict,
     verdict_line,
 )
-from taleward.core.policy import SEVERITIES, exceeds
+from taleward.core.policy import SEVERITIES, Severity, exceeds
 from taleward.core.verdict import Finding, Verdict
 from taleward.moderation.judges import Judge
 
@@ -98,7 +98,8 @@ class ResultList:
     def summary(self) -> str:
         """How many texts had which outcome, by which judge, in which time, at which cost."""
         judged = self._outcomes.total()
-        count = f"{judged:,} texts" if judged == self._total else f"{judged:,} of {self._total:,} texts"
+        texts = "text" if self._total == 1 else "texts"
+        count = f"{judged:,} {texts}" if judged == self._total else f"{judged:,} of {self._total:,} {texts}"
         outcomes = ", ".join(f"{self._outcomes[o]:,} {o}" for o in OUTCOME_COLORS if self._outcomes[o]) or "none"
         rules = f"{self._judge.spec} under {self._judge.policy.id} for ages {self._judge.band}"
         cost = "" if self._cost_usd is None else f", ${self._cost_usd:.4f}"
@@ -123,7 +124,7 @@ def worst_category(verdict: Verdict, judge: Judge) -> tuple[str, str]:
         The category, and its score with two decimals, or the severity of its worst finding if the judge gives no score;
         `-` for both if no category has a finding or a score above 0.
     """
-    severities: dict[str, str] = {}
+    severities: dict[str, Severity] = {}
     for finding in sorted(verdict.findings, key=lambda f: SEVERITIES.index(f.severity)):
         severities[finding.category] = finding.severity
     categories = {category for category, score in verdict.scores.items() if score > 0} | set(severities)
@@ -132,7 +133,7 @@ def worst_category(verdict: Verdict, judge: Judge) -> tuple[str, str]:
     fitted = judge.calibration.categories if judge.calibration else {}
 
     def rank(category: str) -> tuple[bool, int, float]:
-        severity = next(s for s in SEVERITIES if s == severities.get(category, "none"))
+        severity: Severity = severities.get(category, "none")
         score = verdict.scores.get(category, 0.0)
         margin = score - judge.rules.threshold(category, judge.band)
         by_finding = category not in fitted and exceeds(severity, judge.rules.tolerance(category, judge.band))
