@@ -14,8 +14,9 @@ from taleward.cli.options import (
     BaseUrl,
     Experiment,
     Folder,
-    JudgeSpec,
+    JudgeSpecs,
     PolicyName,
+    ReportFile,
     TaleSeed,
     TemplateFolder,
     TrackingUri,
@@ -50,7 +51,7 @@ def evaluate(
     templates: TemplateFolder = None,
     model: WriterSpec = "embedded:storyteller",
     base_url: BaseUrl = None,
-    judge: JudgeSpec = "embedded:judge",
+    judge: JudgeSpecs = None,
     policy: PolicyName = "kids",
     band: BandName = "6-8",
     attempts: Attempts = 3,
@@ -65,7 +66,7 @@ def evaluate(
     baseline: Annotated[
         str | None, typer.Option(help="Id of an MLflow run; exit with code 3 if a metric is significantly worse.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the HTML report to this file, too.")] = None,
+    report: ReportFile = None,
     upload_pending: Annotated[
         bool, typer.Option("--upload-pending", help="Only upload earlier evaluations that MLflow has not stored.")
     ] = False,
@@ -144,7 +145,7 @@ def evaluate(
 
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Ids of two or more MLflow runs.")],
-    html: Annotated[Path | None, typer.Option(help="Write the comparison to this HTML file, too.")] = None,
+    report: ReportFile = None,
     record: Annotated[bool, typer.Option("--record", help="Record the comparison as an MLflow run.")] = False,
     tracking_uri: TrackingUri = None,
     experiment: Experiment = "taleward",
@@ -158,9 +159,9 @@ def compare(
 
     comparison = compare_runs(runs, tracking_uri=tracking_uri or default_tracking_uri(folder))
     show_comparison(comparison)
-    if html is not None:
-        html.write_text(comparison.html(), encoding="utf-8")
-        print_note(f"comparison written to {html}")
+    if report is not None:
+        report.write_text(comparison.html(), encoding="utf-8")
+        print_note(f"report written to {report}")
     if record:
         run_id = comparison.record(tracking_uri=tracking_uri or default_tracking_uri(folder), experiment=experiment)
         print_note(f"recorded as run {run_id}; see it with: taleward ui")
@@ -187,7 +188,7 @@ def _make_guard(
     templates: Path | None,
     model: str,
     base_url: str | None,
-    judge: str,
+    judge: list[str] | None,
     policy: str,
     band: str,
     attempts: int,
@@ -196,10 +197,10 @@ def _make_guard(
 ) -> Any:
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
+    from taleward.cli.judge_specs import make_judge
     from taleward.cli.output.console import spinner
     from taleward.evaluation.tracking.prompts import load_registered_template
     from taleward.moderation.guard.guard import Guard
-    from taleward.moderation.judges import judge as make_judge
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
     loaded = (

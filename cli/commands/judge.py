@@ -1,58 +1,121 @@
-"""`taleward judge`: judge a text, and highlight what the judge objects to."""
+"""`taleward judge`: judge texts, and highlight what the judge objects to."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from taleward.cli.input import read_text
-from taleward.cli.options import REFUSED, AsJson, BandName, CalibrationFile, JudgeSpec, PolicyName, TextFile
+from taleward.cli.options import (
+    REFUSED,
+    AsJson,
+    BandName,
+    BaseUrl,
+    CalibrationFile,
+    Encoding,
+    JudgeSpecs,
+    PolicyName,
+    TextColumn,
+    TextFiles,
+)
+from taleward.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from taleward.moderation.judges.base import Judge
+    from taleward.cli.input import TextInput
+    from taleward.moderation.judges import Judge
     from taleward.moderation.judges.embedded.explanation import SentenceExplanation
 
 
 def judge(
-    file: TextFile,
-    judge: JudgeSpec = "embedded:judge",
+    files: TextFiles,
+    judge: JudgeSpecs = None,
     policy: PolicyName = "kids",
     band: BandName = "6-8",
+    base_url: BaseUrl = None,
     calibration: CalibrationFile = None,
+    column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
     as_json: AsJson = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show which sentences and words speak against the text most.")
     ] = False,
 ) -> None:
-    """Judge a text, and highlight the passages that the judge objects to.
+    """Judge texts: one with its findings highlighted, many with a line of result for each.
 
-    Exit codes: 0 passed, 3 did not pass.
+    A folder stands for its .txt and .md files, also those of subfolders.
+
+    In a .csv, .tsv or .jsonl file, each row is a text.
+
+    With --json, one file gives one JSON object; several, a folder or rows give JSON Lines.
+
+    Exit codes: 0 all passed, 2 wrong use or data, 3 at least one text did not pass.
     """
-    from taleward.cli.output.console import show_explanations, show_verdict, spinner
-    from taleward.moderation.judges import judge as make_judge
+    from taleward.cli.input import read_texts
+    from taleward.cli.judge_specs import make_judge
 
-    text = read_text(file)
-    chosen = make_judge(judge, policy=policy, band=band, calibration=calibration)
+    made = make_judge(judge, policy=policy, band=band, base_url=base_url, calibration=calibration)
+    texts = read_texts(files, column=column, encoding=encoding)
+    # By the argument, not by the number of texts: the format of a folder's result must not depend on what is in it.
+    is_one_file = len(files) == 1 and texts[0].source == files[0] and texts[0].line is None
+    if is_one_file:
+        passed = _judge_one(made, texts[0].text, as_json, explain)
+    elif explain:
+        raise ConfigurationError(
+            f"--explain explains one text; got {len(texts)}.", hint="Name one file, or leave --explain out."
+        )
+    else:
+        passed = _judge_many(made, texts, as_json)
+    raise typer.Exit(0 if passed else REFUSED)
+
+
+def _judge_one(judge: Judge, text: str, as_json: bool, explain: bool) -> bool:
+    from taleward.cli.output.console import spinner
+    from taleward.cli.output.judging import show_explanations, show_judged_text
+
     with spinner("judging"):
-        explanations = _explanations(chosen, text) if explain else ()
-        verdict = chosen.invoke(text)
+        explanations = _explanations(judge, text) if explain else ()
+        verdict = judge.invoke(text)
     if as_json:
         answer = verdict.model_dump(mode="json")
         if explain:
             answer["explanation"] = [explanation.model_dump(mode="json") for explanation in explanations]
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
     else:
-        show_verdict(verdict, text)
+        show_judged_text(verdict, text)
         if explain:
             show_explanations(explanations)
-    raise typer.Exit(0 if verdict.passed else REFUSED)
+    return verdict.passed
+
+
+def _judge_many(judge: Judge, texts: Sequence[TextInput], as_json: bool) -> bool:
+    """Judge texts one after another, and print each result at once; return whether all passed."""
+    from taleward.cli.output.console import print_note, print_warning
+    from taleward.cli.output.judging import ResultList, progress
+
+    results = ResultList(texts, judge)
+    all_passed = True
+    try:
+        with progress(len(texts)) as advance:
+            for text in texts:
+                verdict = judge.invoke(text.text)
+                all_passed &= verdict.passed
+                results.add(verdict)
+                (results.show_json if as_json else results.show)(verdict, text)
+                advance()
+    except KeyboardInterrupt:
+        print_warning(f"interrupted: {results.summary}")
+        raise
+    if as_json:
+        print_note(results.summary)
+    else:
+        results.show_summary()
+    return all_passed
 
 
 def _explanations(judge: Judge, text: str) -> tuple[SentenceExplanation, ...]:
-    from taleward.core.errors import ConfigurationError
     from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 
     if not isinstance(judge, EmbeddedJudge):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from taleward.cli.options import DEFAULT_FOLDER, BandName, BaseUrl, Folder, JudgeSpec, PolicyName
+from taleward.cli.options import DEFAULT_FOLDER, AsJson, BandName, BaseUrl, Folder, PolicyName, TextColumn
 from taleward.core.errors import ConfigurationError, UnknownName
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from taleward.moderation.judges import Judge
 
 DatasetFile = Annotated[Path, typer.Argument(help="Labeled texts: a .csv, .tsv or .jsonl file, optionally with .gz.")]
-JudgeSpecs = Annotated[list[str], typer.Option("--judge", help="Spec of a judge; may be repeated.")]
-TextColumn = Annotated[str, typer.Option(help="Column of the text.")]
+ComparedJudges = Annotated[list[str], typer.Option("--judge", help="Spec of a judge; may be repeated.")]
+CalibratedJudge = Annotated[list[str], typer.Option("--judge", help="Spec of the judge.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the label: true/false, 1/0, yes/no, or names.")]
 CategoryColumn = Annotated[str | None, typer.Option(help="Column of a harmful text's categories.")]
 HarmfulLabel = Annotated[list[str] | None, typer.Option(help="Label that means harmful; may be repeated.")]
@@ -36,7 +36,7 @@ PlotFolder = Annotated[Path | None, typer.Option(help="Write plots to this folde
 
 def judge_bench(
     dataset: DatasetFile,
-    judge: JudgeSpecs,
+    judge: ComparedJudges,
     policy: PolicyName = "kids",
     band: BandName = "6-8",
     base_url: BaseUrl = None,
@@ -44,7 +44,7 @@ def judge_bench(
     calibration: Annotated[
         list[Path] | None, typer.Option(help="Calibration file, measured as one more judge; may be repeated.")
     ] = None,
-    text_column: TextColumn = "text",
+    column: TextColumn = "text",
     label_column: LabelColumn = "label",
     category_column: CategoryColumn = None,
     category: OneCategory = None,
@@ -60,7 +60,8 @@ def judge_bench(
     ] = 1,
     resamples: Resamples = 500,
     seed: ResampleSeed = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this JSON file.")] = None,
+    as_json: AsJson = False,
+    out: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file, too.")] = None,
     plots: PlotFolder = None,
     record: Annotated[bool, typer.Option(help="Record the benchmark in MLflow.")] = True,
     folder: Folder = DEFAULT_FOLDER,
@@ -71,19 +72,21 @@ def judge_bench(
 
     Exit codes: 0 measured, 2 wrong use or data.
     """
+    from taleward.cli.judge_specs import check_base_url
     from taleward.cli.output.console import print_note
     from taleward.cli.output.judge_bench import show_bench
     from taleward.evaluation.judge_bench.bench import benchmark_judges
     from taleward.evaluation.judge_bench.plots import bench_plots, check_plots, save_plots
     from taleward.moderation.calibration.calibration import load_calibration
 
-    columns = (text_column, label_column, category_column)
+    columns = (column, label_column, category_column)
     loaded_policy, texts = _load_texts(dataset, policy, band, columns, harmful_label, category)
     # A folder that cannot be written to, or a missing library, must not lose the results of hours.
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     if plots is not None:
         check_plots()
+    check_base_url(judge, base_url)
     judges: dict[str, Judge] = {}
     for spec in judge:
         judges[_unique_name(spec, judges)] = _make_judge(spec, loaded_policy, band, base_url, cache)
@@ -103,9 +106,13 @@ def judge_bench(
             concurrency=concurrency,
             step=step,
         )
-    show_bench(report)
-    if json_file is not None:
-        json_file.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+    else:
+        show_bench(report)
+    if out is not None:
+        out.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        print_note(f"result written to {out}")
     if plots is not None:
         save_plots(bench_plots(report), plots)
         print_note(f"plots written to {plots}")
@@ -115,7 +122,7 @@ def judge_bench(
 
 def calibrate(
     dataset: DatasetFile,
-    judge: JudgeSpec,
+    judge: CalibratedJudge,
     policy: PolicyName = "kids",
     band: BandName = "6-8",
     base_url: BaseUrl = None,
@@ -128,7 +135,7 @@ def calibrate(
     out: Annotated[
         Path | None, typer.Option(help="The calibration file to write; by default next to the policy's file.")
     ] = None,
-    text_column: TextColumn = "text",
+    column: TextColumn = "text",
     label_column: LabelColumn = "label",
     category_column: CategoryColumn = None,
     category: OneCategory = None,
@@ -146,6 +153,7 @@ def calibrate(
 
     Exit codes: 0 at least one category was fitted, 1 none was, 2 wrong use or data.
     """
+    from taleward.cli.judge_specs import check_base_url
     from taleward.cli.output.console import print_note
     from taleward.cli.output.judge_bench import show_calibration
     from taleward.evaluation.judge_bench.plots import calibration_plots, check_plots, save_plots
@@ -158,17 +166,20 @@ def calibrate(
     targets = [(kind, value) for kind, value in options if value is not None]
     if len(targets) != 1 or not 0 < targets[0][1] < 1:
         raise typer.BadParameter("pass either --recall or --false-alarms, with a value above 0 and below 1")
-    columns = (text_column, label_column, category_column)
+    if len(judge) > 1:
+        raise typer.BadParameter(f"pass one --judge; got {', '.join(judge)}. Calibrate each judge by itself")
+    columns = (column, label_column, category_column)
     loaded_policy, texts = _load_texts(dataset, policy, band, columns, harmful_label, category)
     if plots is not None:
         check_plots()
-    uncalibrated = _make_judge(judge, loaded_policy, band, base_url, cache)
+    check_base_url(judge, base_url)
+    uncalibrated = _make_judge(judge[0], loaded_policy, band, base_url, cache)
     # `fit_calibration` could ask the judge itself, but without showing progress.
     with _progress_bar(len(texts.rows)) as step:
         verdicts = []
         for row in texts.rows:
             verdicts.append(uncalibrated.invoke(row.text))
-            step(judge)
+            step(judge[0])
     calibration = fit_calibration(
         uncalibrated,
         texts,
@@ -185,7 +196,7 @@ def calibrate(
     if plots is not None:
         save_plots(calibration_plots(calibration), plots)
     policy_folder = Path(policy).parent if policy.endswith((".yaml", ".yml")) else Path()
-    judge_slug = re.sub(r"[^A-Za-z0-9.-]+", "-", judge)
+    judge_slug = re.sub(r"[^A-Za-z0-9.-]+", "-", judge[0])
     path = out or policy_folder / f"{loaded_policy.name}-{band}-{judge_slug}.calibration.yaml"
     calibration.save(path)
     print_note(f"calibration written to {path}")
@@ -212,12 +223,11 @@ def _load_texts(
 
 
 def _make_judge(spec: str, policy: Policy, band: str, base_url: str | None, cache: Path | None) -> Judge:
+    from taleward.cli.judge_specs import base_url_options
     from taleward.moderation.judges import judge as make_judge
     from taleward.moderation.judges.cached import CachedJudge
 
-    # One --base-url serves all judges of a benchmark, and the lexicon would reject it.
-    options = {"base_url": base_url} if base_url is not None and spec.startswith("openai:") else {}
-    judge = make_judge(spec, policy=policy, band=band, **options)
+    judge = make_judge(spec, policy=policy, band=band, **base_url_options(spec, base_url))
     return judge if cache is None else CachedJudge(judge, cache)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from taleward.cli.options import AsJson
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -20,7 +22,6 @@ DIFFERENT = 1
 policy_app = typer.Typer(name="policy", help="Show, check and compare policies.", no_args_is_help=True)
 
 PolicyArgument = Annotated[str, typer.Argument(help="Name of a policy, or path of its .yaml file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 @policy_app.command()

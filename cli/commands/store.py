@@ -47,7 +47,7 @@ def search(
     location: Location,
     query: Annotated[str, typer.Argument(help="The text to search for.")],
     embeddings: EmbeddingsSpec = "embedded:minilm",
-    k: Annotated[int, typer.Option(min=1, help="Number of documents to print.")] = 4,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of documents to print.")] = 4,
     filter: Annotated[str, typer.Option(help='Filter as JSON, for example \'{"band": "6-8"}\'.')] = "{}",
     collection: Collection = "taleward",
 ) -> None:
@@ -57,7 +57,7 @@ def search(
     except ValueError as error:
         raise typer.BadParameter(f"--filter is not valid JSON: {error}") from error
     store = _open(location, collection, embeddings)
-    for document, score in store.similarity_search_with_score(query, k, filter_object):
+    for document, score in store.similarity_search_with_score(query, limit, filter_object):
         row = {"score": round(score, 4), "id": document.id, "text": document.page_content}
         _print_json({**row, "metadata": document.metadata}, indent=None)
     store.close()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taleward.cli.options import AsJson, BaseUrl, TextFile
+from taleward.cli.options import AsJson, BaseUrl, Encoding, TextFile
 from taleward.core.errors import ConfigurationError
 
 NO_ANSWER = 3
@@ -28,6 +28,7 @@ def summarize(
             help="Check the summary against the text with this model: embedded:minilm, an NLI model or a chat model."
         ),
     ] = None,
+    encoding: Encoding = "utf-8",
     as_json: AsJson = False,
 ) -> None:
     """Summarize a text.
@@ -39,7 +40,7 @@ def summarize(
     from taleward.cli.output.console import spinner
     from taleward.cli.output.summarize_classify import show_summary
 
-    text = read_text(file)
+    text = read_text(file, encoding)
     with spinner("summarizing"):
         chain = Summarizer(model, task, sentences=sentences, faithfulness=faithfulness, **_model_options(base_url))
         summary = chain.invoke(text)
@@ -63,6 +64,7 @@ def classify(
     few_shot: Annotated[bool, typer.Option("--few-shot", help="Show the model the task's examples.")] = False,
     multi_label: Annotated[bool, typer.Option("--multi-label", help="Allow several labels for a text.")] = False,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest score of a label, from 0 to 1.")] = None,
+    encoding: Encoding = "utf-8",
     as_json: AsJson = False,
 ) -> None:
     """Classify a text.
@@ -76,7 +78,7 @@ def classify(
     from taleward.cli.output.summarize_classify import show_classification
 
     names = [label.strip() for label in labels.split(",")] if labels is not None else None
-    text = read_text(file)
+    text = read_text(file, encoding)
     # `FewShotClassifier` has no such argument, so it cannot raise this error itself.
     if few_shot and multi_label:
         raise ConfigurationError(

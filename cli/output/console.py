@@ -23,14 +23,13 @@ from taleward.moderation.text.value_coverage import missing_wishes
 
 if TYPE_CHECKING:
     from taleward.agents.result import RouterResult, TurnEvent
-    from taleward.moderation.judges.embedded.explanation import SentenceExplanation
 
 # Texts are printed as `Text`, because Rich interprets brackets in a plain string as markup.
 _stdout = Console(highlight=False)
 _stderr = Console(stderr=True, highlight=False)
 
-_OUTCOME_COLORS = {"pass": "green", "fail": "red", "abstain": "yellow", "unparsable": "yellow", "error": "yellow"}
-_SEVERITY_STYLES = {"mild": "black on bright_yellow", "moderate": "black on dark_orange", "severe": "white on red"}
+OUTCOME_COLORS = {"pass": "green", "fail": "red", "abstain": "yellow", "unparsable": "yellow", "error": "yellow"}
+SEVERITY_STYLES = {"mild": "black on bright_yellow", "moderate": "black on dark_orange", "severe": "white on red"}
 
 _DEBUG_HINT = "Set TALEWARD_DEBUG=1 to see the traceback."
 _READ_ONLY_HINT = "Run the command in a folder that you can write to, or name one with --folder."
@@ -141,22 +140,10 @@ def show_verdict(verdict: Verdict, text: str) -> None:
     highlighted = Text(printable(text))
     for finding in verdict.findings:
         if finding.start is not None and finding.end is not None:
-            highlighted.stylize(_SEVERITY_STYLES[finding.severity], finding.start, finding.end)
-    _stdout.print(Panel(highlighted, border_style=_OUTCOME_COLORS[verdict.outcome]))
-    _stdout.print(_verdict_line(verdict))
-    _print_findings(verdict.findings)
-
-
-def show_explanations(explanations: Iterable[SentenceExplanation]) -> None:
-    """Print the sentences that speak most against a text as a table, with their heaviest words."""
-    table = Table(
-        Column("sentence", overflow="fold"), "closest to", "score", Column("words that speak most", overflow="fold")
-    )
-    for explanation in explanations:
-        words = ", ".join(f"{w.word} {w.weight:+.1f}" for w in explanation.words if w.weight > 0)
-        score = f"{explanation.score:.2f} of {explanation.threshold:.2f}"
-        table.add_row(Text(printable(explanation.sentence)), explanation.category, score, Text(printable(words)))
-    _stdout.print(table)
+            highlighted.stylize(SEVERITY_STYLES[finding.severity], finding.start, finding.end)
+    _stdout.print(Panel(highlighted, border_style=OUTCOME_COLORS[verdict.outcome]))
+    _stdout.print(verdict_line(verdict))
+    print_findings(verdict.findings)
 
 
 def show_models(models: Iterable[DiscoveredModel], devices: Iterable[str]) -> None:
@@ -196,27 +183,29 @@ def _print_refusal(refusal: Refusal) -> None:
 
 def _print_details(tale: Tale, wanted: Sequence[str]) -> None:
     if tale.verdict:
-        _stdout.print(_verdict_line(tale.verdict))
-        _print_findings(tale.verdict.findings)
+        _stdout.print(verdict_line(tale.verdict))
+        print_findings(tale.verdict.findings)
     if wanted and tale.released_text is not None:
         _stdout.print(Text(printable(_wishes_line(wanted, tale.released_text))))
     _stdout.print(Text(_lineage_line(tale), style="dim"))
 
 
-def _verdict_line(verdict: Verdict) -> Text:
+def verdict_line(verdict: Verdict) -> Text:
+    """Return the outcome, the judge and its rules, and why there is no decision, as one line."""
     context = f" by {verdict.judge} under {verdict.policy} for ages {verdict.band} in {verdict.latency_s:.2f} s"
     context += ", from the cache" if verdict.cached else ""
     detail = f" ({printable(verdict.detail)})" if verdict.detail else ""
-    return Text.assemble("verdict: ", (verdict.outcome, f"bold {_OUTCOME_COLORS[verdict.outcome]}"), context, detail)
+    return Text.assemble("verdict: ", (verdict.outcome, f"bold {OUTCOME_COLORS[verdict.outcome]}"), context, detail)
 
 
-def _print_findings(findings: tuple[Finding, ...]) -> None:
+def print_findings(findings: tuple[Finding, ...]) -> None:
+    """Print findings as a table; nothing if there are none."""
     if not findings:
         return
     table = Table("category", "severity", "quote", "offsets", "rationale")
     for finding in findings:
         offsets = f"{finding.start}-{finding.end}" if finding.start is not None else "-"
-        quote = Text(printable(finding.quote or "-"), style=_SEVERITY_STYLES[finding.severity])
+        quote = Text(printable(finding.quote or "-"), style=SEVERITY_STYLES[finding.severity])
         table.add_row(finding.category, finding.severity, quote, offsets, Text(printable(finding.rationale)))
     _stdout.print(table)
 

@@ -65,7 +65,20 @@ def test_a_baseline_fails_only_a_significantly_worse_metric(in_tmp: Path) -> Non
     status, output = run(varied, "--baseline", runs[1])
     assert status == 0
     assert "PASS repetition" in output
+    again = re.findall(r"recorded as run ([0-9a-f]{32})", output)[0]
+    compared = CliRunner().invoke(app, ["compare", runs[0], again, "--report", "page.html"])
+    assert compared.exit_code == 0, compared.output
+    assert "varied.jsonl" in (in_tmp / "page.html").read_text()
     assert "the gates file none.toml cannot be read" in run(varied, "--baseline", runs[1], "--gates", "none.toml")[1]
+
+
+def test_an_evaluation_combines_all_its_judges(in_tmp: Path) -> None:
+    data = write_jsonl(in_tmp / "requests.jsonl", {"id": "one", **VALUES})
+    command = ["eval", str(data), "--judge", "lexicon", "--judge", "personal-data", "--attempts", "1", "--seed", "1"]
+    done = CliRunner().invoke(app, [*command, "--tracking-uri", "http://127.0.0.1:9"])
+    assert done.exit_code == 1, done.output  # not uploaded
+    [journal] = journals(in_tmp / ".taleward/spool")
+    assert "any(lexicon, personal-data)" in json.dumps(journal.plan)
 
 
 def test_an_evaluation_is_uploaded_once_its_store_works(in_tmp: Path) -> None:

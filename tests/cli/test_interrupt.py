@@ -1,21 +1,14 @@
-"""Ctrl-C during `taleward eval`, and a port that is taken, as a shell sees them."""
+"""Ctrl-C during `taleward eval`, as a shell sees it."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-
-import pytest
-from typer.testing import CliRunner
-
-from taleward.cli.app import app
-from taleward.core.errors import ConfigurationError
 
 # A writer that takes long in a thread of its own, as a model in native code does.
 _EVAL = """
@@ -70,23 +63,3 @@ def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -
     output, _ = resumed.communicate(timeout=60)
     assert resumed.returncode == 0, output
     assert "60 samples" in output
-
-
-def test_a_taken_port_is_an_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        done = CliRunner().invoke(app, ["ui", "--port", str(port)])
-    assert isinstance(done.exception, ConfigurationError)
-    assert f"port {port} cannot be used" in str(done.exception)
-
-
-@pytest.mark.parametrize("port", ["0", "70000", "-1", "http"])
-def test_a_wrong_port_is_wrong_use(port: str) -> None:
-    assert CliRunner().invoke(app, ["ui", f"--port={port}"]).exit_code == 2
-
-
-def test_a_server_that_ends_by_itself_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: subprocess.CompletedProcess(args, 0))
-    done = CliRunner().invoke(app, ["ui", "--port", "5987"])
-    assert isinstance(done.exception, ConfigurationError)
-    assert "ended by itself" in str(done.exception)

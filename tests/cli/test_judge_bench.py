@@ -15,7 +15,7 @@ from taleward.core.errors import ConfigurationError, InvalidFile, UnknownName
 HARMFUL = ["He stabbed the guard number {}.", "They murdered farmer {} with an axe.", "She shot {} men and laughed."]
 HARMLESS = ["The cat number {} sat by the fire.", "Mia shared {} cakes with her friends.", "Owl {} slept all day."]
 MISSED = "Nobody ever came back from the cellar of house {}."
-COLUMNS = ("--text-column", "story", "--label-column", "verdict", "--harmful-label", "bad")
+COLUMNS = ("--column", "story", "--label-column", "verdict", "--harmful-label", "bad")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def run(*args: str) -> tuple[int, str]:
 
 
 def test_a_benchmark_is_printed_and_written_as_json_and_plots(data: str, in_tmp: Path) -> None:
-    options = ("--judge", "lexicon", "--no-record", "--json", "report.json", "--plots", "plots", "--resamples", "20")
+    options = ("--judge", "lexicon", "--no-record", "--out", "report.json", "--plots", "plots", "--resamples", "20")
     code, page = run("judge-bench", data, *options, *COLUMNS, "--category-column", "kind")
     assert code == 0
     report = json.loads((in_tmp / "report.json").read_text())
@@ -53,6 +53,12 @@ def test_a_benchmark_is_recorded_or_there_is_a_warning(data: str, in_tmp: Path) 
     done = CliRunner().invoke(app, ["judge-bench", data, *options, "--folder", "a file", *COLUMNS])
     assert done.exit_code == 0
     assert "the benchmark was not recorded: FileExistsError" in done.output
+
+
+def test_json_is_the_report_in_place_of_the_tables(data: str) -> None:
+    code, page = run("judge-bench", data, "--judge", "lexicon", "--no-record", "--json", "--resamples", "0", *COLUMNS)
+    assert code == 0
+    assert json.loads(page)["harmful"] == 40
 
 
 def test_with_a_cache_no_text_is_judged_twice(data: str) -> None:
@@ -96,10 +102,14 @@ def test_an_error_says_what_to_do(data: str) -> None:
     with pytest.raises(InvalidFile, match=r"texts.csv has problems:\n  - line 2 and 84 more: column 'text' is missing"):
         run("judge-bench", data, "--judge", "lexicon")
     with pytest.raises(InvalidFile, match=r"got 'bad'; expected true or false.*--harmful-label"):
-        run("judge-bench", data, "--judge", "lexicon", "--text-column", "story", "--label-column", "verdict")
+        run("judge-bench", data, "--judge", "lexicon", "--column", "story", "--label-column", "verdict")
     with pytest.raises(UnknownName, match="Did you mean 'violence'"):
         run("judge-bench", data, "--judge", "lexicon", *COLUMNS, "--category", "violense")
     with pytest.raises(ConfigurationError, match="'lexicon' is given twice"):
         run("judge-bench", data, "--judge", "lexicon", "--judge", "lexicon", *COLUMNS)
+    with pytest.raises(ConfigurationError, match="--base-url is the server of an openai: model; the judge is lexicon"):
+        run("judge-bench", data, "--judge", "lexicon", "--base-url", "http://127.0.0.1:9/v1", *COLUMNS)
+    two = ("--judge", "lexicon", "--judge", "embedded:judge")
+    assert run("calibrate", data, *two, "--recall", "0.9", *COLUMNS)[0] == 2
     for targets in ((), ("--recall", "0.9", "--false-alarms", "0.1"), ("--recall", "1.5")):
         assert run("calibrate", data, "--judge", "lexicon", *targets, *COLUMNS)[0] == 2

@@ -66,7 +66,7 @@ def test_a_store_moves_to_another_kind_with_its_expiry_times(tmp_path: Path) -> 
 def test_search_prints_scores_and_accepts_a_filter(tmp_path: Path) -> None:
     with FaissStore("embedded:minilm", tmp_path) as store:
         store.add_texts(TEXTS, [{"age": 6}, {"age": 7}, {}], ids=["fox", "hen", "whale"])
-    first, second = taleward("search", tmp_path, "a courageous fox", "--k", "2")
+    first, second = taleward("search", tmp_path, "a courageous fox", "--limit", "2")
     assert first["id"] == "fox"
     assert first["score"] > second["score"]
     [only] = taleward("search", tmp_path, "a courageous fox", "--filter", '{"age": {"$gt": 6}}')

@@ -35,6 +35,16 @@ def test_a_text_is_classified(tmp_path: Path) -> None:
     assert json.loads(unsure.stdout)["outcome"] == "abstain"
 
 
+def test_another_encoding_is_an_error_or_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_bytes(f"{FOX} Caf\xe9.".encode("latin-1"))
+    for command in (("summarize", "text.txt"), ("classify", "text.txt", "--task", "sentiment")):
+        done = taleward(*command, cwd=tmp_path, text="")
+        assert done.returncode == 2
+        assert "text.txt is not UTF-8: byte 0xe9" in done.stderr
+        done = taleward(*command, "--encoding", "latin-1", cwd=tmp_path, text="")
+        assert done.returncode in (0, 3), done.stderr
+
+
 def test_wrong_use_is_an_error(tmp_path: Path) -> None:
     done = taleward("classify", "-", cwd=tmp_path, text=FOX)
     assert done.returncode == 2
