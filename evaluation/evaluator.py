@@ -19,7 +19,7 @@ from taleward.evaluation.metrics.base import DATASET_NEEDS
 from taleward.evaluation.report.html import write_files
 from taleward.evaluation.result import Evaluation, MetricResult
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.sample_runner import Budget, SystemRun, run_samples
+from taleward.evaluation.sample_runner import EvaluationBudget, SystemRun, run_samples
 from taleward.evaluation.system import System, dataset_sha256, prepare_system
 from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tracking_uri
 from taleward.evaluation.tracking.runs import check_mlflow, upload, upload_pending
@@ -94,7 +94,7 @@ def evaluate(
         metrics,
         input_key=input_key,
         repeat=repeat,
-        budget=Budget(max_cost_usd, max_seconds),
+        budget=EvaluationBudget(max_cost_usd, max_seconds),
         concurrency=concurrency,
         resume=resume,
         resamples=resamples,
@@ -165,7 +165,7 @@ def evaluate_side_by_side(
         metrics,
         input_key=input_key,
         repeat=repeat,
-        budget=Budget(max_cost_usd, max_seconds),
+        budget=EvaluationBudget(max_cost_usd, max_seconds),
         concurrency=concurrency,
         resume=resume,
         resamples=resamples,
@@ -184,7 +184,7 @@ def _evaluate(
     *,
     input_key: str | None,
     repeat: int,
-    budget: Budget,
+    budget: EvaluationBudget,
     concurrency: int,
     resume: bool,
     resamples: int,

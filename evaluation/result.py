@@ -165,19 +165,22 @@ class Evaluation(FrozenModel):
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of `table` as plain data.
 
-        Samples of a guard also have `released`; samples with a verdict have `outcome` and `categories`.
+        If any sample has a tale, there is `released`; if any has a verdict, `outcome` and `categories`.
         """
         rows = []
+        # All rows have the same columns: those that any sample has a value for.
+        fields = ("label", "prediction", "tale", "verdict")
+        used = {name for name in fields if any(getattr(sample, name) is not None for sample in self.samples)}
         for index, sample in enumerate(self.samples):
             row: dict[str, Any] = {"id": sample.id, "inputs": dict(sample.inputs), "output": sample.output}
-            for name in ("label", "prediction"):
-                if any(getattr(s, name) is not None for s in self.samples):
-                    row[name] = getattr(sample, name)
+            row |= {name: getattr(sample, name) for name in ("label", "prediction") if name in used}
             if self.failed:
                 row["error"] = sample.error
-            if sample.tale is not None:
-                row["released"] = sample.tale.released
-            if sample.verdict is not None:
-                row |= {"outcome": sample.verdict.outcome, "categories": ", ".join(sample.verdict.categories)}
+            if "tale" in used:
+                row["released"] = sample.tale.released if sample.tale else None
+            if "verdict" in used:
+                verdict = sample.verdict
+                row["outcome"] = verdict.outcome if verdict else None
+                row["categories"] = ", ".join(verdict.categories) if verdict else None
             rows.append({**row, **{name: result.run_values[index] for name, result in self.metrics.items()}})
         return rows

@@ -38,7 +38,7 @@ class SystemRun:
 
 
 @dataclass
-class Budget:
+class EvaluationBudget:
     """What one call may use; what earlier calls used for the same evaluation does not count.
 
     Attributes:
@@ -89,7 +89,7 @@ def run_samples(
     metrics: Sequence[Metric],
     *,
     concurrency: int,
-    budget: Budget,
+    budget: EvaluationBudget,
     progress: bool,
 ) -> str | None:
     """Run each system on the samples that its journal lacks, one sample with all systems after the other.

@@ -133,7 +133,9 @@ def fake_guards(monkeypatch: pytest.MonkeyPatch, wait_s: float = 0.0) -> None:
 def test_repeats_show_how_flaky_a_metric_is(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_guards(monkeypatch)
     data = write_jsonl(in_tmp / "one.jsonl", {"id": "one", **VALUES})
-    done = CliRunner().invoke(app, ["eval", str(data), "--metric", "words", "--model", "m", "--repeat", "2"])
+    done = CliRunner().invoke(
+        app, ["eval", str(data), "--metric", "words", "--model", "m", "--repeat", "2", "--concurrency", "1"]
+    )
     assert done.exit_code == 0, done.output
     assert re.search(r"words .* 1\.5 .* 1 . +100% . 0\.7071", done.output)
     assert "2 repeats: changed is the share of samples" in done.output
@@ -143,7 +145,7 @@ def test_several_models_are_compared_side_by_side(in_tmp: Path, monkeypatch: pyt
     fake_guards(monkeypatch)
     data = write_jsonl(in_tmp / "many.jsonl", *({"id": str(n), **VALUES} for n in range(24)))
     command = ["eval", str(data), "--metric", "words", "--metric", "latency", "--model", "m", "--model", "longer"]
-    done = CliRunner().invoke(app, [*command, "--json", "both.json", "--html", "both.html"])
+    done = CliRunner().invoke(app, [*command, "--concurrency", "1", "--json", "both.json", "--html", "both.html"])
     assert done.exit_code == 0, done.output
     assert "words: longer minus m 5 [5, 5], p = 0.0001, significant" in done.output
     assert re.search(r"latency: \S+ minus \S+ .*p = ", done.output)

@@ -47,7 +47,7 @@ def test_repeats_count_as_one_sample_and_tell_how_flaky_they_are(uri: str, tmp_p
     assert set(calls.values()) == {3}
     result = evaluation.metrics["size"]
     assert (result.score.n, len(evaluation.ids), len(evaluation.samples)) == (6, 6, 18)
-    assert result.values == (12, 12, 12, 10, 10, 10)
+    assert list(result.values) == [12, 12, 12, 10, 10, 10]
     assert result.score.value == 11
     assert result.flakiness is not None
     assert (result.flakiness.changed, result.flakiness.n) == (0.5, 6)

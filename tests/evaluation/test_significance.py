@@ -33,7 +33,7 @@ def rows(values: list[float] | Floats) -> Floats:
     return np.stack([np.asarray(values, float), np.ones(len(values))], axis=-1)
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 6, 9, 14])
+@pytest.mark.parametrize("n", [2, 4, 6, 9, 14])
 def test_exact_p_values_are_those_of_scipy(n: int) -> None:
     stats = pytest.importorskip("scipy.stats")
     random = np.random.default_rng(n)
@@ -141,5 +141,4 @@ def test_wrong_arguments_are_errors() -> None:
         paired_test(size(), rows([1, 2]), rows([1, 2, 3]))
     for options in ({"resamples": 0}, {"comparisons": 0}, {"level": 0.0}, {"level": 1.0}):
         with pytest.raises(ConfigurationError, match="must be at least 1, and level between 0 and 1; got"):
-            paired_test(size(), rows([1]), rows([2]), **options)  # type: ignore[arg-type]
-
+            paired_test(size(), rows([1]), rows([2]), **options)
