@@ -1,6 +1,6 @@
 from .comparison import ComparisonResult as ComparisonResult, compare as compare
 from .datasets import Dataset as Dataset, load_dataset as load_dataset
-from .evaluator import evaluate as evaluate
+from .evaluator import evaluate as evaluate, evaluate_side_by_side as evaluate_side_by_side
 from .feedback.agreement import judge_agreement as judge_agreement
 from .feedback.feedback import Feedback as Feedback, MarkedSpan as MarkedSpan, pseudonym as pseudonym
 from .feedback.mlflow_store import FeedbackStore as FeedbackStore, record_feedback as record_feedback
@@ -9,7 +9,8 @@ from .gates import Gate as Gate, check_gates as check_gates, load_gates as load_
 from .judge_bench.bench import benchmark_judges as benchmark_judges
 from .metrics import metric as metric
 from .metrics.base import Metric as Metric
-from .result import Evaluation as Evaluation
+from .report.junit import junit_report as junit_report
+from .result import Evaluation as Evaluation, Flakiness as Flakiness
 from .sample import Sample as Sample
 from .tracking.prompts import (
     load_registered_template as load_registered_template,

@@ -1,8 +1,9 @@
-"""Compare evaluations on their common samples, with paired significance tests."""
+"""Compare evaluations on their common samples, with paired sign-flip tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_PAIR_COLUMNS = ("metric", "first", "second", "first minus second", "interval", "p", "significant")
+_PAIR_COLUMNS = ("metric", "first", "second", "first minus second", "interval", "p", "n", "significant")
+_FEW_SAMPLES = 20
+_TIME_UNIT = "s"
+_APART = "not tested: measured in different runs"
 
 
 class PairwiseComparison(FrozenModel):
@@ -32,15 +36,30 @@ class PairwiseComparison(FrozenModel):
         first: The name of the evaluation with the better value, or with the higher one if the metric has no better
             direction.
         second: The name of the other evaluation.
-        test: The test of first minus second. Its `p` is corrected for the number of pairs (Holm 1979), and `None` if
-            one of the two has no value.
-        significant: Whether `p` is below the significance level.
+        test: The test of first minus second. Its `p` and its interval are corrected for the number of pairs
+            (Bonferroni); both are `None` if one of the two has no value, or if times were not measured side by side.
     """
 
     first: str
     second: str
     test: PairedTest
-    significant: bool
+
+    @property
+    def significant(self) -> bool:
+        """Whether the two differ significantly."""
+        return self.test.significant
+
+    @property
+    def conclusion(self) -> str:
+        """Whether the two differ significantly, or why that is not known."""
+        test = self.test
+        if test.difference is None:
+            return "no value"
+        if test.p is None:
+            return test.remark or "not tested"
+        if test.smallest_p > test.level:
+            return "too few samples"
+        return "significant" if test.significant else "no significant difference"
 
 
 class MetricComparison(FrozenModel):
@@ -64,12 +83,12 @@ class MetricComparison(FrozenModel):
         """The winner, or why there is none."""
         if self.winner:
             return self.winner
-        if all(pair.test.difference is None for pair in self.pairs):
-            return "no value"
-        any_significant = any(pair.significant for pair in self.pairs)
-        if next(iter(self.scores.values())).higher_is_better is None:
-            return "differs" if any_significant else "no difference"
-        return "no clear winner" if any_significant else "no difference"
+        if not any(pair.significant for pair in self.pairs):
+            # The pair that was looked at most closely: a tested one rather than one without a value.
+            order = ("no significant difference", "too few samples", _APART)
+            conclusions = {pair.conclusion for pair in self.pairs}
+            return next((conclusion for conclusion in order if conclusion in conclusions), "no value")
+        return "differs" if next(iter(self.scores.values())).higher_is_better is None else "no clear winner"
 
 
 class ComparisonResult(FrozenModel):
@@ -80,12 +99,24 @@ class ComparisonResult(FrozenModel):
         metrics: The comparisons by metric name.
         n: The number of common samples.
         level: The significance level.
+        warnings: What to keep in mind: few samples, times that were measured apart, partial evaluations.
     """
 
     names: tuple[str, ...]
     metrics: FrozenMapping[str, MetricComparison]
     n: int
     level: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """How differences were tested, in words."""
+        pairs = len(self.names) * (len(self.names) - 1) // 2
+        correction = f"; corrected for {pairs} pairs (Bonferroni)" if pairs > 1 else ""
+        return (
+            f"paired sign-flip tests give both p and the {100 * (1 - self.level):g} % interval of a difference"
+            f"{correction}; the brackets behind a value are the 95 % bootstrap interval of that system alone"
+        )
 
     def table(self) -> pd.DataFrame:
         """Return a data frame with a row per metric and evaluation: value, interval, whether it wins."""
@@ -107,7 +138,7 @@ class ComparisonResult(FrozenModel):
         return pd.DataFrame(rows)
 
     def pairs(self) -> pd.DataFrame:
-        """Return a data frame with a row per metric and pair: difference, interval, corrected p-value."""
+        """Return a data frame with a row per metric and pair: difference, interval, corrected p-value, conclusion."""
         import pandas as pd
 
         return pd.DataFrame([dict(zip(_PAIR_COLUMNS, row, strict=True)) for row in self._pair_rows()])
@@ -123,14 +154,16 @@ class ComparisonResult(FrozenModel):
             (metric, *(f"{format_number(s.value)} {format_interval(s)}" for s in c.scores.values()), c.conclusion)
             for metric, c in self.metrics.items()
         ]
-        summary = f"<p>{self.n} common samples; 95 % bootstrap intervals in brackets.</p>"
+        summary = f"<p>{self.n} common samples.</p>" + "".join(
+            f'<p class="bad">Warning: {escape(warning)}.</p>' for warning in self.warnings
+        )
         scores = table_html(("metric", *self.names, "winner"), rows)
         pairs = table_html(_PAIR_COLUMNS, self._pair_rows())
         return page_html(
             " / ".join(self.names),
             f"{summary}{scores}{image_html(self.plot())}<h2>Pairwise comparisons</h2>"
-            "<p>Paired bootstrap on the common samples. The first evaluation has the better value, or the higher one "
-            f"if neither direction is better. P-values are corrected for the number of pairs (Holm).</p>{pairs}",
+            "<p>The first evaluation has the better value, or the higher one if neither direction is better. "
+            f"Method: {escape(self.method)}.</p>{pairs}",
         )
 
     def record(self, *, tracking_uri: str | None = None, experiment: str = DEFAULT_EXPERIMENT) -> str:
@@ -159,15 +192,19 @@ class ComparisonResult(FrozenModel):
                 pair.first,
                 pair.second,
                 pair.test.difference,
-                ""
-                if pair.test.difference is None
-                else f"[{format_number(pair.test.low)}, {format_number(pair.test.high)}]",
+                format_difference_interval(pair.test),
                 pair.test.p,
-                "yes" if pair.significant else "no value" if pair.test.difference is None else "no difference",
+                pair.test.n,
+                pair.conclusion,
             )
             for metric, comparison in self.metrics.items()
             for pair in comparison.pairs
         ]
+
+
+def format_difference_interval(test: PairedTest) -> str:
+    """Format the interval of a difference in brackets; empty if there is none."""
+    return "" if test.low is None else f"[{format_number(test.low)}, {format_number(test.high)}]"
 
 
 def compare(
@@ -175,19 +212,23 @@ def compare(
     *,
     metrics: Iterable[Metric] = (),
     level: float = 0.05,
-    resamples: int = 1000,
+    resamples: int = 9_999,
     seed: int = 0,
     tracking_uri: str | None = None,
 ) -> ComparisonResult:
     """Compare evaluations of the same dataset, such as different models, prompts or judges.
 
+    Each metric is tested on its own: decide before which one counts. A metric in seconds is only tested if the
+    evaluations were measured side by side, by `evaluate_side_by_side`: how busy the machine was in another run says
+    nothing about a system.
+
     Args:
         runs: Two or more evaluations, or the ids of their MLflow runs.
         metrics: Metrics of your own, so that they are tested by their corpus value. A metric that is neither here nor
             built in is tested by the mean of its sample values.
-        level: The significance level: smaller p-values are significant.
-        resamples: The number of bootstrap resamples.
-        seed: Seed of the resamples.
+        level: The significance level: p-values up to it are significant.
+        resamples: The number of random sign flips for more than 14 samples; with fewer, all flips are looked at.
+        seed: Seed of the random sign flips.
         tracking_uri: The MLflow tracking URI of runs given by id; by default the store in `.taleward` in the working
             directory.
 
@@ -216,7 +257,13 @@ def compare(
         name: _compare_by_metric(name, by_name, own_metrics.get(name), level=level, resamples=resamples, seed=seed)
         for name in common_metrics
     }
-    return ComparisonResult(names=tuple(names), metrics=FrozenDict(comparisons), n=len(ids), level=level)
+    return ComparisonResult(
+        names=tuple(names),
+        metrics=FrozenDict(comparisons),
+        n=len(ids),
+        level=level,
+        warnings=tuple(_warnings(by_name, comparisons, len(ids))),
+    )
 
 
 def compare_pair(
@@ -225,18 +272,22 @@ def compare_pair(
     second: Evaluation,
     metric: Metric | None = None,
     *,
-    resamples: int = 1000,
+    level: float = 0.05,
+    comparisons: int = 1,
+    resamples: int = 9_999,
     seed: int = 0,
 ) -> PairedTest:
-    """Test the difference of two evaluations on their common samples.
+    """Test the difference of two evaluations on their common samples; times only if measured side by side.
 
     Args:
         name: The metric's name in both evaluations.
         first: An evaluation.
         second: The evaluation that is subtracted from it.
         metric: The metric, if it is not a built-in one.
-        resamples: The number of bootstrap resamples.
-        seed: Seed of the resamples.
+        level: The significance level.
+        comparisons: The number of pairs that `p` and the interval are corrected for.
+        resamples: The number of random sign flips for more than 14 samples.
+        seed: Seed of the random sign flips.
 
     Raises:
         ConfigurationError: If the metric was measured with different settings, or on different datasets.
@@ -259,10 +310,15 @@ def compare_pair(
         # Without any value the number of statistics is unknown, see `Evaluation.statistics`.
         if a.shape != b.shape:
             a, b = np.full(a.shape, np.nan), np.full(a.shape, np.nan)
-        return paired_test(metric, a, b, resamples=resamples, seed=seed)
-    # The metric is unknown here, or has other settings by default: only its sample values can be used.
-    a, b = first.mean_statistics(name, ids), second.mean_statistics(name, ids)
-    return paired_test(_SampleMean(name), a, b, resamples=resamples, seed=seed)
+    else:
+        # The metric is unknown here, or has other settings by default: only its sample values can be used.
+        metric = _SampleMean(name)
+        a, b = first.mean_statistics(name, ids), second.mean_statistics(name, ids)
+    test = paired_test(metric, a, b, level=level, comparisons=comparisons, resamples=resamples, seed=seed)
+    measured_apart = first.side_by_side is None or first.side_by_side != second.side_by_side
+    if first.scores[name].unit == _TIME_UNIT and measured_apart and test.difference is not None:
+        return test.model_copy(update={"p": None, "low": None, "high": None, "remark": _APART})
+    return test
 
 
 class _SampleMean(MeanMetric):
@@ -287,36 +343,58 @@ def _compare_by_metric(
     scores = {evaluation: result.scores[name] for evaluation, result in evaluations.items()}
     higher_is_better = next(iter(scores.values())).higher_is_better
     ranking = sorted(evaluations, key=lambda evaluation: _rank(scores[evaluation], higher_is_better), reverse=True)
-    tests = {
-        (a, b): compare_pair(name, evaluations[a], evaluations[b], metric, resamples=resamples, seed=seed)
-        for a, b in combinations(ranking, 2)
-    }
-    pairs = _holm_corrected(tests, level)
+    ranked_pairs = list(combinations(ranking, 2))
+    pairs = [
+        PairwiseComparison(
+            first=a,
+            second=b,
+            test=compare_pair(
+                name,
+                evaluations[a],
+                evaluations[b],
+                metric,
+                level=level,
+                comparisons=len(ranked_pairs),
+                resamples=resamples,
+                seed=seed,
+            ),
+        )
+        for a, b in ranked_pairs
+    ]
     best = ranking[0]
-    beaten = [pair.second for pair in pairs if pair.first == best and pair.significant]
+    # On the common samples the better one may be another than on all samples of each.
+    sign = -1 if higher_is_better is False else 1
+    beaten = [p.second for p in pairs if p.first == best and p.significant and sign * (p.test.difference or 0.0) > 0]
     has_winner = higher_is_better is not None and len(beaten) == len(evaluations) - 1
     return MetricComparison(
         metric=name, scores=FrozenDict(scores), pairs=tuple(pairs), winner=best if has_winner else None
     )
 
 
-def _holm_corrected(tests: Mapping[tuple[str, str], PairedTest], level: float) -> list[PairwiseComparison]:
-    """Raise the p-values so that the chance of any false alarm among the pairs stays below the level (Holm 1979)."""
-    raw = {pair: test.p for pair, test in tests.items() if test.p is not None}
-    corrected, highest = {}, 0.0
-    for rank, (pair, p) in enumerate(sorted(raw.items(), key=lambda item: item[1])):
-        # A corrected p-value is never smaller than that of a more significant pair.
-        highest = max(highest, min(1.0, p * (len(raw) - rank)))
-        corrected[pair] = highest
-    return [
-        PairwiseComparison(
-            first=first,
-            second=second,
-            test=test.model_copy(update={"p": corrected.get((first, second))}),
-            significant=corrected.get((first, second), 1.0) < level,
+def _warnings(
+    evaluations: Mapping[str, Evaluation], comparisons: Mapping[str, MetricComparison], n: int
+) -> Iterator[str]:
+    """Yield what a reader of the comparison must know."""
+    for name, evaluation in evaluations.items():
+        if evaluation.missing:
+            total = len(evaluation.ids) + len(evaluation.missing)
+            yield f"{name} is partial: {len(evaluation.ids)} of {total} samples were run"
+    tests = [pair.test for comparison in comparisons.values() for pair in comparison.pairs]
+    if n < _FEW_SAMPLES:
+        yield f"{n} common samples are few: below {_FEW_SAMPLES}, only large differences can be told from chance"
+    few = [test for test in tests if test.p is not None and test.smallest_p > test.level]
+    if few:
+        test = min(few, key=lambda test: test.n)
+        yield (
+            f"{test.n} samples with a value cannot show any difference at the level {test.level:g}: the smallest "
+            f"possible p is {test.smallest_p:.3g}"
         )
-        for (first, second), test in tests.items()
-    ]
+    times = sorted({test.metric for test in tests if test.remark == _APART})
+    if times:
+        yield (
+            f"{', '.join(times)} not tested: the evaluations were not measured side by side, and a machine is not "
+            "equally fast at all times; use evaluate_side_by_side, or taleward eval with several --model"
+        )
 
 
 def _settings(score: MetricScore) -> str:

@@ -23,6 +23,7 @@ from taleward.core.record_files import (
 from taleward.core.yaml_files import did_you_mean
 from taleward.evaluation.labeled_passages import example_path, sample_fields
 from taleward.evaluation.sample import Sample, as_samples
+from taleward.evaluation.selection import select_samples
 from taleward.evaluation.tracking.recorder import quiet
 
 SHIPPED_DATASETS = ("stories", "passages")
@@ -31,7 +32,8 @@ SHIPPED_DATASETS = ("stories", "passages")
 _NOUN = "the dataset"
 _ALIASES = {"reference": "references", "outputs": "output"}
 _MULTI_COLUMN_FIELDS = ("inputs", "references")
-_TEXT_FIELDS = ("id", "label", "prediction")
+_TEXT_FIELDS = ("id", "split", "label", "prediction")
+_MAX_LISTED_IDS = 20
 _MLFLOW_PREFIX = "mlflow:"
 
 ColumnMapping = Mapping[str, str | Sequence[str]]
@@ -40,6 +42,8 @@ ColumnMapping = Mapping[str, str | Sequence[str]]
 @dataclass(frozen=True)
 class Dataset(Sequence[Sample]):
     """A named sequence of samples.
+
+    `dataset[0]` is the first sample, `dataset["fox"]` the one with that id, `dataset[:9]` a dataset of the first nine.
 
     Attributes:
         name: The name of the file or dataset.
@@ -55,11 +59,51 @@ class Dataset(Sequence[Sample]):
         return len(self.samples)
 
     def __getitem__(self, index: Any) -> Any:
-        """Return a sample, or a tuple of samples for a slice."""
-        return self.samples[index]
+        """Return the sample at a position or with an id, or a dataset for a slice.
+
+        Raises:
+            UnknownName: If there is no sample with that id.
+        """
+        if isinstance(index, slice):
+            return self._part(self.samples[index])
+        if not isinstance(index, str):
+            return self.samples[index]
+        sample = next((sample for sample in self.samples if sample.id == index), None)
+        if sample is None:
+            raise UnknownName(f"sample of {self.name}", index, (sample.id for sample in self.samples[:_MAX_LISTED_IDS]))
+        return sample
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
+
+    @property
+    def version(self) -> str:
+        """The version of the content: the first 12 characters of `sha256`."""
+        return self.sha256[:12]
+
+    @property
+    def label(self) -> str:
+        """The name and the version, as in `stories.jsonl@1f2e3d4c5b6a`."""
+        return f"{self.name}@{self.version}"
+
+    def select(self, *where: str, limit: int | None = None) -> Dataset:
+        """Return the samples that match all expressions, as a dataset with a version of its own.
+
+        Args:
+            where: Expressions `FIELD=VALUE`, such as `split=test` or `id=fox-*`. The field is `id`, `split`, `label`,
+                `prediction` or the name of an input; in the value `*` stands for any characters and `?` for one.
+            limit: The most samples to return: the first ones; by default all.
+
+        Raises:
+            ConfigurationError: If an expression is invalid, nothing matches, or `limit` is below 1.
+        """
+        if limit is not None and limit < 1:
+            raise ConfigurationError(f"limit must be at least 1; got {limit}.")
+        return self._part(select_samples(self.samples, where)[:limit])
+
+    def _part(self, samples: tuple[Sample, ...]) -> Dataset:
+        """Return some of the samples as a dataset; all of them are this one."""
+        return self if samples == self.samples else Dataset(self.name, _samples_sha256(samples), samples)
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
@@ -107,6 +151,8 @@ def load_dataset(
         return _from_mlflow_dataset(source, columns)
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         return _from_rows("data frame", _frame_rows(source), columns)
+    if isinstance(source, Dataset) and not columns:
+        return source
     if isinstance(source, Iterable):
         return _from_rows("rows", list(source), columns)
     raise ConfigurationError(
@@ -179,8 +225,12 @@ def _is_nan(value: object) -> bool:
 
 def _from_rows(name: str, rows: Sequence[Any], columns: ColumnMapping | None) -> Dataset:
     samples = _parse_samples(Path(name), enumerate(rows, 1), columns)
+    return Dataset(name, _samples_sha256(samples), samples)
+
+
+def _samples_sha256(samples: Iterable[Sample]) -> str:
     content = json.dumps([sample.model_dump(mode="json") for sample in samples], sort_keys=True)
-    return Dataset(name, hashlib.sha256(content.encode()).hexdigest(), samples)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _load_from_mlflow(name: str, columns: ColumnMapping | None, tracking_uri: str | None) -> Dataset:

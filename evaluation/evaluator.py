@@ -1,26 +1,25 @@
-"""Run a system on a dataset, measure its outputs, and record everything as one MLflow run."""
+"""Run systems on a dataset, measure their outputs, and record each as one MLflow run."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.redaction import format_error
-from taleward.evaluation.datasets import Dataset, load_dataset
-from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, journal_lock, open_journal
+from taleward.evaluation.datasets import load_dataset
+from taleward.evaluation.flakiness import measure_repeats, repeat_id
+from taleward.evaluation.journal import DEFAULT_SPOOL, journal_lock, open_journal
 from taleward.evaluation.metrics import Metric, resolve_metrics
 from taleward.evaluation.metrics.base import DATASET_NEEDS
 from taleward.evaluation.report.html import write_files
 from taleward.evaluation.result import Evaluation, MetricResult
 from taleward.evaluation.sample import Sample
+from taleward.evaluation.sample_runner import EvaluationBudget, SystemRun, run_samples
 from taleward.evaluation.system import System, dataset_sha256, prepare_system
 from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tracking_uri
 from taleward.evaluation.tracking.runs import check_mlflow, upload, upload_pending
@@ -34,6 +33,9 @@ def evaluate(
     name: str | None = None,
     params: Mapping[str, str] | None = None,
     input_key: str | None = None,
+    repeat: int = 1,
+    max_cost_usd: float | None = None,
+    max_seconds: float | None = None,
     concurrency: int = 8,
     resume: bool = True,
     resamples: int = 500,
@@ -49,6 +51,10 @@ def evaluate(
     cannot be reached, the call returns all the same, and `taleward eval --upload-pending` or the next evaluation
     uploads the result. Samples on which the system raises are listed in `Evaluation.failed`.
 
+    With a limit on costs or time, no sample starts once it is reached; those that run are finished. The result is then
+    partial: `Evaluation.missing` lists what was not run, and MLflow gets nothing yet. The same call goes on from there,
+    with the whole budget again.
+
     Args:
         system: A Runnable or a function from a sample's inputs to an output, or a list of outputs. An output is a text,
             a message, a tale, a verdict, a classification or a summary. A judge gets each sample's output to judge.
@@ -59,6 +65,10 @@ def evaluate(
             whatever tells two versions of your own function or Runnable apart.
         input_key: The input to pass to a system that takes one text instead of a mapping. Classifiers, summarizers and
             language models default to the samples' only input.
+        repeat: How often to run each sample. Scores are those of the mean of its repeats, so that repeats do not count
+            as more samples; `MetricResult.flakiness` says how much they differ.
+        max_cost_usd: The most US dollars to spend in this call, by the costs of finished samples.
+        max_seconds: The most seconds in which this call starts samples.
         concurrency: How many samples run at once.
         resume: Whether to continue a killed evaluation of the same system, dataset and metrics; otherwise it starts
             again.
@@ -71,187 +81,289 @@ def evaluate(
 
     Raises:
         ConfigurationError: If there are no samples or no metrics, a metric is given twice, a sample lacks what a metric
-            needs, a number is out of range, or every sample failed. What the dataset must provide is checked before the
-            system runs, what the system must provide at its first output.
+            needs, a number is out of range, every sample failed or none was finished, or `max_cost_usd` is given but
+            costs are unknown. What the dataset must provide is checked before the system runs, what the system must
+            provide at its first output.
         JournalLocked: If another process is running the same evaluation.
         KeyboardInterrupt: If you interrupt it; a note says what is kept.
         MissingExtra: If MLflow is not installed.
     """
-    check_mlflow()
-    if concurrency < 1 or resamples < 0:
+    [evaluation] = _evaluate(
+        [(name, system, params or {})],
+        dataset,
+        metrics,
+        input_key=input_key,
+        repeat=repeat,
+        budget=EvaluationBudget(max_cost_usd, max_seconds),
+        concurrency=concurrency,
+        resume=resume,
+        resamples=resamples,
+        seed=seed,
+        progress=progress,
+        tracking_uri=tracking_uri,
+        experiment=experiment,
+        spool=spool,
+    )
+    return evaluation
+
+
+def evaluate_side_by_side(
+    systems: Mapping[str, System],
+    dataset: str | Path | Iterable[Sample | Mapping[str, Any]] | Any,
+    metrics: Iterable[Metric | str],
+    *,
+    input_key: str | None = None,
+    repeat: int = 1,
+    max_cost_usd: float | None = None,
+    max_seconds: float | None = None,
+    concurrency: int = 8,
+    resume: bool = True,
+    resamples: int = 500,
+    seed: int = 0,
+    progress: bool = True,
+    tracking_uri: str | None = None,
+    experiment: str = DEFAULT_EXPERIMENT,
+    spool: Path = DEFAULT_SPOOL,
+) -> tuple[Evaluation, ...]:
+    """Run several systems on every sample, one right after the other, so that `compare` can test their times, too.
+
+    The systems take turns in going first on a sample. Each evaluation is an MLflow run of its own, as in `evaluate`.
+
+    Args:
+        systems: Two or more systems by the name of their run, as in `evaluate`.
+        dataset: See `evaluate`.
+        metrics: See `evaluate`.
+        input_key: See `evaluate`; the same for all systems.
+        repeat: See `evaluate`.
+        max_cost_usd: The most US dollars to spend in this call, on all systems together.
+        max_seconds: The most seconds in which this call starts samples.
+        concurrency: How many samples run at once; the systems of a sample run one after the other.
+        resume: See `evaluate`.
+        resamples: See `evaluate`.
+        seed: See `evaluate`.
+        progress: See `evaluate`.
+        tracking_uri: See `evaluate`.
+        experiment: See `evaluate`.
+        spool: See `evaluate`.
+
+    Returns:
+        An evaluation for each system, in the order of `systems`.
+
+    Raises:
+        ConfigurationError: If there are fewer than two systems, or for the reasons in `evaluate`.
+        JournalLocked: If another process is running one of the evaluations.
+        KeyboardInterrupt: If you interrupt it; a note says what is kept.
+        MissingExtra: If MLflow is not installed.
+    """
+    if len(systems) < 2:
         raise ConfigurationError(
-            f"concurrency must be at least 1 and resamples at least 0; got {concurrency} and {resamples}."
+            f"side by side means at least two systems; got {len(systems)}.", hint="Use evaluate for one system."
+        )
+    return _evaluate(
+        [(name, system, {}) for name, system in systems.items()],
+        dataset,
+        metrics,
+        input_key=input_key,
+        repeat=repeat,
+        budget=EvaluationBudget(max_cost_usd, max_seconds),
+        concurrency=concurrency,
+        resume=resume,
+        resamples=resamples,
+        seed=seed,
+        progress=progress,
+        tracking_uri=tracking_uri,
+        experiment=experiment,
+        spool=spool,
+    )
+
+
+def _evaluate(
+    systems: Sequence[tuple[str | None, System, Mapping[str, str]]],
+    dataset: Any,
+    metrics: Iterable[Metric | str],
+    *,
+    input_key: str | None,
+    repeat: int,
+    budget: EvaluationBudget,
+    concurrency: int,
+    resume: bool,
+    resamples: int,
+    seed: int,
+    progress: bool,
+    tracking_uri: str | None,
+    experiment: str,
+    spool: Path,
+) -> tuple[Evaluation, ...]:
+    """Evaluate systems, given with the name and further parameters of their runs."""
+    check_mlflow()
+    if concurrency < 1 or repeat < 1 or resamples < 0:
+        raise ConfigurationError(
+            "concurrency and repeat must be at least 1 and resamples at least 0; got "
+            f"{concurrency}, {repeat} and {resamples}."
         )
     uri = tracking_uri or default_tracking_uri()
-    loaded = dataset if isinstance(dataset, Dataset) else load_dataset(dataset, tracking_uri=uri)
+    loaded = load_dataset(dataset, tracking_uri=uri)
     samples, resolved_metrics = loaded.samples, resolve_metrics(metrics)
     if not samples:
         raise ConfigurationError("an evaluation needs at least one sample; the dataset is empty.")
     for metric in resolved_metrics:
         metric.check(samples, DATASET_NEEDS)
-    run_system, system_params = prepare_system(system, samples, input_key)
-    # Equal plans share a journal: the plan holds all that decides the result, and nothing else.
-    plan: dict[str, Any] = {
-        "name": name or system_params["system"],
-        "params": {**system_params, **(params or {})},
-        "metrics": {metric.name: metric.signature for metric in resolved_metrics},
-        "dataset": loaded.name,
-        "data": dataset_sha256(system, samples),
-        "dataset_sha256": loaded.sha256,
-        "total": len(samples),
-        "uri": uri,
-        "experiment": experiment,
-        "resamples": resamples,
-        "seed": seed,
-        "taleward": version("taleward"),
-    }
-    journal = open_journal(spool, plan, resume=resume)
-    with journal_lock(journal), _note_of_what_is_kept(journal, len(samples)):
-        if journal.finished:
-            evaluation = Evaluation.model_validate(journal.result)
-        else:
-            finished, failed = _run_samples(run_system, samples, journal, resolved_metrics, concurrency, progress)
-            outputs = [finished.get(s.id) or s.model_copy(update={"error": failed[s.id]}) for s in samples]
-            evaluation = _measure(plan, outputs, failed, resolved_metrics, journal)
-            write_files(evaluation, journal.files)
-            journal.finish(evaluation.model_dump(mode="json"))
-        evaluation = upload(journal, evaluation)
-    if evaluation.run_id is not None:
+    all_samples = _with_repeats(samples, repeat)
+    prepared = []
+    for name, system, params in systems:
+        if repeat > 1 and not callable(system) and isinstance(system, Sequence):
+            raise ConfigurationError(
+                "a list of outputs cannot be repeated: it is the same each time.", hint="Leave repeat out."
+            )
+        run_system, system_params = prepare_system(system, samples, input_key)
+        # Equal plans share a journal: the plan holds all that decides the result, and nothing else.
+        plan: dict[str, Any] = {
+            "name": name or system_params["system"],
+            "params": {**system_params, **params},
+            "metrics": {metric.name: metric.signature for metric in resolved_metrics},
+            "dataset": loaded.name,
+            "data": dataset_sha256(system, samples),
+            "dataset_sha256": loaded.sha256,
+            "total": len(samples),
+            "repeat": repeat,
+            "uri": uri,
+            "experiment": experiment,
+            "resamples": resamples,
+            "seed": seed,
+            "taleward": version("taleward"),
+        }
+        prepared.append((plan, run_system))
+    # What was measured alone, or next to other systems, was not measured next to these.
+    together = [[plan["name"], plan["params"]] for plan, _ in prepared] if len(prepared) > 1 else []
+    plans = [{**plan, "side_by_side": together} for plan, _ in prepared]
+    runs = [
+        SystemRun(plan, run_system, open_journal(spool, plan, resume=resume))
+        for plan, (_, run_system) in zip(plans, prepared, strict=True)
+    ]
+    with ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(journal_lock(run.journal))
+        locks.enter_context(_note_of_what_is_kept(runs, len(all_samples)))
+        unfinished = [run for run in runs if not run.journal.finished]
+        stopped = None
+        if unfinished:
+            stopped = run_samples(
+                unfinished,
+                all_samples,
+                resolved_metrics,
+                concurrency=concurrency,
+                budget=budget,
+                progress=progress,
+            )
+        side_by_side = _group_id(runs) if together else None
+        evaluations = []
+        for run in runs:
+            if run.journal.finished:
+                evaluation = Evaluation.model_validate(run.journal.result)
+            else:
+                evaluation = _measure(run, samples, repeat, resolved_metrics, stopped, side_by_side)
+                if not evaluation.missing:
+                    write_files(evaluation, run.journal.files)
+                    run.journal.finish(evaluation.model_dump(mode="json"))
+            evaluations.append(evaluation)
+        # A partial evaluation stays in its journal, so that it can go on.
+        uploaded = tuple(
+            evaluation if evaluation.missing else upload(run.journal, evaluation)
+            for run, evaluation in zip(runs, evaluations, strict=True)
+        )
+    if any(evaluation.run_id is not None for evaluation in uploaded):
         # The store can be reached, so upload what it missed before.
-        upload_pending(spool, str(plan["uri"]))
-    return evaluation
+        upload_pending(spool, uri)
+    return uploaded
+
+
+def _with_repeats(samples: Sequence[Sample], repeat: int) -> list[Sample]:
+    """Return all samples, then those of each further repeat under ids of their own."""
+    repeated = [
+        sample if number == 1 else sample.model_copy(update={"id": repeat_id(sample.id, number)})
+        for number in range(1, repeat + 1)
+        for sample in samples
+    ]
+    ids = {sample.id for sample in samples}
+    taken = next((sample.id for sample in repeated[len(samples) :] if sample.id in ids), None)
+    if taken is not None:
+        raise ConfigurationError(f"the id {taken!r} of a sample is that of a repeat.", hint="Give it another id.")
+    return repeated
+
+
+def _group_id(runs: Sequence[SystemRun]) -> str:
+    """Return an id of evaluations that are run together, the same if they are resumed."""
+    return hashlib.sha256(" ".join(run.journal.plan["id"] for run in runs).encode()).hexdigest()[:16]
 
 
 @contextmanager
-def _note_of_what_is_kept(journal: Journal, total: int) -> Iterator[None]:
+def _note_of_what_is_kept(runs: Sequence[SystemRun], total: int) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        kept = len(journal.samples(lambda row: row))
+        kept = sum(len(run.journal.samples(lambda row: row)) for run in runs)
+        folders = ", ".join(str(run.journal.folder) for run in runs)
         interrupt.add_note(
-            f"{kept} of {total} samples are finished and kept in {journal.folder}; the same call goes on from there, "
-            "and resume=False starts again."
+            f"{kept} of {total * len(runs)} samples are finished and kept in {folders}; the same call goes on from "
+            "there, and resume=False starts again."
         )
         raise
 
 
-def _run_samples(
-    run_system: Callable[[Sample], Awaitable[Sample]],
-    samples: Sequence[Sample],
-    journal: Journal,
-    metrics: Sequence[Metric],
-    concurrency: int,
-    progress: bool,
-) -> tuple[dict[str, Sample], dict[str, str]]:
-    """Run the system on the samples that the journal lacks.
-
-    Returns:
-        All finished samples by id, and the error messages of the failed ones by id.
-    """
-    finished = journal.samples(Sample.model_validate)
-    failed: dict[str, str] = {}
-    unmet_needs: list[ConfigurationError] = []
-    # All workers take from one iterator, so that each sample runs once.
-    remaining = iter([sample for sample in samples if sample.id not in finished])
-
-    async def worker(append: Callable[[str], None], advance: Callable[[], None]) -> None:
-        for sample in remaining:
-            if unmet_needs:
-                return
-            try:
-                output = await run_system(sample)
-            except Exception as error:  # noqa: BLE001  reported as failed; the other samples go on
-                failed[sample.id] = format_error(error)
-            else:
-                append(output.model_dump_json())
-                if not finished:  # fail at the first output, not when all of them are paid for
-                    unmet_needs.extend(_unmet_needs(output, metrics))
-                finished[sample.id] = output
-            advance()
-
-    async def run_workers() -> None:
-        with _progress_bar(progress, len(samples), len(finished)) as advance, journal.open_samples() as append:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(concurrency):
-                        group.create_task(worker(append, advance))
-            except ExceptionGroup as errors:  # several workers may have met the same full disk
-                raise errors.exceptions[0] from None
-
-    _run_async(run_workers)
-    if unmet_needs:
-        raise unmet_needs[0]
-    if not finished:
-        raise ConfigurationError(f"all {len(failed)} samples failed; the first: {next(iter(failed.values()))}")
-    return finished, failed
-
-
-def _unmet_needs(sample: Sample, metrics: Iterable[Metric]) -> Iterator[ConfigurationError]:
-    """Yield an error for each metric that cannot measure a finished sample."""
-    for metric in metrics:
-        try:
-            metric.check([sample], metric.needs)
-        except ConfigurationError as error:
-            yield error
-
-
-def _run_async(function: Callable[[], Awaitable[None]]) -> None:
-    # `asyncio.run` takes only coroutines, not other awaitables.
-    async def main() -> None:
-        await function()
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(main())
-    else:
-        # A notebook runs an event loop already, and a loop cannot be entered twice.
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, main()).result()
-
-
 def _measure(
-    plan: Mapping[str, Any],
+    run: SystemRun,
     samples: Sequence[Sample],
-    failed: Mapping[str, str],
+    repeat: int,
     metrics: Iterable[Metric],
-    journal: Journal,
+    stopped: str | None,
+    side_by_side: str | None,
 ) -> Evaluation:
     import numpy as np
 
+    if not run.finished:
+        if run.failed:
+            raise ConfigurationError(
+                f"all {len(run.failed)} samples failed; the first: {next(iter(run.failed.values()))}"
+            )
+        raise ConfigurationError(f"no sample was finished: {stopped}.", hint="Raise the limit.")
+    runs: list[dict[str, Sample]] = []
+    for number in range(1, repeat + 1):
+        outputs = {}
+        for sample in samples:
+            run_id = repeat_id(sample.id, number)
+            if run_id in run.finished:
+                outputs[sample.id] = run.finished[run_id]
+            elif run_id in run.failed:
+                outputs[sample.id] = sample.model_copy(update={"id": run_id, "error": run.failed[run_id]})
+        runs.append(outputs)
+    ids = [sample.id for sample in samples if any(sample.id in outputs for outputs in runs)]
     results = {}
     for metric in metrics:
-        rows = metric.measure(samples)
+        rows, values_by_run, flakiness = measure_repeats(metric, ids, runs)
         results[metric.name] = MetricResult(
-            score=metric.score_rows(rows, resamples=plan["resamples"], seed=plan["seed"]),
+            score=metric.score_rows(rows, resamples=run.plan["resamples"], seed=run.plan["seed"]),
             values=tuple(metric.sample_value(row) for row in rows),
             statistics=tuple(tuple(row.tolist()) if np.isfinite(row).all() else () for row in rows),
+            repeated=tuple(value for values in values_by_run for value in values) if repeat > 1 else (),
+            flakiness=flakiness if repeat > 1 else None,
         )
+    missing = [sample.id for sample in samples if not all(sample.id in outputs for outputs in runs)]
     return Evaluation.model_validate(
         {
-            "name": plan["name"],
-            "params": plan["params"],
-            "data": plan["data"],
-            "ids": [sample.id for sample in samples],
+            "name": run.plan["name"],
+            "params": run.plan["params"],
+            "data": run.plan["data"],
+            "dataset": f"{run.plan['dataset']}@{run.plan['dataset_sha256'][:12]}",
+            "ids": ids,
             "metrics": results,
-            "failed": failed,
+            "failed": run.failed,
+            "repeat": repeat,
+            "missing": missing,
+            "stopped": stopped if missing else None,
+            "side_by_side": side_by_side,
             # The plan is as old as the evaluation, even if it was killed and resumed.
-            "started_at": datetime.fromtimestamp((journal.folder / "plan.json").stat().st_mtime, UTC),
+            "started_at": datetime.fromtimestamp((run.journal.folder / "plan.json").stat().st_mtime, UTC),
             "finished_at": datetime.now(UTC),
-            "samples": samples,
+            "samples": [outputs[sample_id] for outputs in runs for sample_id in ids if sample_id in outputs],
         }
     )
-
-
-@contextmanager
-def _progress_bar(enabled: bool, total: int, completed: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on standard error if it is a terminal; yield a function that advances it."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    disable = not (enabled and sys.stderr.isatty())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=disable)
-    with bar:
-        task = bar.add_task("evaluating", total=total, completed=completed)
-        yield lambda: bar.update(task, advance=1)

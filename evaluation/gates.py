@@ -108,12 +108,12 @@ def check_gates(
     """Check an evaluation against gates, and against a baseline.
 
     Args:
-        evaluation: The evaluation to check. It fails if the system raised on any sample.
+        evaluation: The evaluation to check. It fails if the system raised on any sample, or if it is partial.
         gates: The thresholds of its metrics.
         baseline: An evaluation on the same dataset. Each metric of both that has a better direction must not be
-            significantly worse.
+            significantly worse; one in seconds is only tested if both were measured side by side.
         metrics: Metrics of your own, as in `compare`.
-        level: The significance level: smaller p-values are significant.
+        level: The significance level: p-values up to it are significant.
 
     Returns:
         One result per gate, then one per metric compared with the baseline.
@@ -125,6 +125,8 @@ def check_gates(
     if evaluation.failed:
         message = f"{len(evaluation.failed)} of {len(evaluation.ids)} samples failed"
         results.append(GateResult(metric="failed", passed=False, message=message))
+    if evaluation.missing:
+        results.append(GateResult(metric="complete", passed=False, message=evaluation.partial_note))
     if baseline is None:
         return results
     own_metrics = {metric.name: metric for metric in metrics}
@@ -163,13 +165,13 @@ def _check_against_baseline(
     name = score.metric
     before = baseline.scores[name].value
     values = f"{format_number(before)} in {baseline.name}, now {format_number(score.value)}"
-    test = compare_pair(name, evaluation, baseline, metric)
+    test = compare_pair(name, evaluation, baseline, metric, level=level)
     if test.difference is None or test.p is None:
         # No sample can be compared, but a metric that lost all of its values has got worse.
-        message = f"{values}: no sample has a value in both"
+        message = f"{values}: {test.remark or 'no sample has a value in both'}"
         return GateResult(metric=name, passed=before is None or score.value is not None, message=message)
     is_worse = test.difference < 0 if score.higher_is_better else test.difference > 0
-    is_significant = is_worse and test.p < level
+    is_significant = is_worse and test.significant
     outcome = "significantly worse" if is_significant else "not significantly worse"
     message = f"{values}: {outcome} (p = {test.p:.2g}, {test.n} samples)"
     return GateResult(metric=name, passed=not is_significant, message=message)

@@ -17,19 +17,47 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_MAX_LISTED_IDS = 5
+
+
+class Flakiness(FrozenModel):
+    """How much a metric differs between repeats of the same sample.
+
+    Attributes:
+        changed: The share of samples whose value is not the same in all repeats, from 0 to 1. A repeat without a value,
+            for example because nothing was released, differs from one with a value. `None` if no sample was repeated.
+        std: The standard deviation between repeats of a sample, in the metric's unit: the root of the mean variance.
+            `None` if no sample has two values.
+        n: The number of samples with at least two repeats and a value in one of them.
+    """
+
+    changed: float | None
+    std: float | None
+    n: int
+
+
 class MetricResult(FrozenModel):
     """One metric on the samples of an evaluation.
 
     Attributes:
         score: The corpus score.
-        values: The value of each sample; `None` where a sample has no value.
+        values: The value of each sample; `None` where a sample has no value. With repeats, that of their mean.
         statistics: The sufficient statistics of each sample, from which `score` is computed; empty where a sample has
-            no value.
+            no value. With repeats, their mean.
+        repeated: With repeats, the value of each of `Evaluation.samples`; otherwise empty.
+        flakiness: How much the repeats differ; `None` without repeats.
     """
 
     score: MetricScore
     values: tuple[float | None, ...]
     statistics: tuple[tuple[float, ...], ...]
+    repeated: tuple[float | None, ...] = ()
+    flakiness: Flakiness | None = None
+
+    @property
+    def run_values(self) -> tuple[float | None, ...]:
+        """The value of each of `Evaluation.samples`."""
+        return self.repeated or self.values
 
 
 class Evaluation(FrozenModel):
@@ -40,12 +68,18 @@ class Evaluation(FrozenModel):
         params: The parameters of the evaluated system.
         data: SHA-256, in hexadecimal, of the samples without any outputs. Only evaluations with the same digest can be
             compared.
+        dataset: The name and the version of the dataset, as in `Dataset.label`.
         ids: The ids of the samples, in the order of the dataset.
         metrics: The results by metric name.
-        failed: Error messages by sample id, for the samples on which the system raised.
+        failed: Error messages by the id of one of `samples`, for those on which the system raised.
+        repeat: How often each sample was run.
+        missing: The ids of the samples that were not run, or not often enough; empty unless the evaluation is partial.
+        stopped: Why the evaluation is partial: what it used up.
+        side_by_side: Equal in evaluations that were measured side by side; `None` if this one was measured alone.
         started_at: When the evaluation started.
         finished_at: When all metrics were computed.
-        samples: The samples with their outputs, in the order of `ids`; empty if loaded from MLflow.
+        samples: The samples with their outputs, in the order of `ids`; empty if loaded from MLflow. Repeats follow the
+            first run of all samples, with the ids `ID#2`, `ID#3` and so on.
         run_id: The id of the MLflow run; `None` until MLflow has stored it.
         undelivered: Why MLflow has not stored it.
     """
@@ -53,9 +87,14 @@ class Evaluation(FrozenModel):
     name: str
     params: FrozenMapping[str, str]
     data: str
+    dataset: str = ""
     ids: tuple[str, ...]
     metrics: FrozenMapping[str, MetricResult]
     failed: FrozenMapping[str, str] = FrozenDict()
+    repeat: int = 1
+    missing: tuple[str, ...] = ()
+    stopped: str | None = None
+    side_by_side: str | None = None
     started_at: AwareDatetime
     finished_at: AwareDatetime
     samples: tuple[Sample, ...] = ()
@@ -66,6 +105,22 @@ class Evaluation(FrozenModel):
     def scores(self) -> dict[str, MetricScore]:
         """The corpus scores by metric name."""
         return {name: result.score for name, result in self.metrics.items()}
+
+    @property
+    def partial_note(self) -> str:
+        """What is missing, and why; empty if the evaluation is complete."""
+        if not self.missing:
+            return ""
+        listed = ", ".join(self.missing[:_MAX_LISTED_IDS])
+        more = f" and {len(self.missing) - _MAX_LISTED_IDS} more" if len(self.missing) > _MAX_LISTED_IDS else ""
+        total = len({*self.ids, *self.missing})
+        return f"partial: {self.stopped}; {len(self.missing)} of {total} samples are missing: {listed}{more}"
+
+    def html(self) -> str:
+        """Return the report as a self-contained HTML page, with plots if the extra `calibration` is installed."""
+        from taleward.evaluation.report.html import evaluation_page
+
+        return evaluation_page(self)
 
     def _repr_html_(self) -> str:
         from taleward.evaluation.report.html import score_cells, table_html
@@ -110,19 +165,22 @@ class Evaluation(FrozenModel):
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of `table` as plain data.
 
-        Samples of a guard also have `released`; samples with a verdict have `outcome` and `categories`.
+        If any sample has a tale, there is `released`; if any has a verdict, `outcome` and `categories`.
         """
         rows = []
+        # All rows have the same columns: those that any sample has a value for.
+        fields = ("label", "prediction", "tale", "verdict")
+        used = {name for name in fields if any(getattr(sample, name) is not None for sample in self.samples)}
         for index, sample in enumerate(self.samples):
             row: dict[str, Any] = {"id": sample.id, "inputs": dict(sample.inputs), "output": sample.output}
-            for name in ("label", "prediction"):
-                if any(getattr(s, name) is not None for s in self.samples):
-                    row[name] = getattr(sample, name)
+            row |= {name: getattr(sample, name) for name in ("label", "prediction") if name in used}
             if self.failed:
                 row["error"] = sample.error
-            if sample.tale is not None:
-                row["released"] = sample.tale.released
-            if sample.verdict is not None:
-                row |= {"outcome": sample.verdict.outcome, "categories": ", ".join(sample.verdict.categories)}
-            rows.append({**row, **{name: result.values[index] for name, result in self.metrics.items()}})
+            if "tale" in used:
+                row["released"] = sample.tale.released if sample.tale else None
+            if "verdict" in used:
+                verdict = sample.verdict
+                row["outcome"] = verdict.outcome if verdict else None
+                row["categories"] = ", ".join(verdict.categories) if verdict else None
+            rows.append({**row, **{name: result.run_values[index] for name, result in self.metrics.items()}})
         return rows

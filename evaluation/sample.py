@@ -24,6 +24,7 @@ class Sample(FrozenModel):
         inputs: The system's inputs.
         output: The system's output; `None` if it wrote nothing or a guard released nothing.
         references: Reference texts that the output is compared with.
+        split: The part of the dataset that the row belongs to, such as `train` or `test`.
         label: The correct class, as text, in a classification.
         prediction: The predicted class.
         ratings: Ratings of this row by rater, for agreement between judges and people.
@@ -39,6 +40,7 @@ class Sample(FrozenModel):
     inputs: FrozenMapping[str, Any] = FrozenDict()
     output: str | None = None
     references: tuple[str, ...] = ()
+    split: str | None = None
     label: str | None = None
     prediction: str | None = None
     ratings: FrozenMapping[str, str] = FrozenDict()
@@ -82,7 +84,7 @@ class Sample(FrozenModel):
 
     def with_tale(self, tale: Tale) -> Self:
         """Return the sample with a guard's tale as its output."""
-        names = ("inputs", "references", "label", "prediction", "ratings")
+        names = ("inputs", "references", "split", "label", "prediction", "ratings")
         dataset_fields = {name: getattr(self, name) for name in names}
         return type(self).model_validate({"id": self.id, **dataset_fields, "tale": tale})
 

@@ -86,9 +86,10 @@ def prepare_system(
 
 
 def dataset_sha256(system: System, samples: Sequence[Sample]) -> str:
-    """Return the SHA-256, in hexadecimal, of everything in the samples but the system's outputs.
+    """Return the SHA-256, in hexadecimal, of everything that the samples give to the system and the metrics.
 
-    Two evaluations can be compared if this is the same. A judge's input is the samples' output, so it counts there.
+    Two evaluations can be compared if this is the same. A judge's input is the samples' output, so it counts there. The
+    split does not: it only says which samples are selected.
     """
     fields = {"id", "inputs", "references", "label", "ratings", *(["output"] if isinstance(system, Judge) else [])}
     content = json.dumps([sample.model_dump(mode="json", include=fields) for sample in samples], sort_keys=True)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,16 +25,19 @@ from taleward.cli.options import (
     TaleSeed,
     TemplateFolder,
     TrackingUri,
-    WriterSpec,
 )
 from taleward.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from taleward.evaluation.comparison import ComparisonResult
+    from taleward.evaluation.datasets import Dataset
+    from taleward.evaluation.gates import GateResult
     from taleward.evaluation.result import Evaluation
 
 GATE_FAILED = 3
 """Exit code if a gate failed."""
 
+_DEFAULT_MODEL = "embedded:storyteller"
 _DEFAULT_METRICS = ["judge_pass_rate", "refusal_rate", "revision_rate", "words", "latency"]
 
 
@@ -42,6 +50,15 @@ def evaluate(
         list[str] | None,
         typer.Option(help=f"Name of a metric; may be repeated. By default {', '.join(_DEFAULT_METRICS)}."),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="FIELD=VALUE",
+            help="Only samples with this id, split, label or input, such as split=test or 'id=fox-*'; may be repeated.",
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N of these samples.")] = None,
     outputs: Annotated[
         bool, typer.Option("--outputs", help="Measure the outputs in the dataset; run no writer.")
     ] = False,
@@ -49,7 +66,12 @@ def evaluate(
         str, typer.Option(help="Name of a template, or NAME@ALIAS in MLflow's prompt registry.")
     ] = "adventure",
     templates: TemplateFolder = None,
-    model: WriterSpec = "embedded:storyteller",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Model spec of the writer, by default embedded:storyteller. Several are run side by side and compared."
+        ),
+    ] = None,
     base_url: BaseUrl = None,
     judge: JudgeSpecs = None,
     policy: PolicyName = "kids",
@@ -57,6 +79,15 @@ def evaluate(
     attempts: Attempts = 3,
     seed: TaleSeed = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default the model spec.")] = None,
+    repeat: Annotated[
+        int, typer.Option(min=1, help="Run each sample so many times, and show how much the repeats differ.")
+    ] = 1,
+    max_cost: Annotated[
+        float | None, typer.Option(metavar="USD", help="Start no more samples once they have cost so much.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Start no more samples after so many seconds.")
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Number of samples to run at once.")] = 4,
     resume: Annotated[bool, typer.Option(help="Continue the same evaluation if it was killed.")] = True,
     gate: Annotated[bool, typer.Option("--gate", help="Check the gates; exit with code 3 if one fails.")] = False,
@@ -67,6 +98,13 @@ def evaluate(
         str | None, typer.Option(help="Id of an MLflow run; exit with code 3 if a metric is significantly worse.")
     ] = None,
     report: ReportFile = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--out", dir_okay=False, writable=True, help="Write the result as JSON to this file.")
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, writable=True, help="Write a JUnit XML report of samples and gates to this file."),
+    ] = None,
     upload_pending: Annotated[
         bool, typer.Option("--upload-pending", help="Only upload earlier evaluations that MLflow has not stored.")
     ] = False,
@@ -76,9 +114,10 @@ def evaluate(
 ) -> None:
     """Evaluate a guarded writer on a dataset, and record the results as an MLflow run.
 
-    An evaluation that was killed or interrupted continues where it stopped.
+    An evaluation that was killed, interrupted or stopped by a limit continues where it stopped.
 
-    Exit codes: 0 all gates passed, 1 not uploaded to MLflow, 2 wrong use or data, 3 a gate failed, 130 interrupted.
+    Exit codes: 0 all gates passed, 1 partial or not uploaded to MLflow, 2 wrong use or data, 3 a gate failed, 130
+    interrupted.
     """
     from taleward.evaluation.tracking.recorder import default_tracking_uri
 
@@ -88,10 +127,11 @@ def evaluate(
     if dataset is None:
         raise typer.BadParameter("pass a dataset, or --upload-pending")
     from taleward.cli.output.console import print_warning
-    from taleward.cli.output.evaluation import show_evaluation, show_gates
+    from taleward.cli.output.evaluation import show_comparison, show_evaluation, show_gates
+    from taleward.evaluation.comparison import compare as compare_evaluations
     from taleward.evaluation.datasets import load_dataset
-    from taleward.evaluation.evaluator import evaluate as run_evaluation
-    from taleward.evaluation.gates import GATES_FILE, check_gates, load_gates
+    from taleward.evaluation.evaluator import evaluate as run_evaluation, evaluate_side_by_side
+    from taleward.evaluation.gates import GATES_FILE, load_gates
     from taleward.evaluation.tracking.runs import load_evaluation
 
     # Files and runs are read first: a wrong one must not cost the time of an evaluation.
@@ -99,46 +139,58 @@ def evaluate(
     gates_required = gates is not None or (gate and baseline is None)
     loaded_gates = load_gates(gates_file) if gates_required or (gate and gates_file.exists()) else ()
     baseline_evaluation = None if baseline is None else load_evaluation(baseline, uri)
-    samples = load_dataset(dataset, tracking_uri=uri)
-    if outputs:
-        missing = [sample.id for sample in samples if sample.output is None]
-        if missing:
-            raise ConfigurationError(
-                f"--outputs needs an output for every sample; sample {missing[0]!r} of {dataset} has none.",
-                hint="Add a field 'output' to the dataset, or leave --outputs out to run a writer.",
-            )
-        system: Any = [sample.output for sample in samples]
-    else:
-        system = _make_guard(template, templates, model, base_url, judge, policy, band, attempts, seed, uri)
-    try:
-        evaluation = run_evaluation(
-            system,
-            samples,
-            metric or _DEFAULT_METRICS,
-            name=name or (samples.name if outputs else model),
-            concurrency=concurrency,
-            resume=resume,
-            tracking_uri=uri,
-            experiment=experiment,
-            spool=folder / "spool",
-        )
-    except KeyboardInterrupt as interrupt:
-        if getattr(interrupt, "__notes__", None):
-            kept = interrupt.__notes__[0].partition(";")[0]
-            print_warning(f"interrupted: {kept}; run the same command to go on, or add --no-resume to start again")
-        raise
-    show_evaluation(evaluation)
-    if report is not None:
-        _write_report(evaluation, report)
-    checks_gates = gate or loaded_gates or baseline_evaluation
-    gate_results = check_gates(evaluation, loaded_gates, baseline_evaluation) if checks_gates else []
+    for file in (report, json_file, junit):
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+    samples = load_dataset(dataset, tracking_uri=uri).select(*where or (), limit=limit)
+    models = model or [_DEFAULT_MODEL]
+    if len(set(models)) < len(models) or (len(models) > 1 and (name or outputs)):
+        raise typer.BadParameter("several --model need to differ, and go neither with --name nor with --outputs")
+    options: dict[str, Any] = {
+        "repeat": repeat,
+        "max_cost_usd": max_cost,
+        "max_seconds": max_seconds,
+        "concurrency": concurrency,
+        "resume": resume,
+        "tracking_uri": uri,
+        "experiment": experiment,
+        "spool": folder / "spool",
+    }
+    metrics = metric or _DEFAULT_METRICS
+    with _note_how_to_go_on():
+        if outputs:
+            evaluations = [run_evaluation(_outputs(samples), samples, metrics, name=name or samples.name, **options)]
+        else:
+            guards = {
+                spec: _make_guard(template, templates, spec, base_url, judge, policy, band, attempts, seed, uri)
+                for spec in models
+            }
+            if len(guards) > 1:
+                evaluations = list(evaluate_side_by_side(guards, samples, metrics, **options))
+            else:
+                [(spec, guard)] = guards.items()
+                evaluations = [run_evaluation(guard, samples, metrics, name=name or spec, **options)]
+    for evaluation in evaluations:
+        show_evaluation(evaluation)
+    comparison = compare_evaluations(evaluations) if len(evaluations) > 1 else None
+    if comparison is not None:
+        show_comparison(comparison)
+    gate_results: list[GateResult] = []
+    if gate or loaded_gates or baseline_evaluation:
+        for evaluation in evaluations:
+            gate_results += _check_gates(evaluation, loaded_gates, baseline_evaluation, len(evaluations) > 1)
     show_gates(gate_results)
+    _write_files(evaluations, comparison, gate_results, report=report, json_file=json_file, junit=junit)
+    for evaluation in evaluations:
+        if evaluation.missing:
+            print_warning(f"not recorded in MLflow before it is complete; to go on, run: {_command_to_go_on()}")
+        elif evaluation.undelivered:
+            print_warning(
+                f"not uploaded to MLflow: {evaluation.undelivered}; try again with: taleward eval --upload-pending"
+            )
     if any(not result.passed for result in gate_results):
         raise typer.Exit(GATE_FAILED)
-    if evaluation.undelivered:
-        print_warning(
-            f"not uploaded to MLflow: {evaluation.undelivered}; try again with: taleward eval --upload-pending"
-        )
+    if any(evaluation.missing or evaluation.undelivered for evaluation in evaluations):
         raise typer.Exit(1)
     return None
 
@@ -151,7 +203,10 @@ def compare(
     experiment: Experiment = "taleward",
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
-    """Compare evaluations of the same dataset, with paired significance tests."""
+    """Compare evaluations of the same dataset, with paired sign-flip tests: exact ones up to 14 samples.
+
+    Times are only tested if the evaluations were measured side by side: taleward eval --model A --model B.
+    """
     from taleward.cli.output.console import print_note
     from taleward.cli.output.evaluation import show_comparison
     from taleward.evaluation.comparison import compare as compare_runs
@@ -213,10 +268,74 @@ def _make_guard(
         return Guard(writer, make_judge(judge, policy=policy, band=band), attempts=attempts)
 
 
-def _write_report(evaluation: Evaluation, path: Path) -> None:
-    from taleward.cli.output.console import print_note
-    from taleward.evaluation.report.html import report_page
-    from taleward.evaluation.report.plots import evaluation_plots
+def _outputs(samples: Dataset) -> list[str]:
+    """Return the outputs in a dataset, of which none may be missing."""
+    outputs = [sample.output for sample in samples if sample.output is not None]
+    if len(outputs) < len(samples):
+        missing = next(sample.id for sample in samples if sample.output is None)
+        raise ConfigurationError(
+            f"--outputs needs an output for every sample; sample {missing!r} of {samples.name} has none.",
+            hint="Add a field 'output' to the dataset, or leave --outputs out to run a writer.",
+        )
+    return outputs
 
-    path.write_text(report_page(evaluation, evaluation_plots(evaluation)), encoding="utf-8")
-    print_note(f"report written to {path}")
+
+def _check_gates(
+    evaluation: Evaluation, gates: Sequence[Any], baseline: Evaluation | None, named: bool
+) -> list[GateResult]:
+    """Check the gates of one evaluation; with several, the results bear its name."""
+    from taleward.evaluation.gates import check_gates
+
+    results = check_gates(evaluation, gates, baseline)
+    if not named:
+        return results
+    return [result.model_copy(update={"metric": f"{evaluation.name}: {result.metric}"}) for result in results]
+
+
+def _write_files(
+    evaluations: Sequence[Evaluation],
+    comparison: ComparisonResult | None,
+    gate_results: Sequence[GateResult],
+    *,
+    report: Path | None,
+    json_file: Path | None,
+    junit: Path | None,
+) -> None:
+    from taleward.cli.output.console import print_note
+    from taleward.evaluation.report.junit import junit_report
+
+    if report is not None:
+        page = evaluations[0].html() if comparison is None else comparison.html()
+        report.write_text(page, encoding="utf-8")
+        print_note(f"report written to {report}")
+    if json_file is not None:
+        results = [evaluation.model_dump(mode="json") for evaluation in evaluations]
+        content = results[0] if len(results) == 1 else results
+        json_file.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        print_note(f"result written to {json_file}")
+    if junit is not None:
+        junit.write_text(junit_report(evaluations, gate_results), encoding="utf-8")
+        print_note(f"JUnit report written to {junit}")
+
+
+@contextmanager
+def _note_how_to_go_on() -> Iterator[None]:
+    """After Ctrl-C, say what is kept and how to go on."""
+    from taleward.cli.output.console import print_warning
+
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if getattr(interrupt, "__notes__", None):
+            kept = interrupt.__notes__[0].partition(";")[0]
+            print_warning(
+                f"interrupted: {kept}; to go on, run: {_command_to_go_on()}; add --no-resume to start again instead"
+            )
+        raise
+
+
+def _command_to_go_on() -> str:
+    """Return the command line that was given, without --no-resume, which would start again."""
+    from taleward.core.redaction import redact
+
+    return redact(shlex.join(["taleward", *(part for part in sys.argv[1:] if part != "--no-resume")]))

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from taleward.cli.output.console import print_note, print_warning, printable
-from taleward.evaluation.comparison import ComparisonResult
+from taleward.evaluation.comparison import ComparisonResult, format_difference_interval
 from taleward.evaluation.gates import GateResult
 from taleward.evaluation.report.html import format_interval, format_number
 from taleward.evaluation.result import Evaluation
@@ -19,20 +19,43 @@ _MAX_FAILURES = 5
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
-    """Print one row per metric, then the samples that failed."""
+    """Print one row per metric, then what is missing and the samples that failed."""
     title = Text(printable(evaluation.name))
-    table = Table("metric", Column("value", justify="right"), "interval", "unit", "n", title=title)
-    for score in evaluation.scores.values():
+    repeats = ("changed", "std") if evaluation.repeat > 1 else ()
+    columns = (Column(name, justify="right") for name in repeats)
+    table = Table("metric", Column("value", justify="right"), "interval", "unit", "n", *columns, title=title)
+    for result in evaluation.metrics.values():
+        score, flakiness = result.score, result.flakiness
         n = f"{score.n}" + (f" ({score.left_out} left out)" if score.left_out else "")
-        table.add_row(Text(score.metric), format_number(score.value), format_interval(score), Text(score.unit), n)
+        cells: list[Text | str] = [
+            Text(score.metric),
+            format_number(score.value),
+            format_interval(score),
+            Text(score.unit),
+            n,
+        ]
+        if flakiness is not None:
+            changed = "-" if flakiness.changed is None else f"{flakiness.changed:.0%}"
+            cells += [changed, format_number(flakiness.std)]
+        table.add_row(*cells)
     _stdout.print(table)
+    if evaluation.repeat > 1:
+        _stdout.print(
+            Text(
+                f"{evaluation.repeat} repeats: changed is the share of samples whose value is not the same in all of "
+                "them, std the standard deviation between repeats of a sample"
+            )
+        )
+    if evaluation.missing:
+        print_warning(printable(evaluation.partial_note))
     for sample_id, error in list(evaluation.failed.items())[:_MAX_FAILURES]:
         print_warning(f"sample {sample_id} failed: {error}")
     if len(evaluation.failed) > _MAX_FAILURES:
         print_warning(f"{len(evaluation.failed) - _MAX_FAILURES} more samples failed")
     seconds = (evaluation.finished_at - evaluation.started_at).total_seconds()
     recorded = f"; recorded as run {evaluation.run_id}; see it with: taleward ui" if evaluation.run_id else ""
-    print_note(f"{len(evaluation.ids)} samples in {seconds:,.1f} s{recorded}")
+    dataset = f" of {printable(evaluation.dataset)}" if evaluation.dataset else ""
+    print_note(f"{len(evaluation.ids)} samples{dataset} in {seconds:,.1f} s{recorded}")
 
 
 def show_gates(results: Iterable[GateResult]) -> None:
@@ -44,7 +67,7 @@ def show_gates(results: Iterable[GateResult]) -> None:
 
 def show_comparison(comparison: ComparisonResult) -> None:
     """Print one row per metric, then each pair of evaluations."""
-    _stdout.print(Text(f"{comparison.n} common samples; 95 % bootstrap intervals in brackets\n"))
+    _stdout.print(Text(f"{comparison.n} common samples\n"))
     names = (Column(Text(printable(name)), overflow="fold") for name in comparison.names)
     table = Table("metric", *names, "winner")
     for name, result in comparison.metrics.items():
@@ -54,12 +77,13 @@ def show_comparison(comparison: ComparisonResult) -> None:
     _stdout.print(table)
     for name, result in comparison.metrics.items():
         for pair in result.pairs:
-            label = f"  {name}: {printable(pair.first)} minus {printable(pair.second)}"
             test = pair.test
-            if test.p is None:
-                _stdout.print(Text(f"{label}: no value"))
-                continue
-            interval = f"[{format_number(test.low)}, {format_number(test.high)}]"
-            significance = "significant" if pair.significant else "no difference"
-            line = f"{label} {format_number(test.difference)} {interval}, p = {test.p:.2g}, {significance}"
-            _stdout.print(Text(line))
+            line = f"  {name}: {printable(pair.first)} minus {printable(pair.second)}"
+            if test.difference is not None:
+                line += f" {format_number(test.difference)} {format_difference_interval(test)}".rstrip()
+            if test.p is not None:
+                line += f", p = {test.p:.2g}"
+            _stdout.print(Text(f"{line}{':' if test.difference is None else ','} {pair.conclusion}"))
+    _stdout.print(Text(f"\nMethod: {comparison.method}."))
+    for warning in comparison.warnings:
+        print_warning(printable(warning))

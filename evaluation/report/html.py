@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MAX_ROWS = 50
 _MAX_CELL_CHARACTERS = 400
 _WIDE_CELL_CHARACTERS = 40
+FLAKINESS_COLUMNS = ("metric", "share of samples that changed", "std between repeats", "unit", "n")
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222 }
 div.table { overflow-x: auto; margin: 1em 0 } table { border-collapse: collapse; width: 100% }
@@ -35,13 +36,7 @@ img { max-width: 100% } small, .quiet { color: #666 } .good { color: #1b7f3b } .
 def write_files(evaluation: Evaluation, folder: Path) -> None:
     """Write the files of an MLflow run: the report, its plots, the result as JSON, and the table of samples."""
     folder.mkdir(exist_ok=True)
-    plots: dict[str, Figure] = {}
-    note = ""
-    # Plots are optional: an evaluation that took hours must not be lost for lack of matplotlib.
-    try:
-        plots = evaluation_plots(evaluation)
-    except MissingExtra as error:
-        note = f"There are no plots here. {error.hint}"
+    plots, note = _plots(evaluation)
     for name, figure in plots.items():
         (folder / "plots").mkdir(exist_ok=True)
         figure.savefig(folder / "plots" / name, dpi=110)
@@ -55,6 +50,20 @@ def write_files(evaluation: Evaluation, folder: Path) -> None:
     (folder / "samples.json").write_text(json.dumps(table, ensure_ascii=False, default=str), encoding="utf-8")
 
 
+def evaluation_page(evaluation: Evaluation) -> str:
+    """Return the report of an evaluation as an HTML page, with plots if matplotlib is installed."""
+    return report_page(evaluation, *_plots(evaluation))
+
+
+def _plots(evaluation: Evaluation) -> tuple[dict[str, Figure], str]:
+    """Return the plots, and a note if there are none."""
+    # Plots are optional: an evaluation that took hours must not be lost for lack of matplotlib.
+    try:
+        return evaluation_plots(evaluation), ""
+    except MissingExtra as error:
+        return {}, f"There are no plots here. {error.hint}"
+
+
 def report_page(evaluation: Evaluation, plots: Mapping[str, Figure], note: str = "") -> str:
     """Return the report of an evaluation as an HTML page.
 
@@ -66,16 +75,23 @@ def report_page(evaluation: Evaluation, plots: Mapping[str, Figure], note: str =
     seconds = (evaluation.finished_at - evaluation.started_at).total_seconds()
     summary = f"{len(evaluation.ids)} samples, {evaluation.started_at:%Y-%m-%d %H:%M} UTC, {seconds:,.1f} s"
     parts = [
+        f'<p class="bad">{escape(evaluation.partial_note)}</p>' if evaluation.missing else "",
         f"<p>{summary}. 95 % bootstrap intervals in brackets.</p>",
         table_html(("metric", "value", "interval", "unit", "n"), map(score_cells, evaluation.scores.values())),
     ]
+    if evaluation.repeat > 1:
+        parts.append(f"<h2>Flakiness</h2><p>Each sample was run {evaluation.repeat} times.</p>")
+        parts.append(table_html(FLAKINESS_COLUMNS, flakiness_rows(evaluation)))
     if evaluation.failed:
         parts.append(f'<p class="bad">{len(evaluation.failed)} samples failed:</p>')
         parts.append(table_html(("sample", "error"), list(evaluation.failed.items())[:_MAX_ROWS]))
     parts += [f'<p class="quiet">{escape(note)}</p>' if note else "", *map(image_html, plots.values())]
     parts.append("<h2>Evaluated system</h2>")
     parts.append(
-        table_html(("parameter", "value"), [*evaluation.params.items(), ("samples, SHA-256", evaluation.data)])
+        table_html(
+            ("parameter", "value"),
+            [*evaluation.params.items(), ("dataset", evaluation.dataset), ("samples, SHA-256", evaluation.data)],
+        )
     )
     rows = evaluation.rows()
     parts.append(f"<h2>Samples</h2><p class='quiet'>{min(_MAX_ROWS, len(rows))} of {len(rows)}</p>")
@@ -133,6 +149,15 @@ def score_cells(score: MetricScore) -> tuple[Any, ...]:
     """Return a score as a table row: metric, value, interval, unit, samples."""
     n = f"{score.n:,}" + (f" ({score.left_out} left out)" if score.left_out else "")
     return (score.metric, score.value, format_interval(score), score.unit, n)
+
+
+def flakiness_rows(evaluation: Evaluation) -> list[tuple[Any, ...]]:
+    """Return a row of `FLAKINESS_COLUMNS` for each metric of an evaluation with repeats."""
+    return [
+        (name, flakiness.changed, flakiness.std, result.score.unit, flakiness.n)
+        for name, result in evaluation.metrics.items()
+        if (flakiness := result.flakiness)
+    ]
 
 
 def _is_number(value: Any) -> bool:

@@ -207,10 +207,12 @@ def _log_params(client: Any, run_id: str, values: Mapping[str, str]) -> None:
 
 
 def _run_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Return the metrics of the run by name: every score, the ends of its interval, and the failed samples."""
+    """Return the metrics of the run by name: every score, the ends of its interval, flakiness, and failed samples."""
     metrics = {"failed": float(len(evaluation.failed))}
     for name, score in evaluation.scores.items():
         values = {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+        if flakiness := evaluation.metrics[name].flakiness:
+            values |= {f"{name}_changed": flakiness.changed, f"{name}_std": flakiness.std}
         metrics |= {key: value for key, value in values.items() if value is not None}
     return metrics
 
@@ -234,7 +236,7 @@ def _check(client: Any, experiment_id: str, run_id: str, evaluation: Evaluation,
         page_token = page.token
         if not page_token:
             break
-    missing = [f"sample {sample_id}" for sample_id in evaluation.ids if sample_id not in stored_ids]
+    missing = [f"sample {sample_id}" for sample_id in (s.id for s in evaluation.samples) if sample_id not in stored_ids]
     missing += sorted(metric_names - set(client.get_run(run_id).data.metrics))
     files = {artifact.path for artifact in client.list_artifacts(run_id)}
     missing += sorted({_SAMPLES_FILE, _REPORT_FILE, _EVALUATION_FILE} - files)
@@ -245,7 +247,7 @@ def _check(client: Any, experiment_id: str, run_id: str, evaluation: Evaluation,
 
 def _sample_trace(evaluation_id: str, evaluation: Evaluation, index: int) -> TraceData:
     sample = evaluation.samples[index]
-    scores = {name: result.values[index] for name, result in evaluation.metrics.items()}
+    scores = {name: result.run_values[index] for name, result in evaluation.metrics.items()}
     if sample.tale is not None:
         trace = tale_trace(sample.tale, sample.inputs)
         root = replace(trace.root, attributes={**trace.root.attributes, "scores": scores})

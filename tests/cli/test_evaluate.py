@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
 
 from taleward.cli.app import app
 from taleward.evaluation.journal import journals
+from taleward.evaluation.result import Evaluation
 
 # MLflow's own code warns on import and when it creates its store.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -98,3 +101,87 @@ def test_an_evaluation_is_uploaded_once_its_store_works(in_tmp: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "uploaded as run" in done.output
     assert "nothing to upload" in CliRunner().invoke(app, ["eval", "--upload-pending"]).output
+
+
+def test_a_part_of_the_dataset_and_reports_for_ci(in_tmp: Path) -> None:
+    splits = ("train", "test", "test", "test")
+    data = write_jsonl(
+        in_tmp / "texts.jsonl",
+        *({"id": f"text {n}", "output": "fox " * (n + 1), "split": split} for n, split in enumerate(splits)),
+    )
+    gates = in_tmp / "gates.toml"
+    gates.write_text("[gates]\nwords = {at_least = 15}\n")
+    command = ["eval", str(data), "--outputs", "--metric", "words", "--filter", "split=test", "--limit", "2"]
+    files = ["--out", "out/result.json", "--junit", "out/junit.xml", "--report", "out/page.html"]
+    done = CliRunner().invoke(app, [*command, *files, "--gates", str(gates)])
+    assert done.exit_code == 3, done.output
+    result = Evaluation.model_validate_json((in_tmp / "out/result.json").read_bytes())
+    assert result.ids == ("text 1", "text 2")
+    assert result.dataset in done.output
+    cases = ElementTree.parse(in_tmp / "out/junit.xml").getroot().findall(".//testcase")  # noqa: S314  our own
+    assert [case.get("name") for case in cases] == ["text 1", "text 2", "words"]
+    assert "<h1>texts.jsonl</h1>" in (in_tmp / "out/page.html").read_text()
+    done = CliRunner().invoke(app, [*command, "--filter", "split=dev"])
+    assert "none of 4 samples matches 'split=test' and 'split=dev'" in str(done.exception)
+    done = CliRunner().invoke(app, [*command, "--repeat", "2"])
+    assert "a list of outputs cannot be repeated" in str(done.exception)
+
+
+def fake_guards(monkeypatch: pytest.MonkeyPatch, wait_s: float = 0.0) -> None:
+    """Let each model write as many words as its name has characters, and one more in every other draft."""
+
+    def make(template: object, templates: object, model: str, *_: object) -> object:
+        calls: list[object] = []
+
+        def write(inputs: object) -> str:
+            calls.append(inputs)
+            time.sleep(wait_s)
+            return "fox " * (len(model) + len(calls) % 2)
+
+        return write
+
+    monkeypatch.setattr("taleward.cli.commands.evaluate._make_guard", make)
+
+
+def test_repeats_show_how_flaky_a_metric_is(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_guards(monkeypatch)
+    data = write_jsonl(in_tmp / "one.jsonl", {"id": "one", **VALUES})
+    done = CliRunner().invoke(
+        app, ["eval", str(data), "--metric", "words", "--model", "m", "--repeat", "2", "--concurrency", "1"]
+    )
+    assert done.exit_code == 0, done.output
+    assert re.search(r"words .* 1\.5 .* 1 . +100% . 0\.7071", done.output)
+    assert "2 repeats: changed is the share of samples" in done.output
+
+
+def test_several_models_are_compared_side_by_side(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_guards(monkeypatch)
+    data = write_jsonl(in_tmp / "many.jsonl", *({"id": str(n), **VALUES} for n in range(24)))
+    command = ["eval", str(data), "--metric", "words", "--metric", "latency", "--model", "m", "--model", "longer"]
+    done = CliRunner().invoke(app, [*command, "--concurrency", "1", "--out", "both.json", "--report", "both.html"])
+    assert done.exit_code == 0, done.output
+    assert "words: longer minus m 5 [5, 5], p = 0.0001, significant" in done.output
+    assert re.search(r"latency: \S+ minus \S+ .*p = ", done.output)
+    first, second = json.loads((in_tmp / "both.json").read_text())
+    assert first["side_by_side"] == second["side_by_side"] is not None
+    assert "longer" in (in_tmp / "both.html").read_text()
+    assert CliRunner().invoke(app, [*command, "--name", "x"]).exit_code == 2
+    assert CliRunner().invoke(app, [*command, "--model", "m"]).exit_code == 2
+
+
+def test_a_partial_evaluation_says_what_is_missing_and_how_to_go_on(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_guards(monkeypatch, wait_s=0.3)
+    data = write_jsonl(in_tmp / "many.jsonl", *({"id": str(n), **VALUES} for n in range(4)))
+    command = ["eval", str(data), "--metric", "words", "--concurrency", "1"]
+    monkeypatch.setattr("sys.argv", ["taleward", *command, "--max-seconds", "0.4", "--no-resume"])
+    done = CliRunner().invoke(app, [*command, "--max-seconds", "0.4", "--no-resume"])
+    assert done.exit_code == 1, done.output
+    output = " ".join(done.output.split())
+    assert "partial: the limit of 0.4 seconds is reached; 2 of 4 samples are missing: 2, 3" in output
+    assert "to go on, run: taleward eval" in output
+    assert output.endswith("--max-seconds 0.4")
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "4 samples of many.jsonl@" in done.output

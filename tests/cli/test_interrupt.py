@@ -58,6 +58,7 @@ def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -
     kept = samples[0].read_text().count("\n")
     assert 2 <= kept < 60
     assert f"interrupted: {kept} of 60 samples are finished and kept in .taleward" in output
+    assert "to go on, run: taleward eval data.jsonl --judge lexicon --metric words --concurrency 2;" in output
     assert "--no-resume" in output
     resumed = start_eval(tmp_path)
     output, _ = resumed.communicate(timeout=60)

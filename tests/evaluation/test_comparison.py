@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -52,23 +53,64 @@ def test_the_better_one_wins_and_noise_is_no_difference(three: list[Evaluation],
     comparison = compare([e.run_id for e in three if e.run_id], tracking_uri=uri)
     assert comparison == compare(three)
     assert comparison.metrics["size"].winner == "long"
-    assert compare([short, other]).metrics["size"].conclusion == "no difference"
+    assert compare([short, other]).metrics["size"].conclusion == "no significant difference"
     table = comparison.table().set_index("evaluation")
     assert table.loc["long", "winner"]
     assert table.loc["long", "low"] < table.loc["long", "value"] < table.loc["long", "high"]
-    assert set(comparison.pairs()["significant"]) == {"yes", "no difference"}
+    assert set(comparison.pairs()["significant"]) == {"significant", "no significant difference"}
     page = comparison.html()
     assert "data:image/png;base64," in page
-    assert "no difference" in page
+    assert "no significant difference" in page
+    assert "corrected for 3 pairs (Bonferroni)" in page
     result = CliRunner().invoke(app, ["compare", str(short.run_id), str(long.run_id), "--tracking-uri", uri])
     assert result.exit_code == 0, result.output
     assert "long" in result.output.splitlines()[5]
+    assert "size: long minus short 4 [4, 4], p = 0.0001, significant" in result.output
+    assert "paired sign-flip tests give both p and the 95 % interval" in result.output
+    assert "warning" not in result.output
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=uri)
     run = client.get_run(comparison.record(tracking_uri=uri))
     assert (run.data.params, run.info.status) == ({"size": "long"}, "FINISHED")
     assert {a.path for a in client.list_artifacts(run.info.run_id)} == {"comparison.html", "comparison.png"}
+
+
+def test_four_samples_have_no_winner_however_large_the_difference(uri: str, tmp_path: Path) -> None:
+    long, short = (
+        evaluate(
+            ["x" * (length + n) for n in range(4)], ROWS[:4], [size()], name=name, tracking_uri=uri, spool=tmp_path
+        )
+        for name, length in (("long", 1000), ("short", 1))
+    )
+    comparison = compare([long, short])
+    [pair] = comparison.metrics["size"].pairs
+    assert (pair.test.p, pair.test.low, pair.test.high) == (0.125, None, None)
+    assert (comparison.metrics["size"].winner, comparison.metrics["size"].conclusion) == (None, "too few samples")
+    few, none_possible = comparison.warnings
+    assert few == "4 common samples are few: below 20, only large differences can be told from chance"
+    assert none_possible.endswith("any difference at the level 0.05: the smallest possible p is 0.125")
+    assert escape(few) in comparison.html()
+    assert compare([long, short], level=0.2).metrics["size"].winner == "long"
+    result = CliRunner().invoke(app, ["compare", str(long.run_id), str(short.run_id), "--tracking-uri", uri])
+    assert "size: long minus short 999, p = 0.12, too few samples" in result.output
+    assert "warning: 4 common samples are few" in result.output
+
+
+def test_the_winner_is_better_on_the_common_samples_too(uri: str, tmp_path: Path) -> None:
+    # On its own samples `a` is better, thanks to those that `b` has no value for; on the common ones it is worse.
+    def measured(name: str, values: list[float]) -> Evaluation:
+        metric = MeanOf("size", lambda sample: float(sample.text))
+        outputs = [str(value) for value in values]
+        return evaluate(outputs, ROWS[: len(values)], [metric], name=name, tracking_uri=uri, spool=tmp_path)
+
+    a = measured("a", [1.0 + n / 10 for n in range(8)] + [100.0] * 8)
+    b = measured("b", [2.0 + n / 10 for n in range(8)] + [float("nan")] * 8)
+    comparison = compare([a, b])
+    [pair] = comparison.metrics["size"].pairs
+    assert pair.significant
+    assert pair.test.n == 8
+    assert comparison.metrics["size"].winner is None
 
 
 def test_a_metric_without_values_is_no_value_and_no_regression(uri: str, tmp_path: Path) -> None:
