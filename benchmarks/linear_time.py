@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage
 
 from benchmarks.table import Row, Size, pick, run
 from taleward.agents.cast_sheet import CastSheet
-from taleward.agents.routing.parse_request import SpellingCorrector, parse_request
+from taleward.agents.routing.split_request import SpellingCorrector, parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.classify_text import ClassifyText
 from taleward.agents.tools.search_tales import SearchTales
@@ -30,22 +30,22 @@ from taleward.core.surrogates import join_surrogates
 from taleward.core.verdict import Passage
 from taleward.evaluation.metrics.tokenize import words
 from taleward.moderation.chat.messages import words_beyond_text
-from taleward.moderation.guard.writer_input import mask
+from taleward.moderation.guard.input_checks import mask
 from taleward.moderation.judges import judge
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.judges.guard_models.gpt_oss_safeguard import _HARMONY
 from taleward.moderation.judges.guard_models.granite_guardian import _SCORE
-from taleward.moderation.judges.neutralize import neutralize_markup
+from taleward.moderation.judges.neutralize_markup import neutralize_markup
 from taleward.moderation.judges.personal_data import PersonalDataJudge
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
-from taleward.moderation.text.language import looks_foreign
 from taleward.moderation.text.lexicon import find_hits
+from taleward.moderation.text.non_english import looks_foreign
 from taleward.moderation.text.normalize import normalize, undisguise
 from taleward.moderation.text.personal_data import find_personal_data
 from taleward.moderation.text.sentences import sentences
 from taleward.moderation.text.value_coverage import mentions_value, wishes
 from taleward.moderation.text.windows import sentence_windows, windows
-from taleward.moderation.verdict_cache.entry import VerdictEntry
+from taleward.moderation.verdict_cache.encrypted_entry import VerdictEntry
 from taleward.stores.caches.semantic_answers import question_words
 
 MAX_GROWTH = 32.0

@@ -24,8 +24,8 @@ import numpy as np
 from benchmarks.table import Row, Size, is_installed, pick, run
 from taleward.chains.classification.few_shot import FewShotClassifier
 from taleward.chains.classification.zero_shot import ZeroShotClassifier
-from taleward.chains.label_and_summary_tasks import LabelTask
 from taleward.chains.summarization.summarizer import Summarizer
+from taleward.chains.task_definitions import LabelTask
 from taleward.core.frozen_model import FrozenDict
 from taleward.moderation.text.sentences import sentences
 from taleward.stores.caches.embeddings import CachedEmbeddings

@@ -11,13 +11,13 @@ from taleward.cli.commands.evaluate import compare, evaluate
 from taleward.cli.commands.feedback import feedback_app
 from taleward.cli.commands.judge import judge
 from taleward.cli.commands.judge_bench import calibrate, judge_bench
+from taleward.cli.commands.mlflow_ui import ui
 from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app
 from taleward.cli.commands.store import store_app
 from taleward.cli.commands.summarize_classify import classify, summarize
 from taleward.cli.commands.tell import tell
 from taleward.cli.commands.templates import templates_app
-from taleward.cli.commands.ui import ui
 from taleward.cli.suggestions import SuggestingGroup
 
 app = typer.Typer(

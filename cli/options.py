@@ -25,9 +25,6 @@ Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of the text,
 TemplateFolder = Annotated[Path | None, typer.Option("--templates", help="Folder with your own templates.")]
 WriterSpec = Annotated[str, typer.Option("--model", help="Model spec of the writer; see `taleward models`.")]
 BaseUrl = Annotated[str | None, typer.Option(help="Base URL of the server, for an openai: model.")]
-JudgeSpec = Annotated[
-    str, typer.Option("--judge", help="Spec of the judge: embedded:judge, lexicon, a chat model, ...")
-]
 JudgeSpecs = Annotated[
     list[str] | None,
     typer.Option(

@@ -16,6 +16,6 @@ from .tracking.prompts import (
     load_registered_template as load_registered_template,
     register_template as register_template,
 )
-from .tracking.recorder import MlflowRecorder as MlflowRecorder, default_tracking_uri as default_tracking_uri
 from .tracking.runs import load_evaluation as load_evaluation, upload_pending as upload_pending
 from .tracking.scorers import ScorerMetric as ScorerMetric, as_scorer as as_scorer
+from .tracking.tale_recorder import MlflowRecorder as MlflowRecorder, default_tracking_uri as default_tracking_uri

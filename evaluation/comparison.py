@@ -16,8 +16,8 @@ from taleward.evaluation.report.plots import comparison_plot
 from taleward.evaluation.result import Evaluation
 from taleward.evaluation.sample import Sample
 from taleward.evaluation.significance import PairedTest, paired_test
-from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT
 from taleward.evaluation.tracking.runs import load_evaluation, record_page
+from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,7 +24,7 @@ from taleward.core.yaml_files import did_you_mean
 from taleward.evaluation.labeled_passages import example_path, sample_fields
 from taleward.evaluation.sample import Sample, as_samples
 from taleward.evaluation.selection import select_samples
-from taleward.evaluation.tracking.recorder import quiet
+from taleward.evaluation.tracking.tale_recorder import quiet
 
 SHIPPED_DATASETS = ("stories", "passages")
 """The datasets that come with the package; see `evaluation/data/README.md`."""

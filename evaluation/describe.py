@@ -10,10 +10,10 @@ from langchain_core.load import dumps
 from langchain_core.prompts import BasePromptTemplate
 from langchain_core.runnables import RunnableSequence
 
-from taleward.chains.classification.chain import LabelChain
-from taleward.chains.label_and_summary_tasks import LabelTask, SummaryTask
+from taleward.chains.classification.label_chain import LabelChain
 from taleward.chains.story import StoryChain
 from taleward.chains.summarization.summarizer import Summarizer
+from taleward.chains.task_definitions import LabelTask, SummaryTask
 from taleward.moderation.guard.best_of import BestOf
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges.base import Judge

@@ -21,8 +21,8 @@ from taleward.evaluation.result import Evaluation, MetricResult
 from taleward.evaluation.sample import Sample
 from taleward.evaluation.sample_runner import EvaluationBudget, SystemRun, run_samples
 from taleward.evaluation.system import System, dataset_sha256, prepare_system
-from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tracking_uri
 from taleward.evaluation.tracking.runs import check_mlflow, upload, upload_pending
+from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, default_tracking_uri
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy, exceeds
 from taleward.core.record_files import parse_records, read_content
 from taleward.core.verdict import Finding
-from taleward.moderation.calibration.labeled_data import LabeledText
+from taleward.moderation.calibration.labeled_texts import LabeledText
 from taleward.moderation.policies.load import load_policy
 
 _DATA = Path(__file__).parent / "data"

@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 from pydantic import BaseModel
 
-from taleward.chains.classification.chain import LabelChain
+from taleward.chains.classification.label_chain import LabelChain
 from taleward.chains.classification.result import Classification
 from taleward.chains.summarization.guard import JudgedSummary, SummaryGuard
 from taleward.chains.summarization.result import Summary

@@ -1,6 +1,6 @@
 from .calibration.calibration import Calibration as Calibration, Target as Target, load_calibration as load_calibration
 from .calibration.fit import fit_calibration as fit_calibration
-from .calibration.labeled_data import Columns as Columns, LabeledData as LabeledData, load_labeled as load_labeled
+from .calibration.labeled_texts import Columns as Columns, LabeledData as LabeledData, load_labeled as load_labeled
 from .chat.guarded_chat import GuardedChat as GuardedChat
 from .guard.best_of import BestOf as BestOf
 from .guard.guard import Guard as Guard
@@ -13,7 +13,7 @@ from .judges.cascade import (
     fit_uncertainty_band as fit_uncertainty_band,
 )
 from .judges.ensemble import Ensemble as Ensemble
-from .judges.evidence import evidence as evidence
+from .judges.failing_sentences import evidence as evidence
 from .policies.diff import policy_diff as policy_diff
 from .policies.load import load_policy as load_policy, policy_names as policy_names
 from .verdict_cache.cache import VerdictCache as VerdictCache

@@ -24,7 +24,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from taleward.agents.threads.rows import SCHEMA, VERSION, ThreadRows
+from taleward.agents.threads.message_deduplication import SCHEMA, VERSION, ThreadRows
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
 from taleward.stores.sqlite import SqliteDatabase

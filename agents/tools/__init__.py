@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from taleward.agents.tools.base import TaleTool
-from taleward.agents.tools.resources import Toolbox
+from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import UnknownName
 
 __all__ = ["ROLES", "TOOLS", "Role", "TaleTool", "Toolbox", "story_tools"]

@@ -13,7 +13,7 @@ from langgraph.types import Command
 from pydantic import ConfigDict, Field
 
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.tools.resources import Toolbox
+from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.concurrency.sync_async import run_sync
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import FrozenModel

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.runnables import Runnable
 from langgraph.prebuilt import ToolRuntime
 
-from taleward.agents.tools.resources import Toolbox
+from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.events import DoneEvent, RetractionEvent, TextEvent
 from taleward.core.tale import Tale
 from taleward.moderation.guard.guard import Guard

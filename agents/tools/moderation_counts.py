@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.base import TaleTool, ToolArguments
-from taleward.agents.tools.resources import Toolbox
+from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import ConfigurationError
 
 

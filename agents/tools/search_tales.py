@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
-from taleward.agents.routing.parse_request import parse_request
+from taleward.agents.routing.split_request import parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.base import TaleTool, ToolArguments
-from taleward.agents.tools.resources import Toolbox
+from taleward.agents.tools.toolbox import Toolbox
 from taleward.core.errors import ConfigurationError
 
 _EXCERPT_LENGTH = 240

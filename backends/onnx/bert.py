@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taleward.backends.onnx.graph import Graph, Session
-from taleward.backends.onnx.weights import WeightPrecision, quantize_int8
+from taleward.backends.onnx.quantized_weights import WeightPrecision, quantize_int8
 
 
 def bert_session(

@@ -19,7 +19,7 @@ from taleward.backends.engine.likelihood import ScoringWindow, TokenScores, scor
 from taleward.backends.engine.sampling import Sampling
 from taleward.backends.onnx.graph import Session
 from taleward.backends.onnx.llama_graph import llama_session, scoring_session, unsupported_reason
-from taleward.backends.onnx.weights import WeightPrecision, weight_files
+from taleward.backends.onnx.quantized_weights import WeightPrecision, weight_files
 from taleward.backends.transformers.tokenizer import HubTokenizer
 from taleward.core.errors import BackendError, MissingExtra
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.backends.onnx.graph import Graph, Session
-from taleward.backends.onnx.weights import Weights, int8_weights
+from taleward.backends.onnx.quantized_weights import Weights, int8_weights
 
 _MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 

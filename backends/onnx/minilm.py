@@ -20,7 +20,7 @@ from langchain_core.embeddings import Embeddings
 from taleward.backends.base.shipped_models import missing_encoder
 from taleward.backends.onnx.bert import bert_session
 from taleward.backends.onnx.graph import Session
-from taleward.backends.onnx.weights import WeightPrecision
+from taleward.backends.onnx.quantized_weights import WeightPrecision
 from taleward.core.errors import IntegrityError
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from functools import cached_property
 from typing import Any
 
 from taleward.backends.engine.grammar import Vocabulary
-from taleward.backends.engine.prompt_encoding import (
+from taleward.backends.engine.safe_tokenization import (
     Instruction,
     PromptRenderer,
     control_token_names,
     encode_prompt,
     encode_text,
 )
-from taleward.backends.transformers.hub import LOAD_ERRORS, loading_options, model_config, model_unavailable
+from taleward.backends.transformers.from_pretrained import LOAD_ERRORS, loading_options, model_config, model_unavailable
 from taleward.core.errors import BackendError, MissingExtra
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, get_args
 
-from taleward.chains.label_and_summary_tasks import LabelTask
+from taleward.chains.task_definitions import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.stores.example_retriever import ExampleRetriever, LabeledExample
 from taleward.stores.vector.base import TalewardStore

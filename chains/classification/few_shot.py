@@ -9,11 +9,11 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from taleward.chains.classification.chain import ClassificationQuery, LabelChain
 from taleward.chains.classification.example_selection import ExampleSelector, SelectionMethod
+from taleward.chains.classification.label_chain import ClassificationQuery, LabelChain
 from taleward.chains.classification.readers.select import AnswerMethod, select_reader
-from taleward.chains.label_and_summary_tasks import LabelTask, resolve_label_task
 from taleward.chains.model_kind import model_kind, model_name
+from taleward.chains.task_definitions import LabelTask, resolve_label_task
 from taleward.core.errors import ConfigurationError
 from taleward.stores.example_retriever import ExampleRetriever, LabeledExample
 from taleward.stores.vector.base import TalewardStore

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from taleward.chains.classification.chain import ClassificationQuery
-from taleward.chains.label_and_summary_tasks import LabelTask
-from taleward.moderation.judges.neutralize import neutralize_markup
+from taleward.chains.classification.label_chain import ClassificationQuery
+from taleward.chains.task_definitions import LabelTask
+from taleward.moderation.judges.neutralize_markup import neutralize_markup
 
 SEPARATOR = "###"
 """Separates the examples in a completion prompt; anything that a model writes after the next one is not its answer."""

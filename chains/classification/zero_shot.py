@@ -9,9 +9,9 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from taleward.chains.classification.chain import LabelChain
+from taleward.chains.classification.label_chain import LabelChain
 from taleward.chains.classification.readers.select import AnswerMethod, select_reader
-from taleward.chains.label_and_summary_tasks import LabelTask, resolve_label_task
+from taleward.chains.task_definitions import LabelTask, resolve_label_task
 
 
 class ZeroShotClassifier(LabelChain):

@@ -8,13 +8,13 @@ from langchain_core.embeddings import Embeddings
 
 from taleward.chains.summarization.result import SourceSpan
 from taleward.moderation.text.sentences import sentences
-from taleward.stores.fingerprint import embed_array
+from taleward.stores.embedding_fingerprint import embed_array
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from taleward.stores.fingerprint import Floats
+    from taleward.stores.embedding_fingerprint import Floats
 
 _FULL_WEIGHT_WORDS = 25
 """Sentences of at least this many words get full weight, shorter ones a proportional share: they say less."""

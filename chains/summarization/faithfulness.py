@@ -25,10 +25,10 @@ from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.llm import random_delimiter
-from taleward.moderation.judges.neutralize import neutralize_markup
+from taleward.moderation.judges.neutralize_markup import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 from taleward.moderation.text.windows import windows
-from taleward.stores.fingerprint import embed_array
+from taleward.stores.embedding_fingerprint import embed_array
 
 DEFAULT_MIN_SCORE = 0.5
 """The score from which a sentence counts as supported."""

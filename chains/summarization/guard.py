@@ -8,7 +8,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackMa
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import model_validator
 
-from taleward.chains.classification.chain import LabelChain
+from taleward.chains.classification.label_chain import LabelChain
 from taleward.chains.classification.result import Classification
 from taleward.chains.summarization.result import Summary
 from taleward.chains.summarization.summarizer import Summarizer

@@ -12,14 +12,14 @@ from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.capabilities import capabilities
-from taleward.backends.local.loaded_model import loaded_model
-from taleward.backends.transformers.hub import model_config
+from taleward.backends.local.underlying_model import loaded_model
+from taleward.backends.transformers.from_pretrained import model_config
 from taleward.backends.transformers.seq2seq import Seq2SeqModel, seq2seq_model
-from taleward.chains.label_and_summary_tasks import SummaryTask
 from taleward.chains.summarization.map_reduce import PromptBudget
 from taleward.chains.summarization.result import SummaryMethod
+from taleward.chains.task_definitions import SummaryTask
 from taleward.core.errors import ConfigurationError
-from taleward.moderation.judges.neutralize import neutralize_markup
+from taleward.moderation.judges.neutralize_markup import neutralize_markup
 
 DEFAULT_CONTEXT_TOKENS = 8192
 """Tokens of prompt and answer together, for models that do not report their context length."""

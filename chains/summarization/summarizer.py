@@ -15,13 +15,13 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.embedding_models import embeddings
-from taleward.chains.label_and_summary_tasks import SummaryTask, load_task
 from taleward.chains.model_kind import model_kind, model_name
 from taleward.chains.summarization.extractive import central_sentences
 from taleward.chains.summarization.faithfulness import FaithfulnessCheck
 from taleward.chains.summarization.map_reduce import SummaryReduction
 from taleward.chains.summarization.models import ChatSummaryModel, Seq2SeqSummaryModel, SummaryModel, TokenCounter
 from taleward.chains.summarization.result import SourceSpan, Summary
+from taleward.chains.task_definitions import SummaryTask, load_task
 from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import ConfigurationError
 

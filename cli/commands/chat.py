@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taleward.cli.options import DEFAULT_FOLDER, BandName, BaseUrl, JudgeSpec, PolicyName
+from taleward.cli.options import DEFAULT_FOLDER, BandName, BaseUrl, JudgeSpecs, PolicyName
 from taleward.core.errors import ConfigurationError, UnknownName
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def chat(
     base_url: BaseUrl = None,
     thread: Annotated[str, typer.Option(help="Name of the conversation to start or continue.")] = "chat",
     role: Annotated[str, typer.Option(help="Whose tools may be called: child, parent or staff.")] = "parent",
-    judge: JudgeSpec = "embedded:judge",
+    judge: JudgeSpecs = None,
     policy: PolicyName = "kids",
     band: BandName = "6-8",
     seed: Annotated[int | None, typer.Option(help="Random seed; the same seed gives the same stories.")] = None,
@@ -64,6 +64,7 @@ def chat(
     if threads or delete is not None:
         return _manage_threads(folder, delete)
     from taleward.agents.chat_session import Chat
+    from taleward.cli.judge_specs import make_judge
     from taleward.cli.output.console import spinner
     from taleward.evaluation.tracking.total_tale_counts import guard_counts
 
@@ -72,7 +73,7 @@ def chat(
         toolbox_options = {"seed": seed, "memory": _tale_memory(folder), "statistics": lambda: guard_counts(folder)}
         conversation = Chat(
             model,
-            judge=judge,
+            judge=make_judge(judge, policy=policy, band=band),
             policy=policy,
             band=band,
             role=role,

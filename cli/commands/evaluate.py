@@ -119,7 +119,7 @@ def evaluate(
     Exit codes: 0 all gates passed, 1 partial or not uploaded to MLflow, 2 wrong use or data, 3 a gate failed, 130
     interrupted.
     """
-    from taleward.evaluation.tracking.recorder import default_tracking_uri
+    from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
 
     uri = tracking_uri or default_tracking_uri(folder)
     if upload_pending:
@@ -210,7 +210,7 @@ def compare(
     from taleward.cli.output.console import print_note
     from taleward.cli.output.evaluation import show_comparison
     from taleward.evaluation.comparison import compare as compare_runs
-    from taleward.evaluation.tracking.recorder import default_tracking_uri
+    from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
 
     comparison = compare_runs(runs, tracking_uri=tracking_uri or default_tracking_uri(folder))
     show_comparison(comparison)

@@ -145,7 +145,7 @@ def withdraw(
 
 def _open_store(tracking_uri: str | None, folder: Path, experiment: str) -> FeedbackStore:
     from taleward.evaluation.feedback.mlflow_store import FeedbackStore
-    from taleward.evaluation.tracking.recorder import default_tracking_uri
+    from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
 
     return FeedbackStore(tracking_uri or default_tracking_uri(folder), experiment)
 

@@ -18,7 +18,7 @@ from taleward.core.errors import ConfigurationError, UnknownName
 if TYPE_CHECKING:
     from taleward.core.policy import Policy
     from taleward.evaluation.judge_bench.result import BenchReport
-    from taleward.moderation.calibration.labeled_data import LabeledData
+    from taleward.moderation.calibration.labeled_texts import LabeledData
     from taleward.moderation.judges import Judge
 
 DatasetFile = Annotated[Path, typer.Argument(help="Labeled texts: a .csv, .tsv or .jsonl file, optionally with .gz.")]
@@ -210,7 +210,7 @@ def _load_texts(
     harmful_labels: list[str] | None,
     category: str | None,
 ) -> tuple[Policy, LabeledData]:
-    from taleward.moderation.calibration.labeled_data import Columns, load_labeled
+    from taleward.moderation.calibration.labeled_texts import Columns, load_labeled
     from taleward.moderation.policies.load import load_policy
 
     loaded_policy = load_policy(policy)
@@ -235,7 +235,7 @@ def _record_bench(report: BenchReport, folder: Path) -> None:
     from taleward.cli.output.console import print_note, warn_not_recorded
     from taleward.evaluation.judge_bench.plots import bench_plots
     from taleward.evaluation.tracking.judge_runs import record_bench
-    from taleward.evaluation.tracking.recorder import default_tracking_uri
+    from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
 
     try:
         plots = bench_plots(report) if find_spec("matplotlib") else {}

@@ -15,7 +15,7 @@ def models(
     """List the models that you can use, and what is missing for the others."""
     from taleward.backends.discovery import describe_gguf, devices, discover
     from taleward.backends.transformers.gguf_header import find_gguf
-    from taleward.cli.model_catalog import card, judges
+    from taleward.cli.judges_and_model_cards import card, judges
     from taleward.cli.output.console import show_card, show_models
 
     if spec is not None and (gguf := find_gguf(spec.removeprefix("hf:"))) is not None:

@@ -19,7 +19,7 @@ from taleward.cli.options import (
     BaseUrl,
     CalibrationFile,
     Folder,
-    JudgeSpec,
+    JudgeSpecs,
     PolicyName,
     TaleSeed,
     TemplateFolder,
@@ -58,7 +58,7 @@ def tell(
     inputs: Annotated[Path | None, typer.Option(help="JSON file with values for the template's variables.")] = None,
     model: WriterSpec = "embedded:storyteller",
     base_url: BaseUrl = None,
-    judge: JudgeSpec = "embedded:judge",
+    judge: JudgeSpecs = None,
     policy: PolicyName = "kids",
     band: BandName = "6-8",
     calibration: CalibrationFile = None,
@@ -91,12 +91,12 @@ def tell(
     from taleward.backends.capabilities import capabilities
     from taleward.chains.story import StoryChain
     from taleward.chains.template import load_template
+    from taleward.cli.judge_specs import make_judge
     from taleward.cli.output.console import print_note, show_stream, show_tale, spinner
     from taleward.cli.story_input import check_value_names, fill_values, read_request, read_values, split_arguments
     from taleward.moderation.guard.best_of import BestOf
     from taleward.moderation.guard.guard import Guard
-    from taleward.moderation.guard.writer_input import as_mapping
-    from taleward.moderation.judges import judge as make_judge
+    from taleward.moderation.guard.input_checks import as_mapping
     from taleward.moderation.text.value_coverage import wishes
 
     words, options_given = split_arguments(context.args)
@@ -162,7 +162,7 @@ def _seed_option(tale: Tale, first_seed: int | None, best_of: int | None) -> str
 
 def _record_tale(tale: Tale, inputs: Mapping[str, Any], folder: Path) -> None:
     from taleward.cli.output.console import print_note, spinner, warn_not_recorded
-    from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
+    from taleward.evaluation.tracking.tale_recorder import MlflowRecorder, default_tracking_uri
 
     try:
         with spinner("recording"):

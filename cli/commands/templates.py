@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from taleward.cli.options import TemplateFolder, TrackingUri
+from taleward.cli.options import AsJson, PolicyName, TemplateFolder, TrackingUri
 from taleward.core.errors import ConfigurationError, InvalidFile
 
 ADVICE = 1
@@ -44,7 +44,7 @@ def show(
     name: TemplateName,
     band: Annotated[str | None, typer.Option(help="Show only this age band, and its opening filled in.")] = None,
     folder: TemplateFolder = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show a template: its variables, examples and variants for age bands."""
     from taleward.chains.template import load_template
@@ -95,7 +95,7 @@ def new(
 @templates_app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="Path of a .yaml file.")],
-    policy: Annotated[str, typer.Option("--policy", help="Policy whose age bands the template should have.")] = "kids",
+    policy: PolicyName = "kids",
 ) -> None:
     """Check a template file, and say what to change and in which line.
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
+from taleward.core.concurrency.abandoned_calls import LeftBehind
 from taleward.core.concurrency.event_loop import iterate_async
-from taleward.core.concurrency.left_behind import LeftBehind
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from taleward.core.concurrency.left_behind import LeftBehind
+from taleward.core.concurrency.abandoned_calls import LeftBehind
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from taleward.evaluation.feedback.feedback import (
     pseudonym,
     to_assessment_value,
 )
-from taleward.evaluation.tracking.recorder import (
+from taleward.evaluation.tracking.tale_recorder import (
     DEFAULT_EXPERIMENT,
     default_tracking_uri,
     get_or_create_experiment,

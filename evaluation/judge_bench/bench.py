@@ -26,7 +26,7 @@ from taleward.evaluation.judge_bench.result import (
 )
 from taleward.moderation.calibration import detection_metrics as metrics
 from taleward.moderation.calibration.bootstrap import percentile_interval, stratified_resamples
-from taleward.moderation.calibration.labeled_data import LabeledData
+from taleward.moderation.calibration.labeled_texts import LabeledData
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.judges.cascade import relative_risk
 

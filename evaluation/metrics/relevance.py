@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.sample import Sample
-from taleward.moderation.guard.writer_input import input_texts
+from taleward.moderation.guard.input_checks import input_texts
 
 
 class Relevance(MeanMetric):

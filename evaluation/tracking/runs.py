@@ -17,7 +17,7 @@ from taleward.core.redaction import format_error, redact
 from taleward.core.verdict import Verdict
 from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, JournalLocked, journal_lock, journals
 from taleward.evaluation.result import Evaluation
-from taleward.evaluation.tracking.recorder import default_tracking_uri, get_or_create_experiment, quiet
+from taleward.evaluation.tracking.tale_recorder import default_tracking_uri, get_or_create_experiment, quiet
 from taleward.evaluation.tracking.traces import SpanData, TraceData, tale_trace, write_traces
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from taleward.evaluation.tracking.recorder import DEFAULT_EXPERIMENT, default_tracking_uri, quiet
+from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, default_tracking_uri, quiet
 
 
 def guard_counts(folder: Path, experiment: str = DEFAULT_EXPERIMENT) -> dict[str, float]:

@@ -20,7 +20,7 @@ from taleward.moderation.calibration.calibration import (
     Platt,
     Target,
 )
-from taleward.moderation.calibration.labeled_data import LabeledData, LabeledText
+from taleward.moderation.calibration.labeled_texts import LabeledData, LabeledText
 from taleward.moderation.judges.base import Judge
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from taleward.core.concurrency.sync_async import iterate_in_thread, run_in_threa
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.moderation.chat.messages import MARK, is_refusal, tool_words, without_retracted
 from taleward.moderation.chat.response_moderation import GuardedResponse
-from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, check_max_chars
+from taleward.moderation.guard.text_size_limits import MAX_DRAFT_CHARS, check_max_chars
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 
 

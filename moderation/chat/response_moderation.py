@@ -24,7 +24,6 @@ from taleward.moderation.chat.messages import (
     words_beyond_text,
 )
 from taleward.moderation.guard.hold_back import JudgedSentence, hold_back
-from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, DraftTooLong
 from taleward.moderation.guard.release import (
     RELEASE,
     TIMED_OUT,
@@ -36,6 +35,7 @@ from taleward.moderation.guard.release import (
 )
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.guard.steps import JudgePassage, arun_steps
+from taleward.moderation.guard.text_size_limits import MAX_DRAFT_CHARS, DraftTooLong
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.tracing.mute_callbacks import muted_run
 

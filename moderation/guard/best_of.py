@@ -18,11 +18,11 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.tale import Attempt, Tale
 from taleward.core.verdict import Verdict
 from taleward.moderation.guard.guard import Guard, write_draft
+from taleward.moderation.guard.input_checks import WriterInput, input_texts
 from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_draft, release
 from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.guard.steps import EmbedTexts, Steps
 from taleward.moderation.guard.writer import WriterLike
-from taleward.moderation.guard.writer_input import WriterInput, input_texts
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.text.value_coverage import value_coverage
 

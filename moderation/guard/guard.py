@@ -19,14 +19,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
 from taleward.core.tale import Attempt, Tale
 from taleward.core.verdict import Finding, Passage
-from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, MAX_INPUT_CHARS, check_max_chars, count_chars
-from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_draft, judge_until_answered, release
-from taleward.moderation.guard.revision_context import Revision
-from taleward.moderation.guard.run import GuardRun, Recorder
-from taleward.moderation.guard.steps import JudgePassage, Step, Steps, WriteDraft, arun_steps, run_steps
-from taleward.moderation.guard.streaming import GuardedStream
-from taleward.moderation.guard.writer import TextWriter, WriterLike
-from taleward.moderation.guard.writer_input import (
+from taleward.moderation.guard.input_checks import (
     WriterInput,
     as_mapping,
     check_input,
@@ -34,6 +27,13 @@ from taleward.moderation.guard.writer_input import (
     masked,
     with_valid_texts,
 )
+from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_draft, judge_until_answered, release
+from taleward.moderation.guard.revision_context import Revision
+from taleward.moderation.guard.run import GuardRun, Recorder
+from taleward.moderation.guard.steps import JudgePassage, Step, Steps, WriteDraft, arun_steps, run_steps
+from taleward.moderation.guard.streaming import GuardedStream
+from taleward.moderation.guard.text_size_limits import MAX_DRAFT_CHARS, MAX_INPUT_CHARS, check_max_chars, count_chars
+from taleward.moderation.guard.writer import TextWriter, WriterLike
 from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 from taleward.moderation.tracing.mute_callbacks import mute_callbacks
 

@@ -18,8 +18,8 @@ from taleward.core.redaction import format_error
 from taleward.core.tale import Attempt, Lineage, Refusal, RefusalReason, StretchDecision, Tale, digest
 from taleward.core.verdict import Outcome, Verdict
 from taleward.moderation.guard.call_recorder import CallRecorder
-from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, MAX_INPUT_CHARS, count_chars, draft_too_long
 from taleward.moderation.guard.revision_context import Revision, with_revision
+from taleward.moderation.guard.text_size_limits import MAX_DRAFT_CHARS, MAX_INPUT_CHARS, count_chars, draft_too_long
 from taleward.moderation.judges.base import Judge
 
 _log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from taleward.core.events import (
 from taleward.core.tale import Attempt, RefusalReason, StretchDecision, Tale
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.guard.hold_back import CONTEXT_CHARACTERS, JudgedSentence, hold_back
-from taleward.moderation.guard.limits import DraftTooLong
+from taleward.moderation.guard.input_checks import WriterInput, as_mapping
 from taleward.moderation.guard.release import (
     RELEASE,
     TIMED_OUT,
@@ -38,8 +38,8 @@ from taleward.moderation.guard.repetition import RepetitionDetector
 from taleward.moderation.guard.revision_context import Revision
 from taleward.moderation.guard.run import CLOSING_S, ClosedBy, GuardRun
 from taleward.moderation.guard.steps import JudgePassage, arun_steps
+from taleward.moderation.guard.text_size_limits import DraftTooLong
 from taleward.moderation.guard.writer import TextWriter
-from taleward.moderation.guard.writer_input import WriterInput, as_mapping
 from taleward.moderation.tracing.mute_callbacks import mute_callbacks
 
 T = TypeVar("T")

@@ -28,12 +28,12 @@ from langchain_core.runnables.base import RunnableBindingBase, RunnableEachBase
 from langchain_core.runnables.passthrough import RunnableAssign
 from langchain_core.runnables.utils import accepts_config
 
-from taleward.core.concurrency.left_behind import LeftBehind
+from taleward.core.concurrency.abandoned_calls import LeftBehind
 from taleward.core.concurrency.sync_async import iterate_in_thread, run_in_thread, run_sync
 from taleward.core.errors import ConfigurationError
 from taleward.core.surrogates import join_surrogates
-from taleward.moderation.guard.limits import MAX_DRAFT_CHARS, DraftTooLong
-from taleward.moderation.guard.writer_input import WriterInput
+from taleward.moderation.guard.input_checks import WriterInput
+from taleward.moderation.guard.text_size_limits import MAX_DRAFT_CHARS, DraftTooLong
 
 WriterLike: TypeAlias = Runnable[Any, Any] | Callable[..., Any]
 """A LangChain Runnable, or a function of the inputs (and of `config`, if it has such a parameter). A function may be

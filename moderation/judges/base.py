@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from taleward.core.concurrency.left_behind import LeftBehind
+from taleward.core.concurrency.abandoned_calls import LeftBehind
 from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel

@@ -16,9 +16,9 @@ from taleward.core.tale import digest
 from taleward.core.verdict import Passage, Verdict
 from taleward.moderation.calibration.calibration import Calibration
 from taleward.moderation.judges.base import Assessment, Judge, as_passage
-from taleward.moderation.judges.identity import identity
+from taleward.moderation.judges.fingerprint import judge_fingerprint
 from taleward.moderation.verdict_cache.cache import VerdictCache
-from taleward.moderation.verdict_cache.entry import VerdictEntry
+from taleward.moderation.verdict_cache.encrypted_entry import VerdictEntry
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class CachedJudge(Judge):
         self.judge = judge
         self.cache = cache if isinstance(cache, VerdictCache) else VerdictCache(cache)
         self.rules, self.calibration, self.max_chars = judge.rules, judge.calibration, judge.max_chars
-        self._identity = identity(judge, extra_key)
+        self._fingerprint = judge_fingerprint(judge, extra_key)
         self._extra_key, self._warned = extra_key, False
 
     def assess(self, passage: Passage) -> Assessment:
@@ -93,7 +93,7 @@ class CachedJudge(Judge):
 
     def _key(self, passage: Passage) -> str:
         # Only digests: the cache file must not hold a child's words.
-        parts = [self._identity, self.band, digest(passage.text), digest(passage.context)]
+        parts = [self._fingerprint, self.band, digest(passage.text), digest(passage.context)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _warn(self, error: Exception) -> None:

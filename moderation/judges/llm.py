@@ -19,7 +19,7 @@ from taleward.backends.chat_models import chat_model
 from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.neutralize import neutralize_markup
+from taleward.moderation.judges.neutralize_markup import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable, first_problem, strict_json
 
 

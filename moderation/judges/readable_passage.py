@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from taleward.core.verdict import Finding, Passage
-from taleward.moderation.text.encodings import decode, looks_encoded
-from taleward.moderation.text.language import looks_foreign
+from taleward.moderation.text.decode import decode, looks_encoded
+from taleward.moderation.text.non_english import looks_foreign
 from taleward.moderation.text.normalize import NormalizedText
 
 

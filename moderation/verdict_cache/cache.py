@@ -1,7 +1,7 @@
 """SQLite cache of verdicts, shared by several processes and safe to kill at any moment.
 
 No text is stored: an entry identifies its text by SHA-256, and what the judge said about it can be read only by whoever
-has the text, see `taleward.moderation.verdict_cache.entry`.
+has the text, see `taleward.moderation.verdict_cache.encrypted_entry`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypeVar
 from taleward.core.errors import BackendError, ConfigurationError, NotErased
 from taleward.core.tale import digest
 from taleward.core.verdict import Passage
-from taleward.moderation.verdict_cache.entry import VerdictEntry
+from taleward.moderation.verdict_cache.encrypted_entry import VerdictEntry
 
 T = TypeVar("T")
 _BUSY_TIMEOUT_S = 1.0

@@ -31,7 +31,7 @@ from .evaluation.comparison import compare as compare
 from .evaluation.datasets import load_dataset as load_dataset
 from .evaluation.evaluator import evaluate as evaluate
 from .evaluation.feedback.mlflow_store import record_feedback as record_feedback
-from .evaluation.tracking.recorder import MlflowRecorder as MlflowRecorder
+from .evaluation.tracking.tale_recorder import MlflowRecorder as MlflowRecorder
 from .moderation.chat.guarded_chat import GuardedChat as GuardedChat
 from .moderation.guard.best_of import BestOf as BestOf
 from .moderation.guard.guard import Guard as Guard

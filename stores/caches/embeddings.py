@@ -26,10 +26,10 @@ from taleward.stores.caches.embeddings_file import (
     read_stats,
     row_checksum,
 )
-from taleward.stores.fingerprint import aembed_array, as_matrix, embed_array, fingerprint, is_symmetric
+from taleward.stores.embedding_fingerprint import aembed_array, as_matrix, embed_array, fingerprint, is_symmetric
 
 if TYPE_CHECKING:
-    from taleward.stores.fingerprint import Floats
+    from taleward.stores.embedding_fingerprint import Floats
 
 BATCH_SIZE = 1000
 """Texts embedded and written at a time; a kill loses at most one batch."""
@@ -61,7 +61,7 @@ class CachedEmbeddings(Embeddings):
         embeddings: LangChain embeddings, or a spec such as `embedded:minilm`.
         path: The file; created if missing.
         model: The model's fingerprint, if the embeddings do not identify their model (see
-            `taleward.stores.fingerprint.fingerprint`).
+            `taleward.stores.embedding_fingerprint.fingerprint`).
         normalize: Whether to scale vectors to length 1.
         dtype: How numbers are stored; `float16` halves the file and keeps three significant digits.
         symmetric: Whether queries and documents get the same vector and share entries; `None` asks the embeddings, and

@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from taleward.core.errors import ConfigurationError
-from taleward.stores.fingerprint import as_matrix
+from taleward.stores.embedding_fingerprint import as_matrix
 from taleward.stores.vector.filters import Filter
 from taleward.stores.vector.rows import SearchHit, as_document
 from taleward.stores.vector.writable_store import WritableStore

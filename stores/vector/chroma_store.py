@@ -14,14 +14,14 @@ from langchain_core.embeddings import Embeddings
 
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra, NotErased
 from taleward.core.redaction import redact
-from taleward.stores.fingerprint import as_matrix
+from taleward.stores.embedding_fingerprint import as_matrix
 from taleward.stores.vector.base import TalewardStore
 from taleward.stores.vector.chroma_erasure import erase_deleted
 from taleward.stores.vector.filters import Filter, to_chroma
 from taleward.stores.vector.rows import DocumentRow, SearchHit, VectorRows, check_fingerprint, score_from_cosine
 
 if TYPE_CHECKING:
-    from taleward.stores.fingerprint import Floats
+    from taleward.stores.embedding_fingerprint import Floats
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

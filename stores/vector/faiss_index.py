@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from taleward.stores.fingerprint import Floats
+    from taleward.stores.embedding_fingerprint import Floats
 
     Positions = npt.NDArray[np.int64]
     Mask = npt.NDArray[np.bool_]

@@ -30,7 +30,7 @@ from taleward.stores.vector.rows import (
 )
 
 if TYPE_CHECKING:
-    from taleward.stores.fingerprint import Floats
+    from taleward.stores.embedding_fingerprint import Floats
     from taleward.stores.vector.docstore import Slots
     from taleward.stores.vector.faiss_index import Mask, Positions
 

@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from taleward.core.errors import ConfigurationError, IntegrityError
 
 if TYPE_CHECKING:
-    from taleward.stores.fingerprint import Floats
+    from taleward.stores.embedding_fingerprint import Floats
 
 Metadata = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from langchain_core.vectorstores import VectorStore
 
 from taleward.backends.embedding_models import embeddings as embeddings_from_spec
 from taleward.core.errors import BackendError, ConfigurationError
-from taleward.stores.fingerprint import aembed_array, as_matrix, embed_array, fingerprint
+from taleward.stores.embedding_fingerprint import aembed_array, as_matrix, embed_array, fingerprint
 from taleward.stores.vector.filters import Filter, check_metadata
 from taleward.stores.vector.rows import (
     DocumentRow,
@@ -27,7 +27,7 @@ from taleward.stores.vector.rows import (
 )
 
 if TYPE_CHECKING:
-    from taleward.stores.fingerprint import Floats
+    from taleward.stores.embedding_fingerprint import Floats
 
 _SWEEP_INTERVAL_S = 1.0
 

@@ -11,11 +11,11 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.types import StreamMode
 
-from taleward.agents.middleware.agent_limits import Budget
+from taleward.agents.middleware.turn_control import Budget
 from taleward.agents.result import RouterResult, RouterResultEvent
 from taleward.agents.router_agent import Router
-from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.semantic import SemanticStrategy
+from taleward.agents.routing.tool_choice import ConstrainedStrategy
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import TOOLS, Toolbox, story_tools
 from taleward.agents.tools.base import APPROVAL
@@ -23,7 +23,7 @@ from taleward.agents.untrusted_text import fence_text
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.events import RetractionEvent, TextEvent
 from taleward.moderation.judges import judge as make_judge
-from taleward.moderation.judges.neutralize import neutralize_markup
+from taleward.moderation.judges.neutralize_markup import neutralize_markup
 from taleward.stores.tale_memory import TaleMemory
 from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing import FakeJudge, WordEmbeddings

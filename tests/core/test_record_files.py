@@ -13,7 +13,7 @@ from taleward.core import record_files
 from taleward.core.errors import InvalidFile
 from taleward.core.record_files import parse_records
 from taleward.evaluation.datasets import load_dataset
-from taleward.moderation.calibration.labeled_data import load_labeled
+from taleward.moderation.calibration.labeled_texts import load_labeled
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 
-from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
-from taleward.chains.label_and_summary_tasks import LabelTask
+from taleward.chains.classification.label_chain import ClassificationQuery, LabelPrediction
+from taleward.chains.task_definitions import LabelTask
 from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.moderation.text.windows import windows
-from taleward.stores.fingerprint import embed_array
+from taleward.stores.embedding_fingerprint import embed_array
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from taleward.stores.fingerprint import Floats
+    from taleward.stores.embedding_fingerprint import Floats
 
 _TEMPERATURE = 0.04
 """Divisor of the cosines before the softmax; fitted on stories that the benchmark leaves out."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.transformers.classifier import Classifier, classifier
-from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
-from taleward.chains.label_and_summary_tasks import LabelTask
+from taleward.chains.classification.label_chain import ClassificationQuery, LabelPrediction
+from taleward.chains.task_definitions import LabelTask
 from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.text.windows import windows

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.capabilities import capabilities
-from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
+from taleward.chains.classification.label_chain import ClassificationQuery, LabelPrediction
 from taleward.chains.classification.prompts import (
     NONE_OF_THESE,
     SEPARATOR,
@@ -19,7 +19,7 @@ from taleward.chains.classification.prompts import (
     label_as_json,
 )
 from taleward.chains.classification.readers.api_logprobs import label_scores
-from taleward.chains.label_and_summary_tasks import LabelTask
+from taleward.chains.task_definitions import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.judges.strict_parsing import Unparsable, strict_json
 

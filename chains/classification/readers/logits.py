@@ -11,10 +11,10 @@ from langchain_core.messages import convert_to_openai_messages
 from langchain_core.runnables import RunnableConfig
 
 from taleward.backends.local.decisions import AnswerProbabilities, decide_each
-from taleward.backends.local.loaded_model import loaded_model
-from taleward.chains.classification.chain import ClassificationQuery, LabelPrediction
+from taleward.backends.local.underlying_model import loaded_model
+from taleward.chains.classification.label_chain import ClassificationQuery, LabelPrediction
 from taleward.chains.classification.prompts import completion_prompt, one_turn_prompt
-from taleward.chains.label_and_summary_tasks import LabelTask
+from taleward.chains.task_definitions import LabelTask
 from taleward.core.concurrency.sync_async import run_in_thread
 from taleward.core.errors import BackendError
 from taleward.core.frozen_model import FrozenDict

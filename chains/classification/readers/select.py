@@ -10,13 +10,13 @@ from langchain_core.language_models import BaseChatModel
 from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
 from taleward.backends.embedding_models import embeddings
-from taleward.chains.classification.chain import LabelReader
+from taleward.chains.classification.label_chain import LabelReader
 from taleward.chains.classification.readers.embeddings import EmbeddingLabelReader
 from taleward.chains.classification.readers.entailment import EntailmentLabelReader
 from taleward.chains.classification.readers.generated import GeneratedLabelReader
 from taleward.chains.classification.readers.logits import LogitsLabelReader
-from taleward.chains.label_and_summary_tasks import LabelTask
 from taleward.chains.model_kind import model_kind, model_name
+from taleward.chains.task_definitions import LabelTask
 from taleward.core.errors import ConfigurationError
 
 AnswerMethod = Literal["auto", "probabilities", "constrained", "text"]

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from taleward.backends.base.shipped_models import missing_encoder
 from taleward.backends.onnx.minilm import DIMENSIONS, MiniLM
-from taleward.backends.onnx.weights import WeightPrecision
+from taleward.backends.onnx.quantized_weights import WeightPrecision
 from taleward.core.errors import IntegrityError, InvalidFile
 from taleward.core.frozen_model import FrozenMapping, FrozenModel
 from taleward.moderation.judges.embedded.sections import split_into_sections

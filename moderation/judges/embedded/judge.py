@@ -21,8 +21,8 @@ from taleward.moderation.judges.lexicon import (
     unjudged_remark,
 )
 from taleward.moderation.judges.readable_passage import ReadablePassage
-from taleward.moderation.text.language import is_mostly_foreign
 from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
+from taleward.moderation.text.non_english import is_mostly_foreign
 from taleward.moderation.text.windows import Window, sentence_windows
 
 if TYPE_CHECKING:
@@ -264,9 +264,12 @@ class EmbeddedJudge(Judge):
 
     def _excess(self, log_odds: Floats) -> Floats:
         """Return the log-odds relative to the thresholds, shape (sentences, limits)."""
+        import numpy
+
         limits = self._limits.values()
-        excess: Floats = log_odds[:, [n.column for n in limits], [n.level for n in limits]]
-        return excess - [n.log_odds for n in limits]
+        thresholds = numpy.array([n.log_odds for n in limits], dtype=numpy.float32)
+        excess: Floats = log_odds[:, [n.column for n in limits], [n.level for n in limits]] - thresholds
+        return excess
 
     def _aggregated(self, log_odds: Floats) -> Floats:
         """Shift the log-odds so that the strongest category fails exactly when the whole text does.

@@ -17,14 +17,14 @@ from taleward.backends.chat_models import chat_model
 from taleward.backends.engine.request import GenerationRequest
 from taleward.backends.engine.sampling import Sampling
 from taleward.backends.local.decisions import AnswerProbabilities, decide
-from taleward.backends.local.loaded_model import loaded_model
+from taleward.backends.local.underlying_model import loaded_model
 from taleward.core.errors import ConfigurationError, ContextTooLong
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import HazardCode, Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.hazard_codes import assessment_from_codes, category_scores
-from taleward.moderation.judges.neutralize import neutralize_markup
+from taleward.moderation.judges.neutralize_markup import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable
 from taleward.moderation.text.normalize import normalize
 

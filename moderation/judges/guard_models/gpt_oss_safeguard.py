@@ -18,7 +18,7 @@ from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment
 from taleward.moderation.judges.guard_models.base import GuardModel, GuardQuestion
 from taleward.moderation.judges.llm import random_delimiter
-from taleward.moderation.judges.neutralize import neutralize_markup
+from taleward.moderation.judges.neutralize_markup import neutralize_markup
 from taleward.moderation.judges.strict_parsing import Unparsable, first_problem, strict_json
 
 # Neither message may contain a control token: a second "final" would make it ambiguous which one counts.

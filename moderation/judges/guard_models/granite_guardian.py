@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 
-from taleward.backends.engine.prompt_encoding import Instruction
+from taleward.backends.engine.safe_tokenization import Instruction
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.verdict import Passage

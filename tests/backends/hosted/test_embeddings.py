@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from taleward import embeddings
 from taleward.core.errors import BackendError, MissingKey
-from taleward.stores.fingerprint import fingerprint
+from taleward.stores.embedding_fingerprint import fingerprint
 from taleward.testing import FakeOpenAI
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from taleward.backends.chat_models import chat_model
-from taleward.backends.engine.prompt_encoding import Instruction, encode_prompt, encode_text
+from taleward.backends.engine.safe_tokenization import Instruction, encode_prompt, encode_text
 from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.decisions import decide
 from taleward.backends.local.questions import MultipleChoice, Question, Scale, YesNo

@@ -18,7 +18,7 @@ from taleward.backends.transformers.classifier import Classifier, classifier
 from taleward.backends.transformers.embeddings import HubEmbeddings
 from taleward.backends.transformers.seq2seq import seq2seq_model
 from taleward.core.errors import BackendError, ConfigurationError
-from taleward.stores.fingerprint import fingerprint
+from taleward.stores.embedding_fingerprint import fingerprint
 from tests.helpers.tiny_models import tiny_tokenizer
 
 TEXTS = ["A fox.", "An owl sat in the old tree by the sea and sang.", "It rained.", "x" * 90, "Tom ran. [SEP] He fell."]

@@ -10,9 +10,9 @@ import pytest
 
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.decisions import decide
-from taleward.backends.local.loaded_model import loaded_model
-from taleward.chains.classification.chain import ClassificationQuery
+from taleward.backends.local.underlying_model import loaded_model
 from taleward.chains.classification.few_shot import FewShotClassifier
+from taleward.chains.classification.label_chain import ClassificationQuery
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.stores.example_retriever import ExampleRetriever
 from taleward.stores.vector.faiss_store import FaissStore

@@ -11,7 +11,7 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 
-from taleward.chains.classification.chain import LabelChain
+from taleward.chains.classification.label_chain import LabelChain
 from taleward.chains.classification.zero_shot import ZeroShotClassifier
 from taleward.core.errors import BackendError, ConfigurationError, InvalidFile, UnknownName
 from tests.helpers.openai_stub import completion, serving

@@ -14,8 +14,8 @@ from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.evaluation.feedback.export import feedback_rows, labeled_rows, preference_pairs, write_rows
 from taleward.evaluation.feedback.feedback import Feedback, MarkedSpan
 from taleward.evaluation.feedback.mlflow_store import FeedbackStore
-from taleward.evaluation.tracking.recorder import MlflowRecorder
-from taleward.moderation.calibration.labeled_data import Columns, load_labeled
+from taleward.evaluation.tracking.tale_recorder import MlflowRecorder
+from taleward.moderation.calibration.labeled_texts import Columns, load_labeled
 from taleward.moderation.judges.base import Assessment
 from taleward.testing import FakeJudge, FakeWriter
 

@@ -15,8 +15,8 @@ from taleward.evaluation.judge_bench.bench import benchmark_judges, risk_score
 from taleward.evaluation.judge_bench.plots import bench_plots, save_plots
 from taleward.evaluation.judge_bench.result import BenchReport
 from taleward.evaluation.tracking.judge_runs import flat_metrics, record_bench
-from taleward.evaluation.tracking.recorder import default_tracking_uri
-from taleward.moderation.calibration.labeled_data import LabeledData, LabeledText
+from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
+from taleward.moderation.calibration.labeled_texts import LabeledData, LabeledText
 from taleward.moderation.judges import Assessment
 from taleward.testing import FakeJudge
 

@@ -15,7 +15,7 @@ from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.core.verdict import Finding
 from taleward.moderation.calibration.calibration import Calibration, Isotonic, Platt, Target, load_calibration
 from taleward.moderation.calibration.fit import FitError, fit_calibration, fit_category, fit_curve, pick_threshold
-from taleward.moderation.calibration.labeled_data import LabeledData, LabeledText
+from taleward.moderation.calibration.labeled_texts import LabeledData, LabeledText
 from taleward.moderation.judges import Assessment, judge
 from taleward.moderation.judges.cached import CachedJudge
 from taleward.moderation.judges.cascade import Cascade, relative_risk

@@ -15,7 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from taleward.core.verdict import Verdict
 from taleward.moderation.judges import judge
-from taleward.moderation.judges.neutralize import neutralize_markup
+from taleward.moderation.judges.neutralize_markup import neutralize_markup
 
 
 class ScriptedChatModel(BaseChatModel):

@@ -20,11 +20,11 @@ from taleward.core.verdict import Finding, Passage, Verdict
 from taleward.moderation.judges import Assessment, judge
 from taleward.moderation.judges.cached import CachedJudge
 from taleward.moderation.judges.cascade import Cascade, UncertaintyBand
-from taleward.moderation.judges.identity import identity
+from taleward.moderation.judges.fingerprint import judge_fingerprint
 from taleward.moderation.judges.llm import LLMJudge
 from taleward.moderation.policies.load import load_policy
 from taleward.moderation.verdict_cache.cache import VerdictCache
-from taleward.moderation.verdict_cache.entry import VerdictEntry
+from taleward.moderation.verdict_cache.encrypted_entry import VerdictEntry
 from taleward.testing import FakeJudge
 
 SECRET = "Zacharias Quill lives behind the bad mill."
@@ -68,22 +68,22 @@ def test_context_policy_band_and_settings_are_part_of_the_key(file: Path) -> Non
     kids = load_policy("kids")
     other = judge("lexicon", policy=kids.model_copy(update={"description": "changed, with the same version"}))
     keys = [
-        identity(judge("lexicon")),
-        identity(judge("lexicon", band="3-5")),
-        identity(judge("lexicon", policy="teen", band="13-15")),
-        identity(other),
-        identity(judge("lexicon"), "2026-11"),
-        identity(Cascade([judge("lexicon"), FakeJudge()])),
-        identity(Cascade([judge("lexicon"), FakeJudge()], [UncertaintyBand(0.1, 0.9)])),
+        judge_fingerprint(judge("lexicon")),
+        judge_fingerprint(judge("lexicon", band="3-5")),
+        judge_fingerprint(judge("lexicon", policy="teen", band="13-15")),
+        judge_fingerprint(other),
+        judge_fingerprint(judge("lexicon"), "2026-11"),
+        judge_fingerprint(Cascade([judge("lexicon"), FakeJudge()])),
+        judge_fingerprint(Cascade([judge("lexicon"), FakeJudge()], [UncertaintyBand(0.1, 0.9)])),
         *(
-            identity(LLMJudge(ChatOpenAI(model="m", base_url=url, api_key=SecretStr("k"), temperature=t)))
+            judge_fingerprint(LLMJudge(ChatOpenAI(model="m", base_url=url, api_key=SecretStr("k"), temperature=t)))
             for url in ("http://a/v1", "http://b/v1")
             for t in (0, 1)
         ),
     ]
     assert len(set(keys)) == len(keys)
-    assert identity(judge("lexicon")) == identity(judge("lexicon"))
-    one, two = (identity(LLMJudge(ChatOpenAI(model="m", api_key=SecretStr(key)))) for key in ("k1", "k2"))
+    assert judge_fingerprint(judge("lexicon")) == judge_fingerprint(judge("lexicon"))
+    one, two = (judge_fingerprint(LLMJudge(ChatOpenAI(model="m", api_key=SecretStr(key)))) for key in ("k1", "k2"))
     assert one == two
 
 

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from taleward.core.errors import BackendError, ConfigurationError, IntegrityError
 from taleward.core.tale import digest
 from taleward.stores.caches.embeddings import CachedEmbeddings
-from taleward.stores.fingerprint import fingerprint
+from taleward.stores.embedding_fingerprint import fingerprint
 from taleward.stores.vector.faiss_store import FaissStore
 from taleward.testing import WordEmbeddings
 

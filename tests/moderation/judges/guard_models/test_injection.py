@@ -10,12 +10,12 @@ from hypothesis import given, strategies as st
 from langchain_core.messages import BaseMessage
 
 from taleward.backends.chat_models import chat_model
-from taleward.backends.local.loaded_model import loaded_model
+from taleward.backends.local.underlying_model import loaded_model
 from taleward.core.verdict import Passage
 from taleward.moderation.judges import judge
 from taleward.moderation.judges.guard_models.base import GuardModel
 from taleward.moderation.judges.llm import LLMJudge
-from taleward.moderation.judges.neutralize import neutralize_markup
+from taleward.moderation.judges.neutralize_markup import neutralize_markup
 from tests.helpers.hostile_texts import CONTROL, HOSTILE
 from tests.helpers.judge_variants import VARIANTS, make_variant
 from tests.helpers.scripted_chat import ScriptedChat

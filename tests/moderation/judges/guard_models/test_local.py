@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taleward.backends.local.loaded_model import loaded_model
+from taleward.backends.local.underlying_model import loaded_model
 from taleward.backends.transformers.causal_lm import HubCausalLM
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage

@@ -77,7 +77,7 @@ def ui(
 
 
 def _start_server(folder: Path, port: int, workers: int) -> subprocess.Popen[bytes]:
-    from taleward.evaluation.tracking.recorder import default_tracking_uri
+    from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
 
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", default_tracking_uri(folder)]
     command += ["--host", _HOST, "--port", str(port), "--workers", str(workers)]

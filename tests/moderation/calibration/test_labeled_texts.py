@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taleward.core.errors import InvalidFile
-from taleward.moderation.calibration.labeled_data import Columns, LabeledText, load_labeled
+from taleward.moderation.calibration.labeled_texts import Columns, LabeledText, load_labeled
 
 ROWS = (LabeledText("bad\nday", True, ("violence", "hate")), LabeledText("good day", False))
 

@@ -7,7 +7,7 @@ import pytest
 from taleward.core.errors import ConfigurationError
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment
-from taleward.moderation.judges.evidence import EvidenceMethod, evidence
+from taleward.moderation.judges.failing_sentences import EvidenceMethod, evidence
 from taleward.testing import FakeJudge
 
 TEXT = "A fox ran home. It was bad there. The owl sang. It was bad again! The end."

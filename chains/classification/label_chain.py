@@ -10,7 +10,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import get_config_list
 
 from taleward.chains.classification.result import Classification, ClassificationOutcome
-from taleward.chains.label_and_summary_tasks import LabelTask
+from taleward.chains.task_definitions import LabelTask
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict
 from taleward.stores.example_retriever import LabeledExample

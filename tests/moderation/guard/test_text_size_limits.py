@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
-from taleward.core.concurrency import left_behind
+from taleward.core.concurrency import abandoned_calls
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import DoneEvent, Event, RefusalEvent, TextEvent
 from taleward.core.tale import Tale
@@ -187,8 +187,8 @@ class HangingJudge(Judge):
 def test_a_judge_that_hangs_leaves_a_bounded_number_of_threads(
     tell: Callable[[Guard], Tale], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(left_behind, "HANGING_AFTER_S", 0.0)
-    monkeypatch.setattr(left_behind, "MAX_HANGING", 5)
+    monkeypatch.setattr(abandoned_calls, "HANGING_AFTER_S", 0.0)
+    monkeypatch.setattr(abandoned_calls, "MAX_HANGING", 5)
     judge = HangingJudge()
     guard = Guard(FakeWriter("A fox ran."), judge, timeout_s=0.02, judge_inputs=False)
     before = threading.active_count()

@@ -11,7 +11,7 @@ import pytest
 from taleward.chains.story import StoryChain
 from taleward.core.events import DoneEvent
 from taleward.core.tale import Tale
-from taleward.evaluation.tracking.recorder import MlflowRecorder, default_tracking_uri
+from taleward.evaluation.tracking.tale_recorder import MlflowRecorder, default_tracking_uri
 from taleward.moderation.guard.guard import Guard
 from taleward.testing import FakeJudge, FakeWriter
 

@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from taleward.cli.app import app
-from taleward.cli.commands import ui
+from taleward.cli.commands import mlflow_ui
 from taleward.core.errors import BackendError, ConfigurationError
-from taleward.evaluation.tracking.recorder import default_tracking_uri, get_or_create_experiment
+from taleward.evaluation.tracking.tale_recorder import default_tracking_uri, get_or_create_experiment
 
 # Answers /health only the third time, as a server that is still starting; then it ends.
 _LATE_SERVER = """
@@ -53,7 +53,7 @@ def start_instead(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     def start(folder: Path, port: int, workers: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", code, str(port)], start_new_session=True)
 
-    monkeypatch.setattr(ui, "_start_server", start)
+    monkeypatch.setattr(mlflow_ui, "_start_server", start)
 
 
 @pytest.mark.filterwarnings("default")  # MLflow's own code warns
@@ -88,15 +88,15 @@ def test_the_address_is_printed_when_mlflow_answers_and_nothing_outlives_the_com
 def test_the_address_is_not_printed_before_the_server_answers(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start_instead(monkeypatch, _LATE_SERVER)
     asked = 0
-    answers = ui._answers
+    answers = mlflow_ui._answers
 
     def count(port: int) -> bool:
         nonlocal asked
-        answered = answers(port)
+        answered: bool = answers(port)
         asked += 1
         return answered
 
-    monkeypatch.setattr(ui, "_answers", count)
+    monkeypatch.setattr(mlflow_ui, "_answers", count)
     port = free_port()
     done = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["ui", "--port", str(port)])
     assert asked >= 3

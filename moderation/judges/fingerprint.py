@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr
 from taleward.moderation.judges.base import Judge
 
 
-def identity(judge: Judge, extra_key: str = "") -> str:
+def judge_fingerprint(judge: Judge, extra_key: str = "") -> str:
     """Return a SHA-256 digest of a judge's class and settings, its policy's content, its calibration and our version.
 
     The settings are the public attributes of the judge, of the judges that it combines, and of its chat model; API
