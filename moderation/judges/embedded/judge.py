@@ -35,7 +35,7 @@ _CONTEXT_CHARACTERS = 600
 """How much of the context is read along with a passage, since harm depends on the story."""
 _NEVER_HARMLESS = frozenset({"profanity", "sexual", "hate", "personal_data"})
 """Categories whose listed words have no harmless use in a text for children."""
-_OVERRULED, _OVERRULED_SEVERE = -1.0, -3.0
+_OVERRULED, _OVERRULED_SEVERE = -0.5, -3.0
 """Log-odds below the threshold at which the head overrules a listed word, and one of the worst."""
 _MIN_PROBABILITY = 1e-6
 _BLOCK_CHARACTERS = 500
@@ -56,11 +56,19 @@ class _Limit(NamedTuple):
 
 
 class _Sentence(NamedTuple):
-    """A sentence that the head reads, or a part of a long one: its span in the text, and its word pieces."""
+    """A sentence that the head reads, or a part of a long one.
+
+    Attributes:
+        start: Offset of its first character in the text.
+        end: Offset after its last character.
+        pieces: Its word pieces.
+        earlier: Spans of the same sentence before, which are not read again.
+    """
 
     start: int
     end: int
     pieces: list[int]
+    earlier: tuple[tuple[int, int], ...] = ()
 
     def of(self, text: str) -> str:
         return text[self.start : self.end]
@@ -222,7 +230,8 @@ class EmbeddedJudge(Judge):
             for sentence in self._split_to_fit(text, window):
                 # The last one counts, so that a stream judges what it has not released yet.
                 key = sentence.of(text).strip()
-                sentences.pop(key, None)
+                if (before := sentences.pop(key, None)) is not None:
+                    sentence = sentence._replace(earlier=(*before.earlier, (before.start, before.end)))
                 sentences[key] = sentence
         # Rows of dots or dashes between sentences would only blur what is read around them.
         worded = [s for s in sentences.values() if any(map(str.isalnum, s.of(text)))]
@@ -326,14 +335,15 @@ def _is_overruled(hit: LexiconHit, excess: float) -> bool:
 
 def _sentences_around(sentences: list[_Sentence]) -> Callable[[LexiconHit], list[int]]:
     """Return a function from a hit to the indexes of the sentences that it touches, without a look at all of them."""
-    blocks: dict[int, list[int]] = {}
+    blocks: dict[int, list[tuple[int, int, int]]] = {}
     for number, sentence in enumerate(sentences):
-        for block in range(sentence.start // _BLOCK_CHARACTERS, sentence.end // _BLOCK_CHARACTERS + 1):
-            blocks.setdefault(block, []).append(number)
+        for start, end in ((sentence.start, sentence.end), *sentence.earlier):
+            for block in range(start // _BLOCK_CHARACTERS, end // _BLOCK_CHARACTERS + 1):
+                blocks.setdefault(block, []).append((start, end, number))
 
     def around(hit: LexiconHit) -> list[int]:
         near = range(hit.start // _BLOCK_CHARACTERS, hit.end // _BLOCK_CHARACTERS + 1)
-        numbers = dict.fromkeys(number for block in near for number in blocks.get(block, ()))
-        return [n for n in numbers if sentences[n].start < hit.end and hit.start < sentences[n].end]
+        spans = dict.fromkeys(span for block in near for span in blocks.get(block, ()))
+        return [number for start, end, number in spans if start < hit.end and hit.start < end]
 
     return around

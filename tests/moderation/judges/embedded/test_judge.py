@@ -174,6 +174,12 @@ def test_what_is_said_again_changes_nothing() -> None:
         assert judge.invoke(f"{text} {text} {text}").scores == judge.invoke(text).scores
 
 
+def test_a_listed_word_in_a_sentence_that_is_repeated_can_be_overruled() -> None:
+    clock = "The old clock in the hall struck. BONG! it said. Granny put the kettle on. BONG! it said again."
+    assert [hit.category for hit in find_hits(clock)] == ["drugs", "drugs"]
+    assert EmbeddedJudge().invoke(clock).outcome == "pass"
+
+
 def test_a_harm_is_found_wherever_it_hides() -> None:
     judge = EmbeddedJudge()
     harm = "All immigrants are filthy rats and should be chased out of town."
