@@ -68,7 +68,7 @@ class _Sentence(NamedTuple):
     start: int
     end: int
     pieces: list[int]
-    earlier: tuple[tuple[int, int], ...] = ()
+    earlier: list[tuple[int, int]]
 
     def of(self, text: str) -> str:
         return text[self.start : self.end]
@@ -231,7 +231,8 @@ class EmbeddedJudge(Judge):
                 # The last one counts, so that a stream judges what it has not released yet.
                 key = sentence.of(text).strip()
                 if (before := sentences.pop(key, None)) is not None:
-                    sentence = sentence._replace(earlier=(*before.earlier, (before.start, before.end)))
+                    before.earlier.append((before.start, before.end))
+                    sentence = sentence._replace(earlier=before.earlier)
                 sentences[key] = sentence
         # Rows of dots or dashes between sentences would only blur what is read around them.
         worded = [s for s in sentences.values() if any(map(str.isalnum, s.of(text)))]
@@ -242,7 +243,7 @@ class EmbeddedJudge(Judge):
         content = window.of(text)
         pieces = self._head.word_pieces(content)
         if len(pieces) <= self.head_config.sentence_pieces or len(content) < 2:
-            return [_Sentence(window.start, window.end, pieces[: self.head_config.sentence_pieces])]
+            return [_Sentence(window.start, window.end, pieces[: self.head_config.sentence_pieces], [])]
         space = content.rfind(" ", 1, len(content) // 2 + 1)
         middle = window.start + (space if space > 0 else len(content) // 2)
         halves = Window(window.start, middle), Window(middle, window.end)
