@@ -1,8 +1,8 @@
 """Fixtures for pytest; a `conftest.py` turns them on with `pytest_plugins = ["taleward.testing.pytest_plugin"]`.
 
-There is no entry point, with which pytest would load this in every run of the environment: it would rewrite the
-assertions of all of Taleward's modules, and `import taleward` turns off the telemetry of other libraries, in the runs of
-projects that do not use it.
+It has no entry point: pytest would then load it in every run of the environment, rewrite the assertions of all of
+Taleward's modules, and `import taleward` turns off the telemetry of other libraries, also for projects that do not
+use it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def test_a_failure_shows_outcome_judge_categories_and_quotes() -> None:
 
 
 def test_a_tale_that_lost_its_drafts_says_how_to_see_them() -> None:
-    with pytest.raises(AssertionError, match="quotes are withheld.*keep_drafts=True") as caught:
+    with pytest.raises(AssertionError, match=r"quotes are withheld.*keep_drafts=True") as caught:
         assert_tale_passes(guard("A bad wolf came.").invoke({}))
     assert "violence, severe" in str(caught.value)
     assert "wolf" not in str(caught.value)
@@ -66,7 +66,7 @@ def test_a_second_judge_has_to_pass_the_text_too() -> None:
     with pytest.raises(AssertionError, match=r"for ages 3-5\n    frightening, severe: 'wolf' at 7-11") as caught:
         assert_tale_passes(guard("A good wolf."), judge=strict)
     assert "text: 'A good wolf.'" in str(caught.value)
-    with pytest.raises(AssertionError, match="error by fake .*the judge is down"):
+    with pytest.raises(AssertionError, match=r"error by fake .*the judge is down"):
         assert_tale_passes(guard("A good wolf."), judge=FakeJudge(OSError("the judge is down")))
     assert assert_tale_passes(guard("A good hen."), judge=strict).released
 
@@ -98,5 +98,5 @@ def test_misuse_is_no_failed_assertion(call: Any, message: str) -> None:
 
 
 def test_an_unknown_reason_is_rejected() -> None:
-    with pytest.raises(UnknownName, match="unknown reason of a refusal 'fail'. Did you mean 'failed'"):
+    with pytest.raises(UnknownName, match=r"unknown reason of a refusal 'fail'\. Did you mean 'failed'"):
         assert_tale_refused(guard("A bad wolf."), reason="fail")  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ def run_pytest(folder: Path, test: str, *options: str) -> subprocess.CompletedPr
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=variables)
 
 
-def test_the_fake_server_replaces_openai_for_one_test(tmp_path: Path) -> None:
+def test_the_fake_server_replaces_openai_for_one_test_and_the_suite_of_stores_shows_values(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(f'pytest_plugins = ["{PLUGIN}"]\n')
     test = """
 import os
@@ -33,9 +33,13 @@ def test_an_app_with_a_hosted_model(fake_openai):
 
 def test_afterwards():
     assert "OPENAI_BASE_URL" not in os.environ and "OPENAI_API_KEY" not in os.environ
+
+def test_assertions_are_rewritten():
+    import taleward.testing.store_conformance
+    assert "@pytest_ar" in vars(taleward.testing.store_conformance)
 """
     done = run_pytest(tmp_path, test)
-    assert "2 passed" in done.stdout, done.stdout
+    assert "3 passed" in done.stdout, done.stdout
 
 
 def test_a_failure_points_at_the_line_of_the_test(tmp_path: Path) -> None:
@@ -77,16 +81,3 @@ def test_no_trace():
     # An entry point would load it in every run of the environment; see the plugin's docstring.
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "pytest11" not in project.get("entry-points", {})
-
-
-def test_a_failing_conformance_suite_shows_values(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text(f'pytest_plugins = ["{PLUGIN}"]\n')
-    test = """
-from taleward.testing import StoreConformance
-import taleward.testing.store_conformance as suite
-
-def test_asserts_are_rewritten():
-    assert "@pytest_ar" in vars(suite)
-"""
-    done = run_pytest(tmp_path, test)
-    assert "1 passed" in done.stdout, done.stdout
