@@ -19,7 +19,9 @@ def template_html(template: Template) -> Html:
     if template.request is not None:
         texts.append(["request", _marked(template.request, template.variables), ""])
     for band, variant in template.bands.items():
-        text = Html("<em>as above</em>") if variant.text is None else _marked(variant.text, template.variables)
+        text = (
+            Html("<em>as in the first row</em>") if variant.text is None else _marked(variant.text, template.variables)
+        )
         texts.append([f"ages {band}", text, variant.guidance])
     variables = [[name, v.description, f"{v.max_length}"] for name, v in template.variables.items()]
     examples = ([values[name] for name in template.variables] for values in template.example_values)
@@ -40,5 +42,5 @@ def _marked(text: str, variables: Mapping[str, Variable]) -> Html:
         parts.append(escape(literal))
         if name:
             meaning = escape(variables[name].description, quote=True)
-            parts.append(f'<code style="border:1px solid #8888;border-radius:3px" title="{meaning}">{name}</code>')
+            parts.append(f'<code style="border:1px solid #8888;border-radius:3px" title="{meaning}">{{{name}}}</code>')
     return Html("".join(parts))

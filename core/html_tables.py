@@ -77,9 +77,9 @@ def policy_html(policy: Policy) -> Html:
         for name, category in policy.categories.items()
     ]
     table = notebook_table(["category", *bands], [*rows, ["reading level up to", *grades]])
-    severities = "; ".join(f"{name}: {policy.severities[name]}" for name in ("mild", "moderate", "severe"))
+    severities = notebook_table(["severity", "meaning"], policy.severities.items())
     note = "Each cell: the highest severity that is tolerated, and the score from which a text fails."
     ending = {"close": "ends with closing words", "refuse": "is withdrawn"}[policy.ending]
     return notebook_box(
-        title, policy.description, table, note, f"A stream out of attempts {ending}.", f"Severities: {severities}"
+        title, policy.description, table, note, severities, f"A stream that is out of attempts {ending}."
     )
