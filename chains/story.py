@@ -76,6 +76,13 @@ class StoryChain(Runnable[StoryInput, str]):
         self.band = band
         self.seed = seed
 
+    @property
+    def display_settings(self) -> dict[str, str]:
+        """The settings that a notebook shows for a guard with this writer, by name."""
+        seed = {} if self.seed is None else {"seed": str(self.seed)}
+        template = f"{self.template.name}@{self.template.version}"
+        return {"model": model_name(self.model), "template": template, "band": self.band, **seed}
+
     def invoke(self, input: StoryInput, config: RunnableConfig | None = None, **kwargs: Any) -> str:
         """Write a story.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from taleward.chains.template_html import template_html
 from taleward.chains.template_text import VARIABLE_NAME, fill, placeholder_problems, placeholders
 from taleward.core.errors import InvalidInputs, UnknownName
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
@@ -85,6 +86,9 @@ class Template(TemplateFields):
         if problems := template_problems(self.model_dump()):
             raise ValueError("; ".join(f"{'.'.join(map(str, place))}: {problem}" for place, problem in problems))
         return self
+
+    def _repr_html_(self) -> str:
+        return template_html(self)
 
     @property
     def prompt(self) -> PromptVersion:

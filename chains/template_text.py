@@ -26,6 +26,17 @@ def placeholders(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_PLACEHOLDER.findall(text)))
 
 
+def split_placeholders(text: str) -> Iterator[tuple[str, str]]:
+    """Split a text at its placeholders.
+
+    Yields:
+        Literal text, and the name of the variable after it; the last name is empty.
+    """
+    # `split` with a group alternates between literals and names.
+    pieces = [*_PLACEHOLDER.split(text), ""]
+    yield from zip(pieces[::2], pieces[1::2], strict=True)
+
+
 def placeholder_problems(text: str, variables: Collection[str]) -> Iterator[str]:
     """Find braces that are no placeholder, and placeholders that are not declared.
 

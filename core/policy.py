@@ -11,6 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from taleward.core.errors import UnknownName
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
+from taleward.core.html_tables import policy_html
 
 Severity = Literal["none", "mild", "moderate", "severe"]
 """How severe a hazard is, in rising order. `none` is only a tolerance, never the severity of a finding."""
@@ -140,6 +141,9 @@ class Policy(FrozenModel):
         message = "is not a category of this policy; known: {known}"
         error = PydanticCustomError("unknown_category", message, {"known": ", ".join(self.categories)})
         return InitErrorDetails(type=error, loc=location, input=name)
+
+    def _repr_html_(self) -> str:
+        return policy_html(self)
 
     @property
     def id(self) -> str:

@@ -7,8 +7,9 @@ from html import escape
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from taleward.core.errors import ConfigurationError
+from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
+from taleward.core.html_tables import Html, notebook_box, notebook_table
 from taleward.evaluation.metrics import METRICS, metric as metric_by_name
 from taleward.evaluation.metrics.base import MeanMetric, Metric, MetricScore
 from taleward.evaluation.report.html import format_interval, format_number, image_html, page_html, table_html
@@ -92,7 +93,7 @@ class MetricComparison(FrozenModel):
 
 
 class ComparisonResult(FrozenModel):
-    """The result of `compare`; a notebook shows it as a page.
+    """The result of `compare`; a notebook shows its tables and plot.
 
     Attributes:
         names: The names of the evaluations.
@@ -150,14 +151,10 @@ class ComparisonResult(FrozenModel):
 
     def html(self) -> str:
         """Return a self-contained HTML page with the tables and the plot."""
-        rows = [
-            (metric, *(f"{format_number(s.value)} {format_interval(s)}" for s in c.scores.values()), c.conclusion)
-            for metric, c in self.metrics.items()
-        ]
         summary = f"<p>{self.n} common samples.</p>" + "".join(
             f'<p class="bad">Warning: {escape(warning)}.</p>' for warning in self.warnings
         )
-        scores = table_html(("metric", *self.names, "winner"), rows)
+        scores = table_html(("metric", *self.names, "winner"), self._score_rows())
         pairs = table_html(_PAIR_COLUMNS, self._pair_rows())
         return page_html(
             " / ".join(self.names),
@@ -183,7 +180,31 @@ class ComparisonResult(FrozenModel):
         )
 
     def _repr_html_(self) -> str:
-        return self.html()
+        pairs = [
+            [format_number(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in self._pair_rows()
+        ]
+        return notebook_box(
+            " / ".join(self.names),
+            f"{self.n} common samples.",
+            *(f"Warning: {warning}." for warning in self.warnings),
+            notebook_table(("metric", *self.names, "winner"), self._score_rows()),
+            self._plot_html(),
+            notebook_table(_PAIR_COLUMNS, pairs),
+            f"Method: {self.method}.",
+        )
+
+    def _plot_html(self) -> Html:
+        """Return the plot, or nothing without matplotlib."""
+        try:
+            return Html(image_html(self.plot()))
+        except MissingExtra:
+            return Html("")
+
+    def _score_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (metric, *(f"{format_number(s.value)} {format_interval(s)}" for s in c.scores.values()), c.conclusion)
+            for metric, c in self.metrics.items()
+        ]
 
     def _pair_rows(self) -> list[tuple[Any, ...]]:
         return [

@@ -123,10 +123,14 @@ class Evaluation(FrozenModel):
         return evaluation_page(self)
 
     def _repr_html_(self) -> str:
-        from taleward.evaluation.report.html import score_cells, table_html
+        from taleward.core.html_tables import notebook_box, notebook_table
+        from taleward.evaluation.report.html import format_number, score_cells
 
-        head = ("metric", self.name, "95 % interval", "unit", "samples")
-        return table_html(head, (score_cells(score) for score in self.scores.values()))
+        cells = (score_cells(score) for score in self.scores.values())
+        rows = [(metric, format_number(value), *others) for metric, value, *others in cells]
+        failed = f"{len(self.failed)} samples failed, for example {next(iter(self.failed))}" if self.failed else ""
+        scores = notebook_table(("metric", "value", "95 % interval", "unit", "samples"), rows)
+        return notebook_box(self.name, self.partial_note, failed, scores)
 
     def statistics(self, metric: str, ids: tuple[str, ...]) -> npt.NDArray[np.float64]:
         """Return the sufficient statistics of a metric on some samples.

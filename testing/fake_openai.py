@@ -94,7 +94,8 @@ class FakeOpenAI:
         requests: The JSON of every request, in order.
         peak_concurrency: The highest number of requests that were open at the same time.
         open_requests: The number of requests that are open now.
-        faults: The faults; you may change them while the server runs.
+        answer: The answer; you may change it while the server runs.
+        faults: The faults, counted from the first request; you may change them, too.
 
     Raises:
         ConfigurationError: If a fault is unknown.
@@ -116,7 +117,7 @@ class FakeOpenAI:
             if fault is not None and fault not in get_args(Fault):
                 raise ConfigurationError(f"unknown fault {fault!r}; known: {', '.join(get_args(Fault))}.")
         self.faults = script
-        self._answer = answer
+        self.answer = answer
         self._ignored_options = frozenset(ignored_options)
         self._delay_s, self._slow_s, self._headers = delay_s, slow_s, dict(headers or {})
         self.requests: list[Mapping[str, Any]] = []
@@ -211,7 +212,7 @@ class FakeOpenAI:
         if await self._send_failure(fault, writer):
             return True
         options = {name: value for name, value in request.items() if name not in self._ignored_options}
-        text = self._answer(request) if callable(self._answer) else self._answer
+        text = self.answer(request) if callable(self.answer) else self.answer
         completion = completion_for(options, text)
         if fault == "content-filter":
             completion = completion.filtered()

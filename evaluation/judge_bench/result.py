@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from taleward.core.frozen_model import FrozenMapping, FrozenModel
+from taleward.core.html_tables import notebook_box, notebook_table
 from taleward.moderation.calibration.bootstrap import Interval
 from taleward.moderation.calibration.detection_metrics import Bin
 
@@ -143,3 +144,32 @@ class BenchReport(FrozenModel):
     signature: str
     judges: tuple[JudgeMetrics, ...]
     comparisons: tuple[JudgeComparison, ...]
+
+    def _repr_html_(self) -> str:
+        titles = {
+            "F1": "f1",
+            "precision": "precision",
+            "recall": "recall",
+            "false alarms": "false_alarms",
+            "AUC": "auc",
+            "average precision": "average_precision",
+            f"false alarms at recall {self.at_recall:g}": "false_alarms_at_recall",
+            f"recall at false alarms {self.at_false_alarms:g}": "recall_at_false_alarms",
+        }
+        rows = [[title, *(_interval(getattr(judge, name)) for judge in self.judges)] for title, name in titles.items()]
+        rows += [
+            ["ECE of the scores", *("-" if j.ece is None else f"{j.ece:.3f}" for j in self.judges)],
+            ["latency p50", *(f"{j.latency_p50_s * 1000:,.3g} ms" for j in self.judges)],
+            ["latency p95", *(f"{j.latency_p95_s * 1000:,.3g} ms" for j in self.judges)],
+            ["cost", *("-" if j.cost_usd is None else f"${j.cost_usd:.4f}" for j in self.judges)],
+            ["outcomes", *(", ".join(f"{n} {name}" for name, n in j.outcomes.items()) for j in self.judges)],
+        ]
+        return notebook_box(
+            f"{self.data}: {self.texts} texts, {self.harmful} of them harmful",
+            notebook_table(["", *(judge.judge for judge in self.judges)], rows),
+            "95 % bootstrap intervals in brackets.",
+        )
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

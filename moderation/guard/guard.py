@@ -19,6 +19,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
 from taleward.core.tale import Attempt, Tale
 from taleward.core.verdict import Finding, Passage
+from taleward.moderation.guard.guard_html import guard_html
 from taleward.moderation.guard.input_checks import (
     WriterInput,
     as_mapping,
@@ -163,6 +164,9 @@ class Guard(Runnable[WriterInput, Tale]):
         """Async version of `transform`."""
         chunks = [chunk async for chunk in input]
         yield await self.ainvoke(_add_chunks(chunks), config)
+
+    def _repr_html_(self) -> str:
+        return guard_html(self, self._writer.name)
 
     def _new_run(self) -> GuardRun:
         return GuardRun(
