@@ -49,7 +49,7 @@ class MlflowRecorder:
     A trace holds the inputs, every draft with its verdict, and the lineage; its tag `tale_id` is the tale's id. The
     trace of a streamed tale also holds the decision on each sentence and how long the sentence was held back. Refused
     texts are included: the store is for those who run the app, not for its readers. A run named `guard` has the counts
-    of this recorder's tales as metrics, see `TaleCounts`.
+    of this recorder's tales as metrics, see `TaleCounts`; it is finished after each tale and ends with the latest one.
 
     Args:
         tracking_uri: The MLflow tracking URI, see `default_tracking_uri`.
@@ -88,7 +88,12 @@ class MlflowRecorder:
         timestamp_ms = int(tale.lineage.started_at.timestamp() * 1000)
         step = int(counts["tales"])
         metrics = [mlflow.entities.Metric(name, count, timestamp_ms, step) for name, count in counts.items()]
-        client.log_batch(self._run_id, metrics)
+        try:
+            client.log_batch(self._run_id, metrics)
+        finally:
+            # After each tale, because nobody tells a recorder which tale is its last. MLflow accepts metrics of finished
+            # runs, so the next tale only moves the end.
+            client.set_terminated(self._run_id)
 
 
 @contextlib.contextmanager

@@ -126,3 +126,33 @@ def test_a_recorder_counts_its_tales(uri: str) -> None:
         "turned_down": 3,
         "turned_down/violence": 3,
     }
+
+
+def test_no_run_is_left_running(uri: str) -> None:
+    import mlflow
+
+    recorder = MlflowRecorder(uri, "ended runs")
+    client = mlflow.MlflowClient(uri)
+    ends = []
+    for _ in range(2):
+        Guard(FakeWriter("good"), FakeJudge(), recorder=recorder).invoke({})
+        [run] = client.search_runs([client.get_experiment_by_name("ended runs").experiment_id])
+        assert run.info.status == "FINISHED"
+        ends.append(run.info.end_time)
+    assert ends[0] < ends[1]
+    assert run.data.metrics["tales"] == 2
+
+
+def test_a_run_ends_even_if_its_counts_cannot_be_stored(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    def fail(*_: object) -> None:
+        msg = "disk full"
+        raise OSError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_batch", fail)
+        Guard(FakeWriter("good"), FakeJudge(), recorder=MlflowRecorder(uri, "failed counts")).invoke({})
+    client = mlflow.MlflowClient(uri)
+    [run] = client.search_runs([client.get_experiment_by_name("failed counts").experiment_id])
+    assert run.info.status == "FINISHED"
