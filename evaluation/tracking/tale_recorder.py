@@ -12,6 +12,7 @@ from typing import Any
 
 from taleward.core.errors import MissingExtra
 from taleward.core.tale import Tale
+from taleward.evaluation.tracking.label_schemas import ensure_label_schemas
 from taleward.evaluation.tracking.tale_counts import TaleCounts
 from taleward.evaluation.tracking.traces import tale_trace, write_traces
 
@@ -46,7 +47,8 @@ def get_or_create_experiment(client: Any, tracking_uri: str, name: str) -> str:
 class MlflowRecorder:
     """Record finished tales in an MLflow tracking store; pass it to a guard as `recorder`.
 
-    A trace holds the inputs, every draft with its verdict, and the lineage; its tag `tale_id` is the tale's id. The
+    A trace holds the inputs, every draft with its verdict, and the lineage; its tag `tale_id` is the tale's id. The last
+    verdict is also an assessment, which MLflow shows as a column. The experiment gets label schemas for feedback. The
     trace of a streamed tale also holds the decision on each sentence and how long the sentence was held back. Refused
     texts are included: the store is for those who run the app, not for its readers. A run named `guard` has the counts
     of this recorder's tales as metrics, see `TaleCounts`; it is finished after each tale and ends with the latest one.
@@ -76,6 +78,8 @@ class MlflowRecorder:
             client = mlflow.MlflowClient(tracking_uri=self.tracking_uri)
             experiment_id = get_or_create_experiment(client, self.tracking_uri, self.experiment)
             with _lock:
+                if self._run_id is None:
+                    ensure_label_schemas(self.tracking_uri, experiment_id)
                 write_traces(self.tracking_uri, experiment_id, [tale_trace(tale, inputs)])
                 self._log_counts(mlflow, client, experiment_id, tale)
 
@@ -91,8 +95,8 @@ class MlflowRecorder:
         try:
             client.log_batch(self._run_id, metrics)
         finally:
-            # After each tale, because nobody tells a recorder which tale is its last. MLflow accepts metrics of finished
-            # runs, so the next tale only moves the end.
+            # After each tale, because nobody tells a recorder which tale is its last. MLflow accepts metrics of
+            # finished runs, so the next tale only moves the end.
             client.set_terminated(self._run_id)
 
 
