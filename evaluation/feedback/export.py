@@ -76,7 +76,10 @@ def preference_pairs(store: FeedbackStore) -> list[dict[str, Any]]:
 
 
 def feedback_rows(store: FeedbackStore) -> list[dict[str, Any]]:
-    """Return one row per person and tale: the current feedback as plain data, with the tale's text."""
+    """Return one row per person and tale: the current feedback as plain data, with the tale's text.
+
+    Reasons and answers of other names are lists of texts such as `kid_friendly: the wolf is scary`.
+    """
     return [_feedback_row(f, tale.text) for tale, feedback in store.tales() for f in feedback]
 
 
@@ -144,4 +147,6 @@ def _pair(prompt: str, chosen: str, rejected: str, by: str, chosen_id: str, reje
 def _feedback_row(feedback: Feedback, text: str) -> dict[str, Any]:
     row = feedback.model_dump(mode="json", exclude={"unparsed"})
     spans = [{**span.model_dump(), "quote": text[span.start : span.end]} for span in feedback.spans or ()]
-    return {**row, "categories": list(feedback.categories or ()), "spans": spans, "text": text}
+    # Parquet has no columns of mappings with names that nobody knows beforehand.
+    notes = {key: [f"{name}: {note}" for name, note in row[key].items()] for key in ("rationales", "other")}
+    return {**row, **notes, "categories": list(feedback.categories or ()), "spans": spans, "text": text}

@@ -94,7 +94,8 @@ function render({ model, el }) {
     next.onclick = () => { model.set("next_clicks", model.get("next_clicks") + 1); model.save_changes(); };
     add(row, "small", model.get("status"));
   };
-  for (const name of ["text", "spans", "rating", "kid_friendly", "makes_sense", "status"]) model.on(`change:${name}`, draw);
+  for (const name of ["text", "spans", "rating", "kid_friendly", "makes_sense", "status"])
+    model.on(`change:${name}`, draw);
   draw();
 }
 export default { render };

@@ -49,7 +49,7 @@ def _questions() -> dict[str, tuple[Any, str]]:
     return {
         "kid_friendly": (
             InputPassFail("kid-friendly", "not kid-friendly"),
-            "Does it suit children of its age band? Leave open whether it makes sense. This answer calibrates the judge.",
+            "Does it suit children of its age band, even if it makes no sense? This answer calibrates the judge.",
         ),
         "makes_sense": (
             InputPassFail("makes sense", "makes no sense"),

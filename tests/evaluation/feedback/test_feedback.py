@@ -215,7 +215,9 @@ def test_exports_feed_calibration_and_training(
     assert write_rows(rows_of_people, tmp_path / "all.parquet") == 3
     assert pyarrow.parquet.read_table(tmp_path / "all.parquet").to_pylist()[0]["text"] == "A kind fox."
     for row in rows_of_people:
-        assert Feedback.model_validate({k: v for k, v in row.items() if k not in ("text", "spans")})
+        assert Feedback.model_validate(
+            {k: v for k, v in row.items() if k not in ("text", "spans", "rationales", "other")}
+        )
 
 
 def test_agreement_of_judge_and_people(store: FeedbackStore, request: pytest.FixtureRequest) -> None:
@@ -265,6 +267,8 @@ def test_what_mlflows_form_saves_comes_back(
     # An unknown category would stop the calibration.
     [row] = labeled_rows(store)
     assert row["categories"] == ["frightening"]
+    [row] = feedback_rows(store)
+    assert (row["rationales"], row["other"]) == (["kid_friendly: the wolf is scary"], ["Feedback: too short"])
     store.withdraw(tale.id, person="anna")
     assert store.read(tale.id) == []
 
