@@ -174,7 +174,7 @@ def _write_run(journal: Journal, evaluation: Evaluation) -> str:
     if earlier_runs:
         run_id = str(earlier_runs[0].info.run_id)
     else:
-        # With MLflow's own type of run, its page of evaluation runs lists this one and can compare it with others.
+        # The last tag marks MLflow's own evaluations, so that its pages treat this run as one.
         tags = {_EVALUATION_TAG: plan["id"], "taleward.kind": "evaluation", "mlflow.runType": "genai_evaluate"}
         run_id = str(client.create_run(experiment_id, started_ms, tags, plan["name"]).info.run_id)
     params = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -98,7 +99,22 @@ class MlflowRecorder:
         finally:
             # After each tale, because nobody tells a recorder which tale is its last. MLflow accepts metrics of
             # finished runs, so the next tale only moves the end.
-            client.set_terminated(self._run_id)
+            with _without_link():
+                client.set_terminated(self._run_id)
+
+
+@contextlib.contextmanager
+def _without_link() -> Iterator[None]:
+    """Keep MLflow from printing a link to a run that ends, which it does for every server; needs `_lock`."""
+    name = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
+    if name in os.environ:  # as the user wants it
+        yield
+        return
+    os.environ[name] = "true"
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 @contextlib.contextmanager
