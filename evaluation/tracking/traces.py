@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from taleward.core.tale import Attempt, Tale
+from taleward.evaluation.tracking.assessment_writes import write_assessments
 from taleward.evaluation.tracking.assessments import AssessmentData, verdict_assessments
 
 _BATCH_SIZE = 100  # MLflow's limit for linking traces to a run in one request
@@ -107,9 +108,7 @@ def write_traces(tracking_uri: str, experiment_id: str, traces: Sequence[TraceDa
     for start in range(0, len(traces), _BATCH_SIZE):
         batch = traces[start : start + _BATCH_SIZE]
         client.log_spans(experiment_id, [span for trace in batch for span in trace.spans()])
-        for trace in batch:
-            if trace.assessments:
-                client.start_trace(_trace_info(trace, experiment_id, run_id))
+        write_assessments(client, [_trace_info(trace, experiment_id, run_id) for trace in batch if trace.assessments])
         if run_id is not None:
             client.store.link_traces_to_run([trace.id for trace in batch], run_id)
 
@@ -199,11 +198,7 @@ def _token_usage(attempt: Attempt) -> dict[str, Any]:
 
 
 def _trace_info(trace: TraceData, experiment_id: str, run_id: str | None) -> Any:
-    """Return what MLflow stores about a trace besides its spans.
-
-    MLflow calls storing it "starting" a trace, and adds to a trace that exists. Unlike logging assessments one by one,
-    this stores all of a trace in one transaction, and twice what has the same id only once.
-    """
+    """Return what MLflow stores about a trace besides its spans."""
     from mlflow.entities import TraceInfo, TraceLocation, TraceState
 
     start_ms, end_ms = trace.root.start_ns // 1_000_000, trace.root.end_ns // 1_000_000

@@ -85,6 +85,30 @@ def test_no_decision_gives_its_reason_and_no_score() -> None:
     assert set(assessment.metadata) == {"policy", "band"}
 
 
+@pytest.mark.parametrize("in_one_transaction", [True, False])
+def test_both_ways_to_store_assessments_store_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_transaction: bool
+) -> None:
+    from taleward.evaluation.tracking import assessment_writes
+
+    write_rows, used = assessment_writes._write_rows, []
+
+    def choose(store: Any, infos: Any) -> bool:
+        used.append(in_one_transaction and write_rows(store, infos))
+        return used[-1]
+
+    monkeypatch.setattr(assessment_writes, "_write_rows", choose)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    tw.Guard(FakeWriter("a good day"), FakeJudge(), recorder=MlflowRecorder(uri)).invoke({})
+    # If this fails after an update of MLflow, its database classes have changed: stores are slow, but nothing is lost.
+    assert used == [in_one_transaction]
+    [trace] = traces_of(uri, "taleward", "feedback.verdict = 'pass' AND feedback.verdict_score < 0.1")
+    verdict = assessments_of(trace)["verdict"]
+    assert (verdict.value, verdict.valid, verdict.source.source_id) == ("pass", True, "fake")
+    assert verdict.metadata["scores"] == '{"violence": 0.0}'
+    assert verdict.create_time_ms >= trace.info.request_time
+
+
 def test_writing_a_trace_again_keeps_one_of_each_and_what_people_said(uri: str) -> None:
     recorder = MlflowRecorder(uri, "again")
     tale = tw.Guard(FakeWriter("a good day"), FakeJudge(), recorder=recorder).invoke({})
