@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 feedback_app = typer.Typer(name="feedback", invoke_without_command=True, no_args_is_help=False)
 
-TaleId = Annotated[str, typer.Argument(metavar="TALE", help="Id of the tale.")]
+TaleId = Annotated[str, typer.Argument(metavar="TALE", help="Id of the tale, or of its MLflow trace.")]
 Person = Annotated[
     str | None, typer.Option("--person", help="Whose feedback it is; by default yours, under a pseudonym.")
 ]
@@ -174,6 +174,8 @@ def _review(store: FeedbackStore, tale: RecordedTale, person: str, position: str
         lambda answer: _parse_spans(answer, tale.text),
     )
     _ask(store, tale, person, "comment", "comment", str)
+    # Asked apart from the next question, so that nobody calls a muddled tale unsuitable for children.
+    _ask(store, tale, person, "makes_sense", "does it make sense? (y/n)", _parse_yes_no)
     question = f"kid-friendly for ages {tale.band}? (y/n)" if tale.band else "kid-friendly? (y/n)"
     return _ask(store, tale, person, "kid_friendly", question, _parse_yes_no)
 

@@ -12,10 +12,12 @@ from rich.text import Text
 from taleward.cli.output.console import printable, show_verdict
 from taleward.evaluation.feedback.agreement import Agreement
 from taleward.evaluation.feedback.feedback import Feedback
-from taleward.evaluation.feedback.mlflow_store import FeedbackChange, RecordedTale
+from taleward.evaluation.feedback.from_assessments import FeedbackChange
+from taleward.evaluation.feedback.mlflow_store import RecordedTale
 from taleward.evaluation.report.html import format_interval, format_number
 
 _stdout = Console(highlight=False)
+_YES_NO = {True: "yes", False: "no", None: ""}
 
 
 def show_recorded_tale(tale: RecordedTale, position: str) -> None:
@@ -35,8 +37,8 @@ def show_recorded_tale(tale: RecordedTale, position: str) -> None:
 
 
 def show_feedback(tale: RecordedTale, feedback: Iterable[Feedback]) -> None:
-    """Print one row per person."""
-    titles = ("person", "rating", "kid-friendly", "categories", "marked", "comment", "date")
+    """Print one row per person, with the reasons and the answers of other names from MLflow's UI below it."""
+    titles = ("person", "rating", "kid-friendly", "makes sense", "categories", "marked", "comment", "date")
     table = Table(*(Column(title, overflow="fold") for title in titles))
     for f in feedback:
         marked = ", ".join(
@@ -46,16 +48,23 @@ def show_feedback(tale: RecordedTale, feedback: Iterable[Feedback]) -> None:
         cells = (
             f.person,
             "" if f.rating is None else str(f.rating),
-            {True: "yes", False: "no", None: ""}[f.kid_friendly],
+            _YES_NO[f.kid_friendly],
+            _YES_NO[f.makes_sense],
             ", ".join(f.categories or ()),
             marked,
             f.comment or "",
             f"{f.at:%Y-%m-%d %H:%M}",
         )
         table.add_row(*(Text(printable(cell)) for cell in cells))
-        for name, value in f.unparsed.items():
-            problem = Text(printable(f"invalid {name}: {value!r}"), style="yellow")
-            table.add_row("", "", "", "", "", problem, "")
+        known = tale.categories
+        unknown = [name for name in f.categories or () if known and name not in known]
+        problems = [f"invalid {name}: {value!r}" for name, value in f.unparsed.items()]
+        problems += [f"{tale.policy} has no category {name!r}" for name in unknown]
+        notes = [f"{name}: {value}" for name, value in f.other.items()]
+        notes += [f"reason for {name}: {rationale}" for name, rationale in f.rationales.items()]
+        lines = [*(Text(printable(note)) for note in notes), *(Text(printable(p), style="yellow") for p in problems)]
+        for line in lines:
+            table.add_row("", "", "", "", "", "", line, "")
     _stdout.print(table if table.rows else Text("no feedback on this tale yet"))
 
 
@@ -64,6 +73,8 @@ def show_history(changes: Iterable[FeedbackChange]) -> None:
     table = Table("date", "person", "field", "answer", "current")
     for change in changes:
         answer = "withdrawn" if change.value is None else str(change.value)
+        if change.rationale:
+            answer += f" (reason: {change.rationale})"
         current = "yes" if change.current else "no"
         cells = (f"{change.at:%Y-%m-%d %H:%M:%S}", change.person, change.field, answer, current)
         table.add_row(*(Text(printable(cell)) for cell in cells))

@@ -20,7 +20,8 @@ def labeled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
     """Return one row per tale with answers to "is it kid-friendly?", for fitting and measuring judges.
 
     `load_labeled` reads the rows with the category column `categories`. A tale is harmful if at least half of the
-    people say so; its categories are all that any of these named.
+    people say so; its categories are all that any of these named and its policy has. Whether a tale makes sense does
+    not count.
     """
     rows = []
     for tale, feedback in store.tales():
@@ -29,12 +30,14 @@ def labeled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
             continue
         # A tie counts as harmful: a false alarm costs less than a harmful text that passes.
         harmful = 2 * sum(votes) <= len(votes)
-        categories = dict.fromkeys(c for f in feedback if f.kid_friendly is False for c in _categories(f))
+        named = dict.fromkeys(c for f in feedback if f.kid_friendly is False for c in _categories(f))
+        # MLflow's form takes any name, and one that the policy does not have would stop the calibration.
+        categories = [name for name in named if not tale.categories or name in tale.categories]
         rows.append(
             {
                 "text": tale.text,
                 "label": harmful,
-                "categories": list(categories) if harmful else [],
+                "categories": categories if harmful else [],
                 "tale_id": tale.id,
                 "band": tale.band,
                 "people": len(votes),
@@ -73,7 +76,10 @@ def preference_pairs(store: FeedbackStore) -> list[dict[str, Any]]:
 
 
 def feedback_rows(store: FeedbackStore) -> list[dict[str, Any]]:
-    """Return one row per person and tale: the current feedback as plain data, with the tale's text."""
+    """Return one row per person and tale: the current feedback as plain data, with the tale's text.
+
+    Reasons and answers of other names are lists of texts such as `kid_friendly: the wolf is scary`.
+    """
     return [_feedback_row(f, tale.text) for tale, feedback in store.tales() for f in feedback]
 
 
@@ -141,4 +147,6 @@ def _pair(prompt: str, chosen: str, rejected: str, by: str, chosen_id: str, reje
 def _feedback_row(feedback: Feedback, text: str) -> dict[str, Any]:
     row = feedback.model_dump(mode="json", exclude={"unparsed"})
     spans = [{**span.model_dump(), "quote": text[span.start : span.end]} for span in feedback.spans or ()]
-    return {**row, "categories": list(feedback.categories or ()), "spans": spans, "text": text}
+    # Parquet has no columns of mappings with names that nobody knows beforehand.
+    notes = {key: [f"{name}: {note}" for name, note in row[key].items()] for key in ("rationales", "other")}
+    return {**row, **notes, "categories": list(feedback.categories or ()), "spans": spans, "text": text}

@@ -14,10 +14,10 @@ from pydantic import AwareDatetime, Field, model_validator
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 
-FeedbackField = Literal["rating", "kid_friendly", "categories", "spans", "comment"]
+FeedbackField = Literal["rating", "kid_friendly", "makes_sense", "categories", "spans", "comment"]
 """The fields of a feedback; in MLflow each is an assessment of that name on the tale's trace."""
 
-FIELDS: tuple[FeedbackField, ...] = ("rating", "kid_friendly", "categories", "spans", "comment")
+FIELDS: tuple[FeedbackField, ...] = ("rating", "kid_friendly", "makes_sense", "categories", "spans", "comment")
 
 _BOOLEAN_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _SPAN_PATTERN = re.compile(r"(\d+)-(\d+)(?:\s+([\w-]+))?")
@@ -51,24 +51,30 @@ class Feedback(FrozenModel):
         tale_id: The tale's id.
         person: Who gave it, by name or by pseudonym.
         rating: From 1 (poor) to 5 (very good).
-        kid_friendly: Whether the tale suits children of its age band.
+        kid_friendly: Whether the tale suits children of its age band. Only this answer calibrates a judge.
+        makes_sense: Whether the tale makes sense, which says nothing about whether it suits children.
         categories: The problems that the person found; empty if the person looked for problems and found none.
         spans: The marked passages.
         comment: Free text.
         at: When it was last changed.
         unparsed: Assessments that could not be parsed, by field: they were entered by hand in MLflow's UI, which
             accepts any value.
+        rationales: The reasons given in MLflow's UI, by the name of the assessment.
+        other: Assessments of other names, which people added in MLflow's UI, by name.
     """
 
     tale_id: str = Field(min_length=1)
     person: str = Field(min_length=1)
     rating: int | None = Field(default=None, ge=1, le=5)
     kid_friendly: bool | None = None
+    makes_sense: bool | None = None
     categories: tuple[str, ...] | None = None
     spans: tuple[MarkedSpan, ...] | None = None
     comment: str | None = None
     at: AwareDatetime
     unparsed: FrozenMapping[str, str] = FrozenDict()
+    rationales: FrozenMapping[str, str] = FrozenDict()
+    other: FrozenMapping[str, str] = FrozenDict()
 
     @property
     def reviewed(self) -> bool:
@@ -111,9 +117,9 @@ def to_assessment_value(field: FeedbackField, answer: Any, text: str) -> Any:
             if isinstance(answer, bool) or answer not in (1, 2, 3, 4, 5):
                 raise ConfigurationError(f"rating must be 1, 2, 3, 4 or 5; got {answer!r}.")
             return int(answer)
-        case "kid_friendly":
+        case "kid_friendly" | "makes_sense":
             if not isinstance(answer, bool):
-                raise ConfigurationError(f"kid_friendly must be True or False; got {answer!r}.")
+                raise ConfigurationError(f"{field} must be True or False; got {answer!r}.")
             return answer
         case "categories":
             if isinstance(answer, str):
@@ -149,11 +155,11 @@ def parse_assessment_value(field: str, value: Any) -> Any:
             if number not in (1.0, 2.0, 3.0, 4.0, 5.0):
                 raise ValueError(value)
             return int(number)
-        case "kid_friendly":
-            kid_friendly = value if isinstance(value, bool) else _BOOLEAN_WORDS.get(str(value).strip().lower())
-            if kid_friendly is None:
+        case "kid_friendly" | "makes_sense":
+            answer = value if isinstance(value, bool) else _BOOLEAN_WORDS.get(str(value).strip().lower())
+            if answer is None:
                 raise ValueError(value)
-            return kid_friendly
+            return answer
         case "categories":
             names = [str(name).strip() for name in _split_list(value, ",")]
             return tuple(dict.fromkeys(name for name in names if name))

@@ -10,20 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import AwareDatetime
-
 from taleward.core.errors import MissingExtra, UnknownName
-from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.verdict import Verdict
 from taleward.evaluation.feedback.feedback import (
     FIELDS,
     Feedback,
-    FeedbackField,
     MarkedSpan,
-    parse_assessment_value,
     pseudonym,
     to_assessment_value,
 )
+from taleward.evaluation.feedback.from_assessments import FeedbackChange, current_feedback, feedback_changes
 from taleward.evaluation.tracking.tale_recorder import (
     DEFAULT_EXPERIMENT,
     default_tracking_uri,
@@ -33,29 +29,8 @@ from taleward.evaluation.tracking.tale_recorder import (
 from taleward.moderation.policies.load import load_policy, policy_names
 
 _TRACES_PER_PAGE = 500
+_TRACE_ID_PREFIX = "tr-"
 _WITHDRAWN = "WITHDRAWN"
-
-
-class FeedbackChange(FrozenModel):
-    """One answer in the history of a tale's feedback.
-
-    Attributes:
-        tale_id: The tale's id.
-        person: Who gave the answer.
-        field: The field of `Feedback` that it answers.
-        value: The value as stored; `None` for a withdrawal.
-        at: When it was given.
-        current: Whether it is still in force, not overridden by a later change.
-        assessment_id: The id of the MLflow assessment.
-    """
-
-    tale_id: str
-    person: str
-    field: str
-    value: Any
-    at: AwareDatetime
-    current: bool
-    assessment_id: str
 
 
 @dataclass(frozen=True)
@@ -96,6 +71,8 @@ class RecordedTale:
 class FeedbackStore:
     """Read and write feedback on the recorded tales of an MLflow experiment.
 
+    Wherever a method takes the id of a tale, it takes the id of its MLflow trace, too.
+
     Args:
         tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
         experiment: The name of the MLflow experiment.
@@ -123,6 +100,7 @@ class FeedbackStore:
         person: str,
         rating: int | None = None,
         kid_friendly: bool | None = None,
+        makes_sense: bool | None = None,
         categories: Iterable[str] | None = None,
         spans: Iterable[MarkedSpan | str] | None = None,
         comment: str | None = None,
@@ -137,6 +115,7 @@ class FeedbackStore:
             person: Who gives it, by name or by pseudonym.
             rating: From 1 (poor) to 5 (very good).
             kid_friendly: Whether the tale suits children of its age band.
+            makes_sense: Whether the tale makes sense, suitable for children or not.
             categories: Names of problems, from the tale's policy; empty if there are none.
             spans: Passages to mark: `MarkedSpan`, or quotes from the text.
             comment: Free text.
@@ -152,6 +131,7 @@ class FeedbackStore:
         answers = {
             "rating": rating,
             "kid_friendly": kid_friendly,
+            "makes_sense": makes_sense,
             "categories": None if categories is None else list(categories),
             "spans": None if spans is None else list(spans),
             "comment": comment,
@@ -161,21 +141,21 @@ class FeedbackStore:
         for name in [*values.get("categories", ()), *span_categories]:
             if tale.categories and name not in tale.categories:
                 raise UnknownName(f"category of policy {tale.policy!r}", name, tale.categories)
-        current = {c.field: c for c in self.history(tale_id) if c.current and c.person == person}
+        current = {c.field: c for c in self.history(tale.trace_id) if c.current and c.person == person}
         for field, value in values.items():
             overridden = current.get(field)
             # Saving the same answer again, as the widget does, leaves the history as it is.
             if overridden is None or overridden.value != value:
                 self._log(tale.trace_id, person, field, overridden, value=value)
-        return self._feedback_by(person, tale_id)
+        return self._feedback_by(person, tale)
 
-    def withdraw(self, tale_id: str, *, person: str, fields: Sequence[FeedbackField] = FIELDS) -> None:
+    def withdraw(self, tale_id: str, *, person: str, fields: Sequence[str] | None = None) -> None:
         """Withdraw a person's feedback on a tale; it stays in the history.
 
         Args:
             tale_id: The tale's `id`.
             person: Whose feedback to withdraw.
-            fields: The fields to withdraw.
+            fields: The fields to withdraw; by default all, with those of other names.
 
         Raises:
             UnknownName: If there is no such tale.
@@ -183,7 +163,8 @@ class FeedbackStore:
         trace_id = self._trace_info(tale_id).trace_id
         for change in self.history(tale_id):
             # A change without a value is a withdrawal already.
-            if change.current and change.value is not None and change.person == person and change.field in fields:
+            given = change.current and change.value is not None and change.person == person
+            if given and (fields is None or change.field in fields):
                 self._log(trace_id, person, change.field, change, withdrawn=True)
 
     def erase(self, tale_id: str, *, person: str) -> int:
@@ -214,12 +195,13 @@ class FeedbackStore:
         Raises:
             UnknownName: If there is no such tale.
         """
-        return _current_feedback(tale_id, self._trace_info(tale_id).assessments)
+        info = self._trace_info(tale_id)
+        return current_feedback(info.tags["tale_id"], info.assessments)
 
     def all(self) -> list[Feedback]:
         """Return the current feedback on all tales, oldest tale first."""
         infos = (trace.info for trace in self._search_traces(include_spans=False))
-        return [f for info in infos for f in _current_feedback(info.tags["tale_id"], info.assessments)]
+        return [f for info in infos for f in current_feedback(info.tags["tale_id"], info.assessments)]
 
     def history(self, tale_id: str) -> list[FeedbackChange]:
         """Return all answers about a tale that were not erased, oldest first.
@@ -227,7 +209,8 @@ class FeedbackStore:
         Raises:
             UnknownName: If there is no such tale.
         """
-        return _sorted_changes(tale_id, self._trace_info(tale_id).assessments)
+        info = self._trace_info(tale_id)
+        return feedback_changes(info.tags["tale_id"], info.assessments)
 
     def tale(self, tale_id: str) -> RecordedTale:
         """Return a recorded tale.
@@ -242,7 +225,7 @@ class FeedbackStore:
     def tales(self) -> Iterator[tuple[RecordedTale, list[Feedback]]]:
         """Yield all tales with the current feedback on them, oldest first."""
         for trace in self._search_traces(include_spans=True):
-            yield _recorded_tale(trace), _current_feedback(trace.info.tags["tale_id"], trace.info.assessments)
+            yield _recorded_tale(trace), current_feedback(trace.info.tags["tale_id"], trace.info.assessments)
 
     def queue(self, person: str) -> list[str]:
         """Return the ids of the tales that a person has not reviewed, the most useful first.
@@ -258,9 +241,9 @@ class FeedbackStore:
                 ranked.append((reviewed_by_others, -uncertainty(tale.verdict), index, tale.id))
         return [tale_id for *_, tale_id in sorted(ranked)]
 
-    def _feedback_by(self, person: str, tale_id: str) -> Feedback:
-        feedback = next((f for f in self.read(tale_id) if f.person == person), None)
-        return feedback or Feedback(tale_id=tale_id, person=person, at=datetime.now(UTC))
+    def _feedback_by(self, person: str, tale: RecordedTale) -> Feedback:
+        feedback = next((f for f in self.read(tale.trace_id) if f.person == person), None)
+        return feedback or Feedback(tale_id=tale.id, person=person, at=datetime.now(UTC))
 
     def _log(
         self,
@@ -286,15 +269,17 @@ class FeedbackStore:
             self._tracing_client.log_assessment(trace_id, assessment)
 
     def _trace_info(self, tale_id: str) -> Any:
-        # MLflow's filter language cannot escape a quote; no tale id contains one.
-        traces = () if "'" in tale_id else self._search_traces(f"tags.tale_id = '{tale_id}'", include_spans=False)
+        field = "trace.request_id" if tale_id.startswith(_TRACE_ID_PREFIX) else "tags.tale_id"
+        # MLflow's filter language cannot escape a quote; no id contains one.
+        traces = () if "'" in tale_id else self._search_traces(f"{field} = '{tale_id}'", include_spans=False)
         info = next((trace.info for trace in traces), None)
         if info is None:
             raise UnknownName(
                 "tale",
                 tale_id,
                 None,
-                hint=f"Feedback is kept with recorded tales; this one is not recorded in {self.tracking_uri}.",
+                hint=f"Use the id of a tale or of its trace. Feedback is kept with recorded tales; this one is not "
+                f"recorded in {self.tracking_uri}.",
             )
         return info
 
@@ -322,6 +307,7 @@ def record_feedback(
     person: str | None = None,
     rating: int | None = None,
     kid_friendly: bool | None = None,
+    makes_sense: bool | None = None,
     categories: Iterable[str] | None = None,
     spans: Iterable[MarkedSpan | str] | None = None,
     comment: str | None = None,
@@ -335,6 +321,7 @@ def record_feedback(
         person: Who gives it; by default a pseudonym that is created once per folder.
         rating: From 1 (poor) to 5 (very good).
         kid_friendly: Whether the tale suits children of its age band.
+        makes_sense: Whether the tale makes sense, suitable for children or not.
         categories: Names of problems, from the tale's policy; empty if there are none.
         spans: Passages to mark: `MarkedSpan`, or quotes from the text.
         comment: Free text.
@@ -354,6 +341,7 @@ def record_feedback(
         person=person or local_pseudonym(Path(".taleward")),
         rating=rating,
         kid_friendly=kid_friendly,
+        makes_sense=makes_sense,
         categories=categories,
         spans=spans,
         comment=comment,
@@ -381,52 +369,6 @@ def uncertainty(verdict: Verdict | None) -> float:
     if verdict is None or verdict.outcome not in ("pass", "fail"):
         return 1.0
     return 1.0 - 2.0 * abs(max(verdict.scores.values(), default=float(not verdict.passed)) - 0.5)
-
-
-def _is_feedback(assessment: Any) -> bool:
-    return assessment.name in FIELDS and assessment.feedback is not None and assessment.source.source_type == "HUMAN"
-
-
-def _sorted_changes(tale_id: str, assessments: Iterable[Any]) -> list[FeedbackChange]:
-    changes = [
-        FeedbackChange(
-            tale_id=tale_id,
-            person=assessment.source.source_id or "default",
-            field=assessment.name,
-            value=assessment.feedback.value,
-            at=datetime.fromtimestamp(assessment.last_update_time_ms / 1000, UTC),
-            current=assessment.valid is not False,
-            assessment_id=assessment.assessment_id,
-        )
-        for assessment in assessments
-        if _is_feedback(assessment)
-    ]
-    return sorted(changes, key=lambda change: change.at)
-
-
-def _current_feedback(tale_id: str, assessments: Iterable[Any]) -> list[Feedback]:
-    """Return the newest current answers of each person."""
-    by_person: dict[str, dict[str, FeedbackChange]] = {}
-    for change in _sorted_changes(tale_id, assessments):
-        if change.current:
-            by_person.setdefault(change.person, {})[change.field] = change
-    return [
-        _parse_feedback(tale_id, person, [c for c in changes.values() if c.value is not None])
-        for person, changes in sorted(by_person.items())
-        if any(c.value is not None for c in changes.values())
-    ]
-
-
-def _parse_feedback(tale_id: str, person: str, changes: Sequence[FeedbackChange]) -> Feedback:
-    parsed: dict[str, Any] = {}
-    unparsed: dict[str, str] = {}
-    for change in changes:
-        try:
-            parsed[change.field] = parse_assessment_value(change.field, change.value)
-        except (ValueError, TypeError, KeyError):
-            unparsed[change.field] = str(change.value)
-    latest = max(change.at for change in changes)
-    return Feedback(tale_id=tale_id, person=person, at=latest, unparsed=FrozenDict(unparsed), **parsed)
 
 
 def _recorded_tale(trace: Any) -> RecordedTale:

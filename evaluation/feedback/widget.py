@@ -77,6 +77,11 @@ function render({ model, el }) {
       add(kidFriendly, "option", label, { value });
     kidFriendly.value = model.get("kid_friendly");
     kidFriendly.onchange = () => { model.set("kid_friendly", kidFriendly.value); model.save_changes(); };
+    const makesSense = add(row, "select");
+    for (const [value, label] of [["", "makes sense? ..."], ["yes", "makes sense"], ["no", "makes no sense"]])
+      add(makesSense, "option", label, { value });
+    makesSense.value = model.get("makes_sense");
+    makesSense.onchange = () => { model.set("makes_sense", makesSense.value); model.save_changes(); };
     const comment = add(row, "input", "", { placeholder: "comment", value: model.get("comment") });
     comment.onchange = () => { model.set("comment", comment.value); model.save_changes(); };
     const save = add(row, "button", "Save");
@@ -89,7 +94,8 @@ function render({ model, el }) {
     next.onclick = () => { model.set("next_clicks", model.get("next_clicks") + 1); model.save_changes(); };
     add(row, "small", model.get("status"));
   };
-  for (const name of ["text", "spans", "rating", "kid_friendly", "status"]) model.on(`change:${name}`, draw);
+  for (const name of ["text", "spans", "rating", "kid_friendly", "makes_sense", "status"])
+    model.on(`change:${name}`, draw);
   draw();
 }
 export default { render };
@@ -120,6 +126,7 @@ class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
     spans = traitlets.List(traitlets.Dict()).tag(sync=True)
     rating = traitlets.Int(0, min=0, max=5).tag(sync=True)
     kid_friendly = traitlets.Enum(["", "yes", "no"], "").tag(sync=True)
+    makes_sense = traitlets.Enum(["", "yes", "no"], "").tag(sync=True)
     comment = traitlets.Unicode().tag(sync=True)
     status = traitlets.Unicode().tag(sync=True)
     save_clicks = traitlets.Int(0).tag(sync=True)
@@ -141,11 +148,13 @@ class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
     def _show(self, tale_id: str) -> None:
         tale = self.store.tale(tale_id)
         earlier = next((f for f in self.store.read(tale_id) if f.person == self.person), None)
-        self.tale_id = tale_id
+        self.tale_id = tale.id
         self.categories, self.band, self.text = list(tale.categories), tale.band, tale.text
         self.spans = [_span_dict(span) for span in (earlier.spans if earlier else None) or ()]
         self.rating = (earlier.rating if earlier else None) or 0
-        self.kid_friendly = {True: "yes", False: "no", None: ""}[earlier.kid_friendly if earlier else None]
+        words = {True: "yes", False: "no", None: ""}
+        self.kid_friendly = words[earlier.kid_friendly if earlier else None]
+        self.makes_sense = words[earlier.makes_sense if earlier else None]
         self.comment = (earlier.comment if earlier else None) or ""
         self.status = ""
 
@@ -166,6 +175,7 @@ class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
                 person=self.person,
                 rating=self.rating or None,
                 kid_friendly={"yes": True, "no": False}.get(self.kid_friendly),
+                makes_sense={"yes": True, "no": False}.get(self.makes_sense),
                 categories=list(dict.fromkeys(span.category for span in spans if span.category)),
                 spans=spans,
                 comment=self.comment or None,

@@ -75,12 +75,12 @@ def record_bench(
 
 
 def flat_metrics(judge: JudgeMetrics) -> dict[str, float]:
-    """Return all metrics of a judge by a flat name, such as `recall_low` or `violence/auc`, without undefined ones."""
+    """Return all metrics of a judge by a flat name, such as `recall/low` or `violence/auc`, without undefined ones."""
     metrics: dict[str, float] = {f"outcomes/{name}": float(count) for name, count in judge.outcomes.items()}
     for name in type(judge).model_fields:
         value = getattr(judge, name)
         if isinstance(value, Interval):
-            metrics |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+            metrics |= {name: value.value, f"{name}/low": value.low, f"{name}/high": value.high}
         elif isinstance(value, (int, float)):
             metrics[name] = float(value)
     for category, category_metrics in judge.categories.items():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from taleward.core.redaction import format_error, redact
 from taleward.core.verdict import Verdict
 from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, JournalLocked, journal_lock, journals
 from taleward.evaluation.result import Evaluation
+from taleward.evaluation.tracking.assessments import AssessmentData, round_significant, verdict_assessments
+from taleward.evaluation.tracking.label_schemas import ensure_label_schemas
 from taleward.evaluation.tracking.tale_recorder import default_tracking_uri, get_or_create_experiment, quiet
 from taleward.evaluation.tracking.traces import SpanData, TraceData, tale_trace, write_traces
 
@@ -171,7 +174,8 @@ def _write_run(journal: Journal, evaluation: Evaluation) -> str:
     if earlier_runs:
         run_id = str(earlier_runs[0].info.run_id)
     else:
-        tags = {_EVALUATION_TAG: plan["id"], "taleward.kind": "evaluation"}
+        # The last tag marks MLflow's own evaluations, so that its pages treat this run as one.
+        tags = {_EVALUATION_TAG: plan["id"], "taleward.kind": "evaluation", "mlflow.runType": "genai_evaluate"}
         run_id = str(client.create_run(experiment_id, started_ms, tags, plan["name"]).info.run_id)
     params = {
         **plan["params"],
@@ -184,6 +188,7 @@ def _write_run(journal: Journal, evaluation: Evaluation) -> str:
     _log_params(client, run_id, params)
     for name, score in evaluation.scores.items():
         client.set_tag(run_id, f"signature.{_mlflow_name(name)}", score.signature)
+    ensure_label_schemas(plan["uri"], experiment_id)
     traces = [_sample_trace(plan["id"], evaluation, index) for index in range(len(evaluation.samples))]
     # A repeated upload stores nothing twice: traces have equal ids, and metrics equal times and values.
     write_traces(plan["uri"], experiment_id, traces, run_id)
@@ -192,7 +197,7 @@ def _write_run(journal: Journal, evaluation: Evaluation) -> str:
     client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": _SAMPLES_FILE, "type": "table"}]))
     metrics = {_mlflow_name(name): value for name, value in _run_metrics(evaluation).items()}
     client.log_batch(run_id, [Metric(name, value, finished_ms, 0) for name, value in metrics.items()])
-    _check(client, experiment_id, run_id, evaluation, set(metrics))
+    _check(client, experiment_id, run_id, traces, set(metrics))
     # Last, so that a run is marked as finished only if it is complete.
     client.set_terminated(run_id, end_time=finished_ms)
     return run_id
@@ -207,23 +212,27 @@ def _log_params(client: Any, run_id: str, values: Mapping[str, str]) -> None:
 
 
 def _run_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Return the metrics of the run by name: every score, the ends of its interval, flakiness, and failed samples."""
+    """Return the metrics of the run by name: every score, the ends of its interval, flakiness, and failed samples.
+
+    Numbers are rounded, for people who read them in MLflow; the file of the evaluation has all digits.
+    """
     metrics = {"failed": float(len(evaluation.failed))}
     for name, score in evaluation.scores.items():
-        values = {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+        values = {name: score.value, f"{name}/low": score.low, f"{name}/high": score.high}
         if flakiness := evaluation.metrics[name].flakiness:
-            values |= {f"{name}_changed": flakiness.changed, f"{name}_std": flakiness.std}
-        metrics |= {key: value for key, value in values.items() if value is not None}
+            values |= {f"{name}/changed": flakiness.changed, f"{name}/std": flakiness.std}
+        metrics |= {key: round_significant(value) for key, value in values.items() if value is not None}
     return metrics
 
 
-def _check(client: Any, experiment_id: str, run_id: str, evaluation: Evaluation, metric_names: set[str]) -> None:
+def _check(client: Any, experiment_id: str, run_id: str, traces: Sequence[TraceData], metric_names: set[str]) -> None:
     """Read back what was written, because MLflow only warns about rows that it loses.
 
     Raises:
         BackendError: If anything is missing.
     """
-    stored_ids, page_token = set(), None
+    stored_assessments: dict[str, set[str]] = {}
+    page_token = None
     while True:
         page = client.search_traces(
             locations=[experiment_id],
@@ -232,11 +241,17 @@ def _check(client: Any, experiment_id: str, run_id: str, evaluation: Evaluation,
             page_token=page_token,
             include_spans=False,
         )
-        stored_ids |= {trace.info.tags.get("sample") for trace in page}
+        stored_assessments |= {t.info.trace_id: {a.assessment_id for a in t.info.assessments} for t in page}
         page_token = page.token
         if not page_token:
             break
-    missing = [f"sample {sample_id}" for sample_id in (s.id for s in evaluation.samples) if sample_id not in stored_ids]
+    missing = [f"sample {trace.tags['sample']}" for trace in traces if trace.id not in stored_assessments]
+    missing += [
+        f"{assessment.name} of sample {trace.tags['sample']}"
+        for trace in traces
+        for assessment in trace.assessments
+        if assessment.id(trace.id, run_id) not in stored_assessments.get(trace.id, ())
+    ]
     missing += sorted(metric_names - set(client.get_run(run_id).data.metrics))
     files = {artifact.path for artifact in client.list_artifacts(run_id)}
     missing += sorted({_SAMPLES_FILE, _REPORT_FILE, _EVALUATION_FILE} - files)
@@ -251,15 +266,29 @@ def _sample_trace(evaluation_id: str, evaluation: Evaluation, index: int) -> Tra
     if sample.tale is not None:
         trace = tale_trace(sample.tale, sample.inputs)
         root = replace(trace.root, attributes={**trace.root.attributes, "scores": scores})
-        return TraceData(trace.key, root, {**trace.tags, "sample": sample.id})
+        assessments = (*trace.assessments, *_score_assessments(evaluation, index))
+        return TraceData(trace.key, root, {**trace.tags, "sample": sample.id}, assessments)
     end_ns = int(evaluation.finished_at.timestamp() * 1e9)
     start_ns = end_ns - int((sample.latency_s or 0.0) * 1e9)
     judge_spans = () if sample.verdict is None else (_judge_span(sample.verdict, sample.output, start_ns, end_ns),)
     outputs = sample.output if sample.error is None else {"error": sample.error}
     root = SpanData("sample", "CHAIN", start_ns, end_ns, dict(sample.inputs), outputs, {"scores": scores}, judge_spans)
-    trace = TraceData(f"{evaluation_id} {sample.id}", root, {"sample": sample.id})
+    verdict = () if sample.verdict is None else verdict_assessments(sample.verdict)
+    assessments = (*verdict, *_score_assessments(evaluation, index))
+    trace = TraceData(f"{evaluation_id} {sample.id}", root, {"sample": sample.id}, assessments)
     # Feedback finds traces by their tag `tale_id`; a sample without a tale uses the trace's own id.
     return replace(trace, tags={**trace.tags, "tale_id": trace.id})
+
+
+def _score_assessments(evaluation: Evaluation, index: int) -> Iterator[AssessmentData]:
+    """Yield the scores of one of the samples; a metric without a finite value for it has none."""
+    for name, result in evaluation.metrics.items():
+        value = result.run_values[index]
+        if value is not None and math.isfinite(value):  # MLflow cannot return others
+            metadata = {"signature": result.score.signature}
+            yield AssessmentData(
+                _mlflow_name(name), round_significant(value), "CODE", f"taleward/{name}", None, metadata
+            )
 
 
 def _judge_span(verdict: Verdict, text: str | None, start_ns: int, end_ns: int) -> SpanData:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from typing import Any
 
 from taleward.core.errors import MissingExtra
 from taleward.core.tale import Tale
+from taleward.evaluation.tracking.label_schemas import ensure_label_schemas
 from taleward.evaluation.tracking.tale_counts import TaleCounts
 from taleward.evaluation.tracking.traces import tale_trace, write_traces
 
@@ -47,9 +49,11 @@ class MlflowRecorder:
     """Record finished tales in an MLflow tracking store; pass it to a guard as `recorder`.
 
     A trace holds the inputs, every draft with its verdict, and the lineage; its tag `tale_id` is the tale's id. The
-    trace of a streamed tale also holds the decision on each sentence and how long the sentence was held back. Refused
-    texts are included: the store is for those who run the app, not for its readers. A run named `guard` has the counts
-    of this recorder's tales as metrics, see `TaleCounts`.
+    last verdict is also an assessment, which MLflow shows as a column. The experiment gets label schemas for feedback.
+    The trace of a streamed tale also holds the decision on each sentence and how long the sentence was held back.
+    Refused texts are included: the store is for those who run the app, not for its readers. A run named `guard` has the
+    counts of this recorder's tales as metrics, see `TaleCounts`; it is finished after each tale and ends with the
+    latest one.
 
     Args:
         tracking_uri: The MLflow tracking URI, see `default_tracking_uri`.
@@ -76,6 +80,8 @@ class MlflowRecorder:
             client = mlflow.MlflowClient(tracking_uri=self.tracking_uri)
             experiment_id = get_or_create_experiment(client, self.tracking_uri, self.experiment)
             with _lock:
+                if self._run_id is None:
+                    ensure_label_schemas(self.tracking_uri, experiment_id)
                 write_traces(self.tracking_uri, experiment_id, [tale_trace(tale, inputs)])
                 self._log_counts(mlflow, client, experiment_id, tale)
 
@@ -88,7 +94,27 @@ class MlflowRecorder:
         timestamp_ms = int(tale.lineage.started_at.timestamp() * 1000)
         step = int(counts["tales"])
         metrics = [mlflow.entities.Metric(name, count, timestamp_ms, step) for name, count in counts.items()]
-        client.log_batch(self._run_id, metrics)
+        try:
+            client.log_batch(self._run_id, metrics)
+        finally:
+            # After each tale, because nobody tells a recorder which tale is its last. MLflow accepts metrics of
+            # finished runs, so the next tale only moves the end.
+            with _without_link():
+                client.set_terminated(self._run_id)
+
+
+@contextlib.contextmanager
+def _without_link() -> Iterator[None]:
+    """Keep MLflow from printing a link to a run that ends, which it does for every server; needs `_lock`."""
+    name = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
+    if name in os.environ:  # as the user wants it
+        yield
+        return
+    os.environ[name] = "true"
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 @contextlib.contextmanager

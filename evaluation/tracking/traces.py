@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from taleward.core.tale import Attempt, Tale
+from taleward.evaluation.tracking.assessment_writes import write_assessments
+from taleward.evaluation.tracking.assessments import AssessmentData, verdict_assessments
 
 _BATCH_SIZE = 100  # MLflow's limit for linking traces to a run in one request
 
@@ -51,11 +53,13 @@ class TraceData:
         key: What the trace is about, such as a tale's id; traces with equal keys are one trace.
         root: The outermost span.
         tags: Tags by name.
+        assessments: Verdicts and scores, at most one per name.
     """
 
     key: str
     root: SpanData
     tags: Mapping[str, str]
+    assessments: tuple[AssessmentData, ...] = ()
 
     @property
     def id(self) -> str:
@@ -86,7 +90,7 @@ class TraceData:
 
 
 def write_traces(tracking_uri: str, experiment_id: str, traces: Sequence[TraceData], run_id: str | None = None) -> None:
-    """Store traces in MLflow, and link them to a run.
+    """Store traces with their assessments in MLflow, and link them to a run.
 
     Args:
         tracking_uri: The MLflow tracking URI.
@@ -104,6 +108,7 @@ def write_traces(tracking_uri: str, experiment_id: str, traces: Sequence[TraceDa
     for start in range(0, len(traces), _BATCH_SIZE):
         batch = traces[start : start + _BATCH_SIZE]
         client.log_spans(experiment_id, [span for trace in batch for span in trace.spans()])
+        write_assessments(client, [_trace_info(trace, experiment_id, run_id) for trace in batch if trace.assessments])
         if run_id is not None:
             client.store.link_traces_to_run([trace.id for trace in batch], run_id)
 
@@ -145,7 +150,8 @@ def tale_trace(tale: Tale, inputs: Mapping[str, Any]) -> TraceData:
     }
     if tale.verdict is not None:
         tags["outcome"] = tale.verdict.outcome
-    return TraceData(tale.id, root, tags)
+    assessments = () if tale.verdict is None else tuple(verdict_assessments(tale.verdict))
+    return TraceData(tale.id, root, tags, assessments)
 
 
 def _attempt_children(attempt: Attempt, started_at: datetime) -> Iterator[SpanData]:
@@ -189,6 +195,22 @@ def _token_usage(attempt: Attempt) -> dict[str, Any]:
         return {}
     usage = {"input_tokens": sum(input_tokens), "output_tokens": sum(output_tokens)}
     return {"mlflow.chat.tokenUsage": {**usage, "total_tokens": sum(usage.values())}}
+
+
+def _trace_info(trace: TraceData, experiment_id: str, run_id: str | None) -> Any:
+    """Return what MLflow stores about a trace besides its spans."""
+    from mlflow.entities import TraceInfo, TraceLocation, TraceState
+
+    start_ms, end_ms = trace.root.start_ns // 1_000_000, trace.root.end_ns // 1_000_000
+    return TraceInfo(
+        trace_id=trace.id,
+        trace_location=TraceLocation.from_experiment_id(experiment_id),
+        request_time=start_ms,
+        state=TraceState.OK,
+        execution_duration=max(0, end_ms - start_ms),
+        tags=dict(trace.tags),
+        assessments=[assessment.for_mlflow(trace.id, run_id, end_ms) for assessment in trace.assessments],
+    )
 
 
 def _mlflow_span(trace_id: str, span: SpanData, context: Any, parent: Any, tags: Mapping[str, str]) -> Any:

@@ -59,7 +59,7 @@ def test_repeats_count_as_one_sample_and_tell_how_flaky_they_are(uri: str, tmp_p
 
     client = mlflow.MlflowClient(tracking_uri=uri)
     run = client.get_run(evaluation.run_id)
-    assert run.data.metrics["size_changed"] == 0.5
+    assert run.data.metrics["size/changed"] == 0.5
     traces = client.search_traces(
         locations=[run.info.experiment_id], run_id=evaluation.run_id, max_results=50, include_spans=False
     )

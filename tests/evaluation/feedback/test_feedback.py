@@ -12,7 +12,7 @@ import taleward as tw
 from taleward.cli.app import app
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.evaluation.feedback.export import feedback_rows, labeled_rows, preference_pairs, write_rows
-from taleward.evaluation.feedback.feedback import Feedback, MarkedSpan
+from taleward.evaluation.feedback.feedback import FIELDS, Feedback, MarkedSpan
 from taleward.evaluation.feedback.mlflow_store import FeedbackStore
 from taleward.evaluation.tracking.tale_recorder import MlflowRecorder
 from taleward.moderation.calibration.labeled_texts import Columns, load_labeled
@@ -42,12 +42,20 @@ def tell(store: FeedbackStore, experiment: str, *drafts: str, score: float | Non
     return tw.Guard(writer, judge, recorder=recorder, keep_drafts=True).invoke(inputs)
 
 
+def mlflow_store(store: FeedbackStore) -> Any:
+    from mlflow.tracing.client import TracingClient
+
+    return TracingClient(store.tracking_uri).store
+
+
 def review_in_terminal(uri: str, experiment: str, person: str, *answers: str) -> Any:
     command = ["feedback", "--tracking-uri", uri, "--experiment", experiment, "--person", person]
     return CliRunner().invoke(app, command, input="".join(f"{a}\n" for a in answers))
 
 
-def enter_in_mlflow(uri: str, trace_id: str, person: str, monkeypatch: pytest.MonkeyPatch, **answers: str) -> None:
+def enter_in_mlflow(
+    uri: str, trace_id: str, person: str, monkeypatch: pytest.MonkeyPatch, rationale: str = "", **answers: Any
+) -> None:
     """Send what MLflow's UI sends when a person adds assessments."""
     from mlflow.server import app as mlflow_app, handlers
 
@@ -56,6 +64,7 @@ def enter_in_mlflow(uri: str, trace_id: str, person: str, monkeypatch: pytest.Mo
     for name, value in answers.items():
         source = {"source_type": "HUMAN", "source_id": person}
         body = {"assessment": {"assessment_name": name, "feedback": {"value": value}, "source": source}}
+        body["assessment"] |= {"rationale": rationale} if rationale else {}
         path = f"/api/3.0/mlflow/traces/{trace_id}/assessments"
         response = mlflow_app.test_client().post(path, json=body, headers={"Host": "localhost"})
         assert response.status_code == 200, response.text
@@ -73,6 +82,7 @@ def test_feedback_is_the_same_however_it_was_given(
         person="python",
         rating=2,
         kid_friendly=False,
+        makes_sense=True,
         categories=["frightening"],
         spans=[MarkedSpan(start=12, end=18, category="frightening")],
         comment="too dark",
@@ -80,13 +90,19 @@ def test_feedback_is_the_same_however_it_was_given(
     widget = FeedbackWidget(tale.id, person="widget", store=store)
     assert (widget.text, widget.band, widget.status) == (TEXT, "6-8", "")
     widget.spans = [{"start": 12, "end": 18, "category": "frightening"}]
-    widget.rating, widget.kid_friendly, widget.comment = 2, "no", "too dark"
+    widget.rating, widget.kid_friendly, widget.makes_sense, widget.comment = 2, "no", "yes", "too dark"
     widget.save_clicks += 1
     assert widget.status == "saved"
-    answers = ("2", "frightening", "wolf 🐺 = frightening", "too dark", "n")
+    answers = ("2", "frightening", "wolf 🐺 = frightening", "too dark", "y", "n")
     result = review_in_terminal(store.tracking_uri, experiment, "terminal", *answers)
     assert result.exit_code == 0, result.output
-    fields = {"rating": "2", "kid_friendly": "no", "categories": "frightening", "comment": "too dark"}
+    fields = {
+        "rating": "2",
+        "kid_friendly": "no",
+        "makes_sense": "yes",
+        "categories": "frightening",
+        "comment": "too dark",
+    }
     enter_in_mlflow(
         store.tracking_uri, store.tale(tale.id).trace_id, "mlflow", monkeypatch, spans="12-18 frightening", **fields
     )
@@ -165,7 +181,7 @@ def test_the_review_queue_starts_with_the_most_uncertain_verdict_and_continues_l
     [feedback] = store.read(other.id)
     assert (feedback.person, feedback.rating, feedback.reviewed) == ("anna", 3, False)
     monkeypatch.undo()
-    result = review_in_terminal(store.tracking_uri, experiment, "anna", "", "", "", "", "maybe", "y")
+    result = review_in_terminal(store.tracking_uri, experiment, "anna", "", "", "", "", "", "maybe", "y")
     assert "must be y or n; got 'maybe'" in result.output
     assert "1 reviewed, 2 left" in result.output
     assert store.queue("anna") == [certain.id, uncertain.id]
@@ -199,7 +215,9 @@ def test_exports_feed_calibration_and_training(
     assert write_rows(rows_of_people, tmp_path / "all.parquet") == 3
     assert pyarrow.parquet.read_table(tmp_path / "all.parquet").to_pylist()[0]["text"] == "A kind fox."
     for row in rows_of_people:
-        assert Feedback.model_validate({k: v for k, v in row.items() if k not in ("text", "spans")})
+        assert Feedback.model_validate(
+            {k: v for k, v in row.items() if k not in ("text", "spans", "rationales", "other")}
+        )
 
 
 def test_agreement_of_judge_and_people(store: FeedbackStore, request: pytest.FixtureRequest) -> None:
@@ -217,3 +235,82 @@ def test_agreement_of_judge_and_people(store: FeedbackStore, request: pytest.Fix
     command = ["feedback", "agreement", "--tracking-uri", store.tracking_uri, "--experiment", experiment]
     result = CliRunner().invoke(app, command)
     assert "80%" in result.output, result.output
+
+
+def test_what_mlflows_form_saves_comes_back(
+    store: FeedbackStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from taleward.evaluation.tracking.label_schemas import ensure_label_schemas
+
+    experiment = request.node.name
+    tale = tell(store, experiment)
+    recorded = store.tale(tale.id)
+    ensure_label_schemas(store.tracking_uri, store._experiment_id)  # again, which changes nothing
+    schemas = {s.name: s for s in mlflow_store(store).list_label_schemas(store._experiment_id) if not s.is_default}
+    assert set(schemas) == {"kid_friendly", "makes_sense", "rating", "categories", "comment"} <= set(FIELDS)
+    # What the form sends: a Boolean for the thumbs, a number, texts; and a reason beside the answer.
+    uri, trace_id = store.tracking_uri, recorded.trace_id
+    enter_in_mlflow(uri, trace_id, "anna", monkeypatch, rationale="the wolf is scary", kid_friendly=False)
+    form: dict[str, Any] = {"makes_sense": True, "rating": 2.0, "categories": "frightening, scary", "comment": "hm"}
+    enter_in_mlflow(uri, trace_id, "anna", monkeypatch, **form, Feedback="too short")
+    [feedback] = store.read(tale.id)
+    assert (feedback.kid_friendly, feedback.makes_sense, feedback.rating, feedback.comment) == (False, True, 2, "hm")
+    assert feedback.categories == ("frightening", "scary")
+    assert dict(feedback.rationales) == {"kid_friendly": "the wolf is scary"}
+    assert dict(feedback.other) == {"Feedback": "too short"}
+    command = ["feedback", "show", trace_id, "--history", "--tracking-uri", uri, "--experiment", experiment]
+    monkeypatch.setattr("taleward.cli.output.feedback._stdout.width", 200)
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    for line in ("Feedback: too short", "reason for kid_friendly: the wolf is scary", "has no category 'scary'"):
+        assert line in result.output
+    # An unknown category would stop the calibration.
+    [row] = labeled_rows(store)
+    assert row["categories"] == ["frightening"]
+    [row] = feedback_rows(store)
+    assert (row["rationales"], row["other"]) == (["kid_friendly: the wolf is scary"], ["Feedback: too short"])
+    store.withdraw(tale.id, person="anna")
+    assert store.read(tale.id) == []
+
+
+def test_ids_of_traces_are_accepted_for_ids_of_tales(store: FeedbackStore, request: pytest.FixtureRequest) -> None:
+    experiment = request.node.name
+    tale, other = tell(store, experiment), tell(store, experiment)
+    trace_id = store.tale(tale.id).trace_id
+    feedback = store.record(trace_id, person="anna", rating=4)
+    assert (feedback.tale_id, feedback.rating) == (tale.id, 4)
+    assert store.read(trace_id) == store.read(tale.id) == [feedback]
+    assert [c.tale_id for c in store.history(trace_id)] == [tale.id]
+    assert store.read(other.id) == []
+    store.withdraw(trace_id, person="anna")
+    assert store.erase(trace_id, person="anna") == 2
+    with pytest.raises(UnknownName, match="tr-0000"):
+        store.read("tr-0000")
+
+
+def test_a_tale_that_makes_no_sense_labels_nothing_for_a_judge(
+    store: FeedbackStore, request: pytest.FixtureRequest
+) -> None:
+    experiment = request.node.name
+    muddled, unfit = tell(store, experiment), tell(store, experiment)
+    store.record(muddled.id, person="anna", makes_sense=False)
+    assert labeled_rows(store) == []
+    assert tw.evaluation.judge_agreement(store, by="all") == []
+    assert muddled.id in store.queue("anna")
+    store.record(unfit.id, person="anna", makes_sense=False, kid_friendly=True)
+    assert [row["label"] for row in labeled_rows(store)] == [False]
+
+
+def test_a_store_without_label_schemas_still_gets_the_tale(
+    store: FeedbackStore,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(type(mlflow_store(store)), "list_label_schemas", fail)
+    tale = tell(store, request.node.name)
+    assert store.tale(tale.id).released
+    assert "has no questions: NotImplementedError" in caplog.text

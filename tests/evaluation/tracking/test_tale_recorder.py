@@ -126,3 +126,52 @@ def test_a_recorder_counts_its_tales(uri: str) -> None:
         "turned_down": 3,
         "turned_down/violence": 3,
     }
+
+
+def test_no_run_is_left_running(uri: str) -> None:
+    import mlflow
+
+    recorder = MlflowRecorder(uri, "ended runs")
+    client = mlflow.MlflowClient(uri)
+    ends = []
+    for _ in range(2):
+        Guard(FakeWriter("good"), FakeJudge(), recorder=recorder).invoke({})
+        [run] = client.search_runs([client.get_experiment_by_name("ended runs").experiment_id])
+        assert run.info.status == "FINISHED"
+        ends.append(run.info.end_time)
+    assert ends[0] < ends[1]
+    assert run.data.metrics["tales"] == 2
+
+
+def test_the_end_of_a_run_prints_nothing(
+    uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import mlflow
+
+    # MLflow prints links for servers only, so let it take this store for one.
+    module = "mlflow.tracking._tracking_service.client"
+    monkeypatch.setattr(f"{module}.RestStore", object)
+    monkeypatch.setattr(f"{module}.get_workspace_url", lambda: "http://localhost")
+    monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
+    Guard(FakeWriter("good"), FakeJudge(), recorder=MlflowRecorder(uri, "no links")).invoke({})
+    assert capsys.readouterr().out == ""
+    client = mlflow.MlflowClient(uri)
+    [run] = client.search_runs([client.get_experiment_by_name("no links").experiment_id])
+    assert run.info.status == "FINISHED"
+    client.set_terminated(run.info.run_id)
+    assert "View run" in capsys.readouterr().out  # what other code of the app prints stays
+
+
+def test_a_run_ends_even_if_its_counts_cannot_be_stored(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    def fail(*_: object) -> None:
+        msg = "disk full"
+        raise OSError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_batch", fail)
+        Guard(FakeWriter("good"), FakeJudge(), recorder=MlflowRecorder(uri, "failed counts")).invoke({})
+    client = mlflow.MlflowClient(uri)
+    [run] = client.search_runs([client.get_experiment_by_name("failed counts").experiment_id])
+    assert run.info.status == "FINISHED"
