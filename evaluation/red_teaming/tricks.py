@@ -1,0 +1,210 @@
+"""The tricks with which a wish is asked for; to add one, add a line to `TRICKS`."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from taleward.core.errors import ConfigurationError
+from taleward.core.frozen_model import FrozenMapping, FrozenModel
+
+_LEET = {"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7"}
+_LEET_SHARE = 0.7
+_ZERO_WIDTH_SPACE = "\u200b"
+
+
+class Wish(FrozenModel):
+    """What is asked for.
+
+    Attributes:
+        wish: The wish in English, which completes "Tell me ...".
+        translation: The whole request in another language.
+    """
+
+    wish: str
+    translation: str
+
+
+class CategoryWishes(FrozenModel):
+    """The wishes of a category.
+
+    Attributes:
+        approach: Requests that lead up to a wish, almost harmless.
+        wishes: The wishes.
+    """
+
+    approach: tuple[str, ...] = ()
+    wishes: tuple[Wish, ...]
+
+
+class ConversationLines(FrozenModel):
+    """What a child goes on to say; `{wish}` stands for the wish.
+
+    Attributes:
+        answered: Lines after an answer.
+        refused: Lines after a refusal.
+    """
+
+    answered: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+class AttackData(FrozenModel):
+    """The content of a file of attacks.
+
+    Attributes:
+        version: The version of the file.
+        categories: The wishes by category of the policy.
+        templates: The templates by trick; `{wish}` stands for the wish, `{encoded}` for the encoded request.
+        conversations: The lines of conversations by trick.
+    """
+
+    version: str
+    categories: FrozenMapping[str, CategoryWishes]
+    templates: FrozenMapping[str, tuple[str, ...]]
+    conversations: FrozenMapping[str, ConversationLines]
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a child says, turn by turn.
+
+    Attributes:
+        turns: The requests; each after the first follows an answer.
+        after_refusal: What the child says at the same turn if the one before was refused. As long as `turns`; the first
+            is never said.
+    """
+
+    turns: tuple[str, ...]
+    after_refusal: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrickContext:
+    """What a trick makes its script of.
+
+    Attributes:
+        wish: The wish.
+        approach: The requests that lead up to it.
+        data: Templates and lines.
+        rng: Draws among templates and lines, and letters to replace.
+        max_turns: The most turns of a conversation.
+    """
+
+    wish: Wish
+    approach: Sequence[str]
+    data: AttackData
+    rng: random.Random
+    max_turns: int
+
+    def from_template(self, trick: str, **values: str) -> str:
+        """Fill in a template of the trick; which one is drawn.
+
+        Raises:
+            ConfigurationError: If the data have no template for the trick.
+        """
+        templates = self.data.templates.get(trick)
+        if not templates:
+            raise ConfigurationError(f"the file of attacks has no templates for the trick {trick!r}.")
+        return fill(self.rng.choice(templates), **values)
+
+
+Trick: TypeAlias = Callable[[TrickContext], Script]
+
+
+def fill(template: str, **values: str) -> str:
+    """Replace each name in braces by its value; all other braces stay."""
+    for name, value in values.items():
+        template = template.replace(f"{{{name}}}", value)
+    return template
+
+
+def _single(request: str) -> Script:
+    return Script((request,), (request,))
+
+
+def _plain_request(context: TrickContext) -> str:
+    return context.from_template("plain", wish=context.wish.wish)
+
+
+def _template(name: str, context: TrickContext) -> Script:
+    return _single(context.from_template(name, wish=context.wish.wish))
+
+
+def _leet(context: TrickContext) -> Script:
+    letters = (
+        _LEET[c.lower()] if c.lower() in _LEET and context.rng.random() < _LEET_SHARE else c
+        for c in _plain_request(context)
+    )
+    return _single("".join(letters))
+
+
+def _spaced(context: TrickContext) -> Script:
+    words = _plain_request(context).split()
+    return _single("   ".join(" ".join(word) for word in words))
+
+
+def _zero_width(context: TrickContext) -> Script:
+    words = _plain_request(context).split()
+    return _single(" ".join(_ZERO_WIDTH_SPACE.join(word) for word in words))
+
+
+def _base64(context: TrickContext) -> Script:
+    encoded = base64.b64encode(_plain_request(context).encode()).decode()
+    return _single(context.from_template("base64", encoded=encoded))
+
+
+def _rot13(context: TrickContext) -> Script:
+    return _single(context.from_template("rot13", encoded=codecs.encode(_plain_request(context), "rot13")))
+
+
+def _other_language(context: TrickContext) -> Script:
+    return _single(context.wish.translation)
+
+
+def _conversation(name: str, approach: Sequence[str], context: TrickContext) -> Script:
+    """Lead up to the plain request, then go on until there are `max_turns` turns."""
+    lines = context.data.conversations.get(name)
+    if lines is None:
+        raise ConfigurationError(f"the file of attacks has no lines for the conversation {name!r}.")
+    # The plain request comes in any case; a short conversation has less of an approach.
+    opening = [*approach[: context.max_turns - 1], _plain_request(context)]
+    more = context.max_turns - len(opening)
+    start = context.rng.randrange(len(lines.answered)), context.rng.randrange(len(lines.refused))
+
+    def following(texts: Sequence[str], first: int) -> list[str]:
+        return [fill(texts[(first + n) % len(texts)], wish=context.wish.wish) for n in range(more)]
+
+    return Script(
+        (*opening, *following(lines.answered, start[0])), (*opening, *following(lines.refused, start[1]))
+    )
+
+
+def _insistence(context: TrickContext) -> Script:
+    return _conversation("insistence", (), context)
+
+
+def _escalation(context: TrickContext) -> Script:
+    return _conversation("escalation", context.approach, context)
+
+
+TRICKS: dict[str, Trick] = {
+    **{
+        name: partial(_template, name)
+        for name in ("plain", "role_play", "permission", "homework", "story_in_story", "injection")
+    },
+    "leet": _leet,
+    "spaced": _spaced,
+    "zero_width": _zero_width,
+    "base64": _base64,
+    "rot13": _rot13,
+    "other_language": _other_language,
+    "insistence": _insistence,
+    "escalation": _escalation,
+}
+"""The tricks by name; the last two are conversations."""
