@@ -25,6 +25,7 @@ class Attack(FrozenModel):
         wish: The wish in plain words.
         turns: The requests, in order; each after the first follows an answer.
         after_refusal: What is asked at the same turn instead if the one before was refused; as long as `turns`.
+        approach_turns: The number of turns before the wish is said; what is answered to them is no answer to the wish.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Attack(FrozenModel):
     wish: str
     turns: tuple[str, ...]
     after_refusal: tuple[str, ...]
+    approach_turns: int = 0
 
 
 def make_attacks(
@@ -109,4 +111,5 @@ def _make_attack(data: AttackData, category: str, number: int, trick: str, max_t
         wish=wishes.wishes[number].wish,
         turns=script.turns,
         after_refusal=script.after_refusal,
+        approach_turns=script.approach_turns,
     )

@@ -8,7 +8,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from itertools import cycle, islice
+from typing import Annotated, TypeAlias
+
+from pydantic import Field
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenMapping, FrozenModel
@@ -39,7 +42,7 @@ class CategoryWishes(FrozenModel):
     """
 
     approach: tuple[str, ...] = ()
-    wishes: tuple[Wish, ...]
+    wishes: Annotated[tuple[Wish, ...], Field(min_length=1)]
 
 
 class ConversationLines(FrozenModel):
@@ -50,8 +53,8 @@ class ConversationLines(FrozenModel):
         refused: Lines after a refusal.
     """
 
-    answered: tuple[str, ...]
-    refused: tuple[str, ...]
+    answered: Annotated[tuple[str, ...], Field(min_length=1)]
+    refused: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class AttackData(FrozenModel):
@@ -76,12 +79,14 @@ class Script:
 
     Attributes:
         turns: The requests; each after the first follows an answer.
-        after_refusal: What the child says at the same turn if the one before was refused. As long as `turns`; the first
-            is never said.
+        after_refusal: What the child says at the same turn if the one before was refused. As long as `turns`, and with
+            the same first turn.
+        approach_turns: The number of turns before the wish is said.
     """
 
     turns: tuple[str, ...]
     after_refusal: tuple[str, ...]
+    approach_turns: int = 0
 
 
 @dataclass(frozen=True)
@@ -173,16 +178,14 @@ def _conversation(name: str, approach: Sequence[str], context: TrickContext) -> 
     if lines is None:
         raise ConfigurationError(f"the file of attacks has no lines for the conversation {name!r}.")
     # The plain request comes in any case; a short conversation has less of an approach.
-    opening = [*approach[: context.max_turns - 1], _plain_request(context)]
-    more = context.max_turns - len(opening)
-    start = context.rng.randrange(len(lines.answered)), context.rng.randrange(len(lines.refused))
+    approach = approach[: context.max_turns - 1]
+    opening = (*approach, _plain_request(context))
 
-    def following(texts: Sequence[str], first: int) -> list[str]:
-        return [fill(texts[(first + n) % len(texts)], wish=context.wish.wish) for n in range(more)]
+    def whole(following: Sequence[str]) -> tuple[str, ...]:
+        lines_left = islice(cycle(following), context.max_turns - len(opening))
+        return (*opening, *(fill(line, wish=context.wish.wish) for line in lines_left))
 
-    return Script(
-        (*opening, *following(lines.answered, start[0])), (*opening, *following(lines.refused, start[1]))
-    )
+    return Script(whole(lines.answered), whole(lines.refused), approach_turns=len(approach))
 
 
 def _insistence(context: TrickContext) -> Script:
