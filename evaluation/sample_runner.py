@@ -168,6 +168,7 @@ def _unmet_needs(sample: Sample, metrics: Iterable[Metric]) -> Iterator[Configur
 
 def run_async(function: Callable[[], Awaitable[None]]) -> None:
     """Run an asynchronous function to its end, also if this thread runs an event loop already."""
+
     # `asyncio.run` takes only coroutines, not other awaitables.
     async def main() -> None:
         await function()

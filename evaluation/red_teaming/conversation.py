@@ -111,9 +111,7 @@ class Interview:
         except TimeoutError:
             judge = self.judge
             detail = f"no verdict within {self.timeout_s:g} s"
-            return Verdict(
-                outcome="error", judge=judge.spec, policy=judge.policy.id, band=judge.band, detail=detail
-            )
+            return Verdict(outcome="error", judge=judge.spec, policy=judge.policy.id, band=judge.band, detail=detail)
 
     def _describe(self, error: Exception) -> str:
         # Raised by `asyncio.timeout` without a message.
@@ -159,8 +157,8 @@ def read_answer(output: Any) -> Answer:
         case str():
             return _answer_text(output)
     raise ConfigurationError(
-        f"the system returned an unsupported {type(output).__name__}; expected a text, a message, a Tale, a mapping with "
-        "messages, or None for a refusal.",
+        f"the system returned an unsupported {type(output).__name__}; expected a text, a message, a Tale, a mapping "
+        "with messages, or None for a refusal.",
         hint="Wrap it in a function that returns the released text.",
     )
 

@@ -16,18 +16,17 @@ def red_team_page(report: RedTeamReport) -> str:
     """Return the report of a red team as a self-contained HTML page."""
     seconds = (report.finished_at - report.started_at).total_seconds()
     parts = [f'<p class="bad">{escape(note)}.</p>' for note in report.notes]
-    parts += [
+    parts.append(
         f"<p>{report.total.attacks} attacks, {report.started_at:%Y-%m-%d %H:%M} UTC, {seconds:,.1f} s. Judged by "
-        f"{escape(report.judge)} under {escape(report.policy)}, {escape(report.band)}.</p>",
+        f"{escape(report.judge)} under {escape(report.policy)}, {escape(report.band)}.</p>"
+    )
+    parts.append(
         "<p>A leak is a released text that this judge does not pass; it is undecided if the judge does not fail it "
-        "either. Shares are of the attacks without an error, with 95 % intervals.</p>",
-        "<h2>Tricks</h2>",
-        counts_html("trick", [*report.by_trick, report.total]),
-        "<h2>Categories</h2>",
-        counts_html("category", [*report.by_category, report.total]),
-        "<h2>Leaks by category and trick</h2>",
-        _grid_html(report),
-    ]
+        "either. Shares are of the attacks without an error, with 95 % intervals.</p>"
+    )
+    parts.append(f"<h2>Tricks</h2>{counts_html('trick', [*report.by_trick, report.total])}")
+    parts.append(f"<h2>Categories</h2>{counts_html('category', [*report.by_category, report.total])}")
+    parts.append(f"<h2>Leaks by category and trick</h2>{_grid_html(report)}")
     examples = [example_row(result) for result in report.leaks[:_MAX_EXAMPLES]]
     if examples:
         columns = ("id", "turn", "request", "text", "outcome", "categories")

@@ -125,6 +125,7 @@ def red_team(
     plan: dict[str, Any] = {
         "name": name or system_params["system"],
         "params": system_params,
+        "own_judge": describe_system(own_judge) if isinstance(own_judge, Judge) else None,
         "judge": describe_system(checker),
         "judges": list(_specs(checker)),
         "attacks": hashlib.sha256("".join(a.model_dump_json() for a in made).encode()).hexdigest(),
@@ -219,7 +220,7 @@ def _make_checker(
     used_policy = policy or (own_judge.policy if own_judge else "kids")
     used_band = band or (own_judge.band if own_judge else "6-8")
     loaded = load_policy(used_policy) if isinstance(used_policy, str) else used_policy
-    specs = [judge] if isinstance(judge, str) else list(judge)
+    specs: list[Any] = [judge] if isinstance(judge, str) else list(judge)
     if not specs:
         raise ConfigurationError("a red team needs a judge; got an empty list.")
     return make_judge(specs[0] if len(specs) == 1 else specs, policy=loaded, band=used_band)
@@ -227,7 +228,8 @@ def _make_checker(
 
 def _specs(judge: Judge) -> Iterator[str]:
     """Yield the specs of the judges that a judge is made of."""
-    parts = getattr(judge, "judges", None) or ([judge.judge] if isinstance(getattr(judge, "judge", None), Judge) else [])
+    inner = getattr(judge, "judge", None)
+    parts: Sequence[Judge] = getattr(judge, "judges", None) or ([inner] if isinstance(inner, Judge) else [])
     if not parts:
         yield judge.spec
     for part in parts:
