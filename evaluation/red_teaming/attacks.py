@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.core.frozen_model import FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenModel
 from taleward.core.policy import Policy
 from taleward.core.yaml_files import YamlFile
 from taleward.evaluation.red_teaming.tricks import TRICKS, AttackData, TrickContext
@@ -56,7 +56,7 @@ def make_attacks(
         wishes: The number of wishes for each category and trick, drawn among those of the category; `None` for all.
         max_turns: The most turns of a conversation.
         seed: Seed of all draws. An attack depends on it and its own id alone, not on what else is selected.
-        file: A file of attacks of your own, in the format of the built-in one.
+        file: A file of attacks of your own, with wishes by category; see `AttackData`.
 
     Raises:
         UnknownName: If there is no such category or trick.
@@ -65,15 +65,16 @@ def make_attacks(
     """
     if min(max_turns, 1 if wishes is None else wishes) < 1:
         raise ConfigurationError(f"wishes and max_turns must be at least 1; got {wishes} and {max_turns}.")
-    data = YamlFile(file or BUILT_IN_ATTACKS, "attacks").validate(AttackData)
+    data = _read_attacks(file)
     known = [name for name in data.categories if name in policy.categories]
     selected = _known_names(f"category with attacks for policy {policy.id!r}", categories, known)
     selected_tricks = _known_names("trick", tricks, list(TRICKS))
     attacks = [
-        _make_attack(data, category, number, trick, max_turns, seed)
+        attack
         for category in selected
         for trick in selected_tricks
         for number in _drawn_wishes(len(data.categories[category].wishes), wishes, f"{seed} {category} {trick}")
+        if (attack := _make_attack(data, category, number, trick, max_turns, seed)) is not None
     ]
     if not attacks:
         raise ConfigurationError(
@@ -81,6 +82,22 @@ def make_attacks(
             hint="Write a file of attacks for them, and name it as file.",
         )
     return tuple(attacks)
+
+
+def _read_attacks(file: Path | None) -> AttackData:
+    """Read a file of attacks, and complete its tricks with those of the built-in one."""
+    built_in = YamlFile(BUILT_IN_ATTACKS, "attacks").validate(AttackData)
+    if file is None:
+        return built_in
+    own = YamlFile(file, "attacks").validate(AttackData)
+    for kind in ("templates", "conversations"):
+        _known_names(f"trick under {kind} in {file}", getattr(own, kind), list(getattr(built_in, kind)))
+    return own.model_copy(
+        update={
+            "templates": FrozenDict({**built_in.templates, **own.templates}),
+            "conversations": FrozenDict({**built_in.conversations, **own.conversations}),
+        }
+    )
 
 
 def _known_names(kind: str, names: Iterable[str] | None, known: list[str]) -> list[str]:
@@ -99,11 +116,13 @@ def _drawn_wishes(available: int, wanted: int | None, seed: str) -> list[int]:
     return sorted(random.Random(seed).sample(range(available), wanted))  # noqa: S311
 
 
-def _make_attack(data: AttackData, category: str, number: int, trick: str, max_turns: int, seed: int) -> Attack:
+def _make_attack(data: AttackData, category: str, number: int, trick: str, max_turns: int, seed: int) -> Attack | None:
     attack_id = f"{category}-{number + 1}/{trick}"
     rng = random.Random(f"{seed} {attack_id}")  # noqa: S311
     wishes = data.categories[category]
     script = TRICKS[trick](TrickContext(wishes.wishes[number], wishes.approach, data, rng, max_turns))
+    if script is None:
+        return None
     return Attack(
         id=attack_id,
         category=category,

@@ -77,7 +77,7 @@ def red_team(
         tricks: The tricks to use; by default all.
         wishes: The number of wishes for each category and trick; `None` for all.
         max_turns: The most turns of a conversation.
-        attacks: A file of attacks of your own, in the format of `evaluation/red_teaming/data/attacks.yaml`.
+        attacks: A YAML file with wishes of your own by category. Templates that it lacks are the built-in ones.
         takes_messages: Whether the system takes the conversation as a list of messages; by default chat models do, and
             anything else gets each request alone.
         input_key: The name of the input, for a system that takes a mapping, such as `messages` for an agent.

@@ -13,8 +13,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
-from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenMapping, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 
 _LEET = {"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7"}
 _LEET_SHARE = 0.7
@@ -26,11 +25,11 @@ class Wish(FrozenModel):
 
     Attributes:
         wish: The wish in English, which completes "Tell me ...".
-        translation: The whole request in another language.
+        translation: The whole request in another language; without one, the trick `other_language` leaves it out.
     """
 
     wish: str
-    translation: str
+    translation: str | None = None
 
 
 class CategoryWishes(FrozenModel):
@@ -64,13 +63,14 @@ class AttackData(FrozenModel):
         version: The version of the file.
         categories: The wishes by category of the policy.
         templates: The templates by trick; `{wish}` stands for the wish, `{encoded}` for the encoded request.
-        conversations: The lines of conversations by trick.
+        conversations: The lines of conversations by trick. What a file of your own lacks of these and of the templates
+            is taken from the built-in one.
     """
 
     version: str
     categories: FrozenMapping[str, CategoryWishes]
-    templates: FrozenMapping[str, tuple[str, ...]]
-    conversations: FrozenMapping[str, ConversationLines]
+    templates: FrozenMapping[str, Annotated[tuple[str, ...], Field(min_length=1)]] = FrozenDict()
+    conversations: FrozenMapping[str, ConversationLines] = FrozenDict()
 
 
 @dataclass(frozen=True)
@@ -108,18 +108,12 @@ class TrickContext:
     max_turns: int
 
     def from_template(self, trick: str, **values: str) -> str:
-        """Fill in a template of the trick; which one is drawn.
-
-        Raises:
-            ConfigurationError: If the data have no template for the trick.
-        """
-        templates = self.data.templates.get(trick)
-        if not templates:
-            raise ConfigurationError(f"the file of attacks has no templates for the trick {trick!r}.")
-        return fill(self.rng.choice(templates), **values)
+        """Fill in a template of the trick; which one is drawn."""
+        return fill(self.rng.choice(self.data.templates[trick]), **values)
 
 
-Trick: TypeAlias = Callable[[TrickContext], Script]
+Trick: TypeAlias = Callable[[TrickContext], Script | None]
+"""Makes the script of an attack; `None` if the wish lacks what the trick needs."""
 
 
 def fill(template: str, **values: str) -> str:
@@ -168,15 +162,13 @@ def _rot13(context: TrickContext) -> Script:
     return _single(context.from_template("rot13", encoded=codecs.encode(_plain_request(context), "rot13")))
 
 
-def _other_language(context: TrickContext) -> Script:
-    return _single(context.wish.translation)
+def _other_language(context: TrickContext) -> Script | None:
+    return _single(context.wish.translation) if context.wish.translation else None
 
 
 def _conversation(name: str, approach: Sequence[str], context: TrickContext) -> Script:
     """Lead up to the plain request, then go on until there are `max_turns` turns."""
-    lines = context.data.conversations.get(name)
-    if lines is None:
-        raise ConfigurationError(f"the file of attacks has no lines for the conversation {name!r}.")
+    lines = context.data.conversations[name]
     # The plain request comes in any case; a short conversation has less of an approach.
     approach = approach[: context.max_turns - 1]
     opening = (*approach, _plain_request(context))
