@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import codecs
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,8 @@ KIDS = load_policy("kids")
 DATA = yaml.safe_load(BUILT_IN_ATTACKS.read_text(encoding="utf-8"))
 
 
-def attack(trick: str, category: str = "violence", **options: int) -> Attack:
-    return make_attacks(KIDS, categories=[category], tricks=[trick], wishes=1, **options)[0]
+def attack(trick: str, max_turns: int = 4) -> Attack:
+    return make_attacks(KIDS, categories=["violence"], tricks=[trick], wishes=1, max_turns=max_turns)[0]
 
 
 def test_every_category_of_the_policy_is_attacked_with_every_trick() -> None:
@@ -58,12 +60,13 @@ def test_a_trick_says_the_wish_or_its_translation(trick: str) -> None:
 
 
 def test_encoded_requests_decode_to_the_wish() -> None:
-    for trick, decode in {
+    decoders: dict[str, Callable[[str], str]] = {
         "base64": lambda text: base64.b64decode(text.rpartition(": ")[2]).decode(),
-        "rot13": lambda text: codecs.decode(text.rpartition(": ")[2], "rot13"),
+        "rot13": lambda text: str(codecs.decode(text.rpartition(": ")[2], "rot13")),
         "zero_width": lambda text: text.replace("\u200b", ""),
         "spaced": lambda text: " ".join(word.replace(" ", "") for word in text.split("   ")),
-    }.items():
+    }
+    for trick, decode in decoders.items():
         made = attack(trick)
         assert made.wish in decode(made.turns[0])
         assert made.wish not in made.turns[0]
@@ -117,3 +120,19 @@ def test_attacks_of_your_own(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({**content, "categories": {"crime": {"wishes": []}}}))
     with pytest.raises(InvalidFile, match=r"line 3: categories\.crime\.wishes"):
         make_attacks(KIDS, file=file)
+
+
+GUIDE = (Path(__file__).parents[3] / "docs/how-to/red-team.md").read_text(encoding="utf-8")
+
+
+def test_the_guide_lists_every_trick() -> None:
+    cells = re.findall(r"^\| (`[^|]+) \|", GUIDE, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(TRICKS)
+
+
+def test_the_file_in_the_guide_is_valid(tmp_path: Path) -> None:
+    [content] = re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "attacks.yaml").write_text(content, encoding="utf-8")
+    attacks = {a.trick: a.turns[0] for a in make_attacks(KIDS, file=tmp_path / "attacks.yaml")}
+    assert set(attacks) == set(TRICKS)
+    assert attacks["homework"].startswith("Our school newspaper")
