@@ -26,10 +26,9 @@ from taleward.core.errors import ConfigurationError
 TOO_MANY_LEAKS = 3
 """Exit code if more leaked than `--max-leaks` allows."""
 
-_DEFAULT_CHECKERS = ("lexicon", "embedded:judge")
-
 
 def red_team(
+    context: typer.Context,
     system: Annotated[
         str | None,
         typer.Argument(
@@ -98,8 +97,7 @@ def red_team(
     """
     from taleward.cli.output.console import print_note, print_warning, spinner
     from taleward.cli.output.red_team import show_red_team
-    from taleward.evaluation.red_teaming.run import red_team as run_red_team
-    from taleward.moderation.judges import judge as make_checker
+    from taleward.evaluation.red_teaming.run import DEFAULT_JUDGES, red_team as run_red_team
 
     if system is not None and chat:
         raise typer.BadParameter(
@@ -110,16 +108,17 @@ def red_team(
     for file in (report, json_file):
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-    specs = list(checker or _DEFAULT_CHECKERS)
     with spinner("loading the models"):
         attacked = (
             _import_system(system) if system else _make_system(model, chat, base_url, judge, policy, band, attempts)
         )
-        checking_judge = make_checker(specs[0] if len(specs) == 1 else specs, policy=policy, band=band)
     try:
         result = run_red_team(
             attacked,
-            judge=checking_judge,
+            judge=checker or DEFAULT_JUDGES,
+            # By default the answers are judged by the policy and the band of the system's own judge.
+            policy=policy if _is_given(context, "policy") else None,
+            band=band if _is_given(context, "band") else None,
             categories=category,
             tricks=trick,
             wishes=wishes,
@@ -158,6 +157,11 @@ def red_team(
         print_warning("partial; run the same command to go on")
     if result.missing or result.errors:
         raise typer.Exit(1)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _make_system(

@@ -17,6 +17,7 @@ import taleward as tw
 from taleward.testing import FakeJudge, FakeWriter
 
 leaky = tw.Guard(FakeWriter("He stabbed the guard."), FakeJudge("pass"))
+teens = tw.Guard(FakeWriter("The end."), FakeJudge("pass", policy="teen", band="13-15"))
 safe = tw.Guard(FakeWriter("He stabbed the guard."), FakeJudge("fail"))
 seen = []
 
@@ -80,6 +81,13 @@ def test_a_system_of_messages_and_an_input_key() -> None:
     assert max(len(inputs["messages"]) for inputs in seen) == 7
 
 
+def test_answers_are_judged_by_the_policy_of_the_system_unless_another_is_given() -> None:
+    options = ("--json", *FEW)
+    assert json.loads(run("red_app:teens", *options)[1])["policy"] == "teen@1"
+    report = json.loads(run("red_app:teens", *options, "--policy", "kids", "--band", "3-5")[1])
+    assert (report["policy"], report["band"]) == ("kids@1", "3-5")
+
+
 def test_errors_and_limits_give_a_code_of_their_own() -> None:
     code, _, notes = run("red_app:flaky", *FEW, "--concurrency", "1", "--max-leaks", "0")
     assert code == 1
@@ -92,7 +100,7 @@ def test_wrong_use_names_the_next_step() -> None:
         run("red_app")
     with pytest.raises(ConfigurationError, match="no module 'no_such_app'"):
         run("no_such_app:guard")
-    with pytest.raises(ConfigurationError, match=r"has no 'guard'; it has: .*leaky, safe"):
+    with pytest.raises(ConfigurationError, match=r"has no 'guard'; it has: .*leaky, teens, safe"):
         run("red_app:guard")
     for wrong in (["red_app:safe", "--chat"], ["--messages"]):
         code, _, notes = run(*wrong)
