@@ -14,6 +14,7 @@ from taleward.cli.commands.judge_bench import calibrate, judge_bench
 from taleward.cli.commands.mlflow_ui import ui
 from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app
+from taleward.cli.commands.red_team import red_team
 from taleward.cli.commands.store import store_app
 from taleward.cli.commands.summarize_classify import classify, summarize
 from taleward.cli.commands.tell import tell
@@ -65,5 +66,6 @@ app.command()(compare)
 app.add_typer(feedback_app)
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
+app.command("red-team")(red_team)
 app.add_typer(policy_app)
 app.add_typer(store_app)

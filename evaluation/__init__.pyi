@@ -9,6 +9,12 @@ from .gates import Gate as Gate, check_gates as check_gates, load_gates as load_
 from .judge_bench.bench import benchmark_judges as benchmark_judges
 from .metrics import metric as metric
 from .metrics.base import Metric as Metric
+from .red_teaming.result import (
+    AttackCounts as AttackCounts,
+    AttackResult as AttackResult,
+    RedTeamReport as RedTeamReport,
+)
+from .red_teaming.run import red_team as red_team
 from .report.junit import junit_report as junit_report
 from .result import Evaluation as Evaluation, Flakiness as Flakiness
 from .sample import Sample as Sample

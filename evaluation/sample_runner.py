@@ -142,7 +142,7 @@ def run_samples(
     async def run_workers() -> None:
         completed = sum(len(run.finished) for run in runs)
         with ExitStack() as stack:
-            advance = stack.enter_context(_progress_bar(progress, len(samples) * len(runs), completed))
+            advance = stack.enter_context(progress_bar(progress, len(samples) * len(runs), completed))
             appends = [stack.enter_context(run.journal.open_samples()) for run in runs]
             try:
                 async with asyncio.TaskGroup() as group:
@@ -151,7 +151,7 @@ def run_samples(
             except ExceptionGroup as errors:  # several workers may have met the same full disk
                 raise errors.exceptions[0] from None
 
-    _run_async(run_workers)
+    run_async(run_workers)
     if problems:
         raise problems[0]
     return stopped[0] if stopped else None
@@ -166,7 +166,9 @@ def _unmet_needs(sample: Sample, metrics: Iterable[Metric]) -> Iterator[Configur
             yield error
 
 
-def _run_async(function: Callable[[], Awaitable[None]]) -> None:
+def run_async(function: Callable[[], Awaitable[None]]) -> None:
+    """Run an asynchronous function to its end, also if this thread runs an event loop already."""
+
     # `asyncio.run` takes only coroutines, not other awaitables.
     async def main() -> None:
         await function()
@@ -182,7 +184,7 @@ def _run_async(function: Callable[[], Awaitable[None]]) -> None:
 
 
 @contextmanager
-def _progress_bar(enabled: bool, total: int, completed: int) -> Iterator[Callable[[], None]]:
+def progress_bar(enabled: bool, total: int, completed: int) -> Iterator[Callable[[], None]]:
     """Show a progress bar on standard error if it is a terminal; yield a function that advances it."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress

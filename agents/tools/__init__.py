@@ -18,7 +18,7 @@ TOOLS = {
     "tell_story": "tell_story.TellStory",
     "continue_story": "continue_story.ContinueStory",
     "judge_text": "judge_text.JudgeText",
-    "revise_text": "revise_text.ReviseText",
+    "revise_text": "rewrite_text.ReviseText",
     "summarize_text": "summarize_text.SummarizeText",
     "classify_text": "classify_text.ClassifyText",
     "search_tales": "search_tales.SearchTales",

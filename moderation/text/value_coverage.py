@@ -41,10 +41,15 @@ def content_words(value: str) -> list[str]:
 
 
 def mentions_value(value: str, text: str) -> bool:
-    """Return whether a text has at least half of a value's content words, compared by their first five letters."""
+    """Return whether a text has more than half of a value's content words, or half of them with the last one.
+
+    Words are compared by their first five letters. The last word is mostly the thing itself: a little girl is no
+    little duck.
+    """
     value_words = content_words(value)
     stems = {word[:_STEM_CHARS] for word in words_of(text)}
-    return 2 * sum(word[:_STEM_CHARS] in stems for word in value_words) >= len(value_words)
+    mentioned = [word[:_STEM_CHARS] in stems for word in value_words]
+    return 2 * sum(mentioned) + mentioned[-1] > len(value_words)
 
 
 def wishes(inputs: Mapping[str, Any] | str) -> tuple[str, ...]:

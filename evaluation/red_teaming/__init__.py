@@ -1,0 +1,1 @@
+"""Attack a guard as children and attackers do, and count what gets through."""
