@@ -8,7 +8,7 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, ToolMessage
 from pydantic import Field
 
-from taleward.agents.middleware.current_turn import SELECTION, STOPPED, current_turn
+from taleward.agents.middleware.turn_messages import SELECTION, STOPPED, current_turn
 from taleward.agents.routing.strategy import ToolSelection
 from taleward.core.events import RetractionEvent, TextEvent
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel

@@ -18,17 +18,17 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
-from taleward.agents.middleware.current_turn import STOPPED
 from taleward.agents.middleware.guard import GuardedCalls
 from taleward.agents.middleware.turn_control import AgentLimits, Budget
+from taleward.agents.middleware.turn_messages import STOPPED
 from taleward.agents.reader_transcript import Transcript
 from taleward.agents.result import RouterResult, RouterResultEvent, ToolUse, TurnEvent, result_from_state
+from taleward.agents.routing.intent_classifier import SemanticStrategy
 from taleward.agents.routing.selector import RouteSelector
-from taleward.agents.routing.semantic import SemanticStrategy
 from taleward.agents.routing.strategy import RoutingStrategy, ToolSelection
 from taleward.agents.routing.tool_choice import ConstrainedStrategy
-from taleward.agents.threads.call_log import CallLog
 from taleward.agents.threads.checkpointer import Threads
+from taleward.agents.threads.idempotency_log import CallLog
 from taleward.agents.tools import ROLES, Role
 from taleward.agents.tools.base import APPROVAL, ONCE
 from taleward.agents.tools.guarded_tale import STREAM

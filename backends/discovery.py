@@ -13,8 +13,8 @@ from taleward.backends.base.shipped_models import ENCODER_PIP_ARGS, embedded_pat
 from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.onnx.quantized_weights import Weights, weight_files
 from taleward.backends.transformers.devices import why_no_gpu
-from taleward.backends.transformers.from_pretrained import cache_folder
 from taleward.backends.transformers.gguf_header import ARCHITECTURES, read_gguf_header
+from taleward.backends.transformers.hub_files import cache_folder
 from taleward.core.errors import TalewardError
 from taleward.core.frozen_model import FrozenModel
 

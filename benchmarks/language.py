@@ -21,8 +21,8 @@ import taleward as tw
 from benchmarks.table import Row, Size, pick, run
 from taleward import evaluation
 from taleward.core.verdict import Passage
-from taleward.moderation.judges.readable_passage import ReadablePassage
-from taleward.moderation.text import word_classifier
+from taleward.moderation.judges.readable_english import ReadablePassage
+from taleward.moderation.text import foreign_words
 from taleward.moderation.text.sentences import sentences
 from training.corpus.reader import load_stories
 from training.text_cleaning import read_jsonl
@@ -124,9 +124,9 @@ def english(size: Size) -> Iterator[Row]:
 
 def cost(size: Size) -> Iterator[Row]:
     """How long the model takes to load, and a sentence to read."""
-    word_classifier.shipped_model.cache_clear()
+    foreign_words.shipped_model.cache_clear()
     start = time.process_time()
-    word_classifier.shipped_model()
+    foreign_words.shipped_model()
     load_ms = (time.process_time() - start) * 1000
     yield Row("load the model", "ms", load_ms, goal="<= 50", met=load_ms <= _MAX_LOAD_MS)
     texts = [s for story in english_stories()[: pick(size, full=1000, quick=200, smoke=2)] for s in sentences(story)]

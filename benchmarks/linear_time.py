@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage
 
 from benchmarks.table import Row, Size, pick, run
 from taleward.agents.cast_sheet import CastSheet
-from taleward.agents.routing.split_request import SpellingCorrector, parse_request
+from taleward.agents.routing.request_parsing import SpellingCorrector, parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.classify_text import ClassifyText
 from taleward.agents.tools.search_tales import SearchTales
@@ -42,8 +42,8 @@ from taleward.moderation.text.lexicon import find_hits
 from taleward.moderation.text.non_english import looks_foreign
 from taleward.moderation.text.normalize import normalize, undisguise
 from taleward.moderation.text.personal_data import find_personal_data
+from taleward.moderation.text.request_coverage import mentions_value, wishes
 from taleward.moderation.text.sentences import sentences
-from taleward.moderation.text.value_coverage import mentions_value, wishes
 from taleward.moderation.text.windows import sentence_windows, windows
 from taleward.moderation.verdict_cache.encrypted_entry import VerdictEntry
 from taleward.stores.caches.semantic_answers import question_words

@@ -2,7 +2,7 @@ from .classification.few_shot import FewShotClassifier as FewShotClassifier
 from .classification.result import Classification as Classification
 from .classification.zero_shot import ZeroShotClassifier as ZeroShotClassifier
 from .story import StoryChain as StoryChain
-from .story_request import values_from_request as values_from_request
+from .story_request_parsing import values_from_request as values_from_request
 from .summarization.faithfulness import FaithfulnessCheck as FaithfulnessCheck
 from .summarization.guard import JudgedSummary as JudgedSummary, SummaryGuard as SummaryGuard
 from .summarization.result import Faithfulness as Faithfulness, Summary as Summary

@@ -8,7 +8,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from taleward.backends.base.spec import parse_spec
-from taleward.backends.transformers.from_pretrained import model_config
+from taleward.backends.transformers.hub_files import model_config
 
 ModelKind = Literal["chat", "embeddings", "classifier", "encoder-decoder"]
 """The four kinds of models that the chains tell apart:

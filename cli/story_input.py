@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from taleward.chains.story_request import values_from_request
+from taleward.chains.story_request_parsing import values_from_request
 from taleward.chains.template import Template
 from taleward.cli.input import read_text
 from taleward.core.errors import ConfigurationError, InvalidFile

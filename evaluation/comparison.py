@@ -14,9 +14,9 @@ from taleward.evaluation.metrics import METRICS, metric as metric_by_name
 from taleward.evaluation.metrics.base import MeanMetric, Metric, MetricScore
 from taleward.evaluation.report.html import format_interval, format_number, image_html, page_html, table_html
 from taleward.evaluation.report.plots import comparison_plot
+from taleward.evaluation.resampling import PairedTest, paired_test
 from taleward.evaluation.result import Evaluation
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.significance import PairedTest, paired_test
 from taleward.evaluation.tracking.runs import load_evaluation, record_page
 from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT
 

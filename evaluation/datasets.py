@@ -21,7 +21,7 @@ from taleward.core.record_files import (
     suffix_without_gz,
 )
 from taleward.core.yaml_files import did_you_mean
-from taleward.evaluation.labeled_passages import example_path, sample_fields
+from taleward.evaluation.example_passages import example_path, sample_fields
 from taleward.evaluation.sample import Sample, as_samples
 from taleward.evaluation.selection import select_samples
 from taleward.evaluation.tracking.tale_recorder import quiet

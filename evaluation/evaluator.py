@@ -18,8 +18,8 @@ from taleward.evaluation.metrics import Metric, resolve_metrics
 from taleward.evaluation.metrics.base import DATASET_NEEDS
 from taleward.evaluation.report.html import write_files
 from taleward.evaluation.result import Evaluation, MetricResult
+from taleward.evaluation.run_samples import EvaluationBudget, SystemRun, run_samples
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.sample_runner import EvaluationBudget, SystemRun, run_samples
 from taleward.evaluation.system import System, dataset_sha256, prepare_system
 from taleward.evaluation.tracking.runs import check_mlflow, upload, upload_pending
 from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, default_tracking_uri

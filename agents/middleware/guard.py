@@ -20,7 +20,7 @@ from langchain_core.messages import (
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from taleward.agents.middleware.current_turn import ToolResult
+from taleward.agents.middleware.turn_messages import ToolResult
 from taleward.core.concurrency.sync_async import run_sync
 from taleward.core.errors import ConfigurationError
 from taleward.moderation.chat.guarded_chat import GuardedChat

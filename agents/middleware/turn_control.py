@@ -18,7 +18,9 @@ from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel, ValidationError
 
-from taleward.agents.middleware.current_turn import (
+from taleward.agents.middleware.guard import texts_in
+from taleward.agents.middleware.state import TaleState
+from taleward.agents.middleware.turn_messages import (
     SELECTION,
     STOPPED,
     ToolResult,
@@ -30,11 +32,9 @@ from taleward.agents.middleware.current_turn import (
     token_count,
     tool_calls_in,
 )
-from taleward.agents.middleware.guard import texts_in
-from taleward.agents.middleware.state import TaleState
 from taleward.agents.routing.selector import RouteSelector
 from taleward.agents.routing.strategy import ToolSelection
-from taleward.agents.threads.call_log import CallLog
+from taleward.agents.threads.idempotency_log import CallLog
 from taleward.agents.tools.base import ONCE, TaleTool
 from taleward.core.concurrency.sync_async import run_sync
 from taleward.core.errors import ConfigurationError, TalewardError

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
-from taleward.agents.routing.split_request import parse_request
+from taleward.agents.routing.request_parsing import parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.base import ClarificationNeeded, TaleTool, ToolArguments
 

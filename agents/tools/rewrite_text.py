@@ -12,7 +12,7 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 
 from taleward.agents.cast_sheet import CastSheet
-from taleward.agents.routing.split_request import parse_request
+from taleward.agents.routing.request_parsing import parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.base import ClarificationNeeded, TaleTool, ToolArguments, reader_text, state_update
 from taleward.agents.tools.guarded_tale import tell_guarded_tale

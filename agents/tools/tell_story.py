@@ -11,12 +11,12 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 
 from taleward.agents.cast_sheet import CastSheet
-from taleward.agents.routing.split_request import parse_request
+from taleward.agents.routing.request_parsing import parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.tools.base import TaleTool, ToolArguments, reader_text, state_update
 from taleward.agents.tools.guarded_tale import tell_guarded_tale
 from taleward.chains.story import StoryChain
-from taleward.chains.story_request import requested_parts
+from taleward.chains.story_request_parsing import requested_parts
 
 _FILLERS = re.compile(r"\b(?:please|pls|tonight|for (?:my|our|the) \w+|for me|before bed)\b", re.IGNORECASE)
 

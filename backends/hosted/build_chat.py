@@ -17,10 +17,10 @@ from taleward.backends.base.spec import ModelSpec
 from taleward.backends.engine.likelihood import TextScores
 from taleward.backends.hosted.call import ModelCaller
 from taleward.backends.hosted.chat import as_hosted_chat
-from taleward.backends.hosted.ignored_options import OptionSupport
+from taleward.backends.hosted.option_fallbacks import OptionSupport
 from taleward.backends.hosted.pricing import find_price, parse_price
 from taleward.backends.hosted.rate_limits import RateLimiter
-from taleward.backends.hosted.retries import CallSettings, Retrier
+from taleward.backends.hosted.resilience import CallSettings, Retrier
 from taleward.backends.hosted.subclass import remember_secrets
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
 from taleward.core.redaction import redact, remember_secret, without_secrets

@@ -15,7 +15,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from taleward.backends.hosted.errors import RETRY_HINT, map_vendor_error
 from taleward.backends.hosted.pricing import ListedPrice, TokenPrice
-from taleward.backends.hosted.retries import Retrier
+from taleward.backends.hosted.resilience import Retrier
 from taleward.core.errors import BackendError, ContentFiltered, DeadlineExceeded, RequestRejected
 from taleward.core.redaction import redact, without_secrets
 

@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import Field
 
 from taleward.backends.hosted.call import CallInput, ModelCaller
-from taleward.backends.hosted.ignored_options import OptionSupport
+from taleward.backends.hosted.option_fallbacks import OptionSupport
 from taleward.backends.hosted.subclass import SecretFreeRepr, as_class, joined_class
 from taleward.core.concurrency.batch_config import with_max_concurrency
 from taleward.core.concurrency.event_loop import EventLoopThread

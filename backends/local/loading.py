@@ -12,8 +12,8 @@ from taleward.backends.engine.model_cache import ModelCache
 from taleward.backends.local.language_model import LanguageModel
 from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.transformers.devices import has_gpu
-from taleward.backends.transformers.from_pretrained import expand_home, model_config, model_folder
 from taleward.backends.transformers.gguf_header import find_gguf
+from taleward.backends.transformers.hub_files import expand_home, model_config, model_folder
 
 _models: ModelCache[LanguageModel] = ModelCache()
 

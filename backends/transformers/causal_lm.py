@@ -12,7 +12,7 @@ from taleward.backends.engine.likelihood import ScoringWindow, TokenScores, scor
 from taleward.backends.engine.sampling import Sampling
 from taleward.backends.transformers.decoding_batch import TorchBatch, cache_argument
 from taleward.backends.transformers.devices import check_device_map, torch_device
-from taleward.backends.transformers.from_pretrained import (
+from taleward.backends.transformers.hub_files import (
     LOAD_ERRORS,
     load_weights,
     loading_options,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.embeddings import Embeddings
 
 from taleward.backends.engine.single_pass_batcher import Batcher
-from taleward.backends.transformers.from_pretrained import model_folder
+from taleward.backends.transformers.hub_files import model_folder
 from taleward.backends.transformers.single_pass_model import TransformersModel, load_once, pad_batch
 from taleward.core.errors import ConfigurationError
 

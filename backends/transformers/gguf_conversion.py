@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taleward.backends.onnx.quantized_weights import conversion_cache_folder
-from taleward.backends.transformers.from_pretrained import translate_load_errors
 from taleward.backends.transformers.gguf_header import GgufHeader, GgufTensor, check_gguf_architecture, read_gguf_header
+from taleward.backends.transformers.hub_files import translate_load_errors
 from taleward.core.errors import BackendError, MissingExtra
 
 if TYPE_CHECKING:

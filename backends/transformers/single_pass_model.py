@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.engine.model_cache import ModelCache
 from taleward.backends.transformers.devices import check_device_map, torch_device
-from taleward.backends.transformers.from_pretrained import (
+from taleward.backends.transformers.gguf_header import find_gguf
+from taleward.backends.transformers.hub_files import (
     LOAD_ERRORS,
     expand_home,
     load_weights,
@@ -17,7 +18,6 @@ from taleward.backends.transformers.from_pretrained import (
     model_unavailable,
     translate_load_errors,
 )
-from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.core.errors import ConfigurationError, ContextTooLong, MissingExtra
 
 _UNLIMITED = 1 << 20

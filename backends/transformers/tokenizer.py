@@ -16,7 +16,7 @@ from taleward.backends.engine.safe_tokenization import (
     encode_prompt,
     encode_text,
 )
-from taleward.backends.transformers.from_pretrained import LOAD_ERRORS, loading_options, model_config, model_unavailable
+from taleward.backends.transformers.hub_files import LOAD_ERRORS, loading_options, model_config, model_unavailable
 from taleward.core.errors import BackendError, MissingExtra
 
 

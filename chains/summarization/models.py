@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.capabilities import capabilities
 from taleward.backends.local.underlying_model import loaded_model
-from taleward.backends.transformers.from_pretrained import model_config
+from taleward.backends.transformers.hub_files import model_config
 from taleward.backends.transformers.seq2seq import Seq2SeqModel, seq2seq_model
 from taleward.chains.summarization.map_reduce import PromptBudget
 from taleward.chains.summarization.result import SummaryMethod

@@ -66,7 +66,7 @@ def chat(
     from taleward.agents.chat_session import Chat
     from taleward.cli.judge_specs import make_judge
     from taleward.cli.output.console import spinner
-    from taleward.evaluation.tracking.total_tale_counts import guard_counts
+    from taleward.evaluation.tracking.total_outcome_counts import guard_counts
 
     options: dict[str, Any] = {"base_url": base_url} if base_url else {}
     with spinner("loading the models"):

@@ -37,8 +37,8 @@ _DEFAULT_TEMPLATE = "adventure"
 # Short enough to type.
 _MAX_DRAWN_SEED = 1_000_000
 _BETTER_MODELS = (
-    "better stories: --model openai:gpt-5-mini, with a key in OPENAI_API_KEY, or --model hf:Qwen/Qwen3-1.7B, which "
-    "runs here; see: taleward models"
+    "better stories: --model openai:gpt-5-mini, with a key in OPENAI_API_KEY, or --model hf:Qwen/Qwen3-1.7B on this "
+    "machine, with the extra local; see: taleward models"
 )
 
 
@@ -97,7 +97,7 @@ def tell(
     from taleward.moderation.guard.best_of import BestOf
     from taleward.moderation.guard.guard import Guard
     from taleward.moderation.guard.input_checks import as_mapping
-    from taleward.moderation.text.value_coverage import wishes
+    from taleward.moderation.text.request_coverage import wishes
 
     words, options_given = split_arguments(context.args)
     loaded = load_template(template or _DEFAULT_TEMPLATE, templates)
@@ -144,7 +144,7 @@ def tell(
         show_tale(tale, wanted)
     if tale.released and runs_here:
         print_note(f"to tell this very tale again, add: {_seed_option(tale, writer.seed, best_of)}")
-    if is_embedded:
+    if is_embedded and tale.released:
         print_note(_BETTER_MODELS)
     if record:
         _record_tale(tale, as_mapping(story_input), folder)

@@ -19,7 +19,7 @@ from taleward.core.events import DoneEvent, Event, RetractionEvent, RevisionEven
 from taleward.core.redaction import redact
 from taleward.core.tale import Refusal, Tale
 from taleward.core.verdict import Finding, Verdict
-from taleward.moderation.text.value_coverage import missing_wishes
+from taleward.moderation.text.request_coverage import missing_wishes
 
 if TYPE_CHECKING:
     from taleward.agents.result import RouterResult, TurnEvent
@@ -126,7 +126,7 @@ def show_tale(tale: Tale, wanted: Sequence[str]) -> None:
 
     Args:
         tale: The tale.
-        wanted: The wishes of the request, see `taleward.moderation.text.value_coverage`.
+        wanted: The wishes of the request, see `taleward.moderation.text.request_coverage`.
     """
     if tale.refusal:
         _print_refusal(tale.refusal)

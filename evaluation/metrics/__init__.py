@@ -84,6 +84,8 @@ def metric(name: str | Metric, **options: Any) -> Metric:
         metric_class = getattr(import_module(f"taleward.evaluation.metrics.{module}"), class_name)
         instance = metric_class(**{**default_options, **options})
     except ImportError as error:
+        if (error.name or "").startswith("taleward"):
+            raise  # a module of ours, which no extra installs
         raise MissingExtra(f"the metric {name!r}", "evaluation") from error
     except TypeError as error:  # an option that the constructor does not have
         raise ConfigurationError(f"invalid options {sorted(options)} for the metric {name!r}: {error}") from error

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
+from taleward.evaluation.resampling import bootstrap
 from taleward.evaluation.sample import Sample
-from taleward.evaluation.significance import bootstrap
 
 if TYPE_CHECKING:
     import numpy as np

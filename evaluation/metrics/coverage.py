@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from taleward.evaluation.metrics.base import MeanMetric
 from taleward.evaluation.sample import Sample
-from taleward.moderation.text.value_coverage import value_coverage
+from taleward.moderation.text.request_coverage import value_coverage
 
 
 class ValueCoverage(MeanMetric):
-    """The mean share of input values that the output mentions, 0..1; see `taleward.moderation.text.value_coverage`.
+    """The mean share of input values that the output mentions, 0..1; see `taleward.moderation.text.request_coverage`.
 
     A blank output scores 0. Samples whose inputs have no text are left out.
     """

@@ -14,7 +14,7 @@ from typing import Any
 from taleward.core.errors import MissingExtra
 from taleward.core.tale import Tale
 from taleward.evaluation.tracking.label_schemas import ensure_label_schemas
-from taleward.evaluation.tracking.tale_counts import TaleCounts
+from taleward.evaluation.tracking.outcome_counts import TaleCounts
 from taleward.evaluation.tracking.traces import tale_trace, write_traces
 
 DEFAULT_EXPERIMENT = "taleward"

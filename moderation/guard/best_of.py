@@ -24,7 +24,7 @@ from taleward.moderation.guard.run import GuardRun
 from taleward.moderation.guard.steps import EmbedTexts, Steps
 from taleward.moderation.guard.writer import WriterLike
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.text.value_coverage import value_coverage
+from taleward.moderation.text.request_coverage import value_coverage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ class BestOf(Guard):
 
     * `safety`: how far the judge's highest score stays below its threshold;
     * `relevance`: the mean of the cosine similarity of draft and inputs, and of the share of wishes that the draft
-      mentions (`taleward.moderation.text.value_coverage`);
+      mentions (`taleward.moderation.text.request_coverage`);
     * `variety`: one minus the cosine similarity with the most similar previous tale; 1 without previous tales.
 
     Tales released by this object count as previous ones; the last 200 are kept, in memory only. The released draft is

@@ -9,7 +9,7 @@ from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.readable_passage import ReadablePassage
+from taleward.moderation.judges.readable_english import ReadablePassage
 from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
 
 # Where a hit's score lies, as a share of the range below the threshold (tolerated) or above it (not tolerated).

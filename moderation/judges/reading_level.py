@@ -10,7 +10,7 @@ from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.core.policy import Policy
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.base import Assessment, Judge
-from taleward.moderation.judges.readable_passage import ReadablePassage
+from taleward.moderation.judges.readable_english import ReadablePassage
 
 _CONTEXT_CHARACTERS = 2000
 _AGE_AT_INDEX_0 = 4

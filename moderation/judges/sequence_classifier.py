@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.transformers.devices import torch_device
-from taleward.backends.transformers.from_pretrained import (
+from taleward.backends.transformers.hub_files import (
     LOAD_ERRORS,
     expand_home,
     load_weights,

@@ -14,8 +14,8 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from taleward.moderation.text.foreign_words import Shape, shipped_model
 from taleward.moderation.text.normalize import normalize
-from taleward.moderation.text.word_classifier import Shape, shipped_model
 
 _MARKS = r"\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff"
 _MARK = re.compile(f"[{_MARKS}]")

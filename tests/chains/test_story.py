@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableLambda
 from pydantic import Field
 
 from taleward.chains.story import StoryChain
-from taleward.chains.story_request import values_from_request
+from taleward.chains.story_request_parsing import values_from_request
 from taleward.chains.template import load_template
 from taleward.core.errors import InvalidInputs, UnknownName
 from taleward.moderation.guard.guard import Guard

@@ -18,7 +18,7 @@ from taleward.chains.story import StoryChain
 from taleward.cli.app import app
 from taleward.cli.output.console import print_error, warn_not_recorded
 from taleward.core.errors import MissingExtra
-from taleward.moderation.text.value_coverage import missing_wishes
+from taleward.moderation.text.request_coverage import missing_wishes
 from tests.helpers.tiny_task_models import gpt2
 
 VIOLENT = "The men laughed. He stabbed the guard in the throat and blood ran down the wall. Nobody came."

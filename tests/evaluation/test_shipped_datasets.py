@@ -10,7 +10,7 @@ from pathlib import Path
 import taleward
 from taleward.core.policy import SEVERITIES
 from taleward.evaluation.datasets import load_dataset
-from taleward.evaluation.labeled_passages import example_passages, example_path
+from taleward.evaluation.example_passages import example_passages, example_path
 from taleward.evaluation.metrics import METRICS
 from taleward.moderation.policies.load import load_policy
 

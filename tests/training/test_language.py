@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from taleward.moderation.text.word_classifier import unpack
+from taleward.moderation.text.foreign_words import unpack
 from training.language.train import fit, tokens
 
 ENGLISH = ["The fox went home with the owl.", "She said that the sea was calm.", "They went to the sea and sang."]

@@ -11,7 +11,7 @@ from itertools import pairwise
 from taleward.core.policy import SEVERITIES
 from taleward.evaluation.datasets import load_dataset
 from taleward.moderation.policies.load import load_policy
-from taleward.moderation.text.value_coverage import words_of
+from taleward.moderation.text.request_coverage import words_of
 from training.corpus.reader import (
     BANDS,
     CorpusPair,

@@ -15,7 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from taleward.evaluation.metrics.diversity import Distinct, SelfBleu
 from taleward.evaluation.sample import Sample
-from taleward.moderation.text.value_coverage import words_of
+from taleward.moderation.text.request_coverage import words_of
 from training.corpus.checks import held_share
 from training.corpus.reader import (
     BANDS,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sklearn.metrics import roc_auc_score
 
 from taleward.evaluation.datasets import load_dataset
-from taleward.evaluation.labeled_passages import example_passages
+from taleward.evaluation.example_passages import example_passages
 from training.corpus.reader import load_pairs, load_passages, load_stories
 from training.judge.judge_scores import (
     BANDS,

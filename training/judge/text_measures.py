@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from taleward import backends
 from taleward.core.policy import SEVERITIES
 from taleward.core.verdict import Verdict
-from taleward.evaluation.labeled_passages import example_passages
+from taleward.evaluation.example_passages import example_passages
 from taleward.moderation.judges.embedded.head import Head
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.policies.load import load_policy

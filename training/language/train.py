@@ -29,8 +29,8 @@ from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taleward.moderation.text.foreign_words import SHAPES, TABLE_BITS, Shape, ngram_slots, pack
 from taleward.moderation.text.non_english import WORD
-from taleward.moderation.text.word_classifier import SHAPES, TABLE_BITS, Shape, ngram_slots, pack
 from training.corpus.reader import load_pairs, load_passages, load_stories
 from training.text_cleaning import read_jsonl
 

@@ -26,7 +26,7 @@ from taleward.backends.chat_models import chat_model
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
-from taleward.moderation.text.value_coverage import mentions_value
+from taleward.moderation.text.request_coverage import mentions_value
 from training.storyteller import sources
 from training.storyteller.card import card, credits_list
 from training.storyteller.llama2c import PeerTokenizer, read_model

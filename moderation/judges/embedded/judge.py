@@ -20,7 +20,7 @@ from taleward.moderation.judges.lexicon import (
     supported_categories,
     unjudged_remark,
 )
-from taleward.moderation.judges.readable_passage import ReadablePassage
+from taleward.moderation.judges.readable_english import ReadablePassage
 from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
 from taleward.moderation.text.non_english import is_mostly_foreign
 from taleward.moderation.text.windows import Window, sentence_windows

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from taleward.agents.router_agent import Router
+from taleward.agents.routing.intent_classifier import SHIPPED, SemanticStrategy, digest
+from taleward.agents.routing.request_parsing import SpellingCorrector, edit_distance, parse_request
 from taleward.agents.routing.routes import Routes, load_routes
-from taleward.agents.routing.semantic import SHIPPED, SemanticStrategy, digest
-from taleward.agents.routing.split_request import SpellingCorrector, edit_distance, parse_request
 from taleward.agents.routing.strategy import RoutingRequest
 from taleward.agents.routing.tool_choice import ConstrainedStrategy
 from taleward.agents.threads.checkpointer import Threads
@@ -61,7 +61,9 @@ def test_semantic_strategy_reports_no_tool_and_unsure(semantic: SemanticStrategy
 
 def test_shipped_model_was_fitted_on_the_shipped_routes(semantic: SemanticStrategy) -> None:
     assert SHIPPED.is_file()
-    assert semantic.state["digest"] == digest(load_routes(), 0.03), "run: python -m taleward.agents.routing.semantic"
+    assert semantic.state["digest"] == digest(load_routes(), 0.03), (
+        "run: python -m taleward.agents.routing.intent_classifier"
+    )
     assert set(TOOLS) <= set(semantic.labels)
 
 

@@ -30,7 +30,7 @@ from taleward.backends.local import loading
 from taleward.backends.local.chat import LocalChat
 from taleward.backends.local.response import StopSequenceFilter
 from taleward.backends.onnx.llama import EmbeddedLlama
-from taleward.backends.transformers import from_pretrained
+from taleward.backends.transformers import hub_files
 from taleward.backends.transformers.seq2seq import seq2seq_model
 from taleward.chains.template import load_template
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, UnknownName
@@ -454,11 +454,11 @@ def test_without_a_network_the_hub_is_not_retried_for_minutes(monkeypatch: pytes
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("socket.getaddrinfo", fail)
-    from_pretrained._resolves.cache_clear()
-    assert from_pretrained.download_options("nobody/no-such-model") == {"local_files_only": True}
+    hub_files._resolves.cache_clear()
+    assert hub_files.download_options("nobody/no-such-model") == {"local_files_only": True}
     with pytest.raises(BackendError, match=r"could not be downloaded: there is no network, or hugging"):
         chat_model("hf:nobody/no-such-model", engine="transformers").invoke("x")
-    from_pretrained._resolves.cache_clear()
+    hub_files._resolves.cache_clear()
 
 
 def test_discovery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from taleward.evaluation.tracking.tale_recorder import MlflowRecorder, default_tracking_uri
-from taleward.evaluation.tracking.total_tale_counts import guard_counts
+from taleward.evaluation.tracking.total_outcome_counts import guard_counts
 from taleward.moderation.guard.guard import Guard
 from taleward.testing import FakeJudge, FakeWriter
 

@@ -10,8 +10,8 @@ from taleward.core.events import TextEvent
 from taleward.core.verdict import Passage
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges import judge
+from taleward.moderation.text.foreign_words import pack, unpack
 from taleward.moderation.text.non_english import looks_foreign
-from taleward.moderation.text.word_classifier import pack, unpack
 from taleward.testing import FakeWriter
 
 ENGLISH = "Once there was a fox who lived by the sea with her mother. She liked to swim and to sing all day."

@@ -6,7 +6,7 @@ import pytest
 
 from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
-from taleward.moderation.text.value_coverage import (
+from taleward.moderation.text.request_coverage import (
     content_words,
     mentions_value,
     missing_wishes,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.embeddings import Embeddings
 
 from taleward.agents.routing.regression_math import fit_regression, probabilities
+from taleward.agents.routing.request_parsing import SpellingCorrector, parse_request
 from taleward.agents.routing.routes import NONE, Routes, load_routes
-from taleward.agents.routing.split_request import SpellingCorrector, parse_request
 from taleward.agents.routing.strategy import RoutingAttempt, RoutingRequest, RoutingStrategy
 from taleward.backends.embedding_models import embeddings as make_embeddings
 from taleward.core.frozen_model import FrozenDict

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from taleward.core.verdict import Finding, Passage
-from taleward.moderation.text.decode import decode, looks_encoded
 from taleward.moderation.text.non_english import looks_foreign
 from taleward.moderation.text.normalize import NormalizedText
+from taleward.moderation.text.unescape import decode, looks_encoded
 
 
 @dataclass(frozen=True, slots=True)

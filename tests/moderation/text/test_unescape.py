@@ -11,8 +11,8 @@ from hypothesis import given, settings, strategies as st
 
 from benchmarks.evasions import EVASIONS, HARMLESS
 from taleward.moderation.judges import judge
-from taleward.moderation.text.decode import decode, looks_encoded
 from taleward.moderation.text.non_english import looks_foreign
+from taleward.moderation.text.unescape import decode, looks_encoded
 
 HARM = "He stabbed the guard with his sword, and blood ran over the floor."
 BEFORE = "Mia and Ben baked a cake. "

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.metrics.base import Metric, ratio
-from taleward.evaluation.significance import paired_test
+from taleward.evaluation.resampling import paired_test
 from tests.helpers.mean_metric import size
 
 Floats = npt.NDArray[np.float64]

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from taleward.core.yaml_files import YamlFile
+from taleward.moderation.text.foreign_words import shipped_model
 from taleward.moderation.text.normalize import NormalizedText, squeeze
-from taleward.moderation.text.word_classifier import shipped_model
 
 _EMOJI_FILE = Path(__file__).parent / "data" / "emoji.yaml"
 _MAX_PASSES = 4
