@@ -23,10 +23,10 @@ from taleward.agents.middleware.turn_control import AgentLimits, Budget
 from taleward.agents.middleware.turn_messages import STOPPED
 from taleward.agents.reader_transcript import Transcript
 from taleward.agents.result import RouterResult, RouterResultEvent, ToolUse, TurnEvent, result_from_state
+from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.intent_classifier import SemanticStrategy
 from taleward.agents.routing.selector import RouteSelector
 from taleward.agents.routing.strategy import RoutingStrategy, ToolSelection
-from taleward.agents.routing.tool_choice import ConstrainedStrategy
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.threads.idempotency_log import CallLog
 from taleward.agents.tools import ROLES, Role

@@ -25,10 +25,10 @@ from langgraph.types import StreamMode
 
 from benchmarks.table import Row, Size, is_installed, pick, run
 from taleward.agents.router_agent import Router
+from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.intent_classifier import SemanticStrategy
 from taleward.agents.routing.routes import NONE, RouteExample, Routes, load_routes
 from taleward.agents.routing.strategy import RoutingRequest, RoutingStrategy
-from taleward.agents.routing.tool_choice import ConstrainedStrategy
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import Toolbox, story_tools
 from taleward.backends.embedding_models import embeddings

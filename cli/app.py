@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from taleward.cli.commands.chat import chat
-from taleward.cli.commands.evaluate import compare, evaluate
+from taleward.cli.commands.compare import compare
+from taleward.cli.commands.evaluate import evaluate
 from taleward.cli.commands.feedback import feedback_app
 from taleward.cli.commands.judge import judge
-from taleward.cli.commands.judge_bench import calibrate, judge_bench
+from taleward.cli.commands.judge_bench_and_calibrate import calibrate, judge_bench
 from taleward.cli.commands.mlflow_ui import ui
 from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app

@@ -23,7 +23,7 @@ from taleward.core.record_files import (
 from taleward.core.yaml_files import did_you_mean
 from taleward.evaluation.example_passages import example_path, sample_fields
 from taleward.evaluation.sample import Sample, as_samples
-from taleward.evaluation.selection import select_samples
+from taleward.evaluation.sample_selection import select_samples
 from taleward.evaluation.tracking.tale_recorder import quiet
 
 SHIPPED_DATASETS = ("stories", "passages")

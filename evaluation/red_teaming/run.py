@@ -19,7 +19,7 @@ from taleward.core.policy import Policy
 from taleward.evaluation.describe import describe_system
 from taleward.evaluation.journal import Journal, journal_lock, open_journal
 from taleward.evaluation.red_teaming.attacks import Attack, make_attacks
-from taleward.evaluation.red_teaming.conversation import Interview, RedTeamSystem, default_takes_messages
+from taleward.evaluation.red_teaming.interview import Interview, RedTeamSystem, default_takes_messages
 from taleward.evaluation.red_teaming.result import AttackResult, RedTeamReport
 from taleward.evaluation.run_samples import EvaluationBudget, progress_bar, run_async
 from taleward.moderation.judges import Judge, judge as make_judge

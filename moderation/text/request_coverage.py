@@ -49,7 +49,7 @@ def mentions_value(value: str, text: str) -> bool:
     value_words = content_words(value)
     stems = {word[:_STEM_CHARS] for word in words_of(text)}
     mentioned = [word[:_STEM_CHARS] in stems for word in value_words]
-    return 2 * sum(mentioned) + mentioned[-1] > len(value_words)
+    return not mentioned or 2 * sum(mentioned) + mentioned[-1] > len(mentioned)
 
 
 def wishes(inputs: Mapping[str, Any] | str) -> tuple[str, ...]:

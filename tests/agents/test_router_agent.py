@@ -14,8 +14,8 @@ from langgraph.types import StreamMode
 from taleward.agents.middleware.turn_control import Budget
 from taleward.agents.result import RouterResult, RouterResultEvent
 from taleward.agents.router_agent import Router
+from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.intent_classifier import SemanticStrategy
-from taleward.agents.routing.tool_choice import ConstrainedStrategy
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import TOOLS, Toolbox, story_tools
 from taleward.agents.tools.base import APPROVAL

@@ -82,8 +82,8 @@ class EmbeddedJudge(Judge):
     2. Words and phrases of the lexicon score at least the threshold, and more if the head agrees with them. Where it is
        sure that they are harmless ("the king was killed in the play"), they count for nothing; swear words, slurs,
        sexual words, personal data and disguised words always count.
-    3. The findings are the lexicon's hits, and, in each category that fails by the head alone, the worst sentence. All
-       have exact spans.
+    3. The findings are the lexicon's hits, and the worst sentence of each category that the head fails, unless a hit in
+       it is the more exact finding. All have exact spans.
 
     Under a policy with few categories fewer faint signs add up, so the judge is milder than the thresholds say. Use
     `calibrated` to correct that.
@@ -153,15 +153,15 @@ class EmbeddedJudge(Judge):
             score = lowest + min(1.0, 2 * _sigmoid(excess)) * (lexicon_score - lowest)
             scores[hit.category] = max(scores[hit.category], score)
             findings.append(finding_from_hit(hit, text))
-        failed_by_lexicon = {
-            f.category for f in findings if exceeds(f.severity, self.policy.tolerance(f.category, self.band))
-        }
+        failed_by_lexicon = [f for f in findings if exceeds(f.severity, self.policy.tolerance(f.category, self.band))]
         for category, limit in self._limits.items() if judged else ():
             worst = int(log_odds[:, limit.column, limit.level].argmax())
             worst_log_odds = log_odds[worst, limit.column]
             scores[category] = max(scores[category], _sigmoid(worst_log_odds[limit.level]))
-            if worst_log_odds[limit.level] >= limit.log_odds and category not in failed_by_lexicon:
-                sentence = judged_sentences[worst]
+            sentence = judged_sentences[worst]
+            # A listed word in it is the more exact finding.
+            is_named = any(f.category == category and _overlaps(f, sentence) for f in failed_by_lexicon)
+            if worst_log_odds[limit.level] >= limit.log_odds and not is_named:
                 findings.append(self._finding(text, max(start, sentence.start), sentence.end, category, worst_log_odds))
         findings.sort(key=lambda f: (f.start or 0, f.end or 0, f.category))
         assessment = Assessment(
@@ -320,6 +320,10 @@ class EmbeddedJudge(Judge):
 
 def _sigmoid(log_odds: float) -> float:
     return 1.0 / (1.0 + math.exp(-float(log_odds)))
+
+
+def _overlaps(finding: Finding, sentence: _Sentence) -> bool:
+    return (finding.start or 0) < sentence.end and sentence.start < (finding.end or 0)
 
 
 def _is_overruled(hit: LexiconHit, excess: float) -> bool:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from taleward.agents.router_agent import Router
+from taleward.agents.routing.forced_tool_call import ConstrainedStrategy
 from taleward.agents.routing.intent_classifier import SHIPPED, SemanticStrategy, digest
 from taleward.agents.routing.request_parsing import SpellingCorrector, edit_distance, parse_request
 from taleward.agents.routing.routes import Routes, load_routes
 from taleward.agents.routing.strategy import RoutingRequest
-from taleward.agents.routing.tool_choice import ConstrainedStrategy
 from taleward.agents.threads.checkpointer import Threads
 from taleward.agents.tools import TOOLS, Toolbox, story_tools
 from taleward.core.errors import InvalidFile

@@ -74,7 +74,7 @@ def judge_bench(
     """
     from taleward.cli.judge_specs import check_base_url
     from taleward.cli.output.console import print_note
-    from taleward.cli.output.judge_bench import show_bench
+    from taleward.cli.output.judge_bench_and_calibrate import show_bench
     from taleward.evaluation.judge_bench.bench import benchmark_judges
     from taleward.evaluation.judge_bench.plots import bench_plots, check_plots, save_plots
     from taleward.moderation.calibration.calibration import load_calibration
@@ -155,7 +155,7 @@ def calibrate(
     """
     from taleward.cli.judge_specs import check_base_url
     from taleward.cli.output.console import print_note
-    from taleward.cli.output.judge_bench import show_calibration
+    from taleward.cli.output.judge_bench_and_calibrate import show_calibration
     from taleward.evaluation.judge_bench.plots import calibration_plots, check_plots, save_plots
     from taleward.moderation.calibration.calibration import Target
     from taleward.moderation.calibration.fit import fit_calibration
