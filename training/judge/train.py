@@ -14,6 +14,9 @@
 The frames of `templates.yaml` and `frames/`, the stories of `stories.jsonl`, and the written corpus of
 `training/corpus/` are added. The windows of `labeled_windows.csv` and the passages of `passages.csv` were labeled by
 hand. The same data, seed and PyTorch version give the same weights on the same kind of processor.
+
+With glibc, `MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000` in the environment saves a third of the time: the
+memory of a step is then kept for the next one instead of being returned to the system.
 """
 
 from __future__ import annotations
