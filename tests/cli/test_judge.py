@@ -24,7 +24,11 @@ GENTLE = "The little rabbit shared her carrot with a mouse. They sat under the o
 
 
 def run(*args: str, text: bytes | None = None, width: int = 200) -> Any:
-    done = CliRunner(env={"COLUMNS": str(width)}).invoke(app, ["judge", *args], input=text)
+    # A console reads the environment only when it is made.
+    with pytest.MonkeyPatch.context() as patch:
+        for console in ("console._stdout", "console._stderr", "judging._stdout"):
+            patch.setattr(f"taleward.cli.output.{console}.width", width)
+        done = CliRunner(env={"COLUMNS": str(width)}).invoke(app, ["judge", *args], input=text)
     if isinstance(done.exception, TalewardError):
         raise done.exception
     return done

@@ -13,8 +13,14 @@ from taleward.cli.app import app
 from taleward.core.errors import ConfigurationError, InvalidFile, UnknownName
 
 
+@pytest.fixture(autouse=True)
+def wide_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A width that does not depend on the terminal; a console reads the environment only when it is made."""
+    monkeypatch.setattr("taleward.cli.output.templates._stdout.width", 120)
+
+
 def run(*args: str) -> Result:
-    return CliRunner().invoke(app, ["templates", *args], env={"COLUMNS": "120"})
+    return CliRunner().invoke(app, ["templates", *args])
 
 
 def words(result: Result) -> str:
