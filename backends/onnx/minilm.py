@@ -121,10 +121,6 @@ class MiniLM:
         """Return whether a lowercase word is a single piece of the vocabulary."""
         return self._loaded()[0].token_to_id(word) is not None
 
-    def fits(self, text: str) -> bool:
-        """Return whether `encode` reads a text to its end."""
-        return not self._loaded()[0].encode(text).overflowing
-
     def encode(self, texts: Sequence[str], *, batch_size: int = 32) -> Floats:
         """Compute mean-pooled, L2-normalized sentence vectors.
 
@@ -161,7 +157,7 @@ class MiniLM:
         return vectors
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the word pieces of each text, without the start and end tokens and without a limit."""
+        """Return the first `MAX_PIECES` word pieces of each text, without the start and end tokens."""
         return [e.ids for e in self._loaded()[0].encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def token_states(self, pieces: Sequence[Sequence[int]], *, batch_size: int = 8) -> list[Floats]:

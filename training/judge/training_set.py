@@ -26,7 +26,7 @@ from training.judge.labeled_windows import (
     window_texts,
 )
 from training.judge.templates import FilledFrame
-from training.text_cleaning import CorpusError, read_jsonl
+from training.text_cleaning import CorpusError
 
 _UNEASY = re.compile(
     r"\b(?:scar|afraid|fright|monster|ghost|witch|fight|fought|hurt|hit|dark|lost|cr(?:y|ied)|ang|mean|bad|die|dead|"
@@ -119,31 +119,6 @@ def gentle_examples(data: Path, seed: int, tales: int, pages: int) -> list[Examp
             examples.append(Example(window, labels, 1.0, source, split_of(text[:200])))
     rng.shuffle(examples)
     return examples
-
-
-def calm_documents(data: Path, seed: int, count: int) -> list[list[str]]:
-    """Return the windows of gentle stories of the validation split without lexicon hits, which should rarely fail.
-
-    Up to half of the documents are TinyStories, up to half the first 150 words of picture books.
-
-    Args:
-        data: The folder with the data.
-        seed: Seed of the sample.
-        count: The most documents.
-
-    Returns:
-        The windows of each document.
-    """
-    tales = [r["text"] for r in read_jsonl(data / "stories/tinystories.jsonl.gz")]
-    books = [" ".join(map(str, r["pages"])) for r in read_jsonl(data / "stories/storybooks_ccby.jsonl.gz")]
-    rng = random.Random(f"calm {seed}")
-    documents = []
-    for texts in (tales, books):
-        valid_texts = [t for t in texts if split_of(t[:200]) == "valid"]
-        rng.shuffle(valid_texts)
-        candidates = [" ".join(t.split()[:150]) if texts is books else t for t in valid_texts[:count]]
-        documents += [w for t in candidates if not find_hits(t) and (w := window_texts(t))][: count // 2]
-    return documents
 
 
 def old_book_examples(data: Path, seed: int, count: int) -> list[Example]:
