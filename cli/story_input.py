@@ -124,7 +124,7 @@ def fill_values(template: Template, given: Mapping[str, Any], request: str | Non
     found = values_from_request(request, template) if request else {}
     requested = {name: value for name, value in found.items() if name not in given}
     named = {**requested, **given}
-    examples = {name: variable.example for name, variable in template.variables.items() if name not in named}
+    examples = {name: value for name, value in template.example_values[0].items() if name not in named}
     values = {**examples, **named}
     template.render(values)
     parts = []

@@ -20,7 +20,7 @@ _OUTCOME_COLORS = {
 }
 _SEVERITY_COLORS = {"mild": "#fff3a3", "moderate": "#ffc46b", "severe": "#ff9d94"}
 # Without these classes, Jupyter typesets whatever a story puts between two dollar signs as a formula.
-_NO_MATH = 'class="tex2jax_ignore mathjax_ignore"'
+NO_MATH = 'class="tex2jax_ignore mathjax_ignore"'
 _BOX = "border:1px solid {edge};border-radius:6px;padding:.7em 1em;margin:.4em 0;max-width:46em;line-height:1.5"
 _SMALL = "font-size:85%;opacity:.75"
 
@@ -45,7 +45,7 @@ class HighlightedText:
     def _repr_html_(self) -> str:
         edge = _OUTCOME_COLORS[self.verdict.outcome]
         body = f'<div style="white-space:pre-wrap">{highlighted_html(self.text, self.verdict.findings)}</div>'
-        return f'<div {_NO_MATH} style="{_BOX.format(edge=edge)}">{body}{verdict_html(self.verdict)}</div>'
+        return f'<div {NO_MATH} style="{_BOX.format(edge=edge)}">{body}{verdict_html(self.verdict)}</div>'
 
 
 def highlighted_html(text: str, findings: Iterable[Finding]) -> str:
@@ -91,7 +91,7 @@ def verdict_html(verdict: Verdict) -> str:
     )
     findings = f'<ul style="margin:.3em 0 0 1.2em">{items}</ul>' if items else ""
     line = f'{_badge(verdict.outcome)} <span style="{_SMALL}">{escape(summary)}</span>'
-    return f'<div {_NO_MATH} style="margin-top:.5em">{line}{findings}</div>'
+    return f'<div {NO_MATH} style="margin-top:.5em">{line}{findings}</div>'
 
 
 def tale_html(tale: Tale) -> str:
@@ -111,7 +111,7 @@ def tale_html(tale: Tale) -> str:
     footer = escape(" | ".join([*origin, *models, f"tale {tale.id}"]))
     judged = verdict_html(verdict) if verdict else f'<div style="margin-top:.5em">{_badge("refused")}</div>'
     return (
-        f'<div {_NO_MATH} style="{_BOX.format(edge=edge)}"><div style="white-space:pre-wrap">{body}</div>{judged}'
+        f'<div {NO_MATH} style="{_BOX.format(edge=edge)}"><div style="white-space:pre-wrap">{body}</div>{judged}'
         f'<div style="{_SMALL}">{footer}</div></div>'
     )
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
+from taleward.core.html_display import NO_MATH
+
 if TYPE_CHECKING:
     from taleward.core.policy import Policy
 
 _LINE = "1px solid #8888"
-# Without these classes, Jupyter typesets whatever a text puts between two dollar signs as a formula.
-_NO_MATH = 'class="tex2jax_ignore mathjax_ignore"'
 _CELL = f"border-bottom:{_LINE};padding:.25em .7em;text-align:left;vertical-align:top;white-space:pre-wrap"
 
 
@@ -29,7 +29,7 @@ def notebook_box(title: str, *parts: str) -> Html:
     """Return a box with a title; parts that are not `Html` become lines of text."""
     body = "".join(part if isinstance(part, Html) else f"<div>{escape(part)}</div>" for part in parts if part)
     style = f"border:{_LINE};border-radius:6px;padding:.7em 1em;margin:.4em 0;line-height:1.5;overflow-x:auto"
-    return Html(f'<div {_NO_MATH} style="{style}"><div><strong>{escape(title)}</strong></div>{body}</div>')
+    return Html(f'<div {NO_MATH} style="{style}"><div><strong>{escape(title)}</strong></div>{body}</div>')
 
 
 def notebook_table(head: Iterable[str], rows: Iterable[Iterable[str]], *, row_titles: bool = True) -> Html:

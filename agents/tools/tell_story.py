@@ -68,7 +68,7 @@ class TellStory(TaleTool):
         if toolbox.accepts_story_requests:
             inputs = about
         else:
-            examples = {name: variable.example for name, variable in template.variables.items()}
+            examples = template.example_values[0]
             requested = {"character": character, "setting": setting}
             inputs = examples | {name: v for name, v in requested.items() if v.strip() and name in examples}
             character, setting = inputs.get("character", character), inputs.get("setting", setting)

@@ -40,7 +40,8 @@ def fitted_scale(head: Head) -> float:
         head: The trained head, with offsets of 0.
     """
     texts = [(band, *labeled) for band in BANDS for labeled in _labeled(band)]
-    excess = [_excess(head, text, band) for band, text, _ in texts]
+    judges = {band: _judge(head, band) for band in BANDS}
+    excess = [_excess(judges[band], text) for band, text, _ in texts]
     signs = np.array([1.0 if harmful else -1.0 for _, _, harmful in texts])
     band_of_text = [BANDS.index(band) for band, _, _ in texts]
 
@@ -59,10 +60,9 @@ def fitted_offsets(head: Head) -> dict[int, float]:
         head: The trained and scaled head, with offsets of 0.
     """
     policy = load_policy("kids")
+    judges = {band: _judge(head, band) for band in BANDS}
     return {
-        policy.band(band).ages[0]: -float(
-            np.quantile([_judge(head, band).margin(t) for t in good_texts(band)], 1 - share)
-        )
+        policy.band(band).ages[0]: -float(np.quantile([judges[band].margin(t) for t in good_texts(band)], 1 - share))
         for band, share in FAILURE_SHARES.items()
     }
 
@@ -78,6 +78,5 @@ def _judge(head: Head, band: Band) -> EmbeddedJudge:
     return judge
 
 
-def _excess(head: Head, text: str, band: Band) -> npt.NDArray[np.float32]:
-    judge = _judge(head, band)
+def _excess(judge: EmbeddedJudge, text: str) -> npt.NDArray[np.float32]:
     return judge._excess(judge._log_odds([s.pieces for s in judge._sentences(text, english_only=False)]))

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from taleward.core.verdict import Verdict
+from taleward.moderation.calibration.detection_metrics import ece, reliability
 from taleward.moderation.judges.embedded.head import Head, shipped_head
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.judges.lexicon import LexiconJudge
 
 BAND = "6-8"
-BANDS = ("3-5", "6-8", "9-12")
 Row = dict[str, Any]
 
 
@@ -79,12 +79,6 @@ def share(values: Sequence[bool]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def calibration_error(truth: Sequence[bool], probabilities: Sequence[float], bins: int = 10) -> float:
-    """Return the expected calibration error over bins of equal width, 0..1 (Guo et al. 2017, arXiv 1706.04599)."""
-    labels, values = np.array(truth, dtype=float), np.array(probabilities)
-    bin_of_text = np.clip((values * bins).astype(int), 0, bins - 1)
-    gaps = [
-        (bin_of_text == b).sum() * abs(labels[bin_of_text == b].mean() - values[bin_of_text == b].mean())
-        for b in np.unique(bin_of_text)
-    ]
-    return float(sum(gaps) / len(labels))
+def calibration_error(truth: Sequence[bool], probabilities: Sequence[float]) -> float:
+    """Return the expected calibration error of probabilities, 0..1."""
+    return ece(reliability(truth, probabilities))

@@ -10,9 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from taleward.evaluation.datasets import load_dataset
 from taleward.evaluation.example_passages import example_passages
-from training.corpus.reader import load_pairs, load_passages, load_stories
+from training.corpus.reader import BANDS, load_pairs, load_passages, load_stories
 from training.judge.judge_scores import (
-    BANDS,
     Row,
     calibration_error,
     embedded_judge,
@@ -137,8 +136,7 @@ def corpus_passages() -> list[Row]:
     """Measure the held-out passages of the written corpus."""
     passages = load_passages(held_out=True)
     return [
-        _passage_row(band, [p.text for p in passages], [p.labels[band] == "fail" for p in passages])  # type: ignore[index]
-        for band in BANDS
+        _passage_row(band, [p.text for p in passages], [p.labels[band] == "fail" for p in passages]) for band in BANDS
     ]
 
 

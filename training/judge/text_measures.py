@@ -18,11 +18,10 @@ from taleward.evaluation.example_passages import example_passages
 from taleward.moderation.judges.embedded.head import Head
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.policies.load import load_policy
-from training.corpus.reader import load_short_texts, load_stories
+from training.corpus.reader import BANDS, load_short_texts, load_stories
 from training.judge import labeled_windows, templates, training_set
 from training.judge.judge_scores import (
     BAND,
-    BANDS,
     Row,
     calibration_error,
     embedded_judge,

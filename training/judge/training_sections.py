@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from taleward.backends.onnx.minilm import MiniLM
+from taleward.moderation.judges.embedded.head import END_PIECE, START_PIECE, UNKNOWN_PIECE
 from taleward.moderation.judges.embedded.sections import split_into_sections
 from taleward.moderation.text.normalize import undisguise
 from training.corpus.reader import BANDS
@@ -25,7 +26,6 @@ SECTION_PIECES = 254
 """The most word pieces that the judge reads at once, without start and end."""
 CONTEXT_PIECES = 60
 """The most word pieces that a section repeats of the one before it."""
-UNKNOWN_PIECE, START_PIECE, END_PIECE = 100, 101, 102
 
 _SECTION_PIECES = (120, 200, SECTION_PIECES, SECTION_PIECES, 350)
 _CUT_SHARE = 0.4

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 LEVELS = ("mild", "moderate", "severe")
 _MAX_LOG_ODDS = 30.0
 _ROW_OF_SIGNS = re.compile(r"([^\w\s])(?:\s*\1){3,}")
-_UNKNOWN_PIECE, _START_PIECE, _END_PIECE = 100, 101, 102
+UNKNOWN_PIECE, START_PIECE, END_PIECE = 100, 101, 102
+"""The encoder's ids of an unknown word, and of the start and end of what it reads."""
 
 
 class HeadConfig(FrozenModel):
@@ -100,7 +101,7 @@ class Head:
     def word_pieces(self, sentence: str) -> list[int]:
         """Return the word pieces of a sentence: disguised words ("1d10t") are written out, rows of a sign shortened."""
         words = _ROW_OF_SIGNS.sub(r"\1\1\1", undisguise(sentence, self.encoder.knows))
-        return self.encoder.tokenize([words])[0] or [_UNKNOWN_PIECE]
+        return self.encoder.tokenize([words])[0] or [UNKNOWN_PIECE]
 
     def vectors(self, sentences: Sequence[Sequence[int]]) -> Floats:
         """Compute the vectors of a text's sentences, each read in the light of the others.
@@ -117,7 +118,7 @@ class Head:
         lengths = [len(pieces) for pieces in sentences]
         sections = split_into_sections(lengths, config.section_pieces, config.context_pieces)
         sequences = [
-            [_START_PIECE, *(piece for pieces in sentences[s.first : s.end] for piece in pieces), _END_PIECE]
+            [START_PIECE, *(piece for pieces in sentences[s.first : s.end] for piece in pieces), END_PIECE]
             for s in sections
         ]
         vectors = numpy.zeros((len(sentences), DIMENSIONS), dtype=numpy.float32)

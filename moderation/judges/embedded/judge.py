@@ -148,7 +148,7 @@ class EmbeddedJudge(Judge):
             if lexicon_score >= threshold and _is_overruled(hit, excess):
                 scores[hit.category] = max(scores[hit.category], threshold * _sigmoid(excess))
                 continue
-            # Between the threshold and the lexicon's own score, so that "kill the process" ranks below a murder.
+            # Between the threshold and the lexicon's own score, so that a use in doubt ranks below a murder.
             lowest = min(lexicon_score, threshold)
             score = lowest + min(1.0, 2 * _sigmoid(excess)) * (lexicon_score - lowest)
             scores[hit.category] = max(scores[hit.category], score)
@@ -261,16 +261,10 @@ class EmbeddedJudge(Judge):
         more: several faint signs count for more than one, and calm sentences take nothing from a harmful one. The
         lexicon is left out.
         """
-        return self._margin(self._log_odds([s.pieces for s in self._sentences(text, english_only=False)]))
+        return _margin(self._excess(self._log_odds([s.pieces for s in self._sentences(text, english_only=False)])))
 
     def _log_odds(self, sentences: list[list[int]]) -> Floats:
         return self._head.log_odds(sentences) + self._offset
-
-    def _margin(self, log_odds: Floats) -> float:
-        import numpy
-
-        excess = self._excess(log_odds)
-        return float(numpy.logaddexp.reduce(excess, axis=None)) if excess.size else -math.inf
 
     def _excess(self, log_odds: Floats) -> Floats:
         """Return the log-odds relative to the thresholds, shape (sentences, limits)."""
@@ -290,7 +284,7 @@ class EmbeddedJudge(Judge):
             log_odds: Log-odds of the judged sentences, shape (sentences, categories, 3).
         """
         excess = self._excess(log_odds)
-        return log_odds + (self._margin(log_odds) - float(excess.max())) if excess.size else log_odds
+        return log_odds + (_margin(excess) - float(excess.max())) if excess.size else log_odds
 
     def _finding(self, text: str, start: int, end: int, category: str, log_odds: Floats) -> Finding:
         """Quote the part of the worst sentence that is judged."""
@@ -320,6 +314,12 @@ class EmbeddedJudge(Judge):
 
 def _sigmoid(log_odds: float) -> float:
     return 1.0 / (1.0 + math.exp(-float(log_odds)))
+
+
+def _margin(excess: Floats) -> float:
+    import numpy
+
+    return float(numpy.logaddexp.reduce(excess, axis=None)) if excess.size else -math.inf
 
 
 def _overlaps(finding: Finding, sentence: _Sentence) -> bool:
