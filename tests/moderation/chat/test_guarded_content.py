@@ -191,7 +191,7 @@ def test_only_known_values_of_metadata_ids_and_counts_leave(path: Path) -> None:
     call = tool_call(name="save", args={"n": 3}, id="bad-bad-words")
     chunk = AIMessageChunk(content=FINE, tool_calls=[call], usage_metadata=usage, response_metadata=HOSTILE_METADATA)
     seen = path(GuardedChat(NamedChat(answers=[[chunk]]), FakeJudge()), {})
-    assert "bad" not in repr(seen).lower()
+    assert "bad" not in re.sub(r"[0-9a-f]{24}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", repr(seen).lower())
     if path.__name__ != "chain":  # a chain ends in a parser, which keeps the text only
         assert "gpt-fox" in repr(seen)
 
