@@ -16,7 +16,7 @@ import taleward
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LAYERS = ("agents", "backends", "chains", "cli", "core", "evaluation", "moderation", "stores", "testing")
+LAYERS = ("agents", "backends", "chains", "cli", "core", "evaluation", "moderation", "stores", "testing", "tuning")
 
 
 def run(code: str, *, cwd: Path) -> str:
@@ -51,7 +51,7 @@ def test_a_layer_rejects_a_bare_import(layer: str) -> None:
     assert "import it by that name" in done.stderr
 
 
-MODULES = ("agents", "backends", "chains", "errors", "evaluation", "events", "moderation", "stores", "testing", "types")
+MODULES = ("agents", "backends", "chains", "errors", "evaluation", "events", "moderation", "stores", "testing", "tuning", "types")
 NAMES = """
     AnswerCache BestOf CachedChat CachedEmbeddings CachedJudge Chat ChromaStore FaissStore FewShotClassifier
     Finding Guard GuardMiddleware GuardedChat Judge MlflowRecorder Passage Policy Refused Router StoryChain

@@ -8,6 +8,7 @@ from . import (
     moderation as moderation,
     stores as stores,
     testing as testing,
+    tuning as tuning,
     types as types,
 )
 from .agents.chat_session import Chat as Chat

@@ -1,0 +1,10 @@
+from .rows import (
+    ChatTurn as ChatTurn,
+    DpoRow as DpoRow,
+    KtoRow as KtoRow,
+    RowSource as RowSource,
+    SftRow as SftRow,
+    TuningRow as TuningRow,
+    read_tuning_rows as read_tuning_rows,
+    write_tuning_rows as write_tuning_rows,
+)
