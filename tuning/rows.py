@@ -132,7 +132,7 @@ def _read(path: Path, method: TuningMethod) -> Iterator[TuningRow]:
             where = ".".join(map(str, first["loc"]))
             raise InvalidFile(
                 f"{path}, line {number}, is not a row for {method}: {where} {first['msg']}".rstrip(),
-                hint=f"A row has the fields {', '.join(row_class.model_fields)}. `taleward feedback export` writes them.",
+                hint=f"A row has {', '.join(row_class.model_fields)}. `taleward feedback export` writes such rows.",
             ) from error
     if empty:
         raise InvalidFile(f"{path} has no rows.", hint="`taleward feedback export` writes rows from people's feedback.")
