@@ -1,8 +1,8 @@
 """The embedded storyteller against stories260K: `python -m benchmarks.storyteller --data DIR`.
 
-`--data` is the corpus that `training.storyteller.train` describes. `--peer stories260K.bin --peer-tokenizer tok512.bin`
+`--data` is the corpus that `training.storyteller_mini.train` describes. `--peer stories260K.bin --peer-tokenizer tok512.bin`
 is llama2.c's model of 260,032 parameters (`karpathy/tinyllamas`, MIT); without it, the peer's column is empty.
-`training.storyteller.measure` measures the figures, which are also in the model's card.
+`training.storyteller_mini.measure` measures the figures, which are also in the model's card.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PEER = "stories260K"
 
 def measure(size: Size, data: Path, peer: Path | None, peer_tokenizer: Path | None) -> Iterator[Row]:
     """Yield all rows."""
-    from training.storyteller import measure as report
+    from training.storyteller_mini import measure as report
 
     # `--quick` changes nothing: the goals are for this many requests.
     requests = pick(size, full=report.REQUESTS, quick=report.REQUESTS, smoke=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from taleward.moderation.guard.revision_context import Revision
 
 
@@ -34,6 +36,21 @@ def free_request(request: str, revision: Revision) -> str:
     else:
         text = f"Write the story that a reader asks for below, to a proper end. {rule}\n\nThe request:\n{request}"
     return text + _problems(revision)
+
+
+def storyteller_request(request: str, band: str) -> str:
+    """Return the prompt that the embedded storyteller was tuned on.
+
+    Args:
+        request: The values of a template, see `value_list`, or a request in free words.
+        band: The age band.
+    """
+    return f"Story for ages {band}.\n{request}"
+
+
+def value_list(values: Mapping[str, str]) -> str:
+    """Return the values of a template, a line each with the name of its variable."""
+    return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in values.items())
 
 
 def _continuation(revision: Revision) -> str:

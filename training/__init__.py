@@ -1,6 +1,6 @@
 """Train the embedded models. Run from the repository root; this package is not part of the wheel.
 
-`python -m training.judge.train` and `python -m training.storyteller.train` train a model. The `report` module beside
+`python -m training.judge.train` and `python -m training.storyteller_mini.train` train a model. The `report` module beside
 each prints the figures of its model card.
 """
 

@@ -19,7 +19,7 @@ from benchmarks import evaluation_runs
 from benchmarks.table import Row, Size, is_installed, pick, run
 from tests.test_layout import ROOT
 from training import text_cleaning as corpora
-from training.storyteller import sources
+from training.storyteller_mini import sources
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries that are measured
 

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import taleward.backends
 from training import text_cleaning as corpora
-from training.storyteller import (
+from training.storyteller_mini import (
     batches,
     make_requests as openings,
     measure as report,
@@ -30,8 +30,8 @@ from training.storyteller import (
     train,
     vary_stories as variants,
 )
-from training.storyteller.llama2c import PeerTokenizer, read_model
-from training.storyteller.model import Llama, Shape
+from training.storyteller_mini.llama2c import PeerTokenizer, read_model
+from training.storyteller_mini.model import Llama, Shape
 
 SHIPPED = Path(taleward.backends.__file__).parent / "models" / "storyteller"
 TINY = train.Recipe(

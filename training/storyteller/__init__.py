@@ -1,1 +1,1 @@
-"""Train and measure the embedded storyteller."""
+"""Making the embedded storyteller: a LoRA on SmolLM2-135M-Instruct, tuned on the written corpus."""

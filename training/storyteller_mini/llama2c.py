@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.storyteller.model import Llama, Shape
+from training.storyteller_mini.model import Llama, Shape
 
 _HEADER = struct.Struct("<7i")
 _BOS = 1

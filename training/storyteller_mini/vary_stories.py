@@ -15,7 +15,7 @@ from pathlib import Path
 
 from taleward.core.frozen_model import FrozenModel
 from taleward.core.yaml_files import load_yaml
-from training.storyteller.make_requests import StoryParts
+from training.storyteller_mini.make_requests import StoryParts
 
 # Shares of the stories in which the hero, the thing and the place are renamed.
 _HERO_SHARE, _THING_SHARE, _PLACE_SHARE = 0.4, 0.6, 0.4

@@ -9,9 +9,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor
 
 from taleward.backends.onnx.llama import REQUEST as REQUEST_TEXT, STORY as STORY_TEXT
-from training.storyteller.make_requests import extract, phrase_request, request_for_story, with_opening
-from training.storyteller.sources import Document
-from training.storyteller.vary_stories import vary_story
+from training.storyteller_mini.make_requests import extract, phrase_request, request_for_story, with_opening
+from training.storyteller_mini.sources import Document
+from training.storyteller_mini.vary_stories import vary_story
 
 BOS, EOS, PAD, REQUEST, STORY = range(5)
 BOS_TEXT, EOS_TEXT, PAD_TEXT = "<s>", "</s>", "<pad>"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from training import text_cleaning as corpora
-from training.storyteller import sources
+from training.storyteller_mini import sources
 
 _INTRODUCTION = """---
 license: apache-2.0
@@ -50,7 +50,7 @@ The model was trained in two runs. In the first, a third of the stories followed
 eighth followed a request, both built from phrases of the story by rules (`storyteller/make_requests.py`): 2,108
 steps of 7,680 tokens. In the second, without the bedtime stories, seven in ten stories followed a request, if one could
 be built. Six in ten of these were varied: the hero, thing or place was renamed throughout the story, and a sentence was
-inserted for a power, a deed or an outcome that the request names (`training/storyteller/vary_stories.py`), so that the
+inserted for a power, a deed or an outcome that the request names (`training/storyteller_mini/vary_stories.py`), so that the
 model takes them from the request. Requests are never training targets.
 
 """
@@ -71,7 +71,7 @@ def card(figures: dict[str, Any]) -> str:
             f"The second run took {run['seconds'] / 60:.0f} minutes: {run['step']:,} steps of {recipe['batch']} rows "
             f"of {recipe['length']} tokens ({tokens / 1e6:.1f} million tokens with padding), ending in epoch "
             f"{run['epoch'] + 1}. To train a similar model in a single run:\n\n```\n"
-            "python -m training.storyteller.train --data DIR --out DIR --steps 4000 --seed 0\n```\n\n"
+            "python -m training.storyteller_mini.train --data DIR --out DIR --steps 4000 --seed 0\n```\n\n"
             f"For the second run, add `--start FIRST --rate {recipe['rate']} --seed {recipe['seed']}`. The time limit "
             "(`--minutes`) ended both runs, so that training again gives a similar model, not the same weights. The "
             "same number of steps with the same seed, without the limit, gives the same weights on the same kind of "
@@ -115,7 +115,7 @@ def _figures_section(figures: dict[str, Any]) -> str:
         "letters with one of its own. To measure again:",
         "",
         "```",
-        "python -m training.storyteller.measure --data DIR --model DIR --peer stories260K.bin \\",
+        "python -m training.storyteller_mini.measure --data DIR --model DIR --peer stories260K.bin \\",
         "    --peer-tokenizer tok512.bin",
         "```",
         "",

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from taleward.backends.onnx.llama import REQUEST, STORY
-from training.storyteller.batches import BOS, BOS_TEXT, EOS, EOS_TEXT, PAD, PAD_TEXT
-from training.storyteller.model import Llama
+from training.storyteller_mini.batches import BOS, BOS_TEXT, EOS, EOS_TEXT, PAD, PAD_TEXT
+from training.storyteller_mini.model import Llama
 
 SAMPLING = {
     "do_sample": True,

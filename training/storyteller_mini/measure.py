@@ -1,6 +1,6 @@
 """Measure a storyteller and write its model card.
 
-`python -m training.storyteller.measure --data DIR --model DIR [--work DIR] [--peer stories260K.bin
+`python -m training.storyteller_mini.measure --data DIR --model DIR [--work DIR] [--peer stories260K.bin
 --peer-tokenizer tok512.bin] --card README.md`
 """
 
@@ -27,11 +27,11 @@ from taleward.evaluation.metrics import metric
 from taleward.evaluation.sample import as_samples
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.text.request_coverage import mentions_value
-from training.storyteller import sources
-from training.storyteller.card import card, credits_list
-from training.storyteller.llama2c import PeerTokenizer, read_model
-from training.storyteller.model import Llama, Shape
-from training.storyteller.train import Recipe
+from training.storyteller_mini import sources
+from training.storyteller_mini.card import card, credits_list
+from training.storyteller_mini.llama2c import PeerTokenizer, read_model
+from training.storyteller_mini.model import Llama, Shape
+from training.storyteller_mini.train import Recipe
 
 TEMPLATE = (
     "Once upon a time, in a {setting}, there lived a {character}. One day, {character} discovered a {item} that had "
@@ -242,7 +242,7 @@ def _measure_drafts(folder: Path, corpus: sources.Corpus, requests: int) -> dict
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.storyteller.measure", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.storyteller_mini.measure", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the corpus files")
     parser.add_argument("--model", type=Path, required=True, help="exported model folder")
     parser.add_argument("--work", type=Path, help="checkpoint folder of the run, for its recipe and number of steps")
