@@ -33,8 +33,8 @@ class ChatModelWrapper(ABC):
 class Capabilities:
     """What a chat model can do.
 
-    Each property is found out when it is read: `follows_instructions`, `takes_requests`, `tools` and `context_length`
-    of a local model load the model; the others do not.
+    Each property is found out when it is read: `follows_instructions`, `takes_requests`, `story_prompts`, `tools` and
+    `context_length` of a local model load the model; the others do not.
     """
 
     def __init__(self, model: BaseChatModel) -> None:
@@ -49,6 +49,11 @@ class Capabilities:
     def takes_requests(self) -> bool:
         """Whether the model answers a user's message, instead of continuing it; true if it follows instructions."""
         return self.follows_instructions or bool(getattr(self._model, "takes_requests", False))
+
+    @property
+    def story_prompts(self) -> bool:
+        """Whether the model was tuned on prompts that name an age band and ask for a story, as a `StoryChain` does."""
+        return bool(getattr(self._model, "story_prompts", False))
 
     @property
     def context_length(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,8 +12,11 @@ from taleward.backends.base.option_validation import build_model
 from taleward.backends.base.shipped_models import embedded_path
 from taleward.backends.base.spec import ModelSpec, parse_spec
 from taleward.backends.hosted.build_chat import langchain_chat, openai_chat
+from taleward.backends.onnx.adapted_model import adapter_base, missing_base
 from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.core.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
 
 
 def _embedded_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
@@ -20,8 +24,22 @@ def _embedded_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
         raise ConfigurationError(
             f"{spec} does not generate text.", hint=f"{hint}; the embedded writer is {_EMBEDDED_WRITER!r}."
         )
+    folder = embedded_path(spec.model)
+    base = adapter_base(folder)
+    if base is not None and base.path is None:
+        if spec.model != "storyteller":
+            raise missing_base(spec.model, base)
+        _log.warning(
+            "%s needs %s, which is not installed: %s tells a much simpler story instead. To install it, run: "
+            "pip install %s",
+            spec, base.name, _SMALL_WRITER, base.pip_args,
+        )  # fmt: skip
+        return _embedded_chat(parse_spec(_SMALL_WRITER), **options)
     # ONNX Runtime by default: an embedded model then needs neither torch nor transformers.
-    return _local_chat(spec, str(embedded_path(spec.model)), {"engine": "onnx", **options})
+    defaults = {"engine": "onnx"} if base is None else {"engine": "onnx", "precision": "int8"}
+    if options.get("engine", "onnx") != "onnx":
+        defaults = {}
+    return _local_chat(spec, str(folder), {**defaults, **options})
 
 
 def _hub_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
@@ -38,7 +56,7 @@ def _local_chat(spec: ModelSpec, path: str, options: Mapping[str, Any]) -> BaseC
     return build_model(LocalChat, str(spec), path, options, hint=hint)
 
 
-_EMBEDDED_WRITER = "embedded:storyteller"
+_EMBEDDED_WRITER, _SMALL_WRITER = "embedded:storyteller", "embedded:storyteller-mini"
 _OTHER_EMBEDDED = {
     "judge": "Create a judge with taleward.judge('embedded:judge', policy='kids', band='6-8')",
     "minilm": "Use it for embeddings: taleward.embeddings('embedded:minilm')",

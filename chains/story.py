@@ -16,7 +16,7 @@ from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
 from taleward.backends.local.chat import LocalChat
 from taleward.chains.model_kind import model_name
-from taleward.chains.story_prompts import free_request, opening_request
+from taleward.chains.story_prompts import free_request, opening_request, storyteller_request, value_list
 from taleward.chains.template import Template, load_template
 from taleward.core.concurrency.batch_config import with_max_concurrency
 from taleward.core.errors import InvalidInputs
@@ -32,9 +32,10 @@ class StoryChain(Runnable[StoryInput, str]):
     """A Runnable that writes a story. The story is unmoderated: see `Guard`.
 
     From a mapping, it writes a story with the values of the prompt template. A chat model is instructed to write the
-    story for the age band, with the template's guidance for it. The embedded storyteller gets the template's `request`,
-    or its `text` if it has none; it does not know age bands. A completion model continues the filled-in opening for the
-    band, which is then the beginning of the story.
+    story for the age band, with the template's guidance for it. The embedded storyteller was tuned on prompts that name
+    the age band and list the template's values. Another model that takes requests and no instructions, such as
+    `embedded:storyteller-mini`, gets the template's `request`, or its `text` if it has none; it does not know age
+    bands. A completion model continues the filled-in opening for the band, which is then the beginning of the story.
 
     From a string, such as "a story about a fox who finds a key", it writes the story that the request asks for, without
     a template. A completion model takes no requests; `taleward.chains.values_from_request` finds values in one.
@@ -194,7 +195,11 @@ class StoryChain(Runnable[StoryInput, str]):
             lead = _join(revision.released, "In the end,")
         else:
             lead = "" if released or takes_requests else opening
-        asked = _as_sentence(opening) if isinstance(input, str) else self.template.render_request(input)
+        if can.story_prompts:
+            request = opening if isinstance(input, str) else value_list(self.template.checked_values(input))
+            asked = storyteller_request(request, self.band)
+        else:
+            asked = _as_sentence(opening) if isinstance(input, str) else self.template.render_request(input)
         messages = [HumanMessage(asked)] if takes_requests else []
         if released + lead:
             messages.append(AIMessage(released + lead))

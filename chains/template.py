@@ -120,7 +120,7 @@ class Template(TemplateFields):
         Raises:
             InvalidInputs: If values are missing, unknown, not text, empty or too long; the error lists all of them.
         """
-        return fill(self.text_for(band), self._checked(values))
+        return fill(self.text_for(band), self.checked_values(values))
 
     def render_request(self, values: Mapping[str, Any]) -> str:
         """Fill in the request for a model that follows no instructions.
@@ -131,15 +131,20 @@ class Template(TemplateFields):
         Raises:
             InvalidInputs: As for `render`.
         """
-        return fill(self.request or self.text, self._checked(values))
+        return fill(self.request or self.text, self.checked_values(values))
 
-    def _checked(self, values: Mapping[str, Any]) -> dict[str, str]:
+    def checked_values(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the values without space around them, in the order of the template's variables.
+
+        Raises:
+            InvalidInputs: As for `render`.
+        """
         problems = [problem for name in self.variables for problem in self._problems(name, values)]
         problems += [f"unknown variable {name!r}" for name in sorted(set(values) - set(self.variables))]
         if problems:
             expected = ", ".join(f"{name} (for example {v.example!r})" for name, v in self.variables.items())
             raise InvalidInputs(self.name, problems, hint=f"The template takes: {expected}.")
-        return {name: str(value).strip() for name, value in values.items()}
+        return {name: str(values[name]).strip() for name in self.variables}
 
     def _problems(self, name: str, values: Mapping[str, Any]) -> list[str]:
         if name not in values:

@@ -1,7 +1,7 @@
 """Train the embedded models. Run from the repository root; this package is not part of the wheel.
 
-`python -m training.judge.train` and `python -m training.storyteller_mini.train` train a model. The `report` module beside
-each prints the figures of its model card.
+`python -m training.judge.train`, `training.storyteller.train` and `training.storyteller_mini.train` train a model. The
+modules `report` and `measure` beside them print the figures of the model cards.
 """
 
 from importlib.util import find_spec

@@ -19,21 +19,23 @@ was made. Its text is unmoderated: put a guard around it.
 """
 
 
-def export_writer(model: Any, tokenizer: Any, out: Path, record: TuningRecord) -> None:
+def export_writer(model: Any, tokenizer: Any, base: Path, out: Path, record: TuningRecord) -> None:
     """Write the tuned model in Hugging Face layout, in the precision that the base model is stored in.
 
     Args:
         model: The tuned model, with a PEFT adapter or without.
         tokenizer: Its tokenizer, with the chat template that it was tuned with.
+        base: Folder of the base model.
         out: The folder.
         record: What the card says.
     """
     import torch
+    from transformers import AutoConfig
 
     if hasattr(model, "merge_and_unload"):
         model.save_pretrained(out / ADAPTER_FOLDER)
-        model = model.merge_and_unload()
-    stored = getattr(torch, str(model.config.to_dict().get("dtype") or "bfloat16").removeprefix("torch."))
+        model = _merged(base, out / ADAPTER_FOLDER)
+    stored = AutoConfig.from_pretrained(base).dtype or torch.bfloat16
     model.to(stored).save_pretrained(out)
     tokenizer.save_pretrained(out)
     settings = record.recipe.settings
@@ -42,3 +44,13 @@ def export_writer(model: Any, tokenizer: Any, out: Path, record: TuningRecord) -
         loss="unknown" if record.loss is None else f"{record.loss:.3f}",
     )  # fmt: skip
     (out / "README.md").write_text(card, encoding="utf-8")
+
+
+def _merged(base: Path, adapter: Path) -> Any:
+    """Return the base model with an adapter added in float32: in bfloat16 small changes would be lost."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from taleward.core.frozen_model import FrozenModel
 from taleward.tuning.rows import TuningMethod
@@ -27,6 +27,8 @@ class TuningSettings(FrozenModel):
         learning_rate: Peak of the learning rate; it rises over the first `warmup` and falls to zero. `None` takes a
             usual one for the method.
         batch_size: Rows per step.
+        micro_batch_size: Rows in one pass of the model; the gradients of a step's passes are added up. Fewer take less
+            memory.
         max_length: Tokens of a prompt with its answer; longer rows are refused.
         lora_rank: Rank of the LoRA adapters of all linear layers (Hu et al. 2021, arXiv 2106.09685); 0 tunes all
             weights.
@@ -40,12 +42,22 @@ class TuningSettings(FrozenModel):
     epochs: float = Field(default=2.0, gt=0)
     learning_rate: float | None = Field(default=None, gt=0)
     batch_size: int = Field(default=8, ge=1)
+    micro_batch_size: int = Field(default=4, ge=1)
     max_length: int = Field(default=1024, ge=16)
     lora_rank: int = Field(default=32, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)
     beta: float = Field(default=0.1, gt=0)
     seed: int = 0
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
+
+    @model_validator(mode="after")
+    def _passes_fill_a_step(self) -> TuningSettings:
+        if self.batch_size % min(self.micro_batch_size, self.batch_size):
+            msg = (
+                f"batch_size must be a multiple of micro_batch_size; got {self.batch_size} and {self.micro_batch_size}"
+            )
+            raise ValueError(msg)
+        return self
 
     @property
     def rate(self) -> float:

@@ -55,10 +55,12 @@ def make_trainer(
     # Rows of like length make batches with little padding, which costs as much as text.
     sampling = "group_by_length" if settings.method == "sft" else "random"
     options: dict[str, Any] = {} if settings.method == "sft" else {"beta": settings.beta}
+    rows_at_once = min(settings.micro_batch_size, settings.batch_size)
     config = config_class(
         output_dir=str(work),
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
+        per_device_train_batch_size=rows_at_once,
+        per_device_eval_batch_size=rows_at_once,
+        gradient_accumulation_steps=settings.batch_size // rows_at_once,
         num_train_epochs=settings.epochs,
         learning_rate=settings.rate,
         lr_scheduler_type="cosine",

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from taleward.backends.transformers.hub_files import translate_load_errors
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
-from taleward.tuning.base_model import base_folder, check_installed, load_base, multiplies_bfloat16, weights_sha256
+from taleward.tuning.base_model import base_folder, check_installed, load_base, weights_sha256
 from taleward.tuning.export import export_writer
 from taleward.tuning.rows import ROW_CLASSES, DpoRow, TuningRow, read_tuning_rows
 from taleward.tuning.settings import TuningSettings
@@ -89,7 +89,7 @@ def tune_writer(
     for row in held_out:
         _check_class(row, chosen)
     out, folder = Path(out), base_folder(model)
-    loaded, tokenizer, kind = load_base(folder, device, chat_template=chat_template)
+    loaded, tokenizer, kind, bfloat16 = load_base(folder, device, chosen, chat_template=chat_template)
     recipe = TuningRecipe(
         base=model,
         base_sha256=weights_sha256(folder),
@@ -114,7 +114,7 @@ def tune_writer(
         chosen,
         checkpoints,
         device=kind,
-        bfloat16=chosen.precision == "bfloat16" or (chosen.precision == "auto" and multiplies_bfloat16(kind)),
+        bfloat16=bfloat16,
         new_adapter=start is None,
         save_steps=save_steps,
         callbacks=[recorder.callback()],
@@ -132,7 +132,7 @@ def tune_writer(
             seconds=round(time.monotonic() - began, 1),
             run_id=recorder.run_id,
         )
-        export_writer(trainer.model, tokenizer, out, record)
+        export_writer(trainer.model, tokenizer, folder, out, record)
         close_folder(out, record)
     return TunedWriter(folder=out, record=record)
 

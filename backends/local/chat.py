@@ -154,6 +154,11 @@ class LocalChat(BaseChatModel):
         return self._loaded.chat_template
 
     @property
+    def story_prompts(self) -> bool:
+        """Whether the model was tuned on prompts that name an age band and ask for a story."""
+        return self._loaded.story_prompts
+
+    @property
     def context_length(self) -> int:
         """Maximum number of tokens in prompt and answer together."""
         return self._loaded.context_length

@@ -18,6 +18,8 @@ class LanguageModel(Protocol):
         chat_template: Whether the model has a chat template for conversations.
         follows_instructions: Whether the model does what a message asks for; `False` for a model that continues text or
             performs one fixed task.
+        story_prompts: Whether the model was tuned on prompts that name an age band and ask for a story, see
+            `taleward.chains.story_prompts`.
         takes_tools: Whether the chat template renders tool definitions.
         defaults: The model's own generation settings.
         engine: Generates text, batching requests from all callers.
@@ -32,6 +34,8 @@ class LanguageModel(Protocol):
     def chat_template(self) -> bool: ...  # noqa: D102
     @property
     def follows_instructions(self) -> bool: ...  # noqa: D102
+    @property
+    def story_prompts(self) -> bool: ...  # noqa: D102
     @property
     def takes_tools(self) -> bool: ...  # noqa: D102
     @property

@@ -36,6 +36,11 @@ def is_loaded(path: str, engine: str, precision: str, device: str | None, option
 
 def _load(path: str, engine: str, precision: str, device: str | None, options: Mapping[str, Any]) -> LanguageModel:
     path = expand_home(path)
+    embedded = is_embedded(Path(path))
+    if embedded:
+        from taleward.backends.onnx.adapted_model import complete_folder
+
+        path = str(complete_folder(Path(path)))
     if (gguf := find_gguf(path)) is not None:
         from taleward.backends.transformers.gguf_conversion import converted_folder
 
@@ -47,7 +52,7 @@ def _load(path: str, engine: str, precision: str, device: str | None, options: M
         from taleward.backends.onnx.llama import EmbeddedLlama, HubLlama
 
         folder = model_folder(path)
-        return (EmbeddedLlama if is_embedded(folder) else HubLlama)(folder, precision=precision)
+        return (EmbeddedLlama if embedded else HubLlama)(folder, precision=precision)
     from taleward.backends.transformers.causal_lm import HubCausalLM
 
     return HubCausalLM(path, device, options)

@@ -27,7 +27,9 @@ _CACHE_BYTES = 1 << 29
 """Memory for a replica's key-value caches; a single text may exceed it."""
 _MIN_CACHE_TOKENS = 128
 REQUEST, STORY = "<|request|>", "<|story|>"
-"""The embedded storyteller's control tokens, before a request and before the story that answers it."""
+"""The small storyteller's control tokens, before a request and before the story that answers it."""
+_TURN_START, _TURN_END = "<|im_start|>", "<|im_end|>"
+"""Control tokens of ChatML, before and after each message."""
 _SCORING_BATCH_TOKENS = 512
 """Maximum number of tokens scored together; larger batches do not fit into the processor's caches and are slower."""
 
@@ -155,7 +157,8 @@ class LlamaModel:
 class EmbeddedLlama(LlamaModel):
     """An embedded model, with a tokenizer that needs no transformers.
 
-    The chat template is written out in `prompt`; it is that of the model's `tokenizer_config.json`.
+    The chat template is written out in `prompt`, in two forms: requests and stories, or ChatML. It is that of the
+    model's `tokenizer_config.json`.
 
     Args:
         folder: See `LlamaModel`; with `tokenizer.json`.
@@ -180,8 +183,12 @@ class EmbeddedLlama(LlamaModel):
         # Control tokens in users' text become ordinary text, so that no story can end its turn or begin another.
         self._tokenizer.encode_special_tokens = True
         self._bos, self._eos = (int(self._config[name]) for name in ("bos_token_id", "eos_token_id"))
-        vocabulary = self._tokenizer.get_vocab()
-        self._request_token, self._story_token = vocabulary[REQUEST], vocabulary[STORY]
+        self._vocabulary = self._tokenizer.get_vocab()
+
+    @property
+    def story_prompts(self) -> bool:
+        """Whether the model was tuned on prompts that name an age band and ask for a story."""
+        return bool(self._config.get("story_prompts", False))
 
     @property
     def start(self) -> int:
@@ -212,14 +219,27 @@ class EmbeddedLlama(LlamaModel):
             turns: Messages with `role` and `content`.
             template: Ignored; other models pass it to their chat templates.
         """
+        return self._request_prompt(turns) if REQUEST in self._vocabulary else self._chatml_prompt(turns)
+
+    def _request_prompt(self, turns: Sequence[Mapping[str, Any]]) -> list[int]:
+        request_token, story_token = self._vocabulary[REQUEST], self._vocabulary[STORY]
         ids, last = [self._bos], len(turns) - 1
         for number, turn in enumerate(turns):
             content = self.encode(str(turn["content"]))
             if turn["role"] == "assistant":
                 ids += content if number == last else [*content, self._eos]
             else:
-                ids += [self._request_token, *content, self._story_token]
+                ids += [request_token, *content, story_token]
         return ids
+
+    def _chatml_prompt(self, turns: Sequence[Mapping[str, Any]]) -> list[int]:
+        start_token, end_token = self._vocabulary[_TURN_START], self._vocabulary[_TURN_END]
+        ids = list[int]()
+        for turn in turns:
+            ids += [start_token, *self.encode(f"{turn['role']}\n{turn['content']}"), end_token, *self.encode("\n")]
+        if turns and turns[-1]["role"] == "assistant":
+            return ids[: -1 - len(self.encode("\n"))]
+        return [*ids, start_token, *self.encode("assistant\n")]
 
     def vocabulary(self, size: int, eos_token_ids: Sequence[int]) -> Vocabulary:
         """Build the vocabulary for grammars; see `Vocabulary` for the arguments."""

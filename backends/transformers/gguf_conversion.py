@@ -108,7 +108,7 @@ def converted_folder(file: Path) -> Path:
     cache = conversion_cache_folder() / "gguf"
     folder = cache / f"{file.stem}-{file_key}-{version_key}"
     if not folder.is_dir():
-        with _complete_or_absent(folder) as unfinished:
+        with complete_or_absent(folder) as unfinished:
             _convert(file, header, unfinished)
         for outdated in cache.glob(f"*-{file_key}-*"):
             if outdated != folder:
@@ -117,7 +117,7 @@ def converted_folder(file: Path) -> Path:
 
 
 @contextmanager
-def _complete_or_absent(folder: Path) -> Iterator[Path]:
+def complete_or_absent(folder: Path) -> Iterator[Path]:
     """Write a folder under another name and rename it: other processes see the complete folder or none."""
     unfinished = folder.with_name(f".{secrets.token_hex(8)}")
     unfinished.mkdir(parents=True)
@@ -132,25 +132,32 @@ def _complete_or_absent(folder: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _convert(file: Path, header: GgufHeader, folder: Path) -> None:
+def gguf_weights(file: Path, header: GgufHeader) -> Iterator[tuple[str, npt.NDArray[np.float16]]]:
+    """Yield the tensors of a GGUF file in float16, with the names that they have in transformers.
+
+    Raises:
+        BackendError: If a tensor is missing, unknown, or not finite in float16.
+    """
     import numpy
+
+    for gguf_name, name in _tensor_names(file, header).items():
+        weight = _adapt(header, gguf_name, _read_tensor(file, header.tensors[gguf_name])).astype(numpy.float16)
+        if not numpy.isfinite(weight).all():
+            raise BackendError(
+                f"{file} could not be converted: {gguf_name} is not finite in float16.", hint="The file may be damaged."
+            )
+        yield name, numpy.ascontiguousarray(weight)
+
+
+def _convert(file: Path, header: GgufHeader, folder: Path) -> None:
     from safetensors.numpy import save_file
     from transformers import PreTrainedTokenizerFast
 
-    names = _tensor_names(file, header)
     config = _config(file, header)
     with translate_load_errors(str(file), {}):
         # `AutoTokenizer` would read the whole configuration again, which takes longer than all the rest.
         tokenizer = PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
-        weights = {}
-        for gguf_name, name in names.items():
-            weight = _adapt(header, gguf_name, _read_tensor(file, header.tensors[gguf_name])).astype(numpy.float16)
-            if not numpy.isfinite(weight).all():
-                raise BackendError(
-                    f"{file} could not be converted: {gguf_name} is not finite in float16.",
-                    hint="The file may be damaged.",
-                )
-            weights[name] = numpy.ascontiguousarray(weight)
+        weights = dict(gguf_weights(file, header))
         # Loaders of transformers require the entry for the framework.
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         tokenizer.save_pretrained(folder)

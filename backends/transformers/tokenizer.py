@@ -60,6 +60,11 @@ class HubTokenizer:
         return self.chat_template and bool(model_config(self._path).get("follows_instructions", True))
 
     @cached_property
+    def story_prompts(self) -> bool:
+        """Whether the model's `config.json` says that it was tuned on story prompts, which name an age band."""
+        return self.chat_template and bool(model_config(self._path).get("story_prompts", False))
+
+    @cached_property
     def takes_tools(self) -> bool:
         """Whether the chat template renders tool definitions."""
         if not self.chat_template:

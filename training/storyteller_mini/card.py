@@ -50,8 +50,8 @@ The model was trained in two runs. In the first, a third of the stories followed
 eighth followed a request, both built from phrases of the story by rules (`storyteller/make_requests.py`): 2,108
 steps of 7,680 tokens. In the second, without the bedtime stories, seven in ten stories followed a request, if one could
 be built. Six in ten of these were varied: the hero, thing or place was renamed throughout the story, and a sentence was
-inserted for a power, a deed or an outcome that the request names (`training/storyteller_mini/vary_stories.py`), so that the
-model takes them from the request. Requests are never training targets.
+inserted for a power, a deed or an outcome that the request names (`training/storyteller_mini/vary_stories.py`), so that
+the model takes them from the request. Requests are never training targets.
 
 """
 
