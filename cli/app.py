@@ -20,6 +20,7 @@ from taleward.cli.commands.store import store_app
 from taleward.cli.commands.summarize_classify import classify, summarize
 from taleward.cli.commands.tell import tell
 from taleward.cli.commands.templates import templates_app
+from taleward.cli.commands.tune import tune_app
 from taleward.cli.suggestions import SuggestingGroup
 
 app = typer.Typer(
@@ -68,5 +69,6 @@ app.add_typer(feedback_app)
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
 app.command("red-team")(red_team)
+app.add_typer(tune_app)
 app.add_typer(policy_app)
 app.add_typer(store_app)

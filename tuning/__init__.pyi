@@ -8,3 +8,5 @@ from .rows import (
     read_tuning_rows as read_tuning_rows,
     write_tuning_rows as write_tuning_rows,
 )
+from .settings import TuningSettings as TuningSettings
+from .writer import TunedWriter as TunedWriter, tune_writer as tune_writer

@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from taleward.backends.base.shipped_models import embedded_path
 from taleward.backends.base.spec import parse_spec
+from taleward.backends.onnx.adapted_model import complete_folder
 from taleward.backends.transformers.devices import torch_device
 from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.backends.transformers.hub_files import expand_home, model_folder, translate_load_errors
@@ -31,17 +33,19 @@ def base_folder(model: str) -> Path:
     """Return the folder in Hugging Face layout of the model to tune.
 
     Args:
-        model: A spec `hf:REPOSITORY`, `hf:FOLDER` or `hf:FILE.gguf`.
+        model: A spec `hf:REPOSITORY`, `hf:FOLDER`, `hf:FILE.gguf`, or `embedded:NAME` of a writer.
 
     Raises:
-        ConfigurationError: If it is another provider's.
+        ConfigurationError: If it is another provider's, or there is no such embedded model.
         BackendError: If there is no such model, or a GGUF file cannot be converted.
     """
     spec = parse_spec(model)
+    if spec.provider == "embedded":
+        return complete_folder(embedded_path(spec.model))
     if spec.provider != "hf":
         raise ConfigurationError(
             f"only models in Hugging Face layout can be tuned; got {model!r}.",
-            hint="Pass 'hf:REPOSITORY', 'hf:FOLDER' or 'hf:FILE.gguf'.",
+            hint="Pass 'embedded:storyteller', 'hf:REPOSITORY', 'hf:FOLDER' or 'hf:FILE.gguf'.",
         )
     path = expand_home(spec.model)
     if (gguf := find_gguf(path)) is not None:

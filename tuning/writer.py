@@ -63,7 +63,7 @@ def tune_writer(
     A run that was interrupted continues from its last checkpoint when you call this again with the same arguments.
 
     Args:
-        model: The model to tune: `hf:REPOSITORY`, `hf:FOLDER` or `hf:FILE.gguf`.
+        model: The model to tune: `embedded:storyteller`, `hf:REPOSITORY`, `hf:FOLDER` or `hf:FILE.gguf`.
         rows: Rows of the method's class, or a JSON Lines file of them.
         out: Folder for the tuned model: new, or that of the interrupted run.
         held_out: Rows of the same class that are not trained on; their loss is measured at every checkpoint.

@@ -25,6 +25,7 @@ from taleward.moderation.guard.steps import EmbedTexts, Steps
 from taleward.moderation.guard.writer import WriterLike
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.text.request_coverage import value_coverage
+from taleward.moderation.text.story_form import story_form
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,13 +53,14 @@ class _Candidate:
 class BestOf(Guard):
     """A guard that releases the best of several drafts.
 
-    Drafts are written and judged one after the other. Those that pass are ranked by the weighted mean of three scores
+    Drafts are written and judged one after the other. Those that pass are ranked by the weighted mean of four scores
     in 0..1, which the tale's attempts hold in `ranks`:
 
     * `safety`: how far the judge's highest score stays below its threshold;
-    * `relevance`: the mean of the cosine similarity of draft and inputs, and of the share of wishes that the draft
-      mentions (`taleward.moderation.text.request_coverage`);
-    * `variety`: one minus the cosine similarity with the most similar previous tale; 1 without previous tales.
+    * `relevance`: the share of wishes that the draft mentions (`taleward.moderation.text.request_coverage`), and with
+      a quarter of that weight the cosine similarity of draft and inputs;
+    * `variety`: one minus the cosine similarity with the most similar previous tale; 1 without previous tales;
+    * `form`: whether the draft ends properly and does not loop (`taleward.moderation.text.story_form`).
 
     Tales released by this object count as previous ones; the last 200 are kept, in memory only. The released draft is
     the tale's last attempt.
@@ -70,7 +72,8 @@ class BestOf(Guard):
         accept_score: The total score, 0..1, at which a draft is released at once; `None` to always write all drafts.
         previous_texts: Texts of previous tales.
         embeddings: For relevance and variety: a spec, or LangChain embeddings.
-        weights: Weights of safety, relevance and variety; not negative, and not all 0.
+        weights: Weights of safety, relevance, variety and form; not negative, and not all 0. Relevance weighs most:
+            every candidate has passed the judge, and people miss what they asked for.
         settings: As for `Guard`: `timeout_s`, `judge_inputs`, `mask_personal_data`, `keep_drafts`, `recorder`.
 
     Raises:
@@ -86,7 +89,7 @@ class BestOf(Guard):
         accept_score: float | None = None,
         previous_texts: Sequence[str] = (),
         embeddings: str | Embeddings = "embedded:minilm",
-        weights: tuple[float, float, float] = (0.4, 0.4, 0.2),
+        weights: tuple[float, float, float, float] = (0.15, 0.55, 0.1, 0.2),
         **settings: Any,
     ) -> None:
         if candidates < 2:
@@ -164,8 +167,9 @@ class BestOf(Guard):
         similarity = min(1.0, max(0.0, float(draft_vector @ question_vector)))
         ranks = {
             "safety": min(1.0, max(0.0, 1.0 - highest)),
-            "relevance": (similarity + coverage) / 2 if question else 0.0,
+            "relevance": 0.2 * similarity + 0.8 * coverage if question else 0.0,
             "variety": min(1.0, max(0.0, 1.0 - most_similar)),
+            "form": story_form(draft),
         }
         total = sum(w * r for w, r in zip(self.weights, ranks.values(), strict=True)) / sum(self.weights)
         return {**ranks, "total": total}, draft_vector

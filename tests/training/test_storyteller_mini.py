@@ -33,7 +33,7 @@ from training.storyteller_mini import (
 from training.storyteller_mini.llama2c import PeerTokenizer, read_model
 from training.storyteller_mini.model import Llama, Shape
 
-SHIPPED = Path(taleward.backends.__file__).parent / "models" / "storyteller"
+SHIPPED = Path(taleward.backends.__file__).parent / "models" / "storyteller-mini"
 TINY = train.Recipe(
     steps=6,
     length=200,
