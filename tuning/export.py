@@ -33,7 +33,8 @@ def export_writer(model: Any, tokenizer: Any, base: Path, out: Path, record: Tun
     from transformers import AutoConfig
 
     if hasattr(model, "merge_and_unload"):
-        model.save_pretrained(out / ADAPTER_FOLDER)
+        # DPO keeps a copy of the adapter that it starts from as "ref".
+        model.save_pretrained(out / ADAPTER_FOLDER, selected_adapters=["default"])
         model = _merged(base, out / ADAPTER_FOLDER)
     stored = AutoConfig.from_pretrained(base).dtype or torch.bfloat16
     model.to(stored).save_pretrained(out)
