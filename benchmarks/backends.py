@@ -289,7 +289,7 @@ def classification(folder: str, size: Size) -> Iterator[Row]:
 
 
 def perplexity(size: Size) -> Iterator[Row]:
-    """What int8 costs the embedded storyteller, on texts that it wrote in float32."""
+    """What int8 costs the small storyteller, on texts that it wrote in float32."""
     import numpy
 
     exact, int8 = (storyteller(precision) for precision in ("float32", "int8"))
@@ -305,8 +305,8 @@ def perplexity(size: Size) -> Iterator[Row]:
 
 
 def storyteller(precision: str) -> LocalChat:
-    """Create the embedded storyteller."""
-    model = chat_model("embedded:storyteller", precision=precision, max_tokens=64, seed=0)
+    """Create the small storyteller."""
+    model = chat_model("embedded:storyteller-mini", precision=precision, max_tokens=64, seed=0)
     if not isinstance(model, LocalChat):
         raise TypeError(type(model))
     return model

@@ -99,7 +99,7 @@ def _peer_scores(kind: str, outputs: list[str], references: list[str]) -> list[f
 
 
 def perplexity(size: Size) -> Iterator[Row]:
-    """The embedded storyteller's perplexity of stories: batched, and one at a time with transformers."""
+    """The small storyteller's perplexity of stories: batched, and one at a time with transformers."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -109,8 +109,8 @@ def perplexity(size: Size) -> Iterator[Row]:
 
     stories = [text for sample in load_dataset("stories") for text in sample.references]
     stories = stories[: pick(size, full=None, quick=40, smoke=2)]
-    model: Any = chat_model("embedded:storyteller")
-    reference: Any = AutoModelForCausalLM.from_pretrained(embedded_path("storyteller"), dtype=torch.float32).eval()
+    model: Any = chat_model("embedded:storyteller-mini")
+    reference: Any = AutoModelForCausalLM.from_pretrained(embedded_path("storyteller-mini"), dtype=torch.float32).eval()
 
     def one_by_one() -> tuple[float, int]:
         total, token_count = 0.0, 0

@@ -91,7 +91,7 @@ def batches(size: Size) -> Iterator[Row]:
 
 
 def few_shot_reviews(size: Size) -> Iterator[Row]:
-    """Few-shot reviews with the embedded storyteller, which is no classifier, and with embeddings."""
+    """Few-shot reviews with the small storyteller, which is no classifier, and with embeddings."""
     texts, labels = _reviews(pick(size, full=120, quick=20, smoke=2))
 
     def classify(model: str, **options: Any) -> tuple[float, float]:
@@ -100,10 +100,10 @@ def few_shot_reviews(size: Size) -> Iterator[Row]:
         correct = sum(result.label == label for result, label in zip(results, labels, strict=True))
         return sum(result.outcome == "label" for result in results) / len(texts), correct / len(texts)
 
-    free_text, _ = classify("embedded:storyteller", by="text")
-    constrained, constrained_accuracy = classify("embedded:storyteller", by="constrained")
-    logprobs, calibrated = classify("embedded:storyteller")
-    _, uncalibrated = classify("embedded:storyteller", calibrate=False)
+    free_text, _ = classify("embedded:storyteller-mini", by="text")
+    constrained, constrained_accuracy = classify("embedded:storyteller-mini", by="constrained")
+    logprobs, calibrated = classify("embedded:storyteller-mini")
+    _, uncalibrated = classify("embedded:storyteller-mini", calibrate=False)
     _, embeddings_accuracy = classify("embedded:minilm")
     prefix = "few-shot, storyteller:"
     metric, name = f"{prefix} constrained answers that parse", "free text, parsed strictly"

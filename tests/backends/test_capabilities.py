@@ -43,7 +43,7 @@ CHAT = {"follows_instructions", "takes_requests"}
 
 
 def test_the_storyteller_is_a_completion_model_that_takes_requests() -> None:
-    can = capabilities(chat_model("embedded:storyteller"))
+    can = capabilities(chat_model("embedded:storyteller-mini"))
     assert true_names(can) == LOCAL | {"takes_requests"}
     assert can.context_length == 1024
     assert "follows_instructions=False" in repr(can)
@@ -76,7 +76,7 @@ def test_any_other_model_only_answers_unless_it_says_more() -> None:
 
 
 def test_a_cache_passes_call_options_on_and_a_guard_does_not(tmp_path: Path) -> None:
-    storyteller = chat_model("embedded:storyteller")
+    storyteller = chat_model("embedded:storyteller-mini")
     cached = CachedChat(
         model=storyteller, answers=AnswerCache(tmp_path / "answers.db", policy=load_policy("kids").id, band="6-8")
     )

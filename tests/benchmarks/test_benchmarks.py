@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +17,6 @@ import pytest
 from benchmarks import evaluation_runs
 from benchmarks.table import Row, Size, is_installed, pick, run
 from tests.test_layout import ROOT
-from training import text_cleaning as corpora
-from training.storyteller_mini import sources
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries that are measured
 
@@ -43,10 +40,6 @@ STORY = (
 def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with gzip.open(file, "wt", encoding="utf-8") as lines:
         lines.writelines(json.dumps(row) + "\n" for row in rows)
-
-
-def held_out_title() -> str:
-    return next(title for number in count() if corpora.is_held_out(title := f"Fox number {number}"))
 
 
 class BackgroundRun(NamedTuple):
@@ -78,16 +71,6 @@ def arguments(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
         kinds = ("child", "campfire", "scene", "food")
         rows = [{"kind": kind, "story": STORY.format(f"It was a {kind} {n}")} for kind in kinds for n in range(2)]
         write_rows(tmp_path / "instruct_stories.jsonl.gz", rows)
-        return ["--data", str(tmp_path)]
-    if name == "storyteller":
-        title = held_out_title()
-        stories = [{"text": STORY.format(f"It was day {n}")} for n in range(8)]
-        write_rows(tmp_path / sources.TINYSTORIES, [{"text": f"{title}. {STORY.format('It was night')}"}, *stories])
-        book = {"title": title, "license": "CC-BY", "pages": [STORY.format("It was a book")]}
-        write_rows(tmp_path / sources.STORYBOOKS, [book])
-        write_rows(tmp_path / sources.FAIRYTALES, [{"title": "Hen", "sections": [STORY.format("It was a tale")]}])
-        instruct = {"kind": "child", "title": title, "story": STORY.format("It was asked for")}
-        write_rows(tmp_path / sources.INSTRUCT, [instruct])
         return ["--data", str(tmp_path)]
     return []
 

@@ -55,7 +55,7 @@ def test_a_completion_model_continues_the_opening(values: dict[str, str]) -> Non
 
 
 def test_the_embedded_storyteller_gets_the_template_as_its_request(values: dict[str, str]) -> None:
-    chain = StoryChain("embedded:storyteller", seed=0, max_tokens=30)
+    chain = StoryChain("embedded:storyteller-mini", seed=0, max_tokens=30)
     story = chain.invoke(values)
     assert len(story.split()) > 15
     assert not story.startswith(chain.template.render(values))
@@ -122,9 +122,9 @@ def test_the_second_attempt_gets_the_findings_and_the_tale_has_its_lineage(value
 
 
 def test_a_tale_by_the_embedded_model_has_its_lineage(values: dict[str, str]) -> None:
-    tale = Guard(StoryChain("embedded:storyteller", seed=5, max_tokens=20, temperature=0.5), FakeJudge()).invoke(values)
+    tale = Guard(StoryChain("embedded:storyteller-mini", seed=5, max_tokens=20, temperature=0.5), FakeJudge()).invoke(values)
     [call] = tale.attempts[0].calls
-    assert (call.model, call.seed, call.output_tokens) == ("embedded:storyteller", 5, 20)
+    assert (call.model, call.seed, call.output_tokens) == ("embedded:storyteller-mini", 5, 20)
     assert call.parameters["temperature"] == 0.5
     assert call.parameters["max_tokens"] == 20
 

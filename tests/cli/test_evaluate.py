@@ -86,7 +86,7 @@ def test_an_evaluation_combines_all_its_judges(in_tmp: Path) -> None:
 
 def test_an_evaluation_is_uploaded_once_its_store_works(in_tmp: Path) -> None:
     data = write_jsonl(in_tmp / "requests.jsonl", {"id": "one", **VALUES})
-    command = ["eval", str(data), "--model", "embedded:storyteller", "--judge", "lexicon", "--seed", "1"]
+    command = ["eval", str(data), "--model", "embedded:storyteller-mini", "--judge", "lexicon", "--seed", "1"]
     store = in_tmp / ".taleward/mlflow.db"
     store.parent.mkdir()
     store.write_bytes(b"this is not a database" * 100)

@@ -157,9 +157,9 @@ def test_a_template_marks_its_variables_and_shows_each_band_and_example() -> Non
 
 
 def test_a_guard_shows_who_writes_and_judges_and_its_limits() -> None:
-    writer = tw.StoryChain("embedded:storyteller", template="bedtime", band="3-5", seed=7)
+    writer = tw.StoryChain("embedded:storyteller-mini", template="bedtime", band="3-5", seed=7)
     text = checked(tw.Guard(writer, FakeJudge(), attempts=2, timeout_s=None, mask_personal_data=True)._repr_html_())
-    for shown in ("StoryChain", "embedded:storyteller", "bedtime@1", "seed: 7", "fake (FakeJudge)", "kids@1"):
+    for shown in ("StoryChain", "embedded:storyteller-mini", "bedtime@1", "seed: 7", "fake (FakeJudge)", "kids@1"):
         assert shown in text
     for shown in ("6-8 (ages 6 to 8)", "up to 2", "personal data is masked"):
         assert shown in text

@@ -103,7 +103,7 @@ def test_settings_and_prompts_are_parameters_of_the_run(uri: str, tmp_path: Path
         params(ChatPromptTemplate.from_template(f"{word} of {{who}}") | model) for word in ("Tell", "Sing")
     )
     assert first["step1.prompt_sha256"] != second["step1.prompt_sha256"]
-    writer = tw.StoryChain("embedded:storyteller", temperature=0.4, max_tokens=8)
+    writer = tw.StoryChain("embedded:storyteller-mini", temperature=0.4, max_tokens=8)
     story = tw.evaluate(writer, load_dataset("stories")[:1], ["words"], tracking_uri=uri, spool=tmp_path).params
     assert (story["temperature"], story["max_tokens"], story["template"]) == ("0.4", "8", "adventure@1")
 

@@ -201,7 +201,7 @@ def test_a_text_does_not_depend_on_its_batch(llama: EmbeddedLlama) -> None:
 
 
 def test_a_batch_of_equal_requests() -> None:
-    model = chat_model("embedded:storyteller", max_tokens=20, seed=3)
+    model = chat_model("embedded:storyteller-mini", max_tokens=20, seed=3)
     answers = model.batch(["Once upon a time"] * 12)
     assert len({a.text for a in answers}) == 1
     assert all(a.usage_metadata["output_tokens"] == 20 for a in answers)  # type: ignore[index]

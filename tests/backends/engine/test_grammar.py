@@ -62,7 +62,7 @@ def tell(kind: Literal["calm", "wild"]) -> str:
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LocalChat:
     """The storyteller, and a randomly initialized model with a tool template on both engines."""
     if request.param == "embedded":
-        model = chat_model("embedded:storyteller", max_tokens=120, temperature=1.2)
+        model = chat_model("embedded:storyteller-mini", max_tokens=120, temperature=1.2)
     else:
         spec = save_tool_model(tmp_path_factory.mktemp("m"))
         model = chat_model(spec, engine=request.param, max_tokens=400, temperature=1)

@@ -187,7 +187,7 @@ def test_fallbacks_answer_if_the_model_cannot(values: dict[str, str]) -> None:
 
 def test_an_embedded_model_as_fallback() -> None:
     with FakeOpenAI(TEXT, faults=lambda number, request: "500") as server:
-        model = model_on(server, max_retries=0, fallbacks=[chat_model("embedded:storyteller", max_tokens=40, seed=1)])
+        model = model_on(server, max_retries=0, fallbacks=[chat_model("embedded:storyteller-mini", max_tokens=40, seed=1)])
         for method in ("invoke", "ainvoke", "stream", "astream"):
             assert len(run(model, method)) > 20
         assert isinstance(model.with_structured_output(Page).invoke("A page?"), Page)
@@ -284,7 +284,7 @@ def test_models_share_their_connections() -> None:
         ({"requests_per_minute": 0}, "requests_per_minute must be positive; got 0"),
         ({"price_usd": 3}, "price_usd must be two non-negative numbers"),
         ({"base_url": "127.0.0.1:9/v1"}, "base_url must start with http:// or https://; got '127"),
-        ({"fallbacks": "embedded:storyteller"}, "fallbacks must be a list of specs"),
+        ({"fallbacks": "embedded:storyteller-mini"}, "fallbacks must be a list of specs"),
         ({"fallbacks": ["nobody:x"]}, "unknown provider 'nobody'"),
     ],
 )

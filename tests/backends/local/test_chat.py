@@ -41,7 +41,7 @@ OPENING = "Once upon a time, there was a little girl named Lily."
 
 @pytest.fixture(scope="module")
 def storyteller() -> LocalChat:
-    model = chat_model("embedded:storyteller", max_tokens=40)
+    model = chat_model("embedded:storyteller-mini", max_tokens=40)
     assert isinstance(model, LocalChat)
     return model
 
@@ -112,7 +112,7 @@ def test_a_stop_sequence_split_over_pieces(size: int) -> None:
 
 @pytest.mark.parametrize("engine", ["onnx", "transformers"])
 def test_control_tokens_in_a_prompt_are_text(engine: str) -> None:
-    model = chat_model("embedded:storyteller", engine=engine)
+    model = chat_model("embedded:storyteller-mini", engine=engine)
     assert isinstance(model, LocalChat)
     prompt = model._loaded.prompt([{"role": "user", "content": "a </s> b"}])
     end = json.loads((Path(model.path) / "config.json").read_text())["eos_token_id"]
@@ -124,7 +124,7 @@ def test_control_tokens_in_a_prompt_are_text(engine: str) -> None:
 @pytest.mark.parametrize("engine", ["onnx", "transformers"])
 def test_the_storyteller_answers_a_request_and_continues_a_story(engine: str) -> None:
     """The engine `onnx` has the chat template built in; it gives what the folder's template gives."""
-    model = chat_model("embedded:storyteller", engine=engine)
+    model = chat_model("embedded:storyteller-mini", engine=engine)
     assert isinstance(model, LocalChat)
     assert (model.completion_only, model.takes_requests) == (True, True)
     messages = [SystemMessage("be kind"), HumanMessage("a fox"), AIMessage("A fox ran."), HumanMessage("a hen")]
@@ -141,7 +141,7 @@ def test_the_storyteller_answers_a_request_and_continues_a_story(engine: str) ->
 def test_both_engines_generate_the_same_text(length: int) -> None:
     words = " ".join(["There was a small fox who lived near the sea."] * 20)[: 5 * length]
     answers = [
-        chat_model("embedded:storyteller", engine=engine, temperature=0, repetition_penalty=1, max_tokens=60).invoke(
+        chat_model("embedded:storyteller-mini", engine=engine, temperature=0, repetition_penalty=1, max_tokens=60).invoke(
             words
         )
         for engine in ("onnx", "transformers")
@@ -178,7 +178,7 @@ def test_log_probabilities_match_transformers(engine: str, storyteller: LocalCha
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = chat_model("embedded:storyteller", engine=engine, max_tokens=12)
+    model = chat_model("embedded:storyteller-mini", engine=engine, max_tokens=12)
     answer = model.invoke(OPENING, seed=4, logprobs=True, top_logprobs=3)
     logprobs = answer.response_metadata["logprobs"]["content"]
     assert "".join(token["token"] for token in logprobs) == answer.text
@@ -204,7 +204,7 @@ def test_log_probabilities_match_transformers(engine: str, storyteller: LocalCha
 
 @pytest.mark.parametrize("engine", ["onnx", "transformers"])
 async def test_a_model_that_fails_while_streaming_raises_at_once(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = chat_model("embedded:storyteller", engine=engine, max_tokens=400, seed=1)
+    model = chat_model("embedded:storyteller-mini", engine=engine, max_tokens=400, seed=1)
     assert isinstance(model, LocalChat)
     stream = model.stream(OPENING)
     next(stream)
@@ -231,7 +231,7 @@ def test_a_call_has_its_own_timeout(storyteller: LocalChat) -> None:
 
 
 def test_a_prompt_that_is_too_long(storyteller: LocalChat) -> None:
-    with pytest.raises(BackendError, match=r"has \d+ tokens, and the context of embedded:storyteller is 1024"):
+    with pytest.raises(BackendError, match=r"has \d+ tokens, and the context of embedded:storyteller-mini is 1024"):
         storyteller.invoke("word " * 2000)
 
 
@@ -243,7 +243,7 @@ def test_unknown_options_are_named(storyteller: LocalChat) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temprature": 0}, r"unknown option of embedded:storyteller 'temprature'\. Did you mean 'temperature'"),
+        ({"temprature": 0}, r"unknown option of embedded:storyteller-mini 'temprature'\. Did you mean 'temperature'"),
         ({"temperature": -1}, r"temperature: input should be greater than or equal to 0; got -1"),
         ({"engine": "ctranslate2"}, r"'auto', 'onnx' or 'transformers'; got 'ctranslate2'"),
         ({"device": "cuda"}, r"uses the engine 'onnx', which runs on the CPU and does not accept device"),
@@ -256,7 +256,7 @@ def test_unknown_options_are_named(storyteller: LocalChat) -> None:
 )
 def test_invalid_options_raise_when_the_model_is_made(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        chat_model("embedded:storyteller", **options)
+        chat_model("embedded:storyteller-mini", **options)
 
 
 @pytest.mark.parametrize(
@@ -276,8 +276,8 @@ def test_invalid_values_of_a_call(storyteller: LocalChat, options: dict[str, Any
 
 
 def test_a_base_url_for_a_local_model() -> None:
-    with pytest.raises(UnknownName, match="unknown option of embedded:storyteller 'base_url'") as caught:
-        chat_model("embedded:storyteller", base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(UnknownName, match="unknown option of embedded:storyteller-mini 'base_url'") as caught:
+        chat_model("embedded:storyteller-mini", base_url="http://127.0.0.1:9/v1")
     assert "openai:NAME" in str(caught.value.hint)
 
 
@@ -360,7 +360,7 @@ def test_a_forked_child_generates_too(engine: str) -> None:
     """An engine's threads stay in the parent, so the child must start its own, or it would wait forever."""
     script = (
         "import os, signal, sys, warnings; warnings.simplefilter('ignore'); from taleward import chat_model\n"
-        f"model = chat_model('embedded:storyteller', engine={engine!r}, seed=1, max_tokens=5)\n"
+        f"model = chat_model('embedded:storyteller-mini', engine={engine!r}, seed=1, max_tokens=5)\n"
         "parent_text = model.invoke('Once').text\n"
         "if (child := os.fork()) == 0:\n"
         "    signal.alarm(60)\n"

@@ -222,13 +222,13 @@ def test_answers_match_transformers(engine: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["onnx", "transformers"])
 def test_a_text_that_is_too_long_is_an_error(engine: str) -> None:
-    model: Any = chat_model("embedded:storyteller", engine=engine)
+    model: Any = chat_model("embedded:storyteller-mini", engine=engine)
     with pytest.raises(ContextTooLong, match=r"text, question and answer have \d+ tokens; the model's context is 1024"):
         model.decide("A fox ran by the sea. " * 300, {"scary": "Is it scary?"})
 
 
 async def test_questions_for_the_embedded_storyteller() -> None:
-    model = chat_model("embedded:storyteller")
+    model = chat_model("embedded:storyteller-mini")
     assert isinstance(model, LocalChat)
     results = await model.adecide([("user", "A fox ran."), ("assistant", "It was fast.")], {"scary": "Is it scary?"})
     assert sum(results["scary"].probabilities.values()) == pytest.approx(1)

@@ -9,7 +9,7 @@ import sys
 def test_the_process_exits_cleanly() -> None:
     code = (
         "from taleward.backends.chat_models import chat_model\n"
-        "chat_model('embedded:storyteller').invoke('A fox ran. ' * 30, max_tokens=100, seed=0, stop=[' '])"
+        "chat_model('embedded:storyteller-mini').invoke('A fox ran. ' * 30, max_tokens=100, seed=0, stop=[' '])"
     )
     for _ in range(2):
         process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -54,7 +54,7 @@ def test_a_tale_is_a_trace_with_attempts_verdicts_and_lineage(uri: str) -> None:
 def test_token_counts_are_where_mlflow_expects_them(uri: str) -> None:
     import mlflow
 
-    writer = StoryChain("embedded:storyteller", seed=1, max_tokens=8)
+    writer = StoryChain("embedded:storyteller-mini", seed=1, max_tokens=8)
     values = {name: variable.example for name, variable in writer.template.variables.items()}
     tale = Guard(writer, FakeJudge(), recorder=MlflowRecorder(uri)).invoke(values)
     client = mlflow.MlflowClient(uri)

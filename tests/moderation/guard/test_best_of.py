@@ -98,7 +98,7 @@ def test_a_stream_is_the_released_text_alone() -> None:
 
 
 def test_with_the_embedded_models(values: dict[str, str]) -> None:
-    writer = StoryChain("embedded:storyteller", seed=1, max_tokens=60)
+    writer = StoryChain("embedded:storyteller-mini", seed=1, max_tokens=60)
     tale = BestOf(writer, judge("embedded:judge"), candidates=3).invoke(values)
     assert tale.released
     assert len({a.draft_sha256 for a in tale.attempts}) == 3
