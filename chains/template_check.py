@@ -141,8 +141,8 @@ variables:
 examples:
   - {{setting: street without cars, character: girl with two braids, thing: humming stone}}
 
-# For models that take requests but follow no instructions, such as embedded:storyteller. Stay close to this form, on
-# which that model was trained. Without a request, it gets `text`.
+# For models that take requests but follow no instructions, such as embedded:storyteller-mini. Stay close to this form,
+# on which that model was trained. Without a request, it gets `text`.
 request: >-
   Once upon a time, in a {{setting}}, there lived a {{character}}. One day, the {{character}} discovered a {{thing}}.
 
