@@ -209,7 +209,7 @@ def _export_tuning_rows(
             hint="Review tales with: taleward feedback --for-training --requested-by-adult",
         )
     count = write_tuning_rows(rows, file)
-    next_step = f"taleward tune writer --method {method} --rows {file} --model hf:MODEL --out FOLDER"
+    next_step = f"taleward tune writer --method {method} --rows {file} --model MODEL --out FOLDER"
     print_note(f"{count} rows of {rows.tales} tales written to {file}; train with: {next_step}")
 
 

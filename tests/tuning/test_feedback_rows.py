@@ -204,7 +204,7 @@ def test_what_is_skipped_is_counted_by_reason() -> None:
         (tale("A fox.", messages=(), prompt=PromptVersion(name="adventure", version="0")), good),
         (tale("A fox.", messages=(), prompt=PromptVersion(name="nonsense", version="1")), good),
         (tale("A fox.", messages=(), policy="kids@0"), good),
-        (tale("A fox.", messages=(), policy=StoryChain("embedded:storyteller").policy.id), good),
+        (tale("A fox.", messages=(), policy=StoryChain("embedded:storyteller-mini").policy.id), good),
         (tale("A good fox."), good),
     ]
     rows = rows_of("sft", *recorded)
@@ -218,8 +218,8 @@ def test_what_is_skipped_is_counted_by_reason() -> None:
 
 
 def test_a_prompt_that_was_not_recorded_is_rendered_as_the_writer_rendered_it() -> None:
-    writer = StoryChain("embedded:storyteller", band="3-5")
-    call = ModelCall(model="embedded:storyteller", duration_s=1.0)
+    writer = StoryChain("embedded:storyteller-mini", band="3-5")
+    call = ModelCall(model="embedded:storyteller-mini", duration_s=1.0)
     recorded = tale("A fox.", messages=(), calls=(call,), policy=writer.policy.id, band="3-5")
     [row] = rows_of("sft", (recorded, [said(rating=5)]))
     [message] = writer.messages_for(VALUES)
