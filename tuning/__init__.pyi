@@ -1,3 +1,7 @@
+from .promotion import promote as promote
+from .promotion_result import Promotion as Promotion
+from .promotion_rules import PromotionRules as PromotionRules
+from .registry import register_writer as register_writer, rollback as rollback
 from .rows import (
     ChatTurn as ChatTurn,
     DpoRow as DpoRow,

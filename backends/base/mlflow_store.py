@@ -23,16 +23,17 @@ _MLFLOW_SETTINGS = {
 }
 
 
-def registry_client(tracking_uri: str | None, what: str) -> Any:
+def registry_client(tracking_uri: str | None, what: str, *, create: bool = False) -> Any:
     """Create an `MlflowClient` of the model registry.
 
     Args:
         tracking_uri: The MLflow tracking URI. By default it is what `mlflow.set_tracking_uri`, `MLFLOW_TRACKING_URI`
             and `MLFLOW_REGISTRY_URI` say, and otherwise the store in `.taleward` in the working directory.
         what: What needs the registry, as a noun phrase for errors.
+        create: Whether the store in `.taleward` is created if it is missing.
 
     Raises:
-        ConfigurationError: If there is no store.
+        ConfigurationError: If there is no store, and none is to be created.
         MissingExtra: If MLflow is not installed.
     """
     try:
@@ -43,9 +44,11 @@ def registry_client(tracking_uri: str | None, what: str) -> Any:
         return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     if mlflow.is_tracking_uri_set():
         return mlflow.MlflowClient(tracking_uri=mlflow.get_tracking_uri(), registry_uri=mlflow.get_registry_uri())
-    if not DEFAULT_STORE.is_file():
+    if create:
+        DEFAULT_STORE.parent.mkdir(exist_ok=True)
+    elif not DEFAULT_STORE.is_file():
         raise ConfigurationError(
-            f"{what} is in an MLflow store, but none is set, and there is no {DEFAULT_STORE} in {Path.cwd()}.",
+            f"{what} needs an MLflow store, but none is set, and there is no {DEFAULT_STORE} in {Path.cwd()}.",
             hint="Set MLFLOW_TRACKING_URI, pass tracking_uri=..., or run in the folder with the store.",
         )
     uri = f"sqlite:///{DEFAULT_STORE.resolve()}"

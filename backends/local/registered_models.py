@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,6 +100,27 @@ def find_registered_model(reference: str, client: Any) -> RegisteredModel:
     return as_registered_model(found)
 
 
+def registered_aliases(name: str, client: Any) -> dict[str, int]:
+    """Return the aliases of a registered model, each with the version that it points to.
+
+    Raises:
+        UnknownName: If there is no such model.
+        BackendError: If the registry cannot be read.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with registry_errors():
+        try:
+            aliases = client.get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code not in _UNKNOWN:
+                raise
+            names = [model.name for model in client.search_registered_models()]
+            hint = f"Register it first: taleward promote {name} --from FOLDER --data FILE"
+            raise UnknownName("registered model", name, names, hint=hint) from error
+    return {alias: int(version) for alias, version in aliases.items()}
+
+
 def as_registered_model(found: Any) -> RegisteredModel:
     """Convert MLflow's entity of a model version."""
     created_ms = int(found.creation_timestamp or 0)
@@ -181,20 +202,9 @@ def _download(model: RegisteredModel, client: Any, folder: Path) -> None:
 
 
 def _unknown(client: Any, name: str, alias: str | None, version: str | None) -> UnknownName:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        known_aliases = client.get_registered_model(name).aliases
-    except MlflowException:
-        names: list[str] | None = None
-        with suppress(MlflowException):  # if listing fails too, only the first error is reported
-            names = [model.name for model in client.search_registered_models()]
-        return UnknownName(
-            "registered model", name, names, hint="Register it first: taleward promote NAME --from FOLDER"
-        )
+    aliases = registered_aliases(name, client)
     if alias is not None:
         hint = f"Promote a version first: taleward promote {name} --data FILE, or name a version: 'models:/{name}/1'."
-        return UnknownName(f"alias of the registered model {name!r}", alias, known_aliases, hint=hint)
-    versions = client.search_model_versions(f"name='{name}'")
-    known = [str(found.version) for found in versions]
+        return UnknownName(f"alias of the registered model {name!r}", alias, aliases, hint=hint)
+    known = [str(found.version) for found in client.search_model_versions(f"name='{name}'")]
     return UnknownName(f"version of the registered model {name!r}", str(version), known)
