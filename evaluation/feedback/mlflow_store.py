@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from taleward.backends.base.mlflow_store import quiet
 from taleward.core.errors import MissingExtra, UnknownName
 from taleward.core.verdict import Verdict
 from taleward.evaluation.feedback.feedback import (
@@ -24,7 +25,6 @@ from taleward.evaluation.tracking.tale_recorder import (
     DEFAULT_EXPERIMENT,
     default_tracking_uri,
     get_or_create_experiment,
-    quiet,
 )
 from taleward.moderation.policies.load import load_policy, policy_names
 
