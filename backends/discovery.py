@@ -71,7 +71,7 @@ def discover() -> tuple[DiscoveredModel, ...]:
             else _NEEDS_LOCAL,
         ),
         DiscoveredModel(
-            spec="models:/NAME@ALIAS or models:/NAME/VERSION",
+            spec="models:/NAME@ALIAS",
             kind="writer",
             usable=torch and _installed("mlflow"),
             description="a tuned writer in MLflow's model registry"

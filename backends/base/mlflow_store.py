@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 from collections.abc import Iterator
@@ -58,6 +59,9 @@ def registry_client(tracking_uri: str | None, what: str, *, create: bool = False
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Silence the log messages below warnings of MLflow and Alembic, which report every table they create."""
+    # Importing MLflow sets its loggers up again; if it is missing, the caller says so.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("mlflow")
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
