@@ -69,7 +69,7 @@ class PromotionRules(FrozenModel):
                 )
 
 
-class Decision(FrozenModel):
+class PromotionDecision(FrozenModel):
     """What the rules say about a candidate.
 
     Attributes:
@@ -89,7 +89,7 @@ class Decision(FrozenModel):
 
 def decide(
     candidate: Evaluation, champion: Evaluation, rules: PromotionRules, metrics: Sequence[Metric] = ()
-) -> Decision:
+) -> PromotionDecision:
     """Apply the rules to two evaluations on the same samples.
 
     Args:
@@ -117,7 +117,7 @@ def decide(
     needed = [samples for result, samples in checks if not result.passed]
     # More samples help only if they could change every result that speaks against the candidate.
     samples_needed = max((n for n in needed if n is not None), default=None) if None not in needed else None
-    return Decision(results=tuple(result for result, _ in checks), samples_needed=samples_needed)
+    return PromotionDecision(results=tuple(result for result, _ in checks), samples_needed=samples_needed)
 
 
 _Check: TypeAlias = tuple[GateResult, int | None]

@@ -104,6 +104,10 @@ def project(in_tmp: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return in_tmp
 
 
+def always(answer: str) -> Callable[[str], str]:
+    return lambda _: answer
+
+
 def client() -> Any:
     import mlflow
 
@@ -300,8 +304,9 @@ def test_a_model_may_say_which_story_is_better(versions: dict[str, str]) -> None
     assert [score.value for score in scores.values()] == [1.0, 0.0]
     # Who always names the first one, says nothing; answers that cannot be read count for neither.
     versions["models:/storyteller/2"] = "covers all, often badly"
-    for answer, value in ((json.dumps({"label": "first"}), 0.5), ("both", None)):
-        judge = FunctionChat(function=lambda _, answer=answer: answer)
+    answers: dict[str, float | None] = {json.dumps({"label": "first"}): 0.5, "both": None}
+    for answer, value in answers.items():
+        judge = FunctionChat(function=always(answer))
         promotion = promote(2, better=["preference"], not_worse=["preference"], preference=judge)
         assert not promotion.promoted
         assert promotion.comparison.metrics["preference"].scores["models:/storyteller/2"].value == value
