@@ -15,6 +15,7 @@ from taleward.cli.commands.judge_bench_and_calibrate import calibrate, judge_ben
 from taleward.cli.commands.mlflow_ui import ui
 from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app
+from taleward.cli.commands.promote import promote, rollback
 from taleward.cli.commands.red_team import red_team
 from taleward.cli.commands.store import store_app
 from taleward.cli.commands.summarize_classify import classify, summarize
@@ -70,5 +71,7 @@ app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
 app.command("red-team")(red_team)
 app.add_typer(tune_app)
+app.command()(promote)
+app.command()(rollback)
 app.add_typer(policy_app)
 app.add_typer(store_app)

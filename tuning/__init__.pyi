@@ -1,4 +1,8 @@
 from .feedback_rows import FeedbackRows as FeedbackRows, rows_from_feedback as rows_from_feedback
+from .promotion import promote as promote
+from .promotion_result import Promotion as Promotion
+from .promotion_rules import PromotionRules as PromotionRules
+from .registry import register_writer as register_writer, rollback as rollback
 from .rows import (
     ChatTurn as ChatTurn,
     DpoRow as DpoRow,
