@@ -1,3 +1,5 @@
+from .deployment.agent import GuardAgent as GuardAgent
+from .deployment.log import log_guard as log_guard
 from .rows import (
     ChatTurn as ChatTurn,
     DpoRow as DpoRow,
