@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import uuid
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
@@ -32,9 +33,11 @@ from taleward.tuning.deployment.responses import (
 )
 
 try:
-    from mlflow.exceptions import MlflowException
-    from mlflow.pyfunc import ResponsesAgent
-    from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, ResponsesAgentStreamEvent
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow about its own types
+        from mlflow.exceptions import MlflowException
+        from mlflow.pyfunc import ResponsesAgent
+        from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, ResponsesAgentStreamEvent
 except ImportError as error:
     raise MissingExtra("the deployment of a guard", "mlflow") from error
 

@@ -61,7 +61,7 @@ class GuardSettings(FrozenModel):
     """The settings of a `Guard` by the names of its parameters."""
 
     attempts: int
-    timeout_s: float | None
+    timeout_s: int | float | None
     judge_inputs: bool
     mask_personal_data: bool
     max_input_chars: int
@@ -71,8 +71,8 @@ class GuardSettings(FrozenModel):
 class BestOfSettings(FrozenModel):
     """What a `BestOf` has in addition; its `candidates` are the guard's `attempts`."""
 
-    accept_score: float | None
-    weights: tuple[float, float, float, float]
+    accept_score: int | float | None
+    weights: tuple[int | float, int | float, int | float, int | float]
 
 
 class GuardConfig(FrozenModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -178,11 +179,14 @@ def _save(deployment: _Deployment, folder: Path) -> None:
     Raises:
         InvalidFile: If the code fails or sets another model than a `GuardAgent`.
     """
+    import mlflow.models
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
 
     from taleward.tuning.deployment.agent import GuardAgent, no_tales
 
+    # MLflow keeps the model that was set last: a file that sets none would be logged as the one before.
+    mlflow.models.model.__mlflow_model__ = None
     try:
         with no_tales():
             mlflow.pyfunc.save_model(
@@ -193,7 +197,9 @@ def _save(deployment: _Deployment, folder: Path) -> None:
                 input_example=_INPUT_EXAMPLE,
                 metadata={NO_DEPS_KEY: list(deployment.no_deps)},
             )
-            loaded = mlflow.pyfunc.load_model(str(folder)).get_raw_model()
+            loaded = mlflow.pyfunc.load_model(str(folder))
+            with contextlib.suppress(NotImplementedError):  # by models of other kinds
+                loaded = loaded.get_raw_model()
     except MlflowException as error:
         raise InvalidFile(
             f"MLflow cannot make a model of {deployment.code.name}: {redact(str(error))}",
@@ -201,8 +207,7 @@ def _save(deployment: _Deployment, folder: Path) -> None:
         ) from error
     if not isinstance(loaded, GuardAgent):
         raise InvalidFile(
-            f"{deployment.code.name} sets a {type(loaded).__name__} as its model, which may answer with text that "
-            "was not judged.",
+            f"the model of {deployment.code.name} is no GuardAgent: it may answer with text that was not judged.",
             hint="End the file with mlflow.models.set_model(GuardAgent(guard)), with GuardAgent from taleward.tuning.",
         )
 
