@@ -13,6 +13,7 @@ from taleward.backends.base.option_validation import build_model
 from taleward.backends.base.shipped_models import embedded_path
 from taleward.backends.base.spec import ModelSpec, parse_spec
 from taleward.backends.hosted.build_chat import langchain_chat, openai_chat
+from taleward.backends.hosted.chat import HostedChat
 from taleward.backends.onnx.adapted_model import adapter_base, missing_base
 from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.core.errors import ConfigurationError
@@ -123,4 +124,7 @@ def chat_model(model: str | BaseChatModel, **options: Any) -> BaseChatModel:
         return model
     spec = parse_spec(model)
     factory: Callable[..., BaseChatModel] = PROVIDERS.get(spec.provider) or langchain_chat
-    return factory(spec, **options)
+    chat = factory(spec, **options)
+    if isinstance(chat, HostedChat):
+        chat.caller.chat_options = options
+    return chat

@@ -8,6 +8,7 @@ import typer
 
 from taleward.cli.commands.chat import chat
 from taleward.cli.commands.compare import compare
+from taleward.cli.commands.deploy import deploy
 from taleward.cli.commands.evaluate import evaluate
 from taleward.cli.commands.feedback import feedback_app
 from taleward.cli.commands.judge import judge
@@ -73,5 +74,6 @@ app.command("red-team")(red_team)
 app.add_typer(tune_app)
 app.command()(promote)
 app.command()(rollback)
+app.command()(deploy)
 app.add_typer(policy_app)
 app.add_typer(store_app)

@@ -1,3 +1,5 @@
+from .deployment.agent import GuardAgent as GuardAgent
+from .deployment.log import log_guard as log_guard
 from .feedback_rows import FeedbackRows as FeedbackRows, rows_from_feedback as rows_from_feedback
 from .promotion import promote as promote
 from .promotion_result import Promotion as Promotion
