@@ -51,7 +51,9 @@ def test_a_layer_rejects_a_bare_import(layer: str) -> None:
     assert "import it by that name" in done.stderr
 
 
-MODULES = ("agents", "backends", "chains", "errors", "evaluation", "events", "moderation", "stores", "testing", "tuning", "types")
+MODULES = (
+    "agents", "backends", "chains", "errors", "evaluation", "events", "moderation", "stores", "testing", "tuning", "types"
+)  # fmt: skip
 NAMES = """
     AnswerCache BestOf CachedChat CachedEmbeddings CachedJudge Chat ChromaStore FaissStore FewShotClassifier
     Finding Guard GuardMiddleware GuardedChat Judge MlflowRecorder Passage Policy Refused Router StoryChain
