@@ -59,7 +59,7 @@ def load_requests() -> list[dict[str, str]]:
 def write_drafts(model: str, count: int, **options: Any) -> tuple[list[Draft], float]:
     """Answer the first `count` requests, `DRAFTS` times each, and return the drafts and the seconds it took."""
     requests = load_requests()[:count]
-    chains = {band: StoryChain(model, band=band, **options) for band in BANDS}
+    chains: dict[str, StoryChain] = {band: StoryChain(model, band=band, **options) for band in BANDS}
 
     def write(job: int) -> Draft:
         number = job // DRAFTS
@@ -90,7 +90,7 @@ def measure(model: str, count: int = 60, **options: Any) -> dict[str, Any]:
         max(drafts[i : i + DRAFTS], key=lambda d: sum(d.mentioned) / len(d.mentioned) * 0.55 + story_form(d.text) * 0.2)
         for i in range(0, len(drafts), DRAFTS)
     ]
-    judges = {band: EmbeddedJudge(band=band) for band in BANDS}
+    judges: dict[str, EmbeddedJudge] = {band: EmbeddedJudge(band=band) for band in BANDS}
     training = CopyDetector(words_of(story.whole) for story in load_stories(held_out=False))
     words = [words_of(draft.text) for draft in drafts]
     return {
