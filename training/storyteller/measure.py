@@ -24,7 +24,7 @@ from taleward.chains.story import StoryChain
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.text.request_coverage import mentions_value
 from taleward.moderation.text.story_form import story_form
-from training.corpus.reader import BANDS, VARIABLES, load_stories
+from training.corpus.reader import BANDS, VARIABLES, load_plain_stories, load_stories
 from training.text_measures import CopyDetector, distinct, repetition, self_bleu, words_of
 
 DRAFTS = 4
@@ -91,7 +91,7 @@ def measure(model: str, count: int = 60, **options: Any) -> dict[str, Any]:
         for i in range(0, len(drafts), DRAFTS)
     ]
     judges: dict[str, EmbeddedJudge] = {band: EmbeddedJudge(band=band) for band in BANDS}
-    training = CopyDetector(words_of(story.whole) for story in load_stories(held_out=False))
+    training = CopyDetector(words_of(story.whole) for story in load_plain_stories(held_out=False))
     words = [words_of(draft.text) for draft in drafts]
     return {
         "model": model,
@@ -157,7 +157,7 @@ def _known_words() -> set[str]:
 
     vocabulary = json.loads((model_folder() / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     pieces = {piece for piece in vocabulary if piece.isalpha() and piece.islower()}
-    return pieces | {word for story in load_stories() for word in words_of(story.whole)}
+    return pieces | {word for story in (*load_stories(), *load_plain_stories()) for word in words_of(story.whole)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

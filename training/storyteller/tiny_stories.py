@@ -1,4 +1,4 @@
-"""Rows from TinyStories (Eldan and Li, arXiv 2305.07759): simple, coherent stories, and requests that rules find in them.
+"""Rows from TinyStories (Eldan and Li, arXiv 2305.07759): simple, coherent stories, and requests found by rules.
 
 A small model learns to tell coherently from stories that it can nearly predict: under SmolLM2-135M the stories of
 TinyStories cost 2.2 nats a token, our literary ones 3.2. The requests name three to five things that a story has.

@@ -25,7 +25,7 @@ from typing import Any
 from taleward.tuning.rows import SftRow
 from taleward.tuning.tuned_folder import ADAPTER_FOLDER, RECORD_FILE
 from taleward.tuning.writer import tune_writer
-from training.corpus.reader import load_stories
+from training.corpus.reader import load_plain_stories
 from training.storyteller.base import base_spec, keep_freed_memory
 from training.storyteller.rows import CHAT_TEMPLATE, story_rows
 from training.storyteller.tiny_stories import tiny_story_rows
@@ -36,7 +36,7 @@ _SETTINGS: dict[str, Any] = {"lora_rank": 32, "batch_size": 8, "micro_batch_size
 
 def simple_rows(*, held_out: bool) -> list[SftRow]:
     """Return rows of the simplest stories of the corpus."""
-    stories = [story for story in load_stories(held_out=held_out) if "-simple-" in story.id]
+    stories = [story for story in load_plain_stories(held_out=held_out) if "-simple-" in story.id]
     return story_rows(stories, "held-out" if held_out else "train")
 
 
