@@ -33,7 +33,7 @@ MAX_SHORT = 110
 SHINGLE, MAX_SHARED = 8, 3
 """Two texts may share this many runs of so many words, as proverbs and counting rhymes do."""
 MAX_SHARED_PLAIN = 12
-"""As many for two plain stories, which say the same things in the same words: "The key had the power to open any door"."""
+"""As many for two plain stories, which say like things in like words: "The key had the power to open any door"."""
 _STEM = 5
 _SMALL = frozenset(
     words_of(

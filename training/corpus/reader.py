@@ -1,7 +1,7 @@
 """Read the written corpus: `load_stories()`, `load_plain_stories()`, `load_pairs()`, `load_passages()` and so on.
 
-Rows are JSON lines in `stories/`, `plain_stories/`, `pairs/`, `passages/` and `short_texts/`, one file per share. A tenth of the rows,
-chosen by id, is held out: never train on it, measure on it.
+Rows are JSON lines in `stories/`, `plain_stories/`, `pairs/`, `passages/` and `short_texts/`, one file per share. A
+tenth of the rows, chosen by id, is held out: never train on it, measure on it.
 """
 
 from __future__ import annotations
