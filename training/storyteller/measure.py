@@ -114,7 +114,7 @@ def measure(model: str, count: int = 60, **options: Any) -> dict[str, Any]:
             band: {
                 "words": round(mean(len(words_of(d.text)) for d in drafts if d.band == band)),
                 "grade": round(
-                    median(textstat.textstat.flesch_kincaid_grade(d.text) for d in drafts if d.band == band), 1
+                    median(textstat.textstat.automated_readability_index(d.text) for d in drafts if d.band == band), 1
                 ),
                 "mentioned_best": round(mean(mean(d.mentioned) for d in best if d.band == band), 3),
             }
