@@ -41,8 +41,8 @@ try:
 except ImportError as error:
     raise MissingExtra("the deployment of a guard", "mlflow") from error
 
-CONFIG_ARTIFACT, WEIGHTS_ARTIFACT = "guard", "weights"
-"""The names of a deployed model's artifacts."""
+CONFIG_ARTIFACT = "guard"
+"""The name of the artifact with the description; the others are `GuardConfig.files`."""
 
 _log = logging.getLogger(__name__)
 _is_being_logged: ContextVar[bool] = ContextVar("is_being_logged", default=False)
@@ -173,8 +173,7 @@ class ConfiguredGuardAgent(GuardAgent):
     def load_context(self, context: Any) -> None:
         """Make the guard; MLflow calls this once, before any request."""
         config = GuardConfig.model_validate_json(Path(context.artifacts[CONFIG_ARTIFACT]).read_bytes())
-        weights = Path(context.artifacts[WEIGHTS_ARTIFACT]) if config.writer.weights else None
-        self._builder = GuardBuilder(config, weights)
+        self._builder = GuardBuilder(config, {name: Path(path) for name, path in context.artifacts.items()})
         self._builder.guard()  # what is missing here stops the server now, not the first child
 
     def _guard_for(self, band: str | None) -> Guard:

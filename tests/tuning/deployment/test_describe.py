@@ -38,7 +38,7 @@ def mini(**options: Any) -> tw.StoryChain:
 def rebuilt(guard: tw.Guard, band: str | None = None) -> tw.Guard:
     """The guard after a way through JSON, as on a server."""
     text = describe_guard(guard).model_dump_json()
-    return GuardBuilder(GuardConfig.model_validate_json(text)).guard(band)
+    return GuardBuilder(GuardConfig.model_validate_json(text), {}).guard(band)
 
 
 def patient() -> Judge:
@@ -113,7 +113,7 @@ def test_requests_may_name_every_band_of_the_policy() -> None:
     assert writer.band == "9-12"
     with pytest.raises(UnknownName, match="unknown band of this guard '5-7'"):
         rebuilt(guard, "5-7")
-    only = GuardBuilder(describe_guard(guard, ["6-8"]))
+    only = GuardBuilder(describe_guard(guard, ["6-8"]), {})
     with pytest.raises(UnknownName, match="Known: '6-8'"):
         only.guard("9-12")
     with pytest.raises(ConfigurationError, match="bands must be a list"):
@@ -209,7 +209,7 @@ def test_writer_and_judge_must_be_for_the_same_children() -> None:
 
 def test_a_judges_model_in_a_folder_needs_its_full_path(in_tmp: Path) -> None:
     (in_tmp / "toxic").mkdir()
-    with pytest.raises(ConfigurationError, match="relative to the working directory"):
+    with pytest.raises(ConfigurationError, match="a server would look up"):
         describe_guard(tw.Guard(mini(), tw.judge("sequence-classifier:hf:toxic")))
 
 
