@@ -58,7 +58,7 @@ class JudgeConfig(FrozenModel):
 
 
 class GuardSettings(FrozenModel):
-    """The settings of a `Guard` by the names of its parameters."""
+    """The settings of a `Guard` by the names of its parameters; a server keeps no drafts, whatever `keep_drafts` is."""
 
     attempts: int
     timeout_s: int | float | None

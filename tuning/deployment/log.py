@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from taleward.backends.base.mlflow_store import mlflow_settings, quiet, registry_client
 from taleward.core.errors import BackendError, ConfigurationError, InvalidFile
@@ -16,7 +16,7 @@ from taleward.evaluation.tracking.runs import check_mlflow
 from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, get_or_create_experiment
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges.fingerprint import judge_fingerprint
-from taleward.tuning.deployment.build import GuardBuilder
+from taleward.tuning.deployment.build import build_guards
 from taleward.tuning.deployment.config import GuardConfig
 from taleward.tuning.deployment.describe import describe_guard, local_files
 from taleward.tuning.deployment.requirements import (
@@ -74,8 +74,8 @@ def log_guard(
 
     Args:
         guard: A `Guard` or `BestOf`; a function that returns one; or the path of a Python file that calls
-            `mlflow.models.set_model(GuardAgent(guard))`. MLflow runs the file here once, and whenever it loads the
-            model. It can import what is installed on the server.
+            `mlflow.models.set_model(GuardAgent(guard))`. MLflow runs the file here, and whenever it loads the model.
+            It can import what is installed on the server.
         name: A name in MLflow's model registry, of which the guard becomes the next version. `None` to log it only.
         bands: The age bands that a request may name, besides the guard's own. By default all of the policy, or none if
             a judge is calibrated.
@@ -145,10 +145,7 @@ def _check_description(guard: Guard, config: GuardConfig, files: Mapping[str, Pa
     Raises:
         ConfigurationError: If it cannot be made, or is another one.
     """
-    builder = GuardBuilder(GuardConfig.model_validate_json(config.model_dump_json()), files)
-    for band in config.bands:
-        builder.guard(band)
-    again = builder.guard()
+    again = build_guards(GuardConfig.model_validate_json(config.model_dump_json()), files)[config.band]
     before, after = describe_system(guard), describe_system(again)
     different = [
         f"{name} is {before.get(name)!r} and would be {after.get(name)!r}"
@@ -170,11 +167,12 @@ def _save(deployment: _Deployment, folder: Path) -> None:
     Raises:
         InvalidFile: If the code fails or sets another model than a `GuardAgent`.
     """
-    import mlflow.models
-    import mlflow.pyfunc
-    from mlflow.exceptions import MlflowException
-
+    # First, because it silences what MLflow's modules warn about while they are imported.
     from taleward.tuning.deployment.agent import GuardAgent, no_tales
+
+    import mlflow.models  # isort: skip
+    import mlflow.pyfunc  # isort: skip
+    from mlflow.exceptions import MlflowException  # isort: skip
 
     # MLflow keeps the model that was set last: a file that sets none would be logged as the one before.
     mlflow.models.model.__mlflow_model__ = None
@@ -203,6 +201,17 @@ def _save(deployment: _Deployment, folder: Path) -> None:
         )
 
 
+@contextlib.contextmanager
+def _finished(run_id: str, client: Any) -> Iterator[None]:
+    """Finish a run, also if an exception leaves it."""
+    try:
+        yield
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id)
+
+
 def _upload(deployment: _Deployment, folder: Path, name: str | None, tracking_uri: str | None, experiment: str) -> str:
     """Store a saved model, and register it if it has a name. Returns its URI."""
     from mlflow.entities import LoggedModelOutput
@@ -216,18 +225,18 @@ def _upload(deployment: _Deployment, folder: Path, name: str | None, tracking_ur
             experiment_id, run_name=f"deploy {name or 'guard'}", tags={"taleward.kind": "deployment"}
         )
         run_id = run.info.run_id
-        logged = client.create_logged_model(
-            experiment_id, name or "guard", source_run_id=run_id, params=dict(deployment.params), model_type="agent"
-        )
-        client.log_model_artifacts(logged.model_id, str(folder))
-        client.finalize_logged_model(logged.model_id, "READY")
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        client.set_terminated(run_id)
-        if name is None:
-            return f"models:/{logged.model_id}"
-        ensure_registered(name, client)
-        # With a model's URI instead of its folder, MLflow would look the model up in the process's own store.
-        version = client.create_model_version(name, logged.artifact_location, run_id, model_id=logged.model_id)
-        return f"models:/{name}/{version.version}"
+        with _finished(run_id, client):
+            logged = client.create_logged_model(
+                experiment_id, name or "guard", source_run_id=run_id, params=dict(deployment.params), model_type="agent"
+            )
+            client.log_model_artifacts(logged.model_id, str(folder))
+            client.finalize_logged_model(logged.model_id, "READY")
+            client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+            if name is None:
+                return f"models:/{logged.model_id}"
+            ensure_registered(name, client)
+            # With a model's URI instead of its folder, MLflow would look the model up in the process's own store.
+            version = client.create_model_version(name, logged.artifact_location, run_id, model_id=logged.model_id)
+            return f"models:/{name}/{version.version}"
     except (MlflowException, OSError) as error:
         raise BackendError(f"MLflow did not store the guard: {redact(str(error))}") from error
