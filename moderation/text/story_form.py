@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taleward.moderation.text.request_coverage import words_of
 
-_ENDINGS = frozenset('.!?…"”\'’)*')
+_ENDINGS = frozenset(".!?…\"”'’)*")
 _NGRAM = 5
 # Refrains are part of stories for the very young: up to this share of repeated runs counts as none.
 _REFRAIN_SHARE, _LOOP_SHARE = 0.06, 0.25
