@@ -141,6 +141,11 @@ class EmbeddedJudge(Judge):
                 if level < len(LEVELS):  # else the band tolerates even severe hits
                     self._limits[category] = _Limit(column, level, math.log(threshold / (1 - threshold)))
 
+    @property
+    def head(self) -> Head:
+        """The encoder with the linear layer, which scores sentences."""
+        return self._head
+
     def with_head(self, head: Head) -> EmbeddedJudge:
         """Return a copy of this judge that scores with another head of the same categories.
 

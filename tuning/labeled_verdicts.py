@@ -1,0 +1,129 @@
+"""People's verdicts on texts as labels to tune a judge on: from a file, from recorded feedback, and in folds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from taleward.core.errors import ConfigurationError
+from taleward.core.policy import Policy
+from taleward.core.record_files import parse_records, read_content
+from taleward.evaluation.feedback.export import labeled_rows
+from taleward.evaluation.feedback.mlflow_store import FeedbackStore
+from taleward.moderation.calibration.labeled_texts import Columns, LabeledData, LabeledText, load_labeled
+
+MIN_PER_LABEL = 10
+"""The fewest harmful and the fewest harmless texts of a band that it is tuned on."""
+_CATEGORIES, _BAND = "categories", "band"
+
+
+def load_verdicts(source: LabeledData | str | Path, policy: Policy, columns: Columns | None = None) -> LabeledData:
+    """Load labeled texts; the columns `categories` and `band`, which exports of feedback have, are read if present.
+
+    Args:
+        source: Labeled texts, which are returned unchanged, or a file of them.
+        policy: The policy whose categories may be named.
+        columns: The names of the columns, if they are others.
+
+    Raises:
+        InvalidFile: If the file cannot be read or has invalid rows.
+    """
+    if isinstance(source, LabeledData):
+        return source
+    path = Path(source)
+    columns = columns or Columns()
+    _, first = next(parse_records(path, read_content(path, "the labeled file"), "the labeled file"), (0, {}))
+    names = first if isinstance(first, dict) else {}
+    columns = replace(
+        columns,
+        category=columns.category or (_CATEGORIES if _CATEGORIES in names else None),
+        band=columns.band or (_BAND if _BAND in names else None),
+    )
+    return load_labeled(path, columns, known=tuple(policy.categories))
+
+
+def verdicts_from_feedback(store: FeedbackStore) -> LabeledData:
+    """Return the recorded tales that people have answered "is it kid-friendly?" about, with their band.
+
+    Raises:
+        ConfigurationError: If there are none.
+    """
+    rows = labeled_rows(store)
+    if not rows:
+        raise ConfigurationError(
+            f"nobody has said yet whether a tale in {store.tracking_uri} is kid-friendly.",
+            hint="Ask people with `taleward review push`, or answer in the terminal with `taleward feedback`.",
+        )
+    content = json.dumps(rows, ensure_ascii=False, sort_keys=True).encode()
+    texts = tuple(LabeledText(r["text"], r["label"], tuple(r["categories"]), r["band"]) for r in rows)
+    return LabeledData("feedback", hashlib.sha256(content).hexdigest(), texts)
+
+
+def texts_by_band(data: LabeledData, policy: Policy, band: str) -> list[LabeledText]:
+    """Return the texts, each with its band.
+
+    Args:
+        data: The labeled texts.
+        policy: The policy whose bands they name.
+        band: The band of texts that name none.
+
+    Raises:
+        UnknownName: If the policy has no such band.
+    """
+    texts = [replace(text, band=text.band or band) for text in data.rows]
+    for name in sorted({text.band for text in texts} | {band}):
+        policy.band(name)
+    return texts
+
+
+def bands_with_enough(texts: Sequence[LabeledText]) -> tuple[list[str], list[str]]:
+    """Return the bands with enough texts of both labels, and a note for each other one.
+
+    Raises:
+        ConfigurationError: If there is no band with enough.
+    """
+    counts = Counter((text.band, text.harmful) for text in texts)
+    enough, notes = [], []
+    for band in sorted({text.band for text in texts}, key=lambda name: (len(name), name)):
+        harmful, harmless = counts[band, True], counts[band, False]
+        if min(harmful, harmless) >= MIN_PER_LABEL:
+            enough.append(band)
+        else:
+            notes.append(
+                f"{band} is left out: {harmful} harmful and {harmless} harmless texts, {MIN_PER_LABEL} of each needed"
+            )
+    if not enough:
+        raise ConfigurationError(
+            f"there are too few labels to tune a judge: {'; '.join(notes) or 'no texts at all'}.",
+            hint="Let people label more texts: `taleward review push` picks those that teach most.",
+        )
+    return enough, notes
+
+
+def split_into_folds(texts: Sequence[LabeledText], count: int, seed: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield, for each fold, the indexes of the texts outside of it and in it.
+
+    Labels and bands are spread evenly; texts that are equal are in the same fold, so that none is measured by a judge
+    that was tuned on it.
+
+    Args:
+        texts: The texts.
+        count: The number of folds.
+        seed: Seed of the order.
+    """
+    import numpy as np
+
+    groups: dict[str, list[int]] = {}
+    for index, text in enumerate(texts):
+        groups.setdefault(text.text.strip(), []).append(index)
+    members = list(groups.values())
+    shuffled = [members[n] for n in np.random.default_rng(seed).permutation(len(members))]
+    shuffled.sort(key=lambda group: (texts[group[0]].band, texts[group[0]].harmful))
+    for fold in range(count):
+        inside = sorted(index for group in shuffled[fold::count] for index in group)
+        rest = set(range(len(texts))) - set(inside)
+        yield sorted(rest), inside
