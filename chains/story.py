@@ -129,6 +129,14 @@ class StoryChain(Runnable[StoryInput, str]):
             async for piece in pieces:
                 yield piece
 
+    def messages_for(self, input: StoryInput) -> list[BaseMessage]:
+        """Return what the model is sent for a first draft.
+
+        Raises:
+            InvalidInputs: If the values do not fit the template, or a request is blank or more than the model can take.
+        """
+        return list(self._model_call(input, {}).messages)
+
     def _with_metadata(self, input: StoryInput, config: RunnableConfig | None) -> RunnableConfig:
         config = config or {}
         if isinstance(input, str):

@@ -30,6 +30,18 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+class ChatTurn(FrozenModel):
+    """One message of a conversation, in the form that chat templates read.
+
+    Attributes:
+        role: Who says it.
+        content: The text.
+    """
+
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(min_length=1)
+
+
 class PromptVersion(FrozenModel):
     """The template from which a draft was written.
 
@@ -92,6 +104,8 @@ class Attempt(FrozenModel):
         draft_sha256: `digest` of the draft. The draft itself is dropped by default, so that a refused text does not
             travel with the tale.
         draft: The draft, if the guard keeps drafts.
+        messages: What the writer's model was sent for the first attempt, if the guard keeps drafts; empty if it was not
+            one plain conversation: for a writer without a chat model, or with several different calls.
         characters: The draft's length in code points.
         verdict: The judge's verdict.
         calls: The model calls that wrote the draft; empty if an earlier draft was judged again.
@@ -103,6 +117,7 @@ class Attempt(FrozenModel):
     number: int = Field(ge=1)
     draft_sha256: str
     draft: str | None = Field(default=None, repr=False)
+    messages: tuple[ChatTurn, ...] = Field(default=(), repr=False)
     characters: int = Field(ge=0)
     verdict: Verdict
     calls: tuple[ModelCall, ...] = ()
@@ -198,7 +213,7 @@ class Tale(FrozenModel):
         return cls.model_validate(values)
 
     def without_drafts(self) -> Tale:
-        """Return the tale without its drafts and without the words of those that were not released.
+        """Return the tale without its drafts and prompts, and without the words of drafts that were not released.
 
         The verdicts on unreleased drafts keep outcome, scores, categories and severities; see `Verdict.without_words`.
         """
@@ -206,7 +221,7 @@ class Tale(FrozenModel):
         for attempt in self.attempts:
             is_released = self.released_text is not None and attempt is self.attempts[-1]
             verdict = attempt.verdict if is_released else attempt.verdict.without_words(attempt.draft or "")
-            attempts.append(attempt.model_copy(update={"draft": None, "verdict": verdict}))
+            attempts.append(attempt.model_copy(update={"draft": None, "messages": (), "verdict": verdict}))
         return self.model_copy(update={"attempts": tuple(attempts)})
 
     @property

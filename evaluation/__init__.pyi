@@ -2,6 +2,7 @@ from .comparison import ComparisonResult as ComparisonResult, compare as compare
 from .datasets import Dataset as Dataset, load_dataset as load_dataset
 from .evaluator import evaluate as evaluate, evaluate_side_by_side as evaluate_side_by_side
 from .feedback.agreement import judge_agreement as judge_agreement
+from .feedback.consent import feedback_for_training as feedback_for_training
 from .feedback.feedback import Feedback as Feedback, MarkedSpan as MarkedSpan, pseudonym as pseudonym
 from .feedback.mlflow_store import FeedbackStore as FeedbackStore, record_feedback as record_feedback
 from .feedback.widget import FeedbackWidget as FeedbackWidget

@@ -1,3 +1,4 @@
+from .feedback_rows import FeedbackRows as FeedbackRows, rows_from_feedback as rows_from_feedback
 from .rows import (
     ChatTurn as ChatTurn,
     DpoRow as DpoRow,

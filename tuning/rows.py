@@ -11,21 +11,10 @@ from pydantic import Field, ValidationError
 
 from taleward.core.errors import InvalidFile
 from taleward.core.frozen_model import FrozenModel
+from taleward.core.tale import ChatTurn as ChatTurn
 
 TuningMethod: TypeAlias = Literal["sft", "dpo", "kto"]
 """How a writer is tuned: on good answers (supervised fine-tuning), on pairs, or on single votes."""
-
-
-class ChatTurn(FrozenModel):
-    """One message of a conversation, in the form that chat templates read.
-
-    Attributes:
-        role: Who says it.
-        content: The text.
-    """
-
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(min_length=1)
 
 
 class RowSource(FrozenModel):
@@ -37,6 +26,8 @@ class RowSource(FrozenModel):
         template_version: Its version.
         model: The model that wrote the text; empty if a person did.
         by: Whose judgment the row holds.
+        rejected_tale_id: The recorded tale that is the worse answer, if it is another one.
+        rendered: Whether the prompt was not recorded and is rendered again from the tale's inputs.
     """
 
     tale_id: str = ""
@@ -44,6 +35,8 @@ class RowSource(FrozenModel):
     template_version: str = ""
     model: str = ""
     by: Literal["author", "people", "judge"] = "author"
+    rejected_tale_id: str = ""
+    rendered: bool = False
 
 
 class _TuningRow(FrozenModel):

@@ -1,25 +1,46 @@
-"""`taleward feedback`: review recorded tales, show and export feedback."""
+"""`taleward feedback`: review recorded tales, add, show and export feedback."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from taleward.cli.options import DEFAULT_FOLDER, Experiment, Folder, TrackingUri
-from taleward.core.errors import ConfigurationError, TalewardError, UnknownName
+from taleward.cli.commands.feedback_review import review_tale
+from taleward.cli.options import DEFAULT_FOLDER, Experiment, Folder, TemplateFolder, TrackingUri
+from taleward.core.errors import ConfigurationError, InvalidFile, UnknownName
 
 if TYPE_CHECKING:
-    from taleward.evaluation.feedback.feedback import MarkedSpan
-    from taleward.evaluation.feedback.mlflow_store import FeedbackStore, RecordedTale
+    from taleward.evaluation.feedback.mlflow_store import FeedbackStore
+    from taleward.tuning.rows import TuningMethod
 
 feedback_app = typer.Typer(name="feedback", invoke_without_command=True, no_args_is_help=False)
 
 TaleId = Annotated[str, typer.Argument(metavar="TALE", help="Id of the tale, or of its MLflow trace.")]
 Person = Annotated[
     str | None, typer.Option("--person", help="Whose feedback it is; by default yours, under a pseudonym.")
+]
+ForTraining = Annotated[
+    bool | None,
+    typer.Option(
+        "--for-training/--not-for-training",
+        help="Whether the feedback and the tale may be used to train models; by default not.",
+    ),
+]
+RequestedByChild = Annotated[
+    bool | None,
+    typer.Option(
+        "--requested-by-child/--requested-by-adult",
+        help="Who wrote the request. Without either, it counts as a child's when models are trained.",
+    ),
+]
+GuardianConsent = Annotated[
+    bool | None,
+    typer.Option(
+        "--guardian-consent/--no-guardian-consent",
+        help="Whether a parent or guardian consents to training on the child's request.",
+    ),
 ]
 
 
@@ -28,13 +49,17 @@ def review(
     context: typer.Context,
     person: Person = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of tales to review now.")] = None,
+    for_training: ForTraining = None,
+    requested_by_child: RequestedByChild = None,
+    guardian_consent: GuardianConsent = None,
     tracking_uri: TrackingUri = None,
     experiment: Experiment = "taleward",
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Review recorded tales one by one, those with the most uncertain verdict first.
 
-    Each answer is saved at once; press Ctrl-C to stop and continue later.
+    Each answer is saved at once; press Ctrl-C to stop and continue later. What you say about training holds for every
+    tale that you answer about.
     """
     if context.invoked_subcommand is not None:
         return
@@ -42,6 +67,11 @@ def review(
     from taleward.evaluation.feedback.mlflow_store import local_pseudonym
 
     reviewer = person or local_pseudonym(folder)
+    consent = {
+        "for_training": for_training,
+        "requested_by_child": requested_by_child,
+        "guardian_consent": guardian_consent,
+    }
     with spinner("looking for tales"):
         store = _open_store(tracking_uri, folder, experiment)
         queue = store.queue(reviewer)
@@ -55,10 +85,60 @@ def review(
     done = 0
     try:
         for number, tale_id in enumerate(queue[:limit], 1):
-            done += _review(store, store.tale(tale_id), reviewer, f"{number} of {len(queue)}")
+            done += review_tale(store, store.tale(tale_id), reviewer, consent, f"{number} of {len(queue)}")
     except (KeyboardInterrupt, EOFError, typer.Abort):
         typer.echo()
     print_note(f"{done} reviewed, {len(queue) - done} left; continue with: taleward feedback")
+
+
+@feedback_app.command()
+def add(
+    tale: TaleId,
+    rating: Annotated[int | None, typer.Option(min=1, max=5, help="From 1 (poor) to 5 (very good).")] = None,
+    kid_friendly: Annotated[
+        bool | None,
+        typer.Option("--kid-friendly/--not-kid-friendly", help="Whether it suits children of its age band."),
+    ] = None,
+    makes_sense: Annotated[
+        bool | None, typer.Option("--makes-sense/--makes-no-sense", help="Whether it makes sense.")
+    ] = None,
+    category: Annotated[list[str] | None, typer.Option(help="A problem, from the policy; may be repeated.")] = None,
+    comment: Annotated[str | None, typer.Option(help="Free text.")] = None,
+    correction: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Text file with the whole corrected tale, or - for standard input."),
+    ] = None,
+    for_training: ForTraining = None,
+    requested_by_child: RequestedByChild = None,
+    guardian_consent: GuardianConsent = None,
+    person: Person = None,
+    tracking_uri: TrackingUri = None,
+    experiment: Experiment = "taleward",
+    folder: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Add feedback on a tale, or change it; what you do not mention stays as it is."""
+    from taleward.cli.input import read_text
+    from taleward.cli.output.feedback import show_feedback
+    from taleward.evaluation.feedback.mlflow_store import local_pseudonym
+
+    answers: dict[str, Any] = {
+        "rating": rating,
+        "kid_friendly": kid_friendly,
+        "makes_sense": makes_sense,
+        "categories": category or None,
+        "comment": comment,
+        "correction": None if correction is None else read_text(correction),
+        "for_training": for_training,
+        "requested_by_child": requested_by_child,
+        "guardian_consent": guardian_consent,
+    }
+    if all(answer is None for answer in answers.values()):
+        raise ConfigurationError(
+            "there is no feedback to add.", hint="Give some, for example --kid-friendly or --rating 4."
+        )
+    store = _open_store(tracking_uri, folder, experiment)
+    feedback = store.record(tale, person=person or local_pseudonym(folder), **answers)
+    show_feedback(store.tale(tale), [feedback])
 
 
 @feedback_app.command()
@@ -82,10 +162,17 @@ def show(
 
 @feedback_app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="The .jsonl or .parquet file to write.")],
+    file: Annotated[Path, typer.Argument(help="The .jsonl file to write; all and labeled can be .parquet, too.")],
     kind: Annotated[
-        str, typer.Option("--as", help="all, labeled (for `taleward calibrate`), or pairs (for preference training).")
+        str,
+        typer.Option(
+            "--format",
+            "--as",
+            help="all, labeled (for `taleward calibrate`), or sft, dpo or kto (for `taleward tune writer`), which hold "
+            "only what people gave for training.",
+        ),
     ] = "all",
+    templates: TemplateFolder = None,
     tracking_uri: TrackingUri = None,
     experiment: Experiment = "taleward",
     folder: Folder = DEFAULT_FOLDER,
@@ -93,12 +180,37 @@ def export(
     """Export feedback to a file."""
     from taleward.cli.output.console import print_note
     from taleward.evaluation.feedback.export import EXPORTS, write_rows
+    from taleward.tuning.rows import ROW_CLASSES
 
+    if kind not in (*EXPORTS, *ROW_CLASSES):
+        raise UnknownName("kind of export", kind, [*EXPORTS, *ROW_CLASSES])
     if kind not in EXPORTS:
-        raise UnknownName("kind of export", kind, EXPORTS)
+        return _export_tuning_rows(file, cast("TuningMethod", kind), tracking_uri, experiment, folder, templates)
     count = write_rows(EXPORTS[kind](_open_store(tracking_uri, folder, experiment)), file)
     next_step = f"; use it with: taleward calibrate {file} --category-column categories" if kind == "labeled" else ""
-    print_note(f"{count} rows written to {file}{next_step}")
+    return print_note(f"{count} rows written to {file}{next_step}")
+
+
+def _export_tuning_rows(
+    file: Path, method: TuningMethod, tracking_uri: str | None, experiment: str, folder: Path, templates: Path | None
+) -> None:
+    from taleward.cli.output.console import print_note
+    from taleward.tuning.feedback_rows import SKIP_REASONS, rows_from_feedback
+    from taleward.tuning.rows import write_tuning_rows
+
+    if file.suffix != ".jsonl":
+        raise InvalidFile(f"cannot write {file}: rows for training are written to a .jsonl file; got {file.suffix!r}.")
+    rows = rows_from_feedback(_open_store(tracking_uri, folder, experiment), method, templates=templates)
+    for reason, count in sorted(rows.skipped.items(), key=lambda item: -item[1]):
+        print_note(f"{count} of {rows.tales} tales skipped: {SKIP_REASONS[reason]}")
+    if not rows:
+        raise ConfigurationError(
+            f"no feedback in {experiment!r} gives a row for {method}; {file} was not written.",
+            hint="Review tales with: taleward feedback --for-training --requested-by-adult",
+        )
+    count = write_tuning_rows(rows, file)
+    next_step = f"taleward tune writer --method {method} --rows {file} --model MODEL --out FOLDER"
+    print_note(f"{count} rows of {rows.tales} tales written to {file}; train with: {next_step}")
 
 
 @feedback_app.command()
@@ -148,84 +260,3 @@ def _open_store(tracking_uri: str | None, folder: Path, experiment: str) -> Feed
     from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
 
     return FeedbackStore(tracking_uri or default_tracking_uri(folder), experiment)
-
-
-def _review(store: FeedbackStore, tale: RecordedTale, person: str, position: str) -> bool:
-    """Ask all questions about a tale; return whether the last one, which completes the review, was answered."""
-    from taleward.cli.output.feedback import show_recorded_tale
-
-    show_recorded_tale(tale, position)
-    _ask(store, tale, person, "rating", "rating, from 1 (poor) to 5 (very good)", _parse_rating)
-    names = f" ({', '.join(tale.categories)})" if tale.categories else ""
-    _ask(
-        store,
-        tale,
-        person,
-        "categories",
-        f"problems{names}, separated by commas",
-        lambda answer: [name.strip() for name in answer.split(",")],
-    )
-    _ask(
-        store,
-        tale,
-        person,
-        "spans",
-        "exact words to mark, separated by |, each optionally followed by = category",
-        lambda answer: _parse_spans(answer, tale.text),
-    )
-    _ask(store, tale, person, "comment", "comment", str)
-    # Asked apart from the next question, so that nobody calls a muddled tale unsuitable for children.
-    _ask(store, tale, person, "makes_sense", "does it make sense? (y/n)", _parse_yes_no)
-    question = f"kid-friendly for ages {tale.band}? (y/n)" if tale.band else "kid-friendly? (y/n)"
-    return _ask(store, tale, person, "kid_friendly", question, _parse_yes_no)
-
-
-def _ask(
-    store: FeedbackStore,
-    tale: RecordedTale,
-    person: str,
-    field: str,
-    question: str,
-    parse: Callable[[str], Any],
-) -> bool:
-    """Ask a question until the answer is accepted or skipped; return whether it was answered."""
-    from taleward.cli.output.console import print_error
-
-    while True:
-        answer = input(f"{question}: ").strip()
-        if not answer:
-            return False
-        try:
-            fields: dict[str, Any] = {field: parse(answer)}
-            store.record(tale.id, person=person, **fields)
-        except TalewardError as error:
-            print_error(error)
-        else:
-            return True
-
-
-def _parse_rating(answer: str) -> int:
-    if not answer.isdecimal():
-        raise ConfigurationError(f"the rating must be 1, 2, 3, 4 or 5; got {answer!r}.")
-    return int(answer)
-
-
-def _parse_spans(answer: str, text: str) -> list[MarkedSpan]:
-    from taleward.evaluation.feedback.feedback import MarkedSpan
-
-    spans = []
-    for part in (p.strip() for p in answer.split("|")):
-        # The words themselves may contain "=": it separates a category only if the whole part is not in the tale.
-        words, _, category = (part, "", "") if part in text else part.rpartition("=")
-        words = words.strip()
-        start = text.find(words)
-        if not words or start < 0:
-            raise ConfigurationError(f"{words or part!r} does not occur in the tale; copy the words exactly.")
-        spans.append(MarkedSpan(start=start, end=start + len(words), category=category.strip() or None))
-    return spans
-
-
-def _parse_yes_no(answer: str) -> bool:
-    if answer.lower() not in ("y", "yes", "n", "no"):
-        raise ConfigurationError(f"the answer must be y or n; got {answer!r}.")
-    return answer.lower().startswith("y")

@@ -139,7 +139,9 @@ def tell(
     if as_json:
         # The drafts were kept for the record; the rejected ones must not be shown.
         shown = tale.without_drafts()
-        sys.stdout.write(shown.model_dump_json(indent=2, exclude={"attempts": {"__all__": {"draft"}}}) + "\n")
+        sys.stdout.write(
+            shown.model_dump_json(indent=2, exclude={"attempts": {"__all__": {"draft", "messages"}}}) + "\n"
+        )
     elif not stream:
         show_tale(tale, wanted)
     if tale.released and runs_here:

@@ -37,7 +37,7 @@ def show_recorded_tale(tale: RecordedTale, position: str) -> None:
 
 
 def show_feedback(tale: RecordedTale, feedback: Iterable[Feedback]) -> None:
-    """Print one row per person, with the reasons and the answers of other names from MLflow's UI below it."""
+    """Print one row per person, with what is not in a column below it."""
     titles = ("person", "rating", "kid-friendly", "makes sense", "categories", "marked", "comment", "date")
     table = Table(*(Column(title, overflow="fold") for title in titles))
     for f in feedback:
@@ -60,7 +60,10 @@ def show_feedback(tale: RecordedTale, feedback: Iterable[Feedback]) -> None:
         unknown = [name for name in f.categories or () if known and name not in known]
         problems = [f"invalid {name}: {value!r}" for name, value in f.unparsed.items()]
         problems += [f"{tale.policy} has no category {name!r}" for name in unknown]
-        notes = [f"{name}: {value}" for name, value in f.other.items()]
+        said = {name: getattr(f, name) for name in ("for_training", "requested_by_child", "guardian_consent")}
+        notes = [f"{name}: {_YES_NO[answer]}" for name, answer in said.items() if answer is not None]
+        notes += [f"correction: {f.correction}"] if f.correction else []
+        notes += [f"{name}: {value}" for name, value in f.other.items()]
         notes += [f"reason for {name}: {rationale}" for name, rationale in f.rationales.items()]
         lines = [*(Text(printable(note)) for note in notes), *(Text(printable(p), style="yellow") for p in problems)]
         for line in lines:

@@ -1,19 +1,15 @@
-"""Export feedback: a labeled dataset, preference pairs, or everything."""
+"""Export feedback: a labeled dataset, or everything."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.evaluation.feedback.feedback import Feedback
-from taleward.evaluation.feedback.mlflow_store import FeedbackStore, RecordedTale
-
-# The middle of each scale, for people who answered only the other question.
-_NEUTRAL_VOTE, _NEUTRAL_RATING = 0.5, 3.0
+from taleward.evaluation.feedback.mlflow_store import FeedbackStore
 
 
 def labeled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
@@ -47,34 +43,6 @@ def labeled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
     return rows
 
 
-def preference_pairs(store: FeedbackStore) -> list[dict[str, Any]]:
-    """Return pairs of a chosen and a rejected text for the same prompt, as preference trainers (DPO) read them.
-
-    The column `by` says whose preference it is:
-
-    * `people`: of two tales with the same inputs, people found one more kid-friendly, or else rated it higher;
-    * `judge`: people found a released tale kid-friendly, and the judge had failed an earlier draft of it.
-    """
-    pairs = []
-    tales_by_prompt: dict[str, list[tuple[RecordedTale, tuple[float, float]]]] = {}
-    for tale, feedback in store.tales():
-        score = _preference_score(feedback)
-        if score is None or not tale.text:
-            continue
-        tales_by_prompt.setdefault(_prompt(tale), []).append((tale, score))
-        # Only if people agree with the release is the judge's preference worth learning.
-        if tale.released and score[0] > _NEUTRAL_VOTE:
-            for draft, verdict in tale.drafts:
-                if draft and verdict.outcome == "fail":
-                    pairs.append(_pair(_prompt(tale), tale.text, draft, "judge", tale.id, tale.id))
-    for prompt, scored_tales in tales_by_prompt.items():
-        for (first, first_score), (second, second_score) in combinations(scored_tales, 2):
-            if first_score != second_score and first.text != second.text:
-                better, worse = (first, second) if first_score > second_score else (second, first)
-                pairs.append(_pair(prompt, better.text, worse.text, "people", better.id, worse.id))
-    return pairs
-
-
 def feedback_rows(store: FeedbackStore) -> list[dict[str, Any]]:
     """Return one row per person and tale: the current feedback as plain data, with the tale's text.
 
@@ -83,8 +51,8 @@ def feedback_rows(store: FeedbackStore) -> list[dict[str, Any]]:
     return [_feedback_row(f, tale.text) for tale, feedback in store.tales() for f in feedback]
 
 
-EXPORTS = {"all": feedback_rows, "labeled": labeled_rows, "pairs": preference_pairs}
-"""The kinds of export by name."""
+EXPORTS = {"all": feedback_rows, "labeled": labeled_rows}
+"""The kinds of export by name; rows for training writers are in `taleward.tuning.feedback_rows`."""
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
@@ -121,27 +89,6 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
 def _categories(feedback: Feedback) -> Iterator[str]:
     yield from feedback.categories or ()
     yield from (span.category for span in feedback.spans or () if span.category)
-
-
-def _preference_score(feedback: Iterable[Feedback]) -> tuple[float, float] | None:
-    """Return the share of people who find a tale kid-friendly and its mean rating; `None` if nobody gave either."""
-    votes = [float(f.kid_friendly) for f in feedback if f.kid_friendly is not None]
-    ratings = [f.rating for f in feedback if f.rating is not None]
-    if not votes and not ratings:
-        return None
-    return (
-        sum(votes) / len(votes) if votes else _NEUTRAL_VOTE,
-        sum(ratings) / len(ratings) if ratings else _NEUTRAL_RATING,
-    )
-
-
-def _prompt(tale: RecordedTale) -> str:
-    return tale.inputs if isinstance(tale.inputs, str) else json.dumps(tale.inputs, ensure_ascii=False, sort_keys=True)
-
-
-def _pair(prompt: str, chosen: str, rejected: str, by: str, chosen_id: str, rejected_id: str) -> dict[str, Any]:
-    pair = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "by": by}
-    return {**pair, "chosen_id": chosen_id, "rejected_id": rejected_id}
 
 
 def _feedback_row(feedback: Feedback, text: str) -> dict[str, Any]:

@@ -7,17 +7,28 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 
-FeedbackField = Literal["rating", "kid_friendly", "makes_sense", "categories", "spans", "comment"]
+FeedbackField = Literal[
+    "rating",
+    "kid_friendly",
+    "makes_sense",
+    "categories",
+    "spans",
+    "comment",
+    "correction",
+    "for_training",
+    "requested_by_child",
+    "guardian_consent",
+]
 """The fields of a feedback; in MLflow each is an assessment of that name on the tale's trace."""
 
-FIELDS: tuple[FeedbackField, ...] = ("rating", "kid_friendly", "makes_sense", "categories", "spans", "comment")
+FIELDS: tuple[FeedbackField, ...] = get_args(FeedbackField)
 
 _BOOLEAN_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _SPAN_PATTERN = re.compile(r"(\d+)-(\d+)(?:\s+([\w-]+))?")
@@ -56,6 +67,11 @@ class Feedback(FrozenModel):
         categories: The problems that the person found; empty if the person looked for problems and found none.
         spans: The marked passages.
         comment: Free text.
+        correction: The whole tale as the person would have it.
+        for_training: Whether this feedback and the tale may be used to train models; `None`, which counts as no, if the
+            person did not say. See `feedback_for_training`.
+        requested_by_child: Whether a child wrote the request for the tale, such as the template's values.
+        guardian_consent: Whether a parent or guardian consents to training on the child's request.
         at: When it was last changed.
         unparsed: Assessments that could not be parsed, by field: they were entered by hand in MLflow's UI, which
             accepts any value.
@@ -71,6 +87,10 @@ class Feedback(FrozenModel):
     categories: tuple[str, ...] | None = None
     spans: tuple[MarkedSpan, ...] | None = None
     comment: str | None = None
+    correction: str | None = Field(default=None, min_length=1)
+    for_training: bool | None = None
+    requested_by_child: bool | None = None
+    guardian_consent: bool | None = None
     at: AwareDatetime
     unparsed: FrozenMapping[str, str] = FrozenDict()
     rationales: FrozenMapping[str, str] = FrozenDict()
@@ -117,7 +137,7 @@ def to_assessment_value(field: FeedbackField, answer: Any, text: str) -> Any:
             if isinstance(answer, bool) or answer not in (1, 2, 3, 4, 5):
                 raise ConfigurationError(f"rating must be 1, 2, 3, 4 or 5; got {answer!r}.")
             return int(answer)
-        case "kid_friendly" | "makes_sense":
+        case "kid_friendly" | "makes_sense" | "for_training" | "requested_by_child" | "guardian_consent":
             if not isinstance(answer, bool):
                 raise ConfigurationError(f"{field} must be True or False; got {answer!r}.")
             return answer
@@ -131,6 +151,10 @@ def to_assessment_value(field: FeedbackField, answer: Any, text: str) -> Any:
             if not isinstance(answer, str):
                 raise ConfigurationError(f"comment must be text; got {answer!r}.")
             return answer
+        case "correction":
+            if not isinstance(answer, str) or not answer.strip():
+                raise ConfigurationError(f"correction must be the whole corrected text; got {answer!r}.")
+            return answer.strip()
 
 
 def parse_assessment_value(field: str, value: Any) -> Any:
@@ -155,7 +179,7 @@ def parse_assessment_value(field: str, value: Any) -> Any:
             if number not in (1.0, 2.0, 3.0, 4.0, 5.0):
                 raise ValueError(value)
             return int(number)
-        case "kid_friendly" | "makes_sense":
+        case "kid_friendly" | "makes_sense" | "for_training" | "requested_by_child" | "guardian_consent":
             answer = value if isinstance(value, bool) else _BOOLEAN_WORDS.get(str(value).strip().lower())
             if answer is None:
                 raise ValueError(value)
@@ -165,6 +189,10 @@ def parse_assessment_value(field: str, value: Any) -> Any:
             return tuple(dict.fromkeys(name for name in names if name))
         case "spans":
             return tuple(_parse_span(item) for item in _split_list(value, ";") if item)
+        case "correction":
+            if not str(value).strip():
+                raise ValueError(value)
+            return str(value).strip()
     return str(value)
 
 

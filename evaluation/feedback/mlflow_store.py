@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import MissingExtra, UnknownName
+from taleward.core.tale import ChatTurn, Lineage, ModelCall
 from taleward.core.verdict import Verdict
 from taleward.evaluation.feedback.feedback import (
     FIELDS,
     Feedback,
+    FeedbackField,
     MarkedSpan,
     pseudonym,
     to_assessment_value,
@@ -45,6 +47,9 @@ class RecordedTale:
         band: The age band.
         policy: The policy's id, `name@version`.
         inputs: The writer's inputs.
+        messages: What the writer's model was sent for the first draft, see `Attempt`; empty if it was not recorded.
+        calls: The model calls of the first draft that has any.
+        lineage: How the tale was made; `None` for an output that no guard released.
         verdict: The last verdict, if there is one.
         drafts: All drafts with their verdicts, oldest first; `None` stands for a draft that was not kept.
         started_at: When the guard started.
@@ -57,6 +62,9 @@ class RecordedTale:
     band: str
     policy: str
     inputs: Any
+    messages: tuple[ChatTurn, ...]
+    calls: tuple[ModelCall, ...]
+    lineage: Lineage | None
     verdict: Verdict | None
     drafts: tuple[tuple[str | None, Verdict], ...]
     started_at: datetime
@@ -104,6 +112,10 @@ class FeedbackStore:
         categories: Iterable[str] | None = None,
         spans: Iterable[MarkedSpan | str] | None = None,
         comment: str | None = None,
+        correction: str | None = None,
+        for_training: bool | None = None,
+        requested_by_child: bool | None = None,
+        guardian_consent: bool | None = None,
     ) -> Feedback:
         """Record a person's feedback on a tale.
 
@@ -119,6 +131,11 @@ class FeedbackStore:
             categories: Names of problems, from the tale's policy; empty if there are none.
             spans: Passages to mark: `MarkedSpan`, or quotes from the text.
             comment: Free text.
+            correction: The whole tale as the person would have it.
+            for_training: Whether this feedback and the tale may be used to train models; by default they are not.
+            requested_by_child: Whether a child wrote the request for the tale, such as the template's values. Unless
+                somebody says that none did, training needs `guardian_consent`.
+            guardian_consent: Whether a parent or guardian consents to training on the child's request.
 
         Returns:
             The person's whole feedback on the tale.
@@ -128,13 +145,17 @@ class FeedbackStore:
             ConfigurationError: If a value is not accepted. Nothing is recorded then.
         """
         tale = self.tale(tale_id)
-        answers = {
+        answers: dict[FeedbackField, Any] = {
             "rating": rating,
             "kid_friendly": kid_friendly,
             "makes_sense": makes_sense,
             "categories": None if categories is None else list(categories),
             "spans": None if spans is None else list(spans),
             "comment": comment,
+            "correction": correction,
+            "for_training": for_training,
+            "requested_by_child": requested_by_child,
+            "guardian_consent": guardian_consent,
         }
         values = {f: to_assessment_value(f, answers[f], tale.text) for f in FIELDS if answers[f] is not None}
         span_categories = [span["category"] for span in values.get("spans", ()) if span["category"]]
@@ -311,6 +332,10 @@ def record_feedback(
     categories: Iterable[str] | None = None,
     spans: Iterable[MarkedSpan | str] | None = None,
     comment: str | None = None,
+    correction: str | None = None,
+    for_training: bool | None = None,
+    requested_by_child: bool | None = None,
+    guardian_consent: bool | None = None,
     tracking_uri: str | None = None,
     experiment: str = DEFAULT_EXPERIMENT,
 ) -> Feedback:
@@ -325,6 +350,11 @@ def record_feedback(
         categories: Names of problems, from the tale's policy; empty if there are none.
         spans: Passages to mark: `MarkedSpan`, or quotes from the text.
         comment: Free text.
+        correction: The whole tale as the person would have it.
+        for_training: Whether this feedback and the tale may be used to train models; by default they are not.
+        requested_by_child: Whether a child wrote the request for the tale, such as the template's values. Unless
+            somebody says that none did, training needs `guardian_consent`.
+        guardian_consent: Whether a parent or guardian consents to training on the child's request.
         tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
         experiment: The name of the MLflow experiment.
 
@@ -345,6 +375,10 @@ def record_feedback(
         categories=categories,
         spans=spans,
         comment=comment,
+        correction=correction,
+        for_training=for_training,
+        requested_by_child=requested_by_child,
+        guardian_consent=guardian_consent,
     )
 
 
@@ -373,7 +407,12 @@ def uncertainty(verdict: Verdict | None) -> float:
 
 def _recorded_tale(trace: Any) -> RecordedTale:
     root = next(span for span in trace.data.spans if span.parent_id is None)
-    judge_spans = sorted((s for s in trace.data.spans if s.name == "judge"), key=lambda s: s.start_time_ns)
+    spans = sorted(trace.data.spans, key=lambda span: int(span.start_time_ns))
+    judge_spans = [span for span in spans if span.name == "judge"]
+    write_spans = [span for span in spans if span.name == "write"]
+    messages = next((span.inputs["messages"] for span in write_spans if span.inputs), ())
+    calls = next((span.attributes["calls"] for span in write_spans if span.attributes.get("calls")), ())
+    lineage = root.attributes.get("lineage")
     drafts = tuple((span.inputs, Verdict.model_validate(span.outputs)) for span in judge_spans)
     tags, outputs = trace.info.tags, root.outputs
     text = outputs.get("text") if isinstance(outputs, dict) else outputs
@@ -386,6 +425,9 @@ def _recorded_tale(trace: Any) -> RecordedTale:
         band=tags.get("band", ""),
         policy=tags.get("policy", ""),
         inputs=root.inputs,
+        messages=tuple(ChatTurn.model_validate(turn) for turn in messages),
+        calls=tuple(ModelCall.model_validate(call) for call in calls),
+        lineage=Lineage.model_validate(lineage) if lineage else None,
         verdict=drafts[-1][1] if drafts else None,
         drafts=drafts,
         started_at=datetime.fromtimestamp(trace.info.request_time / 1000, UTC),

@@ -109,6 +109,9 @@ class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
         tale_id: The tale's id; by default the first one in the person's review queue.
         person: Who reviews, by name or by pseudonym.
         store: The feedback store; by default the one in `.taleward` in the working directory.
+        for_training: Saved with every review, as are the next two; see `FeedbackStore.record`.
+        requested_by_child: Whether a child wrote the requests for the reviewed tales.
+        guardian_consent: Whether their guardians consent to training on them.
 
     Attributes:
         store: The feedback store.
@@ -132,8 +135,22 @@ class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
     save_clicks = traitlets.Int(0).tag(sync=True)
     next_clicks = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, tale_id: str | None = None, *, person: str, store: FeedbackStore | None = None) -> None:
+    def __init__(
+        self,
+        tale_id: str | None = None,
+        *,
+        person: str,
+        store: FeedbackStore | None = None,
+        for_training: bool | None = None,
+        requested_by_child: bool | None = None,
+        guardian_consent: bool | None = None,
+    ) -> None:
         super().__init__()
+        self._consent: dict[str, Any] = {
+            "for_training": for_training,
+            "requested_by_child": requested_by_child,
+            "guardian_consent": guardian_consent,
+        }
         self.store = store or FeedbackStore()
         self.person = person
         self.tale_id: str | None = None
@@ -179,6 +196,7 @@ class FeedbackWidget(anywidget.AnyWidget):  # type: ignore[misc]
                 categories=list(dict.fromkeys(span.category for span in spans if span.category)),
                 spans=spans,
                 comment=self.comment or None,
+                **self._consent,
             )
         except TalewardError as error:
             self.status = f"not saved: {error}"

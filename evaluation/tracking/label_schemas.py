@@ -34,7 +34,7 @@ def ensure_label_schemas(tracking_uri: str, experiment_id: str) -> None:
                     input=question,
                     instruction=instruction,
                     # The comment is a question of its own; a reason belongs to the answer that it explains.
-                    enable_comment=name not in ("comment", "categories"),
+                    enable_comment=name not in ("comment", "categories", "correction"),
                 )
     except Exception as error:  # noqa: BLE001  older servers have no label schemas; the tales matter more than the form
         _log.warning("MLflow's form for feedback has no questions: %s", format_error(error).splitlines()[0])
@@ -58,4 +58,11 @@ def _questions() -> dict[str, tuple[Any, str]]:
         "rating": (InputNumeric(1, 5), "From 1 (poor) to 5 (very good), in whole numbers."),
         "categories": (InputText(), f"Problems, separated by commas; the policy kids has {names}."),
         "comment": (InputText(), "Anything else."),
+        "correction": (InputText(), "The whole tale as you would have it."),
+        "for_training": (InputPassFail("yes", "no"), "May models be trained on your answers and the tale?"),
+        "requested_by_child": (InputPassFail("yes", "no"), "Did a child write the request for the tale?"),
+        "guardian_consent": (
+            InputPassFail("yes", "no"),
+            "Does a parent or guardian consent to training on the child's request?",
+        ),
     }

@@ -48,7 +48,8 @@ def get_or_create_experiment(client: Any, tracking_uri: str, name: str) -> str:
 class MlflowRecorder:
     """Record finished tales in an MLflow tracking store; pass it to a guard as `recorder`.
 
-    A trace holds the inputs, every draft with its verdict, and the lineage; its tag `tale_id` is the tale's id. The
+    A trace holds the inputs, what the writer's model was sent for the first draft, every draft with its verdict, and
+    the lineage; its tag `tale_id` is the tale's id. The
     last verdict is also an assessment, which MLflow shows as a column. The experiment gets label schemas for feedback.
     The trace of a streamed tale also holds the decision on each sentence and how long the sentence was held back.
     Refused texts are included: the store is for those who run the app, not for its readers. A run named `guard` has the

@@ -156,7 +156,7 @@ def tale_trace(tale: Tale, inputs: Mapping[str, Any]) -> TraceData:
 
 def _attempt_children(attempt: Attempt, started_at: datetime) -> Iterator[SpanData]:
     writing_end = started_at
-    if attempt.calls:
+    if attempt.calls or attempt.messages:
         writing_end = started_at + timedelta(seconds=attempt.writing_s)
         calls = [call.model_dump(mode="json") for call in attempt.calls]
         yield SpanData(
@@ -164,6 +164,7 @@ def _attempt_children(attempt: Attempt, started_at: datetime) -> Iterator[SpanDa
             "LLM",
             _nanoseconds(started_at),
             _nanoseconds(writing_end),
+            inputs={"messages": [turn.model_dump() for turn in attempt.messages]} if attempt.messages else None,
             outputs=attempt.draft,
             attributes={"calls": calls, **_token_usage(attempt)},
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -11,9 +12,10 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from taleward.core.frozen_model import FrozenDict
-from taleward.core.tale import ModelCall, PromptVersion
+from taleward.core.tale import ChatTurn, ModelCall, PromptVersion
 
 _PARAMETERS = ("temperature", "top_p", "repetition_penalty", "max_tokens")
+_ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {"system": "system", "human": "user", "ai": "assistant"}
 
 
 class CallRecorder(BaseCallbackHandler):
@@ -31,6 +33,12 @@ class CallRecorder(BaseCallbackHandler):
         self.calls: list[ModelCall] = []
         self.prompt: PromptVersion | None = None
         self._running: dict[UUID, tuple[str, dict[str, Any], float]] = {}
+        self._sent: list[tuple[ChatTurn, ...]] = []
+
+    @property
+    def messages(self) -> tuple[ChatTurn, ...]:
+        """What all calls so far were sent; empty if they were sent different messages, or others than plain text."""
+        return self._sent[0] if len(set(self._sent)) == 1 else ()
 
     def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
         """Record the prompt's name and version from the chain's metadata."""
@@ -41,11 +49,13 @@ class CallRecorder(BaseCallbackHandler):
     def on_chat_model_start(
         self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
-        """Record the model, its parameters and the start time."""
+        """Record the messages, the model, its parameters and the start time."""
+        self._sent += [chat_turns(conversation) for conversation in messages]
         self._start(run_id, **kwargs)
 
     def on_llm_start(self, serialized: Any, prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
         """Record the model, its parameters and the start time of a completion model."""
+        self._sent.append(())
         self._start(run_id, **kwargs)
 
     def _start(self, run_id: UUID, **kwargs: Any) -> None:
@@ -79,3 +89,15 @@ class CallRecorder(BaseCallbackHandler):
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Discard a call that failed."""
         self._running.pop(run_id, None)
+
+
+def chat_turns(messages: Sequence[BaseMessage]) -> tuple[ChatTurn, ...]:
+    """Return messages as plain data; empty if one of them is not plain text, such as a tool's result or a picture."""
+    turns = []
+    for message in messages:
+        parts = message.content if isinstance(message.content, list) else []
+        is_text = all(isinstance(part, str) or part.get("type") == "text" for part in parts)
+        if message.type not in _ROLES or not is_text or not message.text or getattr(message, "tool_calls", None):
+            return ()
+        turns.append(ChatTurn(role=_ROLES[message.type], content=str(message.text)))
+    return tuple(turns)

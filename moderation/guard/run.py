@@ -151,6 +151,8 @@ class GuardRun:
             number=number,
             draft_sha256=digest(draft),
             draft=draft,
+            # Later attempts are asked to revise, in words that tell what was wrong with a draft.
+            messages=self.call_recorder.messages if number == 1 else (),
             characters=len(draft),
             verdict=verdict,
             calls=tuple(self.call_recorder.calls[calls_before:]),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from taleward.core.errors import Refused, UnknownName
 from taleward.core.policy import Policy, exceeds
-from taleward.core.tale import Attempt, Lineage, ModelCall, PromptVersion, Refusal, Tale, digest
+from taleward.core.tale import Attempt, ChatTurn, Lineage, ModelCall, PromptVersion, Refusal, Tale, digest
 from taleward.core.verdict import Finding, Verdict
 from taleward.moderation.policies.load import load_policy
 
@@ -63,6 +63,9 @@ calls = st.builds(
 )
 
 
+turns = st.builds(ChatTurn, role=st.sampled_from(["system", "user", "assistant"]), content=name)
+
+
 @st.composite
 def tales(draw: st.DrawFn) -> Tale:
     draft, released = draw(text), draw(st.booleans())
@@ -71,6 +74,7 @@ def tales(draw: st.DrawFn) -> Tale:
         number=1,
         draft_sha256=digest(draft),
         draft=draw(st.none() | st.just(draft)),
+        messages=tuple(draw(st.lists(turns, max_size=2))),
         characters=len(draft),
         verdict=draw(verdicts(outcomes)),
         calls=tuple(draw(st.lists(calls, max_size=2))),

@@ -66,7 +66,7 @@ def write_drafts(model: str, count: int, **options: Any) -> tuple[list[Draft], f
         request = requests[number]
         values = {name: request[name] for name in VARIABLES}
         chain = chains[request["band"]]
-        message = (chain.model.bind(seed=job)).invoke(chain.messages(values))
+        message = (chain.model.bind(seed=job)).invoke(chain.messages_for(values))
         text = message.text.strip()
         ended = message.response_metadata.get("finish_reason") == "stop"
         return Draft(number, request["band"], text, ended, tuple(mentions_value(v, text) for v in values.values()))

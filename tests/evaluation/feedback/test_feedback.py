@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import taleward as tw
 from taleward.cli.app import app
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.evaluation.feedback.export import feedback_rows, labeled_rows, preference_pairs, write_rows
+from taleward.evaluation.feedback.export import feedback_rows, labeled_rows, write_rows
 from taleward.evaluation.feedback.feedback import FIELDS, Feedback, MarkedSpan
 from taleward.evaluation.feedback.mlflow_store import FeedbackStore
 from taleward.evaluation.tracking.tale_recorder import MlflowRecorder
@@ -48,8 +48,8 @@ def mlflow_store(store: FeedbackStore) -> Any:
     return TracingClient(store.tracking_uri).store
 
 
-def review_in_terminal(uri: str, experiment: str, person: str, *answers: str) -> Any:
-    command = ["feedback", "--tracking-uri", uri, "--experiment", experiment, "--person", person]
+def review_in_terminal(uri: str, experiment: str, person: str, *answers: str, options: tuple[str, ...] = ()) -> Any:
+    command = ["feedback", "--tracking-uri", uri, "--experiment", experiment, "--person", person, *options]
     return CliRunner().invoke(app, command, input="".join(f"{a}\n" for a in answers))
 
 
@@ -86,15 +86,18 @@ def test_feedback_is_the_same_however_it_was_given(
         categories=["frightening"],
         spans=[MarkedSpan(start=12, end=18, category="frightening")],
         comment="too dark",
+        for_training=True,
+        requested_by_child=False,
     )
-    widget = FeedbackWidget(tale.id, person="widget", store=store)
+    widget = FeedbackWidget(tale.id, person="widget", store=store, for_training=True, requested_by_child=False)
     assert (widget.text, widget.band, widget.status) == (TEXT, "6-8", "")
     widget.spans = [{"start": 12, "end": 18, "category": "frightening"}]
     widget.rating, widget.kid_friendly, widget.makes_sense, widget.comment = 2, "no", "yes", "too dark"
     widget.save_clicks += 1
     assert widget.status == "saved"
     answers = ("2", "frightening", "wolf 🐺 = frightening", "too dark", "y", "n")
-    result = review_in_terminal(store.tracking_uri, experiment, "terminal", *answers)
+    options = ("--for-training", "--requested-by-adult")
+    result = review_in_terminal(store.tracking_uri, experiment, "terminal", *answers, options=options)
     assert result.exit_code == 0, result.output
     fields = {
         "rating": "2",
@@ -102,6 +105,8 @@ def test_feedback_is_the_same_however_it_was_given(
         "makes_sense": "yes",
         "categories": "frightening",
         "comment": "too dark",
+        "for_training": "yes",
+        "requested_by_child": "no",
     }
     enter_in_mlflow(
         store.tracking_uri, store.tale(tale.id).trace_id, "mlflow", monkeypatch, spans="12-18 frightening", **fields
@@ -141,6 +146,8 @@ def test_invalid_answers_are_rejected_and_nothing_is_recorded(
     tale = tell(store, request.node.name)
     invalid: tuple[tuple[dict[str, Any], str], ...] = (
         ({"rating": 6}, r"rating must be 1, 2, 3, 4 or 5; got 6"),
+        ({"rating": 3, "for_training": "yes"}, "for_training must be True or False; got 'yes'"),
+        ({"rating": 3, "correction": " "}, "correction must be the whole corrected text; got ' '"),
         ({"rating": 3, "spans": ["a bear"]}, "'a bear' does not occur in the tale"),
         ({"rating": 3, "spans": [MarkedSpan(start=0, end=999)]}, "0-999 is outside the tale, which has 36 characters"),
     )
@@ -187,7 +194,7 @@ def test_the_review_queue_starts_with_the_most_uncertain_verdict_and_continues_l
     assert store.queue("anna") == [certain.id, uncertain.id]
 
 
-def test_exports_feed_calibration_and_training(
+def test_exports_feed_calibration_and_keep_everything(
     store: FeedbackStore, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     import pyarrow.parquet
@@ -205,11 +212,6 @@ def test_exports_feed_calibration_and_training(
     assert [(r.text, r.harmful, r.categories) for r in rows] == [
         ("A kind fox.", False, ()),
         ("A cruel fox.", True, ("violence",)),
-    ]
-    pairs = preference_pairs(store)
-    assert sorted((p["by"], p["chosen"], p["rejected"]) for p in pairs) == [
-        ("judge", "A kind fox.", "It was bad."),
-        ("people", "A kind fox.", "A cruel fox."),
     ]
     rows_of_people = feedback_rows(store)
     assert write_rows(rows_of_people, tmp_path / "all.parquet") == 3
@@ -247,7 +249,7 @@ def test_what_mlflows_form_saves_comes_back(
     recorded = store.tale(tale.id)
     ensure_label_schemas(store.tracking_uri, store._experiment_id)  # again, which changes nothing
     schemas = {s.name: s for s in mlflow_store(store).list_label_schemas(store._experiment_id) if not s.is_default}
-    assert set(schemas) == {"kid_friendly", "makes_sense", "rating", "categories", "comment"} <= set(FIELDS)
+    assert set(schemas) == set(FIELDS) - {"spans"}
     # What the form sends: a Boolean for the thumbs, a number, texts; and a reason beside the answer.
     uri, trace_id = store.tracking_uri, recorded.trace_id
     enter_in_mlflow(uri, trace_id, "anna", monkeypatch, rationale="the wolf is scary", kid_friendly=False)
@@ -314,3 +316,30 @@ def test_a_store_without_label_schemas_still_gets_the_tale(
     tale = tell(store, request.node.name)
     assert store.tale(tale.id).released
     assert "has no questions: NotImplementedError" in caplog.text
+
+
+def test_feedback_is_added_in_one_command_and_what_is_not_mentioned_stays(
+    store: FeedbackStore, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tale = tell(store, request.node.name)
+    (tmp_path / "better.txt").write_text("A fox met a friend.\n", encoding="utf-8")
+    monkeypatch.setattr("taleward.cli.output.feedback._stdout.width", 200)
+
+    def add(*options: str) -> Any:
+        place = ["--tracking-uri", store.tracking_uri, "--experiment", request.node.name, "--person", "anna"]
+        return CliRunner().invoke(app, ["feedback", "add", tale.id, *options, *place])
+
+    result = add("--rating", "2", "--not-kid-friendly", "--category", "frightening", "--for-training")
+    assert result.exit_code == 0, result.output
+    result = add("--correction", str(tmp_path / "better.txt"), "--requested-by-child", "--guardian-consent")
+    for line in ("for_training: yes", "requested_by_child: yes", "correction: A fox met a friend."):
+        assert line in result.output
+    [feedback] = store.read(tale.id)
+    assert (feedback.rating, feedback.kid_friendly, feedback.categories) == (2, False, ("frightening",))
+    assert (feedback.correction, feedback.for_training) == ("A fox met a friend.", True)
+    assert (feedback.requested_by_child, feedback.guardian_consent) == (True, True)
+    result = add("--not-for-training")
+    assert [f.for_training for f in store.read(tale.id)] == [False]
+    result = add()
+    assert isinstance(result.exception, ConfigurationError)
+    assert "there is no feedback to add" in str(result.exception)
