@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.policy import Policy
 from taleward.core.record_files import parse_records, read_content
-from taleward.evaluation.feedback.export import labeled_rows
+from taleward.evaluation.feedback.consent import NoConsent, feedback_for_training
+from taleward.evaluation.feedback.export import labeled_row
 from taleward.evaluation.feedback.mlflow_store import FeedbackStore
 from taleward.moderation.calibration.labeled_texts import Columns, LabeledData, LabeledText, load_labeled
 
@@ -46,21 +48,48 @@ def load_verdicts(source: LabeledData | str | Path, policy: Policy, columns: Col
     return load_labeled(path, columns, known=tuple(policy.categories))
 
 
-def verdicts_from_feedback(store: FeedbackStore) -> LabeledData:
-    """Return the recorded tales that people have answered "is it kid-friendly?" about, with their band.
+class FeedbackVerdicts(NamedTuple):
+    """People's verdicts on recorded tales.
+
+    Attributes:
+        data: The tales as labeled texts, each with its band.
+        skipped: The number of tales that have answers and may not be used for training, by reason.
+    """
+
+    data: LabeledData
+    skipped: Mapping[NoConsent, int]
+
+
+def verdicts_from_feedback(store: FeedbackStore, tales: Collection[str] | None = None) -> FeedbackVerdicts:
+    """Return the recorded tales that people have answered "is it kid-friendly?" about, if they may be trained on.
+
+    Args:
+        store: The feedback.
+        tales: The ids of the tales; `None` for all.
 
     Raises:
         ConfigurationError: If there are none.
     """
-    rows = labeled_rows(store)
+    rows: list[dict[str, Any]] = []
+    skipped: Counter[NoConsent] = Counter()
+    for tale, feedback in store.tales():
+        if labeled_row(tale, feedback) is None or (tales is not None and tale.id not in tales):
+            continue
+        given, reason = feedback_for_training(feedback)
+        row = labeled_row(tale, given)
+        if row is not None:
+            rows.append(row)
+        else:
+            skipped[reason or "no_consent"] += 1
     if not rows:
+        without = "".join(f"; {count} tales may not be used: {reason}" for reason, count in skipped.items())
         raise ConfigurationError(
-            f"nobody has said yet whether a tale in {store.tracking_uri} is kid-friendly.",
-            hint="Ask people with `taleward review push`, or answer in the terminal with `taleward feedback`.",
+            f"nobody has said about a tale in {store.tracking_uri}, for training, whether it is kid-friendly{without}.",
+            hint="Ask people with `taleward review push`, or answer yourself with `taleward feedback --for-training`.",
         )
     content = json.dumps(rows, ensure_ascii=False, sort_keys=True).encode()
     texts = tuple(LabeledText(r["text"], r["label"], tuple(r["categories"]), r["band"]) for r in rows)
-    return LabeledData("feedback", hashlib.sha256(content).hexdigest(), texts)
+    return FeedbackVerdicts(LabeledData("feedback", hashlib.sha256(content).hexdigest(), texts), dict(skipped))
 
 
 def texts_by_band(data: LabeledData, policy: Policy, band: str) -> list[LabeledText]:
