@@ -92,6 +92,14 @@ def verdicts_from_feedback(store: FeedbackStore, tales: Collection[str] | None =
     return FeedbackVerdicts(LabeledData("feedback", hashlib.sha256(content).hexdigest(), texts), dict(skipped))
 
 
+def verdict_rows(data: LabeledData) -> list[dict[str, Any]]:
+    """Return labeled texts as rows of a file, which `load_verdicts` reads."""
+    return [
+        {"text": row.text, "label": row.harmful, "categories": list(row.categories), "band": row.band}
+        for row in data.rows
+    ]
+
+
 def texts_by_band(data: LabeledData, policy: Policy, band: str) -> list[LabeledText]:
     """Return the texts, each with its band.
 

@@ -45,6 +45,7 @@ from .stores.caches.embeddings import CachedEmbeddings as CachedEmbeddings
 from .stores.tale_memory import TaleMemory as TaleMemory
 from .stores.vector.chroma_store import ChromaStore as ChromaStore
 from .stores.vector.faiss_store import FaissStore as FaissStore
+from .tuning.judge import tune_judge as tune_judge
 from .tuning.writer import tune_writer as tune_writer
 
 __all__: list[str]
