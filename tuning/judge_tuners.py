@@ -19,7 +19,7 @@ from taleward.moderation.judges.base import Judge
 from taleward.moderation.judges.embedded.head import Head
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.tuning.head_fit import FitTexts, HeadChange, fit_head, fit_thresholds, read_texts
-from taleward.tuning.labeled_verdicts import split_into_folds
+from taleward.tuning.labeled_verdicts import MIN_PER_LABEL, split_into_folds
 from taleward.tuning.settings import JudgeTuningSettings, TunedPart
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ class CalibrationTuner(JudgeTuner[dict[str, Calibration]]):
                 judge,
                 LabeledData(self._data.name, self._data.sha256, rows),
                 target,
+                min_texts=MIN_PER_LABEL,
                 resamples=_RESAMPLES,
                 seed=self._settings.seed,
                 verdicts=[self._verdicts[band, text.text] for text in rows],
