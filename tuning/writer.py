@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from taleward.backends.transformers.hub_files import translate_load_errors
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
 from taleward.tuning.base_model import base_folder, check_installed, load_base, weights_sha256
 from taleward.tuning.export import export_writer
 from taleward.tuning.rows import ROW_CLASSES, DpoRow, TuningRow, read_tuning_rows
-from taleward.tuning.settings import TuningSettings
+from taleward.tuning.settings import TuningSettings, check_settings
 from taleward.tuning.tuned_folder import (
     TuningRecipe,
     TuningRecord,
@@ -84,7 +82,7 @@ def tune_writer(
         BackendError: If the model could not be loaded.
     """
     check_installed()
-    chosen = _settings(settings)
+    chosen = check_settings(TuningSettings, settings)
     training = _checked_rows(rows, chosen)
     for row in held_out:
         _check_class(row, chosen)
@@ -135,17 +133,6 @@ def tune_writer(
         export_writer(trainer.model, tokenizer, folder, out, record)
         close_folder(out, record)
     return TunedWriter(folder=out, record=record)
-
-
-def _settings(given: dict[str, Any]) -> TuningSettings:
-    try:
-        return TuningSettings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigurationError(
-            f"invalid setting {'.'.join(map(str, first['loc']))}: {first['msg']}; got {first['input']!r}.",
-            hint=f"The settings are {', '.join(TuningSettings.model_fields)}.",
-        ) from error
 
 
 def _checked_rows(rows: Sequence[TuningRow] | str | Path, settings: TuningSettings) -> list[TuningRow]:
