@@ -27,7 +27,8 @@ pytestmark = pytest.mark.smollm
 
 
 @pytest.fixture
-def without_base(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TALEWARD_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr(adapted_model, "find_spec", lambda package: None)
 
 
