@@ -12,7 +12,8 @@ Under the untuned model they cost 2.2 and 2.5 nats a token. The other stories of
 model mentioned what was asked for and wrote odd, jumping scenes. They are left out.
 
 The same data, seed and library versions give the same adapter on the same kind of processor. Each stage continues from
-its last checkpoint when it was interrupted; it then reads the remaining rows in another order. `training.storyteller.export` puts it into the package.
+its last checkpoint when it was interrupted; it then reads the remaining rows in another order.
+`training.storyteller.export` puts the adapter into the package.
 """
 
 from __future__ import annotations
