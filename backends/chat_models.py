@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -12,6 +13,7 @@ from taleward.backends.base.option_validation import build_model
 from taleward.backends.base.shipped_models import embedded_path
 from taleward.backends.base.spec import ModelSpec, parse_spec
 from taleward.backends.hosted.build_chat import langchain_chat, openai_chat
+from taleward.backends.hosted.chat import HostedChat
 from taleward.backends.onnx.adapted_model import adapter_base, missing_base
 from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.core.errors import ConfigurationError
@@ -20,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 
 def _embedded_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
+    if spec.model.startswith(("/", "./", "../", "~")):
+        return _local_chat(spec, str(_embedded_folder(spec)), {"engine": "onnx", **options})
     if (hint := _OTHER_EMBEDDED.get(spec.model)) is not None:
         raise ConfigurationError(
             f"{spec} does not generate text.", hint=f"{hint}; the embedded writer is {_EMBEDDED_WRITER!r}."
@@ -40,6 +44,27 @@ def _embedded_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
     if options.get("engine", "onnx") != "onnx":
         defaults = {}
     return _local_chat(spec, str(folder), {**defaults, **options})
+
+
+def _embedded_folder(spec: ModelSpec) -> Path:
+    folder = Path(spec.model).expanduser()
+    if not (folder / "config.json").is_file():
+        missing = "has no config.json" if folder.is_dir() else "is not a folder"
+        raise ConfigurationError(
+            f"{spec}: {folder} {missing}.",
+            hint="Pass a folder with config.json, weights and tokenizer, as `taleward tune writer` leaves it, or "
+            f"the name of an embedded model, such as {_EMBEDDED_WRITER!r}.",
+        )
+    return folder
+
+
+def _registered_chat(spec: ModelSpec, *, tracking_uri: str | None = None, **options: Any) -> BaseChatModel:
+    from taleward.backends.local.registered_models import load_registered_model
+
+    chat = _local_chat(spec, "", options)  # rejects wrong options before anything is downloaded
+    # The spec of the version itself: where an alias points today says nothing about a tale of last month.
+    version_spec, folder = load_registered_model(spec.model, tracking_uri)
+    return chat.model_copy(update={"spec": version_spec, "path": str(folder)})
 
 
 def _hub_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
@@ -65,6 +90,7 @@ _OTHER_EMBEDDED = {
 PROVIDERS: dict[str, Callable[..., BaseChatModel]] = {
     "embedded": _embedded_chat,
     "hf": _hub_chat,
+    "models": _registered_chat,
     "openai": openai_chat,
 }
 """Taleward's own providers; every other provider goes to LangChain's `init_chat_model`."""
@@ -74,14 +100,20 @@ def chat_model(model: str | BaseChatModel, **options: Any) -> BaseChatModel:
     """Create the chat model for a spec.
 
     Args:
-        model: A spec such as `embedded:storyteller`, `hf:Qwen/Qwen3-0.6B` or `openai:gpt-5-mini`; or a LangChain
-            chat model, which is returned unchanged.
-        options: Model options: `temperature`, `max_tokens`, `seed`, and `base_url` for `openai:`. See `LocalChat` for
-            the others of a model that runs in this process, and `openai_chat` for those of a hosted one.
+        model: A spec such as `embedded:storyteller`, `hf:Qwen/Qwen3-0.6B` or `openai:gpt-5-mini`; the folder of a
+            tuned writer, `embedded:./folder`, or its name in MLflow's model registry, `models:/storyteller@champion`
+            or `models:/storyteller/3`; or a LangChain chat model, which is returned unchanged.
+        options: Model options: `temperature`, `max_tokens`, `seed`, `base_url` for `openai:`, and `tracking_uri` for
+            `models:`, which is MLflow's own by default, and otherwise the store in `.taleward` in the working
+            directory. See `LocalChat` for the others of a model that runs in this process, and `openai_chat` for those
+            of a hosted one.
 
     Raises:
         ConfigurationError: If the spec is malformed, the provider or an option is unknown, a value is invalid, a
-            library or an API key is missing, or you pass options together with an existing model.
+            library or an API key is missing, the registry has no such model, or you pass options together with an
+            existing model.
+        BackendError: If the registry of a `models:` spec cannot be read.
+        IntegrityError: If a registered model's files were changed.
     """
     if isinstance(model, BaseChatModel):
         if options:
@@ -92,4 +124,7 @@ def chat_model(model: str | BaseChatModel, **options: Any) -> BaseChatModel:
         return model
     spec = parse_spec(model)
     factory: Callable[..., BaseChatModel] = PROVIDERS.get(spec.provider) or langchain_chat
-    return factory(spec, **options)
+    chat = factory(spec, **options)
+    if isinstance(chat, HostedChat):
+        chat.caller.chat_options = options
+    return chat

@@ -72,6 +72,14 @@ def discover() -> tuple[DiscoveredModel, ...]:
             if torch
             else _NEEDS_LOCAL,
         ),
+        DiscoveredModel(
+            spec="models:/NAME@ALIAS",
+            kind="writer",
+            usable=torch and _installed("mlflow"),
+            description="a tuned writer in MLflow's model registry"
+            if torch and _installed("mlflow")
+            else "needs: pip install 'taleward[local,mlflow]'",
+        ),
         _openai(),
         *(_hosted_provider(*provider) for provider in _HOSTED_PROVIDERS),
         DiscoveredModel(

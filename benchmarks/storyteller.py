@@ -38,7 +38,7 @@ def measure_rows(size: Size) -> Iterator[Row]:
     copied = ours["longest_copy"]
     yield Row("longest run of words copied from training", "words", copied, goal="<= 20", met=copied <= 20)
     for band, figures in ours["by_band"].items():
-        yield Row(f"reading grade at {band}, median", "Flesch-Kincaid", figures["grade"])
+        yield Row(f"reading grade at {band}, median", "ARI", figures["grade"])
         yield Row(f"words a story at {band}", "words", figures["words"])
 
 

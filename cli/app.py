@@ -8,6 +8,7 @@ import typer
 
 from taleward.cli.commands.chat import chat
 from taleward.cli.commands.compare import compare
+from taleward.cli.commands.deploy import deploy
 from taleward.cli.commands.evaluate import evaluate
 from taleward.cli.commands.feedback import feedback_app
 from taleward.cli.commands.judge import judge
@@ -15,6 +16,7 @@ from taleward.cli.commands.judge_bench_and_calibrate import calibrate, judge_ben
 from taleward.cli.commands.mlflow_ui import ui
 from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app
+from taleward.cli.commands.promote import promote, rollback
 from taleward.cli.commands.red_team import red_team
 from taleward.cli.commands.review import review_app
 from taleward.cli.commands.store import store_app
@@ -74,5 +76,8 @@ app.command()(calibrate)
 app.command("red-team")(red_team)
 tune_app.command("judge")(tune_judge)
 app.add_typer(tune_app)
+app.command()(promote)
+app.command()(rollback)
+app.command()(deploy)
 app.add_typer(policy_app)
 app.add_typer(store_app)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taleward.backends.base.mlflow_store import quiet
 from taleward.core.errors import ConfigurationError, InvalidFile, MissingExtra, UnknownName
 from taleward.core.record_files import (
     TEXT_SUFFIXES,
@@ -24,7 +25,6 @@ from taleward.core.yaml_files import did_you_mean
 from taleward.evaluation.example_passages import example_path, sample_fields
 from taleward.evaluation.sample import Sample, as_samples
 from taleward.evaluation.sample_selection import select_samples
-from taleward.evaluation.tracking.tale_recorder import quiet
 
 SHIPPED_DATASETS = ("stories", "passages")
 """The datasets that come with the package; see `evaluation/data/README.md`."""

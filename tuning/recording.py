@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+from taleward.backends.base.mlflow_store import quiet
 from taleward.evaluation.tracking.runs import check_mlflow
-from taleward.evaluation.tracking.tale_recorder import default_tracking_uri, get_or_create_experiment, quiet
+from taleward.evaluation.tracking.tale_recorder import default_tracking_uri, get_or_create_experiment
 from taleward.tuning.tuned_folder import TuningRecipe
 
 _SAMPLE_TOKENS = 300

@@ -27,7 +27,8 @@ def embedded_path(name: str) -> Path:
         UnknownName: If there is no such model; the message lists the embedded models.
     """
     if name not in embedded_names():
-        raise UnknownName("embedded model", name, embedded_names())
+        hint = f"For the folder {name}, write 'embedded:./{name}'." if Path(name).is_dir() else None
+        raise UnknownName("embedded model", name, embedded_names(), hint=hint)
     return _MODELS / name
 
 

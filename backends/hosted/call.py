@@ -66,6 +66,9 @@ class ModelCaller:
             cut off.
     """
 
+    # Private: what is public identifies a judge in `judge_fingerprint`, and keys must not.
+    _chat_options: Mapping[str, Any] | None = None
+
     def __init__(
         self,
         retrier: Retrier,
@@ -76,6 +79,15 @@ class ModelCaller:
     ) -> None:
         self.price, self.fallbacks, self.reports_finish_reason = price, tuple(fallbacks), reports_finish_reason
         self.spec, self.retrier = retrier.spec, retrier
+
+    @property
+    def chat_options(self) -> Mapping[str, Any] | None:
+        """The options that `chat_model` got, to make the model again; `None` without `chat_model`. May contain keys."""
+        return self._chat_options
+
+    @chat_options.setter
+    def chat_options(self, options: Mapping[str, Any]) -> None:
+        self._chat_options = options
 
     async def generate(self, model: BaseChatModel, call: CallInput) -> ChatResult:
         """Get a complete answer.

@@ -15,8 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taleward.backends.base.cached_folder import complete_or_absent
 from taleward.backends.onnx.quantized_weights import Weights, conversion_cache_folder
-from taleward.backends.transformers.gguf_conversion import complete_or_absent, gguf_weights
+from taleward.backends.transformers.gguf_conversion import gguf_weights
 from taleward.backends.transformers.gguf_header import read_gguf_header
 from taleward.core.errors import IntegrityError, MissingExtra
 from taleward.core.frozen_model import FrozenModel

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taleward.backends.base.cached_folder import complete_or_absent
 from taleward.backends.onnx.quantized_weights import conversion_cache_folder
 from taleward.backends.transformers.gguf_header import GgufHeader, GgufTensor, check_gguf_architecture, read_gguf_header
 from taleward.backends.transformers.hub_files import translate_load_errors
@@ -114,22 +113,6 @@ def converted_folder(file: Path) -> Path:
             if outdated != folder:
                 shutil.rmtree(outdated, ignore_errors=True)
     return folder
-
-
-@contextmanager
-def complete_or_absent(folder: Path) -> Iterator[Path]:
-    """Write a folder under another name and rename it: other processes see the complete folder or none."""
-    unfinished = folder.with_name(f".{secrets.token_hex(8)}")
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process was faster
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def gguf_weights(file: Path, header: GgufHeader) -> Iterator[tuple[str, npt.NDArray[np.float16]]]:

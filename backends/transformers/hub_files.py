@@ -16,7 +16,7 @@ from urllib.request import getproxies
 from taleward.backends.transformers.gguf_header import find_gguf, gguf_config
 from taleward.core.errors import BackendError, ConfigurationError, MissingExtra
 
-_MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 # Some repositories hold the same weights a second time, in another layout.
 _DUPLICATE_FILES = ["original/*", "consolidated*"]
 LOAD_ERRORS = (OSError, ValueError)
@@ -240,7 +240,7 @@ def model_folder(path: str) -> Path:
     options = download_options(path)
     try:
         return Path(
-            _hub().snapshot_download(path, allow_patterns=_MODEL_FILES, ignore_patterns=_DUPLICATE_FILES, **options)
+            _hub().snapshot_download(path, allow_patterns=MODEL_FILES, ignore_patterns=_DUPLICATE_FILES, **options)
         )
     except LOAD_ERRORS as error:
         raise model_unavailable(path, error) from error

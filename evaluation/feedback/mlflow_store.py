@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from taleward.backends.base.mlflow_store import quiet
 from taleward.core.errors import MissingExtra, UnknownName
 from taleward.core.tale import ChatTurn, Lineage, ModelCall
 from taleward.core.verdict import Verdict
@@ -26,7 +27,6 @@ from taleward.evaluation.tracking.tale_recorder import (
     DEFAULT_EXPERIMENT,
     default_tracking_uri,
     get_or_create_experiment,
-    quiet,
 )
 from taleward.moderation.policies.load import load_policy, policy_names
 

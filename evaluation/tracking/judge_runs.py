@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from taleward.backends.base.mlflow_store import quiet
 from taleward.core.errors import BackendError, MissingExtra
 from taleward.evaluation.judge_bench.result import BenchReport, JudgeMetrics
-from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, get_or_create_experiment, quiet
+from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, get_or_create_experiment
 from taleward.moderation.calibration.bootstrap import Interval
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ import re
 from contextlib import suppress
 from typing import Any
 
+from taleward.backends.base.mlflow_store import quiet
 from taleward.chains.template import Template, Variable, load_template
 from taleward.core.errors import ConfigurationError, MissingExtra, UnknownName
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact
-from taleward.evaluation.tracking.tale_recorder import default_tracking_uri, quiet
+from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
 
 _TALEWARD_VARIABLE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _MLFLOW_VARIABLE = re.compile(r"\{\{\s*([a-z][a-z0-9_]*)\s*\}\}")

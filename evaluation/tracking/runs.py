@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taleward.backends.base.mlflow_store import mlflow_settings, quiet
 from taleward.core.errors import BackendError, MissingExtra, UnknownName
 from taleward.core.redaction import format_error, redact
 from taleward.core.verdict import Verdict
@@ -20,7 +20,7 @@ from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, JournalLocked, j
 from taleward.evaluation.result import Evaluation
 from taleward.evaluation.tracking.assessments import AssessmentData, round_significant, verdict_assessments
 from taleward.evaluation.tracking.label_schemas import ensure_label_schemas
-from taleward.evaluation.tracking.tale_recorder import default_tracking_uri, get_or_create_experiment, quiet
+from taleward.evaluation.tracking.tale_recorder import default_tracking_uri, get_or_create_experiment
 from taleward.evaluation.tracking.traces import SpanData, TraceData, tale_trace, write_traces
 
 if TYPE_CHECKING:
@@ -38,13 +38,6 @@ _MAX_PARAM_CHARACTERS = 500
 _PARAMS_PER_REQUEST = 100  # MLflow's limit
 _MAX_LOGGED_CHARACTERS = 200  # `Evaluation.undelivered` has the whole error
 _TRACES_PER_PAGE = 500
-# By default MLflow retries a server that is away for minutes. The evaluation is safe in its journal, so fail quickly.
-_MLFLOW_SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 
 
 def check_mlflow() -> None:
@@ -70,7 +63,7 @@ def upload(journal: Journal, evaluation: Evaluation) -> Evaluation:
         The evaluation with its `run_id`; or with the error in `undelivered` if the upload failed.
     """
     try:
-        with quiet(), _mlflow_settings():
+        with quiet(), mlflow_settings():
             run_id = _write_run(journal, evaluation)
     except Exception as error:  # noqa: BLE001  whatever the store raises; the journal keeps the evaluation
         reason = format_error(error)
@@ -119,7 +112,7 @@ def load_evaluation(run_id: str, tracking_uri: str | None = None) -> Evaluation:
     check_mlflow()
     import mlflow
 
-    with quiet(), _mlflow_settings(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), mlflow_settings(), tempfile.TemporaryDirectory() as folder:
         client = mlflow.MlflowClient(tracking_uri=tracking_uri or default_tracking_uri())
         try:
             file = client.download_artifacts(run_id, _EVALUATION_FILE, folder)
@@ -148,7 +141,7 @@ def record_page(
     import mlflow
 
     uri = tracking_uri or default_tracking_uri()
-    with quiet(), _mlflow_settings(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), mlflow_settings(), tempfile.TemporaryDirectory() as folder:
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment_id = get_or_create_experiment(client, uri, experiment)
         run = client.create_run(experiment_id, tags={"taleward.kind": "comparison"}, run_name=name)
@@ -298,15 +291,3 @@ def _judge_span(verdict: Verdict, text: str | None, start_ns: int, end_ns: int) 
 def _mlflow_name(name: str) -> str:
     """Replace the characters that MLflow does not accept in names."""
     return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)
-
-
-@contextmanager
-def _mlflow_settings() -> Iterator[None]:
-    """Apply `_MLFLOW_SETTINGS`, except for those that the user has set."""
-    added = {name: value for name, value in _MLFLOW_SETTINGS.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)

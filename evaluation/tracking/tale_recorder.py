@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from taleward.backends.base.mlflow_store import quiet
 from taleward.core.errors import MissingExtra
 from taleward.core.tale import Tale
 from taleward.evaluation.tracking.label_schemas import ensure_label_schemas
@@ -116,17 +116,3 @@ def _without_link() -> Iterator[None]:
         yield
     finally:
         os.environ.pop(name, None)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the log messages below warnings of MLflow and Alembic, which report every table they create."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, default_tracking_uri, quiet
+from taleward.backends.base.mlflow_store import quiet
+from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, default_tracking_uri
 
 
 def guard_counts(folder: Path, experiment: str = DEFAULT_EXPERIMENT) -> dict[str, float]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -164,6 +165,12 @@ class Guard(Runnable[WriterInput, Tale]):
         """Async version of `transform`."""
         chunks = [chunk async for chunk in input]
         yield await self.ainvoke(_add_chunks(chunks), config)
+
+    def with_writer(self, writer: WriterLike) -> Self:
+        """Return a copy of this guard with another writer and the same judge and settings."""
+        guard = copy.copy(self)
+        guard.writer, guard._writer = writer, TextWriter(writer, self.max_draft_chars)
+        return guard
 
     def _repr_html_(self) -> str:
         return guard_html(self, self._writer.name)

@@ -73,6 +73,11 @@ class OpenAIModerationJudge(Judge):
             if secret is not None:
                 remember_secret(secret)
 
+    @property
+    def base_url(self) -> str | None:
+        """The server's URL, which may contain a password; `None` for OpenAI's own."""
+        return None if self._base_url is None else self._base_url.get_secret_value()
+
     def assess(self, passage: Passage) -> Assessment:
         """Send the text to the endpoint."""
         from openai import OpenAI
@@ -91,7 +96,7 @@ class OpenAIModerationJudge(Judge):
 
     def _client_options(self) -> dict[str, Any]:
         return {
-            "base_url": None if self._base_url is None else self._base_url.get_secret_value(),
+            "base_url": self.base_url,
             "api_key": self._key.get_secret_value(),
             "timeout": _TIMEOUT_S,
             "max_retries": 1,

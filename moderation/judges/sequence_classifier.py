@@ -77,7 +77,7 @@ class SequenceClassifierJudge(Judge):
                 hint=f"Give '{_NAME}:hf:REPOSITORY or FOLDER'.",
             )
         self.path, self.taxonomy, self.device = spec.model, taxonomy, device
-        self._benign = (
+        self.benign_labels = (
             frozenset(label.lower() for label in benign_labels) if benign_labels is not None else BENIGN_LABELS
         )
 
@@ -86,7 +86,7 @@ class SequenceClassifierJudge(Judge):
         with _lock:
             classifier = _load(self.path, self.device)
         labels = classifier.labels
-        harmful = [i for i, label in enumerate(labels) if label.lower() not in self._benign]
+        harmful = [i for i, label in enumerate(labels) if label.lower() not in self.benign_labels]
         # Softmax over harmful labels alone sums to 1: the most harmless text would get a high score.
         if not classifier.multi_label and len(harmful) == len(labels):
             raise ConfigurationError(

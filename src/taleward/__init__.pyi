@@ -46,6 +46,9 @@ from .stores.tale_memory import TaleMemory as TaleMemory
 from .stores.vector.chroma_store import ChromaStore as ChromaStore
 from .stores.vector.faiss_store import FaissStore as FaissStore
 from .tuning.judge import tune_judge as tune_judge
+from .tuning.deployment.log import log_guard as log_guard
+from .tuning.promotion import promote as promote
+from .tuning.registry import rollback as rollback
 from .tuning.writer import tune_writer as tune_writer
 
 __all__: list[str]

@@ -24,7 +24,7 @@ from taleward.chains.story import StoryChain
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.text.request_coverage import mentions_value
 from taleward.moderation.text.story_form import story_form
-from training.corpus.reader import BANDS, VARIABLES, load_stories
+from training.corpus.reader import BANDS, VARIABLES, load_plain_stories, load_stories
 from training.text_measures import CopyDetector, distinct, repetition, self_bleu, words_of
 
 DRAFTS = 4
@@ -59,7 +59,7 @@ def load_requests() -> list[dict[str, str]]:
 def write_drafts(model: str, count: int, **options: Any) -> tuple[list[Draft], float]:
     """Answer the first `count` requests, `DRAFTS` times each, and return the drafts and the seconds it took."""
     requests = load_requests()[:count]
-    chains = {band: StoryChain(model, band=band, **options) for band in BANDS}
+    chains: dict[str, StoryChain] = {band: StoryChain(model, band=band, **options) for band in BANDS}
 
     def write(job: int) -> Draft:
         number = job // DRAFTS
@@ -90,8 +90,8 @@ def measure(model: str, count: int = 60, **options: Any) -> dict[str, Any]:
         max(drafts[i : i + DRAFTS], key=lambda d: sum(d.mentioned) / len(d.mentioned) * 0.55 + story_form(d.text) * 0.2)
         for i in range(0, len(drafts), DRAFTS)
     ]
-    judges = {band: EmbeddedJudge(band=band) for band in BANDS}
-    training = CopyDetector(words_of(story.whole) for story in load_stories(held_out=False))
+    judges: dict[str, EmbeddedJudge] = {band: EmbeddedJudge(band=band) for band in BANDS}
+    training = CopyDetector(words_of(story.whole) for story in load_plain_stories(held_out=False))
     words = [words_of(draft.text) for draft in drafts]
     return {
         "model": model,
@@ -114,7 +114,7 @@ def measure(model: str, count: int = 60, **options: Any) -> dict[str, Any]:
             band: {
                 "words": round(mean(len(words_of(d.text)) for d in drafts if d.band == band)),
                 "grade": round(
-                    median(textstat.textstat.flesch_kincaid_grade(d.text) for d in drafts if d.band == band), 1
+                    median(textstat.textstat.automated_readability_index(d.text) for d in drafts if d.band == band), 1
                 ),
                 "mentioned_best": round(mean(mean(d.mentioned) for d in best if d.band == band), 3),
             }
@@ -157,7 +157,7 @@ def _known_words() -> set[str]:
 
     vocabulary = json.loads((model_folder() / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     pieces = {piece for piece in vocabulary if piece.isalpha() and piece.islower()}
-    return pieces | {word for story in load_stories() for word in words_of(story.whole)}
+    return pieces | {word for story in (*load_stories(), *load_plain_stories()) for word in words_of(story.whole)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
