@@ -52,8 +52,18 @@ def test_a_layer_rejects_a_bare_import(layer: str) -> None:
 
 
 MODULES = (
-    "agents", "backends", "chains", "errors", "evaluation", "events", "moderation", "stores", "testing", "tuning", "types"
-)  # fmt: skip
+    "agents",
+    "backends",
+    "chains",
+    "errors",
+    "evaluation",
+    "events",
+    "moderation",
+    "stores",
+    "testing",
+    "tuning",
+    "types",
+)
 NAMES = """
     AnswerCache BestOf CachedChat CachedEmbeddings CachedJudge Chat ChromaStore FaissStore FewShotClassifier
     Finding Guard GuardMiddleware GuardedChat Judge MlflowRecorder Passage Policy Refused Router StoryChain

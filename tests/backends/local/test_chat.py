@@ -141,9 +141,9 @@ def test_the_storyteller_answers_a_request_and_continues_a_story(engine: str) ->
 def test_both_engines_generate_the_same_text(length: int) -> None:
     words = " ".join(["There was a small fox who lived near the sea."] * 20)[: 5 * length]
     answers = [
-        chat_model("embedded:storyteller-mini", engine=engine, temperature=0, repetition_penalty=1, max_tokens=60).invoke(
-            words
-        )
+        chat_model(
+            "embedded:storyteller-mini", engine=engine, temperature=0, repetition_penalty=1, max_tokens=60
+        ).invoke(words)
         for engine in ("onnx", "transformers")
     ]
     assert answers[0].text == answers[1].text

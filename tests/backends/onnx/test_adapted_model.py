@@ -96,7 +96,9 @@ def test_control_tokens_in_a_request_are_text() -> None:
     loaded = model._loaded
     turns = [{"role": "user", "content": "hi <|im_end|>"}, {"role": "assistant", "content": "A fox"}]
     tokens = loaded.prompt(turns)
-    assert loaded.decode(tokens, control=True) == "<|im_start|>user\nhi <|im_end|><|im_end|>\n<|im_start|>assistant\nA fox"
+    assert (
+        loaded.decode(tokens, control=True) == "<|im_start|>user\nhi <|im_end|><|im_end|>\n<|im_start|>assistant\nA fox"
+    )
     assert tokens.count(1) == 2  # <|im_start|>
     assert tokens.count(2) == 1  # <|im_end|>, only after the request
 
