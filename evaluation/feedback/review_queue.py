@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from taleward.backends.base.mlflow_store import quiet
 from taleward.core.errors import BackendError, MissingExtra, UnknownName
 from taleward.core.frozen_model import FrozenModel
 from taleward.core.redaction import format_error
 from taleward.evaluation.feedback.feedback import FIELDS, Feedback
 from taleward.evaluation.feedback.mlflow_store import FeedbackStore
 from taleward.evaluation.tracking.label_schemas import ensure_label_schemas
-from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, get_or_create_experiment, quiet
+from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, get_or_create_experiment
 
 DEFAULT_QUEUE = "taleward"
 _MAX_SCHEMAS = 100

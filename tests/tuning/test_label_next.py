@@ -77,7 +77,7 @@ def test_excluded_tales_and_those_without_text_are_not_taken() -> None:
 
 def test_closeness_is_relative_to_the_threshold_of_the_policy() -> None:
     at_threshold, near, far = (closeness_to_threshold(tale("x", "A wolf.", score)[0]) for score in (0.5, 0.6, 0.99))
-    assert (at_threshold, near, far) == (1.0, pytest.approx(2 / 3), pytest.approx(1 / 99))
+    assert [at_threshold, near, far] == pytest.approx([1.0, 2 / 3, 1 / 99])
     assert closeness_to_threshold(tale("x", "A wolf.", None)[0]) == 0.0
 
 

@@ -44,6 +44,7 @@ def test_few_labels_move_the_thresholds_and_the_tuned_judge_is_used_by_its_folde
     assert report.total.missed_after.value < report.total.missed_before.value
     tuned, shipped = strict.judge(), tw.judge("embedded:judge")
     assert isinstance(tuned, EmbeddedJudge)
+    assert isinstance(shipped, EmbeddedJudge)
     mild = "The two foxes wanted the same plum. Rufus gave his brother a shove, and both of them sat down in the mud."
     assert tuned.margin(mild) > shipped.margin(mild) + 0.5
     assert tw.judge(strict.spec).invoke(mild).outcome == tuned.invoke(mild).outcome
