@@ -39,9 +39,7 @@ def tune_writer_command(
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda or cuda:N; by default a GPU, if any.")
     ] = None,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", help="MLflow experiment to record the run in.")
-    ] = None,
+    experiment: Annotated[str | None, typer.Option("--experiment", help="Name of the MLflow experiment.")] = None,
     sample_prompt: Annotated[
         list[str] | None, typer.Option("--sample-prompt", help="Prompt to answer at every checkpoint; may be repeated.")
     ] = None,

@@ -11,8 +11,8 @@ learns to tell from text that it can nearly predict, so the adapter is tuned in 
 Under the untuned model they cost 2.2 and 2.5 nats a token. The other stories of the corpus cost 3.2: tuned on them, the
 model mentioned what was asked for and wrote odd, jumping scenes. They are left out.
 
-Each stage continues from its last checkpoint when it was interrupted. The same data, seed and library versions give the
-same adapter on the same kind of processor. `training.storyteller.export` puts it into the package.
+The same data, seed and library versions give the same adapter on the same kind of processor. Each stage continues from
+its last checkpoint when it was interrupted; it then reads the remaining rows in another order. `training.storyteller.export` puts it into the package.
 """
 
 from __future__ import annotations

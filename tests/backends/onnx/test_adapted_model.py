@@ -17,6 +17,7 @@ from taleward.backends.chat_models import chat_model
 from taleward.backends.discovery import discover
 from taleward.backends.onnx import adapted_model
 from taleward.backends.onnx.adapted_model import adapter_base, complete_folder
+from taleward.backends.onnx.quantized_weights import Weights
 from taleward.chains.story import StoryChain
 from taleward.core.errors import IntegrityError, MissingExtra
 from tests.helpers.smollm import smollm_file
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.smollm
 
 
 @pytest.fixture
-def without_base(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TALEWARD_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr(adapted_model, "find_spec", lambda package: None)
 
 
@@ -40,8 +42,9 @@ def test_the_adapter_is_added_to_the_base(smollm_cache: Path, monkeypatch: pytes
     base = dict(gguf_weights(smollm_file(), read_gguf_header(smollm_file())))
     assert merged.keys() == base.keys()
     name = "model.layers.3.mlp.down_proj"
-    adapter = adapted_model.Weights([STORYTELLER / "adapter.safetensors"])
-    down, up = adapter[f"{name}.lora_A.weight"], adapter[f"{name}.lora_B.weight"]
+    adapter = Weights([STORYTELLER / "adapter.safetensors"])
+    down: Any = adapter[f"{name}.lora_A.weight"]
+    up: Any = adapter[f"{name}.lora_B.weight"]
     expected = base[f"{name}.weight"].astype(np.float32) + 64 / 32 * (up @ down)
     assert np.allclose(merged[f"{name}.weight"], expected, atol=2e-3)
     assert not np.array_equal(merged[f"{name}.weight"], base[f"{name}.weight"])
@@ -120,5 +123,5 @@ def test_both_engines_and_precisions_write() -> None:
 def test_an_adapter_of_other_names_changes_nothing(tmp_path: Path) -> None:
     save_file({"other.lora_A.weight": np.ones((1, 2), np.float32)}, tmp_path / "a.safetensors")
     weight = np.ones((2, 2), np.float16)
-    same = adapted_model._adapted("model.x.weight", weight, adapted_model.Weights([tmp_path / "a.safetensors"]), 1.0)
+    same = adapted_model._adapted("model.x.weight", weight, Weights([tmp_path / "a.safetensors"]), 1.0)
     assert same is weight
