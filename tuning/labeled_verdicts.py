@@ -17,6 +17,7 @@ from taleward.evaluation.feedback.consent import NoConsent, feedback_for_trainin
 from taleward.evaluation.feedback.export import labeled_row
 from taleward.evaluation.feedback.mlflow_store import FeedbackStore
 from taleward.moderation.calibration.labeled_texts import Columns, LabeledData, LabeledText, load_labeled
+from taleward.tuning.feedback_rows import SKIP_REASONS
 
 MIN_PER_LABEL = 10
 """The fewest harmful and the fewest harmless texts of a band that it is tuned on."""
@@ -82,7 +83,7 @@ def verdicts_from_feedback(store: FeedbackStore, tales: Collection[str] | None =
         else:
             skipped[reason or "no_consent"] += 1
     if not rows:
-        without = "".join(f"; {count} tales may not be used: {reason}" for reason, count in skipped.items())
+        without = "".join(f"; {count} may not be used, {SKIP_REASONS[reason]}" for reason, count in skipped.items())
         raise ConfigurationError(
             f"nobody has said about a tale in {store.tracking_uri}, for training, whether it is kid-friendly{without}.",
             hint="Ask people with `taleward review push`, or answer yourself with `taleward feedback --for-training`.",

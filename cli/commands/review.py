@@ -62,21 +62,22 @@ def pull(
     from taleward.evaluation.feedback.export import write_rows
     from taleward.evaluation.feedback.review_queue import ReviewQueue
     from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
+    from taleward.tuning.feedback_rows import SKIP_REASONS
     from taleward.tuning.labeled_verdicts import verdict_rows, verdicts_from_feedback
 
     reviews = ReviewQueue(tracking_uri or default_tracking_uri(folder), experiment, queue)
     progress = reviews.pull()
     people = len({feedback.person for feedback in progress.feedback})
     typer.echo(
-        f"{progress.reviewed} tales reviewed by {people} people, {progress.pending} left, {progress.declined} declined"
+        f"tales: {progress.reviewed} reviewed, {progress.pending} left, {progress.declined} declined; people: {people}"
     )
     if progress.erased:
-        print_note(f"{progress.erased} tales of the queue are no longer recorded")
+        print_note(f"no longer recorded: {progress.erased} of the queue's tales")
     if out is None:
         print_note("tune the judge on all feedback with: taleward tune judge --from-feedback --out FOLDER")
         return
     verdicts = verdicts_from_feedback(reviews.feedback, progress.reviewed_tales)
     for reason, skipped in verdicts.skipped.items():
-        print_note(f"{skipped} tales skipped: {reason}")
+        print_note(f"skipped {skipped}: {SKIP_REASONS[reason]}")
     count = write_rows(verdict_rows(verdicts.data), out)
     print_note(f"{count} labels written to {out}; use them with: taleward tune judge --labeled {out} --out FOLDER")

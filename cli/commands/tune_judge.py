@@ -120,9 +120,10 @@ def tune_judge(
 def _from_feedback(tracking_uri: str | None, folder: Path, experiment: str) -> LabeledData:
     from taleward.cli.feedback_store import open_feedback_store
     from taleward.cli.output.console import print_note
+    from taleward.tuning.feedback_rows import SKIP_REASONS
     from taleward.tuning.labeled_verdicts import verdicts_from_feedback
 
     verdicts = verdicts_from_feedback(open_feedback_store(tracking_uri, folder, experiment))
     for reason, count in verdicts.skipped.items():
-        print_note(f"{count} tales skipped: {reason}")
+        print_note(f"skipped {count}: {SKIP_REASONS[reason]}")
     return verdicts.data

@@ -24,8 +24,8 @@ class ReviewProgress(FrozenModel):
 
     Attributes:
         queue: The queue's name.
-        pending: Tales that nobody has said yet about whether they are kid-friendly.
-        reviewed: Tales that somebody has.
+        pending: Tales that wait for somebody to say whether they are kid-friendly.
+        reviewed: Tales that somebody has said it about since they were put into the queue.
         declined: Tales that a reviewer declined.
         erased: Tales that are no longer recorded.
         feedback: The feedback of people on the queue's tales, by tale and person.
@@ -101,7 +101,7 @@ class ReviewQueue:
         return [item.item_id for item in self._items()]
 
     def pull(self) -> ReviewProgress:
-        """Read what people answered, and mark the tales that somebody called kid-friendly or not as complete.
+        """Read what people answered, and mark the tales that were reviewed since they were pushed as complete.
 
         Raises:
             UnknownName: If there is no such queue.
@@ -122,7 +122,8 @@ class ReviewQueue:
                 counts["erased"] += 1
                 continue
             feedback += of_tale
-            reviewers = [f for f in of_tale if f.reviewed]
+            # A disputed tale has earlier answers, and waits for one more.
+            reviewers = [f for f in of_tale if f.reviewed and f.at.timestamp() * 1000 >= item.creation_time_ms]
             if reviewers:
                 counts["reviewed"] += 1
                 reviewed_tales.append(reviewers[0].tale_id)

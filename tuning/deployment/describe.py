@@ -49,8 +49,8 @@ def describe_guard(guard: Guard, bands: Sequence[str] | None = None) -> GuardCon
 
     Args:
         guard: A `Guard` or `BestOf` of a `StoryChain` and judges that `judge` can make.
-        bands: The age bands that requests may name; by default all of the policy, or only the guard's own if a judge is
-            calibrated.
+        bands: The age bands that requests may name; by default all of the policy, those that a judge was tuned for, or
+            only the guard's own if a judge is calibrated.
 
     Raises:
         ConfigurationError: If a part of the guard cannot be described; the message names it.
@@ -242,8 +242,9 @@ def _describe_recorders(guard: Guard) -> str | None:
 
 def _checked_bands(guard: Guard, judge: JudgeConfig, bands: Sequence[str] | None) -> tuple[str, ...]:
     own = guard.judge.band
+    measured = _measured_bands(guard.judge)
     if bands is None:
-        return (own,) if judge.calibrated else tuple(guard.judge.policy.bands)
+        return (own,) if judge.calibrated else measured
     if isinstance(bands, str):
         raise ConfigurationError(f"bands must be a list of age bands; got {bands!r}.", hint=f"Use [{bands!r}].")
     for band in bands:
@@ -252,7 +253,22 @@ def _checked_bands(guard: Guard, judge: JudgeConfig, bands: Sequence[str] | None
         raise ConfigurationError(
             f"the judge is calibrated for ages {own}; got bands={list(bands)}.", hint=_NO_CALIBRATION
         )
+    if unmeasured := [band for band in bands if band not in measured]:
+        raise ConfigurationError(
+            f"the judge was tuned for ages {', '.join(measured)}; got bands={list(bands)}.",
+            hint=f"Leave out {', '.join(unmeasured)}, or tune the judge on texts that are labeled for these ages.",
+        )
     return tuple(dict.fromkeys([own, *bands]))
+
+
+def _measured_bands(judge: Judge) -> tuple[str, ...]:
+    """Return the bands of the policy that a judge may be used for: a tuned embedded judge is for some of them only."""
+    bands = tuple(judge.policy.bands)
+    if isinstance(judge, Cascade | Ensemble):
+        measured = [_measured_bands(part) for part in judge.judges]
+        return tuple(band for band in bands if all(band in part for part in measured))
+    ages = judge.head_config.tuned_ages if isinstance(judge, EmbeddedJudge) else ()
+    return tuple(band for band in bands if not ages or judge.policy.band(band).ages[0] in ages)
 
 
 def _name(value: object) -> str:

@@ -303,7 +303,7 @@ class EmbeddedJudge(Judge):
         more: several faint signs count for more than one, and calm sentences take nothing from a harmful one. The
         lexicon is left out.
         """
-        return _margin(self.sentence_scores(text).excess)
+        return _margin(self._excess(self._log_odds([s.pieces for s in self._sentences(text, english_only=False)])))
 
     def sentence_scores(self, text: str) -> SentenceScores:
         """Return what the head computes of each sentence of a text, for tuning it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 import taleward as tw
 from taleward.cli.app import app
-from taleward.core.errors import BackendError, UnknownName
+from taleward.core.errors import BackendError, ConfigurationError, UnknownName
 from taleward.evaluation.feedback.mlflow_store import FeedbackStore
 from taleward.evaluation.feedback.review_queue import ReviewQueue
 from taleward.evaluation.tracking.tale_recorder import MlflowRecorder
@@ -81,6 +82,15 @@ def test_a_declined_and_an_erased_tale_are_counted_apart(queue: ReviewQueue, tal
     assert (progress.pending, progress.declined, progress.erased) == (1, 1, 1)
 
 
+def test_a_disputed_tale_waits_for_another_answer(queue: ReviewQueue, tales: list[tw.Tale]) -> None:
+    queue.feedback.record(tales[0].id, person="anna", kid_friendly=False)
+    time.sleep(0.002)  # MLflow counts milliseconds
+    queue.push(traces(queue, tales)[:1])
+    assert (queue.pull().pending, queue.pull().reviewed) == (1, 0)
+    queue.feedback.record(tales[0].id, person="ben", kid_friendly=True)
+    assert (queue.pull().pending, queue.pull().reviewed) == (0, 1)
+
+
 def test_a_queue_that_nobody_pushed_to_is_named(queue: ReviewQueue) -> None:
     with pytest.raises(UnknownName, match="unknown review queue 'taleward'") as caught:
         queue.pull()
@@ -99,6 +109,7 @@ def test_tales_are_pushed_and_their_labels_pulled_in_the_terminal(
     uri: str, tales: list[tw.Tale], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     pytest.importorskip("tokenizers", reason="the extra local is not installed")
+    pytest.importorskip("sklearn", reason="the extra calibration is not installed")
     options = ["--tracking-uri", uri, "--experiment", request.node.name]
 
     def run(*arguments: str) -> Any:
@@ -115,8 +126,11 @@ def test_tales_are_pushed_and_their_labels_pulled_in_the_terminal(
     store.record(tales[1].id, person="anna", kid_friendly=True)
     pulled = run("pull", "--out", str(tmp_path / "labels.jsonl"))
     assert pulled.exit_code == 0
-    assert pulled.stdout == "2 tales reviewed by 1 people, 0 left, 0 declined\n"
-    assert "1 tales skipped: no_consent" in pulled.stderr
+    assert pulled.stdout == "tales: 2 reviewed, 0 left, 0 declined; people: 1\n"
+    assert "skipped 1: nobody gave their feedback for training" in pulled.stderr
     [label] = map(json.loads, (tmp_path / "labels.jsonl").read_text().splitlines())
+    tune = ["tune", "judge", "--from-feedback", "--out", str(tmp_path / "tuned"), *options]
+    with pytest.raises(ConfigurationError, match="6-8 is left out: 1 harmful and 0 harmless texts"):
+        CliRunner().invoke(app, tune, catch_exceptions=False)
     text = next(iter(STORIES))
     assert label == {"text": text, "label": True, "categories": ["frightening"], "band": "6-8"}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.runnables import RunnableLambda
 
@@ -18,13 +19,14 @@ from taleward.evaluation.describe import describe_system
 from taleward.moderation.calibration.calibration import Calibration
 from taleward.moderation.judges import Judge
 from taleward.moderation.judges.cascade import Cascade, UncertaintyBand
+from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.judges.fingerprint import judge_fingerprint
 from taleward.moderation.judges.lexicon import LexiconJudge
 from taleward.moderation.judges.reading_level import ReadingLevelJudge
 from taleward.testing import FakeJudge, FakeOpenAI, FakeWriter
 from taleward.tuning.deployment.build import build_guards
 from taleward.tuning.deployment.config import GuardConfig
-from taleward.tuning.deployment.describe import describe_guard
+from taleward.tuning.deployment.describe import describe_guard, local_files
 from taleward.tuning.deployment.requirements import needed_extras, no_deps_packages, pinned_requirements
 
 MINI = "embedded:storyteller-mini"
@@ -232,3 +234,18 @@ def test_the_requirements_are_pinned_and_name_what_is_installed_without_dependen
     assert needed_extras(hosted) == {"mlflow"}
     with pytest.raises(UnknownName, match=r"unknown extra of taleward 'lokal'. Did you mean 'local'"):
         pinned_requirements({"lokal"})
+
+
+def test_a_tuned_judge_goes_along_and_is_for_the_bands_it_was_tuned_for(tmp_path: Path) -> None:
+    shipped = tw.judge("embedded:judge", band="6-8")
+    assert isinstance(shipped, EmbeddedJudge)
+    categories = len(shipped.head_config.categories)
+    change = np.zeros((384, categories), np.float32), np.ones(categories, np.float32)
+    shipped.head.adjusted(*change, {}, [6, 9]).save(tmp_path)
+    guard = tw.Guard(mini(), tw.judge(["lexicon", f"embedded:{tmp_path}"]))
+    config = describe_guard(guard)
+    assert (config.bands, config.files) == (("6-8", "9-12"), ("judge.1",))
+    again = build_guards(config, local_files(guard))
+    assert judge_fingerprint(again["6-8"].judge) == judge_fingerprint(guard.judge)
+    with pytest.raises(ConfigurationError, match=r"the judge was tuned for ages 6-8, 9-12; got bands=\['3-5'\]"):
+        describe_guard(guard, ["3-5"])
