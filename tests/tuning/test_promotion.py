@@ -310,8 +310,8 @@ def test_a_model_may_say_which_story_is_better(versions: dict[str, str]) -> None
         promotion = promote(2, better=["preference"], not_worse=["preference"], preference=judge)
         assert not promotion.promoted
         assert promotion.comparison.metrics["preference"].scores["models:/storyteller/2"].value == value
-    with pytest.raises(ConfigurationError, match="embedded:storyteller follows no instructions"):
-        promote(2, preference="embedded:storyteller")
+    with pytest.raises(ConfigurationError, match="embedded:storyteller-mini follows no instructions"):
+        promote(2, preference="embedded:storyteller-mini")
 
 
 def test_the_command_line(versions: dict[str, str], project: Path, tuned: Path) -> None:
