@@ -103,7 +103,8 @@ def lacks_base(folder: Path) -> bool:
 
 def _merged_folder(folder: Path, base: AdapterBase) -> Path:
     key = hashlib.sha256(f"{_MERGE_VERSION}{base.sha256}{base.lora_alpha}".encode())
-    key.update((folder / _ADAPTER_FILE).read_bytes())
+    for name in (_ADAPTER_FILE, *_COPIED_FILES):
+        key.update((folder / name).read_bytes())
     return conversion_cache_folder() / "embedded" / f"{folder.name}-{key.hexdigest()[:16]}"
 
 
