@@ -1,8 +1,8 @@
 """The embedded storyteller against its base by a plain prompt, and the small one: `python -m benchmarks.storyteller`.
 
 Ours and the small one answer the same requests, four drafts each (`training/storyteller/requests.yaml`); the base,
-which goes on to the limit, answers a third of them. What readers thought of the stories is in the model's card; here is what
-can be measured without them.
+which goes on to the limit, answers a third of them. What readers thought of the stories is in the model's card; here
+is what can be measured without them.
 """
 
 from __future__ import annotations

@@ -62,7 +62,10 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return paths | {name: tmp_path / f"{name}.jsonl" for name in ("empty", "broken", "missing")}
 
 
-def test_a_writer_is_tuned_and_its_spec_printed(base: str, files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_writer_is_tuned_and_its_spec_printed(
+    base: str, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taleward.cli.output.console._stderr.width", 1000)
     out = tmp_path / "my tuned writer"
     arguments = ["--model", base, "--rows", str(files["sft"]), "--held-out", str(files["sft"]), "--out", str(out)]
     done = CliRunner().invoke(app, ["tune", "writer", *arguments, *QUICK, "--learning-rate", "0.01", "--seed", "3"])
