@@ -17,6 +17,8 @@ _RATES: dict[tuple[TuningMethod, bool], float] = {
     ("kto", True): 2e-5, ("kto", False): 5e-7,
 }  # fmt: skip
 
+_MIN_KTO_ROWS = 2
+
 
 class TuningSettings(FrozenModel):
     """What, with the rows and the base model, decides the tuned weights.
@@ -51,10 +53,16 @@ class TuningSettings(FrozenModel):
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
 
     @model_validator(mode="after")
-    def _passes_fill_a_step(self) -> TuningSettings:
+    def _passes_suit_the_method(self) -> TuningSettings:
         if self.batch_size % min(self.micro_batch_size, self.batch_size):
             msg = (
                 f"batch_size must be a multiple of micro_batch_size; got {self.batch_size} and {self.micro_batch_size}"
+            )
+            raise ValueError(msg)
+        if self.method == "kto" and min(self.micro_batch_size, self.batch_size) < _MIN_KTO_ROWS:
+            msg = (
+                f"kto compares the rows of a pass, so that batch_size and micro_batch_size must be at least "
+                f"{_MIN_KTO_ROWS}; got {self.batch_size} and {self.micro_batch_size}"
             )
             raise ValueError(msg)
         return self

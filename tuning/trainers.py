@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from taleward.tuning.rows import TuningRow, trainer_row
+from taleward.tuning.rows import KtoRow, TuningRow, trainer_row
 from taleward.tuning.settings import TuningSettings
 
 _LINEAR_LAYERS = "all-linear"
@@ -46,6 +47,7 @@ def make_trainer(
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import trl
     from datasets import Dataset
+    from transformers import PrinterCallback
 
     config_class, trainer_class = {
         "sft": (trl.SFTConfig, trl.SFTTrainer),
@@ -53,8 +55,13 @@ def make_trainer(
         "kto": (trl.KTOConfig, trl.KTOTrainer),
     }[settings.method]
     # Rows of like length make batches with little padding, which costs as much as text.
-    sampling = "group_by_length" if settings.method == "sft" else "random"
-    options: dict[str, Any] = {} if settings.method == "sft" else {"beta": settings.beta}
+    sampling, options = "group_by_length", dict[str, Any]()
+    if settings.method == "dpo":
+        sampling, options = "random", {"beta": settings.beta}
+    elif settings.method == "kto":
+        # TRL estimates a divergence from each row and its neighbor, so that it takes the rows as they come.
+        rows = random.Random(settings.seed).sample(rows, len(rows))  # noqa: S311
+        sampling, options = "sequential", {"beta": settings.beta, **_label_weights(rows)}
     rows_at_once = min(settings.micro_batch_size, settings.batch_size)
     config = config_class(
         output_dir=str(work),
@@ -78,9 +85,10 @@ def make_trainer(
         eval_strategy="steps" if held_out else "no",
         eval_steps=save_steps,
         report_to=[],
+        disable_tqdm=True,
         **options,
     )
-    return trainer_class(
+    trainer = trainer_class(
         model=model,
         args=config,
         train_dataset=Dataset.from_list([trainer_row(row) for row in rows]),
@@ -89,6 +97,15 @@ def make_trainer(
         peft_config=_adapter(settings) if new_adapter else None,
         callbacks=list(callbacks),
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _label_weights(rows: Sequence[TuningRow]) -> dict[str, float]:
+    """Let liked and disliked rows weigh the same in all, as Ethayarajh et al. 2024, arXiv 2402.01306, advise."""
+    liked = sum(isinstance(row, KtoRow) and row.label for row in rows)
+    disliked = len(rows) - liked
+    return {"desirable_weight": max(1.0, disliked / liked), "undesirable_weight": max(1.0, liked / disliked)}
 
 
 def _adapter(settings: TuningSettings) -> Any:

@@ -10,13 +10,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from taleward.backends.engine.safe_tokenization import control_token_names
 from taleward.backends.transformers.hub_files import translate_load_errors
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
 from taleward.tuning.base_model import base_folder, check_installed, load_base, weights_sha256
 from taleward.tuning.export import export_writer
-from taleward.tuning.rows import ROW_CLASSES, DpoRow, TuningRow, read_tuning_rows
+from taleward.tuning.progress import quiet_libraries, step_progress
+from taleward.tuning.recording import TuningRecorder
+from taleward.tuning.rows import ROW_CLASSES, DpoRow, KtoRow, TuningRow, read_tuning_rows
 from taleward.tuning.settings import TuningSettings
+from taleward.tuning.trainers import make_trainer
 from taleward.tuning.tuned_folder import (
     TuningRecipe,
     TuningRecord,
@@ -56,6 +60,7 @@ def tune_writer(
     experiment: str | None = None,
     sample_prompts: Sequence[str] = (),
     tracking_uri: str | None = None,
+    progress: bool = True,
     **settings: Any,
 ) -> TunedWriter:
     """Tune a causal language model on answers, pairs of answers, or votes.
@@ -74,12 +79,13 @@ def tune_writer(
         experiment: Name of the MLflow experiment to record the run in: settings, hash of the rows, curves and samples.
         sample_prompts: Prompts that the model answers at every checkpoint; the answers are recorded in MLflow.
         tracking_uri: Where MLflow records; by default as for tales.
+        progress: Whether to show a progress bar if standard error is a terminal.
         settings: Fields of `TuningSettings`, such as `method="kto"`, `epochs=3` or `learning_rate=1e-4`.
 
     Raises:
         MissingExtra: If the extra `tuning` is not installed.
         ConfigurationError: If the model, the device or a setting is unknown or invalid, there are no rows, they are not
-            the method's, or one is longer than `max_length`.
+            the method's, all of `kto` have the same label, or one is longer than `max_length` or has a control token.
         InvalidFile: If a file of rows is malformed, or `out` holds something else.
         BackendError: If the model could not be loaded.
     """
@@ -89,51 +95,48 @@ def tune_writer(
     for row in held_out:
         _check_class(row, chosen)
     out, folder = Path(out), base_folder(model)
-    loaded, tokenizer, kind, bfloat16 = load_base(folder, device, chosen, chat_template=chat_template)
-    recipe = TuningRecipe(
-        base=model,
-        base_sha256=weights_sha256(folder),
-        start_sha256=weights_sha256(Path(start)) if start else "",
-        rows_sha256=_rows_sha256(training),
-        rows=len(training),
-        chat_template_sha256=hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
-        settings=chosen,
-    )
-    _check_lengths(training, tokenizer, chosen)
-    checkpoints = open_folder(out, recipe)
-
-    from taleward.tuning.recording import TuningRecorder
-    from taleward.tuning.trainers import make_trainer
-
-    recorder = TuningRecorder(recipe, loaded, tokenizer, experiment, tracking_uri, sample_prompts)
-    trainer = make_trainer(
-        loaded if start is None else _with_adapter(loaded, start),
-        tokenizer,
-        training,
-        held_out,
-        chosen,
-        checkpoints,
-        device=kind,
-        bfloat16=bfloat16,
-        new_adapter=start is None,
-        save_steps=save_steps,
-        callbacks=[recorder.callback()],
-    )
-    with recorder:
-        began = time.monotonic()
-        checkpoint = last_checkpoint(checkpoints)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        record = TuningRecord(
-            recipe=recipe,
-            steps=trainer.state.global_step,
-            loss=losses[-1] if losses else None,
-            held_out_loss=trainer.evaluate()["eval_loss"] if held_out else None,
-            seconds=round(time.monotonic() - began, 1),
-            run_id=recorder.run_id,
+    with quiet_libraries(), step_progress(progress) as step_callback:
+        loaded, tokenizer, kind, bfloat16 = load_base(folder, device, chosen, chat_template=chat_template)
+        recipe = TuningRecipe(
+            base=model,
+            base_sha256=weights_sha256(folder),
+            start_sha256=weights_sha256(Path(start)) if start else "",
+            rows_sha256=_rows_sha256(training),
+            rows=len(training),
+            chat_template_sha256=hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
+            settings=chosen,
         )
-        export_writer(trainer.model, tokenizer, folder, out, record)
-        close_folder(out, record)
+        _check_texts(training, tokenizer, chosen)
+        recorder = TuningRecorder(recipe, loaded, tokenizer, experiment, tracking_uri, sample_prompts)
+        checkpoints = open_folder(out, recipe)
+        trainer = make_trainer(
+            loaded if start is None else _with_adapter(loaded, start),
+            tokenizer,
+            training,
+            held_out,
+            chosen,
+            checkpoints,
+            device=kind,
+            bfloat16=bfloat16,
+            new_adapter=start is None,
+            save_steps=save_steps,
+            callbacks=[recorder.callback(), step_callback],
+        )
+        with recorder:
+            began = time.monotonic()
+            checkpoint = last_checkpoint(checkpoints)
+            mean_loss = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None).training_loss
+            losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+            record = TuningRecord(
+                recipe=recipe,
+                steps=trainer.state.global_step,
+                loss=losses[-1] if losses else mean_loss,
+                held_out_loss=trainer.evaluate()["eval_loss"] if held_out else None,
+                seconds=round(time.monotonic() - began, 1),
+                run_id=recorder.run_id,
+            )
+            export_writer(trainer.model, tokenizer, folder, out, record)
+            close_folder(out, record)
     return TunedWriter(folder=out, record=record)
 
 
@@ -149,13 +152,18 @@ def _settings(given: dict[str, Any]) -> TuningSettings:
 
 
 def _checked_rows(rows: Sequence[TuningRow] | str | Path, settings: TuningSettings) -> list[TuningRow]:
-    if isinstance(rows, str | Path):
-        return read_tuning_rows(Path(rows), settings.method)
-    for row in rows:
+    checked = read_tuning_rows(Path(rows), settings.method) if isinstance(rows, str | Path) else list(rows)
+    for row in checked:
         _check_class(row, settings)
-    if not rows:
+    if not checked:
         raise ConfigurationError("there are no rows to tune on.", hint="`taleward feedback export` writes rows.")
-    return list(rows)
+    labels = {row.label for row in checked if isinstance(row, KtoRow)}
+    if len(labels) == 1:
+        raise ConfigurationError(
+            f"all {len(checked)} rows are {'liked' if labels == {True} else 'disliked'}; kto needs both kinds.",
+            hint="To learn from liked answers alone, use the method 'sft'.",
+        )
+    return checked
 
 
 def _check_class(row: TuningRow, settings: TuningSettings) -> None:
@@ -167,18 +175,27 @@ def _check_class(row: TuningRow, settings: TuningSettings) -> None:
         )
 
 
-def _check_lengths(rows: Sequence[TuningRow], tokenizer: Any, settings: TuningSettings) -> None:
-    """Check that no row would be cut, since a story without its end teaches not to end."""
+def _check_texts(rows: Sequence[TuningRow], tokenizer: Any, settings: TuningSettings) -> None:
+    """Check that no row would be cut, since a story without its end teaches not to end, and none has control tokens.
+
+    When the tuned model writes, such a token in a request is ordinary text; in training it would end the request.
+    """
+    control = control_token_names(tokenizer)
     for number, row in enumerate(rows, 1):
         prompt = [turn.model_dump() for turn in row.prompt]
         answers = (row.chosen, row.rejected) if isinstance(row, DpoRow) else (row.completion,)
+        name = f"row {number} ({row.source.tale_id or answers[0][:40]!r})"
+        texts = (*(turn.content for turn in row.prompt), *answers)
+        if found := [token for token in control if any(token in text for text in texts)]:
+            raise ConfigurationError(
+                f"{name} contains the model's control token {found[0]!r}.", hint="Leave the row out, or reword it."
+            )
         for answer in answers:
             messages = [*prompt, {"role": "assistant", "content": answer}]
             tokens = len(tokenizer(tokenizer.apply_chat_template(messages, tokenize=False)).input_ids)
             if tokens > settings.max_length:
                 raise ConfigurationError(
-                    f"row {number} ({row.source.tale_id or answer[:40]!r}) has {tokens} tokens; max_length is "
-                    f"{settings.max_length}.",
+                    f"{name} has {tokens} tokens; max_length is {settings.max_length}.",
                     hint="Leave the row out, or pass a larger max_length.",
                 )
 
