@@ -14,7 +14,7 @@ from taleward.backends.base.shipped_models import embedded_path
 from taleward.backends.base.spec import ModelSpec, parse_spec
 from taleward.backends.hosted.build_chat import langchain_chat, openai_chat
 from taleward.backends.hosted.chat import HostedChat
-from taleward.backends.onnx.adapted_model import adapter_base, missing_base
+from taleward.backends.onnx.adapted_model import adapter_base, complete_folder, lacks_base, missing_base
 from taleward.backends.transformers.gguf_header import find_gguf
 from taleward.core.errors import ConfigurationError
 
@@ -30,7 +30,7 @@ def _embedded_chat(spec: ModelSpec, **options: Any) -> BaseChatModel:
         )
     folder = embedded_path(spec.model)
     base = adapter_base(folder)
-    if base is not None and base.path is None:
+    if base is not None and lacks_base(folder):
         if spec.model != "storyteller":
             raise missing_base(spec.model, base)
         _log.warning(
@@ -55,7 +55,7 @@ def _embedded_folder(spec: ModelSpec) -> Path:
             hint="Pass a folder with config.json, weights and tokenizer, as `taleward tune writer` leaves it, or "
             f"the name of an embedded model, such as {_EMBEDDED_WRITER!r}.",
         )
-    return folder
+    return complete_folder(folder)
 
 
 def _registered_chat(spec: ModelSpec, *, tracking_uri: str | None = None, **options: Any) -> BaseChatModel:

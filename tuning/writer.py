@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from taleward.backends.engine.safe_tokenization import control_token_names
 from taleward.backends.transformers.hub_files import translate_load_errors
 from taleward.core.errors import ConfigurationError
@@ -19,7 +17,7 @@ from taleward.tuning.export import export_writer
 from taleward.tuning.progress import quiet_libraries, step_progress
 from taleward.tuning.recording import TuningRecorder
 from taleward.tuning.rows import ROW_CLASSES, DpoRow, KtoRow, TuningRow, read_tuning_rows
-from taleward.tuning.settings import TuningSettings
+from taleward.tuning.settings import TuningSettings, check_settings
 from taleward.tuning.trainers import make_trainer
 from taleward.tuning.tuned_folder import (
     TuningRecipe,
@@ -90,7 +88,7 @@ def tune_writer(
         BackendError: If the model could not be loaded.
     """
     check_installed()
-    chosen = _settings(settings)
+    chosen = check_settings(TuningSettings, settings)
     training = _checked_rows(rows, chosen)
     for row in held_out:
         _check_class(row, chosen)
@@ -138,17 +136,6 @@ def tune_writer(
             export_writer(trainer.model, tokenizer, folder, out, record)
             close_folder(out, record)
     return TunedWriter(folder=out, record=record)
-
-
-def _settings(given: dict[str, Any]) -> TuningSettings:
-    try:
-        return TuningSettings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigurationError(
-            f"invalid setting {'.'.join(map(str, first['loc']))}: {first['msg']}; got {first['input']!r}.",
-            hint=f"The settings are {', '.join(TuningSettings.model_fields)}.",
-        ) from error
 
 
 def _checked_rows(rows: Sequence[TuningRow] | str | Path, settings: TuningSettings) -> list[TuningRow]:

@@ -79,23 +79,33 @@ def complete_folder(folder: Path) -> Path:
     base = adapter_base(folder)
     if base is None:
         return folder
-    adapter = folder / _ADAPTER_FILE
-    key = hashlib.sha256(f"{_MERGE_VERSION}{base.sha256}{base.lora_alpha}".encode() + adapter.read_bytes())
-    cached = conversion_cache_folder() / "embedded"
-    merged = cached / f"{folder.name}-{key.hexdigest()[:16]}"
+    merged = _merged_folder(folder, base)
     if not merged.is_dir():
         file = base.path
         if file is None or find_spec("gguf") is None:
             raise missing_base(folder.name, base)
         _verify(file, base)
         with complete_or_absent(merged) as unfinished:
-            _merge(file, adapter, base, unfinished)
+            _merge(file, folder / _ADAPTER_FILE, base, unfinished)
             for name in _COPIED_FILES:
                 shutil.copy(folder / name, unfinished / name)
-        for outdated in cached.glob(f"{folder.name}-*"):
+        for outdated in merged.parent.glob(f"{folder.name}-*"):
             if outdated != merged:
                 shutil.rmtree(outdated, ignore_errors=True)
     return merged
+
+
+def lacks_base(folder: Path) -> bool:
+    """Return whether an embedded model needs a base that is neither installed nor merged into the cache already."""
+    base = adapter_base(folder)
+    return base is not None and base.path is None and not _merged_folder(folder, base).is_dir()
+
+
+def _merged_folder(folder: Path, base: AdapterBase) -> Path:
+    key = hashlib.sha256(f"{_MERGE_VERSION}{base.sha256}{base.lora_alpha}".encode())
+    for name in (_ADAPTER_FILE, *_COPIED_FILES):
+        key.update((folder / name).read_bytes())
+    return conversion_cache_folder() / "embedded" / f"{folder.name}-{key.hexdigest()[:16]}"
 
 
 def missing_base(model: str, base: AdapterBase) -> MissingExtra:

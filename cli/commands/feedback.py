@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from taleward.cli.commands.feedback_review import review_tale
+from taleward.cli.feedback_store import open_feedback_store
 from taleward.cli.options import DEFAULT_FOLDER, Experiment, Folder, TemplateFolder, TrackingUri
 from taleward.core.errors import ConfigurationError, InvalidFile, UnknownName
 
 if TYPE_CHECKING:
-    from taleward.evaluation.feedback.mlflow_store import FeedbackStore
     from taleward.tuning.rows import TuningMethod
 
 feedback_app = typer.Typer(name="feedback", invoke_without_command=True, no_args_is_help=False)
@@ -73,7 +73,7 @@ def review(
         "guardian_consent": guardian_consent,
     }
     with spinner("looking for tales"):
-        store = _open_store(tracking_uri, folder, experiment)
+        store = open_feedback_store(tracking_uri, folder, experiment)
         queue = store.queue(reviewer)
     if not queue:
         print_note("no tales left to review; create one with: taleward tell")
@@ -136,7 +136,7 @@ def add(
         raise ConfigurationError(
             "there is no feedback to add.", hint="Give some, for example --kid-friendly or --rating 4."
         )
-    store = _open_store(tracking_uri, folder, experiment)
+    store = open_feedback_store(tracking_uri, folder, experiment)
     feedback = store.record(tale, person=person or local_pseudonym(folder), **answers)
     show_feedback(store.tale(tale), [feedback])
 
@@ -154,7 +154,7 @@ def show(
     """Show the feedback on a tale."""
     from taleward.cli.output.feedback import show_feedback, show_history
 
-    store = _open_store(tracking_uri, folder, experiment)
+    store = open_feedback_store(tracking_uri, folder, experiment)
     show_feedback(store.tale(tale), store.read(tale))
     if history:
         show_history(store.history(tale))
@@ -186,7 +186,7 @@ def export(
         raise UnknownName("kind of export", kind, [*EXPORTS, *ROW_CLASSES])
     if kind not in EXPORTS:
         return _export_tuning_rows(file, cast("TuningMethod", kind), tracking_uri, experiment, folder, templates)
-    count = write_rows(EXPORTS[kind](_open_store(tracking_uri, folder, experiment)), file)
+    count = write_rows(EXPORTS[kind](open_feedback_store(tracking_uri, folder, experiment)), file)
     next_step = f"; use it with: taleward calibrate {file} --category-column categories" if kind == "labeled" else ""
     return print_note(f"{count} rows written to {file}{next_step}")
 
@@ -200,7 +200,7 @@ def _export_tuning_rows(
 
     if file.suffix != ".jsonl":
         raise InvalidFile(f"cannot write {file}: rows for training are written to a .jsonl file; got {file.suffix!r}.")
-    rows = rows_from_feedback(_open_store(tracking_uri, folder, experiment), method, templates=templates)
+    rows = rows_from_feedback(open_feedback_store(tracking_uri, folder, experiment), method, templates=templates)
     for reason, count in sorted(rows.skipped.items(), key=lambda item: -item[1]):
         print_note(f"{count} of {rows.tales} tales skipped: {SKIP_REASONS[reason]}")
     if not rows:
@@ -228,7 +228,7 @@ def agreement(
     # Before opening the store, which can take seconds.
     if by not in PERIODS:
         raise UnknownName("period", by, PERIODS)
-    agreements = judge_agreement(_open_store(tracking_uri, folder, experiment), by=by)
+    agreements = judge_agreement(open_feedback_store(tracking_uri, folder, experiment), by=by)
     if not agreements:
         return print_note("nobody has said yet whether a judged tale is kid-friendly; start with: taleward feedback")
     return show_agreement(agreements)
@@ -247,16 +247,9 @@ def withdraw(
     from taleward.cli.output.console import print_note
     from taleward.evaluation.feedback.mlflow_store import local_pseudonym
 
-    store, author = _open_store(tracking_uri, folder, experiment), person or local_pseudonym(folder)
+    store, author = open_feedback_store(tracking_uri, folder, experiment), person or local_pseudonym(folder)
     if erase:
         print_note(f"{store.erase(tale, person=author)} answers of {author} erased")
     else:
         store.withdraw(tale, person=author)
         print_note(f"feedback of {author} withdrawn; it stays in the history")
-
-
-def _open_store(tracking_uri: str | None, folder: Path, experiment: str) -> FeedbackStore:
-    from taleward.evaluation.feedback.mlflow_store import FeedbackStore
-    from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
-
-    return FeedbackStore(tracking_uri or default_tracking_uri(folder), experiment)

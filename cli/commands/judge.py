@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from taleward.cli.input import TextInput
     from taleward.moderation.judges import Judge
     from taleward.moderation.judges.embedded.explanation import SentenceExplanation
+    from taleward.tuning.neighbors import LabeledNeighbor
 
 
 def judge(
@@ -42,6 +44,10 @@ def judge(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show which sentences and words speak against the text most.")
     ] = False,
+    labeled: Annotated[
+        Path | None,
+        typer.Option("--labeled", help="File of labeled texts; show the three most like the text, with their labels."),
+    ] = None,
 ) -> None:
     """Judge texts: one with its findings highlighted, many with a line of result for each.
 
@@ -61,32 +67,40 @@ def judge(
     # By the argument, not by the number of texts: the format of a folder's result must not depend on what is in it.
     is_one_file = len(files) == 1 and texts[0].source == files[0] and texts[0].line is None
     if is_one_file:
-        passed = _judge_one(made, texts[0].text, as_json, explain)
-    elif explain:
+        passed = _judge_one(made, texts[0].text, as_json, explain, labeled)
+    elif explain or labeled:
+        option = "--explain" if explain else "--labeled"
         raise ConfigurationError(
-            f"--explain explains one text; got {len(texts)}.", hint="Name one file, or leave --explain out."
+            f"{option} explains one text; got {len(texts)}.", hint=f"Name one file, or leave {option} out."
         )
     else:
         passed = _judge_many(made, texts, as_json)
     raise typer.Exit(0 if passed else REFUSED)
 
 
-def _judge_one(judge: Judge, text: str, as_json: bool, explain: bool) -> bool:
+def _judge_one(judge: Judge, text: str, as_json: bool, explain: bool, labeled: Path | None) -> bool:
     from taleward.cli.output.console import spinner
     from taleward.cli.output.judging import show_explanations, show_judged_text
 
     with spinner("judging"):
         explanations = _explanations(judge, text) if explain else ()
+        neighbors = () if labeled is None else _neighbors(judge, text, labeled)
         verdict = judge.invoke(text)
     if as_json:
         answer = verdict.model_dump(mode="json")
         if explain:
             answer["explanation"] = [explanation.model_dump(mode="json") for explanation in explanations]
+        if labeled is not None:
+            answer["neighbors"] = [neighbor.model_dump(mode="json") for neighbor in neighbors]
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
     else:
         show_judged_text(verdict, text)
         if explain:
             show_explanations(explanations)
+        if labeled is not None:
+            from taleward.cli.output.tune_judge import show_neighbors
+
+            show_neighbors(neighbors)
     return verdict.passed
 
 
@@ -124,3 +138,10 @@ def _explanations(judge: Judge, text: str) -> tuple[SentenceExplanation, ...]:
             hint="Leave --explain out, or judge with embedded:judge. Other judges give their reasons as findings.",
         )
     return judge.explain(text)
+
+
+def _neighbors(judge: Judge, text: str, labeled: Path) -> tuple[LabeledNeighbor, ...]:
+    from taleward.tuning.labeled_verdicts import load_verdicts
+    from taleward.tuning.neighbors import explain_with_neighbors
+
+    return explain_with_neighbors(text, load_verdicts(labeled, judge.policy)) if text.strip() else ()

@@ -56,9 +56,7 @@ def tune_writer_command(
         str | None, typer.Option("--device", help="cpu, cuda or cuda:N; by default a GPU, if any.")
     ] = None,
     save_steps: Annotated[int, typer.Option("--save-steps", min=1, help="Steps between checkpoints.")] = 100,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", help="MLflow experiment to record the run in; by default none.")
-    ] = None,
+    experiment: Annotated[str | None, typer.Option("--experiment", help="Name of the MLflow experiment.")] = None,
     sample_prompt: Annotated[
         list[str] | None,
         typer.Option("--sample-prompt", help="Prompt to answer at every checkpoint, for MLflow; may be repeated."),

@@ -10,7 +10,8 @@ from pydantic import AwareDatetime
 
 from taleward.core.errors import ConfigurationError, UnknownName
 from taleward.core.frozen_model import FrozenDict, FrozenModel
-from taleward.evaluation.feedback.mlflow_store import FeedbackStore
+from taleward.evaluation.feedback.feedback import Feedback
+from taleward.evaluation.feedback.mlflow_store import FeedbackStore, RecordedTale
 from taleward.evaluation.metrics.agreement import Alpha
 from taleward.evaluation.metrics.base import Metric, MetricScore, ratio
 from taleward.evaluation.sample import Sample
@@ -77,6 +78,20 @@ def judge_agreement(store: FeedbackStore, *, by: str = "week", resamples: int = 
             reviewed = _ReviewedTale(tale.id, tale.started_at, tale.verdict.passed, answers)
             periods.setdefault(tale.started_at.strftime(PERIODS[by]), []).append(reviewed)
     return [_period_agreement(name, tales, resamples, seed) for name, tales in periods.items()]
+
+
+def disagreement(tale: RecordedTale, feedback: Sequence[Feedback]) -> float:
+    """Return the share of pairs of raters, the judge and people, who disagree about a tale, 0..1; 0 without a pair.
+
+    Args:
+        tale: The tale; its judge is a rater if it reached a decision.
+        feedback: The current feedback on it.
+    """
+    ratings = [f.kid_friendly for f in feedback if f.kid_friendly is not None]
+    if tale.verdict is not None and tale.verdict.outcome in ("pass", "fail"):
+        ratings.append(tale.verdict.passed)
+    pairs = len(ratings) * (len(ratings) - 1) / 2
+    return sum(ratings) * (len(ratings) - sum(ratings)) / pairs if pairs else 0.0
 
 
 class _ReviewedTale(NamedTuple):

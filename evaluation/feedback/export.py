@@ -9,38 +9,42 @@ from typing import Any
 
 from taleward.core.errors import InvalidFile, MissingExtra
 from taleward.evaluation.feedback.feedback import Feedback
-from taleward.evaluation.feedback.mlflow_store import FeedbackStore
+from taleward.evaluation.feedback.mlflow_store import FeedbackStore, RecordedTale
 
 
 def labeled_rows(store: FeedbackStore) -> list[dict[str, Any]]:
     """Return one row per tale with answers to "is it kid-friendly?", for fitting and measuring judges.
 
-    `load_labeled` reads the rows with the category column `categories`. A tale is harmful if at least half of the
-    people say so; its categories are all that any of these named and its policy has. Whether a tale makes sense does
-    not count.
+    `load_labeled` reads the rows with the category column `categories`.
     """
-    rows = []
-    for tale, feedback in store.tales():
-        votes = [f.kid_friendly for f in feedback if f.kid_friendly is not None]
-        if not votes or not tale.text:
-            continue
-        # A tie counts as harmful: a false alarm costs less than a harmful text that passes.
-        harmful = 2 * sum(votes) <= len(votes)
-        named = dict.fromkeys(c for f in feedback if f.kid_friendly is False for c in _categories(f))
-        # MLflow's form takes any name, and one that the policy does not have would stop the calibration.
-        categories = [name for name in named if not tale.categories or name in tale.categories]
-        rows.append(
-            {
-                "text": tale.text,
-                "label": harmful,
-                "categories": categories if harmful else [],
-                "tale_id": tale.id,
-                "band": tale.band,
-                "people": len(votes),
-                "kid_friendly": sum(votes),
-            }
-        )
-    return rows
+    rows = (labeled_row(tale, feedback) for tale, feedback in store.tales())
+    return [row for row in rows if row is not None]
+
+
+def labeled_row(tale: RecordedTale, feedback: Iterable[Feedback]) -> dict[str, Any] | None:
+    """Return the label of a tale as a row; `None` if nobody answered, or its text was not kept.
+
+    A tale is harmful if at least half of the people say so; its categories are all that any of these named and its
+    policy has. Whether a tale makes sense does not count.
+    """
+    answers = [(f, f.kid_friendly) for f in feedback if f.kid_friendly is not None]
+    votes = [friendly for _, friendly in answers]
+    if not votes or not tale.text:
+        return None
+    # A tie counts as harmful: a false alarm costs less than a harmful text that passes.
+    harmful = 2 * sum(votes) <= len(votes)
+    named = dict.fromkeys(c for f, friendly in answers if not friendly for c in _categories(f))
+    # MLflow's form takes any name, and one that the policy does not have would stop the calibration.
+    categories = [name for name in named if not tale.categories or name in tale.categories]
+    return {
+        "text": tale.text,
+        "label": harmful,
+        "categories": categories if harmful else [],
+        "tale_id": tale.id,
+        "band": tale.band,
+        "people": len(votes),
+        "kid_friendly": sum(votes),
+    }
 
 
 def feedback_rows(store: FeedbackStore) -> list[dict[str, Any]]:

@@ -100,15 +100,25 @@ class Target(FrozenModel):
     """What a threshold must reach on the labeled texts.
 
     Attributes:
-        kind: `recall` for a recall of at least `value` with as few false alarms as possible, or `false_alarms` for
-            at most that share of false alarms with as much recall as possible.
-        value: The share, between 0 and 1.
+        kind: `recall` for a recall of at least `value` with as few false alarms as possible; `false_alarms` for at
+            most that share of false alarms with as much recall as possible; or `cost` for the lowest cost, if a missed
+            harmful text costs as much as `value` false alarms.
+        value: The share, between 0 and 1, or the cost.
     """
 
-    kind: Literal["recall", "false_alarms"]
-    value: float = Field(gt=0.0, lt=1.0)
+    kind: Literal["recall", "false_alarms", "cost"]
+    value: float = Field(gt=0.0)
+
+    @model_validator(mode="after")
+    def _check_share(self) -> Target:
+        if self.kind != "cost" and self.value >= 1.0:
+            msg = f"a share must be below 1; got {self.value:g}"
+            raise ValueError(msg)
+        return self
 
     def __str__(self) -> str:
+        if self.kind == "cost":
+            return f"lowest cost, a miss costing {self.value:g} false alarms"
         return f"recall>={self.value:g}" if self.kind == "recall" else f"false_alarms<={self.value:g}"
 
 

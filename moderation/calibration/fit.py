@@ -233,13 +233,25 @@ def fit_curve(truth: Bools, scores: Floats, method: Method) -> Platt | Isotonic:
 
 
 def pick_threshold(truth: Bools, scores: Floats, target: Target) -> float:
-    """Return the threshold, halfway between two of the scores, that meets the target.
+    """Return the threshold that meets the target: for shares halfway between two of the scores.
+
+    For a cost of w per miss it is 1 / (1 + w), the probability from which on it costs less to fail a text than to pass
+    it (Elkan 2001), so the scores must be calibrated. On few texts that is steadier than the threshold with the lowest
+    cost on them.
 
     Raises:
         FitError: If only a threshold that fails every harmless text, or passes every harmful one, meets the target.
     """
     import numpy as np
 
+    if target.kind == "cost":
+        break_even = 1 / (1 + target.value)
+        flagged = scores >= break_even
+        if flagged[~truth].all():
+            raise FitError(f"the {target} would fail every harmless text too")
+        if not flagged[truth].any():
+            raise FitError(f"the {target} would let every harmful text pass")
+        return break_even
     thresholds, false_alarms, recalls = metrics.roc(truth, scores)
     if target.kind == "recall":
         chosen = int(np.argmax(recalls >= target.value - 1e-12))

@@ -27,12 +27,14 @@ class Columns:
         category: The column of a harmful text's categories, as a list or separated by `,` `;` or `|`; `None` if there
             is no such column.
         harmful: The labels that mean harmful. If there are any, every other label means harmless.
+        band: The column of the age band that a text was labeled for; `None` if there is no such column.
     """
 
     text: str = "text"
     label: str = "label"
     category: str | None = None
     harmful: tuple[str, ...] = ()
+    band: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class LabeledText:
         text: The text.
         harmful: Whether the text must not be released.
         categories: The categories of a harmful text; empty if it is harmless or they are unknown.
+        band: The age band that it was labeled for; empty if the labels are all for one band.
     """
 
     text: str
     harmful: bool
     categories: tuple[str, ...] = ()
+    band: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,10 @@ def load_labeled(
     if missing and not problems:
         examples = ", ".join(repr(s) for s in sorted(labels)[:_MAX_LISTED_LABELS])
         problems.append(f"no row has the harmful label {missing[0]!r}; labels in the file: {examples}")
-    if rows and columns.category is not None and columns.category not in column_names:
-        in_file = ", ".join(sorted(column_names))
-        problems.append(f"no row has the category column {columns.category!r}; columns in the file: {in_file}")
+    for what, name in (("category", columns.category), ("band", columns.band)):
+        if rows and name is not None and name not in column_names:
+            in_file = ", ".join(sorted(column_names))
+            problems.append(f"no row has the {what} column {name!r}; columns in the file: {in_file}")
     if not rows and not problems:
         problems.append("the file has no rows")
     if problems:
@@ -129,7 +134,8 @@ def _parse_row(record: Any, columns: Columns, known: Collection[str], category: 
         raise ValueError(msg)
     if category is not None and not categories:
         categories = (category,)
-    return LabeledText(text, harmful, categories if harmful else ())
+    band = str(record.get(columns.band) or "").strip() if columns.band else ""
+    return LabeledText(text, harmful, categories if harmful else (), band)
 
 
 def _parse_label(value: Any, columns: Columns) -> bool:

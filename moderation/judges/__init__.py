@@ -40,6 +40,7 @@ JUDGES = {
 Put a guard model's family before its model spec: `llama-guard:hf:meta-llama/Llama-Guard-3-1B`.
 """
 
+_FOLDER_OF_JUDGE = ("embedded:/", "embedded:./", "embedded:../", "embedded:~")
 _TAKES_NO_MODEL = frozenset({"lexicon", "embedded:judge", "reading-level", "personal-data"})
 _MODEL_OPTIONAL = _TAKES_NO_MODEL | {"openai-moderation"}
 # Spelled too differently for the did-you-mean of `UnknownName`, which compares letters.
@@ -61,6 +62,7 @@ def judge(
         spec: One of
 
             * a name, such as `embedded:judge`, `lexicon` or `reading-level` (see `JUDGES`),
+            * the folder of a tuned judge, such as `embedded:./tuned` (see `taleward.tuning.tune_judge`),
             * a guard model's family before its model spec, such as `qwen3guard:hf:Qwen/Qwen3Guard-Gen-0.6B`,
             * the spec of any chat model, such as `openai:gpt-5-mini`, or a LangChain chat model,
             * a list of these, or of judges, to combine.
@@ -80,6 +82,10 @@ def judge(
     if isinstance(spec, Sequence) and not isinstance(spec, str):
         judges = [part if isinstance(part, Judge) else judge(part, policy=policy, band=band) for part in spec]
         return _combine_judges(judges, combine, **options)
+    if isinstance(spec, str) and spec.startswith(_FOLDER_OF_JUDGE):
+        from taleward.moderation.judges.embedded.judge import EmbeddedJudge
+
+        return EmbeddedJudge(spec.partition(":")[2], policy=policy, band=band, **options)
     if isinstance(spec, str):
         name, _, model = (spec, "", "") if spec in JUDGES else spec.partition(":")
         if name in JUDGES:

@@ -111,6 +111,21 @@ class Judge(Runnable[str | Passage, Verdict], ABC):
         judge._calibration_id = fitted.sha256[:_CALIBRATION_ID_LENGTH]
         return judge
 
+    def outcome_from(self, verdict: Verdict) -> Outcome:
+        """Return the outcome that this judge's calibration gives a text, without judging the text again.
+
+        Args:
+            verdict: The verdict on the text of the same judge without a calibration.
+        """
+        if verdict.outcome not in ("pass", "fail"):
+            return verdict.outcome
+        uncalibrated = copy.copy(self)
+        uncalibrated.calibration, uncalibrated.rules = None, self.policy
+        assessment = Assessment(scores=verdict.scores, findings=verdict.findings)
+        # A judge may fail a text for reasons that its scores and findings do not show.
+        forced = verdict.outcome == "fail" and uncalibrated._decide(assessment) == "pass"
+        return "fail" if forced else self._decide(assessment)
+
     @abstractmethod
     def assess(self, passage: Passage) -> Assessment:
         """Judge a passage whose text is not blank."""

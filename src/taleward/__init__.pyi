@@ -46,6 +46,7 @@ from .stores.tale_memory import TaleMemory as TaleMemory
 from .stores.vector.chroma_store import ChromaStore as ChromaStore
 from .stores.vector.faiss_store import FaissStore as FaissStore
 from .tuning.deployment.log import log_guard as log_guard
+from .tuning.judge import tune_judge as tune_judge
 from .tuning.promotion import promote as promote
 from .tuning.registry import rollback as rollback
 from .tuning.writer import tune_writer as tune_writer

@@ -122,7 +122,9 @@ def test_the_second_attempt_gets_the_findings_and_the_tale_has_its_lineage(value
 
 
 def test_a_tale_by_the_embedded_model_has_its_lineage(values: dict[str, str]) -> None:
-    tale = Guard(StoryChain("embedded:storyteller-mini", seed=5, max_tokens=20, temperature=0.5), FakeJudge()).invoke(values)
+    tale = Guard(StoryChain("embedded:storyteller-mini", seed=5, max_tokens=20, temperature=0.5), FakeJudge()).invoke(
+        values
+    )
     [call] = tale.attempts[0].calls
     assert (call.model, call.seed, call.output_tokens) == ("embedded:storyteller-mini", 5, 20)
     assert call.parameters["temperature"] == 0.5

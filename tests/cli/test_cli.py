@@ -73,13 +73,13 @@ def test_the_printed_options_tell_the_best_of_several_drafts_again(folder: Path)
 
 
 def test_a_request_is_counted_by_its_wishes(folder: Path) -> None:
-    request = "a story about a fox and an Icelandic parliament"
-    text = StoryChain("embedded:storyteller", seed=1).invoke(request)
+    request, small = "a story about a fox and an Icelandic parliament", "embedded:storyteller-mini"
+    text = StoryChain(small, seed=1).invoke(request)
     assert missing_wishes(("fox", "Icelandic parliament"), text) == ("Icelandic parliament",)
-    done = taleward("tell", *request.split(), "--seed", "1", "--judge", "lexicon", cwd=folder)
+    done = taleward("tell", *request.split(), "--model", small, "--seed", "1", "--judge", "lexicon", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "1 of 2 wishes are in the tale; missing: Icelandic parliament" in done.stdout
-    assert "embedded:storyteller | attempt 1 | " in done.stdout
+    assert f"{small} | attempt 1 | " in done.stdout
     assert "better stories: --model openai:" in done.stderr
     assert "template" not in done.stdout + done.stderr
 
@@ -265,8 +265,9 @@ def test_templates_models_and_cards_are_listed(folder: Path) -> None:
     assert "the template file none.yaml cannot be read" in " ".join(invalid.stderr.split())
     assert "embedded:storyteller" in taleward("models", cwd=folder).stdout
     card = taleward("models", "embedded:storyteller", cwd=folder).stdout
-    assert "Built with Llama" in card
+    assert "SmolLM2-135M-Instruct" in card
     assert "base_model" not in card
+    assert "Built with Llama" in taleward("models", "embedded:storyteller-mini", cwd=folder).stdout
     unknown = taleward("models", "embedded:storyteler", cwd=folder)
     assert unknown.returncode == 2
     assert "Did you mean 'embedded:storyteller'?" in " ".join(unknown.stderr.split())

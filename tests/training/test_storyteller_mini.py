@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import taleward.backends
-from training import text_cleaning as corpora
+from training import text_cleaning as corpora, text_measures
 from training.storyteller_mini import (
     batches,
     make_requests as openings,
@@ -283,9 +283,9 @@ def test_training_starts_from_a_trained_model(data: Path, tmp_path: Path) -> Non
 
 
 def test_repetition_copies_and_missing_texts() -> None:
-    assert report.repetition(["a", "b", "c", "d", "a", "b", "c", "d"]) == pytest.approx(1 / 5)
-    assert report.repetition(["a"]) == 0
-    detector = report.CopyDetector([["the", "cat", "sat", "on", "the", "mat"], [*"abcdefghijk"]])
+    assert text_measures.repetition(["a", "b", "c", "d", "a", "b", "c", "d"]) == pytest.approx(1 / 5)
+    assert text_measures.repetition(["a"]) == 0
+    detector = text_measures.CopyDetector([["the", "cat", "sat", "on", "the", "mat"], [*"abcdefghijk"]])
     assert detector.longest_copy(["x", "the", "cat", "sat", "y"]) == 3
     assert detector.longest_copy([*"xcdefghijxaby"]) == 8
     assert detector.longest_copy(["the", "mat", "a"]) == 2

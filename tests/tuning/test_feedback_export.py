@@ -93,7 +93,8 @@ def test_the_command_writes_what_was_given_for_training_and_says_what_it_left_ou
     output = " ".join(result.output.split())
     assert "1 of 3 tales skipped: nobody gave their feedback for training" in output
     assert "1 of 3 tales skipped: the request may be a child's, and no guardian consents" in output
-    assert f"taleward tune writer --method kto --rows {file}" in output.replace("- ", "-")
+    # The terminal's width decides where the line is broken, in the middle of a path, too.
+    assert f"taleward tune writer --method kto --rows {file}".replace(" ", "") in output.replace(" ", "")
     # Whoever takes it back is not in the next export.
     store.record(given.id, person="anna", for_training=False)
     assert len(rows_from_feedback(store, "kto")) == 0

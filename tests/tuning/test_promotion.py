@@ -243,7 +243,8 @@ def test_registered_models_are_what_is_compared(tuned: Path, project: Path) -> N
 
 def test_a_champion_that_changed_meanwhile_is_not_replaced(versions: dict[str, str]) -> None:
     def crown_another(request: str) -> str:
-        client().set_registered_model_alias("storyteller", "champion", "3")
+        if "harbor number 0" in request:  # once: the tests' store takes no concurrent writes
+            client().set_registered_model_alias("storyteller", "champion", "3")
         return WRITERS["covers all"](request)
 
     versions.update({"hf:some/base": "covers nothing", "models:/storyteller/2": "meanwhile"})
@@ -310,8 +311,8 @@ def test_a_model_may_say_which_story_is_better(versions: dict[str, str]) -> None
         promotion = promote(2, better=["preference"], not_worse=["preference"], preference=judge)
         assert not promotion.promoted
         assert promotion.comparison.metrics["preference"].scores["models:/storyteller/2"].value == value
-    with pytest.raises(ConfigurationError, match="embedded:storyteller follows no instructions"):
-        promote(2, preference="embedded:storyteller")
+    with pytest.raises(ConfigurationError, match="embedded:storyteller-mini follows no instructions"):
+        promote(2, preference="embedded:storyteller-mini")
 
 
 def test_the_command_line(versions: dict[str, str], project: Path, tuned: Path) -> None:

@@ -42,7 +42,7 @@ DPO: list[TuningRow] = [DpoRow(prompt=prompt("a fox"), chosen="The fox ran.", re
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     control = ["<s>", "<|request|>", "<|story|>", "</s>"]
     tokenizer = tiny_tokenizer(control, chat_template=REQUESTS, bos_token="<s>")
-    return save_causal(tmp_path_factory.mktemp("base"), LlamaConfig(**SMALL), tokenizer)
+    return save_causal(tmp_path_factory.mktemp("base"), LlamaConfig(**SMALL | {"hidden_size": 64, "head_dim": 16}), tokenizer)
 
 
 @pytest.fixture
@@ -62,7 +62,10 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return paths | {name: tmp_path / f"{name}.jsonl" for name in ("empty", "broken", "missing")}
 
 
-def test_a_writer_is_tuned_and_its_spec_printed(base: str, files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_writer_is_tuned_and_its_spec_printed(
+    base: str, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taleward.cli.output.console._stderr.width", 1000)
     out = tmp_path / "my tuned writer"
     arguments = ["--model", base, "--rows", str(files["sft"]), "--held-out", str(files["sft"]), "--out", str(out)]
     done = CliRunner().invoke(app, ["tune", "writer", *arguments, *QUICK, "--learning-rate", "0.01", "--seed", "3"])

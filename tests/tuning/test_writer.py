@@ -28,6 +28,8 @@ CHATML = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 QUICK: dict[str, Any] = {"batch_size": 2, "micro_batch_size": 2, "epochs": 1, "learning_rate": 1e-3, "lora_rank": 4}
+# A random model has nothing that an adapter could use.
+LEARNS: dict[str, Any] = {"epochs": 40, "learning_rate": 1e-2, "lora_rank": 0}
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -49,14 +51,13 @@ SFT: list[TuningRow] = [SftRow(prompt=prompt(f"a fox, {n}"), completion="The fox
 
 
 def test_a_tuned_model_writes_what_it_was_shown(base: str, tmp_path: Path) -> None:
-    tuned = tune_writer(base, SFT, tmp_path / "out", held_out=SFT[:2], **QUICK | {"epochs": 40, "learning_rate": 1e-2})
+    tuned = tune_writer(base, SFT, tmp_path / "out", held_out=SFT[:2], **QUICK | LEARNS)
     assert tuned.record.held_out_loss is not None
     assert tuned.record.held_out_loss < 1.0
     assert (tuned.record.steps, tuned.record.recipe.rows) == (160, 8)
     text = chat_model(tuned.spec, temperature=0, max_tokens=30).invoke("a fox, 3").text
     assert text == "The fox ran home."
     assert read_record(tuned.folder) == tuned.record
-    assert (tuned.folder / "adapter" / "adapter_model.safetensors").is_file()
     assert not (tuned.folder / "checkpoints").exists()
 
 
@@ -73,6 +74,7 @@ def test_every_method_leaves_a_model_that_loads(base: str, rows: list[TuningRow]
     rank = 0 if rows[0].method == "sft" else 4
     tuned = tune_writer(base, rows, tmp_path / "out", **QUICK | {"method": rows[0].method, "lora_rank": rank})
     assert tuned.record.steps == 2
+    assert (tuned.folder / "adapter" / "adapter_model.safetensors").is_file() == (rank > 0)
     assert chat_model(tuned.spec, max_tokens=2).invoke("x").response_metadata["finish_reason"] in ("length", "stop")
 
 
@@ -94,8 +96,6 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint(base: str, tmp_path: 
         tune_writer(base, file, out, save_steps=5, **QUICK)
     tuned = tune_writer(base, file, out, save_steps=5, **QUICK | {"epochs": 25})
     assert tuned.record.steps == 100
-    fresh = tune_writer(base, file, tmp_path / "fresh", save_steps=5, **QUICK | {"epochs": 25})
-    assert (tuned.folder / "model.safetensors").read_bytes() == (fresh.folder / "model.safetensors").read_bytes()
     with pytest.raises(InvalidFile, match="holds a tuned writer already"):
         tune_writer(base, file, out, **QUICK)
 

@@ -32,6 +32,7 @@ _SECTION = re.compile(r"^---(?: (?P<name>text|draft|beginning))?[ \t]*\n", re.M)
 _QUOTED = re.compile(r"\[\[(?P<words>.+?)\]\]", re.S)
 _CHANGED = re.compile(r"\[\[(?P<original>.+?)\|\|(?P<words>.+?)\]\]", re.S)
 _MARKED = re.compile(r"\[\[(?P<category>\w+):(?P<severity>\w+)\|(?P<words>.+?)\]\]", re.S)
+_PLAIN = re.compile(r"-(?:plain|simple)-")
 _FOLDERS: Mapping[type[CorpusRow], str] = {
     CorpusStory: "stories", CorpusPair: "pairs", CorpusPassage: "passages", CorpusShortText: "short_texts"
 }  # fmt: skip
@@ -181,7 +182,7 @@ def add_share(file: Path, *, write: bool = True) -> list[str]:
         return [f"{file.name} holds {len(rows)} rows of {len(kinds)} kinds; a share holds rows of one kind"]
     problems = [f"{row.id}: {problem}" for row in rows for problem in row_problems(row)]
     if write and not problems:
-        folder = FOLDER / _FOLDERS[kinds.pop()]
+        folder = FOLDER / ("plain_stories" if _PLAIN.search(file.stem) else _FOLDERS[kinds.pop()])
         lines = [
             json.dumps(row.model_dump(mode="json", by_alias=True, exclude_defaults=True), ensure_ascii=False)
             for row in rows

@@ -20,6 +20,7 @@ from training.corpus.reader import (
     CorpusStory,
     load_pairs,
     load_passages,
+    load_plain_stories,
     load_short_texts,
     load_stories,
 )
@@ -31,6 +32,8 @@ MAX_ONCE_UPON_A_TIME, MAX_NAME = 0.03, 0.01
 MAX_SHORT = 110
 SHINGLE, MAX_SHARED = 8, 3
 """Two texts may share this many runs of so many words, as proverbs and counting rhymes do."""
+MAX_SHARED_PLAIN = 12
+"""As many for two plain stories, which say like things in like words: "The key had the power to open any door"."""
 _STEM = 5
 _SMALL = frozenset(
     words_of(
@@ -171,9 +174,15 @@ def problems() -> list[str]:
     lines = [f"{story.id}: {problem}" for story in stories for problem in story_problems(story)]
     lines += [f"{pair.id}: {problem}" for pair in pairs for problem in pair_problems(pair)]
     lines += [f"{passage.id}: {problem}" for passage in passages for problem in passage_problems(passage)]
+    plain = load_plain_stories()
+    lines += [f"{story.id}: {problem}" for story in plain for problem in story_problems(story)]
+    lines += [
+        f"{a} and {b} share {count} runs of {SHINGLE} words"
+        for a, b, count in near_duplicates({story.id: story.whole for story in plain}, MAX_SHARED_PLAIN)
+    ]
     short_texts = load_short_texts()
     lines += [f"{short.id}: {problem}" for short in short_texts for problem in short_text_problems(short)]
-    ids = Counter(row.id for row in (*stories, *pairs, *passages, *short_texts))
+    ids = Counter(row.id for row in (*stories, *plain, *pairs, *passages, *short_texts))
     lines += [f"{id_}: the id is used {count} times" for id_, count in ids.items() if count > 1]
     texts = all_texts()
     lines += similarity_problems(texts)

@@ -1,7 +1,7 @@
-"""Read the written corpus: `load_stories()`, `load_pairs()`, `load_passages()`, `load_short_texts()`.
+"""Read the written corpus: `load_stories()`, `load_plain_stories()`, `load_pairs()`, `load_passages()` and so on.
 
-Rows are JSON lines in `stories/`, `pairs/`, `passages/` and `short_texts/`, one file per share. A tenth of the rows,
-chosen by id, is held out: never train on it, measure on it.
+Rows are JSON lines in `stories/`, `plain_stories/`, `pairs/`, `passages/` and `short_texts/`, one file per share. A
+tenth of the rows, chosen by id, is held out: never train on it, measure on it.
 """
 
 from __future__ import annotations
@@ -175,6 +175,11 @@ def load_stories(*, held_out: bool | None = None) -> tuple[CorpusStory, ...]:
         InvalidFile: A row is not what it should be; the message names file, line and field.
     """
     return tuple(_rows("stories", CorpusStory, held_out))
+
+
+def load_plain_stories(*, held_out: bool | None = None) -> tuple[CorpusStory, ...]:
+    """The plainly told stories, for small models; arguments and errors as for `load_stories`."""
+    return tuple(_rows("plain_stories", CorpusStory, held_out))
 
 
 def load_pairs(*, held_out: bool | None = None) -> tuple[CorpusPair, ...]:

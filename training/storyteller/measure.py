@@ -24,7 +24,7 @@ from taleward.chains.story import StoryChain
 from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.text.request_coverage import mentions_value
 from taleward.moderation.text.story_form import story_form
-from training.corpus.reader import BANDS, VARIABLES, load_stories
+from training.corpus.reader import BANDS, VARIABLES, load_plain_stories, load_stories
 from training.text_measures import CopyDetector, distinct, repetition, self_bleu, words_of
 
 DRAFTS = 4
@@ -56,10 +56,9 @@ def load_requests() -> list[dict[str, str]]:
     return [{name: str(value) for name, value in row.items()} for row in rows]
 
 
-def write_drafts(model: str, count: int, **options: Any) -> tuple[list[Draft], float]:
-    """Answer the first `count` requests, `DRAFTS` times each, and return the drafts and the seconds it took."""
-    requests = load_requests()[:count]
-    chains = {band: StoryChain(model, band=band, **options) for band in BANDS}
+def write_drafts(model: str, requests: Sequence[dict[str, str]], **options: Any) -> tuple[list[Draft], float]:
+    """Answer each request `DRAFTS` times, and return the drafts and the seconds it took."""
+    chains: dict[str, StoryChain] = {band: StoryChain(model, band=band, **options) for band in BANDS}
 
     def write(job: int) -> Draft:
         number = job // DRAFTS
@@ -77,6 +76,11 @@ def write_drafts(model: str, count: int, **options: Any) -> tuple[list[Draft], f
     return drafts, time.monotonic() - began
 
 
+def _spread(requests: Sequence[dict[str, str]], count: int) -> Sequence[dict[str, str]]:
+    """Return `count` requests spread over all, so that every band is among a few."""
+    return requests[:: max(1, len(requests) // count)][:count]
+
+
 def measure(model: str, count: int = 60, **options: Any) -> dict[str, Any]:
     """Return the figures of a model by name, with its best drafts.
 
@@ -85,13 +89,14 @@ def measure(model: str, count: int = 60, **options: Any) -> dict[str, Any]:
         count: Number of requests.
         options: Options of the model.
     """
-    drafts, seconds = write_drafts(model, count, **options)
+    requests = _spread(load_requests(), count)
+    drafts, seconds = write_drafts(model, requests, **options)
     best = [
         max(drafts[i : i + DRAFTS], key=lambda d: sum(d.mentioned) / len(d.mentioned) * 0.55 + story_form(d.text) * 0.2)
         for i in range(0, len(drafts), DRAFTS)
     ]
-    judges = {band: EmbeddedJudge(band=band) for band in BANDS}
-    training = CopyDetector(words_of(story.whole) for story in load_stories(held_out=False))
+    judges: dict[str, EmbeddedJudge] = {band: EmbeddedJudge(band=band) for band in BANDS}
+    training = CopyDetector(words_of(story.whole) for story in load_plain_stories(held_out=False))
     words = [words_of(draft.text) for draft in drafts]
     return {
         "model": model,
@@ -105,7 +110,7 @@ def measure(model: str, count: int = 60, **options: Any) -> dict[str, Any]:
         "ended": mean(d.ended and story_form(d.text) > 0 for d in drafts),
         "form": mean(story_form(d.text) for d in drafts),
         "passed": mean(judges[d.band].invoke(d.text).passed for d in drafts),
-        "non_words": mean(non_word_share(d.text, load_requests()[d.number]) for d in drafts),
+        "non_words": mean(non_word_share(d.text, requests[d.number]) for d in drafts),
         "repetition": mean(map(repetition, words)),
         "distinct": distinct(words),
         "self_bleu": self_bleu([d.text for d in best]),
@@ -114,14 +119,14 @@ def measure(model: str, count: int = 60, **options: Any) -> dict[str, Any]:
             band: {
                 "words": round(mean(len(words_of(d.text)) for d in drafts if d.band == band)),
                 "grade": round(
-                    median(textstat.textstat.flesch_kincaid_grade(d.text) for d in drafts if d.band == band), 1
+                    median(textstat.textstat.automated_readability_index(d.text) for d in drafts if d.band == band), 1
                 ),
                 "mentioned_best": round(mean(mean(d.mentioned) for d in best if d.band == band), 3),
             }
-            for band in BANDS
+            for band in sorted({draft.band for draft in drafts})
         },
         "seconds": round(seconds, 1),
-        "best": [{"request": load_requests()[d.number], "text": d.text} for d in best],
+        "best": [{"request": requests[d.number], "text": d.text} for d in best],
     }
 
 
@@ -157,7 +162,7 @@ def _known_words() -> set[str]:
 
     vocabulary = json.loads((model_folder() / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     pieces = {piece for piece in vocabulary if piece.isalpha() and piece.islower()}
-    return pieces | {word for story in load_stories() for word in words_of(story.whole)}
+    return pieces | {word for story in (*load_stories(), *load_plain_stories()) for word in words_of(story.whole)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

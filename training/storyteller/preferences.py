@@ -23,7 +23,7 @@ from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.text.request_coverage import mentions_value
 from taleward.moderation.text.story_form import story_form
 from taleward.tuning.rows import ChatTurn, DpoRow, RowSource
-from training.corpus.reader import BANDS, VARIABLES, Band, CorpusStory, load_stories
+from training.corpus.reader import BANDS, VARIABLES, Band, CorpusStory, load_plain_stories
 from training.storyteller.measure import non_word_share
 from training.text_measures import words_of
 
@@ -43,8 +43,8 @@ def mixed_requests(count: int, seed: int) -> Iterator[tuple[Band, dict[str, str]
     """Yield requests whose values come from one to three training stories of the same band."""
     rng = random.Random(f"preferences/{seed}")
     by_band: dict[str, list[CorpusStory]] = {band: [] for band in BANDS}
-    for story in load_stories(held_out=False):
-        if story.kind == "story" and "-plain-" in story.id:
+    for story in load_plain_stories(held_out=False):
+        if story.kind == "story":
             by_band[story.band].append(story)
     for _ in range(count):
         band = rng.choice(BANDS)

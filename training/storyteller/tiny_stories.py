@@ -1,4 +1,4 @@
-"""Rows from TinyStories (Eldan and Li, arXiv 2305.07759): simple, coherent stories, with requests found in them by rules.
+"""Rows from TinyStories (Eldan and Li, arXiv 2305.07759): simple, coherent stories, and requests found by rules.
 
 A small model learns to tell coherently from stories that it can nearly predict: under SmolLM2-135M the stories of
 TinyStories cost 2.2 nats a token, our literary ones 3.2. The requests name three to five things that a story has.
@@ -18,19 +18,25 @@ from training.storyteller_mini.make_requests import StoryParts, extract, phrase_
 _MIN_PARTS = 3
 _LIST_SHARE = 0.7
 _MORAL = re.compile(r"\s*(?:The moral of (?:the|this) story|Moral)\b.*", re.DOTALL)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # The stories share a handful of names, which a model would put into every tale.
-_GIRLS = frozenset("Lily Mia Sue Lucy Jane Amy Sara Anna Emma Daisy Molly Ella Mary Jill Kitty Sally Lola Bella".split())
-_BOYS = frozenset("Tim Tom Max Ben Sam Jack Bob Billy Timmy Jimmy John Mike Joe Spot Fred Leo Tommy Johnny".split())
-_GIRL_NAMES = (
-    "Ada Alma Amina Anja Asha Beatriz Brigid Carmen Dana Edith Elif Esra Fatou Frida Gina Hana Heidi Ines Ingrid Iris"
-    " Ivy Joan Judit Kaja Kalinda Lara Leila Linh Lotte Malia Marta Mina Nadia Noor Olga Paula Petra Rosa Ruth Salma Sanna"
-    " Sena Tala Tilda Uma Vera Wanda Yara Yuki Zeynep"
-).split()
-_BOY_NAMES = (
-    "Abel Adil Anton Arun Bilal Bruno Carlos Cem Dario Diego Emil Enzo Erik Farid Felipe Georg Hamid Hugo Idris Ivan Jonas"
-    " Joon Juri Karim Kofi Lars Levi Luis Malik Marek Mateo Nils Noah Otto Pavel Pedro Rashid Rolf Samir Sven Tariq Teo Uwe"
-    " Viktor Wim Yusuf Zeno"
-).split()
+_GIRLS = _names("Lily Mia Sue Lucy Jane Amy Sara Anna Emma Daisy Molly Ella Mary Jill Kitty Sally Lola Bella")
+_BOYS = _names("Tim Tom Max Ben Sam Jack Bob Billy Timmy Jimmy John Mike Joe Spot Fred Leo Tommy Johnny")
+_GIRL_NAMES = _names(
+    "Ada Alma Amina Anja Asha Beatriz Brigid Carmen Dana Edith Elif Esra Fatou Frida Gina Hana Heidi Ines Ingrid "
+    "Iris Ivy Joan Judit Kaja Kalinda Lara Leila Linh Lotte Malia Marta Mina Nadia Noor Olga Paula Petra Rosa Ruth "
+    "Salma Sanna Sena Tala Tilda Uma Vera Wanda Yara Yuki Zeynep"
+)
+_BOY_NAMES = _names(
+    "Abel Adil Anton Arun Bilal Bruno Carlos Cem Dario Diego Emil Enzo Erik Farid Felipe Georg Hamid Hugo Idris "
+    "Ivan Jonas Joon Juri Karim Kofi Lars Levi Luis Malik Marek Mateo Nils Noah Otto Pavel Pedro Rashid Rolf Samir "
+    "Sven Tariq Teo Uwe Viktor Wim Yusuf Zeno"
+)
 
 
 def tiny_story_rows(data: Path, count: int, seed: str) -> list[SftRow]:
@@ -56,7 +62,10 @@ def tiny_story_rows(data: Path, count: int, seed: str) -> list[SftRow]:
 
 def _parts(text: str) -> StoryParts | None:
     parts = extract(text)
-    if parts is None or sum(map(bool, (parts.setting, parts.item, parts.power, parts.action, parts.outcome))) < _MIN_PARTS:
+    if (
+        parts is None
+        or sum(map(bool, (parts.setting, parts.item, parts.power, parts.action, parts.outcome))) < _MIN_PARTS
+    ):
         return None
     return parts
 

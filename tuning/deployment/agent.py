@@ -18,7 +18,7 @@ from taleward.core.events import DoneEvent, RetractionEvent, TextEvent
 from taleward.core.redaction import format_error
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.guard.input_checks import WriterInput
-from taleward.tuning.deployment.build import GuardBuilder
+from taleward.tuning.deployment.build import build_guards
 from taleward.tuning.deployment.config import GuardConfig
 from taleward.tuning.deployment.responses import (
     RETRACTION,
@@ -41,8 +41,8 @@ try:
 except ImportError as error:
     raise MissingExtra("the deployment of a guard", "mlflow") from error
 
-CONFIG_ARTIFACT, WEIGHTS_ARTIFACT = "guard", "weights"
-"""The names of a deployed model's artifacts."""
+CONFIG_ARTIFACT = "guard"
+"""The name of the artifact with the description; the others are `GuardConfig.files`."""
 
 _log = logging.getLogger(__name__)
 _is_being_logged: ContextVar[bool] = ContextVar("is_being_logged", default=False)
@@ -91,7 +91,7 @@ class GuardAgent(_UntracedAgent):
                 f"a GuardAgent needs a Guard; got {type(guard).__name__}.",
                 hint="Text that was not judged cannot be deployed: put taleward.Guard(writer, judge) around it.",
             )
-        self._guard = guard
+        self._guards, self._band = {guard.judge.band: guard}, guard.judge.band
 
     def predict(self, request: ResponsesAgentRequest | dict[str, Any]) -> ResponsesAgentResponse:
         """Write and judge one tale.
@@ -159,28 +159,27 @@ class GuardAgent(_UntracedAgent):
             raise _bad_request(error) from error
 
     def _guard_for(self, band: str | None) -> Guard:
-        if band not in (None, self._guard.judge.band):
-            raise UnknownName("band of this guard", str(band), [self._guard.judge.band])
-        return self._guard
+        band = self._band if band is None else band
+        if band not in self._guards:
+            raise UnknownName("band of this guard", band, self._guards)
+        return self._guards[band]
 
 
 class ConfiguredGuardAgent(GuardAgent):
     """The agent of a guard that was described as data; it is made when MLflow loads the model."""
 
     def __init__(self) -> None:
-        self._builder: GuardBuilder | None = None
+        self._guards: dict[str, Guard] = {}
+        self._band = ""
 
     def load_context(self, context: Any) -> None:
-        """Make the guard; MLflow calls this once, before any request."""
-        config = GuardConfig.model_validate_json(Path(context.artifacts[CONFIG_ARTIFACT]).read_bytes())
-        weights = Path(context.artifacts[WEIGHTS_ARTIFACT]) if config.writer.weights else None
-        self._builder = GuardBuilder(config, weights)
-        self._builder.guard()  # what is missing here stops the server now, not the first child
+        """Make the guards of all age bands, so that what is missing stops the server now, and not the first child.
 
-    def _guard_for(self, band: str | None) -> Guard:
-        if self._builder is None:
-            raise ConfigurationError("the guard is not loaded.", hint="Load the model with mlflow.pyfunc.load_model.")
-        return self._builder.guard(band)
+        MLflow calls this before any request.
+        """
+        config = GuardConfig.model_validate_json(Path(context.artifacts[CONFIG_ARTIFACT]).read_bytes())
+        files = {name: Path(path) for name, path in context.artifacts.items()}
+        self._guards, self._band = build_guards(config, files), config.band
 
 
 def _with_seed(guard: Guard, seed: int) -> Guard:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from langchain_core.language_models import BaseChatModel
 
-from taleward.backends.base.spec import parse_spec
 from taleward.backends.chat_models import chat_model
 from taleward.chains.story import StoryChain
-from taleward.core.errors import UnknownName
+from taleward.core.errors import IntegrityError
 from taleward.evaluation.tracking.tale_recorder import MlflowRecorder
 from taleward.moderation.guard.best_of import BestOf
 from taleward.moderation.guard.guard import Guard
@@ -19,67 +18,51 @@ from taleward.moderation.judges.cascade import UncertaintyBand
 from taleward.tuning.deployment.config import GuardConfig, JudgeConfig, WriterConfig
 
 
-class GuardBuilder:
-    """Makes the guards of a description, one for each age band, on first use.
+def build_guards(config: GuardConfig, files: Mapping[str, Path]) -> dict[str, Guard]:
+    """Make the guards of a description, one for each of its age bands.
 
     Args:
         config: The description.
-        weights: The folder or file with the writer's weights, if they were deployed with the guard.
+        files: The folders and files that were deployed with the guard, by the names in `config.files`.
 
     Raises:
-        ConfigurationError: If the writer's model cannot be made here, for example because a key is missing.
+        IntegrityError: If a file is missing.
+        ConfigurationError: If a model or a judge cannot be made here, for example because a key is missing.
     """
-
-    def __init__(self, config: GuardConfig, weights: Path | None = None) -> None:
-        self.config = config
-        self._model = _build_model(config.writer, weights)
-        self._guards: dict[str, Guard] = {}
-        self._lock = threading.Lock()
-
-    def guard(self, band: str | None = None) -> Guard:
-        """Return the guard for an age band, by default the description's own.
-
-        Raises:
-            UnknownName: If requests may not name this band.
-            ConfigurationError: If a judge cannot be made here.
-        """
-        band = self.config.band if band is None else band
-        if band not in self.config.bands:
-            raise UnknownName("band of this guard", band, self.config.bands)
-        with self._lock:
-            if band not in self._guards:
-                self._guards[band] = self._build(band)
-            return self._guards[band]
-
-    def _build(self, band: str) -> Guard:
-        config = self.config
-        writer = StoryChain(
-            self._model, config.writer.template, policy=config.policy, band=band, seed=config.writer.seed
-        )
-        tale_judge = _build_judge(config.judge, config, band)
-        recorder = _build_recorder(config.experiment)
-        settings = config.settings.model_dump()
+    if missing := sorted(set(config.files) - set(files)):
+        raise IntegrityError(f"the deployed guard lacks its files {', '.join(missing)}.", hint="Deploy it again.")
+    model = _build_model(config.writer, files.get("writer"))
+    recorder = _build_recorder(config.experiment)
+    settings = config.settings.model_dump()
+    guards: dict[str, Guard] = {}
+    for band in config.bands:
+        writer = StoryChain(model, config.writer.template, policy=config.policy, band=band, seed=config.writer.seed)
+        tale_judge = _build_judge(config.judge, config, band, files)
         if config.best_of is None:
-            return Guard(writer, tale_judge, recorder=recorder, **settings)
-        candidates = settings.pop("attempts")
-        best_of = config.best_of.model_dump()
-        return BestOf(writer, tale_judge, candidates=candidates, recorder=recorder, **best_of, **settings)
+            guards[band] = Guard(writer, tale_judge, recorder=recorder, **settings)
+        else:
+            candidates = {**settings, **config.best_of.model_dump()}
+            candidates["candidates"] = candidates.pop("attempts")
+            guards[band] = BestOf(writer, tale_judge, recorder=recorder, **candidates)
+    return guards
 
 
-def _build_model(config: WriterConfig, weights: Path | None) -> BaseChatModel:
-    if weights is None:
+def _build_model(config: WriterConfig, files: Path | None) -> BaseChatModel:
+    if files is None:
         return chat_model(config.model, **config.options)
-    model = chat_model(f"{parse_spec(config.model).provider}:{weights}", **config.options)
+    model = chat_model(f"hf:{files}", **config.options)
     # The name under which its tales are known; the folder's differs from server to server.
     return model.model_copy(update={"spec": config.model})
 
 
-def _build_judge(config: JudgeConfig, guard: GuardConfig, band: str) -> Judge:
+def _build_judge(config: JudgeConfig, guard: GuardConfig, band: str, files: Mapping[str, Path]) -> Judge:
     options = dict(config.options)
     if config.combine == "cascade":
         options["bands"] = [UncertaintyBand(float(low), float(high)) for low, high in options["bands"]]
-    parts = [_build_judge(part, guard, band) for part in config.judges]
-    made = judge(parts or config.spec, policy=guard.policy, band=band, combine=config.combine, **options)
+    parts = [_build_judge(part, guard, band, files) for part in config.judges]
+    folder = files.get(config.place)
+    spec = parts or (config.spec if folder is None else f"embedded:{folder}")
+    made = judge(spec, policy=guard.policy, band=band, combine=config.combine, **options)
     made.spec = config.name
     if made.max_chars != config.max_chars:
         made.max_chars = config.max_chars

@@ -18,14 +18,12 @@ class WriterConfig(FrozenModel):
     Attributes:
         model: The model's spec.
         options: The options of `chat_model`.
-        weights: Whether the model's files are deployed with the guard, because the spec names a local folder or file.
         template: The template.
         seed: The seed.
     """
 
     model: str
     options: FrozenMapping[str, Any] = FrozenDict()
-    weights: bool = False
     template: Template
     seed: int | None = None
 
@@ -35,6 +33,7 @@ class JudgeConfig(FrozenModel):
 
     Attributes:
         name: The judge's name in verdicts.
+        place: Where it stands: `judge`, or `judge.0`, `judge.1` and so on for those that are combined.
         spec: What `judge` takes; empty for judges that are combined.
         options: The options of `judge`.
         judges: The judges that are combined.
@@ -44,6 +43,7 @@ class JudgeConfig(FrozenModel):
     """
 
     name: str
+    place: str
     spec: str = ""
     options: FrozenMapping[str, Any] = FrozenDict()
     judges: tuple[JudgeConfig, ...] = ()
@@ -58,7 +58,7 @@ class JudgeConfig(FrozenModel):
 
 
 class GuardSettings(FrozenModel):
-    """The settings of a `Guard` by the names of its parameters."""
+    """The settings of a `Guard` by the names of its parameters; a server keeps no drafts, whatever `keep_drafts` is."""
 
     attempts: int
     timeout_s: int | float | None
@@ -87,6 +87,7 @@ class GuardConfig(FrozenModel):
         bands: The age bands that a request may name; `band` is one of them.
         settings: The guard's settings.
         best_of: The additional settings of a `BestOf`; `None` for a `Guard`.
+        files: The names of the model files that are deployed with the guard: `writer`, and for judges their `place`.
         experiment: The MLflow experiment in which the server records its tales; `None` to record nothing.
     """
 
@@ -98,4 +99,5 @@ class GuardConfig(FrozenModel):
     bands: tuple[str, ...] = Field(min_length=1)
     settings: GuardSettings
     best_of: BestOfSettings | None = None
+    files: tuple[str, ...] = ()
     experiment: str | None = None

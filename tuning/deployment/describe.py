@@ -12,6 +12,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
+from taleward.backends.base.shipped_models import is_embedded
 from taleward.backends.base.spec import parse_spec
 from taleward.backends.hosted.chat import HostedChat
 from taleward.backends.local.chat import LocalChat
@@ -25,6 +26,7 @@ from taleward.moderation.guard.best_of import BestOf
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges import JUDGES, Judge
 from taleward.moderation.judges.cascade import Cascade
+from taleward.moderation.judges.embedded.judge import EmbeddedJudge
 from taleward.moderation.judges.ensemble import Ensemble
 from taleward.moderation.judges.guard_models.base import GuardModel
 from taleward.moderation.judges.llm import LLMJudge
@@ -47,8 +49,8 @@ def describe_guard(guard: Guard, bands: Sequence[str] | None = None) -> GuardCon
 
     Args:
         guard: A `Guard` or `BestOf` of a `StoryChain` and judges that `judge` can make.
-        bands: The age bands that requests may name; by default all of the policy, or only the guard's own if a judge is
-            calibrated.
+        bands: The age bands that requests may name; by default all of the policy, those that a judge was tuned for, or
+            only the guard's own if a judge is calibrated.
 
     Raises:
         ConfigurationError: If a part of the guard cannot be described; the message names it.
@@ -65,13 +67,12 @@ def describe_guard(guard: Guard, bands: Sequence[str] | None = None) -> GuardCon
             hint="Give both the same policy= and band=.",
         )
     model, options = _describe_model(writer.model, "the writer's model")
-    judge_config = _describe_judge(judge)
+    judge_config = _describe_judge(judge, "judge")
     return GuardConfig(
         taleward=version("taleward"),
         writer=WriterConfig(
             model=model,
             options=FrozenDict(options),
-            weights=local_weights(model) is not None,
             template=writer.template,
             seed=writer.seed,
         ),
@@ -81,16 +82,32 @@ def describe_guard(guard: Guard, bands: Sequence[str] | None = None) -> GuardCon
         bands=_checked_bands(guard, judge_config, bands),
         settings=GuardSettings(**{name: getattr(guard, name) for name in GuardSettings.model_fields}),
         best_of=_describe_best_of(guard) if isinstance(guard, BestOf) else None,
+        files=tuple(local_files(guard)),
         experiment=_describe_recorders(guard),
     )
 
 
-def local_weights(spec: str) -> Path | None:
-    """Return the folder or file of a model that its spec names by a path; `None` if it is found in another way."""
-    provider, model = parse_spec(spec)
-    is_path = provider == "hf" or (provider == "embedded" and model.startswith(("/", "./", "../", "~")))
-    path = Path(model).expanduser()
-    return path.resolve() if is_path and path.exists() else None
+def local_files(guard: Guard) -> dict[str, Path]:
+    """Return the folders and files of models that exist only here, by the names that `GuardConfig.files` has for them.
+
+    These are the model of a writer, and the heads of tuned embedded judges.
+    """
+    model = guard.writer.model if isinstance(guard.writer, StoryChain) else None
+    files = {}
+    if isinstance(model, LocalChat):
+        path = Path(model.path).expanduser()
+        if path.exists() and not is_embedded(path):
+            files["writer"] = path.resolve()
+    return {**files, **_judge_folders(guard.judge, "judge")}
+
+
+def _judge_folders(judge: Judge, place: str) -> dict[str, Path]:
+    if isinstance(judge, Cascade | Ensemble):
+        parts = [_judge_folders(part, f"{place}.{number}") for number, part in enumerate(judge.judges)]
+        return {name: path for part in parts for name, path in part.items()}
+    if isinstance(judge, EmbeddedJudge) and judge.spec not in JUDGES:
+        return {place: Path(parse_spec(judge.spec).model).expanduser().resolve()}
+    return {}
 
 
 def _describe_model(model: BaseChatModel, what: str) -> tuple[str, dict[str, Any]]:
@@ -131,7 +148,7 @@ def _is_secret(name: str, value: Any) -> bool:
     return isinstance(value, str) and redact(value) != value
 
 
-def _describe_judge(judge: Judge) -> JudgeConfig:
+def _describe_judge(judge: Judge, place: str) -> JudgeConfig:
     combined: tuple[Judge, ...] = ()
     spec, combine, options = "", "any", dict[str, Any]()
     what = f"the judge {judge.spec}"
@@ -153,9 +170,10 @@ def _describe_judge(judge: Judge) -> JudgeConfig:
         raise _not_described(f"{what}, {_name(judge)}, which taleward.judge cannot make from a spec")
     return JudgeConfig(
         name=judge.spec,
+        place=place,
         spec=spec,
         options=FrozenDict(options),
-        judges=tuple(_describe_judge(part) for part in combined),
+        judges=tuple(_describe_judge(part, f"{place}.{number}") for number, part in enumerate(combined)),
         combine=combine,
         calibration=judge.calibration,
         max_chars=judge.max_chars,
@@ -181,15 +199,17 @@ def _describe_named_judge(name: str, judge: Judge, what: str) -> tuple[str, dict
     if isinstance(judge, ReadingLevelJudge):
         band_limit = ReadingLevelJudge(policy=judge.policy, band=judge.band).limit
         return name, {} if judge.limit == band_limit else {"limit": judge.limit}
-    return name, {}
+    return judge.spec, {}
 
 
 def _absolute(spec: str, what: str) -> str:
-    """Return the spec of a judge's model; only the files of a writer are deployed with a guard."""
-    if local_weights(spec) is not None and not Path(parse_spec(spec).model).is_absolute():
+    """Return the spec of a model whose files are not deployed with the guard."""
+    provider, model = parse_spec(spec)
+    path = Path(model).expanduser()
+    if provider == "hf" and path.exists() and not Path(model).is_absolute():
         raise ConfigurationError(
-            f"{what} has its model in a folder that is relative to the working directory.",
-            hint=f"Name it by its full path, hf:{local_weights(spec)}, which must exist on the server.",
+            f"{what} has its model in {model}, a path that a server would look up in its own working directory.",
+            hint=f"Name it by its full path, hf:{path.resolve()}, which must exist on the server.",
         )
     return spec
 
@@ -222,8 +242,9 @@ def _describe_recorders(guard: Guard) -> str | None:
 
 def _checked_bands(guard: Guard, judge: JudgeConfig, bands: Sequence[str] | None) -> tuple[str, ...]:
     own = guard.judge.band
+    measured = _measured_bands(guard.judge)
     if bands is None:
-        return (own,) if judge.calibrated else tuple(guard.judge.policy.bands)
+        return (own,) if judge.calibrated else measured
     if isinstance(bands, str):
         raise ConfigurationError(f"bands must be a list of age bands; got {bands!r}.", hint=f"Use [{bands!r}].")
     for band in bands:
@@ -232,7 +253,22 @@ def _checked_bands(guard: Guard, judge: JudgeConfig, bands: Sequence[str] | None
         raise ConfigurationError(
             f"the judge is calibrated for ages {own}; got bands={list(bands)}.", hint=_NO_CALIBRATION
         )
+    if unmeasured := [band for band in bands if band not in measured]:
+        raise ConfigurationError(
+            f"the judge was tuned for ages {', '.join(measured)}; got bands={list(bands)}.",
+            hint=f"Leave out {', '.join(unmeasured)}, or tune the judge on texts that are labeled for these ages.",
+        )
     return tuple(dict.fromkeys([own, *bands]))
+
+
+def _measured_bands(judge: Judge) -> tuple[str, ...]:
+    """Return the bands of the policy that a judge may be used for: a tuned embedded judge is for some of them only."""
+    bands = tuple(judge.policy.bands)
+    if isinstance(judge, Cascade | Ensemble):
+        measured = [_measured_bands(part) for part in judge.judges]
+        return tuple(band for band in bands if all(band in part for part in measured))
+    ages = judge.head_config.tuned_ages if isinstance(judge, EmbeddedJudge) else ()
+    return tuple(band for band in bands if not ages or judge.policy.band(band).ages[0] in ages)
 
 
 def _name(value: object) -> str:

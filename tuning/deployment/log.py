@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,22 +13,19 @@ from taleward.core.errors import BackendError, ConfigurationError, InvalidFile
 from taleward.core.redaction import redact
 from taleward.evaluation.describe import describe_system
 from taleward.evaluation.tracking.runs import check_mlflow
-from taleward.evaluation.tracking.tale_recorder import (
-    DEFAULT_EXPERIMENT,
-    default_tracking_uri,
-    get_or_create_experiment,
-)
+from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, get_or_create_experiment
 from taleward.moderation.guard.guard import Guard
 from taleward.moderation.judges.fingerprint import judge_fingerprint
-from taleward.tuning.deployment.build import GuardBuilder
+from taleward.tuning.deployment.build import build_guards
 from taleward.tuning.deployment.config import GuardConfig
-from taleward.tuning.deployment.describe import describe_guard, local_weights
+from taleward.tuning.deployment.describe import describe_guard, local_files
 from taleward.tuning.deployment.requirements import (
     needed_extras,
     no_deps_packages,
     pinned_requirements,
     vendor_distributions,
 )
+from taleward.tuning.registry import check_registered_name, ensure_registered
 
 NO_DEPS_KEY = "pip_install_no_deps"
 """Key of a deployed model's metadata with the packages that are installed with `pip install --no-deps`."""
@@ -68,17 +65,17 @@ def log_guard(
 
     A guard that consists of a `StoryChain` and judges made from specs is described as data, in `guard.json`: model
     specs with their options, the texts of the template and the policy, calibrations, and the guard's settings. The
-    server makes it again from that. A writer's model in a local folder is copied into the MLflow model. Nothing is
-    pickled. Any other guard is deployed as a Python file that makes it. Keys are not part of a deployment; the server
-    reads them from its environment.
+    server makes it again from that; nothing is pickled. The files of a tuned writer or judge, and of any other writer's
+    model in a local folder, are copied into the MLflow model. Any other guard is deployed as a Python file that makes
+    it. Keys are not part of a deployment; the server reads them from its environment.
 
     A recorder is deployed as the name of its experiment: the server records tales in its own MLflow store, which
     `MLFLOW_TRACKING_URI` names.
 
     Args:
         guard: A `Guard` or `BestOf`; a function that returns one; or the path of a Python file that calls
-            `mlflow.models.set_model(GuardAgent(guard))`. MLflow runs the file here once, and whenever it loads the
-            model. It can import what is installed on the server.
+            `mlflow.models.set_model(GuardAgent(guard))`. MLflow runs the file here, and whenever it loads the model.
+            It can import what is installed on the server.
         name: A name in MLflow's model registry, of which the guard becomes the next version. `None` to log it only.
         bands: The age bands that a request may name, besides the guard's own. By default all of the policy, or none if
             a judge is calibrated.
@@ -97,7 +94,8 @@ def log_guard(
         MissingExtra: If MLflow is not installed.
     """
     check_mlflow()
-    _check_name(name)
+    if name is not None:
+        check_registered_name(name)
     with tempfile.TemporaryDirectory() as folder, quiet(), mlflow_settings():
         if isinstance(guard, str | Path):
             if bands is not None:
@@ -110,13 +108,6 @@ def log_guard(
         model = Path(folder, "model")
         _save(deployment, model)
         return _upload(deployment, model, name, tracking_uri, experiment)
-
-
-def _check_name(name: str | None) -> None:
-    if name is not None and (not name or any(c.isspace() or c in "/:@" for c in name)):
-        raise ConfigurationError(
-            f"a name in the registry has no spaces, '/', ':' or '@'; got {name!r}.", hint="For example 'bedtime'."
-        )
 
 
 def _from_file(file: Path, extras: Iterable[str]) -> _Deployment:
@@ -134,30 +125,27 @@ def _from_guard(guard: object, bands: Sequence[str] | None, extras: Iterable[str
             f"log_guard needs a Guard, a function that returns one, or a Python file; got {type(guard).__name__}.",
             hint="Text that was not judged cannot be deployed: put taleward.Guard(writer, judge) around it.",
         )
-    config = describe_guard(guard, bands)
-    _check_description(guard, config)
+    config, files = describe_guard(guard, bands), local_files(guard)
+    _check_description(guard, config, files)
     code, file = folder / "served_guard.py", folder / "guard.json"
     code.write_text(_MODEL_CODE, encoding="utf-8")
     file.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    weights = {"weights": str(local_weights(config.writer.model))} if config.writer.weights else {}
     no_deps = no_deps_packages(config)
     requirements = pinned_requirements(
         {*needed_extras(config), *extras}, without=no_deps, vendors=vendor_distributions(guard)
     )
     params = {name: value[:_MAX_PARAM_CHARACTERS] for name, value in describe_system(guard).items()}
-    return _Deployment(code, {"guard": str(file), **weights}, requirements, no_deps, params)
+    artifacts = {"guard": str(file), **{part: str(path) for part, path in files.items()}}
+    return _Deployment(code, artifacts, requirements, no_deps, params)
 
 
-def _check_description(guard: Guard, config: GuardConfig) -> None:
+def _check_description(guard: Guard, config: GuardConfig, files: Mapping[str, Path]) -> None:
     """Make the guard again for each age band, and compare it with the original.
 
     Raises:
         ConfigurationError: If it cannot be made, or is another one.
     """
-    builder = GuardBuilder(GuardConfig.model_validate_json(config.model_dump_json()))
-    for band in config.bands:
-        builder.guard(band)
-    again = builder.guard()
+    again = build_guards(GuardConfig.model_validate_json(config.model_dump_json()), files)[config.band]
     before, after = describe_system(guard), describe_system(again)
     different = [
         f"{name} is {before.get(name)!r} and would be {after.get(name)!r}"
@@ -179,11 +167,12 @@ def _save(deployment: _Deployment, folder: Path) -> None:
     Raises:
         InvalidFile: If the code fails or sets another model than a `GuardAgent`.
     """
-    import mlflow.models
-    import mlflow.pyfunc
-    from mlflow.exceptions import MlflowException
-
+    # First, because it silences what MLflow's modules warn about while they are imported.
     from taleward.tuning.deployment.agent import GuardAgent, no_tales
+
+    import mlflow.models  # isort: skip
+    import mlflow.pyfunc  # isort: skip
+    from mlflow.exceptions import MlflowException  # isort: skip
 
     # MLflow keeps the model that was set last: a file that sets none would be logged as the one before.
     mlflow.models.model.__mlflow_model__ = None
@@ -212,44 +201,42 @@ def _save(deployment: _Deployment, folder: Path) -> None:
         )
 
 
+@contextlib.contextmanager
+def _finished(run_id: str, client: Any) -> Iterator[None]:
+    """Finish a run, also if an exception leaves it."""
+    try:
+        yield
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id)
+
+
 def _upload(deployment: _Deployment, folder: Path, name: str | None, tracking_uri: str | None, experiment: str) -> str:
     """Store a saved model, and register it if it has a name. Returns its URI."""
-    import mlflow
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
-    if tracking_uri is None and not mlflow.is_tracking_uri_set():
-        tracking_uri = default_tracking_uri()
     # A client of its own: MLflow's fluent functions would change the app's tracking URI and active run.
-    client = registry_client(tracking_uri, "the deployment of a guard")
+    client = registry_client(tracking_uri, "the deployment of a guard", create=True)
     try:
         experiment_id = get_or_create_experiment(client, client.tracking_uri, experiment)
         run = client.create_run(
             experiment_id, run_name=f"deploy {name or 'guard'}", tags={"taleward.kind": "deployment"}
         )
         run_id = run.info.run_id
-        logged = client.create_logged_model(
-            experiment_id, name or "guard", source_run_id=run_id, params=dict(deployment.params), model_type="agent"
-        )
-        client.log_model_artifacts(logged.model_id, str(folder))
-        client.finalize_logged_model(logged.model_id, "READY")
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        client.set_terminated(run_id)
-        if name is None:
-            return f"models:/{logged.model_id}"
-        _ensure_registered(name, client)
-        # With a model's URI instead of its folder, MLflow would look the model up in the process's own store.
-        version = client.create_model_version(name, logged.artifact_location, run_id, model_id=logged.model_id)
-        return f"models:/{name}/{version.version}"
+        with _finished(run_id, client):
+            logged = client.create_logged_model(
+                experiment_id, name or "guard", source_run_id=run_id, params=dict(deployment.params), model_type="agent"
+            )
+            client.log_model_artifacts(logged.model_id, str(folder))
+            client.finalize_logged_model(logged.model_id, "READY")
+            client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+            if name is None:
+                return f"models:/{logged.model_id}"
+            ensure_registered(name, client)
+            # With a model's URI instead of its folder, MLflow would look the model up in the process's own store.
+            version = client.create_model_version(name, logged.artifact_location, run_id, model_id=logged.model_id)
+            return f"models:/{name}/{version.version}"
     except (MlflowException, OSError) as error:
         raise BackendError(f"MLflow did not store the guard: {redact(str(error))}") from error
-
-
-def _ensure_registered(name: str, client: Any) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise

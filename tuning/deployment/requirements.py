@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from taleward.backends.base.shipped_models import ENCODER_PIP_ARGS, embedded_names, embedded_path
+from taleward.backends.base.spec import parse_spec
 from taleward.backends.hosted.chat import HostedChat
 from taleward.backends.onnx.adapted_model import adapter_base
 from taleward.chains.story import StoryChain
@@ -29,7 +30,7 @@ def needed_extras(config: GuardConfig) -> set[str]:
     extras = set(_ALWAYS)
     if config.best_of is not None or any(spec.startswith("embedded:") for spec in specs):
         extras.add("onnx")
-    if any(part in _LOCAL_PROVIDERS for spec in specs for part in spec.split(":")[:2]):
+    if "writer" in config.files or any(part in _LOCAL_PROVIDERS for spec in specs for part in spec.split(":")[:2]):
         extras.add("local")
     if "reading-level" in specs:
         extras.add("reading")
@@ -41,15 +42,13 @@ def no_deps_packages(config: GuardConfig) -> tuple[str, ...]:
 
     They require libraries that Taleward does not use, such as torch for the encoder.
     """
-    specs = _specs(config)
     found = set()
-    if config.best_of is not None or "embedded:judge" in specs:
+    if config.best_of is not None or any(spec.startswith("embedded:") for spec in _judge_specs(config.judge)):
         found.add(ENCODER_PIP_ARGS.split()[-1])
-    for spec in specs:
-        provider, _, model = spec.partition(":")
-        base = adapter_base(embedded_path(model)) if provider == "embedded" and model in embedded_names() else None
-        if base is not None:
-            found.add(base.pip_args.split()[-1].partition("==")[0])
+    provider, model = parse_spec(config.writer.model)
+    base = adapter_base(embedded_path(model)) if provider == "embedded" and model in embedded_names() else None
+    if base is not None:
+        found.add(base.pip_args.split()[-1].partition("==")[0])
     return tuple(f"{name}=={version(name)}" for name in sorted(found))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,8 @@ from pydantic import Field, ValidationError
 from taleward.backends.base.shipped_models import missing_encoder
 from taleward.backends.onnx.minilm import DIMENSIONS, MiniLM
 from taleward.backends.onnx.quantized_weights import WeightPrecision
-from taleward.core.errors import IntegrityError, InvalidFile
-from taleward.core.frozen_model import FrozenMapping, FrozenModel
+from taleward.core.errors import ConfigurationError, IntegrityError, InvalidFile
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.moderation.judges.embedded.sections import split_into_sections
 from taleward.moderation.text.normalize import undisguise
 
@@ -47,6 +48,7 @@ class HeadConfig(FrozenModel):
         offsets: What is added to all log-odds, by the youngest age of a band: chosen in training by the share of good
             stories for that age that fail at the thresholds of the policy `kids`.
         seed: Seed of the training.
+        tuned_ages: The youngest ages of the bands that the head was tuned and measured for; empty for all.
     """
 
     categories: tuple[str, ...] = Field(min_length=1)
@@ -58,6 +60,7 @@ class HeadConfig(FrozenModel):
     context_pieces: int = Field(ge=0)
     offsets: FrozenMapping[int, float] = Field(min_length=1)
     seed: int = 0
+    tuned_ages: tuple[int, ...] = ()
 
     def offset(self, age: int) -> float:
         """Return the offset of a band: that of the oldest age that is not above the band's youngest one.
@@ -75,8 +78,9 @@ class Head:
     word pieces, depends on the sentences around it: a growl is worse when nobody turns out to be kind.
 
     Args:
-        folder: Folder with `config.json`, `encoder.safetensors` and `head.safetensors`.
+        folder: Folder with `config.json`, `head.safetensors` and, unless `like` is given, `encoder.safetensors`.
         precision: Precision of the encoder's linear layers. `float32` is slower and ranks no better than `int8`.
+        like: A head whose encoder this one shares: it must be the encoder that the configuration names.
 
     Raises:
         InvalidFile: If the configuration is missing or invalid.
@@ -84,7 +88,7 @@ class Head:
         MissingExtra: If the extra `onnx` or the encoder's package is not installed.
     """
 
-    def __init__(self, folder: Path, *, precision: WeightPrecision = "int8") -> None:
+    def __init__(self, folder: Path, *, precision: WeightPrecision = "int8", like: Head | None = None) -> None:
         try:
             from safetensors.numpy import load
         except ImportError as error:
@@ -94,9 +98,65 @@ class Head:
         except (OSError, ValueError, ValidationError) as error:
             raise InvalidFile(f"{folder / 'config.json'} is not a valid judge configuration: {error}") from error
         self.config = config
-        self.encoder = MiniLM(load(_verified(folder / "encoder.safetensors", config.top_sha256)), precision=precision)
+        if like is None:
+            top = load(_verified(folder / "encoder.safetensors", config.top_sha256))
+            self.encoder = MiniLM(top, precision=precision)
+        elif like.config.top_sha256 == config.top_sha256:
+            self.encoder = like.encoder
+        else:
+            raise IntegrityError(
+                f"the judge in {folder} was tuned from one whose encoder has the SHA-256 {config.top_sha256}; the "
+                f"installed one has {like.config.top_sha256}.",
+                hint="Tune it again with `taleward tune judge`, or install the version of Taleward it was tuned with.",
+            )
         weights = load(_verified(folder / "head.safetensors", config.weights_sha256))
         self._weight, self._bias = weights["weight"], weights["bias"]
+
+    def adjusted(self, weight: Floats, bias: Floats, offsets: Mapping[int, float], ages: Sequence[int]) -> Head:
+        """Return a copy with changed log-odds, which shares the encoder.
+
+        A category changes alike in all its severities, so that they keep their order.
+
+        Args:
+            weight: What is added to the weights, shape (384, categories).
+            bias: What is added to the biases, shape (categories,).
+            offsets: What is added to the offsets, by the youngest age of a band.
+            ages: The youngest ages of the bands that the copy is for.
+        """
+        import numpy
+
+        head = copy.copy(self)
+        head._weight = (self._weight + numpy.repeat(weight, len(LEVELS), axis=1)).astype(numpy.float32)
+        head._bias = (self._bias + numpy.repeat(bias, len(LEVELS))).astype(numpy.float32)
+        head.config = self.config.model_copy(
+            update={
+                "weights_sha256": hashlib.sha256(head._weights()).hexdigest(),
+                "offsets": FrozenDict(
+                    {**self.config.offsets, **{age: self.config.offset(age) + added for age, added in offsets.items()}}
+                ),
+                "tuned_ages": tuple(sorted(ages)),
+            }
+        )
+        return head
+
+    def save(self, folder: Path) -> None:
+        """Write the configuration and the weights of the linear layer, but not the encoder, to a folder.
+
+        The configuration is written last: a folder without one is not loaded.
+        """
+        for name, content in (
+            ("head.safetensors", self._weights()),
+            ("config.json", self.config.model_dump_json(indent=1).encode() + b"\n"),
+        ):
+            temporary = folder / f".{name}.part"
+            temporary.write_bytes(content)
+            temporary.replace(folder / name)
+
+    def _weights(self) -> bytes:
+        from safetensors.numpy import save
+
+        data: bytes = save({"weight": self._weight, "bias": self._bias})
+        return data
 
     def word_pieces(self, sentence: str) -> list[int]:
         """Return the word pieces of a sentence: disguised words ("1d10t") are written out, rows of a sign shortened."""
@@ -172,3 +232,20 @@ def shipped_head() -> Head:
     from taleward import backends
 
     return Head(Path(backends.__path__[0]) / "models" / "judge")
+
+
+def load_head(folder: Path) -> Head:
+    """Load a head from a folder; one that was tuned has no encoder of its own and shares the one that ships.
+
+    Raises:
+        ConfigurationError: If the folder holds no judge.
+        InvalidFile: If the configuration is invalid.
+        IntegrityError: If the weights do not match the configuration, or it was tuned from another judge.
+    """
+    if not (folder / "head.safetensors").is_file() or not (folder / "config.json").is_file():
+        raise ConfigurationError(
+            f"{folder} is not the folder of an embedded judge: it has no "
+            f"{'config.json' if folder.is_dir() and (folder / 'head.safetensors').is_file() else 'head.safetensors'}.",
+            hint="`taleward tune judge --out FOLDER` makes one.",
+        )
+    return Head(folder, like=None if (folder / "encoder.safetensors").is_file() else shipped_head())

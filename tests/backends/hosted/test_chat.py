@@ -187,7 +187,9 @@ def test_fallbacks_answer_if_the_model_cannot(values: dict[str, str]) -> None:
 
 def test_an_embedded_model_as_fallback() -> None:
     with FakeOpenAI(TEXT, faults=lambda number, request: "500") as server:
-        model = model_on(server, max_retries=0, fallbacks=[chat_model("embedded:storyteller-mini", max_tokens=40, seed=1)])
+        model = model_on(
+            server, max_retries=0, fallbacks=[chat_model("embedded:storyteller-mini", max_tokens=40, seed=1)]
+        )
         for method in ("invoke", "ainvoke", "stream", "astream"):
             assert len(run(model, method)) > 20
         assert isinstance(model.with_structured_output(Page).invoke("A page?"), Page)

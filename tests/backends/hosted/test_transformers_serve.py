@@ -28,7 +28,7 @@ pytestmark = pytest.mark.server
 @pytest.fixture(scope="module")
 def model() -> Path:
     """The embedded storyteller, as shipped."""
-    return embedded_path("storyteller")
+    return embedded_path("storyteller-mini")
 
 
 @pytest.fixture(scope="module")

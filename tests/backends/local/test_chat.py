@@ -50,7 +50,7 @@ def storyteller() -> LocalChat:
 def instruct_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storyteller's weights with another chat template, as a model that follows instructions."""
     folder = tmp_path_factory.mktemp("instruct")
-    shutil.copytree(embedded_path("storyteller"), folder, dirs_exist_ok=True)
+    shutil.copytree(embedded_path("storyteller-mini"), folder, dirs_exist_ok=True)
     template = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
     (folder / "chat_template.jinja").write_text(template)
     config = json.loads((folder / "config.json").read_text())
@@ -141,9 +141,9 @@ def test_the_storyteller_answers_a_request_and_continues_a_story(engine: str) ->
 def test_both_engines_generate_the_same_text(length: int) -> None:
     words = " ".join(["There was a small fox who lived near the sea."] * 20)[: 5 * length]
     answers = [
-        chat_model("embedded:storyteller-mini", engine=engine, temperature=0, repetition_penalty=1, max_tokens=60).invoke(
-            words
-        )
+        chat_model(
+            "embedded:storyteller-mini", engine=engine, temperature=0, repetition_penalty=1, max_tokens=60
+        ).invoke(words)
         for engine in ("onnx", "transformers")
     ]
     assert answers[0].text == answers[1].text
@@ -151,7 +151,7 @@ def test_both_engines_generate_the_same_text(length: int) -> None:
 
 
 def test_the_error_for_another_architecture_names_it(tmp_path: Path) -> None:
-    shutil.copytree(embedded_path("storyteller"), tmp_path, dirs_exist_ok=True)
+    shutil.copytree(embedded_path("storyteller-mini"), tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
     with pytest.raises(
@@ -291,7 +291,7 @@ def test_a_missing_gpu_is_an_error_with_the_reason(tmp_path: Path) -> None:
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    shutil.copytree(embedded_path("storyteller"), tmp_path, dirs_exist_ok=True)
+    shutil.copytree(embedded_path("storyteller-mini"), tmp_path, dirs_exist_ok=True)
     for options in ({"device": "cuda"}, {"load": {"device_map": "cuda"}}, {"load": {"device_map": {"": "cuda:0"}}}):
         with pytest.raises(ConfigurationError, match=r"there is no device 'cuda.*': torch .*\. Devices are cpu"):
             chat_model(f"hf:{tmp_path}", **options).invoke("x")
@@ -303,7 +303,7 @@ def test_a_missing_gpu_is_an_error_with_the_reason(tmp_path: Path) -> None:
 def test_load_options_reach_transformers(tmp_path: Path) -> None:
     import torch
 
-    shutil.copytree(embedded_path("storyteller"), tmp_path, dirs_exist_ok=True)
+    shutil.copytree(embedded_path("storyteller-mini"), tmp_path, dirs_exist_ok=True)
     load = {"dtype": "bfloat16", "attn_implementation": "eager", "device_map": "auto"}
     model: Any = chat_model(f"hf:{tmp_path}", load=load, max_tokens=5)
     assert model.invoke(OPENING).text
@@ -327,7 +327,7 @@ def test_embedded_models_that_generate_no_text() -> None:
 
 def test_a_first_call_does_not_block_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even by loading the model, whose settings LangChain reads on the event loop."""
-    shutil.copytree(embedded_path("storyteller"), tmp_path, dirs_exist_ok=True)
+    shutil.copytree(embedded_path("storyteller-mini"), tmp_path, dirs_exist_ok=True)
     loading_threads: list[int] = []
     load = loading._load
 
@@ -465,12 +465,13 @@ def test_discovery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    shutil.copytree(embedded_path("storyteller"), tmp_path / "models--me--small/snapshots/1")
+    shutil.copytree(embedded_path("storyteller-mini"), tmp_path / "models--me--small/snapshots/1")
     (tmp_path / "models--me--half/snapshots/1").mkdir(parents=True)
     (tmp_path / "models--me--half/snapshots/1/config.json").write_text("{}")
     models = {model.spec: model for model in discover()}
-    storyteller, cached = models["embedded:storyteller"], models["hf:me/small"]
+    storyteller, cached = models["embedded:storyteller-mini"], models["hf:me/small"]
     assert storyteller.usable
+    assert (models["embedded:storyteller"].parameters, models["embedded:storyteller"].context) == (134_515_008, 8192)
     assert cached.usable
     assert (cached.kind, cached.description) == ("writer, judge", "llama, 6 layers, engine onnx")
     assert storyteller.parameters == cached.parameters == 5_475_584

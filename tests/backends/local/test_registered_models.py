@@ -107,10 +107,10 @@ def test_wrong_references_say_what_there_is(project: Path) -> None:
 
 
 def test_a_folder_in_the_embedded_layout_runs_on_onnx(in_tmp: Path) -> None:
-    shutil.copytree(embedded_path("storyteller"), in_tmp / "tuned")
+    shutil.copytree(embedded_path("storyteller-mini"), in_tmp / "tuned")
     options: dict[str, Any] = {"seed": 1, "max_tokens": 12}
     request = "Tell me about a little fox who finds a golden key."
-    expected = tw.chat_model("embedded:storyteller", **options).invoke(request).text
+    expected = tw.chat_model("embedded:storyteller-mini", **options).invoke(request).text
     for spec in (f"embedded:{in_tmp}/tuned", "embedded:./tuned"):
         model = tw.chat_model(spec, **options)
         assert model.engine == "onnx"  # type: ignore[attr-defined]

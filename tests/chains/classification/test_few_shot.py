@@ -76,9 +76,12 @@ def test_the_answer_is_always_a_label(tmp_path: Path, save_model: Any, by: Any) 
 
 
 def test_the_embedded_storyteller_writes_labels_only_if_constrained() -> None:
-    constrained = FewShotClassifier("embedded:storyteller-mini", task="sentiment", by="constrained").batch([GOOD, BAD])
+    model = "embedded:storyteller-mini"
+    constrained = FewShotClassifier(model, task="sentiment", by="constrained").batch([GOOD, BAD])
     assert {each.outcome for each in constrained} == {"label"}
-    unconstrained = FewShotClassifier("embedded:storyteller-mini", task="sentiment", by="text", seed=0).batch([GOOD, BAD])
+    unconstrained = FewShotClassifier("embedded:storyteller-mini", task="sentiment", by="text", seed=0).batch(
+        [GOOD, BAD]
+    )
     assert {each.outcome for each in unconstrained} == {"unparsable"}
 
 

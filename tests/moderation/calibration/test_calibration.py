@@ -238,3 +238,30 @@ def test_invalid_input_to_a_fit_is_rejected() -> None:
     without_categories = LabeledData("bare.csv", "0", tuple(LabeledText(r.text, r.harmful) for r in data.rows))
     with pytest.raises(ConfigurationError, match=r"no harmful text of bare\.csv has a category"):
         fit_calibration(NumberJudge(), without_categories, RECALL)
+
+
+def test_the_threshold_of_the_lowest_cost_is_where_a_miss_and_a_false_alarm_cost_the_same() -> None:
+    truth, scores = synthetic_scores(1500)
+    target = Target(kind="cost", value=3)
+    fitted = fit_category(truth, scores, target, resamples=10)
+    assert fitted.threshold.value == 0.25
+
+    def cost(threshold: float) -> float:
+        failed = np.array([fitted.curve(s) for s in scores]) >= threshold
+        return float(3 * (truth & ~failed).sum() + (~truth & failed).sum())
+
+    assert cost(0.25) <= min(cost(0.1), cost(0.5), cost(0.75))
+    with pytest.raises(FitError, match="a miss costing 3 false alarms would let every harmful text pass"):
+        pick_threshold(np.array([True, False]), np.array([0.2, 0.1]), target)
+    with pytest.raises(FitError, match="would fail every harmless text too"):
+        pick_threshold(np.array([True, False]), np.array([0.5, 0.4]), target)
+    with pytest.raises(ValueError, match="a share must be below 1"):
+        Target(kind="recall", value=3)
+
+
+@pytest.mark.parametrize("text", ["0.1", "0.3", "0.45", "0.8", "words"])
+@pytest.mark.parametrize("forced", [None, "fail"])
+def test_a_calibration_decides_from_a_verdict_what_it_decides_from_the_text(text: str, forced: Any) -> None:
+    plain = NumberJudge(outcome=forced)
+    calibrated = plain.calibrated(halving_calibration(0.4))
+    assert calibrated.outcome_from(plain.invoke(text)) == calibrated.invoke(text).outcome

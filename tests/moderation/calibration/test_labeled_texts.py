@@ -73,3 +73,11 @@ def test_an_invalid_file_names_the_line(tmp_path: Path, name: str, text: str, me
     (tmp_path / name).write_text(text)
     with pytest.raises(InvalidFile, match=message):
         load_labeled(tmp_path / name, Columns(category="kind"), known=("violence", "hate"))
+
+
+def test_a_text_may_name_the_band_it_was_labeled_for(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label,ages\nx,1, 3-5 \ny,0,\n")
+    assert [row.band for row in load_labeled(tmp_path / "a.csv", Columns(band="ages")).rows] == ["3-5", ""]
+    assert [row.band for row in load_labeled(tmp_path / "a.csv").rows] == ["", ""]
+    with pytest.raises(InvalidFile, match="no row has the band column 'band'"):
+        load_labeled(tmp_path / "a.csv", Columns(band="band"))

@@ -58,15 +58,15 @@ def test_the_most_relevant_draft_that_passed_is_released(tell: Tell) -> None:
 
 
 def test_a_draft_with_the_accepted_score_ends_the_run(tell: Tell) -> None:
-    writer, guard = best("a fox", "an owl", "the sea", accept_score=0.9)
+    writer, guard = best("a fox", "an owl", "the sea", accept_score=0.9, weights=(1, 1, 1, 0))
     assert tell(guard, {"hero": "a fox"}).text == "a fox"
     assert len(writer.revisions) == 1
 
 
 def test_previous_tales_are_not_repeated(tell: Tell) -> None:
-    _, guard = best("a fox and a fox", "a fox and an owl", previous_texts=["fox"], weights=(0, 0, 1))
+    _, guard = best("a fox and a fox", "a fox and an owl", previous_texts=["fox"], weights=(0, 0, 1, 0))
     assert tell(guard, {}).text == "a fox and an owl"
-    _, guard = best("a fox", "an owl", "a fox", "a bear", candidates=2, weights=(0, 0, 1))
+    _, guard = best("a fox", "an owl", "a fox", "a bear", candidates=2, weights=(0, 0, 1, 0))
     assert tell(guard, {}).text == "a fox"
     assert tell(guard, {}).text == "a bear"
 
@@ -79,6 +79,16 @@ def test_the_safer_draft_wins(tell: Tell) -> None:
     tale = tell(guard, {})
     assert tale.text == "owl"
     assert tale.attempts[-1].ranks["safety"] == pytest.approx(0.8)
+
+
+def test_a_draft_that_breaks_off_or_loops_loses(tell: Tell) -> None:
+    loop = "The fox ran to the old well again. " * 6
+    for worse in ("A fox ran home and", loop):
+        _, guard = best(worse, "A fox ran home and ate a pear.", weights=(0, 0, 0, 1))
+        tale = tell(guard, {"hero": "a fox"})
+        assert tale.text == "A fox ran home and ate a pear."
+        assert tale.attempts[-1].ranks["form"] == 1.0
+        assert tale.attempts[0].ranks["form"] == 0.0
 
 
 def test_without_a_draft_that_passes_there_is_a_refusal(tell: Tell) -> None:
@@ -111,7 +121,7 @@ def test_with_the_embedded_models(values: dict[str, str]) -> None:
     [
         ({"candidates": 1}, "candidates must be 2 or more; got 1"),
         ({"accept_score": 1.5}, "accept_score must be from 0 to 1, or None; got 1.5"),
-        ({"weights": (0, 0, 0)}, "weights must not be negative, nor all 0"),
+        ({"weights": (0, 0, 0, 0)}, "weights must not be negative, nor all 0"),
     ],
 )
 def test_invalid_settings(settings: dict[str, Any], message: str) -> None:

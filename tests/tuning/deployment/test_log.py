@@ -159,6 +159,21 @@ def test_a_tuned_folder_goes_along(store: str, server: str, tmp_path: Path) -> N
     assert agent._guard_for(None).writer.model.spec == f"hf:{folder}"  # the name in the tale's lineage
 
 
+def test_a_tuned_judge_goes_along_under_its_own_name(store: str, server: str, tmp_path: Path) -> None:
+    judge_folder = Path(shutil.copytree(embedded_path("judge"), tmp_path / "judge/tuned"))
+    writer_folder = Path(shutil.copytree(embedded_path("storyteller-mini"), tmp_path / "writer/tuned"))
+    judge = tw.judge(["lexicon", f"embedded:{judge_folder}"], combine="cascade")
+    guard = tw.Guard(tw.StoryChain(f"embedded:{writer_folder}", max_tokens=20, seed=3), judge, attempts=1)
+    tale = guard.invoke(VALUES)
+    uri = tw.log_guard(guard, tracking_uri=store)
+    shutil.rmtree(judge_folder)
+    shutil.rmtree(writer_folder)
+    agent = load(uri).get_raw_model()
+    response = agent.predict({"input": [], "custom_inputs": {"values": VALUES}}).model_dump()
+    assert text_of(response) == tale.text
+    assert agent._guard_for(None).judge.spec == judge.spec
+
+
 def test_a_recorder_records_in_the_servers_store(store: str, server: str, tmp_path: Path) -> None:
     recorder = MlflowRecorder(f"sqlite:///{tmp_path / 'here.db'}", "tales of the server")
     guard = tw.Guard(mini(seed=1), tw.judge("lexicon"), attempts=1, recorder=recorder)

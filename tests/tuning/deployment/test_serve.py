@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -36,15 +37,19 @@ def address(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     guard = tw.Guard(tw.StoryChain("embedded:storyteller-mini", max_tokens=30), tw.judge("lexicon"))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = serve_command(tw.log_guard(guard, "served", tracking_uri=store), store, 120).replace("5001", str(port))
+    variable, *words = shlex.split(
+        serve_command(tw.log_guard(guard, "served", tracking_uri=store), store, 120).replace("5001", str(port))
+    )
     folder = tmp_path_factory.mktemp("server")
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONWARNINGS": "default"}
+    tools = Path(sys.executable).parent
+    name, _, value = variable.partition("=")
+    # MLflow starts `uvicorn`, which must be on the path.
+    env = {**os.environ, name: value, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONWARNINGS": "default"}
+    command = [str(tools / words[0]), *words[1:]]
     log = folder / "log"
     with (
         log.open("wb") as out,
-        subprocess.Popen(
-            ["bash", "-c", command], cwd=folder, env=env, stdout=out, stderr=out, start_new_session=True
-        ) as server,
+        subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out, start_new_session=True) as server,
     ):
         try:
             _wait(f"http://127.0.0.1:{port}/ping", server, log)
