@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ VALUES = {
     "action": "follow the map",
     "outcome": "a new friendship",
 }
+
+
+@pytest.fixture(autouse=True)
+def own_mlflow_store() -> None:
+    """MLflow's store is a state of the process: what an earlier test or page of the docs set does not reach this one."""
+    if (mlflow := sys.modules.get("mlflow")) is not None and mlflow.is_tracking_uri_set():
+        mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def step_progress(enabled: bool) -> Iterator[Any]:
     bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=disable)
     task = bar.add_task("tuning", total=None)
 
-    class Callback(TrainerCallback):  # type: ignore[misc]
+    class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             bar.update(task, total=state.max_steps, completed=state.global_step)
 
@@ -53,4 +53,4 @@ def step_progress(enabled: bool) -> Iterator[Any]:
                 bar.update(task, description=f"tuning, loss {float(logs['loss']):.3f}")
 
     with bar:
-        yield Callback()
+        yield ProgressCallback()

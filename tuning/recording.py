@@ -79,14 +79,14 @@ class TuningRecorder:
 
         recorder = self
 
-        class Callback(TrainerCallback):  # type: ignore[misc]
+        class RecordingCallback(TrainerCallback):  # type: ignore[misc]
             def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
                 recorder.log(logs or {}, state.global_step)
 
             def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
                 recorder.log_samples(state.global_step)
 
-        return Callback()
+        return RecordingCallback()
 
     def log(self, values: dict[str, Any], step: int) -> None:
         """Record the trainer's numbers at a step."""

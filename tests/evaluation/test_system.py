@@ -121,13 +121,12 @@ def test_tokens_and_cost_of_any_chain_are_measured(uri: str, tmp_path: Path, mon
 def test_an_mlflow_dataset_is_looked_up_in_the_store_that_records_the_run(uri: str, in_tmp: Path) -> None:
     import mlflow
 
-    before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
     try:
         dataset = mlflow.genai.datasets.create_dataset(name="requests")
         dataset.merge_records([{"inputs": {"n": 1}, "expectations": {"expected_response": "a fox"}}])
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)
     evaluation = evaluate(lambda _: "a fox", "mlflow:requests", ["rougeL"], tracking_uri=uri, spool=in_tmp / "spool")
     assert evaluation.scores["rougeL"].value == 1
     with pytest.raises(ConfigurationError, match="there is no dataset named 'requsts' in MLflow at sqlite"):

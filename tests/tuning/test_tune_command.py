@@ -42,7 +42,9 @@ DPO: list[TuningRow] = [DpoRow(prompt=prompt("a fox"), chosen="The fox ran.", re
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     control = ["<s>", "<|request|>", "<|story|>", "</s>"]
     tokenizer = tiny_tokenizer(control, chat_template=REQUESTS, bos_token="<s>")
-    return save_causal(tmp_path_factory.mktemp("base"), LlamaConfig(**SMALL | {"hidden_size": 64, "head_dim": 16}), tokenizer)
+    return save_causal(
+        tmp_path_factory.mktemp("base"), LlamaConfig(**SMALL | {"hidden_size": 64, "head_dim": 16}), tokenizer
+    )
 
 
 @pytest.fixture
