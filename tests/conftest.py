@@ -27,7 +27,7 @@ VALUES = {
 
 @pytest.fixture(autouse=True)
 def own_mlflow_store() -> None:
-    """MLflow's store is a state of the process: what an earlier test or page of the docs set does not reach this one."""
+    """Forget the store that an earlier test, or a page of the docs, set for the process."""
     if (mlflow := sys.modules.get("mlflow")) is not None and mlflow.is_tracking_uri_set():
         mlflow.set_tracking_uri(None)
 
