@@ -18,4 +18,4 @@ def test_notebook_runs_and_is_stored_without_outputs(path: Path, tmp_path: Path)
     executed = [cell for cell in notebook.cells if cell.cell_type == "code" and (cell.outputs or cell.execution_count)]
     assert not executed, "strip the outputs: make format"
     resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    NotebookClient(notebook, timeout=400, kernel_name="python3", resources=resources).execute()
