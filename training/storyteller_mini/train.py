@@ -21,12 +21,10 @@ The same data, seed, step count and PyTorch version give the same weights on the
 """
 
 import argparse
-import ctypes
 import json
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,13 +33,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
+from training.storyteller.base import keep_freed_memory
 from training.storyteller_mini import batches, sources
 from training.storyteller_mini.export import export
 from training.storyteller_mini.model import Llama, Shape
 from training.storyteller_mini.optimizer import Optimizer
-
-# Constants of `mallopt` in glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,14 +159,6 @@ def train(
     return state
 
 
-def _keep_freed_memory() -> None:
-    """Make the C library keep freed memory, so that the kernel need not zero new pages for each step's arrays."""
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-
-
 def _load_or_train_tokenizer(path: Path, documents: Sequence[sources.Document], recipe: Recipe) -> Any:
     if not path.exists():
         batches.make_tokenizer(documents, recipe.shape.vocab).save(str(path))
@@ -228,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2, help="number of threads")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    _keep_freed_memory()
+    keep_freed_memory()
     recipe = Recipe(
         seed=options.seed, steps=options.steps, rate=options.rate, sources=tuple(options.sources.split(","))
     )
