@@ -29,7 +29,6 @@ from training.text_measures import CopyDetector, distinct, repetition, self_bleu
 
 DRAFTS = 4
 _REQUESTS_FILE = Path(__file__).with_name("requests.yaml")
-_ALPHABETIC = re.compile(r"[a-z]+")
 
 
 class Draft(NamedTuple):
@@ -136,7 +135,7 @@ def non_word_share(text: str, request: dict[str, str]) -> float:
     Words with a capital letter are left out: they are mostly names.
     """
     known = _known_words() | set(words_of(" ".join(request.values())))
-    words = [word for word in re.findall(r"(?<![\w'’])[a-z]+(?![\w'’])", text) if _ALPHABETIC.fullmatch(word)]
+    words = re.findall(r"(?<![\w'’])[a-z]+(?![\w'’])", text)
     return sum(not _is_known(word, known) for word in words) / len(words) if words else 0.0
 
 
