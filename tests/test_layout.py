@@ -16,7 +16,21 @@ import taleward
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LAYERS = ("agents", "backends", "chains", "cli", "core", "evaluation", "moderation", "stores", "testing", "tuning")
+LAYERS = (
+    "agents",
+    "backends",
+    "batch",
+    "chains",
+    "cli",
+    "core",
+    "evaluation",
+    "images",
+    "moderation",
+    "serving",
+    "stores",
+    "testing",
+    "tuning",
+)
 
 
 def run(code: str, *, cwd: Path) -> str:
@@ -54,11 +68,14 @@ def test_a_layer_rejects_a_bare_import(layer: str) -> None:
 MODULES = (
     "agents",
     "backends",
+    "batch",
     "chains",
     "errors",
     "evaluation",
     "events",
+    "images",
     "moderation",
+    "serving",
     "stores",
     "testing",
     "tuning",
