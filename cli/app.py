@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from taleward.cli.commands.arena import arena
 from taleward.cli.commands.chat import chat
 from taleward.cli.commands.compare import compare
 from taleward.cli.commands.deploy import deploy
@@ -69,6 +70,7 @@ app.command()(summarize)
 app.command()(classify)
 app.command("eval")(evaluate)
 app.command()(compare)
+app.command()(arena)
 app.add_typer(feedback_app)
 app.add_typer(review_app)
 app.command("judge-bench")(judge_bench)

@@ -1,3 +1,11 @@
+from .arena.arena import arena as arena
+from .arena.choice_sheet import ChoiceSheet as ChoiceSheet, write_choice_sheet as write_choice_sheet
+from .arena.preference import (
+    LLMPreference as LLMPreference,
+    Preference as Preference,
+    PreferenceJudge as PreferenceJudge,
+)
+from .arena.result import ArenaResult as ArenaResult
 from .comparison import ComparisonResult as ComparisonResult, compare as compare
 from .datasets import Dataset as Dataset, load_dataset as load_dataset
 from .evaluator import evaluate as evaluate, evaluate_side_by_side as evaluate_side_by_side

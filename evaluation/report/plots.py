@@ -74,6 +74,32 @@ def comparison_plot(names: Sequence[str], scores: Mapping[str, Sequence[MetricSc
     return figure
 
 
+def interval_plot(
+    rows: Sequence[tuple[str, float, float, float]], *, title: str, reference: float, limits: tuple[float, float]
+) -> Figure:
+    """Plot values with their intervals, one below the other.
+
+    Args:
+        rows: Name, value, and the lower and upper end of the interval.
+        title: The title.
+        reference: Where a line is drawn to compare with.
+        limits: The ends of the axis.
+
+    Raises:
+        MissingExtra: If the extra `calibration` is not installed.
+    """
+    figure = _figure((_PANEL_INCHES[0] * 2, 1.0 + 0.35 * len(rows)))
+    axes = figure.add_subplot()
+    axes.axvline(reference, color="black", alpha=0.4, linewidth=1)
+    for y, (_, value, low, high) in enumerate(rows):
+        color = _COLORS[y % len(_COLORS)]
+        axes.errorbar([value], [y], xerr=[[value - low], [high - value]], fmt="o", capsize=4, color=color)
+    axes.set(title=title, xlim=limits, yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5))
+    axes.set_yticklabels([name for name, *_ in rows])
+    axes.grid(alpha=0.3)
+    return figure
+
+
 def _share_plot(scores: Sequence[MetricScore]) -> Figure:
     """Plot shares of the samples with their intervals."""
     figure = _figure((_PANEL_INCHES[0] * 2, 1.0 + 0.3 * len(scores)))

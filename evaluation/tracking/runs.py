@@ -18,6 +18,7 @@ from taleward.core.redaction import format_error, redact
 from taleward.core.verdict import Verdict
 from taleward.evaluation.journal import DEFAULT_SPOOL, Journal, JournalLocked, journal_lock, journals
 from taleward.evaluation.result import Evaluation
+from taleward.evaluation.sample import Sample
 from taleward.evaluation.tracking.assessments import AssessmentData, round_significant, verdict_assessments
 from taleward.evaluation.tracking.label_schemas import ensure_label_schemas
 from taleward.evaluation.tracking.tale_recorder import default_tracking_uri, get_or_create_experiment
@@ -33,6 +34,7 @@ _SAMPLES_FILE = "samples.json"
 _REPORT_FILE = "report.html"
 _EVALUATION_FILE = "evaluation.json"
 
+_SAMPLE_COLUMNS = ("id", "inputs", "output", "label", "prediction", "error")
 _EVALUATION_TAG = "taleward.evaluation"
 _MAX_PARAM_CHARACTERS = 500
 _PARAMS_PER_REQUEST = 100  # MLflow's limit
@@ -98,12 +100,13 @@ def upload_pending(spool: Path = DEFAULT_SPOOL, tracking_uri: str | None = None)
     return evaluations
 
 
-def load_evaluation(run_id: str, tracking_uri: str | None = None) -> Evaluation:
-    """Load an evaluation from MLflow, without its samples.
+def load_evaluation(run_id: str, tracking_uri: str | None = None, *, samples: bool = False) -> Evaluation:
+    """Load an evaluation from MLflow.
 
     Args:
         run_id: The id of the MLflow run.
         tracking_uri: The MLflow tracking URI; by default the store in `.taleward` in the working directory.
+        samples: Whether to load the samples, too: their ids, inputs, outputs, labels and predictions, for `arena`.
 
     Raises:
         MissingExtra: If MLflow is not installed.
@@ -118,7 +121,15 @@ def load_evaluation(run_id: str, tracking_uri: str | None = None) -> Evaluation:
             file = client.download_artifacts(run_id, _EVALUATION_FILE, folder)
         except Exception as error:
             raise UnknownName("evaluation run", run_id, None, hint=redact(f"MLflow says: {error}")) from error
-        return Evaluation.model_validate_json(Path(file).read_bytes()).model_copy(update={"run_id": run_id})
+        evaluation = Evaluation.model_validate_json(Path(file).read_bytes())
+        found: dict[str, Any] = {"run_id": run_id}
+        if samples:
+            table = json.loads(Path(client.download_artifacts(run_id, _SAMPLES_FILE, folder)).read_bytes())
+            rows = (dict(zip(table["columns"], row, strict=True)) for row in table["data"])
+            found["samples"] = tuple(
+                Sample.model_validate({name: row[name] for name in _SAMPLE_COLUMNS if name in row}) for row in rows
+            )
+        return evaluation.model_copy(update=found)
 
 
 def record_page(

@@ -31,6 +31,7 @@ from .core.errors import Refused as Refused, TalewardError as TalewardError
 from .core.policy import Policy as Policy
 from .core.tale import Tale as Tale
 from .core.verdict import Finding as Finding, Passage as Passage, Verdict as Verdict
+from .evaluation.arena.arena import arena as arena
 from .evaluation.comparison import compare as compare
 from .evaluation.datasets import load_dataset as load_dataset
 from .evaluation.evaluator import evaluate as evaluate

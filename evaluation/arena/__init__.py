@@ -1,0 +1,1 @@
+"""Let outputs of several systems meet in pairs, and rate the systems by who is preferred."""
