@@ -12,6 +12,7 @@ from taleward.cli.commands.compare import compare
 from taleward.cli.commands.deploy import deploy
 from taleward.cli.commands.evaluate import evaluate
 from taleward.cli.commands.feedback import feedback_app
+from taleward.cli.commands.grid import grid
 from taleward.cli.commands.judge import judge
 from taleward.cli.commands.judge_bench_and_calibrate import calibrate, judge_bench
 from taleward.cli.commands.mlflow_ui import ui
@@ -71,6 +72,7 @@ app.command()(classify)
 app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(arena)
+app.command()(grid)
 app.add_typer(feedback_app)
 app.add_typer(review_app)
 app.command("judge-bench")(judge_bench)

@@ -16,6 +16,7 @@ from .feedback.mlflow_store import FeedbackStore as FeedbackStore, record_feedba
 from .feedback.review_queue import ReviewProgress as ReviewProgress, ReviewQueue as ReviewQueue
 from .feedback.widget import FeedbackWidget as FeedbackWidget
 from .gates import Gate as Gate, check_gates as check_gates, load_gates as load_gates
+from .grid import EvaluationGrid as EvaluationGrid, evaluation_grid as evaluation_grid
 from .judge_bench.bench import benchmark_judges as benchmark_judges
 from .metrics import metric as metric
 from .metrics.base import Metric as Metric

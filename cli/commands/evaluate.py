@@ -38,6 +38,8 @@ GATE_FAILED = 3
 """Exit code if a gate failed."""
 
 _DEFAULT_MODEL = "embedded:storyteller"
+_DEFAULT_TEMPLATE = "adventure"
+_TEMPLATE, _MODEL = "writer.template", "writer.model"
 _DEFAULT_METRICS = ["judge_pass_rate", "refusal_rate", "revision_rate", "words", "latency"]
 
 
@@ -63,8 +65,12 @@ def evaluate(
         bool, typer.Option("--outputs", help="Measure the outputs in the dataset; run no writer.")
     ] = False,
     template: Annotated[
-        str, typer.Option(help="Name of a template, or NAME@ALIAS in MLflow's prompt registry.")
-    ] = "adventure",
+        list[str] | None,
+        typer.Option(
+            help="Name of a template, or NAME@ALIAS in MLflow's prompt registry; by default adventure. Several are run "
+            "with every model."
+        ),
+    ] = None,
     templates: TemplateFolder = None,
     model: Annotated[
         list[str] | None,
@@ -143,9 +149,11 @@ def evaluate(
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
     samples = load_dataset(dataset, tracking_uri=uri).select(*where or (), limit=limit)
-    models = model or [_DEFAULT_MODEL]
-    if len(set(models)) < len(models) or (len(models) > 1 and (name or outputs)):
-        raise typer.BadParameter("several --model need to differ, and go neither with --name nor with --outputs")
+    models, templates_run = model or [_DEFAULT_MODEL], template or [_DEFAULT_TEMPLATE]
+    if any(len(set(given)) < len(given) or (len(given) > 1 and (name or outputs)) for given in (models, templates_run)):
+        raise typer.BadParameter(
+            "several --model or --template need to differ, and go neither with --name nor with --outputs"
+        )
     options: dict[str, Any] = {
         "repeat": repeat,
         "max_cost_usd": max_cost,
@@ -162,7 +170,10 @@ def evaluate(
             evaluations = [run_evaluation(_outputs(samples), samples, metrics, name=name or samples.name, **options)]
         else:
             guards = {
-                spec: _make_guard(template, templates, spec, base_url, judge, policy, band, attempts, seed, uri)
+                # Only what differs is in the name.
+                " / ".join(part for part, given in ((one, templates_run), (spec, models)) if len(given) > 1)
+                or spec: _make_guard(one, templates, spec, base_url, judge, policy, band, attempts, seed, uri)
+                for one in templates_run
                 for spec in models
             }
             if len(guards) > 1:
@@ -275,10 +286,14 @@ def _write_files(
     junit: Path | None,
 ) -> None:
     from taleward.cli.output.console import print_note
+    from taleward.evaluation.grid import evaluation_grid
     from taleward.evaluation.report.junit import junit_report
 
     if report is not None:
         page = evaluations[0].html() if comparison is None else comparison.html()
+        if len({e.params.get(_TEMPLATE) for e in evaluations}) > 1:
+            grid = evaluation_grid(evaluations, rows=_TEMPLATE, columns=_MODEL)
+            page = page.replace("</h1>\n", f"</h1>\n{grid.tables_html()}<h2>Compared</h2>\n", 1)
         report.write_text(page, encoding="utf-8")
         print_note(f"report written to {report}")
     if json_file is not None:

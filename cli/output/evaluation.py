@@ -11,6 +11,7 @@ from rich.text import Text
 from taleward.cli.output.console import print_note, print_warning, printable
 from taleward.evaluation.comparison import ComparisonResult, format_difference_interval
 from taleward.evaluation.gates import GateResult
+from taleward.evaluation.grid import EvaluationGrid
 from taleward.evaluation.report.html import format_interval, format_number
 from taleward.evaluation.result import Evaluation
 
@@ -63,6 +64,24 @@ def show_gates(results: Iterable[GateResult]) -> None:
     for result in results:
         mark = Text("PASS  ", style="green") if result.passed else Text("FAIL  ", style="bold red")
         _stdout.print(Text.assemble(mark, (result.metric, "bold"), f": {printable(result.message)}"))
+
+
+def show_grid(grid: EvaluationGrid, metrics: Iterable[str] | None = None) -> None:
+    """Print a table per dataset and metric.
+
+    Args:
+        grid: The grid.
+        metrics: The metrics; all by default.
+    """
+    for dataset in dict.fromkeys(cell.dataset for cell in grid.cells):
+        for metric in metrics or grid.metrics:
+            frame = grid.table(metric, dataset)
+            columns = (Column(Text(printable(name)), justify="right") for name in frame.columns)
+            table = Table(f"{grid.rows}", *columns, title=Text(printable(f"{dataset}: {metric}")))
+            for row, values in frame.iterrows():
+                cells = (format_number(None if value != value else float(value)) for value in values)
+                table.add_row(Text(printable(str(row))), *cells)
+            _stdout.print(table)
 
 
 def show_comparison(comparison: ComparisonResult) -> None:

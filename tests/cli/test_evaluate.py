@@ -169,6 +169,21 @@ def test_several_models_are_compared_side_by_side(in_tmp: Path, monkeypatch: pyt
     assert CliRunner().invoke(app, [*command, "--model", "m"]).exit_code == 2
 
 
+def test_every_prompt_is_run_with_every_model(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_guards(monkeypatch)
+    data = write_jsonl(in_tmp / "few.jsonl", *({"id": str(n), **VALUES} for n in range(3)))
+    command = ["eval", str(data), "--metric", "words", "--template", "adventure", "--template", "bedtime"]
+    done = CliRunner().invoke(app, [*command, "--model", "m", "--model", "longer", "--out", "all.json"])
+    assert done.exit_code == 0, done.output
+    names = [result["name"] for result in json.loads((in_tmp / "all.json").read_text())]
+    assert names == ["adventure / m", "adventure / longer", "bedtime / m", "bedtime / longer"]
+    runs = [result["run_id"] for result in json.loads((in_tmp / "all.json").read_text())]
+    done = CliRunner().invoke(app, ["grid", *runs, "--rows", "name", "--columns", "dataset", "--report", "grid.html"])
+    assert done.exit_code == 0, done.output
+    assert "words" in done.output
+    assert "bedtime / longer" in (in_tmp / "grid.html").read_text()
+
+
 def test_a_partial_evaluation_says_what_is_missing_and_how_to_go_on(
     in_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
