@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,13 @@ from taleward.core.events import DoneEvent, Event, RefusalEvent, TextEvent
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.tale import Attempt, Tale
 from taleward.core.verdict import Verdict
-from taleward.moderation.guard.guard import Guard, write_draft
+from taleward.moderation.guard.call_recorder import CallRecorder
+from taleward.moderation.guard.guard import Guard
 from taleward.moderation.guard.input_checks import WriterInput, input_texts
 from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_draft, release
+from taleward.moderation.guard.revision_context import Revision
 from taleward.moderation.guard.run import GuardRun
-from taleward.moderation.guard.steps import EmbedTexts, Steps
+from taleward.moderation.guard.steps import EmbedTexts, Steps, WriteDrafts, WrittenDraft
 from taleward.moderation.guard.writer import WriterLike
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.text.request_coverage import value_coverage
@@ -53,7 +54,8 @@ class _Candidate:
 class BestOf(Guard):
     """A guard that releases the best of several drafts.
 
-    Drafts are written and judged one after the other. Those that pass are ranked by the weighted mean of four scores
+    Drafts are written at the same time, which costs a local model little more than one, and judged one after the other.
+    Those that pass are ranked by the weighted mean of four scores
     in 0..1, which the tale's attempts hold in `ranks`:
 
     * `safety`: how far the judge's highest score stays below its threshold;
@@ -70,6 +72,8 @@ class BestOf(Guard):
         judge: The judge.
         candidates: Drafts at most, 2 or more.
         accept_score: The total score, 0..1, at which a draft is released at once; `None` to always write all drafts.
+        concurrency: Drafts that are written at the same time; by default all of them, or one with an `accept_score`,
+            which may make the others needless.
         previous_texts: Texts of previous tales.
         embeddings: For relevance and variety: a spec, or LangChain embeddings.
         weights: Weights of safety, relevance, variety and form; not negative, and not all 0. Relevance weighs most:
@@ -87,6 +91,7 @@ class BestOf(Guard):
         *,
         candidates: int = 4,
         accept_score: float | None = None,
+        concurrency: int | None = None,
         previous_texts: Sequence[str] = (),
         embeddings: str | Embeddings = "embedded:minilm",
         weights: tuple[float, float, float, float] = (0.15, 0.55, 0.1, 0.2),
@@ -96,10 +101,13 @@ class BestOf(Guard):
             raise ConfigurationError(f"candidates must be 2 or more; got {candidates}.", hint="For one, use a Guard.")
         if accept_score is not None and not 0 <= accept_score <= 1:
             raise ConfigurationError(f"accept_score must be from 0 to 1, or None; got {accept_score}.")
+        if concurrency is not None and concurrency < 1:
+            raise ConfigurationError(f"concurrency must be 1 or more; got {concurrency}.")
         if min(weights) < 0 or sum(weights) == 0:
             raise ConfigurationError(f"weights must not be negative, nor all 0; got {weights}.")
         super().__init__(writer, judge, attempts=candidates, **settings)
         self.accept_score, self.weights = accept_score, weights
+        self.concurrency = concurrency or (candidates if accept_score is None else 1)
         self.embeddings = make_embeddings(embeddings)
         self._texts_to_embed: list[str] = list(previous_texts)[-_MAX_PREVIOUS:]
         self._previous: deque[Vector] = deque(maxlen=_MAX_PREVIOUS)
@@ -121,16 +129,23 @@ class BestOf(Guard):
         attempts: list[Attempt] = []
         best: _Candidate | None = None
         decision: Decision = TIMED_OUT
+        late = False
+        waiting: deque[tuple[WrittenDraft | None, CallRecorder]] = deque()
         for number in range(1, self.attempts + 1):
-            calls_before, started_s = len(run.call_recorder.calls), time.monotonic()
-            # Candidates are independent: none gets the findings on another one.
-            draft = yield from write_draft(run, number, ())
-            if draft is None:
+            if run.timed_out() or (late and not waiting):
                 decision = TIMED_OUT
                 break
-            writing_s = time.monotonic() - started_s
+            if not waiting:
+                numbers = range(number, min(number + self.concurrency, self.attempts + 1))
+                waiting = yield from _write_drafts(run, numbers)
+            written, call_recorder = waiting.popleft()
+            if written is None:
+                decision, late = TIMED_OUT, True
+                continue
+            draft, calls_before = written.text, len(run.call_recorder.calls)
+            run.call_recorder.add(call_recorder)
             verdict = yield from judge_draft(run, draft)
-            attempt = run.attempt(number, draft, verdict, calls_before=calls_before, writing_s=writing_s)
+            attempt = run.attempt(number, draft, verdict, calls_before=calls_before, writing_s=written.writing_s)
             decision = decide(verdict, timed_out=run.timed_out(), revisions_left=self.attempts - number)
             if decision.released:
                 ranks, vector = yield from self._rank(inputs, draft, verdict)
@@ -173,6 +188,24 @@ class BestOf(Guard):
         }
         total = sum(w * r for w, r in zip(self.weights, ranks.values(), strict=True)) / sum(self.weights)
         return {**ranks, "total": total}, draft_vector
+
+
+def _write_drafts(
+    run: GuardRun, numbers: Sequence[int]
+) -> Generator[WriteDrafts, Any, deque[tuple[WrittenDraft | None, CallRecorder]]]:
+    """Return drafts with the recorders of their model calls; `None` for those that are not written in time.
+
+    Candidates are independent: none gets the findings on another one.
+    """
+    call_recorders = tuple(CallRecorder() for _ in numbers)
+    drafts: list[WrittenDraft | None]
+    try:
+        drafts = yield WriteDrafts(tuple(Revision(attempt=number) for number in numbers), call_recorders)
+    except TimeoutError:
+        if not run.timed_out():
+            raise  # the writer's own time limit, not the guard's
+        drafts = [None] * len(numbers)
+    return deque(zip(drafts, call_recorders, strict=True))
 
 
 def _events(tale: Tale) -> Iterator[Event]:

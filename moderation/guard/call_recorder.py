@@ -40,6 +40,12 @@ class CallRecorder(BaseCallbackHandler):
         """What all calls so far were sent; empty if they were sent different messages, or others than plain text."""
         return self._sent[0] if len(set(self._sent)) == 1 else ()
 
+    def add(self, other: CallRecorder) -> None:
+        """Add what another recorder has recorded."""
+        self.calls += other.calls
+        self._sent += other._sent
+        self.prompt = other.prompt or self.prompt
+
     def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
         """Record the prompt's name and version from the chain's metadata."""
         metadata = kwargs.get("metadata") or {}

@@ -15,11 +15,13 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.concurrency.batch_config import with_max_concurrency
 from taleward.core.concurrency.event_loop import iterate_async
+from taleward.core.concurrency.sync_async import run_sync
 from taleward.core.concurrency.timeout import call_with_timeout
 from taleward.core.errors import ConfigurationError
 from taleward.core.events import Event
 from taleward.core.tale import Attempt, Tale
 from taleward.core.verdict import Finding, Passage
+from taleward.moderation.guard.call_recorder import CallRecorder
 from taleward.moderation.guard.guard_html import guard_html
 from taleward.moderation.guard.input_checks import (
     WriterInput,
@@ -32,7 +34,16 @@ from taleward.moderation.guard.input_checks import (
 from taleward.moderation.guard.release import TIMED_OUT, Decision, decide, judge_draft, judge_until_answered, release
 from taleward.moderation.guard.revision_context import Revision
 from taleward.moderation.guard.run import GuardRun, Recorder
-from taleward.moderation.guard.steps import JudgePassage, Step, Steps, WriteDraft, arun_steps, run_steps
+from taleward.moderation.guard.steps import (
+    JudgePassage,
+    Step,
+    Steps,
+    WriteDraft,
+    WriteDrafts,
+    WrittenDraft,
+    arun_steps,
+    run_steps,
+)
 from taleward.moderation.guard.streaming import GuardedStream
 from taleward.moderation.guard.text_size_limits import MAX_DRAFT_CHARS, MAX_INPUT_CHARS, check_max_chars, count_chars
 from taleward.moderation.guard.writer import TextWriter, WriterLike
@@ -40,6 +51,9 @@ from taleward.moderation.judges.base import Judge, check_judge, check_timeout
 from taleward.moderation.tracing.mute_callbacks import mute_callbacks
 
 __all__ = ["Guard", "Recorder"]
+
+_WRITING_SHARE = 0.8
+"""Share of the remaining time in which drafts that are written at once must be finished; the rest is for judging."""
 
 
 class Guard(Runnable[WriterInput, Tale]):
@@ -249,6 +263,8 @@ class Guard(Runnable[WriterInput, Tale]):
         match step:
             case WriteDraft(revision):
                 return self._writer.write(inputs, run.writer_config(config, revision), run.remaining_s())
+            case WriteDrafts():
+                return run_sync(lambda: self._write_drafts(step, run, inputs, config))
             case JudgePassage(passage):
                 return self.judge.invoke(passage, config)
             case _:
@@ -258,10 +274,43 @@ class Guard(Runnable[WriterInput, Tale]):
         match step:
             case WriteDraft(revision):
                 return await self._writer.awrite(inputs, run.writer_config(config, revision))
+            case WriteDrafts():
+                return await self._write_drafts(step, run, inputs, config)
             case JudgePassage(passage):
                 return await self.judge.ainvoke(passage, config)
             case _:
                 return await step.embeddings.aembed_documents(step.texts)
+
+    async def _write_drafts(
+        self, step: WriteDrafts, run: GuardRun, inputs: WriterInput, config: RunnableConfig
+    ) -> list[WrittenDraft | None]:
+        """Write several drafts at once; `None` for those that are not finished early enough to be judged."""
+
+        async def write(revision: Revision, call_recorder: CallRecorder) -> WrittenDraft:
+            started_s = time.monotonic()
+            text = await self._writer.awrite(inputs, run.writer_config(config, revision, call_recorder))
+            return WrittenDraft(text, time.monotonic() - started_s)
+
+        tasks = [asyncio.ensure_future(write(*each)) for each in zip(step.revisions, step.call_recorders, strict=True)]
+        remaining_s = run.remaining_s()
+        try:
+            done, _ = await asyncio.wait(
+                tasks,
+                timeout=None if remaining_s is None else _WRITING_SHARE * remaining_s,
+                return_when=asyncio.FIRST_EXCEPTION,
+            )
+        finally:
+            for task in tasks:
+                task.cancel()  # no effect on those that are done
+        for task in tasks:
+            # An error of the writer reaches the caller, as that of a single draft does.
+            if (
+                task in done
+                and (error := task.exception())
+                and not (isinstance(error, TimeoutError) and run.timed_out())
+            ):
+                raise error
+        return [task.result() if task in done and not task.exception() else None for task in tasks]
 
     def _tale(self, run: GuardRun, inputs: WriterInput) -> Steps[Tale]:
         """Judge the inputs, then write and judge drafts."""

@@ -92,10 +92,18 @@ class GuardRun:
         if self._deadline_s is not None:
             self._deadline_s = max(self._deadline_s, time.monotonic() + CLOSING_S)
 
-    def writer_config(self, config: RunnableConfig, revision: Revision) -> RunnableConfig:
-        """Return the config for a run of the writer: with the revision, and with its model calls recorded."""
+    def writer_config(
+        self, config: RunnableConfig, revision: Revision, call_recorder: CallRecorder | None = None
+    ) -> RunnableConfig:
+        """Return the config for a run of the writer: with the revision, and with its model calls recorded.
+
+        Args:
+            config: The config of the guard's own run.
+            revision: The revision.
+            call_recorder: What records the calls; by default the run's recorder.
+        """
         # `merge_configs` keeps a callback manager intact, with its parent run; a plain list would lose it.
-        return with_revision(merge_configs(config, {"callbacks": [self.call_recorder]}), revision)
+        return with_revision(merge_configs(config, {"callbacks": [call_recorder or self.call_recorder]}), revision)
 
     def verdict(self, outcome: Outcome, detail: str) -> Verdict:
         """Return a verdict of the guard's own, for when the judge gave none."""

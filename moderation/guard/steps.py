@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from langchain_core.embeddings import Embeddings
 
 from taleward.core.verdict import Passage
+from taleward.moderation.guard.call_recorder import CallRecorder
 from taleward.moderation.guard.revision_context import Revision
 
 T = TypeVar("T")
@@ -23,6 +24,27 @@ class WriteDraft:
     """Run the writer; the result is its output."""
 
     revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class WriteDrafts:
+    """Run the writer several times at once; the result is a `WrittenDraft` for each, or `None` where time ran out.
+
+    Attributes:
+        revisions: What to tell the writer for each draft.
+        call_recorders: What records the model calls of each draft.
+    """
+
+    revisions: tuple[Revision, ...]
+    call_recorders: tuple[CallRecorder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenDraft:
+    """A draft, and the seconds that the writer took."""
+
+    text: str
+    writing_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +62,7 @@ class EmbedTexts:
     embeddings: Embeddings
 
 
-Step: TypeAlias = WriteDraft | JudgePassage | EmbedTexts
+Step: TypeAlias = WriteDraft | WriteDrafts | JudgePassage | EmbedTexts
 Steps: TypeAlias = Generator[Step, Any, T]
 """Yields steps, receives each one's result (or its exception), and returns a `T`."""
 

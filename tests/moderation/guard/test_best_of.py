@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.runnables import RunnableConfig
 
 from taleward.chains.story import StoryChain
 from taleward.core.errors import ConfigurationError
@@ -15,6 +18,7 @@ from taleward.core.events import DoneEvent, TextEvent
 from taleward.core.tale import Tale
 from taleward.core.verdict import Passage
 from taleward.moderation.guard.best_of import BestOf
+from taleward.moderation.guard.revision_context import revision_of
 from taleward.moderation.judges import judge
 from taleward.moderation.judges.base import Assessment
 from taleward.testing import FakeJudge, FakeWriter
@@ -42,7 +46,8 @@ def tell(request: pytest.FixtureRequest) -> Tell:
 
 def best(*drafts: str, **settings: Any) -> tuple[FakeWriter, BestOf]:
     writer = FakeWriter(*drafts)
-    settings = {"candidates": len(drafts), "embeddings": WordCounts(), **settings}
+    # One after the other, so that the drafts come in order.
+    settings = {"candidates": len(drafts), "embeddings": WordCounts(), "concurrency": 1, **settings}
     return writer, BestOf(writer, FakeJudge(), **settings)
 
 
@@ -107,6 +112,47 @@ def test_a_stream_is_the_released_text_alone() -> None:
     assert text.text == "an owl" == done.tale.text
 
 
+def test_drafts_are_written_at_once_and_keep_their_own_calls(tell: Tell) -> None:
+    together = threading.Barrier(3, timeout=10)
+
+    def write(inputs: dict[str, Any], config: RunnableConfig) -> str:
+        together.wait()
+        number = int(getattr(revision_of(config), "attempt", 0))
+        message = FakeListChatModel(responses=[WORDS[number] * number]).invoke("write", config)
+        return str(message.text)
+
+    tale = tell(BestOf(write, FakeJudge(), candidates=3, embeddings=WordCounts()), {"hero": "a bear"})
+    assert tale.text == "bearbear"
+    assert [a.number for a in tale.attempts] == [1, 3, 2]
+    assert [len(a.calls) for a in tale.attempts] == [1, 1, 1]
+
+
+def test_drafts_that_are_finished_in_time_compete_without_the_others(tell: Tell) -> None:
+    hang = threading.Event()
+
+    def write(inputs: dict[str, Any], config: RunnableConfig) -> str:
+        number = int(getattr(revision_of(config), "attempt", 0))
+        if number == 2:
+            hang.wait(10)
+        return WORDS[number]
+
+    guard = BestOf(write, FakeJudge(), candidates=3, embeddings=WordCounts(), timeout_s=0.5)
+    tale = tell(guard, {"hero": "a sea"})
+    hang.set()
+    assert tale.text == "sea"
+    assert [a.number for a in tale.attempts] == [1, 3]
+
+
+def test_an_error_of_one_draft_reaches_the_caller(tell: Tell) -> None:
+    def write(inputs: dict[str, Any], config: RunnableConfig) -> str:
+        if getattr(revision_of(config), "attempt", 0) == 2:
+            raise ValueError("no ink")
+        return "fox"
+
+    with pytest.raises(ValueError, match="no ink"):
+        tell(BestOf(write, FakeJudge(), candidates=3, embeddings=WordCounts()), {})
+
+
 def test_with_the_embedded_models(values: dict[str, str]) -> None:
     writer = StoryChain("embedded:storyteller-mini", seed=1, max_tokens=60)
     tale = BestOf(writer, judge("embedded:judge"), candidates=3).invoke(values)
@@ -119,6 +165,7 @@ def test_with_the_embedded_models(values: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"concurrency": 0}, "concurrency must be 1 or more; got 0"),
         ({"candidates": 1}, "candidates must be 2 or more; got 1"),
         ({"accept_score": 1.5}, "accept_score must be from 0 to 1, or None; got 1.5"),
         ({"weights": (0, 0, 0, 0)}, "weights must not be negative, nor all 0"),
