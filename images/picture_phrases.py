@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_PREPOSITIONS = frozenset(
+_PREPOSITION_LIST = (
     "above across against along amid among around at before behind below beneath beside between beyond by deep down "
     "during far high in inside into near next off on onto outside over past through under underneath up upon with "
-    "within".split()
+    "within"
 )
+_PREPOSITIONS = frozenset(_PREPOSITION_LIST.split())
 _ON = re.compile(
     r"(?:beach|bridge|boat|cliff|farm|hill|hillside|hilltop|island|moon|mountain|mountaintop|planet|porch|raft|road|roof"
     r"|rooftop|seashore|ship|shore|stage|street|table|train)(?: at \w+| of .+)?$",
