@@ -125,6 +125,7 @@ def complete_by_rules(spec: PromptSpec, *, seed: int = 0) -> PromptSpec:
     mood_name = lexicon.mood_in(f"{spec.mood} {spec.scene}") or choices.choice(moods)
     mood = lexicon.moods[mood_name]
     lights = [light for light in mood.lighting if light in lights] or lights
+    palette = choices.choice(mood.colors)
     # Each choice is drawn whether it is needed or not, so that setting one field does not change the others.
     drawn: dict[str, object] = {
         "setting": choices.choice(kind.settings),
@@ -132,7 +133,7 @@ def complete_by_rules(spec: PromptSpec, *, seed: int = 0) -> PromptSpec:
         "details": tuple(choices.sample(kind.details, k=2)),
         "lighting": choices.choice(lights),
         "camera": choices.choice(lexicon.camera),
-        "colors": choices.choice(mood.colors),
+        "colors": style.colors or palette,
         "art_style": style_name,
         "influences": (choices.choice(style.influences),),
         "techniques": tuple(choices.sample(style.techniques, k=min(2, len(style.techniques)))),

@@ -40,9 +40,7 @@ class PromptFinding(FrozenModel):
         suggestion: What to write.
     """
 
-    kind: Literal[
-        "missing", "optional", "contradiction", "vague", "negation", "too_long", "influence", "overloaded"
-    ]
+    kind: Literal["missing", "optional", "contradiction", "vague", "negation", "too_long", "influence", "overloaded"]
     field: str = ""
     message: str
     suggestion: str

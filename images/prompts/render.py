@@ -23,7 +23,8 @@ def _midjourney(spec: PromptSpec, model: str) -> RenderedPrompt:
 def _openai(spec: PromptSpec, model: str) -> RenderedPrompt:
     if not model:
         raise ConfigurationError(
-            "openai-image needs the name of a model.", hint="Write openai-image:MODEL, such as openai-image:gpt-image-2."
+            "openai-image needs the name of a model.",
+            hint="Write openai-image:MODEL, such as openai-image:gpt-image-2.",
         )
     return render_openai(spec, model)
 

@@ -181,7 +181,9 @@ def render_diffusers(
 
 def _negative_note(name: str, family: DiffusersFamily, guidance: float) -> str | None:
     if not family.negative:
-        return f"models of the family {name} take no negative prompt, so `negative` is left out; say what is there instead"
+        return (
+            f"models of the family {name} take no negative prompt, so `negative` is left out; say what is there instead"
+        )
     if guidance > 1:
         return None
     advice = "raise it above 1, such as to 5" if family.guidance > 1 else f"models of the family {name} need it so"
