@@ -16,10 +16,11 @@ from taleward.moderation.text.sentences import sentences
 
 _MAX_CAST = 6
 _INTRODUCED = re.compile(
-    r"\b(?:there (?:was|lived)|lived|met|saw|came|found|heard) (?:once )?(?P<kind>an? (?:[a-z]+ ){0,3}?(?P<noun>[a-z]+))"
+    r"\b(?:there (?:was|lived)|lived|met|saw|came|found|heard) (?:once )?"
+    r"(?P<kind>an? (?:[a-z]+ ){0,3}?(?P<noun>[a-z]+))"
     r"(?=[.,;!]| who| named| called| in| on| at| by| and| with| near| under)"
-    r"|(?:^|(?<=[.!?,] )|(?<=\n))(?P<kind2>[Aa]n? (?:[a-z]+ ){0,3}?(?P<noun2>[a-z]+)) (?:came|was|sat|lived|appeared|looked|hopped|stood"
-    r"|ran|flew|swam|walked|jumped|peeked|waited|lay)\b"
+    r"|(?:^|(?<=[.!?,] )|(?<=\n))(?P<kind2>[Aa]n? (?:[a-z]+ ){0,3}?(?P<noun2>[a-z]+))"
+    r" (?:came|was|sat|lived|appeared|looked|hopped|stood|ran|flew|swam|walked|jumped|peeked|waited|lay)\b"
 )
 _PERSON_KINDS = ("person",)
 _ANIMAL_KINDS = ("animal", "bird", "sea animal", "creature")

@@ -25,7 +25,7 @@ _MOODS_FOR_CHILDREN = ("peaceful", "cozy", "joyful", "magical")
 _WITH_LAMPS = ("building", "person", "thing")
 _LIST_FIELDS = ("details", "influences", "techniques", "colors", "negative")
 _INSTRUCTION = f"""You complete ideas for pictures in children's books. {DATA_RULE}
-Keep everything the idea says, and add what is missing: setting, what happens, art style, light, viewpoint, colors, mood.
+Keep everything the idea says, and add what is missing: setting, action, art style, light, viewpoint, colors, mood.
 Name only art movements, and artists who died before 1956; never a living artist. Nothing frightening, no brands, no \
 real persons.
 Answer with one JSON object and nothing else, with exactly these keys: "subject", "details", "setting", "action", \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from taleward.core.errors import InvalidInputs
 from taleward.core.frozen_model import FrozenModel
@@ -11,6 +12,7 @@ from taleward.core.tale import Tale
 from taleward.images.prompt_spec import CastMember, PromptSpec
 from taleward.images.prompts.cast import cast_of
 from taleward.images.prompts.craft import complete_by_rules
+from taleward.images.prompts.lexicon import picture_lexicon
 from taleward.images.prompts.pronouns import Referent, find_gender, resolve_pronouns
 from taleward.images.prompts.read_prompt import place_in
 from taleward.moderation.text.sentences import sentences
@@ -109,6 +111,7 @@ def storyboard(
     resolved = resolve_pronouns(stripped, referents)
     base = complete_by_rules(style or PromptSpec(subject=text[:200], art_style=_DEFAULT_STYLE), seed=seed)
     place, start, result = "", 0, []
+    lexicon, lighting = picture_lexicon(), base.lighting
     for number, (first, last) in enumerate(_divide(all_sentences, scenes)):
         scene_text = "".join(all_sentences[first:last])
         within = resolved[first:last]
@@ -123,14 +126,16 @@ def storyboard(
             for member, referent in zip(members, referents, strict=True)
             if any(referent.is_named_in(sentence) for sentence in within)
         )
-        # The whole scene tells the time of day, which decides about the light.
         probe = PromptSpec(subject=key, details=(scene_text[:_MAX_PROBE_CHARS],), mood=base.mood)
         shot = complete_by_rules(probe, seed=seed * 1000 + number)
+        # The light changes when the tale says what time it is.
+        if not (style and style.lighting) and lexicon.time_in(probe.scene):
+            lighting = shot.lighting
         spec = PromptSpec(
             subject=key.rstrip(".!?…") or key,
             setting=setting,
             cast=present,
-            lighting=base.lighting if style and style.lighting else shot.lighting,
+            lighting=lighting,
             camera=base.camera if style and style.camera else shot.camera,
         ).model_copy(update={name: getattr(base, name) for name in _SHARED_FIELDS})
         result.append(Scene(text=scene_text, start=start, end=start + len(scene_text), key_sentence=key, spec=spec))
@@ -159,11 +164,11 @@ def _divide(all_sentences: Sequence[str], scenes: int) -> list[tuple[int, int]]:
         previous = min(possible, key=cost)
         cuts.append(previous)
     bounds = [0, *cuts, len(all_sentences)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))
 
 
 def _key_sentence(candidates: Sequence[str], cast: Sequence[Referent]) -> tuple[int, str]:
-    """Return the index of the sentence in which most is to be seen, and the sentence, without speech and without words that only link it."""
+    """Return the sentence in which most is to be seen, without speech and linking words, and its index before it."""
     spoken_out = [_LEAD.sub("", " ".join(_QUOTED.sub(" ", sentence).split())).strip(" ,") for sentence in candidates]
 
     def visible(index: int) -> tuple[float, int]:

@@ -92,7 +92,7 @@ def find_gender(name: str, kind: str, sentences: Sequence[str], others: Sequence
 def resolve_pronouns(sentences: Sequence[str], cast: Sequence[Referent]) -> list[str]:
     """Return the sentences with `she`, `he`, `her`, `him` and `his` replaced by the name, where it is certain.
 
-    It is certain if exactly one character who may be meant is named in the same sentence before, or in the two sentences
+    It is certain if exactly one character who may be meant is named before it in the sentence, or in the two sentences
     before, and no other person of that gender is mentioned there. In a sentence that names the character already, and
     within quotation marks, nothing is replaced; nor is `they`.
     """

@@ -1,4 +1,4 @@
-"""Read a prompt in plain English as a spec: which words are the subject, the setting, the style, the light and so on."""
+"""Read a prompt in plain English as a spec: which words are the subject, the setting, the style, the light."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from taleward.images.prompts.lexicon import contains_any, picture_lexicon
 _CLAUSE_END = re.compile(r"[;\n]+\s*|(?<!\d)[.!](?:\s+|$)|,\s+(?:and\s+)?")
 _TEXT_SHOWN = re.compile(
     r",?\s*(?:with )?(?:the )?(?:words?|text|title|letters|caption|sign (?:that says|saying|reading)|saying|that says"
-    r"|reading)\s*:?\s*[\"“](?P<words>[^\"“”]{1,200})[\"”](?P<place>\s+(?:on|above|below|over|at|in) (?:an?|the) [\w-]+(?: [\w-]+)?)?",
+    r"|reading)\s*:?\s*[\"“](?P<words>[^\"“”]{1,200})[\"”]"
+    r"(?P<place>\s+(?:on|above|below|over|at|in) (?:an?|the) [\w-]+(?: [\w-]+)?)?",
     re.IGNORECASE,
 )
 _RATIO = re.compile(
-    r"(?<![\d:])(\d{1,4}:\d{1,4})(?![\d:])(?: (?:format|aspect ratio|ratio))?|\b(square|landscape|portrait) (?:format|orientation)"
+    r"(?<![\d:])(\d{1,4}:\d{1,4})(?![\d:])(?: (?:format|aspect ratio|ratio))?"
+    r"|\b(square|landscape|portrait) (?:format|orientation)"
 )
 _NEGATIVE = re.compile(r"^(?:and )?(?:with )?(?:no|without(?: any)?|do not show|avoid) (?P<what>.+)$", re.IGNORECASE)
 _INLINE_NEGATIVE = re.compile(r"\s+without (?:any )?(?P<what>[\w -]+)$", re.IGNORECASE)
@@ -75,9 +77,8 @@ _TIME = re.compile(r"\s(?P<time>(?:at|in the|by|on an?|during) (?:[\w-]+ )?(?:ni
 def read_prompt(text: str) -> PromptSpec:
     """Return a prompt in plain English as a spec.
 
-    The rules know English and the words of the lexicon. What they do not recognize becomes a detail, so that no word of
-    the prompt is lost; only an influence that is neither a movement nor an artist of the past stays among the details as
-    it was written.
+    The rules know English and the words of the lexicon. What they do not recognize becomes a detail, so that
+    nothing in the prompt is lost.
 
     Args:
         text: A prompt, such as "a fox asleep in the snow, watercolor, soft morning light, no people".
