@@ -33,7 +33,9 @@ def test_scenes_joined_are_the_tale() -> None:
 
 
 @given(
-    words=st.lists(st.sampled_from(["Mia ran.", "He sat!", "\n\n", '"Oh?" she said.', "x" * 90, "The fox"]), max_size=15),
+    words=st.lists(
+        st.sampled_from(["Mia ran.", "He sat!", "\n\n", '"Oh?" she said.', "x" * 90, "The fox"]), max_size=15
+    ),
     scenes=st.integers(1, 6),
 )
 @settings(max_examples=30, deadline=None)
@@ -93,7 +95,11 @@ def test_style_and_cast_can_be_given() -> None:
     style = PromptSpec(subject="x", art_style="paper cutout", aspect_ratio="4:3", lighting="candlelight")
     board = storyboard(TALE, style=style, cast=[CastMember(name="Mia", kind="a girl")], scenes=2)
     for scene in board.scenes:
-        assert (scene.spec.art_style, scene.spec.aspect_ratio, scene.spec.lighting) == ("paper cutout", "4:3", "candlelight")
+        assert (scene.spec.art_style, scene.spec.aspect_ratio, scene.spec.lighting) == (
+            "paper cutout",
+            "4:3",
+            "candlelight",
+        )
     assert [member.name for member in board.cast] == ["Mia"]
 
 
