@@ -58,7 +58,8 @@ def cast_of(text: str, *, invent_looks: bool = True, seed: int = 0) -> tuple[Cas
 
 def _unnamed(text: str, *, taken: str) -> dict[str, str]:
     """Return characters that are introduced without a name and come again: `the fox`, who was a clever fox."""
-    lexicon, found = picture_lexicon(), {}
+    lexicon = picture_lexicon()
+    found: dict[str, str] = {}
     for match in _INTRODUCED.finditer(text):
         noun = match["noun"] or match["noun2"]
         kind = match["kind"] or match["kind2"][0].lower() + match["kind2"][1:]

@@ -96,7 +96,7 @@ def resolve_pronouns(sentences: Sequence[str], cast: Sequence[Referent]) -> list
     before, and no other person of that gender is mentioned there. In a sentence that names the character already, and
     within quotation marks, nothing is replaced; nor is `they`.
     """
-    resolved = []
+    resolved: list[str] = []
     for index, sentence in enumerate(sentences):
         before = list(sentences[max(0, index - _WINDOW) : index])
         resolved.append(_resolve(sentence, before, resolved[max(0, index - _WINDOW) : index], cast))

@@ -34,8 +34,8 @@ MANSION = PromptSpec(
 def test_the_prompt_says_everything_but_what_is_not_to_be_shown() -> None:
     assert MANSION.prompt == (
         "An old Victorian mansion perched on a hilltop, shrouded in fog. Mia is a rabbit: gray fur, a blue scarf. "
-        'The words "FOR SALE" are written on a sign, in crooked letters. Oil painting, influenced by Gothic Revival and '
-        "Romanticism, with thick impasto. Dramatic lighting, low-angle view, in deep blue and gray, eerie mood."
+        'The words "FOR SALE" are written on a sign, in crooked letters. Oil painting, influenced by Gothic Revival '
+        "and Romanticism, with thick impasto. Dramatic lighting, low-angle view, in deep blue and gray, eerie mood."
     )
 
 

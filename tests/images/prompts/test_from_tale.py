@@ -11,11 +11,11 @@ from taleward.images import CastMember, PromptSpec, cast_of, storyboard
 from taleward.images.prompts.pronouns import Referent, resolve_pronouns
 from taleward.testing import FakeJudge, FakeWriter
 
-TALE = """Once upon a time there was a little rabbit named Mia. She lived in a burrow under an old oak tree. Mia had long \
-gray ears and a blue scarf.
+TALE = """Once upon a time there was a little rabbit named Mia. She lived in a burrow under an old oak tree. Mia had \
+long gray ears and a blue scarf.
 
-One morning she found a golden key in the forest. "What does it open?" she asked. A clever fox came along the path. The \
-fox looked at the key. "I know a door," said the fox. "Follow me!"
+One morning she found a golden key in the forest. "What does it open?" she asked. A clever fox came along the path. \
+The fox looked at the key. "I know a door," said the fox. "Follow me!"
 
 They walked through the forest to a tiny door in a hill. Mia put the key in the lock, and the door swung open. Inside, \
 the stars were shining. She laughed and danced. The fox laughed too.
