@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -41,6 +43,21 @@ def values() -> dict[str, str]:
 def smollm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The TALEWARD_CACHE for tests with SmolLM2, which takes half a minute to convert."""
     return tmp_path_factory.mktemp("smollm-cache")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Any]:
+    """A Postgres server with pgvector, started for the first test that asks for it."""
+    from tests.helpers.postgres import running_server
+
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Any) -> str:
+    """The URL of a Postgres database, which the tests share: give each its own schema or collection."""
+    return str(postgres_server.get_uri()).replace("postgres:@", "postgres@")
 
 
 @pytest.fixture
