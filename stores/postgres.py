@@ -39,8 +39,7 @@ def check_name(name: str, what: str) -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{what} must be 1 to 40 lower-case letters, digits and underscores that begin with no digit;"
-            f" got {name!r}."
+            f"{what} must be 1 to 40 lower-case letters, digits and underscores that begin with no digit; got {name!r}."
         )
     return name
 
@@ -54,7 +53,7 @@ class PostgresDatabase:
 
     Args:
         url: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
-        tables: The statements that create the tables.
+        tables: The statements that create the tables, separated by semicolons.
         version: The tables' version; increase it whenever `tables` changes.
         kind: What to call the tables in messages, for example `"thread database"`.
         schema: The Postgres schema of the tables; created if missing.
@@ -73,7 +72,7 @@ class PostgresDatabase:
         self,
         url: str,
         *,
-        tables: Sequence[str],
+        tables: str,
         version: int,
         kind: str,
         schema: str = DEFAULT_SCHEMA,
@@ -97,7 +96,7 @@ class PostgresDatabase:
     def __repr__(self) -> str:
         return f"PostgresDatabase({self.address!r}, kind={self.kind!r})"
 
-    def _create_tables(self, tables: Sequence[str], version: int) -> None:
+    def _create_tables(self, tables: str, version: int) -> None:
         # Not from the pool, which would keep on trying to reach a server that is not there.
         with self._translated(), self._connect() as connection:
             stored = self._stored_version(connection)
@@ -126,20 +125,21 @@ class PostgresDatabase:
             yield connection
 
     def _stored_version(self, connection: Connection) -> int | None:
-        found = connection.execute("SELECT to_regclass('versions')").fetchone()
-        if found is None or found[0] is None:
+        # Not `to_regclass`: it may not notice yet that another process has created the schema meanwhile.
+        query = "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'versions'"
+        if connection.execute(query, (self.schema,)).fetchone() is None:
             return None
         row = connection.execute("SELECT version FROM versions WHERE kind = %s", (self.kind,)).fetchone()
         return None if row is None else int(row[0])
 
-    def _create(self, connection: Connection, tables: Sequence[str], version: int) -> None:
+    def _create(self, connection: Connection, tables: str, version: int) -> None:
         from psycopg.sql import SQL, Identifier
 
         # Without the question, a user without the right to create schemas could not use one that is there.
         if connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (self.schema,)).fetchone() is None:
             connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(self.schema)))
         connection.execute("CREATE TABLE IF NOT EXISTS versions (kind TEXT PRIMARY KEY, version INTEGER NOT NULL)")
-        for statement in tables:
+        for statement in tables.split(";"):
             connection.execute(statement.encode())
         connection.execute("INSERT INTO versions VALUES (%s, %s)", (self.kind, version))
 

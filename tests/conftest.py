@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,17 @@ def postgres_server() -> Iterator[Any]:
 def postgres_url(postgres_server: Any) -> str:
     """The URL of a Postgres database, which the tests share: give each its own schema or collection."""
     return str(postgres_server.get_uri()).replace("postgres:@", "postgres@")
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> str:
+    """The URL of a Postgres database of the test's own."""
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy".encode())
+    return postgres_url.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture

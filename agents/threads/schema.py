@@ -45,29 +45,42 @@ CREATE TABLE calls (
 ) WITHOUT ROWID
 """
 
-_THREAD = "thread BIGINT NOT NULL REFERENCES threads ON DELETE CASCADE"
 # Ids and versions sort by byte, whatever the database's language.
-_SORTED = 'TEXT COLLATE "C" NOT NULL'
-_POSTGRES_TABLES = (
-    "CREATE TABLE threads (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
-    " begun DOUBLE PRECISION NOT NULL, used DOUBLE PRECISION NOT NULL)",
-    "CREATE INDEX threads_by_use ON threads (used)",
-    f"CREATE TABLE bodies (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {_THREAD},"
-    " hash BYTEA NOT NULL, type TEXT NOT NULL, data BYTEA NOT NULL)",
-    "CREATE UNIQUE INDEX bodies_by_hash ON bodies (thread, hash)",
-    f"CREATE TABLE items (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {_THREAD},"
-    " before BIGINT NOT NULL, place INTEGER NOT NULL, body BIGINT NOT NULL)",
-    "CREATE INDEX items_by_thread ON items (thread)",
-    f"CREATE TABLE checkpoints ({_THREAD}, ns TEXT NOT NULL, id {_SORTED}, parent TEXT, type TEXT NOT NULL,"
-    " data BYTEA NOT NULL, metadata TEXT NOT NULL, PRIMARY KEY (thread, ns, id))",
-    f"CREATE TABLE states ({_THREAD}, ns TEXT NOT NULL, channel TEXT NOT NULL, version {_SORTED},"
-    " kind TEXT NOT NULL, ref BIGINT NOT NULL, PRIMARY KEY (thread, ns, channel, version))",
-    f"CREATE TABLE writes ({_THREAD}, ns TEXT NOT NULL, checkpoint TEXT NOT NULL, task TEXT NOT NULL,"
-    " idx INTEGER NOT NULL, path TEXT NOT NULL, channel TEXT NOT NULL, kind TEXT NOT NULL, ref BIGINT NOT NULL,"
-    " PRIMARY KEY (thread, ns, checkpoint, task, idx))",
-    "CREATE TABLE calls (thread TEXT NOT NULL, id TEXT NOT NULL, begun DOUBLE PRECISION NOT NULL, type TEXT,"
-    " data BYTEA, PRIMARY KEY (thread, id))",
+_POSTGRES_TABLES = """
+CREATE TABLE threads (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name TEXT NOT NULL UNIQUE, begun DOUBLE PRECISION NOT NULL,
+    used DOUBLE PRECISION NOT NULL
+);
+CREATE INDEX threads_by_use ON threads (used);
+CREATE TABLE bodies (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, thread BIGINT NOT NULL REFERENCES threads ON DELETE CASCADE,
+    hash BYTEA NOT NULL, type TEXT NOT NULL, data BYTEA NOT NULL
+);
+CREATE UNIQUE INDEX bodies_by_hash ON bodies (thread, hash);
+CREATE TABLE items (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, thread BIGINT NOT NULL REFERENCES threads ON DELETE CASCADE,
+    before BIGINT NOT NULL, place INTEGER NOT NULL, body BIGINT NOT NULL
+);
+CREATE INDEX items_by_thread ON items (thread);
+CREATE TABLE checkpoints (
+    thread BIGINT NOT NULL REFERENCES threads ON DELETE CASCADE, ns TEXT NOT NULL, id TEXT COLLATE "C" NOT NULL,
+    parent TEXT, type TEXT NOT NULL, data BYTEA NOT NULL, metadata TEXT NOT NULL, PRIMARY KEY (thread, ns, id)
+);
+CREATE TABLE states (
+    thread BIGINT NOT NULL REFERENCES threads ON DELETE CASCADE, ns TEXT NOT NULL, channel TEXT NOT NULL,
+    version TEXT COLLATE "C" NOT NULL, kind TEXT NOT NULL, ref BIGINT NOT NULL,
+    PRIMARY KEY (thread, ns, channel, version)
+);
+CREATE TABLE writes (
+    thread BIGINT NOT NULL REFERENCES threads ON DELETE CASCADE, ns TEXT NOT NULL, checkpoint TEXT NOT NULL,
+    task TEXT NOT NULL, idx INTEGER NOT NULL, path TEXT NOT NULL, channel TEXT NOT NULL, kind TEXT NOT NULL,
+    ref BIGINT NOT NULL, PRIMARY KEY (thread, ns, checkpoint, task, idx)
+);
+CREATE TABLE calls (
+    thread TEXT NOT NULL, id TEXT NOT NULL, begun DOUBLE PRECISION NOT NULL, type TEXT, data BYTEA,
+    PRIMARY KEY (thread, id)
 )
+"""
 
 PUT_STATE = (
     "INSERT INTO states VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (thread, ns, channel, version) DO UPDATE SET "

@@ -21,7 +21,14 @@ from taleward.stores.vector.pgvector_tables import (
     prepare_connection,
 )
 from taleward.stores.vector.pgvector_values import decode_metadata, escape_nul, is_encodable, unescape_nul
-from taleward.stores.vector.rows import ANY_MODEL, DocumentRow, SearchHit, VectorRows, check_fingerprint, score_from_cosine
+from taleward.stores.vector.rows import (
+    ANY_MODEL,
+    DocumentRow,
+    SearchHit,
+    VectorRows,
+    check_fingerprint,
+    score_from_cosine,
+)
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -121,11 +128,12 @@ class PgvectorStore(TalewardStore):
             raise ConfigurationError(f"there is no {label}.", hint="Create it by adding texts with a PgvectorStore.")
         self.fingerprint, self._dimensions = check_fingerprint(label, row[0], self.fingerprint), row[1]
 
-    def _sql(self, statement: str) -> Composed:
-        """Put the table's name in place of `{table}`."""
+    def _sql(self, statement: str, **parts: str) -> Composed:
+        """Fill in `{table}`, `{live}` (the condition that a document has not expired) and other parts."""
         from psycopg.sql import SQL, Identifier
 
-        return SQL(statement).format(table=Identifier(f"vectors_{self.collection}"))  # type: ignore[arg-type]
+        composed = {name: SQL(part) for name, part in {"live": _LIVE, **parts}.items()}  # type: ignore[arg-type]
+        return SQL(statement).format(table=Identifier(f"vectors_{self.collection}"), **composed)  # type: ignore[arg-type]
 
     @property
     def dimensions(self) -> int | None:
@@ -141,7 +149,7 @@ class PgvectorStore(TalewardStore):
         if self.dimensions is None:
             return 0
         with self._database.transaction(read_only=True) as connection:
-            row = connection.execute(self._sql(f"SELECT count(*) FROM {{table}} WHERE {_LIVE}"), (self._clock(),))
+            row = connection.execute(self._sql("SELECT count(*) FROM {table} WHERE {live}"), (self._clock(),))
             return int(row.fetchone()[0])  # type: ignore[index]
 
     def compact(self) -> None:
@@ -195,7 +203,7 @@ class PgvectorStore(TalewardStore):
         last = ""
         while self.dimensions is not None:
             statement = self._sql(
-                f"SELECT id, text, metadata::text, expires, vector FROM {{table}} WHERE {_LIVE} AND id > %s"
+                "SELECT id, text, metadata::text, expires, vector FROM {table} WHERE {live} AND id > %s"
                 " ORDER BY id LIMIT %s"
             )
             with self._database.transaction(read_only=True) as connection:
@@ -212,25 +220,28 @@ class PgvectorStore(TalewardStore):
     def _get(self, ids: Sequence[str]) -> dict[str, DocumentRow]:
         if self.dimensions is None:
             return {}
-        statement = self._sql(f"SELECT id, text, metadata::text FROM {{table}} WHERE {_LIVE} AND id = ANY(%s)")
+        statement = self._sql("SELECT id, text, metadata::text FROM {table} WHERE {live} AND id = ANY(%s)")
         with self._database.transaction(read_only=True) as connection:
             rows = connection.execute(statement, (self._clock(), _stored_ids(ids))).fetchall()
         return {row.id: row for row in (_document_row(*columns) for columns in rows)}
 
     def _delete(self, ids: Sequence[str]) -> None:
-        if self.dimensions is not None:
-            # Locked in one order, so that two processes that delete the same documents do not block each other.
-            condition = "id IN (SELECT id FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE)"
-            with self._database.transaction() as connection:
-                statement = self._sql(f"DELETE FROM {{table}} WHERE {condition}")
-                connection.execute(statement, (_stored_ids(ids),))
+        self._delete_where("id = ANY(%s)", _stored_ids(ids), "FOR UPDATE")
 
     def _delete_expired(self, *, wait: bool) -> None:
-        if self.dimensions is not None:
-            locking = "FOR UPDATE" if wait else "FOR UPDATE SKIP LOCKED"
-            condition = f"id IN (SELECT id FROM {{table}} WHERE expires <= %s ORDER BY id {locking})"
-            with self._database.transaction() as connection:
-                connection.execute(self._sql(f"DELETE FROM {{table}} WHERE {condition}"), (self._clock(),))
+        self._delete_where("expires <= %s", self._clock(), "FOR UPDATE" if wait else "FOR UPDATE SKIP LOCKED")
+
+    def _delete_where(self, condition: str, value: Any, lock: str) -> None:
+        if self.dimensions is None:
+            return
+        # Locked in one order, so that two processes that delete the same documents do not block each other.
+        statement = self._sql(
+            "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {condition} ORDER BY id {lock})",
+            condition=condition,
+            lock=lock,
+        )
+        with self._database.transaction() as connection:
+            connection.execute(statement, (value,))
 
     def _search(self, vectors: Floats, k: int, filter: Filter | None, with_vectors: bool) -> list[list[SearchHit]]:
         with self._database.transaction(read_only=True) as connection:
@@ -248,14 +259,15 @@ class PgvectorStore(TalewardStore):
         self, connection: Connection[Any], vectors: Floats, k: int, filter: Filter | None, with_vectors: bool
     ) -> list[list[SearchHit]]:
         condition, parameters = to_postgres(filter)
-        distance = distance_expression(vectors.shape[1])
-        column = "hit.vector" if with_vectors else "NULL"
         # One statement for all queries: a server may be a network away.
         statement = self._sql(
-            f"SELECT number, id, text, metadata::text, -(hit.vector <#> query), {column}"
+            "SELECT number, id, text, metadata::text, -(hit.vector <#> query), {vector}"
             " FROM unnest(%s::vector[]) WITH ORDINALITY AS queries (query, number) CROSS JOIN LATERAL"
-            f" (SELECT id, text, metadata, vector FROM {{table}} WHERE {_LIVE} AND {condition}"
-            f" ORDER BY {distance} LIMIT %s) AS hit ORDER BY number, hit.vector <#> query"
+            " (SELECT id, text, metadata, vector FROM {table} WHERE {live} AND {condition}"
+            " ORDER BY {distance} LIMIT %s) AS hit ORDER BY number, hit.vector <#> query",
+            vector="hit.vector" if with_vectors else "NULL",
+            condition=condition,
+            distance=distance_expression(vectors.shape[1]),
         )
         rows = connection.cursor(binary=True).execute(statement, (list(vectors), self._clock(), *parameters, k))
         results: list[list[SearchHit]] = [[] for _ in vectors]

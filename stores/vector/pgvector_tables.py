@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from psycopg.sql import Composed
 
 VERSION = 1
-CATALOG = (
-    # Without a schema, it would go to the tables' own.
-    "CREATE EXTENSION IF NOT EXISTS vector SCHEMA public",
-    "CREATE TABLE vector_stores (name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, dimensions INTEGER)",
-)
+# Without a schema of its own, the extension would go to the tables'.
+CATALOG = """
+CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;
+CREATE TABLE vector_stores (name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, dimensions INTEGER)
+"""
 
 _MIN_EXTENSION = (0, 8)
 """The first version whose index goes on searching until it has `k` documents that match a filter."""

