@@ -216,13 +216,14 @@ class PostgresDatabase:
     @contextmanager
     def reading(self) -> Iterator[SqlConnection]:
         """Provide a connection that reads one state of the database, for statements with `?`."""
-        with self.transaction(read_only=True) as connection:
+        with self.transaction(read_only=True) as connection, connection.pipeline():
             yield _PortableConnection(connection)
 
     @contextmanager
     def writing(self) -> Iterator[SqlConnection]:
         """Provide a connection in a transaction, for statements with `?`."""
-        with self.transaction() as connection:
+        # In a pipeline, only statements whose result is fetched wait for the server.
+        with self.transaction() as connection, connection.pipeline():
             yield _PortableConnection(connection)
 
     def truncate_log(self) -> bool:

@@ -116,8 +116,9 @@ class Threads(BaseCheckpointSaver[str]):
             for channel, version in new_versions.items():
                 kind, ref = "empty", 0
                 if channel in checkpoint["channel_values"]:
-                    previous_item = _newest_list(connection, thread, ns, channel)
-                    kind, ref = rows.store(checkpoint["channel_values"][channel], previous_item)
+                    value = checkpoint["channel_values"][channel]
+                    previous_item = _newest_list(connection, thread, ns, channel) if isinstance(value, list) else 0
+                    kind, ref = rows.store(value, previous_item)
                 connection.execute(PUT_STATE, (thread, ns, channel, str(version), kind, ref))
             type_, data = self.serde.dumps_typed(rest)
             connection.execute(

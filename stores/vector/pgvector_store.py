@@ -132,8 +132,8 @@ class PgvectorStore(TalewardStore):
         """Fill in `{table}`, `{live}` (the condition that a document has not expired) and other parts."""
         from psycopg.sql import SQL, Identifier
 
-        composed = {name: SQL(part) for name, part in {"live": _LIVE, **parts}.items()}  # type: ignore[arg-type]
-        return SQL(statement).format(table=Identifier(f"vectors_{self.collection}"), **composed)  # type: ignore[arg-type]
+        composed = {name: SQL(part) for name, part in {"live": _LIVE, **parts}.items()}
+        return SQL(statement).format(table=Identifier(f"vectors_{self.collection}"), **composed)
 
     @property
     def dimensions(self) -> int | None:

@@ -41,7 +41,7 @@ def select(url: str, statement: str, options: dict[str, Any]) -> list[Any]:
     from psycopg.sql import SQL, Identifier
 
     with psycopg.connect(url) as connection:
-        return connection.execute(SQL(statement).format(Identifier(options["schema"]))).fetchall()  # type: ignore[arg-type]
+        return connection.execute(SQL(statement).format(Identifier(options["schema"]))).fetchall()
 
 
 async def test_langgraph_conformance_suite_passes(postgres_url: str) -> None:
