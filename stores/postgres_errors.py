@@ -29,8 +29,9 @@ def translate_error(error: psycopg.Error, address: str, timeout_s: float) -> Tal
     import psycopg
 
     where, state = f"Postgres at {address}", error.sqlstate or ""
-    # libpq repeats itself for each address that a host name has.
-    message = redact(error.diag.message_primary or str(error)).strip().split("\n")[0].rstrip(".")
+    # libpq repeats itself for each address that a host name has, and says each time what it tried.
+    first_line = redact(error.diag.message_primary or str(error)).strip().split("\n")[0]
+    message = first_line.rpartition(" failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
     if "password authentication failed" in message or "no password supplied" in message or state in _AUTHENTICATION:
         return ConfigurationError(
             f"{where} rejected the user or the password: {message}.",
