@@ -70,8 +70,8 @@ class Router(Runnable[str, RouterResult]):
             `ConstrainedStrategy` if the model is local.
         role: Whose tools may be called; `None` for all tools, with inputs judged.
         roles: What each role may do.
-        threads: Where threads are stored: `Threads(path)`, or another LangGraph checkpointer with async methods, such
-            as `AsyncPostgresSaver`; `None` stores none.
+        threads: Where threads are stored: `Threads(FILE_OR_POSTGRES_URL)`, or another LangGraph checkpointer with async
+            methods; `None` stores none.
         budget: Limits for one turn.
         options: Options for the model, see `chat_model`.
 

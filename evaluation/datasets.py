@@ -21,6 +21,7 @@ from taleward.core.record_files import (
     read_content,
     suffix_without_gz,
 )
+from taleward.core.redaction import redact
 from taleward.core.yaml_files import did_you_mean
 from taleward.evaluation.example_passages import example_path, sample_fields
 from taleward.evaluation.sample import Sample, as_samples
@@ -251,10 +252,11 @@ def _load_from_mlflow(name: str, columns: ColumnMapping | None, tracking_uri: st
                 store = client._tracking_client.store
                 datasets[0]._records, _ = store._load_dataset_records(datasets[0].dataset_id)
     except MlflowException as error:
-        raise ConfigurationError(f"cannot read the dataset {name!r} from MLflow: {error}") from error
+        raise ConfigurationError(f"cannot read the dataset {name!r} from MLflow: {redact(str(error))}") from error
     if len(datasets) != 1:
         raise ConfigurationError(
-            f"there {'are several datasets' if datasets else 'is no dataset'} named {name!r} in MLflow at {uri}.",
+            f"there {'are several datasets' if datasets else 'is no dataset'} named {name!r} in MLflow at "
+            f"{redact(uri)}.",
             hint="Name its store with tracking_uri=... (on the command line --tracking-uri), or pass the dataset "
             "itself.",
         )

@@ -14,3 +14,4 @@ from .vector.parquet import (
     import_cache as import_cache,
     import_store as import_store,
 )
+from .vector.pgvector_store import PgvectorStore as PgvectorStore

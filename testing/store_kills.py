@@ -41,7 +41,7 @@ class KillReport(FrozenModel):
     unreadable: int
 
 
-def kill_store(kind: str, folder: Path, *, kills: int, seed: int = 0, max_delay_s: float = 0.15) -> KillReport:
+def kill_store(kind: str, location: Path | str, *, kills: int, seed: int = 0, max_delay_s: float = 0.15) -> KillReport:
     """Kill processes that write to one store, one after the other.
 
     Example:
@@ -52,8 +52,9 @@ def kill_store(kind: str, folder: Path, *, kills: int, seed: int = 0, max_delay_
         ```
 
     Args:
-        kind: `cache`, `chroma` or `faiss`.
-        folder: The folder of the store, which is kept between kills.
+        kind: `cache`, `chroma`, `faiss` or `pgvector`.
+        location: The folder of the store, which is kept between kills. For `pgvector` the URL of a Postgres database,
+            without a password: other users of the machine can see the arguments of a process.
         kills: The number of processes to kill.
         seed: Seed of the random delays.
         max_delay_s: The longest delay in seconds between a process's first confirmed entry and its kill.
@@ -66,7 +67,7 @@ def kill_store(kind: str, folder: Path, *, kills: int, seed: int = 0, max_delay_
     lost = unreadable = 0
     for number in range(kills):
         # A fresh interpreter, not a fork: a forked child would share the parent's open files.
-        command = [sys.executable, "-m", "taleward.testing.store_kills", kind, str(folder), str(number)]
+        command = [sys.executable, "-m", "taleward.testing.store_kills", kind, str(location), str(number)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             stdout = child.stdout
             if stdout is None:
@@ -82,46 +83,52 @@ def kill_store(kind: str, folder: Path, *, kills: int, seed: int = 0, max_delay_
         # A line without a newline was cut off by the kill, so its entry does not count as confirmed.
         confirmed |= {line.strip() for line in lines if line.endswith("\n")}
         try:
-            lost += len(confirmed - _INTACT_TEXTS[kind](folder, confirmed))
+            lost += len(confirmed - _INTACT_TEXTS[kind](str(location), confirmed))
         except (TalewardError, OSError):
             unreadable += 1
     return KillReport(kills=kills, committed=len(confirmed), lost=lost, unreadable=unreadable)
 
 
-def _write_cache(folder: Path, number: int) -> Iterator[str]:
+def _write_cache(folder: str, number: int) -> Iterator[str]:
     from taleward.stores.caches.embeddings import CachedEmbeddings
 
-    cached = CachedEmbeddings(WordEmbeddings(), folder / "cache.db")
+    cached = CachedEmbeddings(WordEmbeddings(), Path(folder) / "cache.db")
     for i in range(_MAX_ENTRIES):
         cached.embed_documents([f"{number} {i}"])
         yield f"{number} {i}"
 
 
-def _intact_in_cache(folder: Path, confirmed: set[str]) -> set[str]:
+def _intact_in_cache(folder: str, confirmed: set[str]) -> set[str]:
     from taleward.stores.caches.embeddings import CachedEmbeddings
 
     embeddings = WordEmbeddings()
     texts = sorted(confirmed)
-    vectors = CachedEmbeddings(embeddings, folder / "cache.db").embed_array(texts)
+    vectors = CachedEmbeddings(embeddings, Path(folder) / "cache.db").embed_array(texts)
     is_correct = abs(vectors - WordEmbeddings().embed_documents(texts)).max(axis=1) < _MAX_ERROR
     correct = {text for text, correct in zip(texts, is_correct.tolist(), strict=True) if correct}
     return correct - set(embeddings.embedded_texts)
 
 
-def _open_faiss(folder: Path) -> TalewardStore:
+def _open_faiss(folder: str) -> TalewardStore:
     from taleward.stores.vector.faiss_store import FaissStore
 
-    return FaissStore(WordEmbeddings(), folder / "faiss")
+    return FaissStore(WordEmbeddings(), Path(folder) / "faiss")
 
 
-def _open_chroma(folder: Path) -> TalewardStore:
+def _open_chroma(folder: str) -> TalewardStore:
     from taleward.stores.vector.chroma_store import ChromaStore
 
-    return ChromaStore(WordEmbeddings(), folder / "chroma")
+    return ChromaStore(WordEmbeddings(), Path(folder) / "chroma")
 
 
-def _write_store(open_store: Callable[[Path], TalewardStore], folder: Path, number: int) -> Iterator[str]:
-    store = open_store(folder)
+def _open_pgvector(url: str) -> TalewardStore:
+    from taleward.stores.vector.pgvector_store import PgvectorStore
+
+    return PgvectorStore(WordEmbeddings(), url)
+
+
+def _write_store(open_store: Callable[[str], TalewardStore], location: str, number: int) -> Iterator[str]:
+    store = open_store(location)
     for i in range(_MAX_ENTRIES):
         # "passing" is replaced and deleted all the time, so that kills hit these operations, too.
         store.add_texts([f"{number} {i}", "passing"], ids=[f"{number} {i}", "passing"])
@@ -130,8 +137,8 @@ def _write_store(open_store: Callable[[Path], TalewardStore], folder: Path, numb
             store.delete(["passing"])
 
 
-def _intact_in_store(open_store: Callable[[Path], TalewardStore], folder: Path, confirmed: set[str]) -> set[str]:
-    store = open_store(folder)
+def _intact_in_store(open_store: Callable[[str], TalewardStore], location: str, confirmed: set[str]) -> set[str]:
+    store = open_store(location)
     texts = sorted(confirmed)
     # The documents and the index are separate files, and a kill between two writes could damage one of them.
     readable = {d.page_content for d in store.get_by_ids(texts) if d.page_content == d.id}
@@ -141,19 +148,21 @@ def _intact_in_store(open_store: Callable[[Path], TalewardStore], folder: Path, 
     return readable & searchable
 
 
-_WRITERS: dict[str, Callable[[Path, int], Iterator[str]]] = {
+_WRITERS: dict[str, Callable[[str, int], Iterator[str]]] = {
     "cache": _write_cache,
     "chroma": partial(_write_store, _open_chroma),
     "faiss": partial(_write_store, _open_faiss),
+    "pgvector": partial(_write_store, _open_pgvector),
 }
-_INTACT_TEXTS: dict[str, Callable[[Path, set[str]], set[str]]] = {
+_INTACT_TEXTS: dict[str, Callable[[str, set[str]], set[str]]] = {
     "cache": _intact_in_cache,
     "chroma": partial(_intact_in_store, _open_chroma),
     "faiss": partial(_intact_in_store, _open_faiss),
+    "pgvector": partial(_intact_in_store, _open_pgvector),
 }
 
 
 if __name__ == "__main__":
-    for _text in _WRITERS[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3])):
+    for _text in _WRITERS[sys.argv[1]](sys.argv[2], int(sys.argv[3])):
         sys.stdout.write(f"{_text}\n")
         sys.stdout.flush()

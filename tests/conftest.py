@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -41,6 +44,32 @@ def values() -> dict[str, str]:
 def smollm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The TALEWARD_CACHE for tests with SmolLM2, which takes half a minute to convert."""
     return tmp_path_factory.mktemp("smollm-cache")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Any]:
+    """A Postgres server with pgvector, started for the first test that asks for it."""
+    from tests.helpers.postgres import running_server
+
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Any) -> str:
+    """The URL of a Postgres database, which the tests share: give each its own schema or collection."""
+    return str(postgres_server.get_uri()).replace("postgres:@", "postgres@")
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> str:
+    """The URL of a Postgres database of the test's own."""
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy".encode())
+    return postgres_url.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from taleward.core.errors import ConfigurationError
 from taleward.core.policy import Policy
 from taleward.core.record_files import parse_records, read_content
+from taleward.core.redaction import redact
 from taleward.evaluation.feedback.consent import NoConsent, feedback_for_training
 from taleward.evaluation.feedback.export import labeled_row
 from taleward.evaluation.feedback.mlflow_store import FeedbackStore
@@ -85,7 +86,8 @@ def verdicts_from_feedback(store: FeedbackStore, tales: Collection[str] | None =
     if not rows:
         without = "".join(f"; {count} may not be used, {SKIP_REASONS[reason]}" for reason, count in skipped.items())
         raise ConfigurationError(
-            f"nobody has said about a tale in {store.tracking_uri}, for training, whether it is kid-friendly{without}.",
+            f"nobody has said about a tale in {redact(store.tracking_uri)}, for training, whether it is kid-friendly"
+            f"{without}.",
             hint="Ask people with `taleward review push`, or answer yourself with `taleward feedback --for-training`.",
         )
     content = json.dumps(rows, ensure_ascii=False, sort_keys=True).encode()

@@ -1,1 +1,1 @@
-"""Threads: LangGraph checkpoints in one SQLite file."""
+"""Threads: LangGraph checkpoints in one SQLite file, or in Postgres."""

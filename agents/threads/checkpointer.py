@@ -1,11 +1,11 @@
-"""LangGraph checkpointer that stores conversations in one SQLite file, which grows with their length only."""
+"""LangGraph checkpointer that stores conversations in SQLite or Postgres, in the space of their messages."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import secrets
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,10 +24,11 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from taleward.agents.threads.message_deduplication import SCHEMA, VERSION, ThreadRows
+from taleward.agents.threads.message_deduplication import ThreadRows
+from taleward.agents.threads.schema import ADD_WRITE, PUT_CHECKPOINT, PUT_STATE, PUT_WRITE, open_thread_database
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
-from taleward.stores.sqlite import SqliteDatabase
+from taleward.stores.sql import SqlConnection
 
 T = TypeVar("T")
 _SWEEP_INTERVAL_S = 60.0
@@ -50,29 +51,34 @@ class ThreadInfo(FrozenModel):
 
 
 class Threads(BaseCheckpointSaver[str]):
-    """LangGraph checkpoints in one SQLite file: `create_agent(checkpointer=Threads(path))`.
+    """LangGraph checkpoints in one SQLite file, or in Postgres: `create_agent(checkpointer=Threads(path))`.
 
     A message is stored once, however many checkpoints contain it. The checkpoints of all steps are kept, so you can go
-    back to any of them. A killed process leaves the file intact, and several processes may use it at once.
+    back to any of them. A killed process leaves the database intact, and several processes may use it at once; for
+    processes on several machines, use Postgres.
 
     Values are stored as msgpack: plain data and LangChain's messages. Loading never runs pickle and creates no other
     classes, except those that a graph's state declares.
 
     Args:
-        path: The file; it and its folder are created if missing.
+        location: The file, created with its folder if missing; or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, in
+            which the tables are created in the schema `taleward` (extra `postgres`).
         ttl_s: Seconds after its last use until a thread is deleted, above 0; `None` keeps all threads.
+        options: For Postgres: `schema`, `statement_timeout_s` (60) and `max_connections` of one process (8).
 
     Raises:
-        ConfigurationError: If `ttl_s` is out of range.
+        ConfigurationError: If `ttl_s` or an option is out of range, or the server rejects the user.
+        BackendError: If the server cannot be reached.
         IntegrityError: If the file is not a thread database, or is damaged.
+        MissingExtra: If `location` is in Postgres, and psycopg is not installed.
     """
 
-    def __init__(self, path: Path | str, *, ttl_s: float | None = None) -> None:
-        # No pickle: whoever can write the file must not be able to run code in this process.
+    def __init__(self, location: Path | str, *, ttl_s: float | None = None, **options: Any) -> None:
+        # No pickle: whoever can write the database must not be able to run code in this process.
         super().__init__(serde=JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None))
         if ttl_s is not None and ttl_s <= 0:
             raise ConfigurationError(f"ttl_s must be above 0, or None to keep all threads; got {ttl_s}.")
-        self.database = SqliteDatabase(Path(path), schema=SCHEMA, version=VERSION, kind="thread database")
+        self.database = open_thread_database(location, options)
         self.ttl_s = ttl_s
         self._last_sweep, self._puts = 0.0, 0
         self.sweep()
@@ -110,15 +116,13 @@ class Threads(BaseCheckpointSaver[str]):
             for channel, version in new_versions.items():
                 kind, ref = "empty", 0
                 if channel in checkpoint["channel_values"]:
-                    previous_item = _newest_list(connection, thread, ns, channel)
-                    kind, ref = rows.store(checkpoint["channel_values"][channel], previous_item)
-                connection.execute(
-                    "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?)", (thread, ns, channel, version, kind, ref)
-                )
+                    value = checkpoint["channel_values"][channel]
+                    previous_item = _newest_list(connection, thread, ns, channel) if isinstance(value, list) else 0
+                    kind, ref = rows.store(value, previous_item)
+                connection.execute(PUT_STATE, (thread, ns, channel, str(version), kind, ref))
             type_, data = self.serde.dumps_typed(rest)
             connection.execute(
-                "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (thread, ns, checkpoint["id"], get_checkpoint_id(config), type_, data, metadata_json),
+                PUT_CHECKPOINT, (thread, ns, checkpoint["id"], get_checkpoint_id(config), type_, data, metadata_json)
             )
         self._puts += 1
         if self._puts % _TRUNCATE_WAL_AFTER == 0:
@@ -136,12 +140,10 @@ class Threads(BaseCheckpointSaver[str]):
             for number, (channel, value) in enumerate(writes):
                 index = WRITES_IDX_MAP.get(channel, number)
                 # LangGraph gives errors and interrupts negative indices.
-                on_conflict = "IGNORE" if index >= 0 else "REPLACE"
+                statement = ADD_WRITE if index >= 0 else PUT_WRITE
                 kind, ref = rows.store(value)
-                connection.execute(
-                    f"INSERT OR {on_conflict} INTO writes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  two words
-                    (thread, ns, get_checkpoint_id(config), task_id, index, task_path, channel, kind, ref),
-                )
+                values = (thread, ns, get_checkpoint_id(config), task_id, index, task_path, channel, kind, ref)
+                connection.execute(statement, values)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that a config names, or the thread's latest; `None` if there is none."""
@@ -182,7 +184,7 @@ class Threads(BaseCheckpointSaver[str]):
         ]
         if before and (before_id := get_checkpoint_id(before)):
             conditions.append(("checkpoints.id < ?", before_id))
-        where = " AND ".join(condition for condition, _ in conditions) or "1"
+        where = " AND ".join(condition for condition, _ in conditions) or "TRUE"
         joined = "checkpoints JOIN threads ON threads.id = thread"
         query = f"SELECT name, ns, checkpoints.id, metadata FROM {joined} WHERE {where} ORDER BY checkpoints.id DESC"  # noqa: S608  constants
         with self.database.reading() as connection:
@@ -200,7 +202,10 @@ class Threads(BaseCheckpointSaver[str]):
                 yield item
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete a thread and everything in it; the deleted data is overwritten on disk.
+        """Delete a thread and everything in it.
+
+        The deleted data is overwritten in a file. A Postgres server overwrites it when it vacuums the tables, and keeps
+        it in its log and its backups for as long as it keeps those.
 
         Raises:
             NotErased: If another program that is reading the file keeps the deleted bytes; call this again when it has
@@ -224,19 +229,21 @@ class Threads(BaseCheckpointSaver[str]):
             query = "SELECT name FROM threads WHERE used < ?"
             expired = [name for (name,) in connection.execute(query, (self._last_sweep - self.ttl_s,))]
         for name in expired:
-            self._delete_rows(name)
+            self._delete_rows(name, unused_since=self._last_sweep - self.ttl_s)
         if expired:
             self.database.truncate_log()
         return len(expired)
 
-    def _delete_rows(self, name: str) -> None:
+    def _delete_rows(self, name: str, unused_since: float = math.inf) -> None:
         with self.database.writing() as connection:
-            connection.execute("DELETE FROM threads WHERE name = ?", (name,))
+            # Another process may have used an expired thread meanwhile.
+            connection.execute("DELETE FROM threads WHERE name = ? AND used < ?", (name, unused_since))
             # Calls refer to their thread by name, so the cascade does not reach them.
-            connection.execute("DELETE FROM calls WHERE thread = ?", (name,))
+            statement = "DELETE FROM calls WHERE thread = ? AND NOT EXISTS (SELECT 1 FROM threads WHERE name = ?)"
+            connection.execute(statement, (name, name))
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
+        """Close the file, or the connections; the next use opens them again."""
         self.database.close()
 
     async def aput(
@@ -277,7 +284,7 @@ class Threads(BaseCheckpointSaver[str]):
         await _write_in_thread(lambda: self.delete_thread(thread_id))
 
     def _checkpoint_tuple(
-        self, connection: sqlite3.Connection, thread: int, name: str, ns: str, row: Any
+        self, connection: SqlConnection, thread: int, name: str, ns: str, row: Any
     ) -> CheckpointTuple:
         id_, parent, type_, data, metadata_json = row
         rows = ThreadRows(connection, self.serde, thread)
@@ -286,7 +293,7 @@ class Threads(BaseCheckpointSaver[str]):
         states = (
             (channel, *state)
             for channel, version in checkpoint["channel_versions"].items()
-            if (state := connection.execute(states_query, (thread, ns, channel, version)).fetchone()) is not None
+            if (state := connection.execute(states_query, (thread, ns, channel, str(version))).fetchone()) is not None
         )
         checkpoint["channel_values"] = dict(rows.load_channels(tuple(states)))
         writes_query = (
@@ -322,12 +329,12 @@ def _config(name: str, ns: str, checkpoint: str) -> RunnableConfig:
     return {"configurable": {"thread_id": name, "checkpoint_ns": ns, "checkpoint_id": checkpoint}}
 
 
-def _thread_number(connection: sqlite3.Connection, name: str) -> int | None:
+def _thread_number(connection: SqlConnection, name: str) -> int | None:
     row = connection.execute("SELECT id FROM threads WHERE name = ?", (name,)).fetchone()
     return None if row is None else int(row[0])
 
 
-def _touch_thread(connection: sqlite3.Connection, name: str) -> int:
+def _touch_thread(connection: SqlConnection, name: str) -> int:
     """Record that a thread is used, create it if missing, and return its number."""
     now = time.time()
     statement = (
@@ -337,7 +344,7 @@ def _touch_thread(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(statement, (name, now, now)).fetchone()[0])
 
 
-def _newest_list(connection: sqlite3.Connection, thread: int, ns: str, channel: str) -> int:
+def _newest_list(connection: SqlConnection, thread: int, ns: str, channel: str) -> int:
     """Return the last item of the channel's newest list, 0 if there is none.
 
     It is a guess at what a new list begins with; a wrong guess costs disk space, nothing else.

@@ -17,7 +17,7 @@ _UNFINISHED = (
 
 
 class CallLog:
-    """Tool calls by thread and id, stored in the threads' file.
+    """Tool calls by thread and id, stored with the threads.
 
     Args:
         threads: The threads that the calls belong to.
@@ -39,14 +39,12 @@ class CallLog:
             `None` if the call may run; else the result of its first run, or an error message if that was interrupted.
         """
         key = (thread, f"{message} {call}")
-        # Look-up and insert share one transaction: two processes that resume the same thread cannot both run the call.
+        # Two processes that resume the same thread cannot both insert the row, so they cannot both run the call.
         with self._database.writing() as connection:
-            query = "SELECT type, data FROM calls WHERE thread = ? AND id = ?"
-            row = connection.execute(query, key).fetchone()
-            if row is None:
-                statement = "INSERT INTO calls (thread, id, begun) VALUES (?, ?, ?)"
-                connection.execute(statement, (*key, time.time()))
+            statement = "INSERT INTO calls (thread, id, begun) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING id"
+            if connection.execute(statement, (*key, time.time())).fetchone() is not None:
                 return None
+            row = connection.execute("SELECT type, data FROM calls WHERE thread = ? AND id = ?", key).fetchone()
         if row[0] is None:
             return ToolMessage(_UNFINISHED, tool_call_id=call, name=tool, status="error")
         stored = self._serde.loads_typed(row)

@@ -1,4 +1,4 @@
-"""SQLite storage for the values of threads: each message is stored once, however many checkpoints contain it.
+"""Rows for the values of threads: each message is stored once, however many checkpoints contain it.
 
 A list is stored as a chain of items that grows at its end; a longer version of the list shares the chain up to the
 first difference. A thread therefore takes the space of its messages, not of all versions of its message list.
@@ -7,43 +7,13 @@ first difference. A thread therefore takes the space of its messages, not of all
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-SCHEMA = """
-CREATE TABLE threads (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, begun REAL NOT NULL, used REAL NOT NULL);
-CREATE INDEX threads_by_use ON threads (used);
-CREATE TABLE bodies (
-    id INTEGER PRIMARY KEY, thread INTEGER NOT NULL REFERENCES threads ON DELETE CASCADE,
-    hash BLOB NOT NULL, type TEXT NOT NULL, data BLOB NOT NULL
-);
-CREATE UNIQUE INDEX bodies_by_hash ON bodies (thread, hash);
-CREATE TABLE items (
-    id INTEGER PRIMARY KEY, thread INTEGER NOT NULL REFERENCES threads ON DELETE CASCADE,
-    before INTEGER NOT NULL, place INTEGER NOT NULL, body INTEGER NOT NULL
-);
-CREATE INDEX items_by_thread ON items (thread);
-CREATE TABLE checkpoints (
-    thread INTEGER NOT NULL REFERENCES threads ON DELETE CASCADE, ns TEXT NOT NULL, id TEXT NOT NULL,
-    parent TEXT, type TEXT NOT NULL, data BLOB NOT NULL, metadata BLOB NOT NULL, PRIMARY KEY (thread, ns, id)
-) WITHOUT ROWID;
-CREATE TABLE states (
-    thread INTEGER NOT NULL REFERENCES threads ON DELETE CASCADE, ns TEXT NOT NULL, channel TEXT NOT NULL, version,
-    kind TEXT NOT NULL, ref INTEGER NOT NULL, PRIMARY KEY (thread, ns, channel, version)
-) WITHOUT ROWID;
-CREATE TABLE writes (
-    thread INTEGER NOT NULL REFERENCES threads ON DELETE CASCADE, ns TEXT NOT NULL, checkpoint TEXT NOT NULL,
-    task TEXT NOT NULL, idx INTEGER NOT NULL, path TEXT NOT NULL, channel TEXT NOT NULL, kind TEXT NOT NULL,
-    ref INTEGER NOT NULL, PRIMARY KEY (thread, ns, checkpoint, task, idx)
-) WITHOUT ROWID;
-CREATE TABLE calls (
-    thread TEXT NOT NULL, id TEXT NOT NULL, begun REAL NOT NULL, type TEXT, data BLOB, PRIMARY KEY (thread, id)
-) WITHOUT ROWID
-"""
-VERSION = 1
+from taleward.stores.sql import SqlConnection
+
 _CHAIN = """
 WITH RECURSIVE chain (id, before, place, body) AS (
     SELECT id, before, place, body FROM items WHERE id = ?
@@ -62,7 +32,7 @@ class ThreadRows:
         thread: The thread's id in the table `threads`.
     """
 
-    def __init__(self, connection: sqlite3.Connection, serde: SerializerProtocol, thread: int) -> None:
+    def __init__(self, connection: SqlConnection, serde: SerializerProtocol, thread: int) -> None:
         self._connection, self._serde, self._thread = connection, serde, thread
 
     def store(self, value: Any, previous_item: int = 0) -> tuple[str, int]:
@@ -109,9 +79,7 @@ class ThreadRows:
                 break
             last, shared = id_, shared + 1
         for place, item in enumerate(items[shared:], shared + 1):
-            statement = "INSERT INTO items (thread, before, place, body) VALUES (?, ?, ?, ?)"
-            cursor = self._connection.execute(statement, (self._thread, last, place, self._store_body(*item)))
-            last = cursor.lastrowid or 0
+            last = self._insert("items (thread, before, place, body)", last, place, self._store_body(*item))
         return last
 
     def _store_body(self, hash_: bytes, type_: str, data: bytes) -> int:
@@ -120,5 +88,8 @@ class ThreadRows:
         row = self._connection.execute(query, (self._thread, hash_)).fetchone()
         if row is not None:
             return int(row[0])
-        statement = "INSERT INTO bodies (thread, hash, type, data) VALUES (?, ?, ?, ?)"
-        return self._connection.execute(statement, (self._thread, hash_, type_, data)).lastrowid or 0
+        return self._insert("bodies (thread, hash, type, data)", hash_, type_, data)
+
+    def _insert(self, columns: str, *values: Any) -> int:
+        statement = f"INSERT INTO {columns} VALUES (?, ?, ?, ?) RETURNING id"  # noqa: S608  constants
+        return int(self._connection.execute(statement, (self._thread, *values)).fetchone()[0])

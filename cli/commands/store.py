@@ -19,9 +19,12 @@ store_app = typer.Typer(
     no_args_is_help=True,
 )
 
-Location = Annotated[str, typer.Argument(help="File of a cache, folder of a vector store, or URL of a Chroma server.")]
+Location = Annotated[
+    str,
+    typer.Argument(help="File of a cache, folder of a vector store, or URL of a Chroma server or a Postgres database."),
+]
 EmbeddingsSpec = Annotated[str, typer.Option("--embeddings", help="Spec of the embeddings.")]
-Collection = Annotated[str, typer.Option(help="Name of the Chroma collection.")]
+Collection = Annotated[str, typer.Option(help="Name of the collection in Chroma or Postgres.")]
 
 
 @store_app.command()
@@ -69,7 +72,7 @@ def delete(
     ids: Annotated[list[str], typer.Argument(help="Ids of documents; in a cache, SHA-256 of texts.")],
     collection: Collection = "taleward",
 ) -> None:
-    """Delete entries by id; their data is overwritten on disk."""
+    """Delete entries by id; their data is overwritten on disk, in Postgres when the server vacuums."""
     if _is_cache(location):
         from taleward.stores.caches.embeddings_file import delete_entries, open_cache
 
@@ -109,7 +112,8 @@ def import_(
 ) -> None:
     """Add the entries of a Parquet file to a store.
 
-    A store that does not exist is created: an embedding cache if its name ends in .db, else a FAISS store.
+    A store that does not exist is created: by a Postgres URL a store in that database, by a name that ends in .db an
+    embedding cache, else a FAISS store.
     """
     from taleward.stores.vector.parquet import import_cache, import_store, read_fingerprint
 
@@ -130,7 +134,7 @@ def _open(location: str, collection: str, embeddings: str | None = None) -> Tale
     if _is_cache(location):
         raise ConfigurationError(
             f"{location} is an embedding cache; it holds no texts to search.",
-            hint="Pass the folder of a FAISS or Chroma store, or the URL of a Chroma server.",
+            hint="Pass the folder of a FAISS or Chroma store, or the URL of a Chroma server or Postgres.",
         )
     return open_store(location, embeddings, collection=collection)
 

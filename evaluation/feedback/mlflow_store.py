@@ -12,6 +12,7 @@ from typing import Any
 
 from taleward.backends.base.mlflow_store import quiet
 from taleward.core.errors import MissingExtra, UnknownName
+from taleward.core.redaction import redact
 from taleward.core.tale import ChatTurn, Lineage, ModelCall
 from taleward.core.verdict import Verdict
 from taleward.evaluation.feedback.feedback import (
@@ -300,7 +301,7 @@ class FeedbackStore:
                 tale_id,
                 None,
                 hint=f"Use the id of a tale or of its trace. Feedback is kept with recorded tales; this one is not "
-                f"recorded in {self.tracking_uri}.",
+                f"recorded in {redact(self.tracking_uri)}.",
             )
         return info
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from taleward.backends.base.mlflow_store import quiet
 from taleward.core.errors import BackendError, MissingExtra
+from taleward.core.redaction import redact
 from taleward.evaluation.judge_bench.result import BenchReport, JudgeMetrics
 from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, get_or_create_experiment
 from taleward.moderation.calibration.bootstrap import Interval
@@ -71,7 +72,8 @@ def record_bench(
         stored_files = {artifact.path for artifact in client.list_artifacts(run_id)}
     missing = {"report.json", "judges.json", *(plots or {})} - stored_files
     if missing:
-        raise BackendError(f"MLflow at {tracking_uri} did not store {', '.join(sorted(missing))} of run {run_id}.")
+        missing_names = ", ".join(sorted(missing))
+        raise BackendError(f"MLflow at {redact(tracking_uri)} did not store {missing_names} of run {run_id}.")
     return run_id
 
 

@@ -160,6 +160,43 @@ def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[A
     return _fold(filter or {}, join=join, leaf=leaf), parameters
 
 
+def to_postgres(filter: Filter | None, column: str = "metadata") -> tuple[str, list[Any]]:
+    """Compile a filter to a Postgres condition over a `jsonb` column, with `%s` for parameters.
+
+    Keys and values become parameters, never SQL. Equality is containment, which an index can answer; it also tells
+    numbers from booleans and texts, as comparisons of `jsonb` values do.
+
+    Args:
+        filter: The filter; `None` matches everything.
+        column: The name of the column.
+
+    Returns:
+        The condition and its parameters.
+
+    Raises:
+        ConfigurationError: If the filter is invalid.
+    """
+    parameters: list[Any] = []
+
+    def leaf(key: str, operator: str, value: Any) -> str:
+        if operator in ("$ne", "$nin"):
+            return f"NOT {leaf(key, '$eq' if operator == '$ne' else '$in', value)}"
+        if operator == "$in":
+            return "(" + (" OR ".join(leaf(key, "$eq", v) for v in value) or "FALSE") + ")"
+        if operator == "$eq":
+            parameters.append(json.dumps({key: value}, ensure_ascii=False))
+            return f"{column} @> %s::jsonb"
+        parameters.extend((key, key, json.dumps(value)))
+        is_number = f"jsonb_typeof({column} -> %s::text) = 'number'"
+        return f"({is_number} AND {column} -> %s::text {_COMPARISONS[operator]} %s::jsonb)"
+
+    def join(joiner: str, parts: Sequence[str]) -> str:
+        empty = "TRUE" if joiner == "$and" else "FALSE"
+        return "(" + (f" {_JOINERS[joiner]} ".join(parts) or empty) + ")"
+
+    return _fold(filter or {}, join=join, leaf=leaf), parameters
+
+
 def to_chroma(filter: Filter | None) -> dict[str, Any] | None:
     """Compile a filter to Chroma's `where`, which allows one operator per object and no empty lists.
 

@@ -84,7 +84,7 @@ def test_file_size_grows_linearly_with_the_thread(tmp_path: Path, turns: int) ->
     for _ in range(turns):
         agent.invoke(ASK, thread_config())
     threads.close()
-    assert threads.database.bytes_on_disk < 200_000 + turns * 8_000
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 200_000 + turns * 8_000
 
 
 def test_deleted_thread_leaves_no_trace_in_the_files(tmp_path: Path) -> None:

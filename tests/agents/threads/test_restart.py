@@ -47,15 +47,18 @@ class Model(ScriptedChat):
             yield from super()._chunks(messages, **kwargs)
 
 model = Model(answers=[calls("order", {"book": "Moby Fox"})])
-router = Router([order], FakeJudge(), model=model, strategies=(), threads=Threads(folder / "threads.db"))
+router = Router([order], FakeJudge(), model=model, strategies=(), threads=Threads(sys.argv[5]))
 result = router.resume("1") if request == "resume" else router.invoke(request, thread="1")
 messages = router.agent.get_state({"configurable": {"thread_id": "1"}}).values["messages"]
 print([m.type for m in messages], result.text)
 """
 
 
-def run_child(folder: Path, kill_at: str, request: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", CHILD, str(folder), kill_at, request, str(ROOT)]
+def run_child(
+    folder: Path, kill_at: str, request: str, location: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    location = location or str(folder / "threads.db")
+    command = [sys.executable, "-c", CHILD, str(folder), kill_at, request, str(ROOT), location]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -77,6 +80,15 @@ def test_killed_turn_is_resumed_without_running_a_call_twice(
     assert output in again.stdout
     file = tmp_path / "orders.txt"
     assert len(file.read_text().splitlines() if file.exists() else []) == orders
+
+
+@pytest.mark.server
+def test_killed_turn_is_resumed_from_postgres(tmp_path: Path, postgres_database: str) -> None:
+    assert run_child(tmp_path, "after", "Order Moby Fox", postgres_database).returncode == -9
+    again = run_child(tmp_path, "never", "resume", postgres_database)
+    assert again.returncode == 0, again.stderr
+    assert "This call started before the program was stopped" in again.stdout
+    assert (tmp_path / "orders.txt").read_text() == "Moby Fox\n"
 
 
 def test_new_request_ends_the_unfinished_turn(tmp_path: Path) -> None:
