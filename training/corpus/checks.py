@@ -30,8 +30,8 @@ LENGTHS: Mapping[str, tuple[int, int]] = {"3-5": (75, 200), "6-8": (115, 275), "
 """Words of a whole story, by band."""
 MAX_ONCE_UPON_A_TIME, MAX_NAME = 0.03, 0.01
 MAX_SHORT = 110
-SHINGLE, MAX_SHARED = 8, 3
-"""Two texts may share this many runs of so many words, as proverbs and counting rhymes do."""
+SHINGLE, MAX_SHARED = 8, 4
+"""Two texts may share this many runs of so many words, as proverbs, counting rhymes and everyday phrases do."""
 MAX_SHARED_PLAIN = 12
 """As many for two plain stories, which say like things in like words: "The key had the power to open any door"."""
 _STEM = 5
