@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape
 
 from taleward.images.collage.colors import repaint
 from taleward.images.collage.draws import Draws
+from taleward.images.collage.lettering import lettering
 from taleward.images.collage.layout import Layout, Placed, lay_out
 from taleward.images.collage.scene import Scene
 from taleward.images.collage.scenery.backdrop import backdrop
@@ -14,6 +15,7 @@ from taleward.images.collage.scenery.sky import weather, weather_defs
 from taleward.images.collage.scenery.stage import Stage
 from taleward.images.collage.shapes import ellipse, group, path
 from taleward.images.collage.styles import Style
+from taleward.images.prompt_spec import TextShown
 
 
 @dataclass(frozen=True)
@@ -21,17 +23,24 @@ class Composition:
     """A composed picture.
 
     Attributes:
-        svg: The picture.
+        svg: The picture, without a title.
         layout: What is drawn where.
         collections: The sets whose drawings are in it.
+        text_drawn: Whether the words to be shown are in it.
     """
 
     svg: str
     layout: Layout
     collections: frozenset[str]
+    text_drawn: bool = False
+
+    def titled(self, caption: str) -> str:
+        """Return the picture with a caption for screen readers."""
+        head, _, rest = self.svg.partition("<defs>")
+        return f"{head}<title>{escape(caption)}</title><defs>{rest}"
 
 
-def compose(scene: Scene, size: tuple[int, int], seed: int, style: Style, title: str = "") -> Composition:
+def compose(scene: Scene, size: tuple[int, int], seed: int, style: Style, *, text: TextShown | None = None) -> Composition:
     """Draw a scene.
 
     Args:
@@ -39,7 +48,7 @@ def compose(scene: Scene, size: tuple[int, int], seed: int, style: Style, title:
         size: Width and height in pixels.
         seed: Decides what the scene leaves open.
         style: How it is drawn.
-        title: What the picture shows, for screen readers.
+        text: The words to be shown.
     """
     width, height = size
     unit = min(width, height) / 1000
@@ -56,13 +65,14 @@ def compose(scene: Scene, size: tuple[int, int], seed: int, style: Style, title:
     defs = repaint(behind.defs + weather_defs(stage), shift) + style.defs
     back, front = repaint(behind.back, shift), repaint(behind.front + air, shift)
     style_over = style.overlay(stage.width, stage.height, Draws(f"{seed}/style"))
+    banner = lettering(text.words, text.place, stage.width, stage.height) if text else ""
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width}" height="{height}" '
         f'viewBox="0 0 {stage.width:.2f} {stage.height:.2f}" role="img">'
-        f"<title>{escape(title)}</title><defs>{defs}</defs>"
-        f"{style.wrap_back(back)}{shadows}{style.wrap_things(things)}{front}{style_over}</svg>"
+        f"<defs>{defs}</defs>{style.wrap_back(back)}{shadows}{things}{front}{style_over}{banner}</svg>"
     )
-    return Composition(svg, layout, frozenset(placed.thing.drawing.collection for placed in layout.placed))
+    collections = frozenset(placed.thing.drawing.collection for placed in layout.placed)
+    return Composition(svg, layout, collections, bool(banner))
 
 
 def _place(placed: Placed, stage: Stage, style: Style) -> str:

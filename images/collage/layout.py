@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from taleward.images.collage.draws import Draws
 from taleward.images.collage.scene import Scene, Thing
@@ -18,6 +18,16 @@ _RIDDEN = frozenset(
 )
 _HOLLOW = frozenset("basket bucket bathtub package nest-with-eggs empty-nest shopping-cart sled treasure-chest jar amphora "
                     "handbag backpack hiking-boot bed pot-of-food".split())  # fmt: skip
+
+
+FRONT = "<!--front-->"
+"""Stands in a drawing before what covers those who ride in it."""
+_INCLUDED = {
+    "woman-fairy": ("magic-wand",), "man-fairy": ("magic-wand",), "detective": ("magnifying-glass-tilted-left",),
+    "artist": ("artist-palette", "paintbrush"), "person-biking": ("bicycle",), "cook": ("spoon",), "mechanic": ("wrench",),
+    "scientist": ("test-tube",), "horse-racing": ("horse",), "snowman-without-snow": ("top-hat",),
+}  # fmt: skip
+"""What a drawing shows already in its character's hands."""
 
 
 @dataclass
@@ -71,11 +81,11 @@ class Layout:
 
     Attributes:
         placed: The things, from the farthest to the nearest.
-        left_out: What found no room.
+        shown: The number of each thing that is to be seen, as often as it is.
     """
 
     placed: list[Placed] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    shown: list[int] = field(default_factory=list)
 
 
 def lay_out(scene: Scene, stage: Stage, backdrop: Backdrop) -> Layout:
@@ -121,7 +131,7 @@ class _Layouter:
         kind = thing.drawing.kind
         if thing.drawing.is_living and kind not in ("flyer", "floater", "swimmer"):
             return not (thing.drawing.height < 0.25 and kind != "beast" and self.scene.things[0] is not thing)
-        return thing.drawing.is_living and (thing is self.scene.things[0] or self.backdrop.surface in ("deep",))
+        return thing.drawing.is_living and thing is self.scene.things[0]
 
     def _holder(self, thing: Thing) -> int | None:
         if thing.relation == "hold" and 0 <= thing.other < len(self.scene.things):
@@ -152,7 +162,7 @@ class _Layouter:
     # Sizes.
 
     def _main_height(self, total: int) -> float:
-        share = {1: 0.46, 2: 0.41, 3: 0.35, 4: 0.32, 5: 0.28, 6: 0.26}.get(total, 0.23)
+        share = {1: 0.5, 2: 0.45, 3: 0.38, 4: 0.34, 5: 0.3, 6: 0.27}.get(total, 0.23)
         return self.unit * share
 
     def _height(self, thing: Thing, reference: float) -> float:
@@ -221,7 +231,7 @@ class _Layouter:
         self, pieces: list[tuple[int, Thing, Sprite, float]], room: float
     ) -> list[list[tuple[int, Thing, Sprite, float]]]:
         wide = sum(piece.width * scale for _, _, piece, scale in pieces) * 1.12
-        number = 1 if len(pieces) < 4 or wide < room else 2 if len(pieces) < 8 else 3
+        number = 1 if len(pieces) < 6 or wide < room * 1.1 else 2 if len(pieces) < 11 else 3
         rows: list[list[tuple[int, Thing, Sprite, float]]] = [[] for _ in range(number)]
         for index, entry in enumerate(pieces):
             rows[index * number // len(pieces)].append(entry)
@@ -285,13 +295,30 @@ class _Layouter:
         grounded = surface in ("ground", "floor") and thing.drawing.kind not in FLOATING
         placed = Placed(thing, piece, x, y, scale, order=y, shadow=grounded and not is_hill, number=number)
         self.layout.placed.append(placed)
+        self.layout.shown.append(number)
         self.by_number.setdefault(number, placed)
         return placed
+
+    def _shown_by(self, number: int, owner: Placed) -> None:
+        """Count a thing as shown that another's drawing contains."""
+        self.layout.shown.append(number)
+        self.by_number.setdefault(number, owner)
+
+    def _in_scenery(self, thing: Thing) -> bool:
+        """Whether the background shows a thing already."""
+        name, place = thing.drawing.name, self.scene.place
+        return thing.count == 1 and not thing.color and (
+            (name == "window" and place in ("bedroom", "kitchen", "living", "classroom", "study", "hall"))
+            or (name == "bed" and place == "bedroom" and thing.relation not in ("in", "on"))
+        )
 
     # What belongs to a character.
 
     def _held(self, number: int, thing: Thing) -> None:
         owner = self.by_number[thing.other]
+        if thing.drawing.name in _INCLUDED.get(owner.thing.drawing.name, ()):
+            self._shown_by(number, owner)
+            return
         piece = sprite(thing, f"t{number}v0-")
         name, kind = thing.drawing.name, thing.drawing.kind
         x, y = owner.at(owner.piece.hand)
@@ -305,8 +332,8 @@ class _Layouter:
             placed.string_to, placed.order, placed.shadow = (x, y), owner.order - 0.1, False
             return
         if name == "umbrella":
-            scale = owner.height * 0.66 / piece.height
-            placed = self._put(number, thing, piece, x - (x - owner.x) * 0.45, y + owner.height * 0.06, scale)
+            scale = owner.height * 0.98 / piece.height
+            placed = self._put(number, thing, piece, x - (x - owner.x) * 0.3, y + owner.height * 0.06, scale)
             placed.order, placed.shadow = owner.order - 0.1, False
             return
         if not owner.thing.has_body:
@@ -325,12 +352,20 @@ class _Layouter:
     def _bearer(self, number: int, thing: Thing) -> None:
         """Put a thing under those whom it carries."""
         riders = [p for p in self.layout.placed if p.number == thing.other]
+        if self.backdrop.surface == "water":
+            riders = [p for p in self.layout.placed if p.thing.drawing.kind in LIVING]
         if not riders:
             self._scatter(number, thing)
             return
-        rider = riders[0]
         piece = sprite(thing, f"t{number}v0-")
         kind, name = thing.drawing.kind, thing.drawing.name
+        for variant, p in enumerate(riders):
+            if p.thing.has_body and p.thing.pose in ("stand", "run", "walk") and (name in _RIDDEN or kind in ("furniture", "thing")):
+                p.thing = replace(p.thing, pose="sit")
+                p.piece = sprite(p.thing, f"t{p.number}v{variant}-", variant=variant)
+            smallest = self.unit * 0.26
+            p.scale *= max(1.0, smallest / p.height)
+        rider = riders[0]
         if kind == "tree":
             scale = self.unit * 0.74 / piece.height
             placed = self._put(number, thing, piece, rider.x, self.h * 0.88, scale)
@@ -340,17 +375,19 @@ class _Layouter:
                 p.y, p.shadow, p.order = placed.y - placed.height * 0.5, False, placed.order + 1
             return
         lift, sink, share = 0.5, 0.0, 1.5
+        deck = 0.0
         behind = True
         if kind == "boat":
-            lift, share = {"sailboat": (0.13, 1.7), "canoe": (0.42, 0.62), "ship": (0.52, 2.2)}.get(name, (0.36, 1.1))
+            lift, share = {"sailboat": (0.17, 1.9), "canoe": (0.3, 0.66), "galleon": (0.16, 2.0)}.get(name, (0.36, 1.2))
+            deck, behind = {"sailboat": -0.1}.get(name, 0.0), name != "sailboat"
         elif kind == "vehicle":
             lift, share = (0.5, 1.0)
             if name in ("bicycle", "motorcycle", "motor-scooter", "kick-scooter", "manual-wheelchair"):
                 lift, share, behind = (0.4, 0.72, name in ("bicycle", "motorcycle"))
         elif kind == "aircraft":
-            lift, share = (0.34, 1.5)
+            lift, share = (0.02, 4.6) if name == "hot-air-balloon" else (0.34, 1.5)
         elif name in _RIDDEN:
-            lift, share = (0.52, 1.35)
+            lift, share, behind = (0.56, 1.3, False)
         elif name in _HOLLOW:
             lift, share = (0.3, 0.72)
             behind = name != "bed"
@@ -369,14 +406,20 @@ class _Layouter:
         x = min(max(x, piece.left * scale + self.w * 0.04), self.w * 0.96 - piece.right * scale)
         y = self._baseline(thing, piece.height * scale)
         placed = self._put(number, thing, piece, x, y, scale)
+        if FRONT in piece.svg:
+            # The part before the riders is drawn a second time, over them.
+            back, _, front = piece.svg.partition(FRONT)
+            opening = back[: back.index(">") + 1]
+            placed.piece = replace(piece, svg=f"{back}</g>")
+            over = replace(placed, piece=replace(piece, svg=f"{opening}{front}"), order=placed.order + 0.4, shadow=False)
+            self.layout.placed.append(over)
         room = y - placed.height * lift - self.h * 0.05
         for index, p in enumerate(riders):
             p.scale *= min(1.0, room / p.height, 0.92)
             offset = (index - (len(riders) - 1) / 2) * min(p.piece.width * p.scale, placed.piece.width * scale * 0.8 / len(riders))
-            if name == "sailboat":
-                offset += placed.piece.width * scale * -0.12
+            offset += placed.piece.width * scale * deck
             p.x, p.y, p.shadow, p.turn = x + offset, y - placed.height * (lift - sink), False, 0.0
-            p.order = placed.order + (-0.5 if behind else 0.5)
+            p.order = placed.order + (0.2 if FRONT in piece.svg else -0.5 if behind else 0.5)
         for p in self.layout.placed:
             if p not in riders and p is not placed and p.number != number and p.thing.relation == "hold" and p.thing.other == thing.other:
                 p.order = placed.order + 0.2
@@ -384,6 +427,14 @@ class _Layouter:
     # Everything else.
 
     def _scatter(self, number: int, thing: Thing, *, near: Placed | None = None) -> None:
+        if 0 <= thing.other < len(self.scene.things):
+            owner = self.scene.things[thing.other]
+            if thing.drawing.name in _INCLUDED.get(owner.drawing.name, ()) and thing.other in self.by_number:
+                self._shown_by(number, self.by_number[thing.other])
+                return
+        if self._in_scenery(thing):
+            self.layout.shown.append(number)
+            return
         partner = near or (self.by_number.get(thing.other) if thing.other >= 0 else None)
         reference = self._main_height(max(1, len(self.layout.placed)))
         for variant in range(thing.count):
@@ -463,7 +514,7 @@ class _Layouter:
             # What is large and far may be partly hidden; what is small may not, nor may it hide a character.
             hidden = shared / (area if y < other.y else own)
             tolerance = 0.35 if thing.drawing.kind in ("building", "mountain", "tree") and y < other.y else 1.0
-            cost += (3.0 if hidden > 0.4 else 1.4) * hidden * tolerance + 0.1
+            cost += (3.4 if hidden > 0.3 else 2.0) * hidden * tolerance + 0.12
         if box[1] < self.h * 0.02:
             cost += 2.0
         cost += 0.9 * max(0.0, self.w * 0.02 - box[0]) / self.w * 10 + 0.9 * max(0.0, box[2] - self.w * 0.98) / self.w * 10

@@ -130,7 +130,7 @@ RELATIONS: Mapping[str, str] = _table(
 GROUPS = frozenset({"people", "persons", "humans", "man", "woman", "boy", "girl", "child", "children", "person"})
 
 VAGUE = frozenset(
-    """a about above after afraid again against all alone along also always am amazing among an and animated another any
+    """a about above having down fighting fights past trip picnic after afraid again against all alone along also always am amazing among an and animated another any
     appears are around art as at away back be beautiful because been before began beginning behind being below beneath
     beside best better between beyond big bold brave bright but by came can caring character characters charming cheerful
     child children's clear clever close colorful colour colours come comes cosy cozy curious cute day days dear deep

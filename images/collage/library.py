@@ -93,7 +93,7 @@ class Library:
     def credit(self, collections: set[str]) -> tuple[str, ...]:
         """Return the credits of some sets."""
         lines = []
-        for key in sorted(collections):
+        for key in sorted(collections & self.credits.keys()):
             entry = self.credits[key]
             lines.append(f"{entry['name']} by {entry['author']}, {entry['license']} ({entry['url']})")
         return tuple(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from taleward.images.collage.colors import color_of
+from taleward.images.collage.colors import COLORS, color_of
 from taleward.images.collage.draws import Draws
 from taleward.images.collage.library import Drawing
 
@@ -21,6 +21,7 @@ HAIR: Mapping[str, str] = {
 }  # fmt: skip
 """Colors of hair by their names."""
 
+_USUAL_TOP = {"knight": "#8593a1", "prince": "#a8324e", "pirate": "#8c2f39", "robot": "#90a4ae", "alien": "#8fa3ad", "santa-claus": "#d32f2f"}
 # Combinations that occur, so that a picture with several children shows children as they are.
 _NATURAL = (
     ("light", "#e9c46a"), ("light", "#b5482a"), ("light", "#6d4530"), ("light", "#3a2c28"), ("medium-light", "#6d4530"),
@@ -105,6 +106,9 @@ def look_of(drawing: Drawing, phrases: tuple[str, ...], key: str, color: str = "
     dress = drawing.name in ("girl", "princess", "woman", "old-woman", "woman-with-headscarf") and draws.chance(0.65)
     if drawing.name in ("princess", "old-woman"):
         dress = True
+    top = _USUAL_TOP.get(drawing.name, top)
+    if drawing.name == "fox" and color in (COLORS["red"], COLORS["orange"], COLORS["ginger"]):
+        color = ""
     fields: dict[str, object] = {
         "tone": tone, "hair": hair, "top": top, "bottom": bottom, "shoes": shoes, "dress": dress, "color": color,
     }  # fmt: skip

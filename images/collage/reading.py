@@ -160,6 +160,8 @@ class _Reader:
             result.places.append(place)
             self._noun_start = index + length
             return True
+        if phrase in SIZES and index + length < len(self.words) and find_drawing(self.words[index + length]):
+            return False
         if drawing is not None and not (known and drawing.kind == "sky"):
             self._mention(drawing, phrase, index, length, relation, start)
             return True

@@ -26,7 +26,7 @@ _HAUNTS: Mapping[str, str] = {
     "fox": "forest", "wolf": "forest", "bear": "forest", "deer": "forest", "owl": "forest", "badger": "forest",
     "chipmunk": "forest", "hedgehog": "forest", "boar": "forest", "mushroom": "forest", "evergreen-tree": "forest",
     "woman-fairy": "forest", "man-elf": "forest", "unicorn": "meadow", "camel": "desert", "cactus": "desert",
-    "scorpion": "desert", "penguin": "snow", "polar-bear": "snow", "snowman": "snow", "seal": "snow", "skier": "snow",
+    "scorpion": "desert", "penguin": "snow", "polar-bear": "snow", "snowman-without-snow": "snow", "seal": "snow", "skier": "snow",
     "sled": "snow", "mammoth": "snow", "lion": "savanna", "zebra": "savanna", "giraffe": "savanna", "elephant": "savanna",
     "rhinoceros": "savanna", "leopard": "savanna", "hippopotamus": "river", "cow": "farm", "pig": "farm", "ewe": "farm",
     "rooster": "farm", "chicken": "farm", "tractor": "farm", "farmer": "farm", "goat": "farm", "baby-chick": "farm",
@@ -37,11 +37,11 @@ _HAUNTS: Mapping[str, str] = {
     "alien": "moonscape", "flying-saucer": "space", "rocket": "space", "ringed-planet": "space", "satellite": "space",
     "comet": "space", "globe-showing-europe-africa": "space", "automobile": "city", "taxi": "city", "bus": "city",
     "police-car": "city", "fire-engine": "city", "tram-car": "city", "vertical-traffic-light": "city", "castle": "hills",
-    "dragon": "hills", "horse-racing": "hills", "lighthouse": "beach", "treasure-chest": "beach", "desert-island": "beach",
+    "dragon": "hills", "horse-racing": "hills", "sandcastle": "beach", "lighthouse": "beach", "treasure-chest": "beach", "desert-island": "beach",
     "playground-slide": "park", "ferris-wheel": "park", "circus-tent": "park", "bed": "bedroom", "couch-and-lamp": "living",
     "chair": "living", "bathtub": "living", "cook": "kitchen", "teacher": "classroom", "scientist": "study",
     "singer": "stage", "honeybee": "garden", "butterfly": "garden", "sunflower": "garden", "snail": "garden",
-    "bat": "cave", "person-with-crown": "hall", "troll": "cave", "volcano": "meadow", "locomotive": "meadow",
+    "bat": "cave", "person-with-crown": "hall", "knight": "hills", "pirate": "beach", "bench": "park", "table": "living", "troll": "cave", "volcano": "meadow", "locomotive": "meadow",
 }  # fmt: skip
 """Where a thing is at home, for prompts that name no place."""
 
@@ -307,7 +307,10 @@ def _home(things: Sequence[Thing]) -> str:
         return "sea"
     if things and all(t.drawing.kind == "aircraft" for t in things):
         return next((_HAUNTS[t.drawing.name] for t in things if t.drawing.name in _HAUNTS), "clouds")
-    return next((_HAUNTS[thing.drawing.name] for thing in things if thing.drawing.name in _HAUNTS), "meadow")
+    homes = [_HAUNTS[thing.drawing.name] for thing in things if thing.drawing.name in _HAUNTS]
+    if any(thing.drawing.kind in ("building", "mountain", "tree", "vehicle", "aircraft") for thing in things):
+        homes = [home for home in homes if home not in INDOORS]
+    return homes[0] if homes else "meadow"
 
 
 def _fit_place(place: str, things: Sequence[Thing]) -> str:

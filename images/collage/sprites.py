@@ -8,8 +8,11 @@ from typing import cast
 from taleward.images.collage.colors import recolor
 from taleward.images.collage.figures import Pose, figure
 from taleward.images.collage.library import library
+from taleward.images.collage.looks import look_of
 from taleward.images.collage.scene import Thing
 
+_MIXED = {"child": ("child", "girl", "boy"), "person": ("person", "woman", "man")}
+"""What groups are made of."""
 _POSES = ("stand", "wave", "walk", "run", "sit", "hold", "dance", "sleep")
 
 
@@ -58,8 +61,8 @@ def sprite(thing: Thing, prefix: str, *, variant: int = 0) -> Sprite:
     if thing.has_body and thing.look is not None:
         look = thing.look
         if variant and drawing.is_person and not thing.name:
-            from taleward.images.collage.looks import look_of
-
+            mixed = _MIXED.get(drawing.name, (drawing.name,))
+            drawing = library().drawings[mixed[variant % len(mixed)]]
             other = look_of(drawing, (), f"{prefix}/{variant}/{look.top}{look.hair}")
             look = replace(other, scarf=look.scarf, cape=look.cape, hat=look.hat, dressed=look.dressed)
         pose = cast(Pose, thing.pose if thing.pose in _POSES else "stand")

@@ -46,10 +46,6 @@ class Style:
             return f'<g opacity=".9">{svg}</g>'
         return svg
 
-    def wrap_things(self, svg: str) -> str:
-        """Return all things in this style."""
-        return svg
-
     def wrap_thing(self, svg: str, scale: float) -> str:
         """Return one thing in this style; `scale` is what it is enlarged by."""
         return svg

@@ -24,7 +24,7 @@ import resvg_py
 from PIL import Image
 from scipy.ndimage import label
 
-from training.collage.unicorn import unicorn
+from training.collage.own import DRAWN, made_of
 
 HERE = Path(__file__).parent
 SIZE = 128
@@ -191,8 +191,11 @@ def main() -> None:
     bodies: dict[str, str] = {}
     for row in read_rows(HERE / "drawings.txt"):
         collection, _, icon = row.icon.rpartition(":")
-        if icon == "unicorn":
-            body = unicorn(noto["horse"])
+        made = made_of(icon, noto)
+        if collection == "own":
+            body = DRAWN[icon]
+        elif made is not None:
+            body = made
         elif collection == "fluent":
             body = f'<g transform="scale({SIZE / fluent_size})">{fluent[icon]}</g>'
         else:
@@ -219,7 +222,7 @@ def main() -> None:
             middle = [tuple(int(v) for v in line[x, :3]) for x in columns if 30 < x < 98]
             entry["cloth"] = "#" + "".join(f"{v:02x}" for v in Counter(middle).most_common(1)[0][0])
             entry["shoulders"] = [int(columns.min()), int(columns.max())]
-        name = row.icon.replace(":", "-").replace("-light-skin-tone", "")
+        name = icon.replace("-light-skin-tone", "")
         index["drawings"][name] = entry
         bodies[name] = body
     index["sets"] = {

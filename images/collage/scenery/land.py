@@ -96,12 +96,14 @@ def forest(stage: Stage) -> Backdrop:
     """Draw a forest in three depths, with trunks that frame the scene."""
     back, defs = sky(stage)
     draws, color = stage.draws, mix(_grass(stage), "#5c9a58", 0.0 if _snowy(stage) else 0.35)
-    conifers = _snowy(stage) or draws.chance(0.45)
+    conifers = _snowy(stage) or (draws.chance(0.4) and stage.season != "autumn")
     rows = []
     for depth, number, tall, y in ((0.68, 13, 0.34, -4), (0.42, 9, 0.46, 14)):
         for index in range(number):
             x = stage.width * (index + draws.between(0.1, 0.9)) / number
             rows.append(_tree(stage, x, stage.horizon + y, stage.height * tall * draws.between(0.75, 1.1), depth, conifer=conifers != draws.chance(0.22)))
+        shade = stage.lit(mix(color, "#4a8455", 0.0 if _snowy(stage) else 0.55), depth * 0.9)
+        rows.append("".join(bush(stage.width * (i + 0.5) / 8, stage.horizon + y + 12, stage.width * 0.19, shade) for i in range(8)))
     ground, ground_defs = _ground(stage, color)
     near = "".join(
         _tree(stage, stage.width * u, stage.horizon + 44, stage.height * draws.between(0.56, 0.66), 0.12, conifer=conifers)
@@ -157,7 +159,7 @@ def hills(stage: Stage) -> Backdrop:
     back, defs = sky(stage)
     color, w, h = _grass(stage), stage.width, stage.height
     draws = stage.draws
-    x, y = w * draws.choice((0.34, 0.66)), stage.horizon - h * 0.06
+    x, y = w * draws.choice((0.34, 0.66)), stage.horizon - h * 0.11
     hill = path(f"M{x - w * 0.62:.0f} {h * 0.86:.0f}C{x - w * 0.3:.0f} {h * 0.8:.0f} {x - w * 0.24:.0f} {y:.0f} {x:.0f} {y:.0f}"
                 f"S{x + w * 0.3:.0f} {h * 0.8:.0f} {x + w * 0.62:.0f} {h * 0.86:.0f}Z", fill="url(#hill)")  # fmt: skip
     ground, ground_defs = _ground(stage, color)
@@ -166,7 +168,7 @@ def hills(stage: Stage) -> Backdrop:
         f"C{x - w * 0.08:.0f} {y + h * 0.17:.0f} {x + w * 0.15:.0f} {y + h * 0.1:.0f} {x + 10:.0f} {y + 6:.0f}Z",
         fill=stage.lit("#e6d3a3" if not _snowy(stage) else "#dfe6ee", 0.1),
     )
-    defs += ground_defs + gradient("hill", ((0, stage.lit(lighter(color, 0.14), 0.1), 1), (1, stage.lit(darker(color, 0.06)), 1)))
+    defs += ground_defs + gradient("hill", ((0, stage.lit(lighter(color, 0.2), 0.04), 1), (1, stage.lit(darker(color, 0.14)), 1)))
     trees = "".join(_tree(stage, w * u, stage.horizon + 18, draws.between(90, 140), 0.25, conifer=draws.chance(0.5)) for u in (0.04, 0.93))
     low = path(f"M0 {h * 0.84:.0f}Q{w * 0.4:.0f} {h * 0.76:.0f} {w:.0f} {h * 0.85:.0f}V{h:.0f}H0Z", fill=stage.lit(darker(color, 0.08)))
     return Backdrop(

@@ -122,7 +122,7 @@ def weather_defs(stage: Stage) -> str:
     if stage.weather != "fog":
         return ""
     color = mix(stage.haze, "#ffffff", 0.35)
-    return gradient("mist", ((0, color, 0.5), (0.6, color, 0.28), (1, color, 0)), radial=True)
+    return gradient("mist", ((0, color, 0.34), (0.6, color, 0.2), (1, color, 0)), radial=True)
 
 
 def _lightning(stage: Stage) -> str:

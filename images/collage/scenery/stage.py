@@ -15,7 +15,7 @@ _LIGHT: dict[Time, tuple[float, float, float]] = {
     "dawn": (1.0, 0.95, 0.93),
     "day": (1.0, 1.0, 1.0),
     "dusk": (1.0, 0.84, 0.8),
-    "night": (0.45, 0.53, 0.8),
+    "night": (0.46, 0.53, 0.74),
 }
 
 
@@ -64,7 +64,7 @@ class Stage:
             "dusk": ("#514b94", "#e07f92", "#ffc486"),
             "night": ("#0e1840", "#22336e", "#5063a3"),
         }[self.time]
-        veil = {"rain": 0.62, "storm": 0.75, "snow": 0.45, "fog": 0.6, "cloudy": 0.55}.get(self.weather, 0.0)
+        veil = {"rain": 0.62, "storm": 0.75, "snow": 0.45, "fog": 0.45, "cloudy": 0.55}.get(self.weather, 0.0)
         gray = {"night": "#3a4466", "dusk": "#9a8a9d"}.get(self.time, "#b9c6cf")
         if self.weather == "storm":
             gray = mix(gray, "#3c4657", 0.5)
@@ -83,7 +83,7 @@ class Stage:
         shaded = to_hex((red * light[0], green * light[1], blue * light[2]))
         if self.weather in ("rain", "storm", "cloudy", "fog") and not self.indoors:
             shaded = mix(shaded, "#8d99a3" if self.time == "day" else "#4d5470", 0.22)
-        return mix(shaded, self.haze, depth * (0.75 if self.weather != "fog" else 0.95)) if depth else shaded
+        return mix(shaded, self.haze, depth * 0.75) if depth else shaded
 
     def thing_lit(self, color: str) -> str:
         """Return a drawing's color in the light of the time of day: milder than the scenery's, so that it stands out."""
