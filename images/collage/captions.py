@@ -57,7 +57,19 @@ def noun_phrase(thing: Thing, *, count: int | None = None) -> str:
         said = _NUMBERS[number] if number < len(_NUMBERS) else str(number)
         return f"{said} {plural(words)}"
     article = "an" if words[0] in "aeiou" and not words.startswith(("uni", "one")) else "a"
-    if thing.noun in ("bread", "cheese", "honey", "milk", "soup", "treasure", "music", "yarn", "gold", "popcorn", "grapes"):
+    if thing.noun in (
+        "bread",
+        "cheese",
+        "honey",
+        "milk",
+        "soup",
+        "treasure",
+        "music",
+        "yarn",
+        "gold",
+        "popcorn",
+        "grapes",
+    ):
         return words
     return f"{article} {words}"
 
@@ -84,7 +96,11 @@ def describe(scene: Scene, drawn: Mapping[int, int], text: str = "") -> str:
     when = "" if scene.place in ("space", "moonscape", "underwater") and scene.time != "night" else _TIMES[scene.time]
     if scene.place in ("space", "moonscape"):
         when = ""
-    weather = "" if scene.indoors or scene.place in ("underwater", "space", "moonscape", "cave") else _WEATHERS.get(scene.weather, "")
+    weather = (
+        ""
+        if scene.indoors or scene.place in ("underwater", "space", "moonscape", "cave")
+        else _WEATHERS.get(scene.weather, "")
+    )
     where = " ".join(part for part in (place, when, weather) if part)
     body = f"{_list(phrases)}, {where}" if phrases else f"A scene {where}"
     sentence = f"{body[:1].upper()}{body[1:]}."

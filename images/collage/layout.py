@@ -13,11 +13,9 @@ LIVING = ("head", "bust", "beast", "animal", "fullbody")
 FLOATING = ("flyer", "fullflyer", "aircraft", "skything")
 LARGE = ("building", "mountain", "tree", "vehicle", "boat", "furniture")
 _RIDDEN = frozenset(
-    "horse unicorn donkey zebra camel llama elephant mammoth dragon giraffe sauropod ox cow kangaroo deer turtle "
-    "spouting-whale dolphin goose ram tiger".split()
+    ["horse", "unicorn", "donkey", "zebra", "camel", "llama", "elephant", "mammoth", "dragon", "giraffe", "sauropod", "ox", "cow", "kangaroo", "deer", "turtle", "spouting-whale", "dolphin", "goose", "ram", "tiger"]
 )
-_HOLLOW = frozenset("basket bucket bathtub package nest-with-eggs empty-nest shopping-cart sled treasure-chest jar amphora "
-                    "handbag backpack hiking-boot bed pot-of-food".split())  # fmt: skip
+_HOLLOW = frozenset(["basket", "bucket", "bathtub", "package", "nest-with-eggs", "empty-nest", "shopping-cart", "sled", "treasure-chest", "jar", "amphora", "handbag", "backpack", "hiking-boot", "bed", "pot-of-food"])  # fmt: skip
 
 
 FRONT = "<!--front-->"
@@ -136,7 +134,14 @@ class _Layouter:
     def _holder(self, thing: Thing) -> int | None:
         if thing.relation == "hold" and 0 <= thing.other < len(self.scene.things):
             holder = self.scene.things[thing.other]
-            if holder.drawing.is_living and thing.drawing.kind not in ("building", "mountain", "tree", "vehicle", "boat", "furniture"):
+            if holder.drawing.is_living and thing.drawing.kind not in (
+                "building",
+                "mountain",
+                "tree",
+                "vehicle",
+                "boat",
+                "furniture",
+            ):
                 return thing.other
         return None
 
@@ -148,8 +153,10 @@ class _Layouter:
         if not rider.drawing.is_living:
             return False
         kind, name = thing.drawing.kind, thing.drawing.name
-        return kind in ("boat", "vehicle", "furniture", "aircraft", "tree") or name in _RIDDEN | _HOLLOW or (
-            thing.relation == "on" and kind in ("thing", "food", "flower", "plant", "building")
+        return (
+            kind in ("boat", "vehicle", "furniture", "aircraft", "tree")
+            or name in _RIDDEN | _HOLLOW
+            or (thing.relation == "on" and kind in ("thing", "food", "flower", "plant", "building"))
         )
 
     def _rank(self, number: int, thing: Thing, carried: set[int], bearers: set[int]) -> int:
@@ -307,9 +314,13 @@ class _Layouter:
     def _in_scenery(self, thing: Thing) -> bool:
         """Whether the background shows a thing already."""
         name, place = thing.drawing.name, self.scene.place
-        return thing.count == 1 and not thing.color and (
-            (name == "window" and place in ("bedroom", "kitchen", "living", "classroom", "study", "hall"))
-            or (name == "bed" and place == "bedroom" and thing.relation not in ("in", "on"))
+        return (
+            thing.count == 1
+            and not thing.color
+            and (
+                (name == "window" and place in ("bedroom", "kitchen", "living", "classroom", "study", "hall"))
+                or (name == "bed" and place == "bedroom" and thing.relation not in ("in", "on"))
+            )
         )
 
     # What belongs to a character.
@@ -344,7 +355,13 @@ class _Layouter:
         if owner.thing.pose in ("sleep",):
             self._scatter(number, thing, near=owner)
             return
-        if owner.thing.pose == "sit" or thing.drawing.name in ("open-book", "world-map", "newspaper", "accordion", "laptop"):
+        if owner.thing.pose == "sit" or thing.drawing.name in (
+            "open-book",
+            "world-map",
+            "newspaper",
+            "accordion",
+            "laptop",
+        ):
             x, y = owner.x, owner.y - owner.height * (0.2 if owner.thing.pose == "sit" else 0.3)
         placed = self._put(number, thing, piece, x, y + piece.height * scale * 0.5, scale)
         placed.order, placed.shadow = owner.order + 0.1, False
@@ -360,10 +377,14 @@ class _Layouter:
         piece = sprite(thing, f"t{number}v0-")
         kind, name = thing.drawing.kind, thing.drawing.name
         for variant, p in enumerate(riders):
-            if p.thing.has_body and p.thing.pose in ("stand", "run", "walk") and (name in _RIDDEN or kind in ("furniture", "thing")):
+            if (
+                p.thing.has_body
+                and p.thing.pose in ("stand", "run", "walk")
+                and (name in _RIDDEN or kind in ("furniture", "thing"))
+            ):
                 p.thing = replace(p.thing, pose="sit")
                 p.piece = sprite(p.thing, f"t{p.number}v{variant}-", variant=variant)
-            smallest = self.unit * 0.26
+            smallest = self.unit * (0.26 if p.thing.size > 0.6 else 0.16)
             p.scale *= max(1.0, smallest / p.height)
         rider = riders[0]
         if kind == "tree":
@@ -411,18 +432,49 @@ class _Layouter:
             back, _, front = piece.svg.partition(FRONT)
             opening = back[: back.index(">") + 1]
             placed.piece = replace(piece, svg=f"{back}</g>")
-            over = replace(placed, piece=replace(piece, svg=f"{opening}{front}"), order=placed.order + 0.4, shadow=False)
+            over = replace(
+                placed, piece=replace(piece, svg=f"{opening}{front}"), order=placed.order + 0.4, shadow=False
+            )
             self.layout.placed.append(over)
         room = y - placed.height * lift - self.h * 0.05
+        most = placed.height * {"hot-air-balloon": 0.21, "galleon": 0.46, "sailboat": 0.42, "sled": 1.6}.get(name, 9.0)
         for index, p in enumerate(riders):
-            p.scale *= min(1.0, room / p.height, 0.92)
-            offset = (index - (len(riders) - 1) / 2) * min(p.piece.width * p.scale, placed.piece.width * scale * 0.8 / len(riders))
+            p.scale *= min(1.0, room / p.height, 0.92, most / p.height)
+            offset = (index - (len(riders) - 1) / 2) * min(
+                p.piece.width * p.scale, placed.piece.width * scale * 0.8 / len(riders)
+            )
             offset += placed.piece.width * scale * deck
             p.x, p.y, p.shadow, p.turn = x + offset, y - placed.height * (lift - sink), False, 0.0
             p.order = placed.order + (0.2 if FRONT in piece.svg else -0.5 if behind else 0.5)
         for p in self.layout.placed:
-            if p not in riders and p is not placed and p.number != number and p.thing.relation == "hold" and p.thing.other == thing.other:
+            if (
+                p not in riders
+                and p is not placed
+                and p.number != number
+                and p.thing.relation == "hold"
+                and p.thing.other == thing.other
+            ):
                 p.order = placed.order + 0.2
+        self._make_room(placed, riders)
+
+    def _make_room(self, bearer: Placed, riders: list[Placed]) -> None:
+        """Move other characters aside from what carries some."""
+        left, _, right, _ = bearer.box
+        for p in self.layout.placed:
+            if p is bearer or p in riders or p.number == bearer.number or not _overlap(p.box, bearer.box):
+                continue
+            half = (p.box[2] - p.box[0]) / 2
+            if p.x < bearer.x:
+                p.x = max(half + self.w * 0.02, left - half)
+            else:
+                p.x = min(self.w * 0.98 - half, right + half)
+            if _overlap(p.box, bearer.box) > 0.1 * half * p.height:
+                shift = p.box[2] - left if p.x < bearer.x else p.box[0] - right
+                free = (self.w * 0.98 - right) if shift > 0 else (left - self.w * 0.02)
+                shift = min(shift, free) if shift > 0 else max(shift, -free)
+                for q in (q for q in self.layout.placed if q is bearer or q in riders or q.number == bearer.number):
+                    q.x += shift
+                left, right = left + shift, right + shift
 
     # Everything else.
 
@@ -460,7 +512,14 @@ class _Layouter:
 
     def _distance(self, thing: Thing, y: float) -> float:
         """Return how much smaller a thing on the ground is for standing farther away."""
-        if thing.drawing.kind in (*FLOATING, "wall", "building", "mountain", "tree", "swimmer") or self.backdrop.surface in ("air", "deep"):
+        if thing.drawing.kind in (
+            *FLOATING,
+            "wall",
+            "building",
+            "mountain",
+            "tree",
+            "swimmer",
+        ) or self.backdrop.surface in ("air", "deep"):
             return 1.0
         near = (y - self.backdrop.horizon) / max(1.0, self.h - self.backdrop.horizon)
         return 0.55 + 0.5 * max(0.0, min(1.0, near))
@@ -517,7 +576,9 @@ class _Layouter:
             cost += (3.4 if hidden > 0.3 else 2.0) * hidden * tolerance + 0.12
         if box[1] < self.h * 0.02:
             cost += 2.0
-        cost += 0.9 * max(0.0, self.w * 0.02 - box[0]) / self.w * 10 + 0.9 * max(0.0, box[2] - self.w * 0.98) / self.w * 10
+        cost += (
+            0.9 * max(0.0, self.w * 0.02 - box[0]) / self.w * 10 + 0.9 * max(0.0, box[2] - self.w * 0.98) / self.w * 10
+        )
         if partner is not None and thing.relation in ("by", "under", "before", "behind", "on", "hold", "in"):
             wanted = 0.0 if thing.relation == "under" else 0.12
             cost += 1.6 * abs(abs(x - partner.x) / self.w - wanted)
@@ -540,7 +601,14 @@ class _Layouter:
             look_right = goal > p.x
             p.flip = look_right if p.piece.facing == "l" else not look_right
         for p in self.layout.placed:
-            bearer = next((q for q in self.layout.placed if q.thing.other == p.number and q.thing.relation in ("in", "on") and self._bears(q.thing)), None)
+            bearer = next(
+                (
+                    q
+                    for q in self.layout.placed
+                    if q.thing.other == p.number and q.thing.relation in ("in", "on") and self._bears(q.thing)
+                ),
+                None,
+            )
             if bearer is not None and p.piece.facing != "f":
                 p.flip = bearer.flip if bearer.piece.facing == p.piece.facing else p.flip
 

@@ -174,7 +174,9 @@ class _Reader:
         return False
 
     def _is_place(self, relation: str, phrase: str) -> bool:
-        return relation in ("in", "by", "on", "under") or self.is_setting or phrase in ("mountain", "mountains", "clouds")
+        return (
+            relation in ("in", "by", "on", "under") or self.is_setting or phrase in ("mountain", "mountains", "clouds")
+        )
 
     def _is_of(self, index: int) -> bool:
         return bool(self.words[index - 1 : index] == ["of"])
@@ -225,7 +227,7 @@ class _Reader:
                 mention.pose = POSES[word]
             elif word.endswith("-haired") or word in HAIR:
                 mention.phrase += " hair"
-        if not plural and mention.count > 1 and not any(w in NUMBERS and NUMBERS[w] > 1 or w.isdigit() for w in own):
+        if not plural and mention.count > 1 and not any((w in NUMBERS and NUMBERS[w] > 1) or w.isdigit() for w in own):
             mention.count = 1
         mentions = self.result.mentions
         if relation and mentions:
@@ -264,5 +266,3 @@ class _Reader:
             return
         if word not in self.result.unknown:
             self.result.unknown.append(word)
-
-

@@ -138,7 +138,7 @@ def plan_scene(spec: PromptSpec, seed: int) -> Scene:
     place = _fit_place(place or _home(things), things)
     weather = next((kind for kind in weathers if kind != "clear"), "clear" if weathers else "")
     season = seasons[0] if seasons else "winter" if weather == "snow" else "summer"
-    time = cast(Time, times[0] if times else "night" if place in ("space", "moonscape") else "day")
+    time = cast("Time", times[0] if times else "night" if place in ("space", "moonscape") else "day")
     unknown = [*unknown_cast, *(word for reading in gathered.readings for word in reading.unknown)]
     unknown = [word for word in dict.fromkeys(unknown) if word.casefold() not in cast_drawings]
     return Scene(place, said, time, weather, season, tuple(things), tuple(unknown), tuple(omitted))
@@ -230,7 +230,11 @@ def _things(
         total += count
         numbers[number] = len(things)
         member = looks.get(mention.name)
-        phrases = (mention.phrase, *((member.kind, *member.looks) if member else ()), *(() if member or number else spec.details))
+        phrases = (
+            mention.phrase,
+            *((member.kind, *member.looks) if member else ()),
+            *(() if member or number else spec.details),
+        )
         drawing = _drawing_for(mention, phrases)
         color = mention.color or (_cast_color(member) if member else "")
         key = f"{member.name}/{member.kind}/{'/'.join(member.looks)}" if member else f"{seed}/{number}/{mention.said}"
@@ -289,7 +293,11 @@ def _cast_color(member: CastMember) -> str:
         from taleward.images.collage.colors import color_of
 
         for index, word in enumerate(words):
-            if word in ("fur", "coat", "feathers", "skin", "scales", "mane") and index and (color := color_of(words[index - 1])):
+            if (
+                word in ("fur", "coat", "feathers", "skin", "scales", "mane")
+                and index
+                and (color := color_of(words[index - 1]))
+            ):
                 return color
     return ""
 
@@ -317,7 +325,11 @@ def _fit_place(place: str, things: Sequence[Thing]) -> str:
     """Return scenery that can carry the things: water for boats, a shore for those who have none."""
     boats = any(thing.drawing.kind == "boat" for thing in things)
     swimmers = [thing for thing in things if thing.drawing.kind in ("swimmer", "floater")]
-    walkers = [t for t in things if t.drawing.kind in ("head", "bust", "beast", "animal", "fullbody") and t.relation not in ("in", "on")]
+    walkers = [
+        t
+        for t in things
+        if t.drawing.kind in ("head", "bust", "beast", "animal", "fullbody") and t.relation not in ("in", "on")
+    ]
     aboard = {t.other for t in things if t.drawing.kind == "boat" and t.relation in ("in", "on", "by")}
     walkers = [t for t in walkers if things.index(t) not in aboard]
     if boats and place in ("lake", "river", "meadow", "beach"):
@@ -327,5 +339,3 @@ def _fit_place(place: str, things: Sequence[Thing]) -> str:
     if place == "sea" and swimmers and len(swimmers) == len(things):
         return "sea" if any(t.drawing.name in ("spouting-whale", "dolphin", "orca") for t in things) else "underwater"
     return place
-
-
