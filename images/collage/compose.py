@@ -78,12 +78,13 @@ def compose(
 
 
 def _place(placed: Placed, stage: Stage, style: Style) -> str:
-    svg = repaint(placed.piece.svg, lambda color: style.color(stage.thing_lit(color)))
+    far = placed.thing.drawing.kind in ("tree", "building", "mountain")
+    svg = repaint(placed.piece.svg, lambda color: style.color(stage.thing_lit(color, far=far)))
     drawn = group(
         style.wrap_thing(svg, placed.scale), placed.x, placed.y, placed.scale, flip=placed.flip, turn=placed.turn
     )
     if placed.string_to is None:
-        return drawn
+        return drawn + (_foam(placed) if placed.afloat else "")
     x, y = placed.string_to
     middle = (placed.x + x) / 2
     string = path(
@@ -92,6 +93,15 @@ def _place(placed: Placed, stage: Stage, style: Style) -> str:
         width=2.2,
     )
     return string + drawn
+
+
+def _foam(placed: Placed) -> str:
+    """Return the water's edge along a boat's hull."""
+    left, _, right, bottom = placed.box
+    middle, half = (left + right) / 2, (right - left) / 2
+    line = f"M{left + half * 0.12:.1f} {bottom - 9:.1f}q{half * 0.22:.1f} 9 {half * 0.44:.1f} 0t{half * 0.44:.1f} 0t{half * 0.44:.1f} 0t{half * 0.44:.1f} 0"
+    under = ellipse(middle, bottom + 2, half * 0.86, max(8.0, half * 0.09), "#2f86ba", opacity=0.55)
+    return under + path(line, stroke="#ffffff", width=7, opacity=0.85)
 
 
 def _shadow(placed: Placed, stage: Stage) -> str:

@@ -136,7 +136,7 @@ def _asleep(look: Look, prefix: str) -> Figure:
     """Draw a character asleep: an animal curled up, a person on a pillow under a blanket."""
     drawing = look.drawing
     head = head_svg(look, prefix, asleep=True)
-    left, top, right, bottom = drawing.box
+    _, top, _, bottom = drawing.box
     if not drawing.is_person and drawing.name not in ("robot", "alien"):
         body, x, y, scale = animal_curled(look)
         svg = f'{body}<g transform="translate({x - 64 * scale:.1f} {y - bottom * scale:.1f}) scale({scale})">{head}</g>'
@@ -320,5 +320,4 @@ class _Body:
                 )
                 + circle(x + (x - elbow_x) * 0.16, y + (y - elbow_y) * 0.16, limb * 0.55, skin)
             )
-        raised = pose in ("wave", "hold")
-        return ((drawn[0] if not raised else drawn[0]), drawn[1]), ends[1]
+        return (drawn[0], drawn[1]), ends[1]

@@ -13,7 +13,29 @@ LIVING = ("head", "bust", "beast", "animal", "fullbody")
 FLOATING = ("flyer", "fullflyer", "aircraft", "skything")
 LARGE = ("building", "mountain", "tree", "vehicle", "boat", "furniture")
 _RIDDEN = frozenset(
-    ["horse", "unicorn", "donkey", "zebra", "camel", "llama", "elephant", "mammoth", "dragon", "giraffe", "sauropod", "ox", "cow", "kangaroo", "deer", "turtle", "spouting-whale", "dolphin", "goose", "ram", "tiger"]
+    [
+        "horse",
+        "unicorn",
+        "donkey",
+        "zebra",
+        "camel",
+        "llama",
+        "elephant",
+        "mammoth",
+        "dragon",
+        "giraffe",
+        "sauropod",
+        "ox",
+        "cow",
+        "kangaroo",
+        "deer",
+        "turtle",
+        "spouting-whale",
+        "dolphin",
+        "goose",
+        "ram",
+        "tiger",
+    ]
 )
 _HOLLOW = frozenset(["basket", "bucket", "bathtub", "package", "nest-with-eggs", "empty-nest", "shopping-cart", "sled", "treasure-chest", "jar", "amphora", "handbag", "backpack", "hiking-boot", "bed", "pot-of-food"])  # fmt: skip
 
@@ -43,6 +65,7 @@ class Placed:
         shadow: Whether it throws a shadow on the ground.
         turn: Its rotation in degrees.
         string_to: Where a string from it ends.
+        number: Its number in the scene.
     """
 
     thing: Thing
@@ -56,6 +79,11 @@ class Placed:
     turn: float = 0.0
     string_to: tuple[float, float] | None = None
     number: int = -1
+
+    @property
+    def afloat(self) -> bool:
+        """Whether it is a boat, whose hull the water washes."""
+        return self.thing.drawing.kind == "boat" and not self.shadow and not self.turn
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -573,7 +601,7 @@ class _Layouter:
             # What is large and far may be partly hidden; what is small may not, nor may it hide a character.
             hidden = shared / (area if y < other.y else own)
             tolerance = 0.35 if thing.drawing.kind in ("building", "mountain", "tree") and y < other.y else 1.0
-            cost += (3.4 if hidden > 0.3 else 2.0) * hidden * tolerance + 0.12
+            cost += (3.4 if hidden > 0.3 else 2.0) * hidden * tolerance + 0.2 * tolerance
         if box[1] < self.h * 0.02:
             cost += 2.0
         cost += (

@@ -262,7 +262,7 @@ class _Reader:
     def _unknown(self, word: str, index: int) -> None:
         if word in RELATIONS or word in VAGUE or word in NUMBERS or word in SIZES or color_of(word) or len(word) < 3:
             return
-        if word in POSES or word in HAIR or word.endswith("ly") or word.isdigit() or word.endswith("'s"):
+        if word in POSES or word in HAIR or word.isdigit() or word.endswith(("ly", "'s")):
             return
         if word not in self.result.unknown:
             self.result.unknown.append(word)

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from taleward.images.collage.lexicon import GROUPS, INDOORS
+from taleward.images.collage.colors import color_of
+from taleward.images.collage.lexicon import GROUPS, INDOORS, singulars
 from taleward.images.collage.library import Drawing, library
 from taleward.images.collage.looks import Look, look_of
 from taleward.images.collage.reading import Mention, Reading, find_drawing, read
 from taleward.images.collage.scenery.stage import Time
 from taleward.images.prompt_spec import CastMember, PromptSpec
 
+_AUTUMN = "#dd7f35"
 MAX_THINGS = 14
 """How many things a scene holds; more would be a crowd in which nothing can be seen."""
 
@@ -263,8 +265,6 @@ def find_noun(mention: Mention) -> str:
 
 
 def _singular(mention: Mention) -> str:
-    from taleward.images.collage.lexicon import singulars
-
     head, _, last = mention.said.rpartition(" ")
     for form in reversed(singulars(last)):
         if find_drawing(f"{head} {form}".strip()) == mention.drawing:
@@ -290,8 +290,6 @@ def _cast_color(member: CastMember) -> str:
             if mention.color and mention.drawing.is_living:
                 return mention.color
         words = phrase.casefold().split()
-        from taleward.images.collage.colors import color_of
-
         for index, word in enumerate(words):
             if (
                 word in ("fur", "coat", "feathers", "skin", "scales", "mane")
@@ -303,8 +301,6 @@ def _cast_color(member: CastMember) -> str:
 
 
 def _color_said(mention: Mention) -> str:
-    from taleward.images.collage.colors import color_of
-
     return next((word for word in mention.phrase.split() if color_of(word) and mention.color), "")
 
 

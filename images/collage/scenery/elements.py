@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from taleward.images.collage.colors import darker, lighter, mix
 from taleward.images.collage.draws import Draws
@@ -22,7 +23,7 @@ def ridge(draws: Draws, width: float, height: float, y: float, swell: float, fil
 
 def _smooth(points: list[tuple[float, float]]) -> str:
     parts = []
-    for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False):
+    for (x1, y1), (x2, y2) in pairwise(points):
         middle = (x1 + x2) / 2
         parts.append(f"C{middle:.1f} {y1:.1f} {middle:.1f} {y2:.1f} {x2:.1f} {y2:.1f}")
     return "".join(parts)
@@ -80,8 +81,10 @@ def pine(x: float, y: float, height: float, leaf: str, trunk: str, snow: str = "
 def bush(x: float, y: float, size: float, color: str) -> str:
     """Return a bush, `size` units wide; `y` is its foot."""
     s = size / 100
-    shape = f"M{x - 50 * s:.1f} {y:.1f}c{-4 * s:.1f} {-26 * s:.1f} {18 * s:.1f} {-36 * s:.1f} {28 * s:.1f} {-26 * s:.1f}" \
-            f"c{6 * s:.1f} {-26 * s:.1f} {40 * s:.1f} {-26 * s:.1f} {44 * s:.1f} 0c{18 * s:.1f} {-8 * s:.1f} {34 * s:.1f} {6 * s:.1f} {28 * s:.1f} {26 * s:.1f}Z"  # fmt: skip
+    shape = (
+        f"M{x - 50 * s:.1f} {y:.1f}c{-4 * s:.1f} {-26 * s:.1f} {18 * s:.1f} {-36 * s:.1f} {28 * s:.1f} {-26 * s:.1f}"
+        f"c{6 * s:.1f} {-26 * s:.1f} {40 * s:.1f} {-26 * s:.1f} {44 * s:.1f} 0c{18 * s:.1f} {-8 * s:.1f} {34 * s:.1f} {6 * s:.1f} {28 * s:.1f} {26 * s:.1f}Z"
+    )
     return path(shape, fill=color) + ellipse(x + 4 * s, y - 28 * s, 17 * s, 8 * s, lighter(color, 0.15), opacity=0.7)
 
 

@@ -236,9 +236,7 @@ def _study(stage: Stage, draws: Draws, shade: Callable[[str], str], accent: str)
 def _hall(stage: Stage, draws: Draws, shade: Callable[[str], str], accent: str) -> str:
     w, h, y = stage.width, stage.height, stage.horizon
     stone = shade("#efe7e0")
-    parts = []
-    for u in (0.3, 0.7):
-        parts.append(wall_window(stage, w * u - 55, y * 0.26, 110, y * 0.42, stone, ""))
+    parts = [wall_window(stage, w * u - 55, y * 0.26, 110, y * 0.42, stone, "") for u in (0.3, 0.7)]
     for u in (0.04, 0.5, 0.96):
         x = w * u
         parts.append(
