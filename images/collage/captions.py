@@ -27,7 +27,15 @@ _POSES = {
 }  # fmt: skip
 _DRAWN_POSES = frozenset(_POSES) - {"fly"}
 _NUMBERS = ("no", "a", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_RELATIONS = {"under": "under", "on": "on", "in": "in", "behind": "before", "before": "behind", "hold": "holding"}
+_RELATIONS = {
+    "under": "under",
+    "on": "on",
+    "in": "in",
+    "behind": "before",
+    "before": "behind",
+    "hold": "holding",
+    "above": "over",
+}
 _PLURALS = {singular: plural for plural, singular in IRREGULAR.items()} | {"person": "people"}
 
 

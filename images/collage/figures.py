@@ -16,6 +16,8 @@ from taleward.images.collage.shapes import circle, ellipse, line, path
 
 Pose = Literal["stand", "wave", "walk", "run", "sit", "hold", "dance", "sleep"]
 
+_CLOTHES = {"firefighter": "#d62f2f"}
+"""The color of clothes whose lower edge has another."""
 _PUPIL = "#2b2523"
 
 
@@ -205,7 +207,11 @@ class _Body:
         is_beast = drawing.kind == "beast"
         coat = coat_of(look) if is_beast else None
         skin = coat.fur if coat else library().skin.get(look.tone, {}).get("#f9ddbd", "#f9ddbd")
-        cloth = look.top if not (self.is_bust and not look.dressed) else drawing.cloth or look.top
+        cloth = (
+            look.top
+            if not (self.is_bust and not look.dressed)
+            else _CLOTHES.get(drawing.name, drawing.cloth) or look.top
+        )
         legs = 26 if self.baby else 62 if self.tall else 38
         trunk = 44 if self.baby else 76 if self.tall else 58
         half = 30 if self.baby else 35 if self.tall else 31

@@ -129,9 +129,13 @@ class _Layouter:
         self.by_number: dict[int, Placed] = {}
         self.side = self.draws.choice((-1, 1))
         """On which side the main character stands: -1 for the left."""
+        self._row_height = 0.0
+        """How tall a row of characters is where there are several."""
 
     def run(self) -> Layout:
         things = list(enumerate(self.scene.things))
+        if not things:
+            return self.layout
         carried = {n for n, t in things if t.relation in ("hold",) and self._holder(t) is not None}
         bearers = {n for n, t in things if self._bears(t)}
         main = [(n, t) for n, t in things if n not in carried and n not in bearers and self._is_actor(t)]
@@ -256,11 +260,24 @@ class _Layouter:
                 height = max(height, reference * 0.75)
             if thing.pose == "sleep" and thing.has_body:
                 height *= 0.5
+            if self._flies(thing):
+                height = min(height, self.unit * 0.36)
             pieces.append((number, thing, piece, self._scale(piece, height, 0.62 if total == 1 else 0.5)))
         room = self.w * (0.9 if total > 2 else 0.84)
         rows = self._rows(pieces, room)
+        if len(rows) > 1:
+            most = self.unit * 0.46 / (1 + 0.72 * (len(rows) - 1))
+            rows = [
+                [(n, t, piece, min(s, most * s / max(1.0, self._tallest(pieces)))) for n, t, piece, s in row]
+                for row in rows
+            ]
+            self._row_height = min(most, self._tallest(pieces))
         for row, members in enumerate(rows):
             self._row(members, row, len(rows), room, total)
+
+    @staticmethod
+    def _tallest(pieces: list[tuple[int, Thing, Sprite, float]]) -> float:
+        return max(piece.height * scale for _, _, piece, scale in pieces)
 
     def _rows(
         self, pieces: list[tuple[int, Thing, Sprite, float]], room: float
@@ -288,12 +305,12 @@ class _Layouter:
         else:
             middle = self.w * 0.5
         if row % 2:
-            middle += self.w * 0.04 * self.side
+            middle += (self.w * 0.04 + span / len(members) * 0.42) * self.side
         x = middle - span / 2
         for index, (number, thing, piece, scale) in enumerate(members):
             s = scale * shrink
             x += piece.left * s
-            y = self._baseline(thing, piece.height * s) - row * (self.h - self.backdrop.horizon) * 0.3
+            y = self._baseline(thing, piece.height * s) - row * self._row_height * 0.74
             y += self.draws.between(-0.012, 0.012) * self.h * (1 if total > 1 else 0)
             if self.backdrop.surface in ("air", "deep") and index % 2 and total > 1:
                 y -= self.h * 0.12
@@ -311,8 +328,10 @@ class _Layouter:
             return self.h * 0.93
         if surface == "air":
             return self.h * 0.54 + height / 2
+        if self._flies(thing):
+            return self.h * 0.3 + height / 2
         if kind in FLOATING:
-            return self.h * 0.46 + height / 2 if kind != "fullflyer" else self.h * 0.66
+            return self.h * 0.46 + height / 2 if kind != "fullflyer" else self.h * 0.6
         if kind == "building" and self.backdrop.crest and self.scene.things[0] is thing:
             return self.backdrop.crest[1]
         if kind in ("building", "mountain"):
@@ -322,12 +341,18 @@ class _Layouter:
         near = 0.9 if self.h <= self.w * 1.2 else 0.86
         return self.h * near
 
+    def _flies(self, thing: Thing) -> bool:
+        """Whether a character that else stands on the ground is in the air."""
+        number = next((n for n, other in enumerate(self.scene.things) if other is thing), -1)
+        over = any(t.relation == "above" and t.other == number for t in self.scene.things)
+        return thing.drawing.kind in LIVING and not self.scene.indoors and (thing.pose == "fly" or over)
+
     def _put(self, number: int, thing: Thing, piece: Sprite, x: float, y: float, scale: float) -> Placed:
         surface = self.backdrop.surface
         is_hill = thing.drawing.kind == "building" and self.backdrop.crest and y == self.backdrop.crest[1]
         if is_hill and self.backdrop.crest:
             x = self.backdrop.crest[0]
-        grounded = surface in ("ground", "floor") and thing.drawing.kind not in FLOATING
+        grounded = not self._flies(thing) and surface in ("ground", "floor") and thing.drawing.kind not in FLOATING
         placed = Placed(thing, piece, x, y, scale, order=y, shadow=grounded and not is_hill, number=number)
         self.layout.placed.append(placed)
         self.layout.shown.append(number)
@@ -607,8 +632,8 @@ class _Layouter:
         cost += (
             0.9 * max(0.0, self.w * 0.02 - box[0]) / self.w * 10 + 0.9 * max(0.0, box[2] - self.w * 0.98) / self.w * 10
         )
-        if partner is not None and thing.relation in ("by", "under", "before", "behind", "on", "hold", "in"):
-            wanted = 0.0 if thing.relation == "under" else 0.12
+        if partner is not None and thing.relation in ("by", "under", "above", "before", "behind", "on", "hold", "in"):
+            wanted = 0.0 if thing.relation in ("under", "above") else 0.12
             cost += 1.6 * abs(abs(x - partner.x) / self.w - wanted)
         elif thing.drawing.kind in LARGE or thing.drawing.kind in FLOATING:
             main = self.layout.placed[0] if self.layout.placed else None

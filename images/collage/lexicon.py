@@ -119,7 +119,8 @@ SIZES: Mapping[str, float] = {
 RELATIONS: Mapping[str, str] = _table(
     """
     under: under, beneath, below, underneath
-    on: on, onto, upon, on top of, atop, riding, rides, driving, sitting on, over
+    on: on, onto, upon, on top of, atop, riding, rides, driving, sitting on
+    above: over, above, high above
     in: in, inside, into, within, aboard, sailing
     by: next to, beside, near, by, alongside, with, at, around, and, facing, towards, toward, finds, found, meets, meeting, to
     behind: behind

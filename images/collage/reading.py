@@ -40,7 +40,7 @@ class Mention:
         color: Its color; empty for the drawing's own.
         size: How much larger than usual.
         pose: What it does; empty if nothing is said.
-        relation: How it stands to the mention before: `under`, `on`, `in`, `by`, `behind`, `before`, `hold`, or nothing.
+        relation: How it stands to the mention before: `under`, `on`, `in`, `above`, `by`, `behind`, `before`, `hold`, or nothing.
         other: The number of the mention it stands so to, -1 for none.
         phrase: The words around it that may describe its looks.
         name: The name of the character that it is.
@@ -243,7 +243,7 @@ class _Reader:
     def _partner(self, relation: str) -> int:
         """Return the number of the mention that a new one is related to: a character before it, or the last thing."""
         mentions = self.result.mentions
-        if relation in ("hold", "on", "in", "under"):
+        if relation in ("hold", "on", "in", "under", "above"):
             for number in range(len(mentions) - 1, -1, -1):
                 if mentions[number].drawing.is_living:
                     return number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from taleward.images.collage.colors import color_of
@@ -14,9 +14,11 @@ from taleward.images.collage.reading import Mention, Reading, find_drawing, read
 from taleward.images.collage.scenery.stage import Time
 from taleward.images.prompt_spec import CastMember, PromptSpec
 
-_AUTUMN = "#dd7f35"
 MAX_THINGS = 14
 """How many things a scene holds; more would be a crowd in which nothing can be seen."""
+
+_AUTUMN = "#dd7f35"
+"""What trees turn to in autumn."""
 
 _UPRIGHT: Mapping[str, str] = {
     "cat": "cat-face", "black-cat": "cat-face", "dog": "dog-face", "service-dog": "dog-face", "rabbit": "rabbit-face",
@@ -140,6 +142,10 @@ def plan_scene(spec: PromptSpec, seed: int) -> Scene:
     place = _fit_place(place or _home(things), things)
     weather = next((kind for kind in weathers if kind != "clear"), "clear" if weathers else "")
     season = seasons[0] if seasons else "winter" if weather == "snow" else "summer"
+    if season == "autumn":
+        things = [
+            replace(t, color=_AUTUMN) if t.drawing.name == "deciduous-tree" and not t.color else t for t in things
+        ]
     time = cast("Time", times[0] if times else "night" if place in ("space", "moonscape") else "day")
     unknown = [*unknown_cast, *(word for reading in gathered.readings for word in reading.unknown)]
     unknown = [word for word in dict.fromkeys(unknown) if word.casefold() not in cast_drawings]

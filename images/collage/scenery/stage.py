@@ -93,7 +93,7 @@ class Stage:
             far: Whether the thing belongs to the background, as a tree does.
         """
         if self.indoors:
-            return mix(color, "#3a3570", 0.13) if self.time == "night" else color
+            return mix(color, "#3a3570", 0.07) if self.time == "night" else color
         share = 0.0 if self.time == "day" else 0.75 if far else 0.5
         return mix(color, Stage.lit(self, color), share) if share or self.weather in ("rain", "storm", "fog") else color
 
