@@ -31,8 +31,8 @@ _RELATIONS = {
     "under": "under",
     "on": "on",
     "in": "in",
-    "behind": "before",
-    "before": "behind",
+    "behind": "behind",
+    "before": "in front of",
     "hold": "holding",
     "above": "over",
 }
@@ -128,7 +128,8 @@ def _with_belongings(
     elif thing.pose == "fly" and thing.drawing.kind in ("flyer", "fullflyer", "aircraft"):
         phrase += " flying"
     for other in belonging.get(number, []):
-        phrase += f" {_RELATIONS[scene.things[other].relation]} {noun_phrase(scene.things[other], count=drawn[other])}"
+        thing_there = scene.things[other]
+        phrase += f" {_RELATIONS[thing_there.relation]} {_with_belongings(scene, other, thing_there, drawn, belonging)}"
     return phrase.replace(",,", ",").strip()
 
 

@@ -7,8 +7,9 @@ from xml.sax.saxutils import escape
 
 from taleward.images.collage.colors import repaint
 from taleward.images.collage.draws import Draws
-from taleward.images.collage.layout import Layout, Placed, lay_out
+from taleward.images.collage.layout import lay_out
 from taleward.images.collage.lettering import lettering
+from taleward.images.collage.placed import Layout, Placed
 from taleward.images.collage.scene import Scene
 from taleward.images.collage.scenery.backdrop import backdrop
 from taleward.images.collage.scenery.sky import weather, weather_defs

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from taleward.images.collage.draws import Draws
+from taleward.images.collage.placed import Layout, Placed, overlap
 from taleward.images.collage.scene import Scene, Thing
 from taleward.images.collage.scenery.stage import Backdrop, Stage
 from taleward.images.collage.sprites import Sprite, sprite
@@ -48,70 +49,6 @@ _INCLUDED = {
     "scientist": ("test-tube",), "horse-racing": ("horse",), "snowman-without-snow": ("top-hat",),
 }  # fmt: skip
 """What a drawing shows already in its character's hands."""
-
-
-@dataclass
-class Placed:
-    """A thing at its place.
-
-    Attributes:
-        thing: The thing.
-        piece: Its SVG.
-        x: The middle of its foot.
-        y: Its foot.
-        scale: Its scale.
-        flip: Whether it is mirrored.
-        order: What it is drawn in the order of; the nearer, the higher.
-        shadow: Whether it throws a shadow on the ground.
-        turn: Its rotation in degrees.
-        string_to: Where a string from it ends.
-        number: Its number in the scene.
-    """
-
-    thing: Thing
-    piece: Sprite
-    x: float
-    y: float
-    scale: float
-    flip: bool = False
-    order: float = 0.0
-    shadow: bool = True
-    turn: float = 0.0
-    string_to: tuple[float, float] | None = None
-    number: int = -1
-
-    @property
-    def afloat(self) -> bool:
-        """Whether it is a boat, whose hull the water washes."""
-        return self.thing.drawing.kind == "boat" and not self.shadow and not self.turn
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom."""
-        left, right = (self.piece.right, self.piece.left) if self.flip else (self.piece.left, self.piece.right)
-        return (self.x - left * self.scale, self.y + self.piece.top * self.scale, self.x + right * self.scale, self.y)
-
-    @property
-    def height(self) -> float:
-        """Its height."""
-        return self.piece.height * self.scale
-
-    def at(self, point: tuple[float, float]) -> tuple[float, float]:
-        """Return where a point of the piece lies in the picture."""
-        return (self.x + (-point[0] if self.flip else point[0]) * self.scale, self.y + point[1] * self.scale)
-
-
-@dataclass
-class Layout:
-    """The things at their places.
-
-    Attributes:
-        placed: The things, from the farthest to the nearest.
-        shown: The number of each thing that is to be seen, as often as it is.
-    """
-
-    placed: list[Placed] = field(default_factory=list)
-    shown: list[int] = field(default_factory=list)
 
 
 def lay_out(scene: Scene, stage: Stage, backdrop: Backdrop) -> Layout:
@@ -514,14 +451,14 @@ class _Layouter:
         """Move other characters aside from what carries some."""
         left, _, right, _ = bearer.box
         for p in self.layout.placed:
-            if p is bearer or p in riders or p.number == bearer.number or not _overlap(p.box, bearer.box):
+            if p is bearer or p in riders or p.number == bearer.number or not overlap(p.box, bearer.box):
                 continue
             half = (p.box[2] - p.box[0]) / 2
             if p.x < bearer.x:
                 p.x = max(half + self.w * 0.02, left - half)
             else:
                 p.x = min(self.w * 0.98 - half, right + half)
-            if _overlap(p.box, bearer.box) > 0.1 * half * p.height:
+            if overlap(p.box, bearer.box) > 0.1 * half * p.height:
                 shift = p.box[2] - left if p.x < bearer.x else p.box[0] - right
                 free = (self.w * 0.98 - right) if shift > 0 else (left - self.w * 0.02)
                 shift = min(shift, free) if shift > 0 else max(shift, -free)
@@ -560,7 +497,7 @@ class _Layouter:
             placed = self._put(number, thing, piece, x, y, scale * self._distance(thing, y))
             if thing.drawing.kind == "aircraft" and self.backdrop.surface != "ground":
                 placed.turn = 0.0
-            if thing.relation == "before" and partner:
+            if thing.relation == "behind" and partner:
                 placed.order = partner.order + 0.3
 
     def _distance(self, thing: Thing, y: float) -> float:
@@ -607,9 +544,9 @@ class _Layouter:
             return x, low + depth * self.draws.between(0.3, 0.7)
         if kind == "floater" and self.scene.place == "lake":
             return self.draws.between(self.w * 0.2, self.w * 0.8), low + depth * self.draws.between(0.22, 0.38)
-        if partner is not None and thing.relation in ("by", "before", "on"):
+        if partner is not None and thing.relation in ("by", "behind", "on"):
             return x, min(self.h * 0.955, partner.y + self.draws.between(-0.01, 0.045) * self.h)
-        if partner is not None and thing.relation == "behind":
+        if partner is not None and thing.relation == "before":
             return x, partner.y - self.h * 0.06
         return x, low + depth * self.draws.between(0.42, 0.9)
 
@@ -619,7 +556,7 @@ class _Layouter:
         area = max(1.0, (box[2] - box[0]) * (box[3] - box[1]))
         cost = 0.0
         for other in self.layout.placed:
-            shared = _overlap(box, other.box)
+            shared = overlap(box, other.box)
             if not shared:
                 continue
             own = max(1.0, (other.box[2] - other.box[0]) * (other.box[3] - other.box[1]))
@@ -664,9 +601,3 @@ class _Layouter:
             )
             if bearer is not None and p.piece.facing != "f":
                 p.flip = bearer.flip if bearer.piece.facing == p.piece.facing else p.flip
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    return width * height if width > 0 and height > 0 else 0.0

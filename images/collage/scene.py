@@ -251,7 +251,7 @@ def _things(
         look = look_of(drawing, phrases, key, color) if drawing.kind in ("head", "bust", "beast") else None
         holds = any(m.relation == "hold" and m.other == number for m in mentions)
         pose = mention.pose or "stand"
-        if holds and pose in ("stand", "walk", "wave"):
+        if holds and pose in ("stand", "walk", "wave", "fly"):
             pose = "hold"
         noun = find_noun(mention)
         things.append(

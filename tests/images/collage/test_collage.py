@@ -15,6 +15,7 @@ from taleward.images.collage.library import library
 from taleward.images.collage.model import CollageModel
 from taleward.images.collage.scene import plan_scene
 from taleward.images.collage.scenery.land import LAND
+from taleward.images.collage.scenery.settled import SETTLED
 from taleward.images.collage.scenery.water import WATERS
 from taleward.images.collage.styles import STYLES, style_of
 from taleward.images.models.factory import image_model
@@ -109,7 +110,7 @@ def test_words_from_a_prompt_cannot_become_markup() -> None:
 
 
 @pytest.mark.parametrize(
-    "place", sorted({*LAND, *WATERS, "bedroom", "kitchen", "living", "classroom", "study", "hall", "stage"})
+    "place", sorted({*LAND, *SETTLED, *WATERS, "bedroom", "kitchen", "living", "classroom", "study", "hall", "stage"})
 )
 def test_every_scenery_is_valid_svg_with_the_ids_it_refers_to(place: str) -> None:
     spec = PromptSpec(subject="a girl with a dog")
@@ -161,6 +162,23 @@ def test_the_library_has_its_credits_and_no_drawing_without_a_name() -> None:
     assert len(drawings) > 450
     assert {d.collection for d in drawings.values()} <= {*library().credits, "own"}
     assert all(d.words and library().body(d.name) for d in drawings.values())
+
+
+def test_who_stands_before_a_thing_hides_it_and_not_the_other_way_round() -> None:
+    spec = PromptSpec(subject="a king on a horse in front of a castle")
+    for seed in range(4):
+        scene = plan_scene(spec, seed)
+        orders = {p.thing.noun: p.order for p in compose(scene, (600, 600), seed, style_of(spec)).layout.placed}
+        assert orders["castle"] < min(orders["king"], orders["horse"])
+    assert draw(spec).alt_text == "A king on a horse in front of a castle, among hills by day."
+
+
+def test_a_kite_flies_and_the_child_does_not() -> None:
+    spec = PromptSpec(subject="a boy flying a kite on a hill")
+    scene = plan_scene(spec, 1)
+    boy, kite = (p.y for p in compose(scene, (600, 600), 1, style_of(spec)).layout.placed[::-1])
+    assert max(boy, kite) > 800
+    assert min(boy, kite) < 700
 
 
 def test_an_unknown_format_is_refused() -> None:
