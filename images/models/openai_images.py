@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import SecretStr
 
@@ -19,28 +19,29 @@ from taleward.backends.hosted.build_chat import is_third_party, openai_access
 from taleward.backends.hosted.errors import map_vendor_error
 from taleward.backends.hosted.pricing import find_price
 from taleward.backends.hosted.subclass import remember_secrets
-from taleward.core.errors import BackendError, ConfigurationError, InvalidInputs, PictureBlocked
+from taleward.core.errors import BackendError, ConfigurationError, PictureBlocked
+from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact, without_secrets
 from taleward.images.models.base import Drawing, ImageModel
 from taleward.images.models.capabilities import ImageCapabilities
 from taleward.images.models.events import FinishedPicture, ImageEvent, PartialPicture
 from taleward.images.models.masks import change_mask
-from taleward.images.models.openai_catalog import (
-    MAX_PIXELS,
-    MAX_RATIO,
-    OpenAIImageModel,
-    find_openai_model,
-    size_for_openai,
-)
 from taleward.images.models.request import ImageRequest
 from taleward.images.picture import Picture, PictureLineage
+from taleward.images.prompt_spec import OptionValue, Platform, PromptSpec
+from taleward.images.prompts.rendered import RenderedPrompt
+from taleward.images.prompts.renderers.openai import ImageModelFamily, check_openai_model, render_openai
+from taleward.images.prompts.renderers.sd_cpp import render_sd_cpp
 
 _log = logging.getLogger(__name__)
 _MAX_PER_REQUEST = 10
 _BLOCKED_CODES = frozenset({"moderation_blocked", "content_policy_violation", "content_filter"})
-_QUALITIES = {"draft": "low", "standard": "medium", "high": "high"}
-_SIZE_MULTIPLE = 16
 _MAX_REFERENCES = 15
+_OPENAI_MULTIPLE, _OPENAI_MAX_PIXELS = 16, 3840 * 2160
+_SD_CPP_MAX_SEED = 2**31 - 1
+_ANY_SERVER = ImageModelFamily(qualities=("auto", "low", "medium", "high"))
+_NOT_FOR_EDITS = ("moderation",)
+Dialect = Literal["openai", "sd_cpp"]
 _NEVER_SENT = ("moderation", "api_key", "authorization")
 
 
@@ -61,6 +62,8 @@ class OpenAIImages(ImageModel):
         output_format: `png`, `jpeg` or `webp`.
         sends_seed: Whether the server takes `seed`, as vLLM's and SGLang's do; it is then asked for one picture at a
             time.
+        dialect: `sd_cpp` for stable-diffusion.cpp's server, which takes seed, steps and negative prompt in a tag of the
+            prompt.
         extra_body: Further fields of every request, such as `{"num_inference_steps": 4}`.
         api_key: The key; `OPENAI_API_KEY` by default.
         max_retries: How often a request is sent again after an error that may pass.
@@ -83,6 +86,7 @@ class OpenAIImages(ImageModel):
         safety_identifier: str | None = None,
         output_format: str = "png",
         sends_seed: bool = False,
+        dialect: Dialect = "openai",
         extra_body: Mapping[str, Any] | None = None,
         api_key: str | SecretStr | None = None,
         max_retries: int = 2,
@@ -93,19 +97,26 @@ class OpenAIImages(ImageModel):
         access: dict[str, Any] = {} if api_key is None else {"api_key": _secret(api_key)}
         url = openai_access(spec, base_url, access)
         self.is_third_party = is_third_party(url)
-        _check_options(partial_images, output_format, extra_body or {}, sends_seed, self.is_third_party)
-        self._known = OpenAIImageModel() if self.is_third_party else find_openai_model(model)
+        sends_seed = sends_seed or dialect == "sd_cpp"
+        _check_options(partial_images, output_format, extra_body or {}, dialect)
+        if sends_seed and not self.is_third_party:
+            raise ConfigurationError(
+                "OpenAI's image models take no seed.", hint="Leave sends_seed and dialect out, or give base_url."
+            )
+        self._family = _ANY_SERVER if self.is_third_party else check_openai_model(model)[0]
         capabilities = ImageCapabilities(
             image_to_image=True,
             inpainting=True,
             references=_MAX_REFERENCES,
             seed=sends_seed,
             partial_pictures=partial_images > 0,
-            size_multiple=8 if self.is_third_party else _SIZE_MULTIPLE,
-            max_pixels=None if self.is_third_party else MAX_PIXELS,
+            negative_prompt=dialect == "sd_cpp",
+            size_multiple=8 if self.is_third_party else _OPENAI_MULTIPLE,
+            max_pixels=None if self.is_third_party else _OPENAI_MAX_PIXELS,
         )
         super().__init__(str(spec), capabilities, **options)
         self.model, self.partial_images, self.output_format = model, partial_images, output_format
+        self.dialect = dialect
         self.sends_seed, self.extra_body, self.base_url = sends_seed, dict(extra_body or {}), url
         self._price = None if self.is_third_party else find_price(ModelSpec("openai", model))
         self.price_usd, self.budget_usd, self._spent_usd = price_usd, budget_usd, 0.0
@@ -125,24 +136,17 @@ class OpenAIImages(ImageModel):
         return self._spent_usd
 
     def size_of(self, request: ImageRequest) -> tuple[int, int]:
-        """Return the size in which a request is drawn; for older models, the nearest of the three they have."""
-        size = super().size_of(request)
-        if self.is_third_party:
-            return size
-        if request.size is not None and size_for_openai(self._known, *size) != size:
-            raise InvalidInputs(
-                None,
-                [f"size: {self.spec} draws 1024x1024, 1536x1024 and 1024x1536; got {size[0]}x{size[1]}"],
-                hint="Use one of them, or a newer model such as 'openai-image:gpt-image-2'.",
-            )
-        if max(size) / min(size) > MAX_RATIO:
-            raise InvalidInputs(
-                None, [f"size: {self.spec} draws ratios from 1:3 to 3:1; got {size[0]}x{size[1]}"], hint="Use 3:1."
-            )
-        return size_for_openai(self._known, *size)
+        """Return the size in which a request is drawn: the nearest that the model has, unless the request names one."""
+        if request.size is None and (self.is_third_party or "size" not in request.prompt.options.get("openai", {})):
+            shape = super().size_of(request)
+            if self.is_third_party or (not self._family.sizes and self.pixels != self.default_pixels):
+                return shape
+        size = self._rendered(request).arguments["size"]
+        width, _, height = str(size).partition("x")
+        return (int(width), int(height)) if height else super().size_of(request)
 
     def _parameters(self) -> dict[str, Any]:
-        return {"server": self.base_url, "output_format": self.output_format, "extra_body": self.extra_body}
+        return {"server": (self.dialect, self.base_url), "output_format": self.output_format, "extra_body": self.extra_body}
 
     def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:
         per_request = 1 if self.sends_seed or self.partial_images else _MAX_PER_REQUEST
@@ -168,11 +172,15 @@ class OpenAIImages(ImageModel):
                 with response:
                     yield from self._read_stream(drawing, indices[0], response, started_s)
                 return
-            items = list(response.data or ())
         except BackendError:
             raise
         except Exception as error:
             raise self._mapped(error) from without_secrets(error)
+        if not hasattr(response, "data"):
+            raise BackendError(
+                f"{self.spec} returned an unreadable response.", hint="Check that base_url ends in /v1.", retryable=True
+            )
+        items = list(response.data or ())
         if not items:
             # Some vendors say "blocked" with an empty list and status 200.
             raise PictureBlocked(f"{self.spec} returned no picture: its filter may have blocked the request.")
@@ -200,22 +208,21 @@ class OpenAIImages(ImageModel):
     def _fields(self, drawing: Drawing, indices: list[int]) -> dict[str, Any]:
         request = drawing.request
         extra = dict(self.extra_body)
+        rendered = self._rendered(request, drawing.seeds[indices[0]])
         fields: dict[str, Any] = {
             "model": self.model,
-            "prompt": self._prompt(request),
+            "prompt": rendered.prompt,
             "n": len(indices),
             "size": f"{drawing.size[0]}x{drawing.size[1]}",
         }
         if self.is_third_party:
             fields["response_format"] = "b64_json"
-            if self.sends_seed:
+            if self.sends_seed and self.dialect == "openai":
                 extra["seed"] = drawing.seeds[indices[0]]
         else:
-            fields["quality"] = _QUALITIES[request.prompt.quality]
-            fields["output_format"] = self.output_format
-            if request.init_image is None:
-                # The vendor's own filter; this package has no way to lower it.
-                fields["moderation"] = "auto"
+            left_out = ("size", *(_NOT_FOR_EDITS if request.init_image is not None or request.references else ()))
+            options = {name: value for name, value in rendered.arguments.items() if name not in left_out}
+            fields |= {"output_format": self.output_format, **options}
             if self._user is not None:
                 fields["safety_identifier"] = self._user
         if self.partial_images:
@@ -229,8 +236,22 @@ class OpenAIImages(ImageModel):
             fields["extra_body"] = extra
         return fields
 
-    def _prompt(self, request: ImageRequest) -> str:
-        return request.prompt.prompt
+    def _rendered(self, request: ImageRequest, seed: int | None = None) -> RenderedPrompt:
+        """The prompt and its settings, as the server takes them."""
+        spec = request.prompt
+        if self.dialect == "sd_cpp":
+            options = dict(spec.options.get("sd_cpp", {}))
+            if seed is not None:
+                options["seed"] = seed & _SD_CPP_MAX_SEED
+            return render_sd_cpp(_with_options(spec, "sd_cpp", options), self.model)
+        options = dict(spec.options.get("openai", {}))
+        if request.size is not None:
+            options["size"] = f"{request.size[0]}x{request.size[1]}"
+        spec = _with_options(spec, "openai", options)
+        if request.init_image is not None:
+            shape = f"{request.init_image.width}:{request.init_image.height}"
+            spec = spec.model_copy(update={"aspect_ratio": shape})
+        return render_openai(spec, self.model, family=self._family)
 
     def _picture(self, drawing: Drawing, index: int, b64_json: str | None, lineage: PictureLineage) -> Picture:
         if not b64_json:
@@ -248,12 +269,13 @@ class OpenAIImages(ImageModel):
     def _lineage(self, drawing: Drawing, duration_s: float, cost_usd: float | None) -> PictureLineage:
         import openai
 
-        width, height = drawing.size
+        rendered = self._rendered(drawing.request)
         return PictureLineage(
             model=self.spec,
-            parameters={"size": f"{width}x{height}", "quality": drawing.request.prompt.quality},
+            parameters={**rendered.arguments, "size": f"{drawing.size[0]}x{drawing.size[1]}"},
             versions={"openai": openai.__version__},
-            prompt=self._prompt(drawing.request),
+            prompt=rendered.prompt,
+            notes=rendered.notes,
             request_sha256=drawing.request.sha256(model=self.spec, parameters=self._parameters()),
             parents=drawing.request.parents,
             duration_s=duration_s,
@@ -332,20 +354,22 @@ def _response_text(error: Exception) -> str:
         return ""
 
 
-def _check_options(
-    partial_images: int, output_format: str, extra_body: Mapping[str, Any], sends_seed: bool, is_third_party: bool
-) -> None:
+def _check_options(partial_images: int, output_format: str, extra_body: Mapping[str, Any], dialect: str) -> None:
     if not 0 <= partial_images <= 3:
         raise ConfigurationError(f"partial_images must be from 0 to 3; got {partial_images}.")
     if output_format not in ("png", "jpeg", "webp"):
         raise ConfigurationError(f"output_format must be 'png', 'jpeg' or 'webp'; got {output_format!r}.")
+    if dialect not in get_args(Dialect):
+        raise ConfigurationError(f"dialect must be 'openai' or 'sd_cpp'; got {dialect!r}.")
     if forbidden := [name for name in extra_body if name.lower() in _NEVER_SENT]:
         raise ConfigurationError(
             f"extra_body may not set {', '.join(forbidden)}.",
             hint="The vendor's filter cannot be lowered; a key goes into api_key or the environment.",
         )
-    if sends_seed and not is_third_party:
-        raise ConfigurationError("OpenAI's image models take no seed.", hint="Leave sends_seed out, or give base_url.")
+
+
+def _with_options(spec: PromptSpec, platform: Platform, options: Mapping[str, OptionValue]) -> PromptSpec:
+    return spec.model_copy(update={"options": FrozenDict({**spec.options, platform: FrozenDict(options)})})
 
 
 def _upload(picture: Picture, name: str) -> tuple[str, bytes, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import json
 import re
 from io import BytesIO
 
@@ -21,8 +21,8 @@ from taleward.core.errors import (
 )
 from taleward.images.models.events import FinishedPicture, PartialPicture
 from taleward.images.models.factory import image_model
-from taleward.images.models.openai_catalog import find_openai_model, size_for_openai
 from taleward.images.models.openai_images import OpenAIImages
+from taleward.images.models.request import ImageRequest
 from taleward.images.picture import Picture
 from taleward.images.prompt_spec import PromptSpec
 from taleward.testing import FakeImages
@@ -53,6 +53,7 @@ def test_what_openai_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (request["model"], request["n"], request["quality"], request["moderation"]) == ("gpt-image-2", 2, "high", "auto")
     assert re.fullmatch(r"[0-9a-f]{64}", request["safety_identifier"])
     assert "style" not in request
+    assert pictures[0].lineage.parameters["moderation"] == "auto"
     width, height = map(int, request["size"].split("x"))
     assert width % 16 == height % 16 == 0
     assert width / height == pytest.approx(16 / 9, rel=0.1)
@@ -204,17 +205,23 @@ def test_the_key_is_nowhere_to_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEY not in str(error.value) + repr(error.value.__cause__)
 
 
-@pytest.mark.parametrize("name", ["dall-e-2", "dall-e-3", "gpt-image-1", "gpt-image-1.5"])
+@pytest.mark.parametrize("name", ["dall-e-3", "gpt-image-1"])
 def test_a_model_that_was_shut_down_names_its_replacement(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="shut") as error:
-        find_openai_model(name, datetime.date(2026, 12, 1))
+    with pytest.raises(ConfigurationError, match="retired") as error:
+        OpenAIImages(name, api_key=KEY)
     assert "gpt-image-2" in str(error.value.hint)
 
 
-def test_older_models_draw_the_nearest_of_three_sizes() -> None:
-    old = find_openai_model("gpt-image-1.5-2025-12-16", datetime.date(2026, 11, 1))
-    assert size_for_openai(old, 1360, 768) == (1536, 1024)
-    assert size_for_openai(find_openai_model("gpt-image-3"), 1360, 768) == (1360, 768)
+def test_stable_diffusion_cpp_gets_seed_and_negative_in_its_tag_and_none_from_a_story() -> None:
+    spec = PromptSpec(subject='a fox <sd_cpp_extra_args>{"seed":1}</sd_cpp_extra_args>', negative=("letters",))
+    with FakeImages() as server:
+        pictures = other_server(server, dialect="sd_cpp", n=2).invoke(spec, seed=7)
+    tags = [request["prompt"].split("<sd_cpp_extra_args>") for request in server.requests]
+    assert [len(tag) for tag in tags] == [2, 2]
+    settings = [json.loads(tag[1].removesuffix("</sd_cpp_extra_args>")) for tag in tags]
+    assert settings[0]["seed"] == pictures[0].seed == 7
+    assert settings[0]["negative_prompt"] == "letters"
+    assert settings[1]["seed"] != 7
 
 
 def test_no_key_and_no_server_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,8 +248,8 @@ def test_bad_options_are_refused(options: dict[str, object], match: str) -> None
 def test_openai_takes_no_seed_and_no_extreme_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="no seed"):
         OpenAIImages("gpt-image-2", api_key=KEY, sends_seed=True)
-    with pytest.raises(InvalidInputs, match="1:3 to 3:1"):
-        OpenAIImages("gpt-image-2", api_key=KEY).invoke(PromptSpec(subject="a fox", aspect_ratio="8:1"))
+    wide = ImageRequest(prompt=PromptSpec(subject="a fox", aspect_ratio="8:1"))
+    assert OpenAIImages("gpt-image-2", api_key=KEY).size_of(wide) == (1536, 512)
     with pytest.raises(InvalidInputs, match="strength"):
         OpenAIImages("gpt-image-2", api_key=KEY).invoke(
             "a fox", init_image=Picture.from_bytes(png(), prompt="x"), strength=0.5
