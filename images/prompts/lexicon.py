@@ -48,6 +48,7 @@ class PictureLexicon(FrozenModel):
         movements: Art movements and traditions.
         artists: Artists of the past, with the year of their death.
         lighting: Kinds of light, with the time of day in which they make sense.
+        indoor_light: Those that come from a flame or lamp.
         camera: Viewpoints.
         moods: Moods by name.
         kinds: Kinds of subjects by name; the last one is for all others.
@@ -60,6 +61,7 @@ class PictureLexicon(FrozenModel):
     movements: tuple[str, ...] = ()
     artists: FrozenMapping[str, int] = FrozenDict()
     lighting: FrozenMapping[str, Literal["day", "dusk", "night", "any"]] = FrozenDict()
+    indoor_light: tuple[str, ...] = ()
     camera: tuple[str, ...] = ()
     moods: FrozenMapping[str, PictureMood] = FrozenDict()
     kinds: FrozenMapping[str, SubjectKind] = FrozenDict()
