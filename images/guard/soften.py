@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from taleward.images.prompt_spec import PromptSpec
 
-_MOOD = "gentle, warm and friendly, made for small children"
+_MOOD = "gentle, warm and friendly"
 _LEAVE_OUT: Mapping[str, tuple[str, ...]] = {
     "violence": ("weapons", "fighting", "blood", "wounds"),
     "frightening": ("monsters", "scary faces", "darkness", "skulls"),
