@@ -17,6 +17,7 @@ from taleward.cli.commands.mlflow_ui import ui
 from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app
 from taleward.cli.commands.promote import promote, rollback
+from taleward.cli.commands.prompt import prompt_app
 from taleward.cli.commands.red_team import red_team
 from taleward.cli.commands.review import review_app
 from taleward.cli.commands.store import store_app
@@ -80,4 +81,5 @@ app.command()(promote)
 app.command()(rollback)
 app.command()(deploy)
 app.add_typer(policy_app)
+app.add_typer(prompt_app)
 app.add_typer(store_app)

@@ -1,4 +1,4 @@
-"""MidJourney, for which prompts can only be rendered: it has no API."""
+"""Midjourney, for which prompts can only be rendered: it has no API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from taleward.images.prompts.rendered import RenderedPrompt
 
 
 class MidjourneyModel(ImageModel):
-    """Renders prompts to paste into MidJourney; drawing is an error that says so.
+    """Renders prompts to paste into Midjourney; drawing is an error that says so.
 
     Args:
         version: The version the prompt is for, such as `8.1`; what the spec says by default.
@@ -26,7 +26,7 @@ class MidjourneyModel(ImageModel):
         self.version = version
 
     def render(self, prompt: PromptSpec | str) -> RenderedPrompt:
-        """Return the command to paste, with notes about what MidJourney draws otherwise.
+        """Return the command to paste, with notes about what Midjourney draws otherwise.
 
         Raises:
             InvalidInputs: If an option is unknown or has a wrong value.
@@ -34,10 +34,10 @@ class MidjourneyModel(ImageModel):
         return render_prompt(PromptSpec.of(prompt) if isinstance(prompt, str) else prompt, self.spec)
 
     def check_request(self, request: ImageRequest) -> None:
-        """Raise an error: MidJourney cannot be called."""
+        """Raise an error: Midjourney cannot be called."""
         raise ConfigurationError(
-            "MidJourney cannot draw for a program: it has no public API, and those who resell one break its terms.",
-            hint=f"Paste this into MidJourney: {self.render(request.prompt).text}",
+            "Midjourney cannot draw for a program: it has no public API, and those who resell one break its terms.",
+            hint=f"Paste this into Midjourney: {self.render(request.prompt).text}",
         )
 
     def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:

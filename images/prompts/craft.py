@@ -25,7 +25,7 @@ _MOODS_FOR_CHILDREN = ("peaceful", "cozy", "joyful", "magical")
 _WITH_LAMPS = ("building", "person", "thing")
 _LIST_FIELDS = ("details", "influences", "techniques", "colors", "negative")
 _INSTRUCTION = f"""You complete ideas for pictures in children's books. {DATA_RULE}
-Keep everything the idea says, and add what is missing: setting, what happens, art style, light, viewpoint, colors, mood.
+Keep everything the idea says, and add what is missing: setting, action, art style, light, viewpoint, colors, mood.
 Name only art movements, and artists who died before 1956; never a living artist. Nothing frightening, no brands, no \
 real persons.
 Answer with one JSON object and nothing else, with exactly these keys: "subject", "details", "setting", "action", \
@@ -125,6 +125,7 @@ def complete_by_rules(spec: PromptSpec, *, seed: int = 0) -> PromptSpec:
     mood_name = lexicon.mood_in(f"{spec.mood} {spec.scene}") or choices.choice(moods)
     mood = lexicon.moods[mood_name]
     lights = [light for light in mood.lighting if light in lights] or lights
+    palette = choices.choice(mood.colors)
     # Each choice is drawn whether it is needed or not, so that setting one field does not change the others.
     drawn: dict[str, object] = {
         "setting": choices.choice(kind.settings),
@@ -132,7 +133,7 @@ def complete_by_rules(spec: PromptSpec, *, seed: int = 0) -> PromptSpec:
         "details": tuple(choices.sample(kind.details, k=2)),
         "lighting": choices.choice(lights),
         "camera": choices.choice(lexicon.camera),
-        "colors": choices.choice(mood.colors),
+        "colors": style.colors or palette,
         "art_style": style_name,
         "influences": (choices.choice(style.influences),),
         "techniques": tuple(choices.sample(style.techniques, k=min(2, len(style.techniques)))),

@@ -40,9 +40,7 @@ class PromptFinding(FrozenModel):
         suggestion: What to write.
     """
 
-    kind: Literal[
-        "missing", "optional", "contradiction", "vague", "negation", "too_long", "influence", "overloaded"
-    ]
+    kind: Literal["missing", "optional", "contradiction", "vague", "negation", "too_long", "influence", "overloaded"]
     field: str = ""
     message: str
     suggestion: str
@@ -128,7 +126,8 @@ def _missing(spec: PromptSpec) -> Iterator[PromptFinding]:
 
 
 def _contradictions(spec: PromptSpec) -> Iterator[PromptFinding]:
-    lexicon, text = picture_lexicon(), _all_words(spec)
+    # "Midnight blue" is a color, not a time of day.
+    lexicon, text = picture_lexicon(), _all_words(spec).replace("idnight blue", "eep blue")
     for about, groups in lexicon.contradictions.items():
         found = [word for words in groups.values() if (word := contains_any(text, words))]
         if len(found) > 1:

@@ -15,12 +15,13 @@ _DATA = Path(__file__).parent / "data" / "lexicon.yaml"
 
 
 class ArtStyle(FrozenModel):
-    """An art style: other words for it, how it is made, and influences and techniques that go with it."""
+    """An art style: other words for it, how it is made, and influences, techniques and colors that go with it."""
 
     words: tuple[str, ...] = ()
     family: Literal["painted", "drawn", "printed", "crafted", "digital", "photographed"]
     influences: tuple[str, ...]
     techniques: tuple[str, ...]
+    colors: tuple[str, ...] = ()
 
 
 class PictureMood(FrozenModel):
@@ -55,6 +56,7 @@ class PictureLexicon(FrozenModel):
         contradictions: Groups of words that contradict each other, by what they are about.
         vague: Words that tell a model nothing.
         looks: What a character may wear, for animals and for persons.
+        places: Nouns for places.
     """
 
     styles: FrozenMapping[str, ArtStyle] = FrozenDict()
@@ -68,6 +70,7 @@ class PictureLexicon(FrozenModel):
     contradictions: FrozenMapping[str, FrozenMapping[str, tuple[str, ...]]] = FrozenDict()
     vague: tuple[str, ...] = ()
     looks: FrozenMapping[str, tuple[str, ...]] = FrozenDict()
+    places: tuple[str, ...] = ()
 
     def influence(self, text: str) -> str | None:
         """Return the movement or artist of the past that a text names, by full name or last name."""

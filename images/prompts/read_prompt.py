@@ -1,4 +1,4 @@
-"""Read a prompt in plain English as a spec: which words are the subject, the setting, the style, the light and so on."""
+"""Read a prompt in plain English as a spec: which words are the subject, the setting, the style, the light."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from taleward.images.prompts.lexicon import contains_any, picture_lexicon
 _CLAUSE_END = re.compile(r"[;\n]+\s*|(?<!\d)[.!](?:\s+|$)|,\s+(?:and\s+)?")
 _TEXT_SHOWN = re.compile(
     r",?\s*(?:with )?(?:the )?(?:words?|text|title|letters|caption|sign (?:that says|saying|reading)|saying|that says"
-    r"|reading)\s*:?\s*[\"“](?P<words>[^\"“”]{1,200})[\"”](?P<place>\s+(?:on|above|below|over|at|in) (?:an?|the) [\w-]+(?: [\w-]+)?)?",
+    r"|reading)\s*:?\s*[\"“](?P<words>[^\"“”]{1,200})[\"”]"
+    r"(?P<place>\s+(?:on|above|below|over|at|in) (?:an?|the) [\w-]+(?: [\w-]+)?)?",
     re.IGNORECASE,
 )
-_RATIO = re.compile(r"(?<![\d:])(\d{1,4}:\d{1,4})(?![\d:])(?: (?:format|aspect ratio|ratio))?|\b(square|landscape|portrait) (?:format|orientation)")
+_RATIO = re.compile(
+    r"(?<![\d:])(\d{1,4}:\d{1,4})(?![\d:])(?: (?:format|aspect ratio|ratio))?"
+    r"|\b(square|landscape|portrait) (?:format|orientation)"
+)
 _NEGATIVE = re.compile(r"^(?:and )?(?:with )?(?:no|without(?: any)?|do not show|avoid) (?P<what>.+)$", re.IGNORECASE)
 _INLINE_NEGATIVE = re.compile(r"\s+without (?:any )?(?P<what>[\w -]+)$", re.IGNORECASE)
 _INFLUENCE = re.compile(
@@ -38,10 +42,13 @@ _COLOR = (
     "crimson scarlet lavender cream beige amber russet coral indigo magenta navy olive maroon mint ivory ochre peach"
 )
 _COLOR_WORD = re.compile(rf"\b(?:{'|'.join(_COLOR.split())})s?\b", re.IGNORECASE)
-_PALETTE = re.compile(r"\b(?:colou?rs?|palette|tones|hues|shades|black[ -]and[ -]white|monochrome|sepia|pastels)\b", re.I)
+_PALETTE = re.compile(
+    r"\b(?:colou?rs?|palette|tones|hues|shades|black[ -]and[ -]white|monochrome|sepia|pastels)\b", re.I
+)
 _MOOD = re.compile(r"\b(?:mood|atmosphere|feeling|ambience)\b", re.IGNORECASE)
 _TECHNIQUE = re.compile(
-    r"\b(?:brush ?strokes?|impasto|glazes?|washes|hatching|outlines|texture[sd]?|stippl|shading|wet-on-wet|layered)\b", re.I
+    r"\b(?:brush ?strokes?|impasto|glazes?|washes|hatching|outlines|texture[sd]?|stippl|shading|wet-on-wet|layered)\b",
+    re.I,
 )
 _PLACE = (
     "in on at under beneath inside near beside by over above behind along among through across into atop amid between "
@@ -56,6 +63,12 @@ _SETTING = re.compile(
     r"(?:(?!(?:a|an|the|his|her|their|its)?\s*(?:\w+\s)?(?:" + "|".join(_WORN.split()) + r")\b)).+)$",
     re.IGNORECASE,
 )
+_STATIC = {"into": "in", "through": "in", "across": "in", "along": "on"}
+_PLACE_PHRASE = re.compile(
+    r"\b(?P<place>(?:deep in|at the edge of|on top of|in front of|in the middle of|in|on|at|under|beside|near|by|above"
+    r"|behind|inside|into|through|across|along)\s+(?:the|an?|his|her|its|their)\s+(?:[a-z-]+\s+){0,2}?(?P<noun>[a-z]+))\b",
+    re.IGNORECASE,
+)
 _POSTURE = "asleep|perched|nestled|seated|hidden|located|standing|built|lost|curled up|wrapped"
 _ACTION = re.compile(rf"\s(?:(?:who|that) is |is )?(?P<action>(?:{_POSTURE}|(?!(?:during|morning|evening|king|wing|ring|spring|string|thing|ceiling|building|painting|drawing|clothing|lightning|sibling|duckling|gosling|darling|pudding|wedding|living|flying|sewing|smiling|sleeping|nothing|something|everything|charming|amazing|interesting|wedding)\b)[a-z]+ing)\b.*)$", re.I)  # fmt: skip  # noqa: E501
 _TIME = re.compile(r"\s(?P<time>(?:at|in the|by|on an?|during) (?:[\w-]+ )?(?:night|dawn|dusk|noon|sunset|sunrise|twilight|midnight|morning|evening|afternoon|winter|summer|spring|autumn))$", re.I)  # fmt: skip  # noqa: E501
@@ -64,9 +77,8 @@ _TIME = re.compile(r"\s(?P<time>(?:at|in the|by|on an?|during) (?:[\w-]+ )?(?:ni
 def read_prompt(text: str) -> PromptSpec:
     """Return a prompt in plain English as a spec.
 
-    The rules know English and the words of the lexicon. What they do not recognize becomes a detail, so that no word of
-    the prompt is lost; only an influence that is neither a movement nor an artist of the past stays among the details as
-    it was written.
+    The rules know English and the words of the lexicon. What they do not recognize becomes a detail, so that
+    nothing in the prompt is lost.
 
     Args:
         text: A prompt, such as "a fox asleep in the snow, watercolor, soft morning light, no people".
@@ -106,9 +118,9 @@ def _read_head(head: str, fields: dict[str, Any]) -> None:
         fields["art_style"], head = style["style"], style["rest"]
     elif (match := re.search(r",? (?:in|as an?) (?P<style>[\w' -]+)$", head)) and (name := _style_of(match["style"])):
         fields["art_style"], head = match["style"] if len(match["style"].split()) < 5 else name, head[: match.start()]
-    if (match := re.search(r"\s(?:with|in|by|under) (?P<light>(?:(?!(?:an?|the|at|on|of)\b)[\w-]+ ){0,3}[\w-]+)$", head)) and _LIGHT.search(
-        match["light"]
-    ):
+    if (
+        match := re.search(r"\s(?:with|in|by|under) (?P<light>(?:(?!(?:an?|the|at|on|of)\b)[\w-]+ ){0,3}[\w-]+)$", head)
+    ) and _LIGHT.search(match["light"]):
         fields["lighting"], head = match["light"], head[: match.start()]
     time = _TIME.search(head)
     if time:
@@ -192,6 +204,22 @@ def _colors_of(text: str) -> list[str]:
 
 def _list_of(text: str) -> list[str]:
     return [item.strip() for item in re.split(r",|\band\b|\bor\b", text) if item.strip()]
+
+
+def colors_in(text: str) -> tuple[str, ...]:
+    """Return the names of colors in a text."""
+    return tuple(match[0] for match in _COLOR_WORD.finditer(text))
+
+
+def place_in(sentence: str) -> str:
+    """Return the phrase of a sentence that says where it happens, such as `"in the forest"`; empty if none does."""
+    nouns = picture_lexicon().places
+    for match in _PLACE_PHRASE.finditer(sentence):
+        if match["noun"].lower() in nouns:
+            preposition, _, rest = match["place"].partition(" ")
+            # The picture shows a place, not the way through it.
+            return f"{_STATIC.get(preposition.lower(), preposition.lower())} {rest}"
+    return ""
 
 
 def take_unknown_influences(text: str) -> tuple[str, tuple[str, ...]]:

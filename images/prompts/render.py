@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from taleward.core.errors import ConfigurationError, UnknownName
-from taleward.images.prompt_spec import PromptSpec
+from taleward.images.prompt_spec import Platform, PromptSpec
 from taleward.images.prompts.rendered import RenderedPrompt
 from taleward.images.prompts.renderers.diffusers import render_diffusers
 from taleward.images.prompts.renderers.midjourney import render_midjourney
@@ -23,17 +23,38 @@ def _midjourney(spec: PromptSpec, model: str) -> RenderedPrompt:
 def _openai(spec: PromptSpec, model: str) -> RenderedPrompt:
     if not model:
         raise ConfigurationError(
-            "openai-image needs the name of a model.", hint="Write openai-image:MODEL, such as openai-image:gpt-image-2."
+            "openai-image needs the name of a model.",
+            hint="Write openai-image:MODEL, such as openai-image:gpt-image-2.",
         )
     return render_openai(spec, model)
 
 
-_RENDERERS: Mapping[str, Callable[[PromptSpec, str], RenderedPrompt]] = {
-    "openai-image": _openai,
+_RENDERERS: Mapping[Platform, Callable[[PromptSpec, str], RenderedPrompt]] = {
+    "openai": _openai,
     "midjourney": _midjourney,
     "diffusers": render_diffusers,
-    "sd-cpp": lambda spec, model: render_sd_cpp(spec, model or "sd-cpp-local"),
+    "sd_cpp": lambda spec, model: render_sd_cpp(spec, model or "sd-cpp-local"),
 }
+
+
+_PLATFORMS: Mapping[str, Platform] = {
+    "openai-image": "openai",
+    "midjourney": "midjourney",
+    "diffusers": "diffusers",
+    "sd-cpp": "sd_cpp",
+}
+
+
+def platform_of(target: str) -> Platform:
+    """Return the platform whose options a target takes; see `render_prompt`.
+
+    Raises:
+        UnknownName: If there is no such platform.
+    """
+    name = target.partition(":")[0]
+    if name not in _PLATFORMS:
+        raise UnknownName("platform", name, _PLATFORMS)
+    return _PLATFORMS[name]
 
 
 def render_prompt(spec: PromptSpec, target: str) -> RenderedPrompt:
@@ -49,7 +70,4 @@ def render_prompt(spec: PromptSpec, target: str) -> RenderedPrompt:
         ConfigurationError: If the model is retired.
         InvalidInputs: If the spec has options that the platform does not take; all are listed.
     """
-    platform, _, model = target.partition(":")
-    if platform not in _RENDERERS:
-        raise UnknownName("platform", platform, _RENDERERS)
-    return _RENDERERS[platform](spec, model)
+    return _RENDERERS[platform_of(target)](spec, target.partition(":")[2])

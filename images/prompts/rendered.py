@@ -1,4 +1,4 @@
-"""What every renderer returns: the prompt, what is sent with it, and notes about what could not be rendered as asked."""
+"""What every renderer returns: the prompt, what is sent with it, and notes about what could not be rendered so."""
 
 from __future__ import annotations
 

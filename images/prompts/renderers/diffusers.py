@@ -1,4 +1,4 @@
-"""Prompts for diffusers: words, negative prompt, size, steps, guidance and scheduler, as a model's family needs them."""
+"""Prompts for diffusers: words, negative prompt, size, steps, guidance and scheduler, by the model's family."""
 
 from __future__ import annotations
 
@@ -181,7 +181,9 @@ def render_diffusers(
 
 def _negative_note(name: str, family: DiffusersFamily, guidance: float) -> str | None:
     if not family.negative:
-        return f"models of the family {name} take no negative prompt, so `negative` is left out; say what is there instead"
+        return (
+            f"models of the family {name} take no negative prompt, so `negative` is left out; say what is there instead"
+        )
     if guidance > 1:
         return None
     advice = "raise it above 1, such as to 5" if family.guidance > 1 else f"models of the family {name} need it so"
@@ -191,8 +193,8 @@ def _negative_note(name: str, family: DiffusersFamily, guidance: float) -> str |
 def _length_notes(prompt: str, negative: str, count_tokens: TextTokenCounter | None) -> list[str]:
     count, about = count_tokens or estimate_clip_tokens, "" if count_tokens else "about "
     return [
-        f"the {what} has {about}{count(text)} tokens and CLIP reads {CLIP_TOKENS}; probably not read: {late!r}; shorten "
-        "it, or use a model that reads sentences"
+        f"the {what} has {about}{count(text)} tokens and CLIP reads {CLIP_TOKENS}; probably not read: {late!r}; "
+        "shorten it, or use a model that reads sentences"
         for what, text in (("prompt", prompt), ("negative prompt", negative))
         if (late := words_beyond(text, CLIP_TOKENS, count))
     ]

@@ -151,7 +151,9 @@ def render_midjourney(spec: PromptSpec) -> RenderedPrompt:
         parameters["no"] = ", ".join(text.replace(",", " ") for text in clean.negative)
     if problems := _parameter_problems(parameters, weighted=False):
         raise InvalidInputs(None, problems, hint="Change options={'midjourney': ...} of the spec.")
-    prompt = MidjourneyPrompt(parts=(WeightedText(text=_tidy(join_phrases(*phrases_of(clean)))),), parameters=parameters)
+    prompt = MidjourneyPrompt(
+        parts=(WeightedText(text=_tidy(join_phrases(*phrases_of(clean)))),), parameters=parameters
+    )
     return RenderedPrompt(
         platform="midjourney", prompt=prompt.command, arguments=dict(prompt.parameters), notes=tuple(notes)
     )

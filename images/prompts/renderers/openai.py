@@ -94,9 +94,7 @@ def openai_image_models() -> OpenAIImageModels:
     return YamlFile(_DATA, "image models").validate(OpenAIImageModels)
 
 
-def check_openai_model(
-    model: str, *, today: datetime.date | None = None
-) -> tuple[ImageModelFamily, tuple[str, ...]]:
+def check_openai_model(model: str, *, today: datetime.date | None = None) -> tuple[ImageModelFamily, tuple[str, ...]]:
     """Return what a model takes, and a note if its end is announced.
 
     Args:
@@ -157,7 +155,9 @@ def render_openai(
     absent = f"Do not show {join_words(clean.negative, conjunction='or')}" if clean.negative else ""
     prompt = sentences([*phrases_of(clean), absent])
     if len(prompt) > MAX_PROMPT_CHARS:
-        raise InvalidInputs(None, [f"the prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARS:,} are taken"])
+        raise InvalidInputs(
+            None, [f"the prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARS:,} are taken"]
+        )
     size, size_notes = _size(spec.ratio, family, str(options.get("size", "")))
     quality = _QUALITIES[spec.quality] if _QUALITIES[spec.quality] in family.qualities else "auto"
     arguments: dict[str, OptionValue] = {"size": size, "quality": quality, **options, "moderation": "auto"}

@@ -20,7 +20,8 @@ from taleward.images.prompts.rendered import (
 _STEPS: Mapping[PictureQuality, int] = {"draft": 12, "standard": 20, "high": 35}
 _SIDES = (256, 384, 512, 640, 768, 1024)
 _SAMPLE_METHODS = (
-    "euler", "euler_a", "heun", "dpm2", "dpm++2s_a", "dpm++2m", "dpm++2mv2", "ipndm", "ipndm_v", "lcm", "ddim_trailing", "tcd",
+    "euler", "euler_a", "heun", "dpm2", "dpm++2s_a", "dpm++2m", "dpm++2mv2", "ipndm", "ipndm_v", "lcm",
+    "ddim_trailing", "tcd",
 )  # fmt: skip
 _SCHEDULERS = ("discrete", "karras", "exponential", "ays", "gits", "smoothstep", "sgm_uniform", "simple")
 _OPTIONS = ("cfg_scale", "sample_method", "scheduler", "seed", "side", "steps")
@@ -31,8 +32,8 @@ def render_sd_cpp(spec: PromptSpec, model: str = "sd-cpp-local") -> RenderedProm
     """Render a spec for `client.images.generate(prompt=..., model=..., **arguments)` with sd-server's `base_url`.
 
     The server takes steps, seed and negative prompt only from a tag in the prompt, which is added here; no such tag can
-    come from the spec. Options of the platform `sd_cpp`: `steps`, `cfg_scale`, `seed`, `sample_method`, `scheduler`, and
-    `side`, the side of a square picture in pixels, from which the size for other formats follows.
+    come from the spec. Options of the platform `sd_cpp`: `steps`, `cfg_scale`, `seed`, `sample_method`, `scheduler`,
+    and `side`, the side of a square picture in pixels, from which the size for other formats follows.
 
     Args:
         spec: The spec.

@@ -67,9 +67,7 @@ def test_the_tutorials_parameters() -> None:
     spec = PromptSpec(
         subject="a castle", aspect_ratio="16:9", options={"midjourney": {"stylize": 750, "c": 20}}, negative=("people",)
     )
-    assert render_midjourney(spec).text == (
-        "/imagine prompt: a castle --ar 16:9 --stylize 750 --chaos 20 --no people"
-    )
+    assert render_midjourney(spec).text == ("/imagine prompt: a castle --ar 16:9 --stylize 750 --chaos 20 --no people")
 
 
 def test_aliases_dashes_and_repeated_no() -> None:
