@@ -9,6 +9,7 @@ import typer
 from taleward.cli.commands.chat import chat
 from taleward.cli.commands.compare import compare
 from taleward.cli.commands.deploy import deploy
+from taleward.cli.commands.draw import draw
 from taleward.cli.commands.evaluate import evaluate
 from taleward.cli.commands.feedback import feedback_app
 from taleward.cli.commands.judge import judge
@@ -17,6 +18,7 @@ from taleward.cli.commands.mlflow_ui import ui
 from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app
 from taleward.cli.commands.promote import promote, rollback
+from taleward.cli.commands.prompt import prompt_app
 from taleward.cli.commands.red_team import red_team
 from taleward.cli.commands.review import review_app
 from taleward.cli.commands.store import store_app
@@ -61,6 +63,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(tell)
 app.command()(judge)
+app.command()(draw)
 app.command()(models)
 app.add_typer(templates_app)
 app.command()(ui)
@@ -80,4 +83,5 @@ app.command()(promote)
 app.command()(rollback)
 app.command()(deploy)
 app.add_typer(policy_app)
+app.add_typer(prompt_app)
 app.add_typer(store_app)

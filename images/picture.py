@@ -30,6 +30,7 @@ class PictureLineage(FrozenModel):
         scheduler: The diffusion scheduler's class, `None` for other models.
         prompt: What the model was sent, as rendered from the prompt.
         negative_prompt: What the model was told to leave out.
+        notes: What the model ignores or draws otherwise than asked.
         request_sha256: Identifies the request, see `ImageRequest.sha256`.
         parents: The SHA-256 of the pictures it was made from.
         created: When it was drawn.
@@ -43,6 +44,7 @@ class PictureLineage(FrozenModel):
     scheduler: str | None = None
     prompt: str = ""
     negative_prompt: str = ""
+    notes: tuple[str, ...] = ()
     request_sha256: str = ""
     parents: tuple[str, ...] = ()
     created: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))

@@ -12,8 +12,8 @@ _PREPOSITION_LIST = (
 )
 _PREPOSITIONS = frozenset(_PREPOSITION_LIST.split())
 _ON = re.compile(
-    r"(?:beach|bridge|boat|cliff|farm|hill|hillside|hilltop|island|moon|mountain|mountaintop|planet|porch|raft|road|roof"
-    r"|rooftop|seashore|ship|shore|stage|street|table|train)(?: at \w+| of .+)?$",
+    r"\b(?:banner|beach|blackboard|bridge|boat|cliff|cover|door|farm|hill|hillside|hilltop|island|moon|mountain|mountaintop|planet|porch|poster|raft|road|roof"
+    r"|rooftop|seashore|ship|shirt|shore|sign|stage|street|table|train|wall)(?: at \w+| of .+)?$",
     re.IGNORECASE,
 )
 _LIGHT = re.compile(r"light|lit\b|glow|sun|shadow|dark|shin|gleam|moon|beam", re.IGNORECASE)
@@ -27,9 +27,9 @@ def place_phrase(setting: str) -> str:
     return f"{'on' if _ON.search(setting) else 'in'} {setting}"
 
 
-def join_words(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str], *, conjunction: str = "and") -> str:
     """Return words as an English list: `"a, b and c"`."""
-    return ", ".join(words) if len(words) < 2 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return ", ".join(words) if len(words) < 2 else f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
 
 
 def lighting_phrase(lighting: str) -> str:

@@ -34,10 +34,10 @@ def _one_line(text: object) -> object:
     return " ".join("".join(c if c.isprintable() or ord(c) > 0xFF else " " for c in join_surrogates(text)).split())
 
 
-Phrase = Annotated[str, BeforeValidator(_one_line), Field(max_length=4_000)]
+Phrase = Annotated[str, Field(max_length=4_000), BeforeValidator(_one_line)]
 """Words on one line."""
 
-Words = Annotated[str, BeforeValidator(_one_line), Field(min_length=1, max_length=4_000)]
+Words = Annotated[str, Field(min_length=1, max_length=4_000), BeforeValidator(_one_line)]
 """Words on one line, at least one."""
 
 

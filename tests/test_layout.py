@@ -83,7 +83,7 @@ MODULES = (
 )
 NAMES = """
     AnswerCache BestOf CachedChat CachedEmbeddings CachedJudge Chat ChromaStore FaissStore FewShotClassifier
-    Finding Guard GuardMiddleware GuardedChat Judge MlflowRecorder Passage Policy Refused Router StoryChain
+    Finding Guard GuardMiddleware GuardedChat Judge MlflowRecorder Passage Policy PromptSpec Refused Router StoryChain
     Summarizer SummaryGuard Tale TaleMemory TalewardError Template Verdict ZeroShotClassifier chat_model
     classifier compare embeddings evaluate judge load_dataset load_policy load_template log_guard promote
     record_feedback rollback seq2seq_model tune_judge tune_writer

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -48,12 +49,14 @@ class Drawing:
         size: Width and height in pixels.
         seeds: The seeds of the variations to draw, by their index; those in the cache are left out.
         canceled: Set when nobody waits for the drawing any more.
+        emit: Adds an event to the stream at once, for libraries that report progress by a callback.
     """
 
     request: ImageRequest
     size: tuple[int, int]
     seeds: dict[int, int]
     canceled: threading.Event
+    emit: Callable[[ImageEvent], None] = lambda _event: None
 
     def check(self) -> None:
         """Raise `DrawingCanceled` if nobody waits any more; call it between steps."""
@@ -236,13 +239,12 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
 
     def _iterate(self, value: ImageInput, fields: dict[str, Any]) -> Iterator[ImageEvent]:
         canceled = threading.Event()
-        request = self._checked(value, fields)
-        work = self._events(request, canceled)
+        work = partial(self._events, self._checked(value, fields), canceled)
         return iterate_in_thread(work, canceled, self.timeout_s, self._left_behind)
 
     async def _aiterate(self, value: ImageInput, fields: dict[str, Any]) -> AsyncIterator[ImageEvent]:
         canceled = threading.Event()
-        work = self._events(self._checked(value, fields), canceled)
+        work = partial(self._events, self._checked(value, fields), canceled)
         async with aclosing(aiterate_in_thread(work, canceled, self.timeout_s, self._left_behind)) as events:
             async for event in events:
                 yield event
@@ -252,7 +254,9 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
         self.check_request(request)
         return request
 
-    def _events(self, request: ImageRequest, canceled: threading.Event) -> Iterator[ImageEvent]:
+    def _events(
+        self, request: ImageRequest, canceled: threading.Event, emit: Callable[[ImageEvent], None]
+    ) -> Iterator[ImageEvent]:
         """Yield what the cache holds, then draw the rest."""
         seeds = dict(enumerate(variation_seeds(request.seed, request.n or self.n)))
         size = self.size_of(request)
@@ -263,7 +267,7 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
                 yield FinishedPicture(index=index, picture=picture, cached=True)
         if not seeds:
             return
-        for event in self._draw(Drawing(request, size, seeds, canceled)):
+        for event in self._draw(Drawing(request, size, seeds, canceled, emit)):
             if isinstance(event, FinishedPicture) and self.cache is not None and not event.picture.flags:
                 self.cache.put(keys[event.index], event.picture)
             yield event

@@ -15,12 +15,15 @@ from taleward.core.concurrency.abandoned_calls import LeftBehind, LeftBehindCall
 from taleward.core.errors import DeadlineExceeded
 
 T = TypeVar("T")
+Emit = Callable[[T], None]
+Work = Callable[[Emit[T]], Iterator[T]]
+"""Makes the iterator to run; what it emits on the way comes between its items."""
 _Item = tuple[T | None, BaseException | None]
 """A value, an exception, or twice `None` at the end."""
 
 
 def iterate_in_thread(
-    work: Iterator[T], canceled: threading.Event, timeout_s: float | None, left_behind: LeftBehind
+    work: Work[T], canceled: threading.Event, timeout_s: float | None, left_behind: LeftBehind
 ) -> Iterator[T]:
     """Iterate over `work` in a thread; when the caller stops early or time runs out, `canceled` is set.
 
@@ -55,7 +58,7 @@ def iterate_in_thread(
 
 
 async def aiterate_in_thread(
-    work: Iterator[T], canceled: threading.Event, timeout_s: float | None, left_behind: LeftBehind
+    work: Work[T], canceled: threading.Event, timeout_s: float | None, left_behind: LeftBehind
 ) -> AsyncGenerator[T, None]:
     """Async version of `iterate_in_thread`."""
     loop, items = asyncio.get_running_loop(), asyncio.Queue[_Item[T]]()
@@ -86,13 +89,13 @@ async def aiterate_in_thread(
 
 
 def _start(
-    work: Iterator[T], canceled: threading.Event, put: Callable[[_Item[T]], None], left_behind: LeftBehind
+    work: Work[T], canceled: threading.Event, put: Callable[[_Item[T]], None], left_behind: LeftBehind
 ) -> LeftBehindCall:
     call, context = left_behind.start(), contextvars.copy_context()
 
     def run() -> None:
         try:
-            for value in work:
+            for value in work(lambda value: put((value, None))):
                 if canceled.is_set():
                     break
                 put((value, None))

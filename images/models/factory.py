@@ -28,10 +28,9 @@ def _openai_image(model: str, **options: Any) -> ImageModel:
 
 
 def _midjourney(model: str, **options: Any) -> ImageModel:
-    raise ConfigurationError(
-        "MidJourney cannot be called: it has no public API, and those who resell one break its terms.",
-        hint="Render the prompt and paste it into MidJourney: `taleward prompt render --for midjourney`.",
-    )
+    from taleward.images.models.midjourney import MidjourneyModel
+
+    return MidjourneyModel(model, **options)
 
 
 IMAGE_PROVIDERS: Mapping[str, Callable[..., ImageModel]] = {
@@ -48,7 +47,8 @@ def image_model(spec: str | ImageModel, **options: Any) -> ImageModel:
 
     Args:
         spec: `collage`, which needs no download and no key; `diffusers:REPO_OR_FOLDER`; `openai-image:MODEL`, with
-            `base_url` for any server with OpenAI's images API; or an image model, which is returned unchanged.
+            `base_url` for any server with OpenAI's images API; `midjourney`, which only renders prompts; or an image
+            model, which is returned unchanged.
         options: The model's options; all take `n`, `timeout_s`, `pixels` and `cache`.
 
     Raises:

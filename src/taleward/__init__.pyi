@@ -36,6 +36,7 @@ from .evaluation.datasets import load_dataset as load_dataset
 from .evaluation.evaluator import evaluate as evaluate
 from .evaluation.feedback.mlflow_store import record_feedback as record_feedback
 from .evaluation.tracking.tale_recorder import MlflowRecorder as MlflowRecorder
+from .images.prompt_spec import PromptSpec as PromptSpec
 from .moderation.chat.guarded_chat import GuardedChat as GuardedChat
 from .moderation.guard.best_of import BestOf as BestOf
 from .moderation.guard.guard import Guard as Guard
