@@ -120,9 +120,11 @@ def _with_belongings(
 ) -> str:
     phrase = noun_phrase(thing, count=drawn[number])
     if thing.name:
-        phrase = f"{thing.name}, {phrase},"
+        phrase = f"{thing.name}, {phrase}"
     if thing.look is not None and thing.look.worn:
         phrase += f" with {_list([_article(worn) for worn in dict.fromkeys(thing.look.worn)])}"
+    if thing.name:
+        phrase += ","
     if thing.has_body and thing.pose in _DRAWN_POSES:
         phrase += f" {_POSES[thing.pose]}"
     elif thing.pose == "fly" and thing.drawing.kind in ("flyer", "fullflyer", "aircraft"):
@@ -134,7 +136,7 @@ def _with_belongings(
 
 
 def _article(noun: str) -> str:
-    if noun.endswith("s"):
+    if noun.endswith("s") and not noun.endswith("ss"):
         return noun
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 

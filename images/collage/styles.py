@@ -161,7 +161,7 @@ def _changer(name: str, palette: tuple[str, ...], mood: str) -> Callable[[str], 
         if color not in cache:
             value = _STYLE_COLORS.get(name, _same)(color)
             if palette:
-                value = mix(value, _nearest(value, palette), 0.3)
+                value = mix(value, _nearest(value, palette), 0.22)
             cache[color] = mix(value, "#2b2a55", dim) if dim else value
         return cache[color]
 
