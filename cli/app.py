@@ -10,6 +10,7 @@ from taleward.cli.commands.arena import arena
 from taleward.cli.commands.chat import chat
 from taleward.cli.commands.compare import compare
 from taleward.cli.commands.deploy import deploy
+from taleward.cli.commands.draw import draw
 from taleward.cli.commands.evaluate import evaluate
 from taleward.cli.commands.feedback import feedback_app
 from taleward.cli.commands.grid import grid
@@ -64,6 +65,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(tell)
 app.command()(judge)
+app.command()(draw)
 app.command()(models)
 app.add_typer(templates_app)
 app.command()(ui)

@@ -15,6 +15,7 @@
     │   ├── RequestRejected       the server rejected the request itself
     │   ├── ContextTooLong        the prompt exceeds the model's context window
     │   └── ContentFiltered       the vendor's own filter withheld or cut off the answer
+    │       └── PictureBlocked    an image model's own filter withheld the picture
     └── Refused                   the text of a tale that was not released was read
 
 Every error has `retryable` (whether the same call may succeed later) and `hint` (what to do next). Tracebacks show the
@@ -163,6 +164,32 @@ class ContextTooLong(BackendError):
 
 class ContentFiltered(BackendError):
     """Raised when the vendor's own filter withholds an answer or cuts it off."""
+
+
+class PictureBlocked(ContentFiltered):
+    """Raised when an image model's own filter withholds the picture, or rejects the prompt.
+
+    Args:
+        message: What happened.
+        stage: Whether the prompt (`input`) or the picture (`output`) was blocked; `None` if the model did not say.
+        categories: What the filter found.
+        hint: What to do next.
+
+    Attributes:
+        stage: Whether the prompt or the picture was blocked.
+        categories: What the filter found.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stage: str | None = None,
+        categories: Iterable[str] = (),
+        hint: str | None = "Soften the prompt: filters also react to harmless words.",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.stage, self.categories = stage, tuple(categories)
 
 
 class Refused(TalewardError):

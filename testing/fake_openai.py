@@ -6,9 +6,10 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from taleward.core.errors import ConfigurationError
+from taleward.testing.http_wire import chunk, error_body, response_head, send_response, stream_event
 from taleward.testing.openai_responses import Completion, completion_for, embeddings_body
 
 Fault = Literal[
@@ -63,7 +64,6 @@ _ERRORS = {
 }
 
 
-# HTTP is written by hand, because no server library sends responses as broken as these.
 class FakeOpenAI:
     """A fake OpenAI server; use it as a context manager, which starts and stops it.
 
@@ -101,6 +101,9 @@ class FakeOpenAI:
         ConfigurationError: If a fault is unknown.
     """
 
+    known_faults: ClassVar[tuple[str, ...]] = get_args(Fault)
+    paths: ClassVar[tuple[str, ...]] = ("/chat/completions", "/embeddings")
+
     def __init__(
         self,
         answer: Reply = "Once upon a time a hen found a key.",
@@ -114,8 +117,8 @@ class FakeOpenAI:
         script: list[Fault | None] | Callable[[int, Mapping[str, Any]], Fault | None]
         script = faults if callable(faults) else list(faults)
         for fault in () if callable(script) else script:
-            if fault is not None and fault not in get_args(Fault):
-                raise ConfigurationError(f"unknown fault {fault!r}; known: {', '.join(get_args(Fault))}.")
+            if fault is not None and fault not in self.known_faults:
+                raise ConfigurationError(f"unknown fault {fault!r}; known: {', '.join(self.known_faults)}.")
         self.faults = script
         self.answer = answer
         self._ignored_options = frozenset(ignored_options)
@@ -173,9 +176,9 @@ class FakeOpenAI:
 
     async def _reply(self, path: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer a request; return whether the connection stays open."""
-        if not path.endswith(("/chat/completions", "/embeddings")):
-            return await _send(writer, 404, _error_body(404, "not_found", f"no {path} here"), self._headers)
-        request = json.loads(body)
+        if not path.endswith(self.paths):
+            return await send_response(writer, 404, error_body(404, "not_found", f"no {path} here"), self._headers)
+        request = self._parse(body)
         number = len(self.requests)
         self.requests.append(request)
         self.open_requests += 1
@@ -184,11 +187,20 @@ class FakeOpenAI:
             script = self.faults
             fault = script(number, request) if callable(script) else script[number] if number < len(script) else None
             await self._wait(self._slow_s if fault == "slow" else self._delay_s, reader)
-            if path.endswith("/embeddings"):
-                return await self._send_embeddings(request, fault, writer)
-            return await self._send_completion(request, fault, writer)
+            return await self._send_answer(path, request, fault, writer)
         finally:
             self.open_requests -= 1
+
+    def _parse(self, body: bytes) -> dict[str, Any]:
+        request: dict[str, Any] = json.loads(body)
+        return request
+
+    async def _send_answer(
+        self, path: str, request: dict[str, Any], fault: Fault | None, writer: asyncio.StreamWriter
+    ) -> bool:
+        if path.endswith("/embeddings"):
+            return await self._send_embeddings(request, fault, writer)
+        return await self._send_completion(request, fault, writer)
 
     async def _wait(self, seconds: float, reader: asyncio.StreamReader) -> None:
         """Wait, and raise `ConnectionResetError` if the client leaves meanwhile."""
@@ -204,7 +216,7 @@ class FakeOpenAI:
     ) -> bool:
         if await self._send_failure(fault, writer):
             return True
-        return await _send(writer, 200, json.dumps(embeddings_body(request)).encode(), self._headers)
+        return await send_response(writer, 200, json.dumps(embeddings_body(request)).encode(), self._headers)
 
     async def _send_completion(
         self, request: dict[str, Any], fault: Fault | None, writer: asyncio.StreamWriter
@@ -222,8 +234,8 @@ class FakeOpenAI:
             return await self._stream(writer, completion, fault, usage=bool(options.get("stream_options")))
         body = json.dumps(completion.body()).encode()
         if fault in (None, "content-filter", "no-choices", "slow", "error-in-stream"):
-            return await _send(writer, 200, body, self._headers)
-        writer.write(_head(200, self._headers, "application/json", None) + _chunk(body[: len(body) // 2]))
+            return await send_response(writer, 200, body, self._headers)
+        writer.write(response_head(200, self._headers, "application/json", None) + chunk(body[: len(body) // 2]))
         return await self._break_off(writer, fault)
 
     async def _send_failure(self, fault: Fault | None, writer: asyncio.StreamWriter) -> bool:
@@ -231,27 +243,27 @@ class FakeOpenAI:
         if fault in _ERRORS:
             status, code, message = _ERRORS[fault]
             headers = {**self._headers, **({"retry-after": "1"} if fault == "429-retry-after" else {})}
-            return await _send(writer, status, _error_body(status, code, message), headers)
+            return await send_response(writer, status, error_body(status, code, message), headers)
         if fault == "html":
-            return await _send(writer, 200, b"<html>Bad gateway</html>", self._headers, content_type="text/html")
+            return await send_response(writer, 200, b"<html>Bad gateway</html>", self._headers, content_type="text/html")
         if fault == "invalid-json":
-            return await _send(writer, 200, b'{"id": "x", "choices": [', self._headers)
+            return await send_response(writer, 200, b'{"id": "x", "choices": [', self._headers)
         return False
 
     async def _stream(
         self, writer: asyncio.StreamWriter, completion: Completion, fault: Fault | None, usage: bool
     ) -> bool:
-        writer.write(_head(200, self._headers, "text/event-stream", None))
+        writer.write(response_head(200, self._headers, "text/event-stream", None))
         chunks = list(completion.chunks(_CHARACTERS_PER_CHUNK, usage=usage))
         is_cut = fault in ("stall", "drip", "reset", "truncated", "error-in-stream")
-        for chunk in chunks[: max(2, len(chunks) // 2)] if is_cut else chunks:
-            writer.write(_event(json.dumps(chunk)))
+        for each in chunks[: max(2, len(chunks) // 2)] if is_cut else chunks:
+            writer.write(stream_event(json.dumps(each)))
             await writer.drain()
         if fault == "error-in-stream":
-            writer.write(_event(json.dumps({"error": {"message": "The server had an error.", "code": "server_error"}})))
+            writer.write(stream_event(json.dumps({"error": {"message": "The server had an error.", "code": "server_error"}})))
         elif is_cut:
             return await self._break_off(writer, fault)
-        writer.write(_event("[DONE]") + b"0\r\n\r\n")
+        writer.write(stream_event("[DONE]") + b"0\r\n\r\n")
         await writer.drain()
         return True
 
@@ -266,39 +278,6 @@ class FakeOpenAI:
             while not writer.transport.is_closing():
                 await asyncio.sleep(_DRIP_INTERVAL_S)
                 if fault == "drip":
-                    writer.write(_chunk(b"\n\n"))
+                    writer.write(chunk(b"\n\n"))
                     await writer.drain()
         return False
-
-
-async def _send(
-    writer: asyncio.StreamWriter,
-    status: int,
-    body: bytes,
-    headers: Mapping[str, str],
-    content_type: str = "application/json",
-) -> bool:
-    """Send a complete response; return True, because the connection stays open."""
-    writer.write(_head(status, headers, content_type, len(body)) + body)
-    await writer.drain()
-    return True
-
-
-def _head(status: int, headers: Mapping[str, str], content_type: str, length: int | None) -> bytes:
-    size = {"transfer-encoding": "chunked"} if length is None else {"content-length": str(length)}
-    all_headers = {"content-type": content_type, **size, **headers}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in all_headers.items())
-    return f"HTTP/1.1 {status} Fake\r\n{lines}\r\n".encode("latin-1")
-
-
-def _event(data: str) -> bytes:
-    return _chunk(f"data: {data}\n\n".encode())
-
-
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def _error_body(status: int, code: str, message: str) -> bytes:
-    kind = "invalid_request_error" if status in (400, 404) else code
-    return json.dumps({"error": {"message": message, "type": kind, "code": code, "param": None}}).encode()

@@ -64,7 +64,7 @@ def craft(
     from taleward.images.prompts.craft import craft as craft_prompt
     from taleward.images.prompts.render import render_prompt
 
-    spec = _with_options(_read_spec(idea, encoding), aspect_ratio, quality, negative, target, option)
+    spec = with_options(read_spec(idea, encoding), aspect_ratio, quality, negative, target, option)
     with spinner("writing the prompt"):
         crafted = craft_prompt(spec, model, seed=seed, style=style, **({"base_url": base_url} if base_url else {}))
     for note in crafted.notes:
@@ -116,7 +116,7 @@ def render(
     from taleward.cli.output.prompts import show_rendered
     from taleward.images.prompts.render import render_prompt
 
-    spec = _with_options(_read_spec(prompt, encoding), aspect_ratio, quality, negative, target, option)
+    spec = with_options(read_spec(prompt, encoding), aspect_ratio, quality, negative, target, option)
     show_rendered(render_prompt(spec, target), as_json=as_json)
 
 
@@ -143,14 +143,15 @@ def _read_text(prompt: str, encoding: str) -> str | PromptSpec:
         ) from error
 
 
-def _read_spec(prompt: str, encoding: str) -> PromptSpec:
+def read_spec(prompt: str, encoding: str) -> PromptSpec:
+    """Return the spec of an argument: a text, - for standard input, or the file of a spec."""
     from taleward.images.prompts.read_prompt import read_prompt
 
     text = _read_text(prompt, encoding)
     return read_prompt(text) if isinstance(text, str) else text
 
 
-def _with_options(
+def with_options(
     spec: PromptSpec,
     aspect_ratio: str | None,
     quality: str | None,
@@ -158,6 +159,11 @@ def _with_options(
     target: str | None,
     pairs: list[str] | None,
 ) -> PromptSpec:
+    """Return a spec with the values of a command's options.
+
+    Raises:
+        InvalidInputs: If a value is wrong.
+    """
     from pydantic import ValidationError
 
     from taleward.core.errors import InvalidInputs

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.panel import Panel
+from rich.status import Status
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -80,6 +81,16 @@ def _hint(error: Exception) -> str | None:
 def spinner(activity: str) -> AbstractContextManager[object]:
     """Show a spinner while something takes seconds; only if standard error is a terminal."""
     return _stderr.status(f"{activity} ...")
+
+
+def progress_status(activity: str) -> Status:
+    """Like `spinner`, with a text that can be updated."""
+    return _stderr.status(activity)
+
+
+def standard_output() -> Console:
+    """Return the console of results."""
+    return _stdout
 
 
 def show_stream(events: Iterable[Event], wanted: Sequence[str]) -> Tale:

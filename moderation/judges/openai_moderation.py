@@ -82,7 +82,7 @@ class OpenAIModerationJudge(Judge):
         """Send the text to the endpoint."""
         from openai import OpenAI
 
-        with OpenAI(**self._client_options()) as client:
+        with OpenAI(**self.client_options()) as client:
             response = client.moderations.with_raw_response.create(model=self.model, input=passage.text)
         return self.parse(response.text)
 
@@ -90,11 +90,12 @@ class OpenAIModerationJudge(Judge):
         """Send the text to the endpoint without blocking the event loop."""
         from openai import AsyncOpenAI
 
-        async with AsyncOpenAI(**self._client_options()) as client:
+        async with AsyncOpenAI(**self.client_options()) as client:
             response = await client.moderations.with_raw_response.create(model=self.model, input=passage.text)
         return self.parse(response.text)
 
-    def _client_options(self) -> dict[str, Any]:
+    def client_options(self) -> dict[str, Any]:
+        """Return the options of a client for the server; they contain the key."""
         return {
             "base_url": self.base_url,
             "api_key": self._key.get_secret_value(),

@@ -1,0 +1,1 @@
+"""Backgrounds of scenes, drawn by the collage itself."""

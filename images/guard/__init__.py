@@ -1,0 +1,1 @@
+"""Judges of pictures, and the guard that releases only pictures which passed them."""
