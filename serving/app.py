@@ -42,6 +42,7 @@ def create_app(
     from taleward.serving.app_state import set_served_models
     from taleward.serving.errors import install_error_handlers
     from taleward.serving.json_response import SafeJSONResponse
+    from taleward.serving.page.router import page_router
     from taleward.serving.served_models import ServedModels
     from taleward.serving.taleward_api import tales, templates
 
@@ -67,6 +68,8 @@ def create_app(
     install_error_handlers(app)
     for module in (tales, templates):
         app.include_router(module.router)
+    if config.page is not None:
+        app.include_router(page_router(served, config.page.with_pin()))
     return app
 
 
