@@ -1,0 +1,83 @@
+"""The app of a server: OpenAI's routes and Taleward's own, all behind guards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from taleward.core.errors import MissingExtra
+from taleward.serving.config import ServeConfig, default_config
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from taleward.moderation.guard.guard import Recorder
+    from taleward.serving.served_models import ServedModel
+
+
+def create_app(
+    config: ServeConfig | None = None,
+    *,
+    models: Mapping[str, ServedModel] | None = None,
+    recorders: Iterable[Recorder] = (),
+    warm: bool = True,
+) -> FastAPI:
+    """Create the app; any ASGI server runs it, and `taleward serve` runs it with uvicorn.
+
+    Args:
+        config: The configuration; by default the embedded models, see `default_config`.
+        models: Models of your own by name, in place of the configuration's.
+        recorders: Where finished tales are recorded.
+        warm: Whether to load the models that run in this process before the first request is accepted.
+
+    Raises:
+        MissingExtra: If FastAPI is not installed.
+        ConfigurationError: If a model cannot be made.
+    """
+    check_extra()
+    from fastapi import FastAPI
+
+    from taleward import __version__
+    from taleward.serving.app_state import set_served_models
+    from taleward.serving.errors import install_error_handlers
+    from taleward.serving.json_response import SafeJSONResponse
+    from taleward.serving.served_models import ServedModels
+    from taleward.serving.taleward_api import tales, templates
+
+    config = config or default_config()
+    served = ServedModels(config, models, recorders)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if warm:
+            await served.warm()
+        yield
+
+    app = FastAPI(
+        title="Taleward",
+        version=__version__,
+        lifespan=lifespan,
+        default_response_class=SafeJSONResponse,
+        # FastAPI's pages of documentation load scripts from a CDN.
+        docs_url=None,
+        redoc_url=None,
+    )
+    set_served_models(app, served)
+    install_error_handlers(app)
+    for module in (tales, templates):
+        app.include_router(module.router)
+    return app
+
+
+def check_extra() -> None:
+    """Check that the libraries of a server are installed.
+
+    Raises:
+        MissingExtra: If one is not.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("a server", "serve") from error
