@@ -13,6 +13,7 @@ from taleward.cli.commands.evaluate import evaluate
 from taleward.cli.commands.feedback import feedback_app
 from taleward.cli.commands.judge import judge
 from taleward.cli.commands.judge_bench_and_calibrate import calibrate, judge_bench
+from taleward.cli.commands.keys import keys_app
 from taleward.cli.commands.mlflow_ui import ui
 from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app
@@ -79,5 +80,6 @@ app.add_typer(tune_app)
 app.command()(promote)
 app.command()(rollback)
 app.command()(deploy)
+app.add_typer(keys_app)
 app.add_typer(policy_app)
 app.add_typer(store_app)

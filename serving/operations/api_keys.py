@@ -195,9 +195,7 @@ class ApiKeys:
             UnknownName: If there is no key with this id.
         """
         with self.database.writing() as connection:
-            connection.execute(
-                "UPDATE keys SET revoked = coalesce(revoked, ?) WHERE id = ?", (self.clock(), key_id)
-            )
+            connection.execute("UPDATE keys SET revoked = coalesce(revoked, ?) WHERE id = ?", (self.clock(), key_id))
             row = connection.execute("SELECT * FROM keys WHERE id = ?", (key_id,)).fetchone()
         if row is None:
             # Somebody may paste the key instead of its id: the name in the message is what was typed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import starlette.types as asgi
@@ -28,6 +28,12 @@ _WRONG_KEY = Rejection(
     message="The API key is not valid here: it is wrong, expired or revoked.",
     code="invalid_api_key",
     headers=_CHALLENGE,
+)
+_WRONG_HOST = Rejection(
+    status=403,
+    message="This server has no API keys, and answers only under the names of this machine. "
+    "Call it as localhost, or add the name to allowed_hosts.",
+    code="host_not_allowed",
 )
 _WEBSOCKET_POLICY_VIOLATION = 1008
 
@@ -70,26 +76,34 @@ class AuthenticationMiddleware:
     Args:
         app: The application.
         keys: The keys; `None` lets everybody in.
+        allowed_hosts: Names that the header `Host` may hold if there are no keys.
     """
 
-    def __init__(self, app: asgi.ASGIApp, keys: ApiKeys | None) -> None:
-        self.app, self._keys = app, keys
+    def __init__(self, app: asgi.ASGIApp, keys: ApiKeys | None, allowed_hosts: Collection[str] = ()) -> None:
+        self.app, self._keys, self._allowed_hosts = app, keys, allowed_hosts
         self._meter = None if keys is None else KeyMeter(keys)
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Answer a request, or pass it on."""
-        if self._keys is None or self._meter is None or scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION})
-            return
-        if scope["path"] in PUBLIC_PATHS:
+        elif scope["type"] != "http" or scope["path"] in PUBLIC_PATHS:
             await self.app(scope, receive, send)
-            return
+        elif self._keys is None or self._meter is None:
+            # A web page elsewhere can point a name of its own at this machine, and have a browser here call it.
+            if self._allowed_hosts and _host(scope) not in self._allowed_hosts:
+                await _reject(_WRONG_HOST, record_of(scope), send)
+            else:
+                await self.app(scope, receive, send)
+        else:
+            await self._check_key(self._keys, self._meter, scope, receive, send)
+
+    async def _check_key(
+        self, keys: ApiKeys, meter: KeyMeter, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
+    ) -> None:
         record = record_of(scope)
         presented = _bearer(scope)
-        key = None if presented is None else await asyncio.to_thread(self._keys.find, presented)
+        key = None if presented is None else await asyncio.to_thread(keys.find, presented)
         if key is None:
             await _reject(_NO_KEY if presented is None else _WRONG_KEY, record, send)
             return
@@ -101,7 +115,7 @@ class AuthenticationMiddleware:
         if not key.limits.any:
             await self.app(scope, receive, send)
             return
-        admission = await asyncio.to_thread(self._meter.admit, key)
+        admission = await asyncio.to_thread(meter.admit, key)
         limited_send = _sender(send, admission.headers)
         if admission.rejection is not None:
             await _reject(admission.rejection, record, limited_send)
@@ -110,7 +124,7 @@ class AuthenticationMiddleware:
             await self.app(scope, receive, limited_send)
         finally:
             # A request that is canceled is charged, too: the charge runs to its end in its thread.
-            charge = asyncio.to_thread(self._meter.charge, key, record.charged_tokens, record.cost_usd)
+            charge = asyncio.to_thread(meter.charge, key, record.charged_tokens, record.cost_usd)
             await asyncio.shield(charge)
 
 
@@ -142,3 +156,12 @@ def _bearer(scope: asgi.Scope) -> str | None:
             if kind.lower() == "bearer" and key.strip():
                 return str(key.strip())
     return None
+
+
+def _host(scope: asgi.Scope) -> str:
+    """Return the name in the header `Host`, without the port."""
+    for name, value in scope["headers"]:
+        if name.lower() == b"host":
+            host = value.decode("latin-1").lower()
+            return str(host if host.endswith("]") else host.rpartition(":")[0] or host)
+    return ""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from starlette.types import Message, Send
 
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
+from taleward.serving.errors import error_body
 
 
 class Rejection(FrozenModel):
@@ -18,7 +19,6 @@ class Rejection(FrozenModel):
         status: The HTTP status.
         message: What happened, and what to do.
         code: OpenAI's error code, or one of ours.
-        type: OpenAI's error type.
         retry_after_s: Seconds after which another try can succeed; `None` if waiting does not help.
         headers: Further headers.
     """
@@ -26,14 +26,12 @@ class Rejection(FrozenModel):
     status: int
     message: str
     code: str
-    type: str = "invalid_request_error"
     retry_after_s: float | None = None
     headers: FrozenMapping[str, str] = FrozenDict()
 
     def body(self) -> bytes:
         """Return the body of the answer as JSON."""
-        error = {"message": self.message, "type": self.type, "param": None, "code": self.code}
-        return json.dumps({"error": error}).encode()
+        return json.dumps(error_body(self.status, self.message, code=self.code)).encode()
 
     async def send(self, send: Send) -> None:
         """Send the whole answer."""
@@ -44,7 +42,11 @@ class Rejection(FrozenModel):
         elif self.status == 429:
             # openai-python repeats any other 429 by itself.
             headers["x-should-retry"] = "false"
-        start = {"type": "http.response.start", "status": self.status, "headers": raw_headers(headers | dict(self.headers))}
+        start = {
+            "type": "http.response.start",
+            "status": self.status,
+            "headers": raw_headers(headers | dict(self.headers)),
+        }
         await send(start)
         await send({"type": "http.response.body", "body": body})
 

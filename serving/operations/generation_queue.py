@@ -20,7 +20,6 @@ _SMOOTHING = 0.2
 SHUTTING_DOWN = Rejection(
     status=503,
     message="The server is shutting down. Try again in a moment.",
-    type="server_error",
     code="server_shutdown",
     retry_after_s=5,
     headers={"connection": "close"},
@@ -119,7 +118,6 @@ class GenerationQueue:
         return Rejection(
             status=429,
             message=f"The server is busy. {reason}",
-            type="requests",
             code="server_busy",
             retry_after_s=min(_MAX_RETRY_AFTER_S, max(1.0, turns * self._mean_s)),
         )

@@ -11,6 +11,7 @@ from taleward.serving.operations.api_keys import ApiKey, ApiKeys, BudgetPeriod
 from taleward.serving.operations.error_responses import Rejection
 
 _MINUTE_S = 60.0
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,6 @@ class _Usage:
                 status=429,
                 message="This key's budget is spent. "
                 + when.get(limits.budget_period, "Ask the people who run the server."),
-                type="insufficient_quota",
                 code="insufficient_quota",
                 headers={} if renewed is None else {"x-taleward-budget-reset": str(int(renewed))},
             )
@@ -122,12 +122,11 @@ class _Usage:
             ("tokens", limits.tokens_per_minute, 1 - self.tokens),
         )
         for kind, limit, missing in waits:
-            if limit is not None and missing > 0:
+            if limit is not None and missing > _ROUNDING:
                 wait_s = missing * _MINUTE_S / limit
                 return Rejection(
                     status=429,
                     message=f"This key's limit of {limit:,} {kind} a minute is reached. Try again in {wait_s:.1f} s.",
-                    type=kind,
                     code="rate_limit_exceeded",
                     retry_after_s=wait_s,
                 )

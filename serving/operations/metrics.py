@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from taleward.core.errors import MissingExtra
-from taleward.core.tale import RefusalReason
-from taleward.core.verdict import Outcome
-from taleward.serving.operations.request_record import RequestRecord
+from taleward.serving.operations.request_record import OTHER, RequestRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder in which workers add up their figures; set before the workers start."""
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
-_OTHER = "other"
-_OUTCOMES, _RESULTS = frozenset(get_args(Outcome)), frozenset({"released", *get_args(RefusalReason)})
 
 
 class ServerMetrics:
@@ -27,20 +22,15 @@ class ServerMetrics:
 
     With `MULTIPROCESS_FOLDER` in the environment, each worker writes its figures there, and any of them shows the sums.
 
-    Args:
-        models: The names of the served models; any other is counted as `other`.
-        categories: The categories of the policies in use; any other is counted as `other`.
-
     Raises:
         MissingExtra: If `prometheus_client` is not installed.
     """
 
-    def __init__(self, models: Iterable[str] = (), categories: Iterable[str] = ()) -> None:
+    def __init__(self) -> None:
         try:
             from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
         except ModuleNotFoundError as error:
             raise MissingExtra("a server's metrics", "serve") from error
-        self._models, self._categories = frozenset(models), frozenset(categories)
         self._registry = CollectorRegistry()
 
         def counter(name: str, text: str, *labels: str) -> Any:
@@ -79,8 +69,7 @@ class ServerMetrics:
             method: Its HTTP method.
             route: The path of its route, without values.
         """
-        method = method if method in _METHODS else _OTHER
-        model = record.model if record.model in self._models else _OTHER
+        model = record.model or OTHER
         self._requests.labels(method, route, str(record.status)).inc()
         self._duration.labels(route).observe(record.elapsed_s)
         if record.rejection is not None:
@@ -95,12 +84,11 @@ class ServerMetrics:
         if record.cost_usd:
             self._cost.labels(model).inc(record.cost_usd)
         for result in record.results:
-            self._tales.labels(model, result if result in _RESULTS else _OTHER).inc()
+            self._tales.labels(model, result).inc()
         for verdict in record.verdicts:
-            outcome = verdict.outcome if verdict.outcome in _OUTCOMES else _OTHER
-            self._verdicts.labels(outcome).inc()
-            for category in {c if c in self._categories else _OTHER for c in verdict.categories}:
-                self._findings.labels(category, outcome).inc()
+            self._verdicts.labels(verdict.outcome).inc()
+            for category in verdict.categories:
+                self._findings.labels(category, verdict.outcome).inc()
             if verdict.held_s is not None:
                 self._held.observe(verdict.held_s)
         if record.first_sentence_s is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 
 import starlette.types as asgi
 
 from taleward.serving.operations.error_responses import Rejection, with_headers
 from taleward.serving.operations.json_logs import ACCESS_LOGGER, describe_exception
 from taleward.serving.operations.metrics import ServerMetrics
-from taleward.serving.operations.request_record import RequestRecord, record_of
+from taleward.serving.operations.request_record import OTHER, RequestRecord, record_of
 from taleward.serving.operations.request_spans import describe_span, request_span
 from taleward.serving.operations.scopes import route_label
 
@@ -19,9 +20,9 @@ _access_log = logging.getLogger(ACCESS_LOGGER)
 _FAILED = Rejection(
     status=500,
     message="The server failed. The people who run it find the cause in its log, under this answer's x-request-id.",
-    type="server_error",
     code="internal_error",
 )
+_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
 _QUIET_ROUTES = frozenset({"/health", "/ready", "/metrics"})
 
 
@@ -31,10 +32,15 @@ class ObservationMiddleware:
     Args:
         app: The application.
         metrics: Where requests are counted.
+        models: The names of the served models; any other is called `other`.
+        categories: The categories of the policies in use; any other is called `other`.
     """
 
-    def __init__(self, app: asgi.ASGIApp, metrics: ServerMetrics) -> None:
+    def __init__(
+        self, app: asgi.ASGIApp, metrics: ServerMetrics, models: Collection[str], categories: Collection[str]
+    ) -> None:
         self.app, self._metrics = app, metrics
+        self._models, self._categories = models, categories
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Answer a request."""
@@ -67,7 +73,9 @@ class ObservationMiddleware:
                 elif record.streams and not record.ended:
                     await _FAILED.send_in_stream(observed_send)
             finally:
-                method, route = scope["method"], _route(scope)
+                method = scope["method"] if scope["method"] in _METHODS else OTHER
+                route = _route(scope)
+                record.keep_known(self._models, self._categories)
                 self._metrics.observe(record, method, route)
                 describe_span(span, record, method, route)
                 _log_request(record, method, route)

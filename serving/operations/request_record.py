@@ -1,4 +1,4 @@
-"""What is known about the current request without its words: for the log, the metrics, the trace and the key's limits."""
+"""What is known about the current request without its words: for logs, metrics, traces and the limits of keys."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.types import Scope
 
@@ -20,6 +20,8 @@ from taleward.core.verdict import Outcome, Verdict
 _REQUEST_ID = re.compile(r"(?:req_)?(?:[0-9a-fA-F]{16,64}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _CHARACTERS_PER_TOKEN = 4
+OTHER = "other"
+"""Stands for a name that is not in the configuration."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,22 @@ class RequestRecord:
         """
         tokens = self.input_tokens + self.output_tokens
         return tokens + math.ceil(self._unaccounted_characters / _CHARACTERS_PER_TOKEN)
+
+    def keep_known(self, models: Collection[str], categories: Collection[str]) -> None:
+        """Replace names that the configuration does not know by `other`: a model can invent a category.
+
+        Args:
+            models: The names of the served models.
+            categories: The categories of the policies in use.
+        """
+        if self.model is not None and self.model not in models:
+            self.model = OTHER
+        self.verdicts = [
+            replace(
+                verdict, categories=tuple(dict.fromkeys(c if c in categories else OTHER for c in verdict.categories))
+            )
+            for verdict in self.verdicts
+        ]
 
     def observe_event(self, event: Event) -> None:
         """Note an event of a guarded stream."""

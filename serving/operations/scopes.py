@@ -22,8 +22,8 @@ _SCOPE_OF_PATH: dict[str, Scope | None] = {
     "/metrics": "metrics",
     # Any key.
     "/v1/models": None,
+    "/v1/templates": None,
     "/ready": None,
-    "/docs": None,
     "/openapi.json": None,
 }
 

@@ -18,6 +18,9 @@ class OperationSettings(FrozenModel):
     `--workers 4`, up to four times `max_concurrent` requests run.
 
     Attributes:
+        host: The address on which the server listens.
+        port: The port.
+        workers: Processes that answer requests; each loads its own models.
         keys_file: The SQLite file with the API keys; see `taleward keys`.
         max_concurrent: Requests to models that run at the same time, in each worker.
         max_waiting: Requests that wait for a place; beyond, the answer is 429.
@@ -37,6 +40,9 @@ class OperationSettings(FrozenModel):
         json_logs: Whether logs are JSON, one object a line.
     """
 
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=256)
     keys_file: Path = DEFAULT_KEYS_FILE
     max_concurrent: int = Field(default=64, ge=1)
     max_waiting: int = Field(default=256, ge=0)
@@ -58,6 +64,8 @@ class OperationSettings(FrozenModel):
         for origin in origins:
             scheme, _, host = origin.partition("://")
             if scheme not in ("http", "https") or not host or "/" in host or "*" in host:
-                msg = f"an origin is a scheme and a host, such as 'https://app.example', without a path or *; got {origin!r}"
+                msg = (
+                    f"an origin is a scheme and a host, such as 'https://app.example', and nothing else; got {origin!r}"
+                )
                 raise ValueError(msg)
         return origins

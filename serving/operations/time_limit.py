@@ -29,7 +29,6 @@ class TimeLimitMiddleware:
         self._overdue = Rejection(
             status=504,
             message=f"The answer took longer than {timeout_s:g} s.",
-            type="server_error",
             code="request_timeout",
             headers={"x-should-retry": "false"},
         )
