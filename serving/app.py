@@ -33,7 +33,8 @@ def create_app(
 
     Raises:
         MissingExtra: If FastAPI is not installed.
-        ConfigurationError: If a model cannot be made.
+        ConfigurationError: If a model cannot be made, or there are no API keys and other machines could reach the
+            server.
     """
     check_extra()
     from fastapi import FastAPI
@@ -43,6 +44,8 @@ def create_app(
     from taleward.serving.errors import install_error_handlers
     from taleward.serving.json_response import SafeJSONResponse
     from taleward.serving.openai_api import chat_completions, embeddings, models as models_api, moderations
+    from taleward.serving.operations.authentication import keys_for
+    from taleward.serving.operations.install import install
     from taleward.serving.served_models import ServedModels
     from taleward.serving.taleward_api import tales, templates
 
@@ -68,6 +71,13 @@ def create_app(
     install_error_handlers(app)
     for module in (chat_completions, models_api, moderations, embeddings, tales, templates):
         app.include_router(module.router)
+    install(
+        app,
+        config.operations,
+        keys=keys_for(config.operations.keys_file, config.operations.host),
+        judges={f"judge of {model.name}, {band}": judge for model in served for band, judge in model.judges.items()},
+        models=[model.name for model in served],
+    )
     return app
 
 

@@ -15,6 +15,7 @@ from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.redaction import is_secret_name
 from taleward.core.yaml_files import Location, YamlFile, did_you_mean
 from taleward.moderation.policies.load import load_policy
+from taleward.serving.operations.settings import OperationSettings
 
 DEFAULT_TEMPLATE = "adventure"
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
@@ -126,6 +127,7 @@ class ServeConfig(FrozenModel):
         embeddings_cache: File in which vectors are kept; `null` computes each anew. It holds digests of the texts, not
             the texts.
         keep_alive_s: Seconds without a word after which a stream sends a comment, so that no proxy cuts it off.
+        operations: How the server is run: address, keys, limits, logs.
     """
 
     models: FrozenMapping[str, ServedModelConfig] = Field(min_length=1)
@@ -134,6 +136,7 @@ class ServeConfig(FrozenModel):
     embeddings_base_url: str | None = None
     embeddings_cache: Path | None = None
     keep_alive_s: float = Field(default=5.0, gt=0)
+    operations: OperationSettings = OperationSettings()
 
     @model_validator(mode="after")
     def _check_default_model(self) -> ServeConfig:

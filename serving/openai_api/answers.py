@@ -22,6 +22,7 @@ from taleward.moderation.guard.release import has_answer
 from taleward.serving.config import ReleaseMode
 from taleward.serving.errors import ApiError
 from taleward.serving.input_check import raise_judge_unavailable, raise_timeout
+from taleward.serving.operations.request_record import current_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ AnswerParts: TypeAlias = AsyncGenerator[AnswerPart, None]
 async def tell_whole(guard: Guard, story_input: StoryInput, max_tokens: int | None) -> AnswerParts:
     """Yield a story that is judged whole; of several drafts the best, if the guard chooses."""
     tale = await guard.ainvoke(story_input)
+    current_request().observe_tale(tale)
     if tale.released_text is not None:
         yield TextPart(tale.released_text)
     yield _end_of_tale(tale, max_tokens, None)
@@ -78,6 +80,8 @@ async def tell_streamed(guard: Guard, story_input: StoryInput, max_tokens: int |
     stream: Any = guard.astream(story_input)
     async with aclosing(stream) as events:
         async for event in events:
+            if event.type != "text":
+                current_request().observe_event(event)
             match event.type:
                 case "text":
                     sent += len(event.text)
@@ -122,15 +126,16 @@ async def hold_until_judged(parts: AnswerParts, mode: ReleaseMode) -> AnswerPart
     async with aclosing(parts) as all_parts:
         try:
             async for part in all_parts:
-                if mode == "sentences":
-                    yield part
-                elif isinstance(part, TextPart):
+                if isinstance(part, TextPart):
                     held.append(part)
-                elif part.refusal is not None:
-                    yield replace(part, sent_chars=0)
-                else:
+                elif mode == "whole" and part.refusal is not None:
+                    held, part = [], replace(part, sent_chars=0)
+                if mode == "sentences" or isinstance(part, AnswerEnd):
                     for text in held:
+                        current_request().observe_text(text.text)
                         yield text
+                    held = []
+                if isinstance(part, AnswerEnd):
                     yield part
         except ApiError as error:
             if mode == "whole":
@@ -192,7 +197,11 @@ def _end_of_tale(tale: Tale, max_tokens: int | None, verdict: Verdict | None, se
 def _end_of_message(message: AIMessageChunk, sent: int) -> AnswerEnd:
     mark: dict[str, Any] = message.response_metadata[MARK]
     verdict = _verdict_of(mark)
-    usage = message.usage_metadata
+    usage, record = message.usage_metadata, current_request()
+    if verdict is not None:
+        record.observe_verdict(verdict)
+    record.observe_usage(*((usage["input_tokens"], usage["output_tokens"]) if usage else ()))
+    record.results.append(str(mark.get("reason", "released")))
     counts = (usage["input_tokens"], usage["output_tokens"]) if usage else None
     if is_refusal(message):
         if mark.get("reason") == "timeout":

@@ -16,6 +16,7 @@ from taleward.serving.openai_api.answers import AnswerEnd, AnswerParts, TextPart
 from taleward.serving.openai_api.chat_objects import ChatObjects
 from taleward.serving.openai_api.chat_request import ChatCompletionRequest
 from taleward.serving.openai_api.prepared_answers import PreparedAnswers, prepare_answers
+from taleward.serving.operations.request_record import current_request
 from taleward.serving.server_sent_events import DONE, event_stream, format_event
 
 router = APIRouter()
@@ -26,6 +27,7 @@ async def create_chat_completion(request: Request, body: ChatCompletionRequest) 
     """Answer a chat: whole, or in chunks of judged text."""
     models = served_models(request)
     model = models.get(body.model)
+    current_request().model = model.name
     stream = bool(body.stream)
     prepared = await unless_disconnected(request, prepare_answers(model, body, stream=stream))
     objects = ChatObjects(

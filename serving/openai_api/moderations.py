@@ -19,6 +19,7 @@ from taleward.serving.errors import ApiError
 from taleward.serving.input_check import raise_judge_unavailable
 from taleward.serving.openai_api.chat_request import MODERATION_NAMES
 from taleward.serving.openai_api.moderation_fields import moderation_result
+from taleward.serving.operations.request_record import current_request
 
 router = APIRouter()
 
@@ -44,6 +45,7 @@ async def create_moderation(request: Request, body: ModerationRequest) -> dict[s
     """Judge texts for an age band."""
     models = served_models(request)
     model = models.get(None if body.model in MODERATION_NAMES else body.model)
+    current_request().model = model.name
     judge = model.judge(body.band)
     texts = _texts(body)
     verdicts = await unless_disconnected(request, _judge_all(judge, texts))
