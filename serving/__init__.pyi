@@ -5,6 +5,7 @@ from .config import (
     default_config as default_config,
     load_config as load_config,
 )
+from .page.settings import PageSettings as PageSettings
 from .served_models import ServedModel as ServedModel
 
 __all__: list[str]

@@ -28,25 +28,33 @@ def create_app(
     Args:
         config: The configuration; by default the embedded models, see `default_config`.
         models: Models of your own by name, in place of the configuration's.
-        recorders: Where finished tales are recorded.
+        recorders: Where finished tales are recorded, besides the configuration's `tracking_uri`.
         warm: Whether to load the models that run in this process before the first request is accepted.
 
     Raises:
-        MissingExtra: If FastAPI is not installed.
-        ConfigurationError: If a model cannot be made.
+        MissingExtra: If FastAPI, or MLflow for a `tracking_uri`, is not installed.
+        ConfigurationError: If a model cannot be made, or there are no API keys and other machines could reach the
+            server.
     """
     check_extra()
     from fastapi import FastAPI
 
     from taleward import __version__
+    from taleward.evaluation.tracking.tale_recorder import MlflowRecorder
     from taleward.serving.app_state import set_served_models
     from taleward.serving.errors import install_error_handlers
     from taleward.serving.json_response import SafeJSONResponse
+    from taleward.serving.openai_api import chat_completions, embeddings, models as models_api, moderations
+    from taleward.serving.operations.authentication import keys_for
+    from taleward.serving.operations.install import install
     from taleward.serving.page.router import page_router
+    from taleward.serving.page.settings import why_no_page
     from taleward.serving.served_models import ServedModels
     from taleward.serving.taleward_api import tales, templates
 
     config = config or default_config()
+    if config.tracking_uri is not None:
+        recorders = [*recorders, MlflowRecorder(config.tracking_uri, config.experiment)]
     served = ServedModels(config, models, recorders)
 
     @asynccontextmanager
@@ -66,10 +74,17 @@ def create_app(
     )
     set_served_models(app, served)
     install_error_handlers(app)
-    for module in (tales, templates):
+    for module in (chat_completions, models_api, moderations, embeddings, tales, templates):
         app.include_router(module.router)
-    if config.page is not None:
+    if config.page is not None and not why_no_page(config.page, config.operations):
         app.include_router(page_router(served, config.page.with_pin()))
+    install(
+        app,
+        config.operations,
+        keys=keys_for(config.operations.keys_file, config.operations.host),
+        judges={f"judge of {model.name}, {band}": judge for model in served for band, judge in model.judges.items()},
+        models=[model.name for model in served],
+    )
     return app
 
 

@@ -14,7 +14,9 @@ from taleward.core.errors import InvalidFile, TalewardError
 from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
 from taleward.core.redaction import is_secret_name
 from taleward.core.yaml_files import Location, YamlFile, did_you_mean
+from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT
 from taleward.moderation.policies.load import load_policy
+from taleward.serving.operations.settings import OperationSettings
 from taleward.serving.page.settings import PageSettings
 
 DEFAULT_TEMPLATE = "adventure"
@@ -45,6 +47,7 @@ class ServedModelConfig(FrozenModel):
         template: The prompt template whose stories the model writes, in answer to values as well as to free requests;
             `null` for a model that holds conversations.
         templates: A folder with your own templates.
+        system_prompt: For conversations: what the model is told first, before the client's own system message.
         judge: Specs of the judges; a text must pass all of them.
         policy: The name of a policy, or the path of its file.
         band: The age band.
@@ -67,6 +70,7 @@ class ServedModelConfig(FrozenModel):
     options: FrozenMapping[str, Any] = FrozenDict()
     template: str | None = DEFAULT_TEMPLATE
     templates: Path | None = None
+    system_prompt: str = ""
     judge: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(default=("embedded:judge",), min_length=1)
     policy: str = "kids"
     band: str = "6-8"
@@ -125,6 +129,10 @@ class ServeConfig(FrozenModel):
         embeddings_cache: File in which vectors are kept; `null` computes each anew. It holds digests of the texts, not
             the texts.
         keep_alive_s: Seconds without a word after which a stream sends a comment, so that no proxy cuts it off.
+        operations: How the server is run: address, keys, limits, logs.
+        tracking_uri: The MLflow store in which stories are recorded, with what was asked for and all drafts; `null`
+            for none. Feedback on the page needs it.
+        experiment: The name of the MLflow experiment.
         page: The page for children at `/`; `null` for none.
     """
 
@@ -134,6 +142,9 @@ class ServeConfig(FrozenModel):
     embeddings_base_url: str | None = None
     embeddings_cache: Path | None = None
     keep_alive_s: float = Field(default=5.0, gt=0)
+    operations: OperationSettings = OperationSettings()
+    tracking_uri: str | None = None
+    experiment: str = DEFAULT_EXPERIMENT
     page: PageSettings | None = PageSettings()
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
@@ -65,9 +65,7 @@ class GrownUpRoutes:
         gate: Checks the PIN.
     """
 
-    def __init__(
-        self, model: ServedModel, settings: PageSettings, sessions: PageSessions, gate: GrownUpGate
-    ) -> None:
+    def __init__(self, model: ServedModel, settings: PageSettings, sessions: PageSessions, gate: GrownUpGate) -> None:
         self._model, self._settings, self._sessions, self._gate = model, settings, sessions, gate
 
     def add_to(self, router: APIRouter) -> None:

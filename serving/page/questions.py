@@ -16,7 +16,9 @@ from taleward.chains.template import Template
 MAX_SENTENCE_CHARS = 200
 _MAX_TITLE_CHARS = 60
 _FALLBACK_PICTURE = "star"
-_REQUEST = re.compile(r"^(?:please\s+)?(?:tell me\s+)?(?:a|an|the)?\s*(?:story|tale)\s+(?:about|of|with)\s+", re.IGNORECASE)
+_REQUEST = re.compile(
+    r"^(?:please\s+)?(?:tell me\s+)?(?:a|an|the)?\s*(?:story|tale)\s+(?:about|of|with)\s+", re.IGNORECASE
+)
 _ARTICLE = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
 
 

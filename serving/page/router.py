@@ -28,7 +28,9 @@ def page_router(served: ServedModels, settings: PageSettings) -> APIRouter:
         UnknownName: If there is no such served model.
     """
     if settings.pin is None:
-        raise ConfigurationError("the page has no PIN.", hint="Pass settings.with_pin(), and tell the grown-ups the PIN.")
+        raise ConfigurationError(
+            "the page has no PIN.", hint="Pass settings.with_pin(), and tell the grown-ups the PIN."
+        )
     served.get(settings.model or None)
     router, sessions = APIRouter(include_in_schema=False), PageSessions(settings)
     tales = TaleRoutes(served, settings, sessions)

@@ -18,6 +18,7 @@ from taleward.serving.app_state import served_models
 from taleward.serving.disconnect import unless_disconnected
 from taleward.serving.errors import api_error
 from taleward.serving.json_response import SafeJSONResponse
+from taleward.serving.operations.request_record import current_request
 from taleward.serving.served_models import prepare_story_input
 from taleward.serving.server_sent_events import event_stream, format_event
 
@@ -59,6 +60,7 @@ async def tell_tale(request: Request, body: TaleRequest) -> Response:
     """Tell a story: the tale as JSON, or server-sent events, each of a type of `taleward.events`."""
     models = served_models(request)
     model = models.get(body.model)
+    current_request().model = model.name
     template = model.template(body.template)
     guard = model.story_guard(template=body.template, band=body.band, seed=body.seed, streaming=body.stream)
     if body.request is not None:
@@ -69,6 +71,7 @@ async def tell_tale(request: Request, body: TaleRequest) -> Response:
     if body.stream:
         return event_stream(_events(guard, story_input), models.config.keep_alive_s)
     tale = await unless_disconnected(request, guard.ainvoke(story_input))
+    current_request().observe_tale(tale)
     return SafeJSONResponse(tale_data(tale))
 
 
@@ -90,6 +93,7 @@ async def _events(guard: Guard, story_input: StoryInput) -> AsyncGenerator[str, 
         stream: Any = guard.astream(story_input)
         async with aclosing(stream) as events:
             async for event in events:
+                current_request().observe_event(event)
                 yield format_event(event_data(event), event.type)
     except Exception as error:  # noqa: BLE001  the stream has begun, so the error is its last event
         yield format_event(api_error(error).body(), "error")

@@ -14,6 +14,7 @@ from taleward.moderation.guard.guard import Recorder
 from taleward.moderation.guard.writer import WriterLike
 from taleward.moderation.judges import Judge
 from taleward.serving import ServeConfig, ServedModel, ServedModelConfig, create_app
+from taleward.serving.operations.settings import OperationSettings
 from taleward.serving.page.settings import PageSettings
 from taleward.testing import FakeJudge, FakeWriter
 from tests.helpers.serving_apps import client_of
@@ -27,6 +28,7 @@ def page_app(
     judge: Judge | None = None,
     recorders: Iterable[Recorder] = (),
     bands: tuple[str, ...] = (),
+    operations: OperationSettings | None = None,
     **settings: Any,
 ) -> FastAPI:
     """An app whose page tells stories of a fake writer; `settings` are the page's."""
@@ -35,7 +37,9 @@ def page_app(
     model = ServedModel("tales", config, writer=writer, judge=judge or FakeJudge(), recorders=recorders)
     page = PageSettings(**{"pin": SecretStr(PIN), **settings})
     return create_app(
-        ServeConfig(models={"tales": config}, embeddings=None, page=page), models={"tales": model}, warm=False
+        ServeConfig(models={"tales": config}, embeddings=None, page=page, operations=operations or OperationSettings()),
+        models={"tales": model},
+        warm=False,
     )
 
 

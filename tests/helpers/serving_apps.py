@@ -36,7 +36,7 @@ def fake_app(
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
     """A client whose requests go straight to the app."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
 
 def events_of(text: str) -> list[tuple[str | None, Any]]:

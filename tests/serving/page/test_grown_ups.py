@@ -39,13 +39,15 @@ async def first_tale(client: httpx.AsyncClient) -> dict[str, Any]:
 
 async def test_the_gate_opens_with_the_pin_and_closes_again() -> None:
     async with page_client(page_app()) as client:
-        assert (await client.get("/page/grown-ups")).json()["error"]["code"] == "gate_closed"
+        assert (await client.get("/page/grown-ups")).json() == {"open": False}
+        closed = await client.post("/page/grown-ups/band", json={"band": "6-8"})
+        assert (closed.status_code, closed.json()["error"]["code"]) == (403, "gate_closed")
         before = client.cookies["taleward_page"]
         assert (await client.post("/page/gate", json={"pin": PIN})).status_code == 200
         assert client.cookies["taleward_page"] != before
-        assert (await client.get("/page/grown-ups")).status_code == 200
+        assert (await client.get("/page/grown-ups")).json()["open"] is True
         await client.delete("/page/gate")
-        assert (await client.get("/page/grown-ups")).status_code == 403
+        assert (await client.get("/page/grown-ups")).json() == {"open": False}
 
 
 async def test_wrong_pins_are_counted_for_the_whole_server_and_never_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -90,7 +92,9 @@ def test_a_pin_is_digits_and_a_secret_or_random() -> None:
 async def test_grown_ups_see_the_verdict_with_the_marked_words_of_what_was_released() -> None:
     finding = Finding(category="frightening", severity="mild", quote="dark", start=7, end=11, rationale="a little")
     judge = FakeJudge(lambda passage: Assessment(findings=(finding,) if "dark" in passage.text else ()))
-    async with page_client(page_app(writer=FakeWriter("It was dark. 🦊 It slept."), judge=judge), is_open=True) as client:
+    async with page_client(
+        page_app(writer=FakeWriter("It was dark. 🦊 It slept."), judge=judge), is_open=True
+    ) as client:
         await tell(client)
         tale = await first_tale(client)
     assert tale["text"] == [
@@ -126,7 +130,10 @@ async def test_another_browser_sees_none_of_it() -> None:
 async def test_grown_ups_choose_the_ages_of_the_next_tales() -> None:
     app = page_app(bands=("3-5",))
     async with page_client(app, is_open=True) as client:
-        assert [band["name"] for band in (await client.get("/page/grown-ups")).json()["rules"]["bands"]] == ["6-8", "3-5"]
+        assert [band["name"] for band in (await client.get("/page/grown-ups")).json()["rules"]["bands"]] == [
+            "3-5",
+            "6-8",
+        ]
         assert (await client.post("/page/grown-ups/band", json={"band": "9-12"})).status_code == 400
         await client.post("/page/grown-ups/band", json={"band": "3-5"})
         assert (await client.get("/page/grown-ups")).json()["rules"]["band"] == "3-5"
