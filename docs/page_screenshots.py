@@ -27,7 +27,7 @@ from taleward.serving import ServeConfig, ServedModelConfig, create_app
 from taleward.serving.page.settings import PageSettings
 
 FOLDER = Path(__file__).parent / "screenshots"
-DESKTOP, PHONE = (1120, 860), (360, 740)
+DESKTOP, TALL, PHONE = (1120, 860), (1120, 1360), (360, 740)
 PIN = "4711"
 SEED = 8
 WISH = {
@@ -82,9 +82,10 @@ def take_screenshots(page: Page, address: str) -> None:
     page.get_by_role("link", name="For grown-ups").click()
     page.get_by_label("PIN").fill(PIN)
     page.get_by_role("button", name="Open").click()
-    page.locator(".tale").last.locator("summary").click()
+    page.locator(".tale summary").first.click()
+    page.locator(".tale summary").last.click()
     page.get_by_role("button", name="Suits them").click()
-    page.locator(".tale").last.scroll_into_view_if_needed()
+    page.set_viewport_size(size(TALL))
     page.evaluate("window.scrollTo(0, document.querySelector('#tales').offsetTop - 24)")
     save(page, "page-grown-ups.png")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from taleward.core.errors import MissingExtra
@@ -40,6 +41,8 @@ def create_app(
     from fastapi import FastAPI
 
     from taleward import __version__
+    from taleward.core.concurrency.sync_async import run_in_thread
+    from taleward.evaluation.feedback.mlflow_store import FeedbackStore
     from taleward.evaluation.tracking.tale_recorder import MlflowRecorder
     from taleward.serving.app_state import set_served_models
     from taleward.serving.errors import install_error_handlers
@@ -61,6 +64,9 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if warm:
             await served.warm()
+            if config.tracking_uri is not None:
+                # The first use of MLflow takes seconds, and of a new store more; the first reader need not wait for it.
+                await run_in_thread(partial(FeedbackStore, config.tracking_uri, config.experiment))
         yield
 
     app = FastAPI(

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from taleward.chains.story import StoryInput
 from taleward.core.frozen_model import FrozenMapping, FrozenModel
 from taleward.moderation.guard.guard import Guard
-from taleward.moderation.guard.input_checks import as_mapping, masked
+from taleward.moderation.guard.input_checks import masked
 from taleward.serving.errors import api_error
 from taleward.serving.json_response import SafeJSONResponse
 from taleward.serving.page.questions import MAX_SENTENCE_CHARS, sentence_ideas, story_kinds, tale_title
@@ -128,9 +128,8 @@ async def _events(
                     case "refusal":
                         yield format_event({"message": event.refusal.child_message}, "refusal")
                     case "done":
-                        wishes = {name: str(value) for name, value in as_mapping(asked).items()}
-                        if isinstance(asked, str):
-                            wishes = {"request": asked}
+                        texts = {"request": asked} if isinstance(asked, str) else asked
+                        wishes = {name: str(text) for name, text in texts.items()}
                         session.add(ToldTale(event.tale.without_drafts(), title, wishes, guard.recorders))
                         yield format_event({"released": event.tale.released}, "done")
     except Exception as error:  # noqa: BLE001  the stream has begun, so the error is its last event

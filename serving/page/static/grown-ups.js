@@ -146,11 +146,12 @@ export function setUpGrownUps() {
 
   function refusalView({ refusal }) {
     const about = refusal.categories.length ? ` It was about: ${refusal.categories.join(", ")}.` : "";
-    return el("p", {}, `${REASONS[refusal.reason] ?? ""}${about} Words that did not pass are not kept.`);
+    const drafts = refusal.reason === "input" ? "" : " Words that did not pass are not kept.";
+    return el("p", {}, `${REASONS[refusal.reason] ?? ""}${about}${drafts}`);
   }
 
   function verdictView(tale) {
-    const rows = [["Asked for", tale.asked.map(({ name, text }) => `${name}: ${text}`).join("; ")]];
+    const rows = [["Asked for", tale.asked.map(({ name, text }) => (name === "request" ? text : `${name}: ${text}`)).join("; ")]];
     if (tale.verdict) {
       const { outcome, detail, scores, findings } = tale.verdict;
       const because = detail ? ` (${detail})` : "";

@@ -46,10 +46,10 @@ def test_a_child_taps_ideas_and_is_told_a_tale(browser: Browser, values: dict[st
     writer = FakeWriter(["A fox ran.\n\n", "It was bad. "], "It slept. 🌙")
     with opened(browser, page_app(writer=writer)) as page:
         page.get_by_role("button", name="shy dragon").click()
-        page.get_by_label("Where does it happen?").fill("a <b>deep</b> forest")
+        page.get_by_label("Where does it happen?", exact=True).fill("a <b>deep</b> forest")
         page.get_by_role("button", name="Tell me the story").click()
         wait_for_the_end(page)
-        assert page.locator("#tale p").all_inner_texts() == ["A fox ran.", "It slept. 🌙"]
+        assert page.locator("#tale p").all_text_contents() == ["A fox ran.", "It slept. 🌙"]
         expect(page.get_by_role("heading", name="The shy dragon")).to_be_focused()
         assert "bad" not in ever_shown(page)
     asked = writer.inputs[0]
@@ -63,7 +63,7 @@ def test_markup_in_a_tale_is_text(browser: Browser) -> None:
     with opened(browser, page_app(writer=FakeWriter(story))) as page:
         ask(page)
         wait_for_the_end(page)
-        assert page.locator("#tale").inner_text() == story
+        assert page.locator("#tale").text_content() == story
 
 
 def test_a_refusal_is_gentle_and_offers_another_idea(browser: Browser) -> None:
@@ -77,7 +77,7 @@ def test_a_refusal_is_gentle_and_offers_another_idea(browser: Browser) -> None:
         expect(ideas).to_have_count(3)
         ideas.first.click()
         wait_for_the_end(page)
-        assert page.locator("#tale").inner_text() == "A fox ran. It slept."
+        assert page.locator("#tale").text_content() == "A fox ran. It slept."
         expect(page.locator("#gentle")).to_be_hidden()
 
 
@@ -100,7 +100,7 @@ def test_an_error_in_mid_stream_puts_the_story_away_and_tells_it_again(browser: 
         expect(page.locator("#tale")).to_be_empty()
         page.get_by_role("button", name="Tell it again").click()
         wait_for_the_end(page)
-        assert page.locator("#tale").inner_text() == "A fox slept."
+        assert page.locator("#tale").text_content() == "A fox slept."
 
 
 def test_a_connection_that_breaks_puts_the_story_away(browser: Browser) -> None:
@@ -129,7 +129,7 @@ def test_a_new_story_stops_the_old_one(browser: Browser) -> None:
         expect(page.get_by_role("heading", name="What shall it be about?")).to_be_focused()
         page.get_by_role("button", name="Tell me the story").click()
         wait_for_the_end(page)
-        assert page.locator("#tale").inner_text() == "A cat slept."
+        assert page.locator("#tale").text_content() == "A cat slept."
 
 
 def test_reading_aloud_marks_the_sentence_pauses_and_changes_speed(browser: Browser) -> None:

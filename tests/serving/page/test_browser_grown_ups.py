@@ -67,7 +67,7 @@ def test_the_gate_keeps_children_out(browser: Browser) -> None:
         expect(page.locator("#tales")).to_be_hidden()
         page.get_by_label("PIN").fill(PIN)
         page.keyboard.press("Enter")
-        expect(page.get_by_text("A fox ran. It slept.")).to_be_visible()
+        expect(page.locator(".words")).to_have_text("A fox ran. It slept.")
         # It closes when the grown-ups leave, also by loading the page anew.
         page.get_by_role("link", name="Back to the stories").click()
         page.get_by_role("link", name="For grown-ups").click()
@@ -86,6 +86,7 @@ def test_grown_ups_choose_the_ages(browser: Browser) -> None:
 
 def test_feedback_is_stored_and_a_story_deleted(browser: Browser, tmp_path: Path) -> None:
     uri = default_tracking_uri(tmp_path)
+    store = FeedbackStore(uri)
     with opened(browser, page_app(judge=marking_judge(), recorders=[MlflowRecorder(uri)])) as page:
         ask(page)
         wait_for_the_end(page)
@@ -98,15 +99,14 @@ def test_feedback_is_stored_and_a_story_deleted(browser: Browser, tmp_path: Path
         page.get_by_role("checkbox", name="Frightening").check()
         page.get_by_label("Comment").fill("Too many teeth.")
         page.get_by_role("button", name="Save").click()
-        page.get_by_text("Thank you.").wait_for(timeout=60_000)
-        store = FeedbackStore(uri)
+        page.get_by_text("Thank you.").wait_for(timeout=90_000)
         (feedback,) = store.all()
         assert (feedback.person, feedback.kid_friendly, feedback.comment) == ("grown-up", False, "Too many teeth.")
         assert feedback.categories == ("frightening",)
         assert feedback.for_training is False
         page.get_by_role("button", name="Delete this story").click()
         page.get_by_role("button", name="Yes, delete it").click()
-        page.locator(".tale").wait_for(state="detached", timeout=60_000)
+        page.locator(".tale").wait_for(state="detached", timeout=90_000)
     assert list(store.tales()) == []
 
 

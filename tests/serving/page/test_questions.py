@@ -55,7 +55,7 @@ def test_a_template_of_your_own_asks_with_its_descriptions() -> None:
         ({"name": "Otis", "character": "young otter"}, "Otis"),
         ({"ship": "Dolly"}, "Dolly"),
         ("Tell me a story about a fox.", "A fox"),
-        ("two friends " * 10, "Two friends two friends two friends two friends two friends…"),
+        ("two friends " * 10, "Two friends two friends two friends two friends two…"),
     ],
 )
 def test_a_title_is_in_the_words_of_who_asked(asked: dict[str, str] | str, title: str) -> None:

@@ -80,7 +80,7 @@ async def test_the_page_says_what_it_asks_with_ideas_and_pictures() -> None:
         "ideas": [
             {"text": "brave adventurer", "picture": "compass"},
             {"text": "shy dragon", "picture": "dragon"},
-            {"text": "fisher girl", "picture": "child"},
+            {"text": "fisher girl", "picture": "girl"},
         ],
     }
 
