@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvicorn
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 from pydantic import SecretStr
 
 from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
@@ -102,7 +102,7 @@ def save(page: Page, name: str, *, top: bool = False) -> None:
     print(f"{name}: {file.stat().st_size / 1000:.0f} kB")  # noqa: T201
 
 
-def size(pixels: tuple[int, int]) -> dict[str, int]:
+def size(pixels: tuple[int, int]) -> ViewportSize:
     """Return a size as Playwright takes it."""
     return {"width": pixels[0], "height": pixels[1]}
 

@@ -71,6 +71,15 @@ export function setUpAsking(start, onWish) {
     byId("way-sentence").setAttribute("aria-pressed", String(toSentence));
   }
 
+  /** The set of ideas that most of the answers come from, or any other than the last one. */
+  function fittingSet(answers) {
+    const sets = [...Array(kind.fields[0].ideas.length).keys()];
+    const matches = sets.map((n) => kind.fields.filter(({ ideas }, i) => ideas[n].text === answers[i]).length);
+    const most = Math.max(...matches);
+    if (most > 0) return matches.indexOf(most);
+    return shuffled(sets.filter((n) => sets.length === 1 || n !== lastSet))[0];
+  }
+
   /** Fill in one set of ideas that go together, everywhere or only where nothing is written. */
   function fill({ emptyOnly }) {
     if (inSentence) {
@@ -79,8 +88,7 @@ export function setUpAsking(start, onWish) {
       showSentenceIdeas();
       return;
     }
-    const count = kind.fields[0].ideas.length;
-    lastSet = shuffled([...Array(count).keys()].filter((n) => count === 1 || n !== lastSet))[0];
+    lastSet = fittingSet(emptyOnly ? kind.fields.map(({ name }) => byId(`field-${name}`).value) : []);
     for (const { name, ideas } of kind.fields) {
       const input = byId(`field-${name}`);
       if (!emptyOnly || !input.value.trim()) input.fill(ideas[lastSet].text);

@@ -54,8 +54,8 @@ def test_a_child_taps_ideas_and_is_told_a_tale(browser: Browser, values: dict[st
         assert "bad" not in ever_shown(page)
     asked = writer.inputs[0]
     assert (asked["setting"], asked["character"]) == ("a <b>deep</b> forest", "shy dragon")
-    # What was left empty got an idea of one set.
-    assert asked["outcome"] in ("a new friendship", "a feast for everyone", "a safe way home for every boat")
+    # What was left empty got the ideas that go with a shy dragon.
+    assert (asked["mysterious_object"], asked["outcome"]) == ("silver whistle", "a feast for everyone")
 
 
 def test_markup_in_a_tale_is_text(browser: Browser) -> None:

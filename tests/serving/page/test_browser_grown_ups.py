@@ -53,6 +53,7 @@ def findings(page: Page) -> list[str]:
         ".filter((a) => a.effect.getTiming().iterations < 9).map((a) => a.finished))"
     )
     report = Axe().run(page, options={"resultTypes": ["violations"]}).response
+    assert report["passes"]
     return [f"{rule['id']}: {node['html'][:120]}" for rule in report["violations"] for node in rule["nodes"]]
 
 
