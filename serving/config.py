@@ -136,7 +136,7 @@ class ServeConfig(FrozenModel):
         page: The page for children at `/`; `null` for none.
     """
 
-    models: FrozenMapping[str, ServedModelConfig] = Field(min_length=1)
+    models: FrozenMapping[str, ServedModelConfig]
     default_model: str = ""
     embeddings: str | None = "embedded:minilm"
     embeddings_base_url: str | None = None
@@ -148,7 +148,9 @@ class ServeConfig(FrozenModel):
     page: PageSettings | None = PageSettings()
 
     @model_validator(mode="after")
-    def _check_default_model(self) -> ServeConfig:
+    def _check_models(self) -> ServeConfig:
+        if not self.models:
+            raise ValueError("models: name at least one")
         if self.default_model and self.default_model not in self.models:
             raise ValueError(f"default_model: {_unknown('model', self.default_model, self.models)}")
         return self
