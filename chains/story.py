@@ -48,6 +48,8 @@ class StoryChain(Runnable[StoryInput, str]):
         band: The age band to write for.
         seed: Makes runs repeatable with models that support it: the same values then give the same story. Each further
             attempt of a guard adds 1. 0 is a valid seed.
+        call_options: Options for each call of the model, such as `temperature` or `stop`; unlike `options` they go
+            with a model that exists already.
         options: Options for the model, see `chat_model`.
 
     Attributes:
@@ -68,6 +70,7 @@ class StoryChain(Runnable[StoryInput, str]):
         policy: Policy | str = "kids",
         band: str = "6-8",
         seed: int | None = None,
+        call_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self.model = chat_model(model, **options)
@@ -76,6 +79,7 @@ class StoryChain(Runnable[StoryInput, str]):
         self._band_rules = self.policy.band(band)
         self.band = band
         self.seed = seed
+        self.call_options = dict(call_options or {})
 
     @property
     def display_settings(self) -> dict[str, str]:
@@ -192,7 +196,8 @@ class StoryChain(Runnable[StoryInput, str]):
         is_request = isinstance(input, str)
         opening = self._checked_request(input) if isinstance(input, str) else self.template.render(input, self.band)
         # With the same seed a model without instructions would write the rejected draft again.
-        options = {} if self.seed is None else {"seed": self.seed + revision.attempt - 1}
+        seed = {} if self.seed is None else {"seed": self.seed + revision.attempt - 1}
+        options: dict[str, Any] = {**self.call_options, **seed}
         if can.follows_instructions:
             request = free_request(opening, revision) if is_request else opening_request(opening, revision)
             messages: list[BaseMessage] = [SystemMessage(self._system_prompt()), HumanMessage(request)]

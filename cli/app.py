@@ -16,6 +16,7 @@ from taleward.cli.commands.feedback import feedback_app
 from taleward.cli.commands.grid import grid
 from taleward.cli.commands.judge import judge
 from taleward.cli.commands.judge_bench_and_calibrate import calibrate, judge_bench
+from taleward.cli.commands.keys import keys_app
 from taleward.cli.commands.mlflow_ui import ui
 from taleward.cli.commands.models import models
 from taleward.cli.commands.policy import policy_app
@@ -23,6 +24,7 @@ from taleward.cli.commands.promote import promote, rollback
 from taleward.cli.commands.prompt import prompt_app
 from taleward.cli.commands.red_team import red_team
 from taleward.cli.commands.review import review_app
+from taleward.cli.commands.serve import serve
 from taleward.cli.commands.store import store_app
 from taleward.cli.commands.summarize_classify import classify, summarize
 from taleward.cli.commands.tell import tell
@@ -86,6 +88,8 @@ app.add_typer(tune_app)
 app.command()(promote)
 app.command()(rollback)
 app.command()(deploy)
+app.command()(serve)
+app.add_typer(keys_app)
 app.add_typer(policy_app)
 app.add_typer(prompt_app)
 app.add_typer(store_app)

@@ -64,6 +64,9 @@ class UnknownName(ConfigurationError):
         name: The name received.
         known: The accepted names; `None` if they cannot be listed.
         hint: What to do next, if there is more to it than choosing a known name.
+
+    Attributes:
+        kind: What the name stands for.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str] | None, *, hint: str | None = None) -> None:
@@ -72,6 +75,7 @@ class UnknownName(ConfigurationError):
         suggestion = f" Did you mean {close[0]!r}?" if close else ""
         listing = "" if known is None else f" Known: {', '.join(repr(n) for n in names) or 'none'}."
         super().__init__(f"unknown {kind} {name!r}.{suggestion}{listing}", hint=hint)
+        self.kind = kind
 
 
 class MissingExtra(ConfigurationError):

@@ -209,6 +209,23 @@ class FeedbackStore:
             self._tracing_client.delete_assessment(trace_id, change.assessment_id)
         return len(changes)
 
+    def delete_tale(self, tale_id: str) -> bool:
+        """Delete a recorded tale: its trace with all drafts, verdicts and feedback.
+
+        Args:
+            tale_id: The tale's `id`.
+
+        Returns:
+            Whether there was one.
+        """
+        try:
+            trace_id = self._trace_info(tale_id).trace_id
+        except UnknownName:
+            return False
+        with quiet():
+            self._client.delete_traces(self._experiment_id, trace_ids=[trace_id])
+        return True
+
     def read(self, tale_id: str) -> list[Feedback]:
         """Return the current feedback on a tale, sorted by person.
 

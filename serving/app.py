@@ -1,0 +1,107 @@
+"""The app of a server: OpenAI's routes and Taleward's own, all behind guards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from taleward.core.errors import MissingExtra
+from taleward.serving.config import ServeConfig, default_config
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from taleward.moderation.guard.guard import Recorder
+    from taleward.serving.served_models import ServedModel
+
+
+def create_app(
+    config: ServeConfig | None = None,
+    *,
+    models: Mapping[str, ServedModel] | None = None,
+    recorders: Iterable[Recorder] = (),
+    warm: bool = True,
+) -> FastAPI:
+    """Create the app; any ASGI server runs it, and `taleward serve` runs it with uvicorn.
+
+    Args:
+        config: The configuration; by default the embedded models, see `default_config`.
+        models: Models of your own by name, in place of the configuration's.
+        recorders: Where finished tales are recorded, besides the configuration's `tracking_uri`.
+        warm: Whether to load the models that run in this process before the first request is accepted.
+
+    Raises:
+        MissingExtra: If FastAPI, or MLflow for a `tracking_uri`, is not installed.
+        ConfigurationError: If a model cannot be made, or there are no API keys and other machines could reach the
+            server.
+    """
+    check_extra()
+    from fastapi import FastAPI
+
+    from taleward import __version__
+    from taleward.core.concurrency.sync_async import run_in_thread
+    from taleward.evaluation.feedback.mlflow_store import FeedbackStore
+    from taleward.evaluation.tracking.tale_recorder import MlflowRecorder
+    from taleward.serving.app_state import set_served_models
+    from taleward.serving.errors import install_error_handlers
+    from taleward.serving.json_response import SafeJSONResponse
+    from taleward.serving.openai_api import chat_completions, embeddings, models as models_api, moderations, responses
+    from taleward.serving.operations.authentication import keys_for
+    from taleward.serving.operations.install import install
+    from taleward.serving.page.router import page_router
+    from taleward.serving.page.settings import why_no_page
+    from taleward.serving.served_models import ServedModels
+    from taleward.serving.taleward_api import tales, templates
+
+    config = config or default_config()
+    if config.tracking_uri is not None:
+        recorders = [*recorders, MlflowRecorder(config.tracking_uri, config.experiment)]
+    served = ServedModels(config, models, recorders)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if warm:
+            await served.warm()
+            if config.tracking_uri is not None:
+                # The first use of MLflow takes seconds, and of a new store more; the first reader need not wait for it.
+                await run_in_thread(partial(FeedbackStore, config.tracking_uri, config.experiment))
+        yield
+
+    app = FastAPI(
+        title="Taleward",
+        version=__version__,
+        lifespan=lifespan,
+        default_response_class=SafeJSONResponse,
+        # FastAPI's pages of documentation load scripts from a CDN.
+        docs_url=None,
+        redoc_url=None,
+    )
+    set_served_models(app, served)
+    install_error_handlers(app)
+    for module in (chat_completions, responses, models_api, moderations, embeddings, tales, templates):
+        app.include_router(module.router)
+    if config.page is not None and not why_no_page(config.page, config.operations):
+        app.include_router(page_router(served, config.page.with_pin()))
+    install(
+        app,
+        config.operations,
+        keys=keys_for(config.operations.keys_file, config.operations.host),
+        judges={f"judge of {model.name}, {band}": judge for model in served for band, judge in model.judges.items()},
+        models=[model.name for model in served],
+    )
+    return app
+
+
+def check_extra() -> None:
+    """Check that the libraries of a server are installed.
+
+    Raises:
+        MissingExtra: If one is not.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("a server", "serve") from error

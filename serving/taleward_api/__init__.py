@@ -1,0 +1,1 @@
+"""Taleward's own routes: tales with all events, and the templates."""
