@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from taleward.cli.commands.batch import batch
 from taleward.cli.commands.chat import chat
 from taleward.cli.commands.compare import compare
 from taleward.cli.commands.deploy import deploy
@@ -68,6 +69,7 @@ app.command()(chat)
 app.command()(summarize)
 app.command()(classify)
 app.command("eval")(evaluate)
+app.command()(batch)
 app.command()(compare)
 app.add_typer(feedback_app)
 app.add_typer(review_app)
