@@ -65,6 +65,7 @@ class ChunkSummary(FrozenModel):
         row_seconds: The sum of the seconds spent on each row.
         seconds: Seconds from the chunk's start to its commit.
         totals: Sums of numbers by name; see `RowResult.statistics`.
+        file_bytes: The size of the file; 0 in the file itself.
     """
 
     number: int = Field(ge=0)
@@ -77,6 +78,7 @@ class ChunkSummary(FrozenModel):
     row_seconds: float = 0.0
     seconds: float = 0.0
     totals: FrozenMapping[str, tuple[float, ...]] = FrozenDict()
+    file_bytes: int = 0
 
     @property
     def errors(self) -> int:
@@ -169,15 +171,21 @@ def summarize_results(number: int, results: Sequence[RowResult], seconds: float)
     )
 
 
-def commit_chunk(folder: BatchFolder, table: Table, summary: ChunkSummary) -> None:
-    """Write the file of a chunk. Once it is there, the chunk is finished."""
+def commit_chunk(folder: BatchFolder, table: Table, summary: ChunkSummary) -> ChunkSummary:
+    """Write the file of a chunk. Once it is there, the chunk is finished.
+
+    Returns:
+        The counts, with the size of the file.
+    """
     pyarrow = import_pyarrow()
     metadata = {_SUMMARY_KEY: summary.model_dump_json().encode()}
     sink = pyarrow.BufferOutputStream()
     with pyarrow.parquet.ParquetWriter(sink, table.schema, compression="zstd") as writer:
         writer.write_table(table)
         writer.add_key_value_metadata(metadata)
-    folder.write(f"{PARTS}/{part_name(summary.number)}", sink.getvalue())
+    content = sink.getvalue()
+    folder.write(f"{PARTS}/{part_name(summary.number)}", content)
+    return summary.model_copy(update={"file_bytes": content.size})
 
 
 def read_summary(folder: BatchFolder, number: int) -> ChunkSummary:
@@ -233,5 +241,4 @@ def failed_chunk(folder: BatchFolder, ids: Sequence[str], chunk: Chunk, error: E
         return read_summary(folder, chunk.number)
     results = [failed_row(error) for _ in ids]
     summary = summarize_results(chunk.number, results, 0.0)
-    commit_chunk(folder, results_table(ids, results, extra), summary)
-    return summary
+    return commit_chunk(folder, results_table(ids, results, extra), summary)

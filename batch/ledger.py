@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from taleward.batch.chunks import PARTS, ChunkSummary, part_number, read_part, r
 from taleward.batch.fingerprint import Manifest, check_same_job
 from taleward.batch.ids import check_ids
 from taleward.batch.sources.base import BatchSource
-from taleward.batch.storage import BatchFolder, StoredFile
+from taleward.batch.storage import BatchFolder
 from taleward.batch.tasks.base import BatchTask
 from taleward.core.errors import ConfigurationError, InvalidFile
 from taleward.core.frozen_model import FrozenDict
@@ -25,6 +25,8 @@ MANIFEST = "manifest.json"
 _SUMMARIES = "summaries.jsonl"
 DEFAULT_CHUNK = 200
 _SAVE_EVERY_S = 60.0
+_SAVE_SHARE = 30.0
+_READERS = 16
 
 
 class Ledger:
@@ -37,9 +39,8 @@ class Ledger:
 
     def __init__(self, folder: BatchFolder, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
-        self._files: dict[int, StoredFile] = {}
         self._summaries: dict[int, ChunkSummary] = {}
-        self._saved_s = time.monotonic()
+        self._next_save_s = time.monotonic() + _SAVE_EVERY_S
 
     @classmethod
     def open(cls, location: str | os.PathLike[str]) -> Ledger:
@@ -61,16 +62,23 @@ class Ledger:
     def refresh(self) -> None:
         """List the finished chunks, and read the counts of those that are new."""
         numbered = ((part_number(file.name), file) for file in self.folder.list(PARTS))
-        self._files = {number: file for number, file in numbered if number is not None}
-        known = self._saved_summaries()
-        self._summaries = {}
-        for number, file in self._files.items():
-            size, modified_ns, summary = known.get(number, (None, None, None))
-            is_current = (size, modified_ns) == (file.size, file.modified_ns) and summary is not None
-            # The end of the file itself, if a killed run has not saved the counts.
-            self._summaries[number] = (
-                ChunkSummary.model_validate(summary) if is_current else read_summary(self.folder, number)
-            )
+        files = {number: file for number, file in numbered if number is not None}
+        saved, saved_ns = self._saved_summaries()
+        self._summaries, unknown = {}, list[int]()
+        for number, file in files.items():
+            summary = saved.get(number)
+            # A chunk that was written again after its counts were saved has others now.
+            if summary is not None and summary.file_bytes == file.size and file.modified_ns < saved_ns:
+                self._summaries[number] = summary
+            else:
+                unknown.append(number)
+        # A killed run has not saved all counts; they are also at the end of each chunk's file.
+        with ThreadPoolExecutor(_READERS) as pool:
+            for number, read in zip(unknown, pool.map(self._read_summary, unknown), strict=True):
+                self._summaries[number] = read.model_copy(update={"file_bytes": files[number].size})
+
+    def _read_summary(self, number: int) -> ChunkSummary:
+        return read_summary(self.folder, number)
 
     @property
     def summaries(self) -> Mapping[int, ChunkSummary]:
@@ -92,26 +100,26 @@ class Ledger:
     def add(self, summary: ChunkSummary) -> None:
         """Add a chunk that was committed."""
         self._summaries[summary.number] = summary
-        if time.monotonic() - self._saved_s > _SAVE_EVERY_S:
+        if time.monotonic() >= self._next_save_s:
             self.save_summaries()
 
     def save_summaries(self) -> None:
         """Save the counts of all chunks in one file, so that the next run need not open each chunk's own."""
-        numbered = ((part_number(file.name), file) for file in self.folder.list(PARTS))
-        lines = [
-            json.dumps([file.size, file.modified_ns, self._summaries[number].model_dump(exclude_defaults=True)])
-            for number, file in numbered
-            if number is not None and number in self._summaries
-        ]
+        started_s = time.monotonic()
+        lines = [summary.model_dump_json(exclude_defaults=True) for summary in self._summaries.values()]
         self.folder.write(_SUMMARIES, "".join(f"{line}\n" for line in lines).encode())
-        self._saved_s = time.monotonic()
+        ended_s = time.monotonic()
+        self._next_save_s = ended_s + max(_SAVE_EVERY_S, _SAVE_SHARE * (ended_s - started_s))
 
-    def _saved_summaries(self) -> dict[int, tuple[int, int, dict[str, Any]]]:
-        saved = {}
-        for line in (self.folder.read(_SUMMARIES) or b"").splitlines():
-            size, modified_ns, summary = json.loads(line)
-            saved[summary["number"]] = (size, modified_ns, summary)
-        return saved
+    def _saved_summaries(self) -> tuple[dict[int, ChunkSummary], int]:
+        """Return the saved counts, and the time before which chunks must have been written for them to be right."""
+        file = next((file for file in self.folder.list("") if file.name == _SUMMARIES), None)
+        if file is None:
+            return {}, 0
+        summaries = map(ChunkSummary.model_validate_json, (self.folder.read(_SUMMARIES) or b"").splitlines())
+        # Object stores count in seconds.
+        margin_ns = 0 if self.folder.is_local else 1_000_000_000
+        return {summary.number: summary for summary in summaries}, file.modified_ns - margin_ns
 
     def tables(self) -> Iterator[Table]:
         """Yield the results, chunk by chunk in the order of the source."""

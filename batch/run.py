@@ -168,7 +168,8 @@ class _Run:
         """Run chunks; return what is used up, if not all were run."""
         ledger, done_before = self._ledger, self._ledger.summaries
         with ExitStack() as stack:
-            kept = [summary for number, summary in done_before.items() if number not in set(pending)]
+            to_run = set(pending)
+            kept = [summary for number, summary in done_before.items() if number not in to_run]
             advance, describe = stack.enter_context(batch_progress(self._progress, ledger.manifest.rows, kept))
             describe("loading the models")
             stack.callback(engine.close)

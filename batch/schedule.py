@@ -191,7 +191,7 @@ class Scheduler:
             hangs = self._hangs[current.number] = self._hangs.get(current.number, 0) + 1
             if hangs >= MAX_HANGS:
                 limit = f"{self._chunk_timeout_s:g} s"
-                self._record(current, DeadlineExceeded(f"the chunk took longer than {limit}, {hangs} times."))
+                self._record(current, DeadlineExceeded(f"the chunk took longer than {limit}; it ran {hangs} times."))
 
     def _restart(self, worker: int) -> None:
         """Start a worker again, and put its chunks back."""

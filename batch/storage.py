@@ -148,7 +148,7 @@ class BatchFolder:
             # Half of the time that pyarrow takes, which counts with a million chunks.
             try:
                 with os.scandir(self._full(subfolder)) as entries:
-                    stats = [(entry.name, entry.stat()) for entry in entries if not entry.name.startswith(".")]
+                    stats = [(e.name, e.stat()) for e in entries if not e.name.startswith(".") and e.is_file()]
             except FileNotFoundError:
                 return []
             return sorted(StoredFile(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)

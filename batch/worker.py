@@ -74,8 +74,7 @@ class Worker:
         results = self._run_rows(rows)
         table = results_table([row.id for row in rows], results, self._task.extra_columns)
         summary = summarize_results(chunk.number, results, time.perf_counter() - started_s)
-        commit_chunk(self._folder, table, summary)
-        return summary
+        return commit_chunk(self._folder, table, summary)
 
     def _run_rows(self, rows: list[BatchRow]) -> list[RowResult]:
         try:
@@ -94,8 +93,7 @@ class Worker:
         ]
         table = results_table([row.id for row in rows], results, self._task.extra_columns)
         summary = summarize_results(number, results, time.perf_counter() - started_s)
-        commit_chunk(self._folder, table, summary)
-        return summary
+        return commit_chunk(self._folder, table, summary)
 
 
 def _kept_results(table: Table) -> list[RowResult]:

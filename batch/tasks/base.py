@@ -162,7 +162,7 @@ def text_of(row: BatchRow, column: str) -> str:
         return value
     problem = "is missing" if value is None else f"is a {type(value).__name__}"
     hint = did_you_mean(column, [name for name in row.values if name != column]) if column not in row.values else ""
-    raise ValueError(f"the text in the column {column!r} {problem}.{hint}")
+    raise ValueError(f"the text in the column {column!r} {problem}{f';{hint}' if hint else '.'}")
 
 
 def for_each(

@@ -55,7 +55,7 @@ class ClassifyTask(BatchTask):
                 "multi_label and few_shot cannot be combined, because an example has one label.",
                 hint="Leave out one of them.",
             )
-        task = resolve_label_task(self.labels or None, self.task)
+        task = resolve_label_task(self.labels or None, self.task, None)
         return self.model_copy(update={"labels": (), "task": task})
 
     def needed_columns(self) -> Sequence[str]:
