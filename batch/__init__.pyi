@@ -1,7 +1,7 @@
 from .chunks import Chunk as Chunk, ChunkSummary as ChunkSummary
 from .engines.base import (
+    BatchEngine as BatchEngine,
     ChunkDone as ChunkDone,
-    Engine as Engine,
     WorkerFailed as WorkerFailed,
     WorkerLost as WorkerLost,
     WorkerReady as WorkerReady,

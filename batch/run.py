@@ -11,13 +11,13 @@ from typing import Any
 from langchain_core.runnables import Runnable
 
 from taleward.batch.chunks import PARTS, Chunk, ChunkSummary, encode_chunk, failed_chunk
-from taleward.batch.engines import ENGINES, Engine, make_engine
+from taleward.batch.engines import ENGINES, BatchEngine, make_engine
 from taleward.batch.engines.inline import InlineEngine
 from taleward.batch.fingerprint import job_fingerprint
 from taleward.batch.ledger import Ledger, prepare_ledger
 from taleward.batch.progress import batch_progress
 from taleward.batch.result import BatchResult, batch_result
-from taleward.batch.schedule import BatchBudget, Scheduler
+from taleward.batch.schedule import BatchBudget, ChunkScheduler
 from taleward.batch.sinks import check_sink, write_results
 from taleward.batch.sources import BatchSource, open_source
 from taleward.batch.storage import BatchFolder
@@ -35,7 +35,7 @@ def run_batch(
     source: str | os.PathLike[str] | Iterable[Mapping[str, Any]],
     out: str | os.PathLike[str],
     *,
-    engine: str | Engine = "local",
+    engine: str | BatchEngine = "local",
     workers: int | None = None,
     chunk: int | None = None,
     id_column: str | None = None,
@@ -164,7 +164,7 @@ class _Run:
         self._budget, self._chunk_timeout_s, self._progress = budget, chunk_timeout_s, progress
         self.ran: list[ChunkSummary] = []
 
-    def run(self, engine: Engine, workers: int, pending: list[int]) -> str | None:
+    def run(self, engine: BatchEngine, workers: int, pending: list[int]) -> str | None:
         """Run chunks; return what is used up, if not all were run."""
         ledger, done_before = self._ledger, self._ledger.summaries
         with ExitStack() as stack:
@@ -183,7 +183,7 @@ class _Run:
             def give_up(chunk: Chunk, error: Exception) -> ChunkSummary:
                 return failed_chunk(ledger.folder, ids_of(chunk.data), chunk, error, self._task.extra_columns)
 
-            scheduler = Scheduler(
+            scheduler = ChunkScheduler(
                 engine,
                 workers,
                 chunk_timeout_s=self._chunk_timeout_s,
@@ -198,7 +198,7 @@ class _Run:
             yield Chunk(number, encode_chunk(batch), only_errors=number in self._ledger.summaries)
 
 
-def _as_task(task: object, engine: str | Engine) -> BatchTask:
+def _as_task(task: object, engine: str | BatchEngine) -> BatchTask:
     if isinstance(task, BatchTask):
         return task
     if isinstance(task, str):
@@ -219,8 +219,8 @@ def _as_task(task: object, engine: str | Engine) -> BatchTask:
 
 
 def _make_engine(
-    engine: str | Engine, task: BatchTask, workers: int, lock: int | None, options: Mapping[str, Any]
-) -> tuple[Engine, int]:
+    engine: str | BatchEngine, task: BatchTask, workers: int, lock: int | None, options: Mapping[str, Any]
+) -> tuple[BatchEngine, int]:
     """Return an engine that is not started, and its workers."""
     if not isinstance(engine, str):
         return engine, 1 if isinstance(engine, InlineEngine) else workers

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from taleward.batch.chunks import Chunk, ChunkSummary
 from taleward.batch.engines.base import (
+    BatchEngine,
     ChunkDone,
-    Engine,
     EngineReport,
     WorkerFailed,
     WorkerLost,
@@ -58,7 +58,7 @@ class _Seat:
     failed_starts: int = 0
 
 
-class Scheduler:
+class ChunkScheduler:
     """Runs chunks on an engine.
 
     Args:
@@ -72,7 +72,7 @@ class Scheduler:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: BatchEngine,
         workers: int,
         *,
         chunk_timeout_s: float | None,

@@ -1,4 +1,4 @@
-"""Engines, one per file. To add one, write a file with the methods of `Engine`, and add a line to `ENGINES`."""
+"""Engines, one per file. To add one, write a file with the methods of `BatchEngine`, and add a line to `ENGINES`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from taleward.batch.engines.base import Engine
+from taleward.batch.engines.base import BatchEngine
 from taleward.core.errors import ConfigurationError, UnknownName
 
-__all__ = ["ENGINES", "Engine", "make_engine"]
+__all__ = ["ENGINES", "BatchEngine", "make_engine"]
 
 ENGINES: Mapping[str, str] = {
     "inline": "inline.InlineEngine",
@@ -18,7 +18,7 @@ ENGINES: Mapping[str, str] = {
 """Names of engines, and the module and class of each."""
 
 
-def make_engine(name: str, **options: Any) -> Engine:
+def make_engine(name: str, **options: Any) -> BatchEngine:
     """Make an engine.
 
     Args:
@@ -35,7 +35,7 @@ def make_engine(name: str, **options: Any) -> Engine:
     module, _, class_name = ENGINES[name].partition(".")
     engine_class = getattr(import_module(f"taleward.batch.engines.{module}"), class_name)
     try:
-        engine: Engine = engine_class(**options)
+        engine: BatchEngine = engine_class(**options)
     except TypeError as error:
         raise ConfigurationError(f"the engine {name!r} cannot be made: {error}") from error
     return engine

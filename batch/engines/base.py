@@ -66,7 +66,7 @@ class WorkerFailed(NamedTuple):
 EngineReport = WorkerReady | ChunkDone | WorkerLost | WorkerFailed
 
 
-class Engine(Protocol):
+class BatchEngine(Protocol):
     """Runs chunks on workers that are numbered from 0.
 
     A worker runs the chunks that it has been given one after the other, in their order. To add an engine, write a file

@@ -51,7 +51,7 @@ class ParquetSource(BatchSource):
         """Yield the rows from number `start` on."""
         for number in range(len(self.files)):
             file = self._open(number)
-            groups = []
+            groups: list[int] = []
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 if start >= rows and not groups:

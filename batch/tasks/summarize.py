@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -50,7 +50,9 @@ class SummarizeTask(JudgingTask):
 
 class _SummarizeRunner:
     def __init__(self, task: SummarizeTask) -> None:
-        options = {"base_url": task.base_url} if task.base_url and task.model.startswith("openai:") else {}
+        options: dict[str, Any] = (
+            {"base_url": task.base_url} if task.base_url and task.model.startswith("openai:") else {}
+        )
         summarizer = Summarizer(task.model, task.task, sentences=task.sentences, **options)
         self._guard, self._column = SummaryGuard(summarizer, task.make_judge()), task.column
         self._concurrency = task.rows_at_once(task.model)

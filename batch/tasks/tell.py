@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -60,7 +60,7 @@ class _TellRunner:
         from taleward.moderation.guard.best_of import BestOf
         from taleward.moderation.guard.guard import Guard
 
-        options = {"base_url": task.base_url} if task.base_url else {}
+        options: dict[str, Any] = {"base_url": task.base_url} if task.base_url else {}
         self._writer = StoryChain(
             task.model, task.template, templates=task.templates, policy=task.policy, band=task.band, **options
         )

@@ -34,7 +34,10 @@ def texts(*values: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_is_plain_data_that_builds_the_same_task_elsewhere(name: str) -> None:
-    settings = {"function": {"function": "json:dumps"}, "classify": {"labels": ["sea", "wood"]}}
+    settings: dict[str, dict[str, Any]] = {
+        "function": {"function": "json:dumps"},
+        "classify": {"labels": ["sea", "wood"]},
+    }
     task = task_from(name, settings.get(name, {})).resolved()
     sent = json.loads(json.dumps(task.model_dump(mode="json")))
     rebuilt = task_from(name, sent)

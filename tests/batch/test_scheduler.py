@@ -8,7 +8,7 @@ import pytest
 
 from taleward.batch.chunks import Chunk, ChunkSummary
 from taleward.batch.engines.base import ChunkDone, EngineReport, WorkerFailed, WorkerLost, WorkerReady
-from taleward.batch.schedule import MAX_HANGS, MAX_LOSSES, BatchBudget, Scheduler
+from taleward.batch.schedule import MAX_HANGS, MAX_LOSSES, BatchBudget, ChunkScheduler
 from taleward.batch.worker import WorkerSpec
 from taleward.core.errors import BackendError, ConfigurationError
 from taleward.core.frozen_model import FrozenDict
@@ -70,7 +70,7 @@ def chunks(count: int) -> Iterator[Chunk]:
 def schedule(engine: ScriptedEngine, count: int, timeout_s: float | None = None) -> list[tuple[int, int]]:
     """Run chunks; return the numbers of the finished ones with their errors."""
     finished: list[tuple[int, int]] = []
-    scheduler = Scheduler(
+    scheduler = ChunkScheduler(
         engine,
         len(engine.queues),
         chunk_timeout_s=timeout_s,
