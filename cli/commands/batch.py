@@ -20,6 +20,7 @@ from taleward.cli.options import (
     JudgeSpecs,
     PolicyName,
     TemplateFolder,
+    TextColumn,
     TrackingUri,
 )
 from taleward.core.errors import ConfigurationError
@@ -50,7 +51,7 @@ def batch(
     workers: Annotated[int | None, typer.Option(min=1, help="Number of workers; by default one per core.")] = None,
     chunk: Annotated[int | None, typer.Option(min=1, help="Rows in a chunk; by default 200.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column of the ids; by default id, or custom_id.")] = None,
-    column: Annotated[str | None, typer.Option(help="Column of the text or, with tell, of the request.")] = None,
+    column: TextColumn = "text",
     model: Annotated[str | None, typer.Option(help="Model spec of the task; see `taleward models`.")] = None,
     base_url: BaseUrl = None,
     template: Annotated[str | None, typer.Option(help="Name of the template, for tell.")] = None,
@@ -92,7 +93,7 @@ def batch(
         float, typer.Option(min=1.0, help="Seconds after which a chunk counts as hung and is run again.")
     ] = 3600.0,
     address: Annotated[str | None, typer.Option(help="Address of a running cluster, for the engine ray.")] = None,
-    experiment: Annotated[str | None, typer.Option(help="Record the batch as a run of this MLflow experiment.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Name of the MLflow experiment.")] = None,
     tracking_uri: TrackingUri = None,
     folder: Folder = DEFAULT_FOLDER,
     as_json: AsJson = False,
@@ -101,8 +102,10 @@ def batch(
 
     Chunks of rows are kept in --out as they are finished. If the batch is stopped or killed, the same command goes on.
 
-    Each row needs an id. With tell, a row has a request in the column request, or the template's values in columns of
-    their names.
+    Each row needs an id. With tell, a row has a request in the column request or --column, or the template's values in
+    columns of their names.
+
+    With --experiment, the batch is recorded as a run in MLflow.
 
     Exit codes: 0 all rows have a result, 1 stopped by a limit, 2 wrong use or data, 3 rows have errors, 130
     interrupted.
@@ -130,7 +133,7 @@ def batch(
         "threshold": threshold,
         "sentences": sentences,
         "concurrency": concurrency,
-        "request_column" if task == "tell" else "column": column,
+        "request_column" if task == "tell" else "column": column if _is_given(context, "column") else None,
     }
     made_task = _make_task(task, {name: value for name, value in settings.items() if value is not None})
     uri = tracking_uri
