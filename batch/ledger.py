@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from taleward.batch.chunks import PARTS, ChunkSummary, part_number, read_part, read_summary
 from taleward.batch.fingerprint import Manifest, check_same_job
 from taleward.batch.ids import check_ids
@@ -35,11 +37,15 @@ class Ledger:
     Args:
         folder: The folder of the batch.
         manifest: What the batch is.
+
+    Attributes:
+        unsaved: Whether there are counts that `save_summaries` has not saved.
     """
 
     def __init__(self, folder: BatchFolder, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
         self._summaries: dict[int, ChunkSummary] = {}
+        self.unsaved = False
         self._next_save_s = time.monotonic() + _SAVE_EVERY_S
 
     @classmethod
@@ -72,6 +78,7 @@ class Ledger:
                 self._summaries[number] = summary
             else:
                 unknown.append(number)
+        self.unsaved = bool(unknown)
         # A killed run has not saved all counts; they are also at the end of each chunk's file.
         with ThreadPoolExecutor(_READERS) as pool:
             for number, read in zip(unknown, pool.map(self._read_summary, unknown), strict=True):
@@ -100,6 +107,7 @@ class Ledger:
     def add(self, summary: ChunkSummary) -> None:
         """Add a chunk that was committed."""
         self._summaries[summary.number] = summary
+        self.unsaved = True
         if time.monotonic() >= self._next_save_s:
             self.save_summaries()
 
@@ -108,6 +116,7 @@ class Ledger:
         started_s = time.monotonic()
         lines = [summary.model_dump_json(exclude_defaults=True) for summary in self._summaries.values()]
         self.folder.write(_SUMMARIES, "".join(f"{line}\n" for line in lines).encode())
+        self.unsaved = False
         ended_s = time.monotonic()
         self._next_save_s = ended_s + max(_SAVE_EVERY_S, _SAVE_SHARE * (ended_s - started_s))
 
@@ -116,7 +125,11 @@ class Ledger:
         file = next((file for file in self.folder.list("") if file.name == _SUMMARIES), None)
         if file is None:
             return {}, 0
-        summaries = map(ChunkSummary.model_validate_json, (self.folder.read(_SUMMARIES) or b"").splitlines())
+        lines = (self.folder.read(_SUMMARIES) or b"").splitlines()
+        try:
+            summaries = [ChunkSummary.model_validate_json(line) for line in lines]
+        except ValidationError:  # of another version; the chunks' files have the same counts
+            return {}, 0
         # Object stores count in seconds.
         margin_ns = 0 if self.folder.is_local else 1_000_000_000
         return {summary.number: summary for summary in summaries}, file.modified_ns - margin_ns

@@ -45,13 +45,16 @@ def batch_progress(
         TimeRemainingColumn(),
         TextColumn("{task.fields[outcomes]}"),
     )
-    started_s, count = time.monotonic(), 0
+    started_s: float | None = None
+    count = 0
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         done = sum(outcomes.values())
         shown = bar.add_task("starting", total=total, completed=done, rate="", outcomes=_counts(outcomes))
 
         def advance(summary: ChunkSummary) -> None:
-            nonlocal count
+            nonlocal count, started_s
+            if started_s is None:  # what the models took to load is no part of the rate
+                started_s = time.monotonic() - summary.seconds
             count += summary.rows
             outcomes.update(summary.outcomes)
             rate = f"{count / max(time.monotonic() - started_s, 1e-9):,.1f} rows/s"

@@ -133,8 +133,10 @@ def run_batch(
                 raise
             finally:
                 ran = run.ran
-                if ran:
+                if ledger.unsaved:
                     ledger.save_summaries()
+        elif ledger.unsaved:
+            ledger.save_summaries()
         result = batch_result(ledger, ran=ran, seconds=time.monotonic() - started_s, stopped=stopped)
         if not result.partial and (merge is not None or errors_file is not None):
             write_results(ledger, merge, errors_file)
