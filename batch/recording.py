@@ -109,6 +109,7 @@ def _write_files(folder: Path, ledger: Ledger, result: BatchResult) -> None:
 def _plot(ledger: Ledger, result: BatchResult) -> Figure:
     """Draw the outcomes, and how the chunks' times are distributed."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -125,6 +126,8 @@ def _plot(ledger: Ledger, result: BatchResult) -> Figure:
     right.set_title("time per row, by chunk")
     right.set_xlabel("ms per row")
     right.set_ylabel("chunks")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
