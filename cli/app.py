@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from taleward.cli.commands.arena import arena
+from taleward.cli.commands.batch import batch
 from taleward.cli.commands.chat import chat
 from taleward.cli.commands.compare import compare
 from taleward.cli.commands.deploy import deploy
@@ -75,6 +76,7 @@ app.command()(chat)
 app.command()(summarize)
 app.command()(classify)
 app.command("eval")(evaluate)
+app.command()(batch)
 app.command()(compare)
 app.command()(arena)
 app.command()(grid)

@@ -86,7 +86,7 @@ NAMES = """
     Finding Guard GuardMiddleware GuardedChat Judge MlflowRecorder Passage Policy PromptSpec Refused Router
     StoryChain Summarizer SummaryGuard Tale TaleMemory TalewardError Template Verdict ZeroShotClassifier arena
     chat_model classifier compare embeddings evaluate judge load_dataset load_policy load_template log_guard
-    promote record_feedback rollback seq2seq_model tune_judge tune_writer
+    promote record_feedback rollback run_batch seq2seq_model tune_judge tune_writer
 """
 """What a first program needs. Adding a name here is a promise: think twice, and prefer a public module."""
 

@@ -68,6 +68,7 @@ calls = {
     "BLEU": lambda: metric("bleu"),
     "reading levels": lambda: tw.judge("reading-level"),
     "the widget": lambda: tw.evaluation.FeedbackWidget(tale),
+    "a batch": lambda: tw.run_batch("judge", [{"id": "a", "text": text}], "out"),
 }
 def labelled():
     with open("texts.csv", "w") as file:
@@ -120,6 +121,7 @@ NEEDS = {
     "BLEU": "evaluation",
     "reading levels": "reading",
     "the widget": "notebooks",
+    "a batch": "batch",
 }
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taleward.core.concurrency.cores import assigned_cores
 from taleward.core.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Graph:
         return self.constant(shifted, "uint8"), self.constant(numpy.full(weight.shape[1], 128), "uint8")
 
     def session(self, threads: int = 0) -> Session:
-        """Build a session that runs the network on `threads` threads; 0 uses one per core."""
+        """Build a session that runs the network on `threads` threads; 0 uses one per core, or `TALEWARD_CORES`."""
         helper = self._onnx.helper
         graph = helper.make_graph(self._nodes, "taleward", self._inputs, self._outputs, self._constants)
         opsets = [helper.make_opsetid("", 20), helper.make_opsetid(_MICROSOFT_DOMAIN, 1)]
@@ -169,7 +170,7 @@ class Session:
     Args:
         model: A serialized ONNX model.
         weights: The tensors that the model declares as external, by name.
-        threads: Number of threads for one run; 0 uses one per core.
+        threads: Number of threads for one run; 0 uses one per core, or `TALEWARD_CORES`.
 
     Raises:
         MissingExtra: If the extra `onnx` is not installed.
@@ -182,7 +183,7 @@ class Session:
             raise MissingExtra("an embedded model", "onnx") from error
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or assigned_cores() or 0
         options.log_severity_level = 3
         # ONNX Runtime's idle threads spin by default, which takes a core from the rest of the process.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

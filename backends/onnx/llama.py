@@ -6,7 +6,6 @@ Llama, SmolLM, Mistral, Qwen2 and Qwen3 share one network and differ only in bia
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -21,6 +20,7 @@ from taleward.backends.onnx.graph import Session
 from taleward.backends.onnx.llama_graph import llama_session, scoring_session, unsupported_reason
 from taleward.backends.onnx.quantized_weights import WeightPrecision, weight_files
 from taleward.backends.transformers.tokenizer import HubTokenizer
+from taleward.core.concurrency.cores import usable_cores
 from taleward.core.errors import BackendError, MissingExtra
 
 _CACHE_BYTES = 1 << 29
@@ -84,9 +84,7 @@ class LlamaModel:
         eos = generation.get("eos_token_id", self._config.get("eos_token_id"))
         self._eos_token_ids = frozenset(eos if isinstance(eos, list) else [] if eos is None else [eos])
         self._session = llama_session(self._config, weight_files(folder), precision)
-        batches = [
-            LlamaBatch(self._session, self._config, rows) for _ in range(replicas or min(4, os.cpu_count() or 1))
-        ]
+        batches = [LlamaBatch(self._session, self._config, rows) for _ in range(replicas or min(4, usable_cores()))]
         size = int(self._config["vocab_size"])
         self.engine = Engine(
             batches,
@@ -122,7 +120,7 @@ class LlamaModel:
 
     def read(self, windows: Sequence[ScoringWindow]) -> list[TokenScores]:
         """Score the tokens of each window, in batches that run in parallel."""
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(4, usable_cores())) as pool:
             return score_in_batches(windows, _SCORING_BATCH_TOKENS, self._score_batch, pool.map)
 
     @cached_property

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from taleward.backends.base.shipped_models import missing_encoder
 from taleward.backends.onnx.bert import bert_session
 from taleward.backends.onnx.graph import Session
 from taleward.backends.onnx.quantized_weights import WeightPrecision
+from taleward.core.concurrency.cores import usable_cores
 from taleward.core.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _WHAT = "the encoder all-MiniLM-L6-v2"
 _HEADS = 12
 _LAYERS = 6
 _load_lock = threading.Lock()
-_run_slots = threading.Semaphore(max(2, os.cpu_count() or 1))
+_run_slots = threading.Semaphore(max(2, usable_cores()))
 """Limits concurrent runs: more of them take memory, and no less time."""
 _published_encoder: _LoadedEncoder | None = None
 

@@ -21,6 +21,7 @@ from .backends.chat_models import chat_model as chat_model
 from .backends.embedding_models import embeddings as embeddings
 from .backends.transformers.classifier import classifier as classifier
 from .backends.transformers.seq2seq import seq2seq_model as seq2seq_model
+from .batch.run import run_batch as run_batch
 from .chains.classification.few_shot import FewShotClassifier as FewShotClassifier
 from .chains.classification.zero_shot import ZeroShotClassifier as ZeroShotClassifier
 from .chains.story import StoryChain as StoryChain

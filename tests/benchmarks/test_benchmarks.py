@@ -24,6 +24,7 @@ NOT_RUN_ITSELF = {
     "__init__": "the package",
     "table": "the table of all benchmarks",
     "questions": "the questions of stores",
+    "batch_jobs": "the jobs of batch",
     "routing_peer": "runs in the Python that has semantic-router, if there is one",
 }
 # These consist mostly of child processes, so they run beside the others, and are checked at the end.
