@@ -65,6 +65,8 @@ def create_app(
         # FastAPI's pages of documentation load scripts from a CDN.
         docs_url=None,
         redoc_url=None,
+        # FastAPI's own spans and logs hold paths, queries and the messages of exceptions, which may be a child's words.
+        telemetry=dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False),
     )
     set_served_models(app, served)
     install_error_handlers(app)
