@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from taleward.serving.app import check_extra, create_app
@@ -74,14 +74,13 @@ def uvicorn_options(settings: OperationSettings) -> dict[str, Any]:
 
 @contextmanager
 def _environment(config: ServeConfig) -> Iterator[None]:
-    """Pass the configuration on to the workers, and give them a folder for common metrics."""
+    """Pass the configuration on to the workers, and give several of them a folder for common metrics."""
     before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="taleward-metrics-") as folder:
+    with ExitStack() as stack:
+        stack.callback(os.environ.update, before)
+        stack.callback(os.environ.clear)
         os.environ[_CONFIG_VARIABLE] = config.model_dump_json()
-        if config.operations.workers > 1:
-            os.environ.setdefault(MULTIPROCESS_FOLDER, folder)
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        if config.operations.workers > 1 and MULTIPROCESS_FOLDER not in os.environ:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taleward-metrics-"))
+            os.environ[MULTIPROCESS_FOLDER] = folder
+        yield

@@ -123,9 +123,7 @@ async def test_a_line_for_each_request_says_what_became_of_it(log: io.StringIO, 
 
 
 async def test_a_span_continues_the_clients_trace(spans: InMemorySpanExporter) -> None:
-    await AsgiCall(
-        fake_app(), "/health", method="GET", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
-    ).done()
+    await AsgiCall(fake_app(), "/health", method="GET", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}).done()
     [span] = spans.get_finished_spans()
     assert f"{span.get_span_context().trace_id:032x}" == "a" * 32
 
