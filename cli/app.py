@@ -20,6 +20,7 @@ from taleward.cli.commands.policy import policy_app
 from taleward.cli.commands.promote import promote, rollback
 from taleward.cli.commands.red_team import red_team
 from taleward.cli.commands.review import review_app
+from taleward.cli.commands.serve import serve
 from taleward.cli.commands.store import store_app
 from taleward.cli.commands.summarize_classify import classify, summarize
 from taleward.cli.commands.tell import tell
@@ -80,6 +81,7 @@ app.add_typer(tune_app)
 app.command()(promote)
 app.command()(rollback)
 app.command()(deploy)
+app.command()(serve)
 app.add_typer(keys_app)
 app.add_typer(policy_app)
 app.add_typer(store_app)

@@ -45,6 +45,7 @@ class ServedModelConfig(FrozenModel):
         template: The prompt template whose stories the model writes, in answer to values as well as to free requests;
             `null` for a model that holds conversations.
         templates: A folder with your own templates.
+        system_prompt: For conversations: what the model is told first, before the client's own system message.
         judge: Specs of the judges; a text must pass all of them.
         policy: The name of a policy, or the path of its file.
         band: The age band.
@@ -67,6 +68,7 @@ class ServedModelConfig(FrozenModel):
     options: FrozenMapping[str, Any] = FrozenDict()
     template: str | None = DEFAULT_TEMPLATE
     templates: Path | None = None
+    system_prompt: str = ""
     judge: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(default=("embedded:judge",), min_length=1)
     policy: str = "kids"
     band: str = "6-8"

@@ -163,21 +163,20 @@ def validation_error(problems: Iterable[Mapping[str, Any]]) -> ApiError:
     Args:
         problems: Pydantic's errors.
     """
-    listed = list(problems)
-    described = []
-    for problem in listed[:_MAX_PROBLEMS]:
-        place = ".".join(str(step) for step in problem["loc"] if step != "body") or "body"
-        described.append((place, f"{place}: {str(problem['msg']).removeprefix('Value error, ')}"))
-    message = "; ".join(text for _, text in described) or "the request is invalid"
-    if described and listed[0]["type"] == "json_invalid":
+    listed = list(problems)[:_MAX_PROBLEMS]
+    if listed and listed[0]["type"] == "json_invalid":
         return ApiError(400, "The body is not valid JSON.", code="invalid_json")
-    unknown = described and listed[0]["type"] == "extra_forbidden"
-    return ApiError(
-        400,
-        message + ".",
-        code="unknown_parameter" if unknown else "invalid_value",
-        param=described[0][0] if described else None,
-    )
+    # Of a value that may be of several types, Pydantic reports one problem for each; the last one knows most.
+    described = {_place(problem): str(problem["msg"]).removeprefix("Value error, ") for problem in listed}
+    message = "; ".join(f"{place}: {text}" for place, text in described.items()) or "The request is invalid"
+    code = "unknown_parameter" if listed and listed[0]["type"] == "extra_forbidden" else "invalid_value"
+    return ApiError(400, f"{message}.", code=code, param=next(iter(described), None))
+
+
+def _place(problem: Mapping[str, Any]) -> str:
+    """Return the parameter of a problem: further steps may name a type, and no field."""
+    steps = [step for step in problem["loc"] if step != "body"]
+    return str(steps[0]) if steps else "body"
 
 
 class _UnexpectedErrors:

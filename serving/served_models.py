@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from taleward.backends.capabilities import Capabilities, capabilities
@@ -20,6 +21,7 @@ from taleward.moderation.guard.best_of import BestOf
 from taleward.moderation.guard.guard import Guard, Recorder
 from taleward.moderation.judges import judge as make_judge
 from taleward.serving.config import DEFAULT_TEMPLATE, ServeConfig, ServedModelConfig
+from taleward.serving.embedder import WARM_UP_TEXT, make_embedder
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from taleward.moderation.judges import Judge
 
 _RUNS_HERE = ("embedded:", "hf:", "models:", "lexicon", "reading-level", "personal-data")
-_WARM_UP_TEXT = "The cat slept in the sun."
 
 
 class ServedModel:
@@ -80,6 +81,16 @@ class ServedModel:
         return self.config.template is not None or self._chat is None
 
     @property
+    def inner_chat(self) -> BaseChatModel | None:
+        """The chat model behind the guard; `None` for a writer of another kind. What it says is unmoderated."""
+        return self._chat
+
+    @property
+    def own_writer(self) -> WriterLike | None:
+        """The writer of your own, if there is one."""
+        return self._writer
+
+    @property
     def capabilities(self) -> Capabilities | None:
         """What the chat model can do; `None` for a writer of another kind. Reading some of them loads the model."""
         return None if self._chat is None else capabilities(self._chat)
@@ -124,6 +135,7 @@ class ServedModel:
         band: str | None = None,
         seed: int | None = None,
         streaming: bool = False,
+        input_checked: bool = False,
         call_options: Mapping[str, Any] | None = None,
     ) -> Guard:
         """Return the guard that writes one story.
@@ -133,6 +145,7 @@ class ServedModel:
             band: An age band instead of the model's own.
             seed: Makes the story repeatable.
             streaming: Whether the story is streamed; if not, the best of several drafts may be chosen.
+            input_checked: Whether the input was judged and masked already.
             call_options: Options for each call of the model, such as `temperature`.
 
         Raises:
@@ -141,8 +154,8 @@ class ServedModel:
         config, judge = self.config, self.judge(band)
         settings: dict[str, Any] = {
             "timeout_s": config.timeout_s,
-            "judge_inputs": config.judge_inputs,
-            "mask_personal_data": config.mask_personal_data,
+            "judge_inputs": config.judge_inputs and not input_checked,
+            "mask_personal_data": config.mask_personal_data and not input_checked,
             "max_input_chars": config.max_input_chars,
             "recorder": self._recorders,
         }
@@ -215,7 +228,7 @@ class ServedModel:
             await self._chat.aload()
         if all(spec.startswith(_RUNS_HERE) for spec in self.config.judge):
             for judge in {id(judge): judge for judge in self._judges.values()}.values():
-                await run_in_thread(lambda judge=judge: judge.invoke(_WARM_UP_TEXT))  # type: ignore[misc]
+                await run_in_thread(lambda judge=judge: judge.invoke(WARM_UP_TEXT))  # type: ignore[misc]
 
 
 class ServedModels:
@@ -226,8 +239,13 @@ class ServedModels:
         models: Models of your own, by name; the configuration's are made from it.
         recorders: Where finished tales are recorded.
 
+    Attributes:
+        config: The configuration.
+        created: When the models were made, in seconds since the epoch.
+        embedder: The model for embeddings, if there is one.
+
     Raises:
-        ConfigurationError: If a model cannot be made; the message names it.
+        ConfigurationError: If a model cannot be made; a note names it.
     """
 
     def __init__(
@@ -237,6 +255,8 @@ class ServedModels:
         recorders: Iterable[Recorder] = (),
     ) -> None:
         self.config = config
+        self.created = int(time.time())
+        self.embedder = make_embedder(config)
         self._models = dict(models or {})
         for name, model_config in config.models.items():
             if name not in self._models:
@@ -246,8 +266,13 @@ class ServedModels:
                     error.add_note(f"while making the served model {name!r}")
                     raise
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._models.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the models."""
+        return tuple(self._models)
 
     def get(self, name: str | None = None) -> ServedModel:
         """Return a model, by default the default one.
@@ -264,6 +289,8 @@ class ServedModels:
         """Load what runs in this process; several models often share a writer or a judge, which load once."""
         for model in self:
             await model.warm()
+        if self.embedder is not None and self.embedder.spec.startswith(_RUNS_HERE):
+            await self.embedder.embed([WARM_UP_TEXT])
 
 
 def _judge_of(config: ServedModelConfig, band: str) -> Judge:

@@ -208,7 +208,7 @@ def without_retracted(message: AIMessage) -> AIMessage:
 def _mark(verdict: Verdict | None, *, released: bool) -> dict[str, Any]:
     mark: dict[str, Any] = {"released": released}
     if verdict is not None:
-        mark |= {"outcome": verdict.outcome, "categories": list(verdict.categories)}
+        mark |= {"outcome": verdict.outcome, "categories": list(verdict.categories), "scores": dict(verdict.scores)}
         mark |= {"judge": verdict.judge, "policy": verdict.policy, "band": verdict.band}
     return mark
 

@@ -114,6 +114,7 @@ def test_a_refusal_says_why_without_the_words() -> None:
         "released": False,
         "outcome": "fail",
         "categories": ["violence"],
+        "scores": {"violence": 1.0},
         "judge": "fake",
         "policy": "kids@1",
         "band": "6-8",
