@@ -48,9 +48,9 @@ def served(config: ServeConfig, folder: Path) -> Iterator[tuple[subprocess.Popen
             wait_for(process, address, folder)
             yield process, address
         finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+            # Killed, it would leave its workers behind.
+            process.terminate()
+            process.wait(60)
 
 
 def wait_for(process: subprocess.Popen[bytes], address: str, folder: Path) -> None:

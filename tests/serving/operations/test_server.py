@@ -111,7 +111,7 @@ def test_sigterm_lets_a_stream_end_and_refuses_new_work(tmp_path: Path, values: 
 def test_workers_share_limits_and_metrics(tmp_path: Path, values: dict[str, str]) -> None:
     keys = ApiKeys(tmp_path / "keys.db")
     _, metrics_key = keys.create("prometheus", scopes=["metrics"])
-    _, key = keys.create("app", limits=KeyLimits(requests_per_minute=12))
+    _, key = keys.create("app", limits=KeyLimits(requests_per_minute=2))
     with FakeOpenAI(STORY) as model:
         config = config_for(model, workers=2, keys_file=str(tmp_path / "keys.db"))
         with served(config, tmp_path) as (process, address):
@@ -119,10 +119,11 @@ def test_workers_share_limits_and_metrics(tmp_path: Path, values: dict[str, str]
             # A new connection each time, so that both workers get some.
             statuses = [
                 httpx.post(f"{address}/v1/tales", json={"values": values}, headers=header, timeout=60).status_code
-                for _ in range(16)
+                for _ in range(24)
             ]
-            assert statuses.count(429) >= 2
-            assert statuses.count(200) >= 12
+            # Two at once, and one more for each half minute that this takes.
+            assert statuses.count(200) >= 2
+            assert statuses.count(429) >= 12
             header = {"authorization": f"Bearer {metrics_key.get_secret_value()}"}
             text = httpx.get(f"{address}/metrics", headers=header, timeout=60).text
             counted = re.findall(
