@@ -43,7 +43,7 @@ def create_app(
     from taleward.serving.app_state import set_served_models
     from taleward.serving.errors import install_error_handlers
     from taleward.serving.json_response import SafeJSONResponse
-    from taleward.serving.openai_api import chat_completions, embeddings, models as models_api, moderations
+    from taleward.serving.openai_api import chat_completions, embeddings, models as models_api, moderations, responses
     from taleward.serving.operations.authentication import keys_for
     from taleward.serving.operations.install import install
     from taleward.serving.served_models import ServedModels
@@ -71,7 +71,7 @@ def create_app(
     )
     set_served_models(app, served)
     install_error_handlers(app)
-    for module in (chat_completions, models_api, moderations, embeddings, tales, templates):
+    for module in (chat_completions, responses, models_api, moderations, embeddings, tales, templates):
         app.include_router(module.router)
     install(
         app,

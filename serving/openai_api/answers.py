@@ -143,6 +143,18 @@ async def hold_until_judged(parts: AnswerParts, mode: ReleaseMode) -> AnswerPart
             raise
 
 
+async def whole_answer(parts: AnswerParts) -> tuple[str, AnswerEnd]:
+    """Return the text and the end of an answer."""
+    texts: list[str] = []
+    async with aclosing(parts) as all_parts:
+        async for part in all_parts:
+            if isinstance(part, AnswerEnd):
+                return "".join(texts), part
+            texts.append(part.text)
+    msg = "an answer ended without its end; this is a bug in taleward"
+    raise RuntimeError(msg)
+
+
 async def merge(answers: Sequence[AnswerParts]) -> AsyncGenerator[tuple[int, AnswerPart], None]:
     """Yield the parts of several answers as they come, each with the index of its answer."""
     queue: asyncio.Queue[tuple[int, AnswerPart] | Exception | None] = asyncio.Queue(maxsize=1)

@@ -12,7 +12,7 @@ from taleward.serving.app_state import served_models
 from taleward.serving.disconnect import unless_disconnected
 from taleward.serving.errors import api_error
 from taleward.serving.json_response import SafeJSONResponse
-from taleward.serving.openai_api.answers import AnswerEnd, AnswerParts, TextPart, merge
+from taleward.serving.openai_api.answers import AnswerEnd, TextPart, merge, whole_answer
 from taleward.serving.openai_api.chat_objects import ChatObjects
 from taleward.serving.openai_api.chat_request import ChatCompletionRequest
 from taleward.serving.openai_api.prepared_answers import PreparedAnswers, prepare_answers
@@ -43,18 +43,6 @@ async def create_chat_completion(request: Request, body: ChatCompletionRequest) 
         return event_stream(_chunks(prepared, objects, choices, usage=usage), models.config.keep_alive_s)
     answers = await unless_disconnected(request, _all_answers(prepared, choices))
     return SafeJSONResponse(objects.completion(answers))
-
-
-async def whole_answer(parts: AnswerParts) -> tuple[str, AnswerEnd]:
-    """Return the text and the end of an answer."""
-    texts: list[str] = []
-    async with aclosing(parts) as all_parts:
-        async for part in all_parts:
-            if isinstance(part, AnswerEnd):
-                return "".join(texts), part
-            texts.append(part.text)
-    msg = "an answer ended without its end; this is a bug in taleward"
-    raise RuntimeError(msg)
 
 
 async def _all_answers(prepared: PreparedAnswers, choices: int) -> list[tuple[str, AnswerEnd]]:

@@ -8,23 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from taleward.backends.local.chat import LocalChat
-from taleward.core.yaml_files import did_you_mean
 from taleward.serving.config import ReleaseMode
-from taleward.serving.errors import ApiError
+from taleward.serving.openai_api.unsupported import check_extra_parameters, unsupported
 from taleward.serving.served_models import ServedModel
 
 MAX_CHOICES = 16
-_HINTS = frozenset(
-    {
-        "metadata",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "user",
-    }
-)
-"""Parameters that do not change the answer: accepted, and not passed on."""
 _DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "audio": (),
     "function_call": (),
@@ -141,8 +129,7 @@ def check_supported(body: ChatCompletionRequest, model: ServedModel) -> None:
     Raises:
         ApiError: For the first parameter that cannot; the error names it.
     """
-    for name, value in (body.model_extra or {}).items():
-        _check_extra(name, value)
+    check_extra_parameters(body, _DEFAULTS, _WHY)
     if body.stream_options is not None and not body.stream:
         raise unsupported("stream_options", "it is only allowed when stream is true", kind="invalid_value")
     if body.stream_options is not None and body.stream_options.include_obfuscation:
@@ -173,18 +160,6 @@ def _check_options(body: ChatCompletionRequest, model: ServedModel) -> None:
                 raise unsupported(name, f"{model.name!r} is not a chat model and takes no options")
         if body.seed is not None and not hasattr(model.own_writer, "seed"):
             raise unsupported("seed", f"{model.name!r} takes no seed")
-
-
-def _check_extra(name: str, value: Any) -> None:
-    if value is None or name in _HINTS:
-        return
-    if name not in _DEFAULTS:
-        known = [*ChatCompletionRequest.model_fields, *_HINTS, *_DEFAULTS]
-        raise ApiError(
-            400, f"Unknown parameter: {name!r}.{did_you_mean(name, known)}", code="unknown_parameter", param=name
-        )
-    if value not in _DEFAULTS[name]:
-        raise unsupported(name, _WHY.get(name, "this server does not support it"))
 
 
 def _check_format(response_format: Mapping[str, Any] | None, model: ServedModel) -> None:
@@ -220,17 +195,6 @@ def check_moderation(moderation: Mapping[str, Any] | None, model: ServedModel) -
         if mode != ("block" if judged else "score"):
             reason = "nothing is released that did not pass: use block" if judged else "requests are not judged"
             raise unsupported(f"moderation.policy.{side}.mode", reason)
-
-
-def unsupported(param: str, reason: str, *, kind: str = "unsupported_parameter") -> ApiError:
-    """Return the error for a parameter that cannot be honoured.
-
-    Args:
-        param: Its name.
-        reason: Why not.
-        kind: The error's code.
-    """
-    return ApiError(400, f"{param!r} cannot be honoured: {reason}.", code=kind, param=param)
 
 
 def bound_chat(model: ServedModel, body: ChatCompletionRequest) -> Any:

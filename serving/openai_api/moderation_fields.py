@@ -24,6 +24,7 @@ OPENAI_CATEGORIES = (
     "violence/graphic",
 )
 _TAXONOMY = "openai-moderation"
+_DIGITS = 6
 
 
 def moderation_result(verdict: Verdict, judge: Judge) -> dict[str, Any]:
@@ -60,10 +61,8 @@ def moderation_result(verdict: Verdict, judge: Judge) -> dict[str, Any]:
 def category_scores(verdict: Verdict, judge: Judge) -> dict[str, float]:
     """Return a score for each category of the policy; 1 for one that was found and not scored, 0 for all others."""
     found = set(verdict.categories)
-    return {
-        category: verdict.scores.get(category, 1.0 if category in found else 0.0)
-        for category in judge.policy.categories
-    }
+    scores = {c: verdict.scores.get(c, 1.0 if c in found else 0.0) for c in judge.policy.categories}
+    return {category: round(score, _DIGITS) for category, score in scores.items()}
 
 
 def is_violated(verdict: Verdict, judge: Judge, category: str) -> bool:
@@ -90,6 +89,24 @@ def moderation_field(
 
 
 def _results(verdicts: list[Verdict | None], judge: Judge) -> dict[str, Any]:
-    judged = [verdict for verdict in verdicts if verdict is not None]
-    results = [{"type": "moderation_result", "model": v.judge, **moderation_result(v, judge)} for v in judged]
+    results = [_result(verdict, judge) for verdict in verdicts if verdict is not None]
     return {"type": "moderation_results", "model": judge.spec, "results": results}
+
+
+def response_moderation_field(
+    input_verdict: Verdict | None, output_verdict: Verdict | None, judge: Judge
+) -> dict[str, Any]:
+    """Return the field `moderation` of a response, which has one result a side where chats have a list.
+
+    Args:
+        input_verdict: As for `moderation_field`.
+        output_verdict: The verdict on the answer.
+        judge: Who gave them.
+    """
+    return {"input": _result(input_verdict, judge), "output": _result(output_verdict, judge)}
+
+
+def _result(verdict: Verdict | None, judge: Judge) -> dict[str, Any]:
+    if verdict is None:
+        return {"type": "error", "code": "not_judged", "message": "There were no words to judge, or none were judged."}
+    return {"type": "moderation_result", "model": verdict.judge, **moderation_result(verdict, judge)}

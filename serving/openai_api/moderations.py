@@ -49,6 +49,8 @@ async def create_moderation(request: Request, body: ModerationRequest) -> dict[s
     judge = model.judge(body.band)
     texts = _texts(body)
     verdicts = await unless_disconnected(request, _judge_all(judge, texts))
+    for verdict in verdicts:
+        current_request().observe_verdict(verdict)
     if not all(map(has_answer, verdicts)):
         raise_judge_unavailable()
     results = [moderation_result(verdict, judge) for verdict in verdicts]
