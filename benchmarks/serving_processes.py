@@ -136,11 +136,13 @@ async def taleward_server(folder: Path, model: Process) -> Process:
         return {
             "model": f"openai:{name}",
             "base_url": model.base_url,
+            "options": {"concurrency": 512, "timeout": 300.0, "total_timeout_s": 600.0},
             "judge": "lexicon",
             "judge_inputs": False,
             "mask_personal_data": False,
             "release": "sentences",
             "attempts": 1,
+            "timeout_s": 600.0,
             **settings,
         }
 
@@ -154,7 +156,13 @@ async def taleward_server(folder: Path, model: Process) -> Process:
             "hung-judge": served("paced", judge="openai:hanging", timeout_s=2.0),
         },
         "embeddings": None,
-        "operations": {"port": port, "max_concurrent": 512, "keys_file": str(folder / "keys.db")},
+        # Limits that a slow machine does not reach: it is to be measured, not cut off.
+        "operations": {
+            "port": port,
+            "max_concurrent": 512,
+            "request_timeout_s": 900.0,
+            "keys_file": str(folder / "keys.db"),
+        },
     }
     environment = {"OPENAI_API_KEY": "fake", "OPENAI_BASE_URL": model.base_url, "OPENAI_API_BASE": model.base_url}
     log = folder / "taleward.log"

@@ -79,10 +79,11 @@ class Talkative(FakeJudge):
 async def test_no_words_in_logs_metrics_or_traces(log: io.StringIO, spans: InMemorySpanExporter) -> None:
     """Words in every field, with writers and judges that repeat them in texts and exceptions."""
     secret_values = {name: f"{SECRET} {value}" for name, value in VALUES.items()}
-    headers = {
-        name: SECRET
-        for name in ("x-request-id", "user-agent", "referer", "cookie", "x-forwarded-for", "tracestate", "baggage")
-    } | {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01-{SECRET}", "authorization": f"Bearer {SECRET}"}
+    names = ("x-request-id", "user-agent", "referer", "cookie", "x-forwarded-for", "tracestate", "baggage")
+    headers = dict.fromkeys(names, SECRET) | {
+        "traceparent": f"00-{'a' * 32}-{'b' * 16}-01-{SECRET}",
+        "authorization": f"Bearer {SECRET}",
+    }
     apps = [
         fake_app(writer=FakeWriter(f"A {SECRET} ran. It slept.")),
         fake_app(writer=FakeWriter([f"A {SECRET} ran. ", RuntimeError(f"cannot go on: {SECRET}")])),
