@@ -20,7 +20,7 @@ RUN = (
     "from taleward.serving.operations.server import run_server; "
     "run_server(ServeConfig.model_validate_json(sys.argv[1]))"
 )
-_START_TIMEOUT_S = 120
+_START_TIMEOUT_S = 300
 
 
 def free_port() -> int:
