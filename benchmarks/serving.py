@@ -99,7 +99,7 @@ async def faults(server: Process, model: Process) -> list[Row]:
     before = await model_stats(model)
     await stream_chat(server.base_url, "tales", "a story about fox number 9", leave_after=2)
     start_s = time.perf_counter()
-    stopped_s = float("inf")
+    stopped_s = _LEAVE_TIMEOUT_S
     while time.perf_counter() - start_s < _LEAVE_TIMEOUT_S:
         stats = await model_stats(model)
         if stats["broken"] > before["broken"] and not stats["open"]:
@@ -197,6 +197,9 @@ async def overhead(ours: Process, peers: Sequence[tuple[str, Process]], size: Si
     streams = pick(size, full=16, quick=8, smoke=2)
     firsts: dict[str, list[float]] = {name: [] for name, *_ in servers}
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name, *_ in servers}
+    for _, server, prefix in servers:
+        for model in ("paced", "instant"):  # servers load what they need with their first request
+            await stream_chat(server.base_url, f"{prefix}-{model}".strip("-"), "a story about fox number 1")
     for _ in range(repeats):
         for name, server, prefix in servers:
             firsts[name] += await first_sentences(server.base_url, f"{prefix}-paced".strip("-"), streams)

@@ -183,48 +183,41 @@ async def litellm_proxy(folder: Path, model: Process, python: Path) -> Process:
     file, log = folder / "litellm.yaml", folder / "litellm.log"
     file.write_text(yaml.safe_dump({"model_list": models, "litellm_settings": {"telemetry": False}}))
     command = [str(python.with_name("litellm")), "--config", str(file), "--port", str(port), "--host", "127.0.0.1"]
-    environment = {"LITELLM_TELEMETRY": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_DOCS": "True"}
+    environment = {
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+        "LITELLM_TELEMETRY": "False",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "NO_DOCS": "True",
+    }
     process = _start([str(python), *command], port, log, environment)
     return await _started(process, "/health/liveliness", log)
 
 
 async def nemo_server(folder: Path, model: Process, python: Path) -> Process:
-    """Run NeMo Guardrails' server with a rail in Python on its output, which judges a stream before it is shown."""
+    """Run NeMo Guardrails' server with its rail of patterns on the output, set to judge a stream before it is shown."""
     port = _port("nemo")
-    configs = folder / "nemo"
-    for name in ("paced", "instant"):
-        rails = {
-            "models": [
-                {
-                    "type": "main",
-                    "engine": "openai",
-                    "model": name,
-                    "parameters": {"base_url": model.base_url, "api_key": "fake"},
-                }
-            ],
-            "rails": {
-                "output": {
-                    "flows": ["check words"],
-                    "streaming": {"enabled": True, "stream_first": False, "chunk_size": 8, "context_size": 0},
-                }
+    # The model in a request takes the place of the main model.
+    main = {
+        "type": "main",
+        "engine": "openai",
+        "model": "paced",
+        "parameters": {"base_url": model.base_url, "api_key": "fake"},
+    }
+    rails = {
+        "models": [main],
+        "rails": {
+            "config": {"regex_detection": {"output": {"patterns": ["cruel"]}}},
+            "output": {
+                "flows": ["regex check output"],
+                "streaming": {"enabled": True, "stream_first": False, "chunk_size": 8, "context_size": 0},
             },
-        }
-        folder_of_config = configs / name
-        folder_of_config.mkdir(parents=True, exist_ok=True)
-        (folder_of_config / "config.yml").write_text(yaml.safe_dump(rails))
-        (folder_of_config / "rails.co").write_text(
-            "define bot refuse to respond\n  \"I'm sorry, I can't respond to that.\"\n\n"
-            "define flow check words\n  $allowed = execute check_words\n"
-            "  if not $allowed\n    bot refuse to respond\n    stop\n"
-        )
-        (folder_of_config / "actions.py").write_text(
-            "from nemoguardrails.actions import action\n\n\n"
-            "@action(is_system_action=True, output_mapping=lambda allowed: not allowed)\n"
-            "async def check_words(context=None):\n"
-            "    return 'cruel' not in (context or {}).get('bot_message', '')\n"
-        )
-    log = folder / "nemo.log"
+        },
+    }
+    configs, log = folder / "nemo", folder / "nemo.log"
+    (configs / "rails").mkdir(parents=True)
+    (configs / "rails" / "config.yml").write_text(yaml.safe_dump(rails))
     command = [str(python), "-m", "nemoguardrails", "server", "--config", str(configs), "--port", str(port)]
+    command += ["--default-config-id", "rails"]
     environment = {"OPENAI_API_KEY": "fake", "DO_NOT_TRACK": "1", "NEMO_GUARDRAILS_TELEMETRY": "0"}
     return await _started(_start(command, port, log, environment), "/v1/rails/configs", log)
 
