@@ -277,9 +277,19 @@ async def test_what_cannot_be_honoured_is_an_error_that_names_it(fields: dict[st
 
 
 async def test_what_changes_nothing_is_accepted() -> None:
-    fields: dict[str, Any] = {"user": "u1", "metadata": {"a": "b"}, "store": False, "logprobs": False, "service_tier": "auto", "n": 1,
-              "modalities": ["text"], "response_format": {"type": "text"}, "tool_choice": "none", "logit_bias": None,
-              "moderation": {"model": "omni-moderation-latest", "policy": {"output": {"mode": "block"}}}}  # fmt: skip
+    fields: dict[str, Any] = {
+        "user": "u1",
+        "metadata": {"a": "b"},
+        "store": False,
+        "logprobs": False,
+        "service_tier": "auto",
+        "n": 1,
+        "modalities": ["text"],
+        "response_format": {"type": "text"},
+        "tool_choice": "none",
+        "logit_bias": None,
+        "moderation": {"model": "omni-moderation-latest", "policy": {"output": {"mode": "block"}}},
+    }
     assert (await post(fake_app(), chat(**fields))).status_code == 200
 
 
