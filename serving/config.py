@@ -130,7 +130,7 @@ class ServeConfig(FrozenModel):
         operations: How the server is run: address, keys, limits, logs.
     """
 
-    models: FrozenMapping[str, ServedModelConfig] = Field(min_length=1)
+    models: FrozenMapping[str, ServedModelConfig]
     default_model: str = ""
     embeddings: str | None = "embedded:minilm"
     embeddings_base_url: str | None = None
@@ -139,7 +139,9 @@ class ServeConfig(FrozenModel):
     operations: OperationSettings = OperationSettings()
 
     @model_validator(mode="after")
-    def _check_default_model(self) -> ServeConfig:
+    def _check_models(self) -> ServeConfig:
+        if not self.models:
+            raise ValueError("models: name at least one")
         if self.default_model and self.default_model not in self.models:
             raise ValueError(f"default_model: {_unknown('model', self.default_model, self.models)}")
         return self

@@ -66,6 +66,7 @@ calls = {
     "BLEU": lambda: metric("bleu"),
     "reading levels": lambda: tw.judge("reading-level"),
     "the widget": lambda: tw.evaluation.FeedbackWidget(tale),
+    "a server": lambda: tw.serving.create_app(),
 }
 def labelled():
     with open("texts.csv", "w") as file:
@@ -116,6 +117,7 @@ NEEDS = {
     "BLEU": "evaluation",
     "reading levels": "reading",
     "the widget": "notebooks",
+    "a server": "serve",
 }
 
 

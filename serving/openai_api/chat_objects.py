@@ -109,10 +109,12 @@ class ChatObjects:
         return details
 
 
-def usage_of(ends: Iterable[AnswerEnd]) -> dict[str, Any] | None:
-    """Return the tokens of all choices together, drafts that were rejected included; `None` if they are not known."""
+def usage_of(ends: Iterable[AnswerEnd]) -> dict[str, int]:
+    """Return the tokens of all choices together, drafts that were rejected included; 0 if a model does not say.
+
+    OpenAI's types allow `null`, and clients such as the command `llm` break on it.
+    """
     counts = [end.usage for end in ends]
-    if not counts or any(count is None for count in counts):
-        return None
-    prompt, completion = (sum(count[part] for count in counts if count is not None) for part in (0, 1))
+    known = [count for count in counts if count is not None] if None not in counts else []
+    prompt, completion = (sum(count[part] for count in known) for part in (0, 1))
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

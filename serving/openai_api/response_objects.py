@@ -192,13 +192,11 @@ def _text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _usage(end: AnswerEnd) -> dict[str, Any] | None:
-    if end.usage is None:
-        return None
-    read, written = end.usage
+def _usage(end: AnswerEnd) -> dict[str, Any]:
+    read, written = end.usage or (0, 0)
     return {
         "input_tokens": read,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": written,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": read + written,

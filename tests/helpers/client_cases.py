@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.serving import ServeConfig, ServedModel, ServedModelConfig, create_app
 from taleward.serving.embedder import Embedder
@@ -21,11 +24,30 @@ CASES: dict[str, list[str]] = {
 """The models, and what each one's writer writes."""
 
 
-class EndlessWriter(FakeWriter):
-    """A writer that goes on until it is stopped."""
+class EndlessWriter(Runnable[Any, str]):
+    """A writer that goes on for minutes unless it is stopped, also if it is not streamed.
+
+    Attributes:
+        pieces: The pieces that it has written.
+    """
 
     def __init__(self) -> None:
-        super().__init__([f"A fox ran {number} miles. " for number in range(10_000)], pause_s=0.01)
+        self.pieces = 0
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> str:
+        """Not used by a server."""
+        raise NotImplementedError
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> str:
+        """Write the whole text."""
+        return "".join([piece async for piece in self.astream(input)])
+
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[str]:
+        """Write piece by piece."""
+        for number in range(10_000):
+            await asyncio.sleep(0.02)
+            self.pieces += 1
+            yield f"A fox ran {number} miles. "
 
 
 def judge() -> FakeJudge:
