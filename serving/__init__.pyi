@@ -6,6 +6,9 @@ from .config import (
     load_config as load_config,
 )
 from .page.settings import PageSettings as PageSettings
+from .operations.api_keys import ApiKey as ApiKey, ApiKeys as ApiKeys, KeyLimits as KeyLimits
+from .operations.server import run_server as run_server, uvicorn_options as uvicorn_options
+from .operations.settings import OperationSettings as OperationSettings
 from .served_models import ServedModel as ServedModel
 
 __all__: list[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import MissingExtra
 from taleward.serving.config import ServeConfig, default_config
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from taleward.moderation.guard.guard import Recorder
     from taleward.serving.served_models import ServedModel
+
+# FastAPI's own spans and logs hold paths, queries and the messages of exceptions, which may be a child's words.
+_NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
 
 def create_app(
@@ -77,6 +80,7 @@ def create_app(
         # FastAPI's pages of documentation load scripts from a CDN.
         docs_url=None,
         redoc_url=None,
+        telemetry=_NO_TELEMETRY,
     )
     set_served_models(app, served)
     install_error_handlers(app)

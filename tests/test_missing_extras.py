@@ -69,6 +69,7 @@ calls = {
     "reading levels": lambda: tw.judge("reading-level"),
     "the widget": lambda: tw.evaluation.FeedbackWidget(tale),
     "a batch": lambda: tw.run_batch("judge", [{"id": "a", "text": text}], "out"),
+    "a server": lambda: tw.serving.create_app(),
 }
 def labelled():
     with open("texts.csv", "w") as file:
@@ -122,6 +123,7 @@ NEEDS = {
     "reading levels": "reading",
     "the widget": "notebooks",
     "a batch": "batch",
+    "a server": "serve",
 }
 
 

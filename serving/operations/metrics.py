@@ -106,7 +106,7 @@ class ServerMetrics:
             return bytes(generate_latest(self._registry))
         _forget_dead_workers(Path(folder))
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, folder)
+        MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
         return bytes(generate_latest(registry))
 
     def _read_queue(self) -> None:
@@ -126,6 +126,6 @@ def _forget_dead_workers(folder: Path) -> None:
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
-            mark_process_dead(pid, str(folder))
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
         except PermissionError:
             pass  # alive, and somebody else's

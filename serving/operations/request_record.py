@@ -176,7 +176,7 @@ def current_request() -> RequestRecord:
 def record_of(scope: Scope) -> RequestRecord:
     """Return the record of a request, created with its id on the first call."""
     state = scope.setdefault("state", {})
-    record = state.get("taleward_request")
+    record: RequestRecord | None = state.get("taleward_request")
     if record is None:
         record = RequestRecord()
         if request_id := _valid_id(scope.get("headers", ())):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from taleward.serving.app import check_extra, create_app
@@ -18,6 +18,8 @@ from taleward.serving.page.settings import PIN_VARIABLE
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from taleward.moderation.guard.guard import Recorder
 
 _CONFIG_VARIABLE = "TALEWARD_SERVE_CONFIG"
 
@@ -40,7 +42,7 @@ def run_server(config: ServeConfig) -> None:
     keys_for(settings.keys_file, settings.host)
     if settings.workers > 1:
         # Workers that fail at their start are started again and again; this fails once, here.
-        create_app(config)
+        create_app(config, recorders=_recorders(settings))
     with _environment(config):
         uvicorn.run(f"{__name__}:worker_app", factory=True, workers=settings.workers, **uvicorn_options(settings))
 
@@ -51,7 +53,15 @@ def worker_app() -> FastAPI:
 
     config = ServeConfig.model_validate_json(os.environ[_CONFIG_VARIABLE])
     HttpProtocol.header_timeout_s = config.operations.header_timeout_s
-    return create_app(config)
+    return create_app(config, recorders=_recorders(config.operations))
+
+
+def _recorders(settings: OperationSettings) -> list[Recorder]:
+    if settings.tracking_uri is None:
+        return []
+    from taleward.evaluation.tracking.tale_recorder import MlflowRecorder
+
+    return [MlflowRecorder(settings.tracking_uri, settings.experiment)]
 
 
 def uvicorn_options(settings: OperationSettings) -> dict[str, Any]:
@@ -75,16 +85,15 @@ def uvicorn_options(settings: OperationSettings) -> dict[str, Any]:
 
 @contextmanager
 def _environment(config: ServeConfig) -> Iterator[None]:
-    """Pass the configuration on to the workers, and give them a folder for common metrics."""
+    """Pass the configuration on to the workers, and give several of them a folder for common metrics."""
     before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="taleward-metrics-") as folder:
+    with ExitStack() as stack:
+        stack.callback(os.environ.update, before)
+        stack.callback(os.environ.clear)
         os.environ[_CONFIG_VARIABLE] = config.model_dump_json()
         if config.page is not None and config.page.pin is not None:
             os.environ[PIN_VARIABLE] = config.page.pin.get_secret_value()
-        if config.operations.workers > 1:
-            os.environ.setdefault(MULTIPROCESS_FOLDER, folder)
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        if config.operations.workers > 1 and MULTIPROCESS_FOLDER not in os.environ:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taleward-metrics-"))
+            os.environ[MULTIPROCESS_FOLDER] = folder
+        yield

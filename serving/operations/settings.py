@@ -37,6 +37,9 @@ class OperationSettings(FrozenModel):
         allowed_hosts: Names in the header `Host` that a server without keys accepts; others are turned down, so that
             a web page elsewhere cannot make a browser call it under a name of its own.
         ready_interval_s: Seconds for which `/ready` repeats its last answer before it asks the judges again.
+        tracking_uri: MLflow's tracking URI, if tales are to be recorded there: requests, drafts and verdicts, so only
+            for those who run the server. `null` records nothing.
+        experiment: The name of the MLflow experiment.
         json_logs: Whether logs are JSON, one object a line.
     """
 
@@ -56,6 +59,8 @@ class OperationSettings(FrozenModel):
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     ready_interval_s: float = Field(default=15.0, ge=0)
+    tracking_uri: str | None = None
+    experiment: str = "taleward"
     json_logs: bool = True
 
     @field_validator("cors_origins")

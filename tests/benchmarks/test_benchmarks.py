@@ -25,10 +25,13 @@ NOT_RUN_ITSELF = {
     "table": "the table of all benchmarks",
     "questions": "the questions of stores",
     "batch_jobs": "the jobs of batch",
+    "fake_model_server": "the model of serving",
+    "serving_processes": "the servers of serving",
+    "stream_client": "the client of serving",
     "routing_peer": "runs in the Python that has semantic-router, if there is one",
 }
 # These consist mostly of child processes, so they run beside the others, and are checked at the end.
-IN_BACKGROUND = ("evaluation_runs", "stores")
+IN_BACKGROUND = ("evaluation_runs", "serving", "stores")
 BENCHMARKS = sorted(
     {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - set(NOT_RUN_ITSELF) - set(IN_BACKGROUND)
 )

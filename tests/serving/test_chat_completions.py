@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
+from langchain_core.messages.tool import tool_call_chunk
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from taleward.moderation.judges import Assessment
@@ -42,8 +43,9 @@ async def test_a_story_answers_a_chat() -> None:
     assert completion.choices[0].message.content == "A fox ran. It slept."
     assert completion.choices[0].finish_reason == "stop"
     assert completion.moderation is not None
-    assert [result.flagged for result in completion.moderation.input.results] == [False]
-    assert [result.flagged for result in completion.moderation.output.results] == [False]
+    for side in (completion.moderation.input, completion.moderation.output):
+        assert side.type == "moderation_results"
+        assert [result.flagged for result in side.results] == [False]
     assert writer.inputs == ["a fox"]
 
 
@@ -196,7 +198,7 @@ SCORE_ONLY = {"output": {"mode": "score"}}
 
 
 def asks_for_tool(city: str) -> ScriptedChat:
-    call = {"name": "weather", "args": json.dumps({"city": city}), "id": "call_123456", "index": 0}
+    call = tool_call_chunk(name="weather", args=json.dumps({"city": city}), id="call_123456", index=0)
     return ScriptedChat(answers=[[AIMessageChunk(content="", tool_call_chunks=[call])]])
 
 
@@ -275,9 +277,19 @@ async def test_what_cannot_be_honoured_is_an_error_that_names_it(fields: dict[st
 
 
 async def test_what_changes_nothing_is_accepted() -> None:
-    fields = {"user": "u1", "metadata": {"a": "b"}, "store": False, "logprobs": False, "service_tier": "auto", "n": 1,
-              "modalities": ["text"], "response_format": {"type": "text"}, "tool_choice": "none", "logit_bias": None,
-              "moderation": {"model": "omni-moderation-latest", "policy": {"output": {"mode": "block"}}}}  # fmt: skip
+    fields: dict[str, Any] = {
+        "user": "u1",
+        "metadata": {"a": "b"},
+        "store": False,
+        "logprobs": False,
+        "service_tier": "auto",
+        "n": 1,
+        "modalities": ["text"],
+        "response_format": {"type": "text"},
+        "tool_choice": "none",
+        "logit_bias": None,
+        "moderation": {"model": "omni-moderation-latest", "policy": {"output": {"mode": "block"}}},
+    }
     assert (await post(fake_app(), chat(**fields))).status_code == 200
 
 

@@ -112,7 +112,7 @@ def test_requests_in_a_minute(tmp_path: Path) -> None:
     assert rejection is not None
     assert (rejection.status, rejection.code) == (429, "rate_limit_exceeded")
     assert rejection.retry_after_s == pytest.approx(20)
-    clock.now += rejection.retry_after_s
+    clock.now += rejection.retry_after_s or 0.0
     assert meter.admit(key).rejection is None
     assert meter.admit(key).rejection is not None
     clock.now -= 1000
@@ -129,7 +129,7 @@ def test_tokens_are_paid_back(tmp_path: Path) -> None:
     rejection = meter.admit(key).rejection
     assert rejection is not None
     assert rejection.retry_after_s == pytest.approx((150 + 1) * 60 / 100)
-    clock.now += rejection.retry_after_s
+    clock.now += rejection.retry_after_s or 0.0
     assert meter.admit(key).rejection is None
 
 

@@ -62,7 +62,7 @@ class App:
 
     def client(self, api_key: str = "none", host: str = "localhost") -> openai.AsyncOpenAI:
         transport = httpx.ASGITransport(self.app)
-        http_client = httpx.AsyncClient(transport=transport)
+        http_client: Any = httpx.AsyncClient(transport=transport)
         return openai.AsyncOpenAI(base_url=f"http://{host}/v1", api_key=api_key, http_client=http_client, max_retries=0)
 
 
