@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +36,7 @@ class PictureStore(Protocol):
         """Keep a picture."""
 
 
-class DrawingCanceled(Exception):  # noqa: N818
+class DrawingCanceled(Exception):
     """Raised within a drawing that nobody waits for any more."""
 
 
@@ -235,14 +235,15 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
         }
         if problems := [f"{self.spec} cannot {what}" for what, is_possible in wanted.items() if not is_possible]:
             able = [name for name, value in can if value is True]
-            raise InvalidInputs(None, problems, hint=f"It can: {', '.join(able)}.")
+            others = "" if can.image_to_image else " 'diffusers:...' and 'openai-image:...' change pictures."
+            raise InvalidInputs(None, problems, hint=f"It can: {', '.join(able)}.{others}")
 
     def _iterate(self, value: ImageInput, fields: dict[str, Any]) -> Iterator[ImageEvent]:
         canceled = threading.Event()
         work = partial(self._events, self._checked(value, fields), canceled)
         return iterate_in_thread(work, canceled, self.timeout_s, self._left_behind)
 
-    async def _aiterate(self, value: ImageInput, fields: dict[str, Any]) -> AsyncIterator[ImageEvent]:
+    async def _aiterate(self, value: ImageInput, fields: dict[str, Any]) -> AsyncGenerator[ImageEvent, None]:
         canceled = threading.Event()
         work = partial(self._events, self._checked(value, fields), canceled)
         async with aclosing(aiterate_in_thread(work, canceled, self.timeout_s, self._left_behind)) as events:

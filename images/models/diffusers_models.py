@@ -42,8 +42,8 @@ class DiffusersModel(ImageModel):
 
     Steps, guidance and scheduler follow from the model's family and the prompt's `quality`; options given here come
     before those, and the prompt's own `options={"diffusers": ...}` before these. Weights are loaded with the first
-    picture, and only from safetensors. Each picture has a generator of its own on the CPU, so that a seed means the same
-    on every device.
+    picture, and only from safetensors. Each picture has a generator of its own on the CPU, so that a seed means the
+    same on every device.
 
     Args:
         model: A repository on the Hugging Face Hub, or a folder.
@@ -182,7 +182,7 @@ class DiffusersModel(ImageModel):
         if task != "text_to_image":
             steps = max(1, int(steps * float(rendered.arguments["strength"])))
         generators = [torch.Generator("cpu").manual_seed(drawing.seeds[index]) for index in indices]
-        callback = _ProgressCallback(drawing, tuple(indices), steps)
+        callback = _StepCallback(drawing, tuple(indices), steps)
         if "callback_on_step_end" in accepted_arguments(pipeline):
             arguments["callback_on_step_end"] = callback
         started_s = time.monotonic()
@@ -223,7 +223,7 @@ class DiffusersModel(ImageModel):
         )
 
 
-class _ProgressCallback:
+class _StepCallback:
     """Reports each step, and stops the pipeline when nobody waits any more."""
 
     def __init__(self, drawing: Drawing, indices: tuple[int, ...], steps: int) -> None:

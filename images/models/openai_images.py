@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from taleward.backends.hosted.build_chat import is_third_party, openai_access
 from taleward.backends.hosted.errors import map_vendor_error
 from taleward.backends.hosted.pricing import find_price
 from taleward.backends.hosted.subclass import remember_secrets
-from taleward.core.errors import BackendError, ConfigurationError, PictureBlocked
+from taleward.core.errors import BackendError, ConfigurationError, MissingKey, PictureBlocked
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact, without_secrets
 from taleward.images.models.base import Drawing, ImageModel
@@ -94,8 +95,16 @@ class OpenAIImages(ImageModel):
         **options: Any,
     ) -> None:
         spec = ModelSpec("openai-image", model)
+        if base_url is None and not os.environ.get("OPENAI_BASE_URL"):
+            check_openai_model(model)  # a key would not help with a model that is gone
         access: dict[str, Any] = {} if api_key is None else {"api_key": _secret(api_key)}
-        url = openai_access(spec, base_url, access)
+        try:
+            url = openai_access(spec, base_url, access)
+        except MissingKey as error:
+            raise MissingKey(
+                str(error),
+                hint="Set OPENAI_API_KEY, or give base_url= for a server that needs no key, or use 'collage'.",
+            ) from None
         self.is_third_party = is_third_party(url)
         sends_seed = sends_seed or dialect == "sd_cpp"
         _check_options(partial_images, output_format, extra_body or {}, dialect)
@@ -127,7 +136,8 @@ class OpenAIImages(ImageModel):
             )
         self._user = None if safety_identifier is None else hashlib.sha256(safety_identifier.encode()).hexdigest()
         remember_secrets(access, None)
-        self._access, self._lock, self._lazy_client = access, threading.Lock(), None
+        self._access, self._lock = access, threading.Lock()
+        self._lazy_client: Any = None
         self._max_retries, self._request_timeout_s = max_retries, request_timeout_s
 
     @property
@@ -146,7 +156,11 @@ class OpenAIImages(ImageModel):
         return (int(width), int(height)) if height else super().size_of(request)
 
     def _parameters(self) -> dict[str, Any]:
-        return {"server": (self.dialect, self.base_url), "output_format": self.output_format, "extra_body": self.extra_body}
+        return {
+            "server": (self.dialect, self.base_url),
+            "output_format": self.output_format,
+            "extra_body": self.extra_body,
+        }
 
     def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:
         per_request = 1 if self.sends_seed or self.partial_images else _MAX_PER_REQUEST
@@ -175,7 +189,9 @@ class OpenAIImages(ImageModel):
         except BackendError:
             raise
         except Exception as error:
-            raise self._mapped(error) from without_secrets(error)
+            if (mapped := self._mapped(error)) is None:
+                raise
+            raise mapped from without_secrets(error)
         if not hasattr(response, "data"):
             raise BackendError(
                 f"{self.spec} returned an unreadable response.", hint="Check that base_url ends in /v1.", retryable=True
@@ -303,8 +319,8 @@ class OpenAIImages(ImageModel):
             self._spent_usd += cost_usd
         return cost_usd / pictures
 
-    def _mapped(self, error: Exception) -> Exception:
-        """Our error for a vendor's; a filter's refusal becomes `PictureBlocked`."""
+    def _mapped(self, error: Exception) -> BackendError | None:
+        """Our error for a vendor's; a filter's refusal becomes `PictureBlocked`; `None` for any other exception."""
         body = getattr(error, "body", None)
         details = body.get("error", body) if isinstance(body, Mapping) else {}
         details = details if isinstance(details, Mapping) else {}
@@ -314,12 +330,14 @@ class OpenAIImages(ImageModel):
             found = f" ({', '.join(categories)})" if categories else ""
             stage = moderation.get("moderation_stage")
             what = {"input": "the prompt", "output": "the picture"}.get(str(stage), "the request")
-            return PictureBlocked(f"the filter of {self.spec} blocked {what}{found}.", stage=stage, categories=categories)
+            return PictureBlocked(
+                f"the filter of {self.spec} blocked {what}{found}.", stage=stage, categories=categories
+            )
         mapped = map_vendor_error(error, self.spec)
         if mapped is not None and not isinstance(body, Mapping) and (text := _response_text(error)):
             # stable-diffusion.cpp's error is a bare string, which the client drops.
             mapped.add_note(f"The server said: {redact(text)}")
-        return mapped or error
+        return mapped
 
     def _client(self) -> Any:
         import openai

@@ -15,7 +15,7 @@ from taleward.images.models.events import DrawingProgress, FinishedPicture, Imag
 from taleward.images.picture import Picture, PictureLineage
 
 
-def png(color: tuple[int, int, int] | str = (200, 30, 30), size: tuple[int, int] = (16, 16), mode: str = "RGB") -> bytes:
+def png(color: tuple[int, ...] | str = (200, 30, 30), size: tuple[int, int] = (16, 16), mode: str = "RGB") -> bytes:
     buffer = BytesIO()
     Image.new(mode, size, color).save(buffer, "PNG")
     return buffer.getvalue()

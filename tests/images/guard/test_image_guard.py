@@ -154,8 +154,8 @@ def test_a_blocked_request_is_softened_and_a_flagged_picture_fails() -> None:
 def test_a_model_that_fails_hands_over_to_the_fallback_or_raises() -> None:
     class Failing(NoiseModel):
         def _draw(self, drawing: Drawing) -> Any:
+            yield DrawingProgress(step=1, steps=2)
             raise BackendError("the server is down")
-            yield
 
     result = guard_of(model=Failing(), fallback=NoiseModel()).invoke("a fox")
     assert result.drawer == "fallback"
