@@ -33,16 +33,24 @@ class Coat:
         y = hip
         if self.tail_kind == "bushy":
             return path(
-                f"M12 {y + 4:.0f}C52 {y + 10:.0f} 84 {y - 14:.0f} 80 {y - 64:.0f}C62 {y - 62:.0f} 44 {y - 34:.0f} 14 {y - 18:.0f}Z", fill=self.fur
-            ) + path(f"M80 {y - 64:.0f}C58 {y - 62:.0f} 62 {y - 44:.0f} 70 {y - 24:.0f}C80 {y - 34:.0f} 82 {y - 50:.0f} 80 {y - 64:.0f}Z", fill=self.tip or self.belly)
-        if self.tail_kind == "tuft":
-            return path(f"M16 {y:.0f}C50 {y + 8:.0f} 66 {y - 14:.0f} 62 {y - 38:.0f}", stroke=self.fur, width=7) + ellipse(
-                62, y - 44, 9, 13, self.tip or darker(self.fur, 0.4)
+                f"M12 {y + 4:.0f}C52 {y + 10:.0f} 84 {y - 14:.0f} 80 {y - 64:.0f}C62 {y - 62:.0f} 44 {y - 34:.0f} 14 {y - 18:.0f}Z",
+                fill=self.fur,
+            ) + path(
+                f"M80 {y - 64:.0f}C58 {y - 62:.0f} 62 {y - 44:.0f} 70 {y - 24:.0f}C80 {y - 34:.0f} 82 {y - 50:.0f} 80 {y - 64:.0f}Z",
+                fill=self.tip or self.belly,
             )
+        if self.tail_kind == "tuft":
+            return path(
+                f"M16 {y:.0f}C50 {y + 8:.0f} 66 {y - 14:.0f} 62 {y - 38:.0f}", stroke=self.fur, width=7
+            ) + ellipse(62, y - 44, 9, 13, self.tip or darker(self.fur, 0.4))
         if self.tail_kind == "long":
-            return path(f"M16 {y:.0f}C54 {y + 10:.0f} 74 {y - 16:.0f} 60 {y - 46:.0f}", stroke=self.tip or self.fur, width=9)
+            return path(
+                f"M16 {y:.0f}C54 {y + 10:.0f} 74 {y - 16:.0f} 60 {y - 46:.0f}", stroke=self.tip or self.fur, width=9
+            )
         if self.tail_kind == "thin":
-            return path(f"M16 {y:.0f}C54 {y + 10:.0f} 74 {y - 16:.0f} 60 {y - 46:.0f}", stroke=self.tip or self.fur, width=5)
+            return path(
+                f"M16 {y:.0f}C54 {y + 10:.0f} 74 {y - 16:.0f} 60 {y - 46:.0f}", stroke=self.tip or self.fur, width=5
+            )
         if self.tail_kind == "puff":
             return circle(36, y + 4, 12, self.belly)
         if self.tail_kind == "curl":
@@ -80,9 +88,7 @@ def coat_of(look: Look) -> Coat:
         return coat
     main = look.drawing.color
     change = {value: recolor(value, main, look.color) for value in (coat.fur, coat.belly, coat.paws, coat.tip) if value}
-    return Coat(
-        change[coat.fur], change[coat.belly], change[coat.paws], coat.tail_kind, change.get(coat.tip, "")
-    )
+    return Coat(change[coat.fur], change[coat.belly], change[coat.paws], coat.tail_kind, change.get(coat.tip, ""))
 
 
 def animal_body(look: Look, pose: str) -> tuple[str, float, tuple[float, float], float]:
@@ -101,13 +107,22 @@ def animal_body(look: Look, pose: str) -> tuple[str, float, tuple[float, float],
         "run": ((-54.0, neck + 34), (50.0, neck + 40)),
         "hold": ((-42.0, neck + 54), (36.0, neck + 40)),
     }.get(pose, ((-44.0, neck + 54), (44.0, neck + 54)))
-    legs = {"run": ((-36.0, -14.0), (28.0, -4.0)), "walk": ((-28.0, -4.0), (26.0, -6.0)), "dance": ((-34.0, -18.0), (18.0, -4.0))}
+    legs = {
+        "run": ((-36.0, -14.0), (28.0, -4.0)),
+        "walk": ((-28.0, -4.0), (26.0, -6.0)),
+        "dance": ((-34.0, -18.0), (18.0, -4.0)),
+    }
     parts = [coat.tail(hip)]
     for side, (x, y) in zip((-1, 1), legs.get(pose, ((-19.0, -4.0), (19.0, -4.0))), strict=True):
         parts.append(line(side * 17, hip, x, y - 6, 24, darker(coat.fur, 0.1) if side < 0 else coat.fur))
         parts.append(ellipse(x + side * 3, y - 2, 15, 8, coat.paws))
     parts.append(_arm(-1, arm_y, places[0], coat))
-    parts.append(path(f"M-24 {neck}C-46 {neck + 26} -46 {hip + 10} -20 {hip + 14}Q0 {hip + 20} 20 {hip + 14}C46 {hip + 10} 46 {neck + 26} 24 {neck}Z", fill=coat.fur))
+    parts.append(
+        path(
+            f"M-24 {neck}C-46 {neck + 26} -46 {hip + 10} -20 {hip + 14}Q0 {hip + 20} 20 {hip + 14}C46 {hip + 10} 46 {neck + 26} 24 {neck}Z",
+            fill=coat.fur,
+        )
+    )
     parts.append(ellipse(0, (neck + hip) / 2 + 10, 23, 31, coat.belly))
     parts.append(_arm(1, arm_y, places[1], coat))
     return "".join(parts), neck, places[1], 62.0
@@ -116,7 +131,9 @@ def animal_body(look: Look, pose: str) -> tuple[str, float, tuple[float, float],
 def _arm(side: int, y: float, end: tuple[float, float], coat: Coat) -> str:
     x2, y2 = end
     return path(
-        f"M{side * 26} {y:.0f}Q{side * 44} {(y + y2) / 2:.0f} {x2:.0f} {y2:.0f}", stroke=darker(coat.fur, 0.08), width=18
+        f"M{side * 26} {y:.0f}Q{side * 44} {(y + y2) / 2:.0f} {x2:.0f} {y2:.0f}",
+        stroke=darker(coat.fur, 0.08),
+        width=18,
     ) + circle(x2, y2, 9.5, coat.paws)
 
 
@@ -155,5 +172,3 @@ def animal_curled(look: Look) -> tuple[str, float, float, float]:
         + tail
     )
     return body, -52.0, 2.0, 0.84
-
-

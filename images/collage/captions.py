@@ -27,7 +27,15 @@ _POSES = {
 }  # fmt: skip
 _DRAWN_POSES = frozenset(_POSES) - {"fly"}
 _NUMBERS = ("no", "a", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_RELATIONS = {"under": "under", "on": "on", "in": "in", "behind": "before", "before": "behind", "hold": "holding"}
+_RELATIONS = {
+    "under": "under",
+    "on": "on",
+    "in": "in",
+    "behind": "behind",
+    "before": "in front of",
+    "hold": "holding",
+    "above": "over",
+}
 _PLURALS = {singular: plural for plural, singular in IRREGULAR.items()} | {"person": "people"}
 
 
@@ -57,7 +65,19 @@ def noun_phrase(thing: Thing, *, count: int | None = None) -> str:
         said = _NUMBERS[number] if number < len(_NUMBERS) else str(number)
         return f"{said} {plural(words)}"
     article = "an" if words[0] in "aeiou" and not words.startswith(("uni", "one")) else "a"
-    if thing.noun in ("bread", "cheese", "honey", "milk", "soup", "treasure", "music", "yarn", "gold", "popcorn", "grapes"):
+    if thing.noun in (
+        "bread",
+        "cheese",
+        "honey",
+        "milk",
+        "soup",
+        "treasure",
+        "music",
+        "yarn",
+        "gold",
+        "popcorn",
+        "grapes",
+    ):
         return words
     return f"{article} {words}"
 
@@ -84,7 +104,11 @@ def describe(scene: Scene, drawn: Mapping[int, int], text: str = "") -> str:
     when = "" if scene.place in ("space", "moonscape", "underwater") and scene.time != "night" else _TIMES[scene.time]
     if scene.place in ("space", "moonscape"):
         when = ""
-    weather = "" if scene.indoors or scene.place in ("underwater", "space", "moonscape", "cave") else _WEATHERS.get(scene.weather, "")
+    weather = (
+        ""
+        if scene.indoors or scene.place in ("underwater", "space", "moonscape", "cave")
+        else _WEATHERS.get(scene.weather, "")
+    )
     where = " ".join(part for part in (place, when, weather) if part)
     body = f"{_list(phrases)}, {where}" if phrases else f"A scene {where}"
     sentence = f"{body[:1].upper()}{body[1:]}."
@@ -104,7 +128,8 @@ def _with_belongings(
     elif thing.pose == "fly" and thing.drawing.kind in ("flyer", "fullflyer", "aircraft"):
         phrase += " flying"
     for other in belonging.get(number, []):
-        phrase += f" {_RELATIONS[scene.things[other].relation]} {noun_phrase(scene.things[other], count=drawn[other])}"
+        thing_there = scene.things[other]
+        phrase += f" {_RELATIONS[thing_there.relation]} {_with_belongings(scene, other, thing_there, drawn, belonging)}"
     return phrase.replace(",,", ",").strip()
 
 

@@ -7,8 +7,9 @@ from xml.sax.saxutils import escape
 
 from taleward.images.collage.colors import repaint
 from taleward.images.collage.draws import Draws
+from taleward.images.collage.layout import lay_out
 from taleward.images.collage.lettering import lettering
-from taleward.images.collage.layout import Layout, Placed, lay_out
+from taleward.images.collage.placed import Layout, Placed
 from taleward.images.collage.scene import Scene
 from taleward.images.collage.scenery.backdrop import backdrop
 from taleward.images.collage.scenery.sky import weather, weather_defs
@@ -40,7 +41,9 @@ class Composition:
         return f"{head}<title>{escape(caption)}</title><defs>{rest}"
 
 
-def compose(scene: Scene, size: tuple[int, int], seed: int, style: Style, *, text: TextShown | None = None) -> Composition:
+def compose(
+    scene: Scene, size: tuple[int, int], seed: int, style: Style, *, text: TextShown | None = None
+) -> Composition:
     """Draw a scene.
 
     Args:
@@ -69,21 +72,37 @@ def compose(scene: Scene, size: tuple[int, int], seed: int, style: Style, *, tex
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width}" height="{height}" '
         f'viewBox="0 0 {stage.width:.2f} {stage.height:.2f}" role="img">'
-        f"<defs>{defs}</defs>{style.wrap_back(back)}{shadows}{things}{front}{style_over}{banner}</svg>"
+        f"<defs>{defs}</defs>{back}{shadows}{things}{front}{style_over}{banner}</svg>"
     )
     collections = frozenset(placed.thing.drawing.collection for placed in layout.placed)
     return Composition(svg, layout, collections, bool(banner))
 
 
 def _place(placed: Placed, stage: Stage, style: Style) -> str:
-    svg = repaint(placed.piece.svg, lambda color: style.color(stage.thing_lit(color)))
-    drawn = group(style.wrap_thing(svg, placed.scale), placed.x, placed.y, placed.scale, flip=placed.flip, turn=placed.turn)
+    far = placed.thing.drawing.kind in ("tree", "building", "mountain")
+    svg = repaint(placed.piece.svg, lambda color: style.color(stage.thing_lit(color, far=far)))
+    drawn = group(
+        style.wrap_thing(svg, placed.scale), placed.x, placed.y, placed.scale, flip=placed.flip, turn=placed.turn
+    )
     if placed.string_to is None:
-        return drawn
+        return drawn + (_foam(placed) if placed.afloat else "")
     x, y = placed.string_to
     middle = (placed.x + x) / 2
-    string = path(f"M{placed.x:.1f} {placed.y - 4:.1f}Q{middle + 12:.1f} {(placed.y + y) / 2 + 24:.1f} {x:.1f} {y:.1f}", stroke="#6b6470", width=2.2)
+    string = path(
+        f"M{placed.x:.1f} {placed.y - 4:.1f}Q{middle + 12:.1f} {(placed.y + y) / 2 + 24:.1f} {x:.1f} {y:.1f}",
+        stroke="#6b6470",
+        width=2.2,
+    )
     return string + drawn
+
+
+def _foam(placed: Placed) -> str:
+    """Return the water's edge along a boat's hull."""
+    left, _, right, bottom = placed.box
+    middle, half = (left + right) / 2, (right - left) / 2
+    line = f"M{left + half * 0.12:.1f} {bottom - 9:.1f}q{half * 0.22:.1f} 9 {half * 0.44:.1f} 0t{half * 0.44:.1f} 0t{half * 0.44:.1f} 0t{half * 0.44:.1f} 0"
+    under = ellipse(middle, bottom + 2, half * 0.86, max(8.0, half * 0.09), "#2f86ba", opacity=0.55)
+    return under + path(line, stroke="#ffffff", width=7, opacity=0.85)
 
 
 def _shadow(placed: Placed, stage: Stage) -> str:
@@ -93,4 +112,6 @@ def _shadow(placed: Placed, stage: Stage) -> str:
     wide = 0.9 if placed.thing.drawing.kind in ("vehicle", "building", "furniture") else 0.74
     if placed.thing.drawing.kind == "tree":
         wide = 0.5
-    return ellipse((left + right) / 2, bottom - 2, half * wide, max(5.0, half * wide * 0.14), "#221a3a", opacity=strength)
+    return ellipse(
+        (left + right) / 2, bottom - 2, half * wide, max(5.0, half * wide * 0.14), "#221a3a", opacity=strength
+    )

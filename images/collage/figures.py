@@ -16,6 +16,8 @@ from taleward.images.collage.shapes import circle, ellipse, line, path
 
 Pose = Literal["stand", "wave", "walk", "run", "sit", "hold", "dance", "sleep"]
 
+_CLOTHES = {"firefighter": "#d62f2f"}
+"""The color of clothes whose lower edge has another."""
 _PUPIL = "#2b2523"
 
 
@@ -111,7 +113,11 @@ def _closed_eyes(look: Look) -> str:
             cover = recolor(cover, drawing.color, look.color)
         parts += [
             circle(x, y, radius + 1.8, cover),
-            path(f"M{x - radius:.1f} {y:.1f}q{radius:.1f} {radius * 1.1:.1f} {2 * radius:.1f} 0", stroke=_PUPIL, width=3.2),
+            path(
+                f"M{x - radius:.1f} {y:.1f}q{radius:.1f} {radius * 1.1:.1f} {2 * radius:.1f} 0",
+                stroke=_PUPIL,
+                width=3.2,
+            ),
         ]
     return "".join(parts)
 
@@ -132,7 +138,7 @@ def _asleep(look: Look, prefix: str) -> Figure:
     """Draw a character asleep: an animal curled up, a person on a pillow under a blanket."""
     drawing = look.drawing
     head = head_svg(look, prefix, asleep=True)
-    left, top, right, bottom = drawing.box
+    _, top, _, bottom = drawing.box
     if not drawing.is_person and drawing.name not in ("robot", "alien"):
         body, x, y, scale = animal_curled(look)
         svg = f'{body}<g transform="translate({x - 64 * scale:.1f} {y - bottom * scale:.1f}) scale({scale})">{head}</g>'
@@ -201,7 +207,11 @@ class _Body:
         is_beast = drawing.kind == "beast"
         coat = coat_of(look) if is_beast else None
         skin = coat.fur if coat else library().skin.get(look.tone, {}).get("#f9ddbd", "#f9ddbd")
-        cloth = look.top if not (self.is_bust and not look.dressed) else drawing.cloth or look.top
+        cloth = (
+            look.top
+            if not (self.is_bust and not look.dressed)
+            else _CLOTHES.get(drawing.name, drawing.cloth) or look.top
+        )
         legs = 26 if self.baby else 62 if self.tall else 38
         trunk = 44 if self.baby else 76 if self.tall else 58
         half = 30 if self.baby else 35 if self.tall else 31
@@ -231,17 +241,23 @@ class _Body:
                 f"L{-flare:.0f} {hem - 4:.0f}Q0 {hem + 10:.0f} {flare:.0f} {hem - 4:.0f}L{half - 4:.0f} {neck + 34:.0f}"
                 f"Q{half + 2:.0f} {neck + 8:.0f} {half - shoulder:.0f} {neck:.0f}Z"
             )
-            fold = (
-                f"M-14 {neck + 44:.0f}Q-18 {hem - 24:.0f} -22 {hem - 4:.0f}M12 {neck + 44:.0f}Q17 {hem - 24:.0f} 20 {hem - 4:.0f}"
-            )
+            fold = f"M-14 {neck + 44:.0f}Q-18 {hem - 24:.0f} -22 {hem - 4:.0f}M12 {neck + 44:.0f}Q17 {hem - 24:.0f} 20 {hem - 4:.0f}"
             return path(shape, fill=cloth) + path(fold, stroke=darker(cloth, 0.15), width=3)
         low = hip + 8
         shape = (
             f"M{-half + shoulder:.0f} {neck:.0f}Q{-half - 3:.0f} {neck + 4:.0f} {-half:.0f} {neck + 26:.0f}L{-half + 1:.0f} {low:.0f}"
             f"Q0 {low + 7:.0f} {half - 1:.0f} {low:.0f}L{half:.0f} {neck + 26:.0f}Q{half + 3:.0f} {neck + 4:.0f} {half - shoulder:.0f} {neck:.0f}Z"
         )
-        trim = path(f"M{-half + 1:.0f} {low - 3:.0f}Q0 {low + 4:.0f} {half - 1:.0f} {low - 3:.0f}", stroke=darker(cloth, 0.2), width=5)
-        collar = "" if self.is_bust else path(f"M-14 {neck + 1:.0f}Q0 {neck + 13:.0f} 14 {neck + 1:.0f}", stroke=lighter(cloth, 0.4), width=5)
+        trim = path(
+            f"M{-half + 1:.0f} {low - 3:.0f}Q0 {low + 4:.0f} {half - 1:.0f} {low - 3:.0f}",
+            stroke=darker(cloth, 0.2),
+            width=5,
+        )
+        collar = (
+            ""
+            if self.is_bust
+            else path(f"M-14 {neck + 1:.0f}Q0 {neck + 13:.0f} 14 {neck + 1:.0f}", stroke=lighter(cloth, 0.4), width=5)
+        )
         return path(shape, fill=cloth) + trim + collar
 
     def _cape(self, look: Look, neck: float, hip: float, half: float) -> str:
@@ -256,7 +272,9 @@ class _Body:
     def _legs(self, look: Look, pose: Pose, hip: float, limb: float, cloth: str, half: float) -> str:
         trousers = look.bottom
         if look.dress:
-            trousers = library().skin.get(look.tone, {}).get("#f9ddbd", "#f9ddbd") if look.drawing.is_person else trousers
+            trousers = (
+                library().skin.get(look.tone, {}).get("#f9ddbd", "#f9ddbd") if look.drawing.is_person else trousers
+            )
         elif self.is_bust and not look.dressed:
             trousers = darker(cloth, 0.45)
         spread = half * 0.46
@@ -277,9 +295,7 @@ class _Body:
             color = darker(trousers, 0.12) if side < 0 else trousers
             parts.append(line(side * spread, hip, x, y, limb + 2, color))
             toe = -5 if pose in ("run", "walk") else side * 3
-            parts.append(
-                path(f"M{x - 12 + toe:.1f} {y + 5:.1f}q0 -13 12 -13t12 13Z", fill=look.shoes)
-            )
+            parts.append(path(f"M{x - 12 + toe:.1f} {y + 5:.1f}q0 -13 12 -13t12 13Z", fill=look.shoes))
         return "".join(parts)
 
     def _arms(
@@ -303,8 +319,11 @@ class _Body:
             elbow_y = shoulder_y + (y - shoulder_y) * 0.55
             drawn.append(
                 circle(x, y, limb * 0.56, skin)
-                + path(f"M{start:.1f} {shoulder_y:.1f}Q{elbow_x:.1f} {elbow_y:.1f} {x:.1f} {y:.1f}", stroke=sleeve, width=limb - 1)
+                + path(
+                    f"M{start:.1f} {shoulder_y:.1f}Q{elbow_x:.1f} {elbow_y:.1f} {x:.1f} {y:.1f}",
+                    stroke=sleeve,
+                    width=limb - 1,
+                )
                 + circle(x + (x - elbow_x) * 0.16, y + (y - elbow_y) * 0.16, limb * 0.55, skin)
             )
-        raised = pose in ("wave", "hold")
-        return ((drawn[0] if not raised else drawn[0]), drawn[1]), ends[1]
+        return (drawn[0], drawn[1]), ends[1]

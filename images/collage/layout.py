@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from taleward.images.collage.draws import Draws
+from taleward.images.collage.placed import Layout, Placed, overlap
 from taleward.images.collage.scene import Scene, Thing
 from taleward.images.collage.scenery.stage import Backdrop, Stage
 from taleward.images.collage.sprites import Sprite, sprite
@@ -13,11 +14,31 @@ LIVING = ("head", "bust", "beast", "animal", "fullbody")
 FLOATING = ("flyer", "fullflyer", "aircraft", "skything")
 LARGE = ("building", "mountain", "tree", "vehicle", "boat", "furniture")
 _RIDDEN = frozenset(
-    "horse unicorn donkey zebra camel llama elephant mammoth dragon giraffe sauropod ox cow kangaroo deer turtle "
-    "spouting-whale dolphin goose ram tiger".split()
+    [
+        "horse",
+        "unicorn",
+        "donkey",
+        "zebra",
+        "camel",
+        "llama",
+        "elephant",
+        "mammoth",
+        "dragon",
+        "giraffe",
+        "sauropod",
+        "ox",
+        "cow",
+        "kangaroo",
+        "deer",
+        "turtle",
+        "spouting-whale",
+        "dolphin",
+        "goose",
+        "ram",
+        "tiger",
+    ]
 )
-_HOLLOW = frozenset("basket bucket bathtub package nest-with-eggs empty-nest shopping-cart sled treasure-chest jar amphora "
-                    "handbag backpack hiking-boot bed pot-of-food".split())  # fmt: skip
+_HOLLOW = frozenset(["basket", "bucket", "bathtub", "package", "nest-with-eggs", "empty-nest", "shopping-cart", "sled", "treasure-chest", "jar", "amphora", "handbag", "backpack", "hiking-boot", "bed", "pot-of-food"])  # fmt: skip
 
 
 FRONT = "<!--front-->"
@@ -28,64 +49,6 @@ _INCLUDED = {
     "scientist": ("test-tube",), "horse-racing": ("horse",), "snowman-without-snow": ("top-hat",),
 }  # fmt: skip
 """What a drawing shows already in its character's hands."""
-
-
-@dataclass
-class Placed:
-    """A thing at its place.
-
-    Attributes:
-        thing: The thing.
-        piece: Its SVG.
-        x: The middle of its foot.
-        y: Its foot.
-        scale: Its scale.
-        flip: Whether it is mirrored.
-        order: What it is drawn in the order of; the nearer, the higher.
-        shadow: Whether it throws a shadow on the ground.
-        turn: Its rotation in degrees.
-        string_to: Where a string from it ends.
-    """
-
-    thing: Thing
-    piece: Sprite
-    x: float
-    y: float
-    scale: float
-    flip: bool = False
-    order: float = 0.0
-    shadow: bool = True
-    turn: float = 0.0
-    string_to: tuple[float, float] | None = None
-    number: int = -1
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom."""
-        left, right = (self.piece.right, self.piece.left) if self.flip else (self.piece.left, self.piece.right)
-        return (self.x - left * self.scale, self.y + self.piece.top * self.scale, self.x + right * self.scale, self.y)
-
-    @property
-    def height(self) -> float:
-        """Its height."""
-        return self.piece.height * self.scale
-
-    def at(self, point: tuple[float, float]) -> tuple[float, float]:
-        """Return where a point of the piece lies in the picture."""
-        return (self.x + (-point[0] if self.flip else point[0]) * self.scale, self.y + point[1] * self.scale)
-
-
-@dataclass
-class Layout:
-    """The things at their places.
-
-    Attributes:
-        placed: The things, from the farthest to the nearest.
-        shown: The number of each thing that is to be seen, as often as it is.
-    """
-
-    placed: list[Placed] = field(default_factory=list)
-    shown: list[int] = field(default_factory=list)
 
 
 def lay_out(scene: Scene, stage: Stage, backdrop: Backdrop) -> Layout:
@@ -103,9 +66,13 @@ class _Layouter:
         self.by_number: dict[int, Placed] = {}
         self.side = self.draws.choice((-1, 1))
         """On which side the main character stands: -1 for the left."""
+        self._row_height = 0.0
+        """How tall a row of characters is where there are several."""
 
     def run(self) -> Layout:
         things = list(enumerate(self.scene.things))
+        if not things:
+            return self.layout
         carried = {n for n, t in things if t.relation in ("hold",) and self._holder(t) is not None}
         bearers = {n for n, t in things if self._bears(t)}
         main = [(n, t) for n, t in things if n not in carried and n not in bearers and self._is_actor(t)]
@@ -136,7 +103,14 @@ class _Layouter:
     def _holder(self, thing: Thing) -> int | None:
         if thing.relation == "hold" and 0 <= thing.other < len(self.scene.things):
             holder = self.scene.things[thing.other]
-            if holder.drawing.is_living and thing.drawing.kind not in ("building", "mountain", "tree", "vehicle", "boat", "furniture"):
+            if holder.drawing.is_living and thing.drawing.kind not in (
+                "building",
+                "mountain",
+                "tree",
+                "vehicle",
+                "boat",
+                "furniture",
+            ):
                 return thing.other
         return None
 
@@ -148,8 +122,10 @@ class _Layouter:
         if not rider.drawing.is_living:
             return False
         kind, name = thing.drawing.kind, thing.drawing.name
-        return kind in ("boat", "vehicle", "furniture", "aircraft", "tree") or name in _RIDDEN | _HOLLOW or (
-            thing.relation == "on" and kind in ("thing", "food", "flower", "plant", "building")
+        return (
+            kind in ("boat", "vehicle", "furniture", "aircraft", "tree")
+            or name in _RIDDEN | _HOLLOW
+            or (thing.relation == "on" and kind in ("thing", "food", "flower", "plant", "building"))
         )
 
     def _rank(self, number: int, thing: Thing, carried: set[int], bearers: set[int]) -> int:
@@ -221,11 +197,24 @@ class _Layouter:
                 height = max(height, reference * 0.75)
             if thing.pose == "sleep" and thing.has_body:
                 height *= 0.5
+            if self._flies(thing):
+                height = min(height, self.unit * 0.36)
             pieces.append((number, thing, piece, self._scale(piece, height, 0.62 if total == 1 else 0.5)))
         room = self.w * (0.9 if total > 2 else 0.84)
         rows = self._rows(pieces, room)
+        if len(rows) > 1:
+            most = self.unit * 0.46 / (1 + 0.72 * (len(rows) - 1))
+            rows = [
+                [(n, t, piece, min(s, most * s / max(1.0, self._tallest(pieces)))) for n, t, piece, s in row]
+                for row in rows
+            ]
+            self._row_height = min(most, self._tallest(pieces))
         for row, members in enumerate(rows):
             self._row(members, row, len(rows), room, total)
+
+    @staticmethod
+    def _tallest(pieces: list[tuple[int, Thing, Sprite, float]]) -> float:
+        return max(piece.height * scale for _, _, piece, scale in pieces)
 
     def _rows(
         self, pieces: list[tuple[int, Thing, Sprite, float]], room: float
@@ -253,12 +242,12 @@ class _Layouter:
         else:
             middle = self.w * 0.5
         if row % 2:
-            middle += self.w * 0.04 * self.side
+            middle += (self.w * 0.04 + span / len(members) * 0.42) * self.side
         x = middle - span / 2
         for index, (number, thing, piece, scale) in enumerate(members):
             s = scale * shrink
             x += piece.left * s
-            y = self._baseline(thing, piece.height * s) - row * (self.h - self.backdrop.horizon) * 0.3
+            y = self._baseline(thing, piece.height * s) - row * self._row_height * 0.74
             y += self.draws.between(-0.012, 0.012) * self.h * (1 if total > 1 else 0)
             if self.backdrop.surface in ("air", "deep") and index % 2 and total > 1:
                 y -= self.h * 0.12
@@ -276,8 +265,10 @@ class _Layouter:
             return self.h * 0.93
         if surface == "air":
             return self.h * 0.54 + height / 2
+        if self._flies(thing):
+            return self.h * 0.3 + height / 2
         if kind in FLOATING:
-            return self.h * 0.46 + height / 2 if kind != "fullflyer" else self.h * 0.66
+            return self.h * 0.46 + height / 2 if kind != "fullflyer" else self.h * 0.6
         if kind == "building" and self.backdrop.crest and self.scene.things[0] is thing:
             return self.backdrop.crest[1]
         if kind in ("building", "mountain"):
@@ -287,12 +278,18 @@ class _Layouter:
         near = 0.9 if self.h <= self.w * 1.2 else 0.86
         return self.h * near
 
+    def _flies(self, thing: Thing) -> bool:
+        """Whether a character that else stands on the ground is in the air."""
+        number = next((n for n, other in enumerate(self.scene.things) if other is thing), -1)
+        over = any(t.relation == "above" and t.other == number for t in self.scene.things)
+        return thing.drawing.kind in LIVING and not self.scene.indoors and (thing.pose == "fly" or over)
+
     def _put(self, number: int, thing: Thing, piece: Sprite, x: float, y: float, scale: float) -> Placed:
         surface = self.backdrop.surface
         is_hill = thing.drawing.kind == "building" and self.backdrop.crest and y == self.backdrop.crest[1]
         if is_hill and self.backdrop.crest:
             x = self.backdrop.crest[0]
-        grounded = surface in ("ground", "floor") and thing.drawing.kind not in FLOATING
+        grounded = not self._flies(thing) and surface in ("ground", "floor") and thing.drawing.kind not in FLOATING
         placed = Placed(thing, piece, x, y, scale, order=y, shadow=grounded and not is_hill, number=number)
         self.layout.placed.append(placed)
         self.layout.shown.append(number)
@@ -307,9 +304,13 @@ class _Layouter:
     def _in_scenery(self, thing: Thing) -> bool:
         """Whether the background shows a thing already."""
         name, place = thing.drawing.name, self.scene.place
-        return thing.count == 1 and not thing.color and (
-            (name == "window" and place in ("bedroom", "kitchen", "living", "classroom", "study", "hall"))
-            or (name == "bed" and place == "bedroom" and thing.relation not in ("in", "on"))
+        return (
+            thing.count == 1
+            and not thing.color
+            and (
+                (name == "window" and place in ("bedroom", "kitchen", "living", "classroom", "study", "hall"))
+                or (name == "bed" and place == "bedroom" and thing.relation not in ("in", "on"))
+            )
         )
 
     # What belongs to a character.
@@ -344,7 +345,13 @@ class _Layouter:
         if owner.thing.pose in ("sleep",):
             self._scatter(number, thing, near=owner)
             return
-        if owner.thing.pose == "sit" or thing.drawing.name in ("open-book", "world-map", "newspaper", "accordion", "laptop"):
+        if owner.thing.pose == "sit" or thing.drawing.name in (
+            "open-book",
+            "world-map",
+            "newspaper",
+            "accordion",
+            "laptop",
+        ):
             x, y = owner.x, owner.y - owner.height * (0.2 if owner.thing.pose == "sit" else 0.3)
         placed = self._put(number, thing, piece, x, y + piece.height * scale * 0.5, scale)
         placed.order, placed.shadow = owner.order + 0.1, False
@@ -360,10 +367,14 @@ class _Layouter:
         piece = sprite(thing, f"t{number}v0-")
         kind, name = thing.drawing.kind, thing.drawing.name
         for variant, p in enumerate(riders):
-            if p.thing.has_body and p.thing.pose in ("stand", "run", "walk") and (name in _RIDDEN or kind in ("furniture", "thing")):
+            if (
+                p.thing.has_body
+                and p.thing.pose in ("stand", "run", "walk")
+                and (name in _RIDDEN or kind in ("furniture", "thing"))
+            ):
                 p.thing = replace(p.thing, pose="sit")
                 p.piece = sprite(p.thing, f"t{p.number}v{variant}-", variant=variant)
-            smallest = self.unit * 0.26
+            smallest = self.unit * (0.26 if p.thing.size > 0.6 else 0.16)
             p.scale *= max(1.0, smallest / p.height)
         rider = riders[0]
         if kind == "tree":
@@ -411,18 +422,49 @@ class _Layouter:
             back, _, front = piece.svg.partition(FRONT)
             opening = back[: back.index(">") + 1]
             placed.piece = replace(piece, svg=f"{back}</g>")
-            over = replace(placed, piece=replace(piece, svg=f"{opening}{front}"), order=placed.order + 0.4, shadow=False)
+            over = replace(
+                placed, piece=replace(piece, svg=f"{opening}{front}"), order=placed.order + 0.4, shadow=False
+            )
             self.layout.placed.append(over)
         room = y - placed.height * lift - self.h * 0.05
+        most = placed.height * {"hot-air-balloon": 0.21, "galleon": 0.46, "sailboat": 0.42, "sled": 1.6}.get(name, 9.0)
         for index, p in enumerate(riders):
-            p.scale *= min(1.0, room / p.height, 0.92)
-            offset = (index - (len(riders) - 1) / 2) * min(p.piece.width * p.scale, placed.piece.width * scale * 0.8 / len(riders))
+            p.scale *= min(1.0, room / p.height, 0.92, most / p.height)
+            offset = (index - (len(riders) - 1) / 2) * min(
+                p.piece.width * p.scale, placed.piece.width * scale * 0.8 / len(riders)
+            )
             offset += placed.piece.width * scale * deck
             p.x, p.y, p.shadow, p.turn = x + offset, y - placed.height * (lift - sink), False, 0.0
             p.order = placed.order + (0.2 if FRONT in piece.svg else -0.5 if behind else 0.5)
         for p in self.layout.placed:
-            if p not in riders and p is not placed and p.number != number and p.thing.relation == "hold" and p.thing.other == thing.other:
+            if (
+                p not in riders
+                and p is not placed
+                and p.number != number
+                and p.thing.relation == "hold"
+                and p.thing.other == thing.other
+            ):
                 p.order = placed.order + 0.2
+        self._make_room(placed, riders)
+
+    def _make_room(self, bearer: Placed, riders: list[Placed]) -> None:
+        """Move other characters aside from what carries some."""
+        left, _, right, _ = bearer.box
+        for p in self.layout.placed:
+            if p is bearer or p in riders or p.number == bearer.number or not overlap(p.box, bearer.box):
+                continue
+            half = (p.box[2] - p.box[0]) / 2
+            if p.x < bearer.x:
+                p.x = max(half + self.w * 0.02, left - half)
+            else:
+                p.x = min(self.w * 0.98 - half, right + half)
+            if overlap(p.box, bearer.box) > 0.1 * half * p.height:
+                shift = p.box[2] - left if p.x < bearer.x else p.box[0] - right
+                free = (self.w * 0.98 - right) if shift > 0 else (left - self.w * 0.02)
+                shift = min(shift, free) if shift > 0 else max(shift, -free)
+                for q in (q for q in self.layout.placed if q is bearer or q in riders or q.number == bearer.number):
+                    q.x += shift
+                left, right = left + shift, right + shift
 
     # Everything else.
 
@@ -455,12 +497,19 @@ class _Layouter:
             placed = self._put(number, thing, piece, x, y, scale * self._distance(thing, y))
             if thing.drawing.kind == "aircraft" and self.backdrop.surface != "ground":
                 placed.turn = 0.0
-            if thing.relation == "before" and partner:
+            if thing.relation == "behind" and partner:
                 placed.order = partner.order + 0.3
 
     def _distance(self, thing: Thing, y: float) -> float:
         """Return how much smaller a thing on the ground is for standing farther away."""
-        if thing.drawing.kind in (*FLOATING, "wall", "building", "mountain", "tree", "swimmer") or self.backdrop.surface in ("air", "deep"):
+        if thing.drawing.kind in (
+            *FLOATING,
+            "wall",
+            "building",
+            "mountain",
+            "tree",
+            "swimmer",
+        ) or self.backdrop.surface in ("air", "deep"):
             return 1.0
         near = (y - self.backdrop.horizon) / max(1.0, self.h - self.backdrop.horizon)
         return 0.55 + 0.5 * max(0.0, min(1.0, near))
@@ -495,9 +544,9 @@ class _Layouter:
             return x, low + depth * self.draws.between(0.3, 0.7)
         if kind == "floater" and self.scene.place == "lake":
             return self.draws.between(self.w * 0.2, self.w * 0.8), low + depth * self.draws.between(0.22, 0.38)
-        if partner is not None and thing.relation in ("by", "before", "on"):
+        if partner is not None and thing.relation in ("by", "behind", "on"):
             return x, min(self.h * 0.955, partner.y + self.draws.between(-0.01, 0.045) * self.h)
-        if partner is not None and thing.relation == "behind":
+        if partner is not None and thing.relation == "before":
             return x, partner.y - self.h * 0.06
         return x, low + depth * self.draws.between(0.42, 0.9)
 
@@ -507,19 +556,21 @@ class _Layouter:
         area = max(1.0, (box[2] - box[0]) * (box[3] - box[1]))
         cost = 0.0
         for other in self.layout.placed:
-            shared = _overlap(box, other.box)
+            shared = overlap(box, other.box)
             if not shared:
                 continue
             own = max(1.0, (other.box[2] - other.box[0]) * (other.box[3] - other.box[1]))
             # What is large and far may be partly hidden; what is small may not, nor may it hide a character.
             hidden = shared / (area if y < other.y else own)
             tolerance = 0.35 if thing.drawing.kind in ("building", "mountain", "tree") and y < other.y else 1.0
-            cost += (3.4 if hidden > 0.3 else 2.0) * hidden * tolerance + 0.12
+            cost += (3.4 if hidden > 0.3 else 2.0) * hidden * tolerance + 0.2 * tolerance
         if box[1] < self.h * 0.02:
             cost += 2.0
-        cost += 0.9 * max(0.0, self.w * 0.02 - box[0]) / self.w * 10 + 0.9 * max(0.0, box[2] - self.w * 0.98) / self.w * 10
-        if partner is not None and thing.relation in ("by", "under", "before", "behind", "on", "hold", "in"):
-            wanted = 0.0 if thing.relation == "under" else 0.12
+        cost += (
+            0.9 * max(0.0, self.w * 0.02 - box[0]) / self.w * 10 + 0.9 * max(0.0, box[2] - self.w * 0.98) / self.w * 10
+        )
+        if partner is not None and thing.relation in ("by", "under", "above", "before", "behind", "on", "hold", "in"):
+            wanted = 0.0 if thing.relation in ("under", "above") else 0.12
             cost += 1.6 * abs(abs(x - partner.x) / self.w - wanted)
         elif thing.drawing.kind in LARGE or thing.drawing.kind in FLOATING:
             main = self.layout.placed[0] if self.layout.placed else None
@@ -540,12 +591,13 @@ class _Layouter:
             look_right = goal > p.x
             p.flip = look_right if p.piece.facing == "l" else not look_right
         for p in self.layout.placed:
-            bearer = next((q for q in self.layout.placed if q.thing.other == p.number and q.thing.relation in ("in", "on") and self._bears(q.thing)), None)
+            bearer = next(
+                (
+                    q
+                    for q in self.layout.placed
+                    if q.thing.other == p.number and q.thing.relation in ("in", "on") and self._bears(q.thing)
+                ),
+                None,
+            )
             if bearer is not None and p.piece.facing != "f":
                 p.flip = bearer.flip if bearer.piece.facing == p.piece.facing else p.flip
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    return width * height if width > 0 and height > 0 else 0.0

@@ -50,7 +50,9 @@ def lettering(words: str, place: str, width: float, height: float) -> str:
             advance, outline = glyphs[letter]
             if outline:
                 scale = size / units
-                parts.append(f'<path transform="translate({x:.1f} {y:.1f}) scale({scale:.5f} {-scale:.5f})" fill="{_INK}" d="{outline}"/>')
+                parts.append(
+                    f'<path transform="translate({x:.1f} {y:.1f}) scale({scale:.5f} {-scale:.5f})" fill="{_INK}" d="{outline}"/>'
+                )
             x += advance / units * size
     return "".join(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import files
 
 
 def _table(lines: str) -> dict[str, str]:
@@ -118,7 +119,8 @@ SIZES: Mapping[str, float] = {
 RELATIONS: Mapping[str, str] = _table(
     """
     under: under, beneath, below, underneath
-    on: on, onto, upon, on top of, atop, riding, rides, driving, sitting on, over
+    on: on, onto, upon, on top of, atop, riding, rides, driving, sitting on
+    above: over, above, high above
     in: in, inside, into, within, aboard, sailing
     by: next to, beside, near, by, alongside, with, at, around, and, facing, towards, toward, finds, found, meets, meeting, to
     behind: behind
@@ -130,31 +132,13 @@ RELATIONS: Mapping[str, str] = _table(
 GROUPS = frozenset({"people", "persons", "humans", "man", "woman", "boy", "girl", "child", "children", "person"})
 
 VAGUE = frozenset(
-    """a about above having down fighting fights past trip picnic after afraid again against all alone along also always am amazing among an and animated another any
-    appears are around art as at away back be beautiful because been before began beginning behind being below beneath
-    beside best better between beyond big bold brave bright but by came can caring character characters charming cheerful
-    child children's clear clever close colorful colour colours come comes cosy cozy curious cute day days dear deep
-    delicate delighted detailed did do does dramatic dreamy each eager early else elegant enchanted end enormous even
-    ever every everyone everything evil excited fair famous far fast favorite few filled find fine first follows for
-    forever found friendly from front full fun funny gentle gentleness gets gives glad gloomy go goes going good
-    gorgeous graceful grand great grown had happily happy has have he hears her here herself hers high him himself his
-    how huge humble i if image in inside into is it its itself joyful just keeps kind large last laughing learns
-    left lights like little lively lonely long look looking looks lost lot lots lovely loyal made magical magnificent
-    majestic make makes many me medium meets merry middle mighty mischievous more most mother's much my mysterious named
-    near neat new next nice no nobody noble not nothing now of off old on once one only onto open or other others our out
-    outside over own part peaceful peeking perched perfect picture pictures playful plump polite poor pretty proud quick
-    quiet quietly rather ready real really right round sad same saw scared scene see seen sees several shared she shiny
-    shows shrouded shy side simple slow slowly small smiling smooth so soft some someone something soon sparkling special
-    splendid standing stands starts still stood stop story strange strong such suddenly sunny sweet tale tall tells than
-    that the their them then there these they thing things this those through time tiny together told too top toward
-    towards towering tree's turn two under unusual up upon us use used very view warm was watch watches watching we well
-    went were what when where which while who whole whose why wide wild will wise with within without wonder wonderful
-    words world would yes yet you young your style background foreground scenery lighting light atmosphere glowing
-    gleaming hidden hiding discovers discovering discovered gazing stares staring wearing wears dressed seated tucked
-    surrounded covered beneath shining distant ancient fluffy furry fuzzy woolly wooden golden silver cold hot warmly
-    lazy sleepy hungry thirsty tired angry grumpy talking talks smiles smile laughs loves love loving helps helping help
-    friends friendship lives living lived wants trying tries toward nearby left right center middle fresh busy crowded
-    dark bright pale""".split()
+    word
+    for line in files("taleward.images.collage")
+    .joinpath("data/vague_words.txt")
+    .read_text(encoding="utf-8")
+    .splitlines()
+    if not line.startswith("#")
+    for word in line.split()
 )
 """Words that add no thing to a scene, and whose absence from a picture is nothing to report."""
 

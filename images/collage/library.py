@@ -64,7 +64,19 @@ class Drawing:
 
 
 _LIVING = frozenset(
-    ("bird", "black-bird", "dove", "eagle", "bat", "phoenix", "butterfly", "monarch-butterfly", "honeybee", "fly", "swan")
+    (
+        "bird",
+        "black-bird",
+        "dove",
+        "eagle",
+        "bat",
+        "phoenix",
+        "butterfly",
+        "monarch-butterfly",
+        "honeybee",
+        "fly",
+        "swan",
+    )
 )
 
 
@@ -79,9 +91,13 @@ class Library:
 
     def __init__(self) -> None:
         # Read once, and small: a file that stays open would be in the way of a fork.
-        self._archive = zipfile.ZipFile(BytesIO(files("taleward.images.collage").joinpath("data/drawings.zip").read_bytes()))
+        self._archive = zipfile.ZipFile(
+            BytesIO(files("taleward.images.collage").joinpath("data/drawings.zip").read_bytes())
+        )
         index = json.loads(self._archive.read("index.json"))
-        self.drawings: Mapping[str, Drawing] = {name: _drawing(name, entry) for name, entry in index["drawings"].items()}
+        self.drawings: Mapping[str, Drawing] = {
+            name: _drawing(name, entry) for name, entry in index["drawings"].items()
+        }
         self.skin: Mapping[str, Mapping[str, str]] = index["skin"]
         self.credits: Mapping[str, Mapping[str, str]] = index["sets"]
 

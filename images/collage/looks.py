@@ -21,7 +21,14 @@ HAIR: Mapping[str, str] = {
 }  # fmt: skip
 """Colors of hair by their names."""
 
-_USUAL_TOP = {"knight": "#8593a1", "prince": "#a8324e", "pirate": "#8c2f39", "robot": "#90a4ae", "alien": "#8fa3ad", "santa-claus": "#d32f2f"}
+_USUAL_TOP = {
+    "knight": "#8593a1",
+    "prince": "#a8324e",
+    "pirate": "#8c2f39",
+    "robot": "#90a4ae",
+    "alien": "#8fa3ad",
+    "santa-claus": "#d32f2f",
+}
 # Combinations that occur, so that a picture with several children shows children as they are.
 _NATURAL = (
     ("light", "#e9c46a"), ("light", "#b5482a"), ("light", "#6d4530"), ("light", "#3a2c28"), ("medium-light", "#6d4530"),

@@ -73,7 +73,9 @@ class CollageModel(ImageModel):
             style = style_of(spec)
             composition = compose(scene, drawing.size, seed, style, text=spec.text_shown)
             drawn = _drawn(composition)
-            caption = describe(scene, drawn, spec.text_shown.words if spec.text_shown and composition.text_drawn else "")
+            caption = describe(
+                scene, drawn, spec.text_shown.words if spec.text_shown and composition.text_drawn else ""
+            )
             svg = composition.titled(caption)
             data = svg.encode() if self.format == "svg" else rasterize(svg)
             lineage = PictureLineage(

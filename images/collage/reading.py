@@ -40,7 +40,7 @@ class Mention:
         color: Its color; empty for the drawing's own.
         size: How much larger than usual.
         pose: What it does; empty if nothing is said.
-        relation: How it stands to the mention before: `under`, `on`, `in`, `by`, `behind`, `before`, `hold`, or nothing.
+        relation: How it stands to the mention before: `under`, `on`, `in`, `above`, `by`, `behind`, `before`, `hold`, or nothing.
         other: The number of the mention it stands so to, -1 for none.
         phrase: The words around it that may describe its looks.
         name: The name of the character that it is.
@@ -174,7 +174,9 @@ class _Reader:
         return False
 
     def _is_place(self, relation: str, phrase: str) -> bool:
-        return relation in ("in", "by", "on", "under") or self.is_setting or phrase in ("mountain", "mountains", "clouds")
+        return (
+            relation in ("in", "by", "on", "under") or self.is_setting or phrase in ("mountain", "mountains", "clouds")
+        )
 
     def _is_of(self, index: int) -> bool:
         return bool(self.words[index - 1 : index] == ["of"])
@@ -225,7 +227,7 @@ class _Reader:
                 mention.pose = POSES[word]
             elif word.endswith("-haired") or word in HAIR:
                 mention.phrase += " hair"
-        if not plural and mention.count > 1 and not any(w in NUMBERS and NUMBERS[w] > 1 or w.isdigit() for w in own):
+        if not plural and mention.count > 1 and not any((w in NUMBERS and NUMBERS[w] > 1) or w.isdigit() for w in own):
             mention.count = 1
         mentions = self.result.mentions
         if relation and mentions:
@@ -241,7 +243,7 @@ class _Reader:
     def _partner(self, relation: str) -> int:
         """Return the number of the mention that a new one is related to: a character before it, or the last thing."""
         mentions = self.result.mentions
-        if relation in ("hold", "on", "in", "under"):
+        if relation in ("hold", "on", "in", "under", "above"):
             for number in range(len(mentions) - 1, -1, -1):
                 if mentions[number].drawing.is_living:
                     return number
@@ -260,9 +262,7 @@ class _Reader:
     def _unknown(self, word: str, index: int) -> None:
         if word in RELATIONS or word in VAGUE or word in NUMBERS or word in SIZES or color_of(word) or len(word) < 3:
             return
-        if word in POSES or word in HAIR or word.endswith("ly") or word.isdigit() or word.endswith("'s"):
+        if word in POSES or word in HAIR or word.isdigit() or word.endswith(("ly", "'s")):
             return
         if word not in self.result.unknown:
             self.result.unknown.append(word)
-
-

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
-from taleward.images.collage.lexicon import GROUPS, INDOORS
+from taleward.images.collage.colors import color_of
+from taleward.images.collage.lexicon import GROUPS, INDOORS, singulars
 from taleward.images.collage.library import Drawing, library
 from taleward.images.collage.looks import Look, look_of
 from taleward.images.collage.reading import Mention, Reading, find_drawing, read
@@ -15,6 +16,9 @@ from taleward.images.prompt_spec import CastMember, PromptSpec
 
 MAX_THINGS = 14
 """How many things a scene holds; more would be a crowd in which nothing can be seen."""
+
+_AUTUMN = "#dd7f35"
+"""What trees turn to in autumn."""
 
 _UPRIGHT: Mapping[str, str] = {
     "cat": "cat-face", "black-cat": "cat-face", "dog": "dog-face", "service-dog": "dog-face", "rabbit": "rabbit-face",
@@ -138,7 +142,11 @@ def plan_scene(spec: PromptSpec, seed: int) -> Scene:
     place = _fit_place(place or _home(things), things)
     weather = next((kind for kind in weathers if kind != "clear"), "clear" if weathers else "")
     season = seasons[0] if seasons else "winter" if weather == "snow" else "summer"
-    time = cast(Time, times[0] if times else "night" if place in ("space", "moonscape") else "day")
+    if season == "autumn":
+        things = [
+            replace(t, color=_AUTUMN) if t.drawing.name == "deciduous-tree" and not t.color else t for t in things
+        ]
+    time = cast("Time", times[0] if times else "night" if place in ("space", "moonscape") else "day")
     unknown = [*unknown_cast, *(word for reading in gathered.readings for word in reading.unknown)]
     unknown = [word for word in dict.fromkeys(unknown) if word.casefold() not in cast_drawings]
     return Scene(place, said, time, weather, season, tuple(things), tuple(unknown), tuple(omitted))
@@ -230,7 +238,11 @@ def _things(
         total += count
         numbers[number] = len(things)
         member = looks.get(mention.name)
-        phrases = (mention.phrase, *((member.kind, *member.looks) if member else ()), *(() if member or number else spec.details))
+        phrases = (
+            mention.phrase,
+            *((member.kind, *member.looks) if member else ()),
+            *(() if member or number else spec.details),
+        )
         drawing = _drawing_for(mention, phrases)
         color = mention.color or (_cast_color(member) if member else "")
         key = f"{member.name}/{member.kind}/{'/'.join(member.looks)}" if member else f"{seed}/{number}/{mention.said}"
@@ -239,7 +251,7 @@ def _things(
         look = look_of(drawing, phrases, key, color) if drawing.kind in ("head", "bust", "beast") else None
         holds = any(m.relation == "hold" and m.other == number for m in mentions)
         pose = mention.pose or "stand"
-        if holds and pose in ("stand", "walk", "wave"):
+        if holds and pose in ("stand", "walk", "wave", "fly"):
             pose = "hold"
         noun = find_noun(mention)
         things.append(
@@ -259,8 +271,6 @@ def find_noun(mention: Mention) -> str:
 
 
 def _singular(mention: Mention) -> str:
-    from taleward.images.collage.lexicon import singulars
-
     head, _, last = mention.said.rpartition(" ")
     for form in reversed(singulars(last)):
         if find_drawing(f"{head} {form}".strip()) == mention.drawing:
@@ -286,17 +296,17 @@ def _cast_color(member: CastMember) -> str:
             if mention.color and mention.drawing.is_living:
                 return mention.color
         words = phrase.casefold().split()
-        from taleward.images.collage.colors import color_of
-
         for index, word in enumerate(words):
-            if word in ("fur", "coat", "feathers", "skin", "scales", "mane") and index and (color := color_of(words[index - 1])):
+            if (
+                word in ("fur", "coat", "feathers", "skin", "scales", "mane")
+                and index
+                and (color := color_of(words[index - 1]))
+            ):
                 return color
     return ""
 
 
 def _color_said(mention: Mention) -> str:
-    from taleward.images.collage.colors import color_of
-
     return next((word for word in mention.phrase.split() if color_of(word) and mention.color), "")
 
 
@@ -317,7 +327,11 @@ def _fit_place(place: str, things: Sequence[Thing]) -> str:
     """Return scenery that can carry the things: water for boats, a shore for those who have none."""
     boats = any(thing.drawing.kind == "boat" for thing in things)
     swimmers = [thing for thing in things if thing.drawing.kind in ("swimmer", "floater")]
-    walkers = [t for t in things if t.drawing.kind in ("head", "bust", "beast", "animal", "fullbody") and t.relation not in ("in", "on")]
+    walkers = [
+        t
+        for t in things
+        if t.drawing.kind in ("head", "bust", "beast", "animal", "fullbody") and t.relation not in ("in", "on")
+    ]
     aboard = {t.other for t in things if t.drawing.kind == "boat" and t.relation in ("in", "on", "by")}
     walkers = [t for t in walkers if things.index(t) not in aboard]
     if boats and place in ("lake", "river", "meadow", "beach"):
@@ -327,5 +341,3 @@ def _fit_place(place: str, things: Sequence[Thing]) -> str:
     if place == "sea" and swimmers and len(swimmers) == len(things):
         return "sea" if any(t.drawing.name in ("spouting-whale", "dolphin", "orca") for t in things) else "underwater"
     return place
-
-

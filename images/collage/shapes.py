@@ -13,7 +13,9 @@ def ellipse(x: float, y: float, rx: float, ry: float, fill: str, *, opacity: flo
     return f'<ellipse cx="{x:.1f}" cy="{y:.1f}" rx="{rx:.1f}" ry="{ry:.1f}" fill="{fill}"{_opacity(opacity)}/>'
 
 
-def rect(x: float, y: float, width: float, height: float, fill: str, *, opacity: float = 1.0, radius: float = 0.0) -> str:
+def rect(
+    x: float, y: float, width: float, height: float, fill: str, *, opacity: float = 1.0, radius: float = 0.0
+) -> str:
     """Return a rectangle."""
     corner = f' rx="{radius:.1f}"' if radius else ""
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{corner} fill="{fill}"{_opacity(opacity)}/>'
@@ -21,7 +23,11 @@ def rect(x: float, y: float, width: float, height: float, fill: str, *, opacity:
 
 def path(d: str, *, fill: str = "none", stroke: str = "", width: float = 0.0, opacity: float = 1.0) -> str:
     """Return a path; strokes have round ends."""
-    line_style = f' stroke="{stroke}" stroke-width="{width:.1f}" stroke-linecap="round" stroke-linejoin="round"' if stroke else ""
+    line_style = (
+        f' stroke="{stroke}" stroke-width="{width:.1f}" stroke-linecap="round" stroke-linejoin="round"'
+        if stroke
+        else ""
+    )
     return f'<path d="{d}" fill="{fill}"{line_style}{_opacity(opacity)}/>'
 
 
@@ -47,7 +53,9 @@ def gradient(name: str, stops: tuple[tuple[float, str, float], ...], *, radial: 
     return f'<linearGradient id="{name}" x1="0" y1="0" x2="0" y2="1">{inner}</linearGradient>'
 
 
-def group(svg: str, x: float = 0.0, y: float = 0.0, scale: float = 1.0, *, flip: bool = False, turn: float = 0.0) -> str:
+def group(
+    svg: str, x: float = 0.0, y: float = 0.0, scale: float = 1.0, *, flip: bool = False, turn: float = 0.0
+) -> str:
     """Return elements moved, scaled, turned and mirrored."""
     rotate = f" rotate({turn:.1f})" if turn else ""
     return f'<g transform="translate({x:.1f} {y:.1f}){rotate} scale({-scale if flip else scale:.4f} {scale:.4f})">{svg}</g>'

@@ -65,7 +65,7 @@ def sprite(thing: Thing, prefix: str, *, variant: int = 0) -> Sprite:
             drawing = library().drawings[mixed[variant % len(mixed)]]
             other = look_of(drawing, (), f"{prefix}/{variant}/{look.top}{look.hair}")
             look = replace(other, scarf=look.scarf, cape=look.cape, hat=look.hat, dressed=look.dressed)
-        pose = cast(Pose, thing.pose if thing.pose in _POSES else "stand")
+        pose = cast("Pose", thing.pose if thing.pose in _POSES else "stand")
         drawn = figure(look, pose, prefix)
         left, top, right, _ = drawn.box
         return Sprite(drawn.svg, -left, right, top, drawn.hand, drawn.face, "l" if pose in ("run", "walk") else "f")

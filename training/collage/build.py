@@ -1,8 +1,8 @@
-"""Take the collage's drawings out of the npm packages of Noto Emoji and Fluent Emoji.
+"""Take the collage's drawings out of the npm package of Noto Emoji.
 
-`npm pack @iconify-json/noto @iconify-json/fluent-emoji-flat` fetches the packages; then
-`python -m training.collage.build noto.tgz fluent.tgz images/collage/data/drawings.zip`. What is taken, and what each
-drawing shows, stands in `drawings.txt`.
+`npm pack @iconify-json/noto` fetches the package; then
+`python -m training.collage.build iconify-json-noto-*.tgz images/collage/data/drawings.zip`. What is taken, and what each
+drawing shows, stands in `drawings.txt`; `own.py` holds those that are made of others or are the collage's own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,20 @@ from training.collage.own import DRAWN, made_of
 HERE = Path(__file__).parent
 SIZE = 128
 TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
-HEADS = ("boy", "girl", "child", "man", "woman", "old-man", "old-woman", "astronaut", "farmer", "cook", "prince", "baby")
+HEADS = (
+    "boy",
+    "girl",
+    "child",
+    "man",
+    "woman",
+    "old-man",
+    "old-woman",
+    "astronaut",
+    "farmer",
+    "cook",
+    "prince",
+    "baby",
+)
 HEX = re.compile(r"#[0-9a-f]{6}\b|#[0-9a-f]{3}\b")
 ELLIPSE = re.compile(r"<(?:ellipse|circle)\b[^>]*>")
 EYE = "#2b2523"
@@ -57,8 +70,8 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def read_icons(tarball: Path) -> tuple[dict[str, str], int, dict[str, Any]]:
-    """Return an icon package's drawings by name, their size, and what it says about itself."""
+def read_icons(tarball: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return an icon package's drawings by name, and what it says about itself."""
     with tarfile.open(tarball) as archive:
 
         def load(name: str) -> dict[str, Any]:
@@ -70,7 +83,7 @@ def read_icons(tarball: Path) -> tuple[dict[str, str], int, dict[str, Any]]:
 
         icons, info = load("icons.json"), load("info.json")
         version = load("package.json")["version"]
-    return {k: v["body"] for k, v in icons["icons"].items()}, icons["width"], {**info, "version": version}
+    return {k: v["body"] for k, v in icons["icons"].items()}, {**info, "version": version}
 
 
 def raster(body: str, size: int = SIZE) -> np.ndarray:
@@ -153,7 +166,9 @@ def find_dark_pair(pixels: np.ndarray) -> list[list[float]]:
         height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
         if 5 <= height <= 24 and 5 <= width <= 24 and 25 < rows.mean() < 95 and 0.55 < width / height < 1.8:
             found.append((float(columns.mean()), float(rows.mean()), float(max(height, width)) / 2))
-    pairs = [(a, b) for a in found for b in found if 12 < b[0] - a[0] < 90 and abs(a[1] - b[1]) < 3 and abs(a[2] - b[2]) < 2]
+    pairs = [
+        (a, b) for a in found for b in found if 12 < b[0] - a[0] < 90 and abs(a[1] - b[1]) < 3 and abs(a[2] - b[2]) < 2
+    ]
     if not pairs:
         return []
     best = min(pairs, key=lambda pair: abs(pair[0][0] + pair[1][0] - SIZE) - pair[0][2])
@@ -182,11 +197,10 @@ def skin_tones(icons: dict[str, str]) -> dict[str, dict[str, str]]:
 def main() -> None:
     """Write the archive of drawings."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("noto", "fluent", "target"):
+    for name in ("noto", "target"):
         parser.add_argument(name, type=Path)
     paths = parser.parse_args()
-    noto, _, noto_info = read_icons(paths.noto)
-    fluent, fluent_size, fluent_info = read_icons(paths.fluent)
+    noto, info = read_icons(paths.noto)
     index: dict[str, Any] = {"drawings": {}, "skin": skin_tones(noto)}
     bodies: dict[str, str] = {}
     for row in read_rows(HERE / "drawings.txt"):
@@ -196,8 +210,6 @@ def main() -> None:
             body = DRAWN[icon]
         elif made is not None:
             body = made
-        elif collection == "fluent":
-            body = f'<g transform="scale({SIZE / fluent_size})">{fluent[icon]}</g>'
         else:
             toned = f"{icon}-light-skin-tone"
             body = noto[toned] if toned in noto else noto[icon]
@@ -225,10 +237,7 @@ def main() -> None:
         name = icon.replace("-light-skin-tone", "")
         index["drawings"][name] = entry
         bodies[name] = body
-    index["sets"] = {
-        "noto": _credit(noto_info),
-        "fluent": _credit(fluent_info),
-    }
+    index["sets"] = {"noto": _credit(info)}
     paths.target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(paths.target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         _write(archive, "index.json", json.dumps(index, separators=(",", ":"), ensure_ascii=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from taleward.images.collage.scenery.land import LAND
 from taleward.images.collage.scenery.rooms import room
+from taleward.images.collage.scenery.settled import SETTLED
 from taleward.images.collage.scenery.stage import Backdrop, Stage
 from taleward.images.collage.scenery.water import WATERS
 
@@ -12,4 +13,4 @@ def backdrop(stage: Stage) -> Backdrop:
     """Draw the background of a scene."""
     if stage.indoors:
         return room(stage)
-    return {**LAND, **WATERS}[stage.place](stage)
+    return {**LAND, **SETTLED, **WATERS}[stage.place](stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from taleward.images.collage.colors import darker, lighter, mix
 from taleward.images.collage.draws import Draws
@@ -22,7 +23,7 @@ def ridge(draws: Draws, width: float, height: float, y: float, swell: float, fil
 
 def _smooth(points: list[tuple[float, float]]) -> str:
     parts = []
-    for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False):
+    for (x1, y1), (x2, y2) in pairwise(points):
         middle = (x1 + x2) / 2
         parts.append(f"C{middle:.1f} {y1:.1f} {middle:.1f} {y2:.1f} {x2:.1f} {y2:.1f}")
     return "".join(parts)
@@ -45,7 +46,10 @@ def round_tree(x: float, y: float, height: float, leaf: str, trunk: str) -> str:
     """Return a tree with a round crown; `y` is its foot."""
     h = height
     return (
-        path(f"M{x - h * 0.045:.1f} {y:.1f}L{x - h * 0.03:.1f} {y - h * 0.45:.1f}h{h * 0.06:.1f}L{x + h * 0.045:.1f} {y:.1f}Z", fill=trunk)
+        path(
+            f"M{x - h * 0.045:.1f} {y:.1f}L{x - h * 0.03:.1f} {y - h * 0.45:.1f}h{h * 0.06:.1f}L{x + h * 0.045:.1f} {y:.1f}Z",
+            fill=trunk,
+        )
         + ellipse(x, y - h * 0.64, h * 0.27, h * 0.33, leaf)
         + ellipse(x - h * 0.16, y - h * 0.52, h * 0.18, h * 0.19, darker(leaf, 0.1))
         + ellipse(x + h * 0.15, y - h * 0.54, h * 0.19, h * 0.2, darker(leaf, 0.06))
@@ -77,8 +81,10 @@ def pine(x: float, y: float, height: float, leaf: str, trunk: str, snow: str = "
 def bush(x: float, y: float, size: float, color: str) -> str:
     """Return a bush, `size` units wide; `y` is its foot."""
     s = size / 100
-    shape = f"M{x - 50 * s:.1f} {y:.1f}c{-4 * s:.1f} {-26 * s:.1f} {18 * s:.1f} {-36 * s:.1f} {28 * s:.1f} {-26 * s:.1f}" \
-            f"c{6 * s:.1f} {-26 * s:.1f} {40 * s:.1f} {-26 * s:.1f} {44 * s:.1f} 0c{18 * s:.1f} {-8 * s:.1f} {34 * s:.1f} {6 * s:.1f} {28 * s:.1f} {26 * s:.1f}Z"  # fmt: skip
+    shape = (
+        f"M{x - 50 * s:.1f} {y:.1f}c{-4 * s:.1f} {-26 * s:.1f} {18 * s:.1f} {-36 * s:.1f} {28 * s:.1f} {-26 * s:.1f}"
+        f"c{6 * s:.1f} {-26 * s:.1f} {40 * s:.1f} {-26 * s:.1f} {44 * s:.1f} 0c{18 * s:.1f} {-8 * s:.1f} {34 * s:.1f} {6 * s:.1f} {28 * s:.1f} {26 * s:.1f}Z"
+    )
     return path(shape, fill=color) + ellipse(x + 4 * s, y - 28 * s, 17 * s, 8 * s, lighter(color, 0.15), opacity=0.7)
 
 
@@ -96,14 +102,19 @@ def small_flower(x: float, y: float, size: float, color: str, stem: str) -> str:
         circle(x + size * 0.34 * math.cos(a), y - size * 1.1 + size * 0.34 * math.sin(a), size * 0.26, color)
         for a in (0.3, 1.56, 2.8, 4.1, 5.3)
     )
-    return line(x, y, x, y - size, max(1.4, size * 0.12), stem) + petals + circle(x, y - size * 1.1, size * 0.2, "#ffd54f")
+    return (
+        line(x, y, x, y - size, max(1.4, size * 0.12), stem) + petals + circle(x, y - size * 1.1, size * 0.2, "#ffd54f")
+    )
 
 
 def peak(x: float, y: float, half: float, height: float, rock: str, snow: str) -> str:
     """Return a mountain with a white cap; `y` is its foot."""
     top = y - height
     face = path(f"M{x - half:.0f} {y:.0f}L{x:.0f} {top:.0f}L{x + half:.0f} {y:.0f}Z", fill=rock)
-    shade = path(f"M{x:.0f} {top:.0f}L{x + half:.0f} {y:.0f}L{x + half * 0.16:.0f} {y:.0f}L{x + half * 0.12:.0f} {top + height * 0.45:.0f}Z", fill=darker(rock, 0.12))
+    shade = path(
+        f"M{x:.0f} {top:.0f}L{x + half:.0f} {y:.0f}L{x + half * 0.16:.0f} {y:.0f}L{x + half * 0.12:.0f} {top + height * 0.45:.0f}Z",
+        fill=darker(rock, 0.12),
+    )
     low = top + height * 0.3
     reach = half * 0.3
     cap = path(
@@ -120,7 +131,10 @@ def cottage(x: float, y: float, size: float, wall: str, roof: str, light: str) -
     return (
         rect(x + 16 * s, y - 106 * s, 13 * s, 34 * s, darker(roof, 0.25))
         + rect(x - 40 * s, y - 60 * s, 80 * s, 60 * s, wall)
-        + path(f"M{x - 52 * s:.1f} {y - 56 * s:.1f}L{x:.1f} {y - 108 * s:.1f}L{x + 52 * s:.1f} {y - 56 * s:.1f}Z", fill=roof)
+        + path(
+            f"M{x - 52 * s:.1f} {y - 56 * s:.1f}L{x:.1f} {y - 108 * s:.1f}L{x + 52 * s:.1f} {y - 56 * s:.1f}Z",
+            fill=roof,
+        )
         + rect(x - 9 * s, y - 34 * s, 20 * s, 34 * s, darker(roof, 0.3), radius=3 * s)
         + rect(x - 32 * s, y - 42 * s, 16 * s, 17 * s, light, radius=2 * s)
         + rect(x + 19 * s, y - 42 * s, 16 * s, 17 * s, light, radius=2 * s)
@@ -136,7 +150,15 @@ def tower_block(x: float, y: float, width: float, height: float, wall: str, ligh
     for row in range(rows - 1):
         for column in range(columns):
             glow = light if draws.chance(0.6) else mix(wall, "#20263a", 0.2)
-            parts.append(rect(x + column * cell_x + cell_x * 0.27, y - height + row * cell_y + cell_y * 0.3, cell_x * 0.46, cell_y * 0.44, glow))
+            parts.append(
+                rect(
+                    x + column * cell_x + cell_x * 0.27,
+                    y - height + row * cell_y + cell_y * 0.3,
+                    cell_x * 0.46,
+                    cell_y * 0.44,
+                    glow,
+                )
+            )
     return "".join(parts)
 
 
@@ -152,7 +174,14 @@ def small_palm(x: float, y: float, height: float, leaf: str, trunk: str) -> str:
             (0.32, -0.38, -0.08, lighter(leaf, 0.1)), (-0.24, 0.02, 0.26, darker(leaf, 0.1)), (0.26, 0.02, 0.26, darker(leaf, 0.1)),
         )
     )  # fmt: skip
-    return path(f"M{x:.1f} {y:.1f}Q{x + h * 0.02:.1f} {y - h * 0.5:.1f} {top_x:.1f} {top_y:.1f}", stroke=trunk, width=h * 0.06) + fronds
+    return (
+        path(
+            f"M{x:.1f} {y:.1f}Q{x + h * 0.02:.1f} {y - h * 0.5:.1f} {top_x:.1f} {top_y:.1f}",
+            stroke=trunk,
+            width=h * 0.06,
+        )
+        + fronds
+    )
 
 
 def star(x: float, y: float, size: float, color: str, opacity: float = 1.0) -> str:

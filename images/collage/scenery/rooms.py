@@ -49,10 +49,22 @@ def room(stage: Stage) -> Backdrop:
     parts.append(f'<rect y="{y:.0f}" width="{w:.0f}" height="{h - y:.0f}" fill="url(#floor)"/>')
     parts.append(_floor(look, floor, w, h, y))
     parts.append(rect(0, y - 20, w, 22, lighter(wall, 0.5)) + rect(0, y + 1, w, 5, darker(floor, 0.25)))
-    furnish = {"bedroom": _bedroom, "kitchen": _kitchen, "living": _living, "classroom": _classroom, "study": _study, "hall": _hall, "stage": _theater}
+    furnish = {
+        "bedroom": _bedroom,
+        "kitchen": _kitchen,
+        "living": _living,
+        "classroom": _classroom,
+        "study": _study,
+        "hall": _hall,
+        "stage": _theater,
+    }
     parts.append(furnish[stage.place](stage, draws, shade, accent))
     if stage.place not in ("kitchen", "hall", "stage", "classroom"):
-        parts.append(ellipse(w * 0.5, h * 0.875, w * 0.4, h * 0.085, mix(accent, floor, 0.25)) + ellipse(w * 0.5, h * 0.875, w * 0.355, h * 0.068, lighter(accent, 0.3)) + ellipse(w * 0.5, h * 0.875, w * 0.31, h * 0.053, mix(accent, floor, 0.1)))
+        parts.append(
+            ellipse(w * 0.5, h * 0.875, w * 0.4, h * 0.085, mix(accent, floor, 0.25))
+            + ellipse(w * 0.5, h * 0.875, w * 0.355, h * 0.068, lighter(accent, 0.3))
+            + ellipse(w * 0.5, h * 0.875, w * 0.31, h * 0.053, mix(accent, floor, 0.1))
+        )
     front = ""
     if night:
         defs += gradient("lamp", ((0, "#ffd98a", 0.42), (0.5, "#ffd98a", 0.16), (1, "#ffd98a", 0)), radial=True)
@@ -79,7 +91,10 @@ def _paper(look: _Room, wall: str, w: float, y: float) -> str:
 
 def _floor(look: _Room, floor: str, w: float, h: float, y: float) -> str:
     if look.boards == "tiles":
-        lines = "".join(f"M{w / 2 + (x - w / 2) * 0.62:.0f} {y:.0f}L{w / 2 + (x - w / 2) * 1.5:.0f} {h:.0f}" for x in range(-int(w * 0.4), int(w * 1.4), 110))
+        lines = "".join(
+            f"M{w / 2 + (x - w / 2) * 0.62:.0f} {y:.0f}L{w / 2 + (x - w / 2) * 1.5:.0f} {h:.0f}"
+            for x in range(-int(w * 0.4), int(w * 1.4), 110)
+        )
         lines += "".join(f"M0 {y + (h - y) * v:.0f}H{w:.0f}" for v in (0.16, 0.38, 0.66))
         return path(lines, stroke=darker(floor, 0.12), width=3, opacity=0.7)
     lines = "".join(f"M0 {y + (h - y) * v:.0f}H{w:.0f}" for v in (0.14, 0.32, 0.54, 0.8))
@@ -92,7 +107,11 @@ def _window(stage: Stage, u: float, accent: str, size: float = 190.0) -> str:
 
 def _lamp(x: float, y: float, accent: str, *, lit: bool) -> str:
     shade = "#ffe9a8" if lit else lighter(accent, 0.4)
-    return line(x, y, x, y - 230, 8, "#8a7357") + ellipse(x, y, 38, 9, "#8a7357") + path(f"M{x - 52:.0f} {y - 216:.0f}l24 -70h56l24 70Z", fill=shade)
+    return (
+        line(x, y, x, y - 230, 8, "#8a7357")
+        + ellipse(x, y, 38, 9, "#8a7357")
+        + path(f"M{x - 52:.0f} {y - 216:.0f}l24 -70h56l24 70Z", fill=shade)
+    )
 
 
 def _frame(x: float, y: float, width: float, height: float, color: str) -> str:
@@ -102,7 +121,9 @@ def _frame(x: float, y: float, width: float, height: float, color: str) -> str:
     )  # fmt: skip
 
 
-def _bookcase(x: float, y: float, width: float, height: float, draws: Draws, shade: Callable[[str], str], shelves: int = 4) -> str:
+def _bookcase(
+    x: float, y: float, width: float, height: float, draws: Draws, shade: Callable[[str], str], shelves: int = 4
+) -> str:
     wood = shade("#9c6b44")
     parts = [rect(x, y - height, width, height, wood, radius=6)]
     cell = height / shelves
@@ -142,11 +163,27 @@ def _kitchen(stage: Stage, draws: Draws, shade: Callable[[str], str], accent: st
     parts = [_window(stage, 0.5, accent, 170)]
     for x0, x1 in ((0.0, 0.32), (0.68, 1.0)):
         width = w * (x1 - x0)
-        parts += [rect(w * x0, y - 118, width, 126, accent), rect(w * x0 - 4, y - 132, width + 8, 18, counter, radius=5)]
-        parts += [rect(w * x0 + width * u, y - 104, width * 0.42, 96, lighter(accent, 0.16), radius=6) + circle(w * x0 + width * (u + 0.37), y - 60, 6, counter) for u in (0.05, 0.53)]
+        parts += [
+            rect(w * x0, y - 118, width, 126, accent),
+            rect(w * x0 - 4, y - 132, width + 8, 18, counter, radius=5),
+        ]
+        parts += [
+            rect(w * x0 + width * u, y - 104, width * 0.42, 96, lighter(accent, 0.16), radius=6)
+            + circle(w * x0 + width * (u + 0.37), y - 60, 6, counter)
+            for u in (0.05, 0.53)
+        ]
         parts += [rect(w * x0 + 20, y * 0.36, width - 46, 12, shade("#a9784e"), radius=4)]
-        parts += ["".join(rect(w * x0 + 36 + 46 * i, y * 0.36 - 38, 30, 38, shade(BOOKS[i + 1]), radius=8) for i in range(int((width - 80) / 46)))]
-    parts.append(ellipse(w * 0.84, y - 146, 46, 12, shade("#55606b")) + rect(w * 0.84 - 44, y - 190, 88, 46, shade("#6f7c88"), radius=12) + line(w * 0.84 + 44, y - 172, w * 0.84 + 70, y - 176, 9, shade("#55606b")))
+        parts += [
+            "".join(
+                rect(w * x0 + 36 + 46 * i, y * 0.36 - 38, 30, 38, shade(BOOKS[(i + 1) % len(BOOKS)]), radius=8)
+                for i in range(int((width - 80) / 46))
+            )
+        ]
+    parts.append(
+        ellipse(w * 0.84, y - 146, 46, 12, shade("#55606b"))
+        + rect(w * 0.84 - 44, y - 190, 88, 46, shade("#6f7c88"), radius=12)
+        + line(w * 0.84 + 44, y - 172, w * 0.84 + 70, y - 176, 9, shade("#55606b"))
+    )
     return "".join(parts)
 
 
@@ -162,13 +199,26 @@ def _living(stage: Stage, draws: Draws, shade: Callable[[str], str], accent: str
         + path(f"M{fx - 20:.0f} {y:.0f}q-4 -26 14 -44q4 18 14 22q6 -10 12 -18q6 24 -2 40Z", fill="#ffe08a")
     )  # fmt: skip
     other = 0.84 if left else 0.16
-    return _window(stage, 0.52, accent) + fire + _frame(fx - 60, y - 400, 120, 96, shade("#7fa87a")) + _frame(w * other - 55, y * 0.34, 110, 130, shade("#c58a6a")) + _lamp(w * (0.95 if left else 0.05), y + 12, accent, lit=stage.time == "night")
+    return (
+        _window(stage, 0.52, accent)
+        + fire
+        + _frame(fx - 60, y - 400, 120, 96, shade("#7fa87a"))
+        + _frame(w * other - 55, y * 0.34, 110, 130, shade("#c58a6a"))
+        + _lamp(w * (0.95 if left else 0.05), y + 12, accent, lit=stage.time == "night")
+    )
 
 
 def _classroom(stage: Stage, draws: Draws, shade: Callable[[str], str], accent: str) -> str:
     w, y = stage.width, stage.horizon
-    board = rect(w * 0.26, y * 0.2, w * 0.48, y * 0.46, shade("#a9784e"), radius=8) + rect(w * 0.275, y * 0.225, w * 0.45, y * 0.41, shade("#3f6f5a"), radius=4)
-    chalk = path(f"M{w * 0.32:.0f} {y * 0.34:.0f}h{w * 0.13:.0f}m-{w * 0.13:.0f} {y * 0.08:.0f}h{w * 0.2:.0f}m-{w * 0.2:.0f} {y * 0.08:.0f}h{w * 0.09:.0f}", stroke="#e9f2ec", width=7, opacity=0.7)
+    board = rect(w * 0.26, y * 0.2, w * 0.48, y * 0.46, shade("#a9784e"), radius=8) + rect(
+        w * 0.275, y * 0.225, w * 0.45, y * 0.41, shade("#3f6f5a"), radius=4
+    )
+    chalk = path(
+        f"M{w * 0.32:.0f} {y * 0.34:.0f}h{w * 0.13:.0f}m-{w * 0.13:.0f} {y * 0.08:.0f}h{w * 0.2:.0f}m-{w * 0.2:.0f} {y * 0.08:.0f}h{w * 0.09:.0f}",
+        stroke="#e9f2ec",
+        width=7,
+        opacity=0.7,
+    )
     suns = circle(w * 0.63, y * 0.4, 34, "#f3e9b4", opacity=0.75)
     shelf = _bookcase(w * 0.02, y + 6, w * 0.18, y * 0.5, draws, shade, 3)
     return board + chalk + suns + shelf + _window(stage, 0.88, accent, 150)
@@ -176,31 +226,56 @@ def _classroom(stage: Stage, draws: Draws, shade: Callable[[str], str], accent: 
 
 def _study(stage: Stage, draws: Draws, shade: Callable[[str], str], accent: str) -> str:
     w, y = stage.width, stage.horizon
-    return _bookcase(w * 0.02, y + 6, w * 0.3, y * 0.84, draws, shade, 5) + _bookcase(w * 0.68, y + 6, w * 0.3, y * 0.84, draws, shade, 5) + _window(stage, 0.5, accent, 170)
+    return (
+        _bookcase(w * 0.02, y + 6, w * 0.3, y * 0.84, draws, shade, 5)
+        + _bookcase(w * 0.68, y + 6, w * 0.3, y * 0.84, draws, shade, 5)
+        + _window(stage, 0.5, accent, 170)
+    )
 
 
 def _hall(stage: Stage, draws: Draws, shade: Callable[[str], str], accent: str) -> str:
     w, h, y = stage.width, stage.height, stage.horizon
     stone = shade("#efe7e0")
-    parts = []
-    for u in (0.3, 0.7):
-        parts.append(wall_window(stage, w * u - 55, y * 0.26, 110, y * 0.42, stone, ""))
+    parts = [wall_window(stage, w * u - 55, y * 0.26, 110, y * 0.42, stone, "") for u in (0.3, 0.7)]
     for u in (0.04, 0.5, 0.96):
         x = w * u
-        parts.append(rect(x - 30, 0, 60, y, stone) + rect(x + 8, 0, 12, y, darker(stone, 0.08)) + rect(x - 42, y - 34, 84, 36, darker(stone, 0.06), radius=5) + rect(x - 42, 40, 84, 26, darker(stone, 0.06), radius=5))
+        parts.append(
+            rect(x - 30, 0, 60, y, stone)
+            + rect(x + 8, 0, 12, y, darker(stone, 0.08))
+            + rect(x - 42, y - 34, 84, 36, darker(stone, 0.06), radius=5)
+            + rect(x - 42, 40, 84, 26, darker(stone, 0.06), radius=5)
+        )
     for u in (0.17, 0.83):
         x = w * u
-        parts.append(path(f"M{x - 46:.0f} {y * 0.12:.0f}h92v{y * 0.46:.0f}l-46 -40l-46 40Z", fill=accent) + circle(x, y * 0.3, 24, "#f2c14e"))
-    carpet = path(f"M{w * 0.4:.0f} {y:.0f}H{w * 0.6:.0f}L{w * 0.76:.0f} {h:.0f}H{w * 0.24:.0f}Z", fill=accent) + path(f"M{w * 0.415:.0f} {y:.0f}L{w * 0.27:.0f} {h:.0f}M{w * 0.585:.0f} {y:.0f}L{w * 0.73:.0f} {h:.0f}", stroke="#f2c14e", width=7)
+        parts.append(
+            path(f"M{x - 46:.0f} {y * 0.12:.0f}h92v{y * 0.46:.0f}l-46 -40l-46 40Z", fill=accent)
+            + circle(x, y * 0.3, 24, "#f2c14e")
+        )
+    carpet = path(f"M{w * 0.4:.0f} {y:.0f}H{w * 0.6:.0f}L{w * 0.76:.0f} {h:.0f}H{w * 0.24:.0f}Z", fill=accent) + path(
+        f"M{w * 0.415:.0f} {y:.0f}L{w * 0.27:.0f} {h:.0f}M{w * 0.585:.0f} {y:.0f}L{w * 0.73:.0f} {h:.0f}",
+        stroke="#f2c14e",
+        width=7,
+    )
     return "".join(parts) + carpet
 
 
 def _theater(stage: Stage, draws: Draws, shade: Callable[[str], str], accent: str) -> str:
     w, h, y = stage.width, stage.height, stage.horizon
     folds = "".join(
-        path(f"M{x:.0f} 0q{w * 0.03:.0f} {y * 0.5:.0f} 0 {y + 20:.0f}h{w * 0.066:.0f}q{w * 0.03:.0f} {-y * 0.5:.0f} 0 {-y - 20:.0f}Z", fill=accent if i % 2 else darker(accent, 0.14))
+        path(
+            f"M{x:.0f} 0q{w * 0.03:.0f} {y * 0.5:.0f} 0 {y + 20:.0f}h{w * 0.066:.0f}q{w * 0.03:.0f} {-y * 0.5:.0f} 0 {-y - 20:.0f}Z",
+            fill=accent if i % 2 else darker(accent, 0.14),
+        )
         for i, x in enumerate([w * 0.066 * k for k in range(-1, 3)] + [w - w * 0.066 * k for k in range(1, 4)])
     )
-    valance = "".join(path(f"M{w * k / 6:.0f} -6h{w / 6:.0f}v64q{-w / 12:.0f} 60 {-w / 6:.0f} 0Z", fill=darker(accent, 0.08 if k % 2 else 0.2)) for k in range(6))
-    light = path(f"M{w * 0.44:.0f} 0h{w * 0.12:.0f}L{w * 0.78:.0f} {h:.0f}H{w * 0.22:.0f}Z", fill="#fff3c4", opacity=0.24)
+    valance = "".join(
+        path(
+            f"M{w * k / 6:.0f} -6h{w / 6:.0f}v64q{-w / 12:.0f} 60 {-w / 6:.0f} 0Z",
+            fill=darker(accent, 0.08 if k % 2 else 0.2),
+        )
+        for k in range(6)
+    )
+    light = path(
+        f"M{w * 0.44:.0f} 0h{w * 0.12:.0f}L{w * 0.78:.0f} {h:.0f}H{w * 0.22:.0f}Z", fill="#fff3c4", opacity=0.24
+    )
     return rect(w * 0.16, 0, w * 0.68, y, "#43284d") + light + folds + valance

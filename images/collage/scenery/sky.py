@@ -29,7 +29,10 @@ def sky(stage: Stage) -> tuple[str, str]:
                 parts.append(circle(sx, sy, 1.0 + 1.8 * size, "#ffffff", opacity=0.75))
         if not veiled or stage.weather in ("snow", "fog"):
             defs += gradient("glow", ((0, "#fff3c4", 0.55), (0.35, "#fff3c4", 0.22), (1, "#fff3c4", 0)), radial=True)
-            parts += [circle(x, y, 190, "url(#glow)"), _moon(x, y, 58, crescent=draws.chance(0.5), night=mix(top, middle, 0.5))]
+            parts += [
+                circle(x, y, 190, "url(#glow)"),
+                _moon(x, y, 58, crescent=draws.chance(0.5), night=mix(top, middle, 0.5)),
+            ]
     elif not veiled:
         if stage.time in ("dawn", "dusk"):
             y = stage.horizon * 0.9
@@ -90,13 +93,16 @@ def weather(stage: Stage) -> str:
     match stage.weather:
         case "rain" | "storm":
             drops = "".join(
-                f"M{draws.between(-20, width):.0f} {draws.between(-40, height):.0f}l-9 34" for _ in range(int(width * height / 11000))
+                f"M{draws.between(-20, width):.0f} {draws.between(-40, height):.0f}l-9 34"
+                for _ in range(int(width * height / 11000))
             )
             rain = path(drops, stroke="#e6f1f8", width=2.6, opacity=0.5)
             return rain + (_lightning(stage) if stage.weather == "storm" else "")
         case "snow":
             return "".join(
-                circle(draws.between(0, width), draws.between(0, height), draws.between(2.2, 7.5), "#ffffff", opacity=0.88)
+                circle(
+                    draws.between(0, width), draws.between(0, height), draws.between(2.2, 7.5), "#ffffff", opacity=0.88
+                )
                 for _ in range(int(width * height / 12000))
             )
         case "fog":
@@ -136,17 +142,38 @@ def wall_window(stage: Stage, x: float, y: float, width: float, height: float, f
     parts = [
         rect(x - 10, y - 10, width + 20, height + 20, frame, radius=8),
         rect(x, y, width, height, mix(top, low, 0.35)),
-        path(f"M{x:.0f} {y + height * 0.78:.0f}q{width * 0.3:.0f} {-height * 0.2:.0f} {width:.0f} 0v{height * 0.22:.0f}h{-width:.0f}Z", fill=Stage.lit(_outside(stage), "#86bf6a")),
+        path(
+            f"M{x:.0f} {y + height * 0.78:.0f}q{width * 0.3:.0f} {-height * 0.2:.0f} {width:.0f} 0v{height * 0.22:.0f}h{-width:.0f}Z",
+            fill=Stage.lit(_outside(stage), "#86bf6a"),
+        ),
     ]
     if stage.time == "night":
         parts += [circle(x + width * 0.7, y + height * 0.25, width * 0.1, "#fff0bf")]
-        parts += [circle(x + width * u, y + height * v, 2.2, "#ffffff") for u, v in ((0.2, 0.2), (0.4, 0.36), (0.16, 0.5), (0.85, 0.5))]
+        parts += [
+            circle(x + width * u, y + height * v, 2.2, "#ffffff")
+            for u, v in ((0.2, 0.2), (0.4, 0.36), (0.16, 0.5), (0.85, 0.5))
+        ]
     elif stage.weather not in ("rain", "storm"):
         parts.append(circle(x + width * 0.74, y + height * 0.26, width * 0.1, "#fff3b0"))
     if stage.weather in ("rain", "storm"):
-        parts.append(path("".join(f"M{x + width * u:.0f} {y + height * v:.0f}l-5 18" for u in (0.15, 0.4, 0.65, 0.9) for v in (0.1, 0.35, 0.6)), stroke="#eef6fb", width=2.5, opacity=0.8))
+        parts.append(
+            path(
+                "".join(
+                    f"M{x + width * u:.0f} {y + height * v:.0f}l-5 18"
+                    for u in (0.15, 0.4, 0.65, 0.9)
+                    for v in (0.1, 0.35, 0.6)
+                ),
+                stroke="#eef6fb",
+                width=2.5,
+                opacity=0.8,
+            )
+        )
     if stage.weather == "snow":
-        parts += [circle(x + width * u, y + height * v, 4, "#ffffff") for u in (0.15, 0.4, 0.62, 0.9) for v in (0.12, 0.36, 0.6)]
+        parts += [
+            circle(x + width * u, y + height * v, 4, "#ffffff")
+            for u in (0.15, 0.4, 0.62, 0.9)
+            for v in (0.12, 0.36, 0.6)
+        ]
     parts += [
         rect(x + width / 2 - 4, y, 8, height, frame),
         rect(x, y + height * 0.46, width, 8, frame),
@@ -156,7 +183,10 @@ def wall_window(stage: Stage, x: float, y: float, width: float, height: float, f
         for side in (-1, 1):
             edge = x - 26 if side < 0 else x + width + 26
             parts.append(
-                path(f"M{edge:.0f} {y - 24:.0f}h{-side * width * 0.38:.0f}q{side * 4:.0f} {height * 0.5:.0f} {side * width * 0.24:.0f} {height + 36:.0f}h{side * width * 0.14:.0f}Z", fill=curtain)
+                path(
+                    f"M{edge:.0f} {y - 24:.0f}h{-side * width * 0.38:.0f}q{side * 4:.0f} {height * 0.5:.0f} {side * width * 0.24:.0f} {height + 36:.0f}h{side * width * 0.14:.0f}Z",
+                    fill=curtain,
+                )
             )
         parts.append(rect(x - 40, y - 32, width + 80, 11, mix(curtain, "#3a2b2b", 0.45), radius=5))
     return "".join(parts)

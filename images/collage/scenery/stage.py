@@ -85,11 +85,16 @@ class Stage:
             shaded = mix(shaded, "#8d99a3" if self.time == "day" else "#4d5470", 0.22)
         return mix(shaded, self.haze, depth * 0.75) if depth else shaded
 
-    def thing_lit(self, color: str) -> str:
-        """Return a drawing's color in the light of the time of day: milder than the scenery's, so that it stands out."""
+    def thing_lit(self, color: str, *, far: bool = False) -> str:
+        """Return a drawing's color in the light of the time of day: milder than the scenery's, so that it stands out.
+
+        Args:
+            color: The color by day.
+            far: Whether the thing belongs to the background, as a tree does.
+        """
         if self.indoors:
-            return mix(color, "#3a3570", 0.13) if self.time == "night" else color
-        share = {"night": 0.5, "dusk": 0.5, "dawn": 0.5}.get(self.time, 0.0)
+            return mix(color, "#3a3570", 0.07) if self.time == "night" else color
+        share = 0.0 if self.time == "day" else 0.75 if far else 0.5
         return mix(color, Stage.lit(self, color), share) if share or self.weather in ("rain", "storm", "fog") else color
 
 
