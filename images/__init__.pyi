@@ -16,7 +16,7 @@ from .guard.image_guard import ImageGuard as ImageGuard, PictureRecorder as Pict
 from .guard.picture_judge import PictureJudge as PictureJudge, picture_judge as picture_judge
 from .guard.picture_recorder import MlflowPictureRecorder as MlflowPictureRecorder
 from .guard.soften import soften as soften
-from .models.base import Drawing as Drawing, ImageModel as ImageModel
+from .models.base import DrawingTask as DrawingTask, ImageModel as ImageModel
 from .models.capabilities import ImageCapabilities as ImageCapabilities
 from .models.diffusers_models import DiffusersModel as DiffusersModel
 from .models.events import (

@@ -28,7 +28,8 @@ class MlflowPictureRecorder:
 
     A trace holds the prompt, each attempt with its softened prompt, and every verdict; its tag `tale_id` is the
     result's id, so that feedback of people is recorded as for a tale. The deciding verdict is also an assessment. The
-    pictures that were released are artifacts of a run named `pictures`, with a file `result.json` that says how they were made.
+    pictures that were released are artifacts of a run named `pictures`, with a file `result.json` that says how they
+    were made.
 
     Args:
         tracking_uri: The MLflow tracking URI.

@@ -41,7 +41,7 @@ class DrawingCanceled(Exception):
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawingTask:
     """A checked request, as a model draws it.
 
     Attributes:
@@ -111,7 +111,7 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
         self._left_behind = LeftBehind(f"the image model {spec}")
 
     @abstractmethod
-    def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:
+    def _draw(self, drawing: DrawingTask) -> Iterator[ImageEvent]:
         """Draw the variations in `drawing.seeds`; runs in a thread of its own.
 
         Call `drawing.check()` between steps. A picture that the model's own filter withheld has the flag `blocked`;
@@ -268,7 +268,7 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
                 yield FinishedPicture(index=index, picture=picture, cached=True)
         if not seeds:
             return
-        for event in self._draw(Drawing(request, size, seeds, canceled, emit)):
+        for event in self._draw(DrawingTask(request, size, seeds, canceled, emit)):
             if isinstance(event, FinishedPicture) and self.cache is not None and not event.picture.flags:
                 self.cache.put(keys[event.index], event.picture)
             yield event

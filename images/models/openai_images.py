@@ -23,7 +23,7 @@ from taleward.backends.hosted.subclass import remember_secrets
 from taleward.core.errors import BackendError, ConfigurationError, MissingKey, PictureBlocked
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact, without_secrets
-from taleward.images.models.base import Drawing, ImageModel
+from taleward.images.models.base import DrawingTask, ImageModel
 from taleward.images.models.capabilities import ImageCapabilities
 from taleward.images.models.events import FinishedPicture, ImageEvent, PartialPicture
 from taleward.images.models.masks import change_mask
@@ -162,7 +162,7 @@ class OpenAIImages(ImageModel):
             "extra_body": self.extra_body,
         }
 
-    def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:
+    def _draw(self, drawing: DrawingTask) -> Iterator[ImageEvent]:
         per_request = 1 if self.sends_seed or self.partial_images else _MAX_PER_REQUEST
         indices = list(drawing.seeds)
         drawn = 0
@@ -176,7 +176,7 @@ class OpenAIImages(ImageModel):
         if drawn < len(indices):
             _log.warning("%s returned %d pictures of %d", self.spec, drawn, len(indices))
 
-    def _request(self, drawing: Drawing, indices: list[int]) -> Iterator[ImageEvent]:
+    def _request(self, drawing: DrawingTask, indices: list[int]) -> Iterator[ImageEvent]:
         """Send one request and yield its pictures."""
         fields, started_s = self._fields(drawing, indices), time.monotonic()
         images = self._client().images
@@ -205,7 +205,7 @@ class OpenAIImages(ImageModel):
             lineage = self._lineage(drawing, (time.monotonic() - started_s) / len(items), cost_usd)
             yield FinishedPicture(index=index, picture=self._picture(drawing, index, item.b64_json, lineage))
 
-    def _read_stream(self, drawing: Drawing, index: int, response: Any, started_s: float) -> Iterator[ImageEvent]:
+    def _read_stream(self, drawing: DrawingTask, index: int, response: Any, started_s: float) -> Iterator[ImageEvent]:
         number = 0
         for event in response:
             drawing.check()
@@ -221,7 +221,7 @@ class OpenAIImages(ImageModel):
             f"{self.spec} broke off after {number} unfinished pictures.", hint="Try again.", retryable=True
         )
 
-    def _fields(self, drawing: Drawing, indices: list[int]) -> dict[str, Any]:
+    def _fields(self, drawing: DrawingTask, indices: list[int]) -> dict[str, Any]:
         request = drawing.request
         extra = dict(self.extra_body)
         rendered = self._rendered(request, drawing.seeds[indices[0]])
@@ -269,7 +269,7 @@ class OpenAIImages(ImageModel):
             spec = spec.model_copy(update={"aspect_ratio": shape})
         return render_openai(spec, self.model, family=self._family)
 
-    def _picture(self, drawing: Drawing, index: int, b64_json: str | None, lineage: PictureLineage) -> Picture:
+    def _picture(self, drawing: DrawingTask, index: int, b64_json: str | None, lineage: PictureLineage) -> Picture:
         if not b64_json:
             raise BackendError(
                 f"{self.spec} returned a picture without its data.",
@@ -282,7 +282,7 @@ class OpenAIImages(ImageModel):
         except (binascii.Error, ConfigurationError) as error:
             raise BackendError(f"{self.spec} returned something that is no picture: {error}", retryable=True) from error
 
-    def _lineage(self, drawing: Drawing, duration_s: float, cost_usd: float | None) -> PictureLineage:
+    def _lineage(self, drawing: DrawingTask, duration_s: float, cost_usd: float | None) -> PictureLineage:
         import openai
 
         rendered = self._rendered(drawing.request)
