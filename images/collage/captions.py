@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from taleward.images.collage.lexicon import IRREGULAR
-from taleward.images.collage.scene import Scene, Thing
+from taleward.images.collage.scene import CollageScene, Thing
 
 _PLACES: Mapping[str, str] = {
     "meadow": "in a meadow", "forest": "in a forest", "jungle": "in a jungle", "savanna": "in dry grassland", "hills": "among hills",
@@ -82,7 +82,7 @@ def noun_phrase(thing: Thing, *, count: int | None = None) -> str:
     return f"{article} {words}"
 
 
-def describe(scene: Scene, drawn: Mapping[int, int], text: str = "") -> str:
+def describe(scene: CollageScene, drawn: Mapping[int, int], text: str = "") -> str:
     """Return what a picture shows.
 
     Args:
@@ -116,13 +116,15 @@ def describe(scene: Scene, drawn: Mapping[int, int], text: str = "") -> str:
 
 
 def _with_belongings(
-    scene: Scene, number: int, thing: Thing, drawn: Mapping[int, int], belonging: Mapping[int, list[int]]
+    scene: CollageScene, number: int, thing: Thing, drawn: Mapping[int, int], belonging: Mapping[int, list[int]]
 ) -> str:
     phrase = noun_phrase(thing, count=drawn[number])
     if thing.name:
-        phrase = f"{thing.name}, {phrase},"
+        phrase = f"{thing.name}, {phrase}"
     if thing.look is not None and thing.look.worn:
         phrase += f" with {_list([_article(worn) for worn in dict.fromkeys(thing.look.worn)])}"
+    if thing.name:
+        phrase += ","
     if thing.has_body and thing.pose in _DRAWN_POSES:
         phrase += f" {_POSES[thing.pose]}"
     elif thing.pose == "fly" and thing.drawing.kind in ("flyer", "fullflyer", "aircraft"):
@@ -134,7 +136,7 @@ def _with_belongings(
 
 
 def _article(noun: str) -> str:
-    if noun.endswith("s"):
+    if noun.endswith("s") and not noun.endswith("ss"):
         return noun
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 

@@ -10,7 +10,7 @@ from taleward.images.collage.draws import Draws
 from taleward.images.collage.layout import lay_out
 from taleward.images.collage.lettering import lettering
 from taleward.images.collage.placed import Layout, Placed
-from taleward.images.collage.scene import Scene
+from taleward.images.collage.scene import CollageScene
 from taleward.images.collage.scenery.backdrop import backdrop
 from taleward.images.collage.scenery.sky import weather, weather_defs
 from taleward.images.collage.scenery.stage import Stage
@@ -42,7 +42,7 @@ class Composition:
 
 
 def compose(
-    scene: Scene, size: tuple[int, int], seed: int, style: Style, *, text: TextShown | None = None
+    scene: CollageScene, size: tuple[int, int], seed: int, style: Style, *, text: TextShown | None = None
 ) -> Composition:
     """Draw a scene.
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from taleward.images.collage.animal_bodies import animal_body, animal_curled, coat_of
 from taleward.images.collage.colors import darker, lighter, recolor, repaint
-from taleward.images.collage.library import Drawing, library
+from taleward.images.collage.library import Artwork, library
 from taleward.images.collage.looks import Look
 from taleward.images.collage.shapes import circle, ellipse, line, path
 
@@ -122,7 +122,7 @@ def _closed_eyes(look: Look) -> str:
     return "".join(parts)
 
 
-def _glasses(drawing: Drawing) -> str:
+def _glasses(drawing: Artwork) -> str:
     if len(drawing.eyes) != 2:
         return ""
     (x1, y1, radius, _), (x2, y2, _, _) = drawing.eyes

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from taleward.images.collage.draws import Draws
 from taleward.images.collage.placed import Layout, Placed, overlap
-from taleward.images.collage.scene import Scene, Thing
+from taleward.images.collage.scene import CollageScene, Thing
 from taleward.images.collage.scenery.stage import Backdrop, Stage
 from taleward.images.collage.sprites import Sprite, sprite
 
@@ -51,13 +51,13 @@ _INCLUDED = {
 """What a drawing shows already in its character's hands."""
 
 
-def lay_out(scene: Scene, stage: Stage, backdrop: Backdrop) -> Layout:
+def lay_out(scene: CollageScene, stage: Stage, backdrop: Backdrop) -> Layout:
     """Place the things of a scene."""
     return _Layouter(scene, stage, backdrop).run()
 
 
 class _Layouter:
-    def __init__(self, scene: Scene, stage: Stage, backdrop: Backdrop) -> None:
+    def __init__(self, scene: CollageScene, stage: Stage, backdrop: Backdrop) -> None:
         self.scene, self.stage, self.backdrop = scene, stage, backdrop
         self.w, self.h = stage.width, stage.height
         self.unit = min(self.h, self.w * 1.15)
@@ -146,30 +146,30 @@ class _Layouter:
         tall = thing.drawing.height
         match kind:
             case "building":
-                return self.unit * min(0.66, 0.4 * (tall / 5) ** 0.4 * size**0.5)
+                return float(self.unit * min(0.66, 0.4 * (tall / 5) ** 0.4 * size**0.5))
             case "mountain":
-                return self.unit * 0.5
+                return float(self.unit * 0.5)
             case "tree":
-                return self.unit * min(0.7, (0.5 if tall > 3 else 0.36) * size**0.6)
+                return float(self.unit * min(0.7, (0.5 if tall > 3 else 0.36) * size**0.6))
             case "vehicle":
-                return self.unit * min(0.5, 0.3 * (tall / 1.7) ** 0.4 * size**0.6)
+                return float(self.unit * min(0.5, 0.3 * (tall / 1.7) ** 0.4 * size**0.6))
             case "boat":
-                return self.unit * min(0.6, 0.42 * (tall / 3) ** 0.35 * size**0.6)
+                return float(self.unit * min(0.6, 0.42 * (tall / 3) ** 0.35 * size**0.6))
             case "aircraft":
-                return self.unit * 0.26 * size**0.6
+                return float(self.unit * 0.26 * size**0.6)
             case "furniture":
-                return self.unit * 0.27 * tall**0.4
+                return float(self.unit * 0.27 * tall**0.4)
             case "skything":
-                return self.unit * 0.1 * (0.5 + tall) * size
+                return float(self.unit * 0.1 * (0.5 + tall) * size)
             case "wall":
-                return self.unit * 0.17
+                return float(self.unit * 0.17)
             case "flyer" | "fullflyer":
-                return self.unit * min(0.42, 0.13 * (0.7 + tall**0.6) * size)
+                return float(self.unit * min(0.42, 0.13 * (0.7 + tall**0.6) * size))
             case "swimmer" | "floater":
-                return self.unit * min(0.5, 0.2 * (tall / 0.6) ** 0.4 * size)
+                return float(self.unit * min(0.5, 0.2 * (tall / 0.6) ** 0.4 * size))
         if kind in LIVING:
-            return reference * min(1.55, max(0.5, (tall / 1.2) ** 0.42)) * size**0.8
-        return self.unit * min(0.34, 0.135 * (tall / 0.35) ** 0.38 * size)
+            return float(reference * min(1.55, max(0.5, (tall / 1.2) ** 0.42)) * size**0.8)
+        return float(self.unit * min(0.34, 0.135 * (tall / 0.35) ** 0.38 * size))
 
     def _scale(self, piece: Sprite, height: float, limit: float = 0.46) -> float:
         """Return the scale for a height; wide pieces are kept within a share of the width."""

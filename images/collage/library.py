@@ -21,7 +21,7 @@ SIDE = 128
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Artwork:
     """One drawing.
 
     Attributes:
@@ -95,7 +95,7 @@ class Library:
             BytesIO(files("taleward.images.collage").joinpath("data/drawings.zip").read_bytes())
         )
         index = json.loads(self._archive.read("index.json"))
-        self.drawings: Mapping[str, Drawing] = {
+        self.drawings: Mapping[str, Artwork] = {
             name: _drawing(name, entry) for name, entry in index["drawings"].items()
         }
         self.skin: Mapping[str, Mapping[str, str]] = index["skin"]
@@ -121,10 +121,10 @@ def library() -> Library:
     return Library()
 
 
-def _drawing(name: str, entry: Mapping[str, Any]) -> Drawing:
+def _drawing(name: str, entry: Mapping[str, Any]) -> Artwork:
     left, top, right, bottom = entry["box"]
     low, high = entry.get("shoulders", (0, 0))
-    return Drawing(
+    return Artwork(
         name=name,
         words=tuple(entry["names"]),
         kind=entry["kind"],

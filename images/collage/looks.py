@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from taleward.images.collage.colors import COLORS, color_of
 from taleward.images.collage.draws import Draws
-from taleward.images.collage.library import Drawing
+from taleward.images.collage.library import Artwork
 
 TOPS = ("#e4572e", "#2e86ab", "#f2b134", "#5b8e7d", "#8e5aa8", "#d1495b", "#3d7ea6", "#66a182", "#ed8f3b", "#4b6cb7")
 TROUSERS = ("#3c4f76", "#5a4a42", "#2f5d62", "#6b5b95", "#4a5568", "#7a4e2d")
@@ -79,7 +79,7 @@ class Look:
         worn: The garments that are drawn, in words.
     """
 
-    drawing: Drawing
+    drawing: Artwork
     color: str = ""
     tone: str = "light"
     hair: str = ""
@@ -96,7 +96,7 @@ class Look:
     worn: tuple[str, ...] = ()
 
 
-def look_of(drawing: Drawing, phrases: tuple[str, ...], key: str, color: str = "") -> Look:
+def look_of(drawing: Artwork, phrases: tuple[str, ...], key: str, color: str = "") -> Look:
     """Return how a character looks.
 
     What no phrase says is chosen by the key: the same key gives the same look on every page.

@@ -11,7 +11,7 @@ from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.images.collage.captions import describe, noun_phrase
 from taleward.images.collage.compose import Composition, compose
 from taleward.images.collage.library import library
-from taleward.images.collage.scene import Scene, plan_scene
+from taleward.images.collage.scene import CollageScene, plan_scene
 from taleward.images.collage.styles import style_of
 from taleward.images.models.base import DEFAULT_VARIATIONS, DrawingTask, ImageModel, PictureStore
 from taleward.images.models.capabilities import ImageCapabilities
@@ -117,7 +117,7 @@ def _drawn(composition: Composition) -> dict[int, int]:
     return dict(Counter(composition.layout.shown))
 
 
-def _account(spec: PromptSpec, scene: Scene, composition: Composition, drawn: dict[int, int]) -> dict[str, str]:
+def _account(spec: PromptSpec, scene: CollageScene, composition: Composition, drawn: dict[int, int]) -> dict[str, str]:
     """Return what is drawn and what is not, as words."""
     things = "; ".join(noun_phrase(thing, count=drawn[i]) for i, thing in enumerate(scene.things) if i in drawn)
     missing = [thing.noun for number, thing in enumerate(scene.things) if number not in drawn]

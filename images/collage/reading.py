@@ -21,7 +21,7 @@ from taleward.images.collage.lexicon import (
     WEATHERS,
     singulars,
 )
-from taleward.images.collage.library import Drawing, library
+from taleward.images.collage.library import Artwork, library
 from taleward.images.collage.looks import GARMENTS, HAIR
 
 _TOKEN = re.compile(r"[a-z0-9]+(?:['’][a-z]+)?(?:-[a-z0-9]+)*|[,.;:!?]", re.IGNORECASE)
@@ -47,7 +47,7 @@ class Mention:
         is_plural: Whether the noun is a plural.
     """
 
-    drawing: Drawing
+    drawing: Artwork
     said: str
     count: int = 1
     color: str = ""
@@ -82,16 +82,16 @@ class Reading:
 
 
 @lru_cache(maxsize=1)
-def nouns() -> Mapping[str, Drawing]:
+def nouns() -> Mapping[str, Artwork]:
     """Return the drawings by the words for them."""
-    table: dict[str, Drawing] = {}
+    table: dict[str, Artwork] = {}
     for drawing in library().drawings.values():
         for word in drawing.words:
             table.setdefault(word.casefold(), drawing)
     return table
 
 
-def find_drawing(words: str) -> Drawing | None:
+def find_drawing(words: str) -> Artwork | None:
     """Return the drawing that a noun means, also in the plural; `None` if there is none."""
     table = nouns()
     head, _, last = words.rpartition(" ")
@@ -101,7 +101,7 @@ def find_drawing(words: str) -> Drawing | None:
     return None
 
 
-def read(text: str, *, is_setting: bool = False, names: Mapping[str, Drawing] | None = None) -> Reading:
+def read(text: str, *, is_setting: bool = False, names: Mapping[str, Artwork] | None = None) -> Reading:
     """Read a text.
 
     Args:
@@ -113,7 +113,7 @@ def read(text: str, *, is_setting: bool = False, names: Mapping[str, Drawing] | 
 
 
 class _Reader:
-    def __init__(self, text: str, is_setting: bool, names: Mapping[str, Drawing]) -> None:
+    def __init__(self, text: str, is_setting: bool, names: Mapping[str, Artwork]) -> None:
         self.words = [match[0].casefold().replace("’", "'") for match in _TOKEN.finditer(text)]
         self.is_setting = is_setting
         self.names = names
@@ -205,7 +205,7 @@ class _Reader:
             start -= 1
         return ("" if start == index or start <= self._noun_start else "by"), start
 
-    def _mention(self, drawing: Drawing, phrase: str, index: int, length: int, relation: str, start: int) -> None:
+    def _mention(self, drawing: Artwork, phrase: str, index: int, length: int, relation: str, start: int) -> None:
         own = self.words[max(start, index - 6) : index]
         last = phrase.split()[-1]
         plural = last not in nouns() and last != singulars(last)[-1]

@@ -8,7 +8,7 @@ from typing import cast
 
 from taleward.images.collage.colors import color_of
 from taleward.images.collage.lexicon import GROUPS, INDOORS, singulars
-from taleward.images.collage.library import Drawing, library
+from taleward.images.collage.library import Artwork, library
 from taleward.images.collage.looks import Look, look_of
 from taleward.images.collage.reading import Mention, Reading, find_drawing, read
 from taleward.images.collage.scenery.stage import Time
@@ -68,7 +68,7 @@ class Thing:
         name: A character's name.
     """
 
-    drawing: Drawing
+    drawing: Artwork
     noun: str
     count: int = 1
     look: Look | None = None
@@ -87,7 +87,7 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class Scene:
+class CollageScene:
     """What is to be drawn.
 
     Attributes:
@@ -123,7 +123,7 @@ class _Gathered:
     readings: list[Reading] = field(default_factory=list)
 
 
-def plan_scene(spec: PromptSpec, seed: int) -> Scene:
+def plan_scene(spec: PromptSpec, seed: int) -> CollageScene:
     """Return the scene of a prompt.
 
     Args:
@@ -149,10 +149,10 @@ def plan_scene(spec: PromptSpec, seed: int) -> Scene:
     time = cast("Time", times[0] if times else "night" if place in ("space", "moonscape") else "day")
     unknown = [*unknown_cast, *(word for reading in gathered.readings for word in reading.unknown)]
     unknown = [word for word in dict.fromkeys(unknown) if word.casefold() not in cast_drawings]
-    return Scene(place, said, time, weather, season, tuple(things), tuple(unknown), tuple(omitted))
+    return CollageScene(place, said, time, weather, season, tuple(things), tuple(unknown), tuple(omitted))
 
 
-def _cast(members: Sequence[CastMember]) -> tuple[dict[str, Drawing], list[str]]:
+def _cast(members: Sequence[CastMember]) -> tuple[dict[str, Artwork], list[str]]:
     """Return the characters' drawings by their names, and the names of those that have none."""
     drawings, unknown = {}, []
     for member in members:
@@ -169,7 +169,7 @@ def _cast(members: Sequence[CastMember]) -> tuple[dict[str, Drawing], list[str]]
     return drawings, unknown
 
 
-def _gather(spec: PromptSpec, names: Mapping[str, Drawing]) -> _Gathered:
+def _gather(spec: PromptSpec, names: Mapping[str, Artwork]) -> _Gathered:
     found = _Gathered()
     for text, is_setting in (
         (f"{spec.subject} {spec.action}".strip(), False),
@@ -278,7 +278,7 @@ def _singular(mention: Mention) -> str:
     return mention.drawing.words[0]
 
 
-def _drawing_for(mention: Mention, phrases: Sequence[str]) -> Drawing:
+def _drawing_for(mention: Mention, phrases: Sequence[str]) -> Artwork:
     """Return the drawing of a mention, with the head alone where the collage's own body is needed."""
     drawing = mention.drawing
     upright = _UPRIGHT.get(drawing.name)

@@ -40,11 +40,6 @@ class Style:
     @property
     def defs(self) -> str:
         """Filters and gradients that the style needs."""
-        if self.name == "crayon":
-            return (
-                '<pattern id="wax" width="9" height="9" patternUnits="userSpaceOnUse" patternTransform="rotate(-38)">'
-                '<path d="M0 2.2h9M0 6.8h5" stroke="#fffdf5" stroke-width="1.5" opacity=".55"/></pattern>'
-            )
         if self.name in ("watercolor", "vintage"):
             edge = "#fffaf0" if self.name == "watercolor" else "#6b4a2a"
             return gradient(
@@ -75,7 +70,7 @@ class Style:
         area = f'width="{width:.0f}" height="{height:.0f}"'
         match self.name:
             case "crayon":
-                return f'<rect {area} fill="url(#wax)"/>' + _specks(width, height, draws, "#fffdf5", 0.35)
+                return _strokes(width, height, draws) + _specks(width, height, draws, "#fffdf5", 0.35)
             case "watercolor":
                 return (
                     _washes(width, height, draws)
@@ -96,6 +91,15 @@ def _specks(width: float, height: float, draws: Draws, color: str, opacity: floa
         for _ in range(int(width * height / 1500))
     )
     return path(fibers, stroke=color, width=1.5, opacity=opacity)
+
+
+def _strokes(width: float, height: float, draws: Draws) -> str:
+    """Return the gaps that the strokes of a crayon leave on rough paper."""
+    lines = "".join(
+        f"M{x - height * 0.78:.0f} {height:.0f}q{height * 0.36 + draws.between(-9, 9):.0f} {-height * 0.5:.0f} {height * 0.78:.0f} {-height:.0f}"
+        for x in range(0, int(width + height * 0.78), 11)
+    )
+    return path(lines, stroke="#fffdf5", width=1.7, opacity=0.4)
 
 
 def _washes(width: float, height: float, draws: Draws) -> str:
@@ -157,7 +161,7 @@ def _changer(name: str, palette: tuple[str, ...], mood: str) -> Callable[[str], 
         if color not in cache:
             value = _STYLE_COLORS.get(name, _same)(color)
             if palette:
-                value = mix(value, _nearest(value, palette), 0.3)
+                value = mix(value, _nearest(value, palette), 0.22)
             cache[color] = mix(value, "#2b2a55", dim) if dim else value
         return cache[color]
 

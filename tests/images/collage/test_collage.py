@@ -75,6 +75,8 @@ def test_a_character_looks_the_same_on_every_page() -> None:
     (look,) = looks
     assert look is not None
     assert look.worn == ("green dress",)
+    asleep = draw(PromptSpec(subject="Mira asleep", setting="in her bedroom at night", cast=(mira,)))
+    assert asleep.alt_text == "Mira, a girl with a green dress, asleep, in a bedroom at night."
 
 
 def test_the_cast_is_named_in_the_caption_also_when_the_text_does_not_name_it() -> None:
