@@ -1,4 +1,38 @@
 from .aspect_ratio import AspectRatio as AspectRatio, size_for as size_for
+from .contact_sheet import contact_sheet as contact_sheet
+from .guard.events import (
+    GuardedPictureEvent as GuardedPictureEvent,
+    ImageGuardEvent as ImageGuardEvent,
+    PictureVerdictEvent as PictureVerdictEvent,
+    RedrawEvent as RedrawEvent,
+)
+from .guard.guarded_picture import (
+    DrawingAttempt as DrawingAttempt,
+    GuardedPicture as GuardedPicture,
+    ImageGuardLineage as ImageGuardLineage,
+    JudgedPicture as JudgedPicture,
+)
+from .guard.image_guard import ImageGuard as ImageGuard, PictureRecorder as PictureRecorder
+from .guard.picture_judge import PictureJudge as PictureJudge, picture_judge as picture_judge
+from .guard.picture_recorder import MlflowPictureRecorder as MlflowPictureRecorder
+from .guard.soften import soften as soften
+from .models.base import DrawingTask as DrawingTask, ImageModel as ImageModel
+from .models.capabilities import ImageCapabilities as ImageCapabilities
+from .models.diffusers_models import DiffusersModel as DiffusersModel
+from .models.events import (
+    DrawingProgress as DrawingProgress,
+    FinishedPicture as FinishedPicture,
+    ImageEvent as ImageEvent,
+    PartialPicture as PartialPicture,
+)
+from .models.factory import image_model as image_model
+from .models.midjourney import MidjourneyModel as MidjourneyModel
+from .models.openai_images import OpenAIImages as OpenAIImages
+from .models.request import ImageRequest as ImageRequest
+from .models.seeds import variation_seeds as variation_seeds
+from .picture import Picture as Picture, PictureLineage as PictureLineage
+from .picture_cache import PictureCache as PictureCache, PictureCacheStats as PictureCacheStats
+from .picture_metadata import manifest as manifest
 from .prompt_spec import CastMember as CastMember, PromptSpec as PromptSpec, TextShown as TextShown
 from .prompts.cast import cast_of as cast_of
 from .prompts.craft import CraftedPrompt as CraftedPrompt, craft as craft

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from io import BytesIO
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from taleward.core.errors import MissingExtra
 
@@ -26,7 +26,9 @@ MAX_PIXELS = 50_000_000
 MAX_BYTES = 50_000_000
 
 _PIL_FORMATS = ("PNG", "JPEG", "WEBP")
-_SVG_ROOT = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,2000}?-->\s*)*<svg\b([^>]{0,4000})>", re.S)
+_SVG_ROOT = re.compile(
+    rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,2000}?-->\s*)*<svg\b([^>]{0,4000})>", re.S
+)
 _LENGTH = rb"""\b%s\s*=\s*["']\s*(\d+(?:\.\d+)?)(?:px)?\s*["']"""
 _SVG_WIDTH, _SVG_HEIGHT = (re.compile(_LENGTH % name) for name in (b"width", b"height"))
 _SVG_VIEW_BOX = re.compile(
@@ -84,6 +86,11 @@ def open_bitmap(data: bytes) -> Image.Image:
         msg = f"the picture cannot be decoded: {error}"
         raise ValueError(msg) from error
     return image
+
+
+def value_ranges(image: Image.Image) -> list[tuple[int, int]]:
+    """Return the least and the greatest value of each channel, from 0 to 255."""
+    return [cast("tuple[int, int]", band.getextrema()) for band in image.split()]
 
 
 def rasterize_svg(data: bytes, width: int | None = None) -> bytes:

@@ -34,8 +34,8 @@ def source_type(picture: Picture) -> str:
 
 def xmp_packet(picture: Picture) -> str:
     """Return the label as XMP: source type, tool, alt text and credits; neither prompt nor seed."""
-    credits = " ".join(picture.credits)
-    rights = f'<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">{escape(credits)}</rdf:li></rdf:Alt></dc:rights>'
+    thanks = " ".join(picture.credits)
+    rights = f'<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">{escape(thanks)}</rdf:li></rdf:Alt></dc:rights>'
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -45,9 +45,9 @@ def xmp_packet(picture: Picture) -> str:
         f" xmp:CreatorTool={quoteattr(_tool(picture))}"
         f" xmp:CreateDate={quoteattr(picture.lineage.created.isoformat(timespec='seconds'))}"
         f" Iptc4xmpExt:DigitalSourceType={quoteattr(source_type(picture))}>"
-        "<dc:description><rdf:Alt><rdf:li xml:lang=\"x-default\">AI-generated</rdf:li></rdf:Alt></dc:description>"
+        '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">AI-generated</rdf:li></rdf:Alt></dc:description>'
         f'<Iptc4xmpCore:AltTextAccessibility><rdf:Alt><rdf:li xml:lang="x-default">{escape(picture.alt_text)}'
-        f"</rdf:li></rdf:Alt></Iptc4xmpCore:AltTextAccessibility>{rights if credits else ''}"
+        f"</rdf:li></rdf:Alt></Iptc4xmpCore:AltTextAccessibility>{rights if thanks else ''}"
         '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     )
 

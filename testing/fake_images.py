@@ -80,9 +80,7 @@ class FakeImages(FakeOpenAI):
     def _parse(self, body: bytes) -> dict[str, Any]:
         return _parse_form(body) if body.startswith(b"--") else super()._parse(body)
 
-    async def _send_answer(
-        self, path: str, request: dict[str, Any], fault: Any, writer: asyncio.StreamWriter
-    ) -> bool:
+    async def _send_answer(self, path: str, request: dict[str, Any], fault: Any, writer: asyncio.StreamWriter) -> bool:
         if fault in ("blocked-input", "blocked-output"):
             return await send_response(writer, 400, _blocked_body(fault.removeprefix("blocked-")), self._headers)
         if fault == "bare-error":
@@ -165,7 +163,7 @@ def _parse_form(body: bytes) -> dict[str, Any]:
     for part in message.iter_parts():
         name = str(part.get_param("name", header="content-disposition"))
         content = part.get_payload(decode=True)
-        value: Any = content if part.get_filename() else bytes(content or b"").decode()  # type: ignore[arg-type]
+        value: Any = content if part.get_filename() else bytes(content or b"").decode()
         fields[name] = [*fields[name], value] if name in fields and name.endswith("[]") else value
         if name.endswith("[]") and not isinstance(fields[name], list):
             fields[name] = [fields[name]]

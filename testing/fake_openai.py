@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 from taleward.core.errors import ConfigurationError
 from taleward.testing.http_wire import chunk, error_body, response_head, send_response, stream_event
@@ -136,7 +136,7 @@ class FakeOpenAI:
         """The server's address including `/v1`; pass it as `base_url`."""
         return f"http://127.0.0.1:{self._port}/v1"
 
-    def __enter__(self) -> FakeOpenAI:
+    def __enter__(self) -> Self:
         self._thread.start()
         # The default backlog of 100 would refuse connections in tests of high concurrency.
         starting = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
@@ -245,7 +245,9 @@ class FakeOpenAI:
             headers = {**self._headers, **({"retry-after": "1"} if fault == "429-retry-after" else {})}
             return await send_response(writer, status, error_body(status, code, message), headers)
         if fault == "html":
-            return await send_response(writer, 200, b"<html>Bad gateway</html>", self._headers, content_type="text/html")
+            return await send_response(
+                writer, 200, b"<html>Bad gateway</html>", self._headers, content_type="text/html"
+            )
         if fault == "invalid-json":
             return await send_response(writer, 200, b'{"id": "x", "choices": [', self._headers)
         return False
@@ -260,7 +262,9 @@ class FakeOpenAI:
             writer.write(stream_event(json.dumps(each)))
             await writer.drain()
         if fault == "error-in-stream":
-            writer.write(stream_event(json.dumps({"error": {"message": "The server had an error.", "code": "server_error"}})))
+            writer.write(
+                stream_event(json.dumps({"error": {"message": "The server had an error.", "code": "server_error"}}))
+            )
         elif is_cut:
             return await self._break_off(writer, fault)
         writer.write(stream_event("[DONE]") + b"0\r\n\r\n")

@@ -83,10 +83,11 @@ MODULES = (
 )
 NAMES = """
     AnswerCache BestOf CachedChat CachedEmbeddings CachedJudge Chat ChromaStore FaissStore FewShotClassifier
-    Finding Guard GuardMiddleware GuardedChat Judge MlflowRecorder Passage Policy PromptSpec Refused Router
-    StoryChain Summarizer SummaryGuard Tale TaleMemory TalewardError Template Verdict ZeroShotClassifier arena
-    chat_model classifier compare embeddings evaluate judge load_dataset load_policy load_template log_guard
-    promote record_feedback rollback run_batch seq2seq_model tune_judge tune_writer
+    Finding Guard GuardMiddleware GuardedChat ImageGuard Judge MlflowRecorder Passage Picture Policy PromptSpec
+    Refused Router StoryChain Summarizer SummaryGuard Tale TaleMemory TalewardError Template Verdict
+    ZeroShotClassifier arena chat_model classifier compare embeddings evaluate image_model judge load_dataset
+    load_policy load_template log_guard promote record_feedback rollback run_batch seq2seq_model tune_judge
+    tune_writer
 """
 """What a first program needs. Adding a name here is a promise: think twice, and prefer a public module."""
 

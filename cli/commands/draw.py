@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _NAME_LENGTH, _DIGEST_LENGTH = 40, 8
 _PROVIDERS_WITH_SERVER = ("openai-image",)
 _WEAK_JUDGES = (
-    "the picture judges saw blank, broken and flagged pictures and pornography, nothing else; for children add one that "
-    "knows the policy: --picture-judge openai:gpt-5-mini"
+    "the picture judges saw blank, broken and flagged pictures and pornography, nothing else; for children add one "
+    "that knows the policy: --picture-judge openai:gpt-5-mini"
 )
 
 
@@ -42,8 +42,8 @@ def draw(
     model: Annotated[
         str,
         typer.Option(
-            help="collage (offline, the default), diffusers:REPO_OR_FOLDER, openai-image:MODEL, or midjourney, for which "
-            "the prompt is only rendered."
+            help="collage (offline, the default), diffusers:REPO_OR_FOLDER, openai-image:MODEL, or midjourney, for "
+            "which the prompt is only rendered."
         ),
     ] = "collage",
     base_url: BaseUrl = None,
@@ -192,9 +192,7 @@ def _run(guard: ImageGuard, request: ImageRequest) -> GuardedPicture:
     return show_drawing(guard.stream(request))
 
 
-def _write(
-    result: GuardedPicture, out: Path, subject: str, *, sheet: bool, manifest: bool
-) -> dict[str, Path]:
+def _write(result: GuardedPicture, out: Path, subject: str, *, sheet: bool, manifest: bool) -> dict[str, Path]:
     """Write the released pictures; return their files by digest, and the contact sheet's as `sheet`."""
     from taleward.images.contact_sheet import contact_sheet
     from taleward.images.picture_metadata import manifest as c2pa_manifest

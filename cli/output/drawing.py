@@ -66,11 +66,13 @@ def show_pictures(result: GuardedPicture, files: Mapping[str, Path]) -> None:
             stdout.print(Text(f"contact sheet: {files['sheet']}"))
     if result.verdict is not None:
         stdout.print(verdict_line(result.verdict))
-        print_findings(result.verdict.findings)
+        # Those on a prompt come without its words, and repeat the line above.
+        print_findings(tuple(f for f in result.verdict.findings if f.rationale or f.quote))
     if result.released:
         _show_remarks(result)
     drawn = sum(len(attempt.pictures) for attempt in result.attempts)
-    parts = [result.lineage.model, f"{len(result.released_pictures)} of {drawn} pictures released"]
+    count = f"{len(result.released_pictures)} of {drawn} pictures released" if drawn else "nothing drawn"
+    parts = [result.lineage.model, count]
     stdout.print(Text(" | ".join([*parts, f"{result.lineage.duration_s:.1f} s"]), style="dim"))
 
 

@@ -13,7 +13,7 @@ from taleward.images.collage.compose import Composition, compose
 from taleward.images.collage.library import library
 from taleward.images.collage.scene import CollageScene, plan_scene
 from taleward.images.collage.styles import style_of
-from taleward.images.models.base import DEFAULT_VARIATIONS, Drawing, ImageModel, PictureStore
+from taleward.images.models.base import DEFAULT_VARIATIONS, DrawingTask, ImageModel, PictureStore
 from taleward.images.models.capabilities import ImageCapabilities
 from taleward.images.models.events import FinishedPicture, ImageEvent
 from taleward.images.picture import Picture, PictureLineage
@@ -64,7 +64,7 @@ class CollageModel(ImageModel):
     def _parameters(self) -> dict[str, Any]:
         return {"format": self.format, "version": _VERSION}
 
-    def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:
+    def _draw(self, drawing: DrawingTask) -> Iterator[ImageEvent]:
         for index, seed in drawing.seeds.items():
             drawing.check()
             started = time.perf_counter()

@@ -193,7 +193,9 @@ class GuardedPicture(FrozenModel):
     def _repr_html_(self) -> str:
         judged = verdict_html(self.verdict) if self.verdict else ""
         if self.refusal is not None:
-            return f"<p>{escape(self.refusal.child_message)}<br/><small>{escape(self.refusal.message)}</small></p>{judged}"
+            return (
+                f"<p>{escape(self.refusal.child_message)}<br/><small>{escape(self.refusal.message)}</small></p>{judged}"
+            )
         shown = "".join(picture._repr_html_() for picture in self.released_pictures)
         note = "" if self.drawer == "model" else "<p><small>Drawn by the fallback.</small></p>"
         return f"{shown}{note}{judged}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from taleward.core.concurrency.abandoned_calls import LeftBehind
@@ -114,21 +115,11 @@ class ImageGuard(Runnable[ImageInput, GuardedPicture]):
             InvalidInputs: If the request is invalid, or asks for what the model cannot do.
             BackendError: If the model failed, and there is no fallback.
         """
-
-        def run(value: ImageInput, config: RunnableConfig) -> GuardedPicture:
-            mute_callbacks(config)
-            return _result(list(self._iterate(value, kwargs)))
-
-        return self._call_with_config(run, input, config, run_type="chain")
+        return self._call_with_config(self._invoke, as_request(input, kwargs), config, run_type="chain")
 
     async def ainvoke(self, input: ImageInput, config: RunnableConfig | None = None, **kwargs: Any) -> GuardedPicture:
         """Async version of `invoke`; canceling it stops the drawing."""
-
-        async def run(value: ImageInput, config: RunnableConfig) -> GuardedPicture:
-            mute_callbacks(config)
-            return _result([event async for event in self._aiterate(value, kwargs)])
-
-        return await self._acall_with_config(run, input, config, run_type="chain")
+        return await self._acall_with_config(self._ainvoke, as_request(input, kwargs), config, run_type="chain")
 
     def stream(  # type: ignore[override]
         self, input: ImageInput, config: RunnableConfig | None = None, **kwargs: Any
@@ -158,6 +149,18 @@ class ImageGuard(Runnable[ImageInput, GuardedPicture]):
         async for value in input:
             yield await self.ainvoke(value, config, **kwargs)
 
+    def _invoke(
+        self, value: ImageInput, run_manager: CallbackManagerForChainRun, config: RunnableConfig
+    ) -> GuardedPicture:
+        mute_callbacks(config)
+        return _result(list(self._iterate(value, {})))
+
+    async def _ainvoke(
+        self, value: ImageInput, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+    ) -> GuardedPicture:
+        mute_callbacks(config)
+        return _result([event async for event in self._aiterate(value, {})])
+
     def _checked(self, value: ImageInput, fields: dict[str, Any]) -> ImageRequest:
         request = as_request(value, fields)
         self.model.check_request(request)
@@ -175,13 +178,11 @@ class ImageGuard(Runnable[ImageInput, GuardedPicture]):
                 raise  # the model's own time limit
             yield self._finished(GuardedPictureEvent(result=run.refused("timeout")), request)
 
-    async def _aiterate(self, value: ImageInput, fields: dict[str, Any]) -> AsyncIterator[ImageGuardEvent]:
+    async def _aiterate(self, value: ImageInput, fields: dict[str, Any]) -> AsyncGenerator[ImageGuardEvent, None]:
         canceled, request = threading.Event(), self._checked(value, fields)
         run = ImageGuardRun(self, request, canceled)
         try:
-            async with aclosing(
-                aiterate_in_thread(run.events, canceled, self.timeout_s, self._left_behind)
-            ) as events:
+            async with aclosing(aiterate_in_thread(run.events, canceled, self.timeout_s, self._left_behind)) as events:
                 async for event in events:
                     # Recorders are synchronous and write to disk or to a server.
                     yield await asyncio.to_thread(self._finished, event, request)

@@ -194,7 +194,7 @@ class ImageGuardRun:
             picture=picture,
         )
 
-    def _ask(self, work: Callable[[], Verdict], judge: str, left_behind: LeftBehind) -> Verdict:
+    def _ask(self, work: Callable[[], object], judge: str, left_behind: LeftBehind) -> Verdict:
         """Ask a judge; an exception, a time-out or anything but a verdict becomes a verdict with outcome `error`."""
         try:
             answer = call_with_timeout(self._remaining_s(), work, left_behind)
@@ -302,4 +302,3 @@ def _words(request: ImageRequest) -> str:
     shown = spec.text_shown.words if spec.text_shown else ""
     options = [str(v) for given in spec.options.values() for v in given.values() if isinstance(v, str)]
     return "\n".join(dict.fromkeys(text for text in (spec.prompt, spec.alt_text, shown, *options) if text))
-

@@ -1,4 +1,4 @@
-"""The cheap checks: the model's own flags, files that cannot be shown, and pictures in which there is nothing to see."""
+"""The cheap checks: the model's own flags, files that cannot be shown, pictures in which there is nothing to see."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.core.policy import Policy
 from taleward.images.guard.picture_judge import PictureJudge, views
 from taleward.images.picture import Picture
+from taleward.images.picture_formats import value_ranges
 from taleward.moderation.judges.base import Assessment
 
 _BLANK_RANGE = 6
@@ -41,9 +42,9 @@ class PictureChecks(PictureJudge):
             return _failed(str(error))
         if frames > 1:
             return _failed(f"it is an animation of {frames} pictures, of which only the first would be judged")
-        ranges = [high - low for view in seen for low, high in view.getextrema()]
-        if max(ranges) < _BLANK_RANGE:
-            is_black = max(high for view in seen for _, high in view.getextrema()) < _BLANK_RANGE
+        extrema = [extremes for view in seen for extremes in value_ranges(view)]
+        if max(high - low for low, high in extrema) < _BLANK_RANGE:
+            is_black = max(high for _, high in extrema) < _BLANK_RANGE
             return _failed("it is black: the model may have withheld it" if is_black else "it is blank")
         return Assessment()
 

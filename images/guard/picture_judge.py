@@ -23,6 +23,7 @@ from taleward.core.policy import Policy, exceeds
 from taleward.core.redaction import format_error
 from taleward.core.verdict import Outcome, Verdict
 from taleward.images.picture import Picture
+from taleward.images.picture_formats import value_ranges
 from taleward.moderation.judges.base import Assessment
 from taleward.moderation.policies.load import load_policy
 
@@ -129,11 +130,12 @@ def views(picture: Picture, max_side: int | None = None) -> list[Image.Image]:
         image.thumbnail((max_side, max_side))
     if image.mode == "P" or "transparency" in image.info:
         image = image.convert("RGBA")
-    if "A" not in image.getbands() or image.getchannel("A").getextrema()[0] == 255:
+    if "A" not in image.getbands() or value_ranges(image.getchannel("A"))[0][0] == 255:
         return [image.convert("RGB")]
     image = image.convert("RGBA")
     return [
-        Image.alpha_composite(Image.new("RGBA", image.size, color), image).convert("RGB") for color in ("white", "black")
+        Image.alpha_composite(Image.new("RGBA", image.size, color), image).convert("RGB")
+        for color in ("white", "black")
     ]
 
 
@@ -172,7 +174,10 @@ def picture_judge(
         return made
     if isinstance(spec, str) and not model:
         raise UnknownName(
-            "picture judge", spec, PICTURE_JUDGES, hint="To use a chat model that takes pictures, write 'provider:model'."
+            "picture judge",
+            spec,
+            PICTURE_JUDGES,
+            hint="To use a chat model that takes pictures, write 'provider:model'.",
         )
     from taleward.images.guard.picture_llm_judge import PictureLLMJudge
 

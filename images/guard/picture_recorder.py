@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,9 +26,10 @@ _lock = threading.Lock()
 class MlflowPictureRecorder:
     """Record what an image guard drew in an MLflow tracking store; pass it to the guard as `recorder`.
 
-    A trace holds the prompt, each attempt with its softened prompt, and every verdict; its tag `tale_id` is the result's
-    id, so that feedback of people is recorded as for a tale. The deciding verdict is also an assessment. The pictures
-    that were released are artifacts of a run named `pictures`, with a file `result.json` that says how they were made.
+    A trace holds the prompt, each attempt with its softened prompt, and every verdict; its tag `tale_id` is the
+    result's id, so that feedback of people is recorded as for a tale. The deciding verdict is also an assessment. The
+    pictures that were released are artifacts of a run named `pictures`, with a file `result.json` that says how they
+    were made.
 
     Args:
         tracking_uri: The MLflow tracking URI.
@@ -39,9 +40,7 @@ class MlflowPictureRecorder:
         MissingExtra: If MLflow is not installed.
     """
 
-    def __init__(
-        self, tracking_uri: str, experiment: str = DEFAULT_EXPERIMENT, *, keep_refused: bool = False
-    ) -> None:
+    def __init__(self, tracking_uri: str, experiment: str = DEFAULT_EXPERIMENT, *, keep_refused: bool = False) -> None:
         if find_spec("mlflow") is None:
             raise MissingExtra("recording pictures", "mlflow")
         self.tracking_uri, self.experiment, self.keep_refused = tracking_uri, experiment, keep_refused
@@ -142,8 +141,8 @@ def _picture_spans(attempt: DrawingAttempt, start: datetime, end: datetime) -> I
             yield _judge_span(f"judge {number} by {verdict.judge}", verdict, judge_start, end, seen)
 
 
-def _judge_span(name: str, verdict: Verdict, start: datetime, end: datetime, inputs: dict[str, object]) -> SpanData:
-    return SpanData(name, "EVALUATOR", _ns(start), _ns(end), inputs, verdict.model_dump(mode="json"))
+def _judge_span(name: str, verdict: Verdict, start: datetime, end: datetime, inputs: Mapping[str, object]) -> SpanData:
+    return SpanData(name, "EVALUATOR", _ns(start), _ns(end), dict(inputs), verdict.model_dump(mode="json"))
 
 
 def _plain(result: GuardedPicture) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -36,12 +36,12 @@ class PictureStore(Protocol):
         """Keep a picture."""
 
 
-class DrawingCanceled(Exception):  # noqa: N818
+class DrawingCanceled(Exception):
     """Raised within a drawing that nobody waits for any more."""
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawingTask:
     """A checked request, as a model draws it.
 
     Attributes:
@@ -111,7 +111,7 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
         self._left_behind = LeftBehind(f"the image model {spec}")
 
     @abstractmethod
-    def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:
+    def _draw(self, drawing: DrawingTask) -> Iterator[ImageEvent]:
         """Draw the variations in `drawing.seeds`; runs in a thread of its own.
 
         Call `drawing.check()` between steps. A picture that the model's own filter withheld has the flag `blocked`;
@@ -235,14 +235,15 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
         }
         if problems := [f"{self.spec} cannot {what}" for what, is_possible in wanted.items() if not is_possible]:
             able = [name for name, value in can if value is True]
-            raise InvalidInputs(None, problems, hint=f"It can: {', '.join(able)}.")
+            others = "" if can.image_to_image else " 'diffusers:...' and 'openai-image:...' change pictures."
+            raise InvalidInputs(None, problems, hint=f"It can: {', '.join(able)}.{others}")
 
     def _iterate(self, value: ImageInput, fields: dict[str, Any]) -> Iterator[ImageEvent]:
         canceled = threading.Event()
         work = partial(self._events, self._checked(value, fields), canceled)
         return iterate_in_thread(work, canceled, self.timeout_s, self._left_behind)
 
-    async def _aiterate(self, value: ImageInput, fields: dict[str, Any]) -> AsyncIterator[ImageEvent]:
+    async def _aiterate(self, value: ImageInput, fields: dict[str, Any]) -> AsyncGenerator[ImageEvent, None]:
         canceled = threading.Event()
         work = partial(self._events, self._checked(value, fields), canceled)
         async with aclosing(aiterate_in_thread(work, canceled, self.timeout_s, self._left_behind)) as events:
@@ -267,7 +268,7 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
                 yield FinishedPicture(index=index, picture=picture, cached=True)
         if not seeds:
             return
-        for event in self._draw(Drawing(request, size, seeds, canceled, emit)):
+        for event in self._draw(DrawingTask(request, size, seeds, canceled, emit)):
             if isinstance(event, FinishedPicture) and self.cache is not None and not event.picture.flags:
                 self.cache.put(keys[event.index], event.picture)
             yield event

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
+import warnings
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from taleward.backends.transformers.devices import torch_device
 from taleward.backends.transformers.hub_files import LOAD_ERRORS, expand_home, model_unavailable
-from taleward.core.errors import ConfigurationError, InvalidInputs, MissingExtra
+from taleward.core.errors import BackendError, ConfigurationError, InvalidInputs, MissingExtra
 from taleward.images.prompts.renderers.diffusers import diffusers_schedulers
 
 Task = Literal["text_to_image", "image_to_image", "inpainting"]
@@ -67,8 +70,10 @@ class LoadedPipeline:
 
     def __init__(self, path: str, options: PipelineOptions, spec: str) -> None:
         try:
-            import diffusers
             import torch
+
+            with _quiet():
+                import diffusers
         except ImportError as error:
             raise MissingExtra("a local image model", "diffusers") from error
         self.spec, self.device = spec, torch_device(options.device)
@@ -83,17 +88,23 @@ class LoadedPipeline:
         where = {} if Path(folder).is_dir() else {"revision": options.revision}
         auto_class = getattr(diffusers, _AUTO_CLASSES["text_to_image"])
         try:
-            # Only safetensors: other weights are pickles, which run code when they are loaded.
-            self._text_to_image: Any = auto_class.from_pretrained(
-                folder,
-                torch_dtype=self.dtype,
-                use_safetensors=True,
-                local_files_only=options.local_files_only,
-                variant=options.variant,
-                **where,
-            )
-        except (*LOAD_ERRORS, EnvironmentError, ValueError) as error:
-            raise model_unavailable(path, error, what="image model") from error
+            with _quiet():
+                # Only safetensors: other weights are pickles, which run code when they are loaded.
+                self._text_to_image: Any = auto_class.from_pretrained(
+                    folder,
+                    torch_dtype=self.dtype,
+                    use_safetensors=True,
+                    local_files_only=options.local_files_only,
+                    variant=options.variant,
+                    **where,
+                )
+        except (OSError, *LOAD_ERRORS, ValueError) as error:
+            unavailable = model_unavailable(path, error, what="image model")
+            raise BackendError(
+                str(unavailable),
+                hint=f"On a machine with network access, run: hf download {path}. Or pass the folder of a pipeline "
+                "that diffusers saved. 'collage' needs neither.",
+            ) from error
         self._place(options)
         self._text_to_image.set_progress_bar_config(disable=True)
         self._own_scheduler = self._text_to_image.scheduler
@@ -162,6 +173,21 @@ class LoadedPipeline:
     def tokenizer(self) -> Any:
         """The CLIP tokenizer, `None` if the model has none."""
         return getattr(self._text_to_image, "tokenizer", None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the libraries say about torchvision, which is not needed, and about options of their own calls."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
 
 
 def accepted_arguments(pipeline: Any) -> frozenset[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from taleward.core.errors import BackendError, ConfigurationError, InvalidInputs
 from taleward.core.frozen_model import FrozenDict
-from taleward.images.models.base import Drawing, DrawingCanceled, ImageModel
+from taleward.images.models.base import DrawingCanceled, DrawingTask, ImageModel
 from taleward.images.models.capabilities import ImageCapabilities
 from taleward.images.models.diffusers_loading import (
     LoadedPipeline,
@@ -42,8 +42,8 @@ class DiffusersModel(ImageModel):
 
     Steps, guidance and scheduler follow from the model's family and the prompt's `quality`; options given here come
     before those, and the prompt's own `options={"diffusers": ...}` before these. Weights are loaded with the first
-    picture, and only from safetensors. Each picture has a generator of its own on the CPU, so that a seed means the same
-    on every device.
+    picture, and only from safetensors. Each picture has a generator of its own on the CPU, so that a seed means the
+    same on every device.
 
     Args:
         model: A repository on the Hugging Face Hub, or a folder.
@@ -150,7 +150,7 @@ class DiffusersModel(ImageModel):
         dtype, revision = self._loading.dtype, self._loading.revision
         return {"settings": dict(self.settings), "dtype": dtype, "revision": revision}
 
-    def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:
+    def _draw(self, drawing: DrawingTask) -> Iterator[ImageEvent]:
         while not self._lock.acquire(timeout=_POLL_S):
             drawing.check()
         try:
@@ -171,7 +171,7 @@ class DiffusersModel(ImageModel):
                 torch.set_num_threads(self.threads)
         return self._loaded
 
-    def _draw_batch(self, loaded: LoadedPipeline, drawing: Drawing, indices: list[int]) -> Iterator[ImageEvent]:
+    def _draw_batch(self, loaded: LoadedPipeline, drawing: DrawingTask, indices: list[int]) -> Iterator[ImageEvent]:
         import torch
 
         request, rendered = drawing.request, self.rendered(drawing.request)
@@ -182,7 +182,7 @@ class DiffusersModel(ImageModel):
         if task != "text_to_image":
             steps = max(1, int(steps * float(rendered.arguments["strength"])))
         generators = [torch.Generator("cpu").manual_seed(drawing.seeds[index]) for index in indices]
-        callback = _ProgressCallback(drawing, tuple(indices), steps)
+        callback = _StepCallback(drawing, tuple(indices), steps)
         if "callback_on_step_end" in accepted_arguments(pipeline):
             arguments["callback_on_step_end"] = callback
         started_s = time.monotonic()
@@ -204,7 +204,7 @@ class DiffusersModel(ImageModel):
             yield FinishedPicture(index=index, picture=picture)
 
     def _lineage(
-        self, loaded: LoadedPipeline, pipeline: Any, rendered: RenderedPrompt, drawing: Drawing, duration_s: float
+        self, loaded: LoadedPipeline, pipeline: Any, rendered: RenderedPrompt, drawing: DrawingTask, duration_s: float
     ) -> PictureLineage:
         where = {"device": str(loaded.device), "dtype": str(loaded.dtype).removeprefix("torch.")}
         size = {"width": drawing.size[0], "height": drawing.size[1]}
@@ -223,10 +223,10 @@ class DiffusersModel(ImageModel):
         )
 
 
-class _ProgressCallback:
+class _StepCallback:
     """Reports each step, and stops the pipeline when nobody waits any more."""
 
-    def __init__(self, drawing: Drawing, indices: tuple[int, ...], steps: int) -> None:
+    def __init__(self, drawing: DrawingTask, indices: tuple[int, ...], steps: int) -> None:
         self._drawing, self._indices, self._steps = drawing, indices, steps
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def _canonical(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
     return {aliases.get(name, name): value for name, value in options.items()}
 
 
-def _arguments(pipeline: Any, rendered: RenderedPrompt, drawing: Drawing) -> dict[str, Any]:
+def _arguments(pipeline: Any, rendered: RenderedPrompt, drawing: DrawingTask) -> dict[str, Any]:
     request, (width, height) = drawing.request, drawing.size
     known = accepted_arguments(pipeline)
     arguments: dict[str, Any] = {"prompt": rendered.prompt, "width": width, "height": height}
@@ -262,7 +262,7 @@ def _arguments(pipeline: Any, rendered: RenderedPrompt, drawing: Drawing) -> dic
 
 
 def _picture(
-    drawing: Drawing, index: int, image: Image.Image, lineage: PictureLineage, *, is_withheld: bool
+    drawing: DrawingTask, index: int, image: Image.Image, lineage: PictureLineage, *, is_withheld: bool
 ) -> Picture:
     request = drawing.request
     # A safety checker replaces what it finds by black; so does a decoder that overflowed.

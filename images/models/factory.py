@@ -12,7 +12,8 @@ from taleward.images.models.base import ImageModel
 def _collage(model: str, **options: Any) -> ImageModel:
     from taleward.images.collage.model import CollageModel
 
-    return CollageModel(**options) if not model else CollageModel(model, **options)
+    given: dict[str, Any] = {"format": model} if model else {}
+    return CollageModel(**given, **options)
 
 
 def _diffusers(model: str, **options: Any) -> ImageModel:
@@ -52,8 +53,8 @@ def image_model(spec: str | ImageModel, **options: Any) -> ImageModel:
         options: The model's options; all take `n`, `timeout_s`, `pixels` and `cache`.
 
     Raises:
-        ConfigurationError: If the spec is malformed, the provider or an option is unknown, a value is invalid, a library
-            or an API key is missing, or you pass options together with an existing model.
+        ConfigurationError: If the spec is malformed, the provider or an option is unknown, a value is invalid, a
+            library or an API key is missing, or you pass options together with an existing model.
     """
     if isinstance(spec, ImageModel):
         if options:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from taleward.core.errors import InvalidInputs
 from taleward.images.picture import Picture
+from taleward.images.picture_formats import value_ranges
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,15 +22,15 @@ def change_mask(mask: Picture) -> Image.Image:
     Raises:
         InvalidInputs: If the mask changes nothing.
     """
-    image = mask.to_pil()
+    image: Image.Image = mask.to_pil()
     if image.mode == "P":
         image = image.convert("RGBA")
     alpha = image.getchannel("A") if "A" in image.getbands() else None
-    if alpha is not None and alpha.getextrema()[0] < _OPAQUE:
-        changed = alpha.point(lambda value: _OPAQUE - value)
+    if alpha is not None and value_ranges(alpha)[0][0] < _OPAQUE:
+        changed: Image.Image = alpha.point(lambda value: _OPAQUE - value)
     else:
         changed = image.convert("L")
-    if changed.getextrema()[1] == 0:
+    if value_ranges(changed)[0][1] == 0:
         raise InvalidInputs(
             None, ["mask: nothing in it is white or transparent, so nothing would change"], hint="Paint it white."
         )

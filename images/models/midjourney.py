@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from taleward.core.errors import ConfigurationError
-from taleward.images.models.base import Drawing, ImageModel
+from taleward.images.models.base import DrawingTask, ImageModel
 from taleward.images.models.capabilities import ImageCapabilities
 from taleward.images.models.events import ImageEvent
 from taleward.images.models.request import ImageRequest
@@ -40,5 +40,5 @@ class MidjourneyModel(ImageModel):
             hint=f"Paste this into Midjourney: {self.render(request.prompt).text}",
         )
 
-    def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:
+    def _draw(self, drawing: DrawingTask) -> Iterator[ImageEvent]:
         raise NotImplementedError

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,10 +20,10 @@ from taleward.backends.hosted.build_chat import is_third_party, openai_access
 from taleward.backends.hosted.errors import map_vendor_error
 from taleward.backends.hosted.pricing import find_price
 from taleward.backends.hosted.subclass import remember_secrets
-from taleward.core.errors import BackendError, ConfigurationError, PictureBlocked
+from taleward.core.errors import BackendError, ConfigurationError, MissingKey, PictureBlocked
 from taleward.core.frozen_model import FrozenDict
 from taleward.core.redaction import redact, without_secrets
-from taleward.images.models.base import Drawing, ImageModel
+from taleward.images.models.base import DrawingTask, ImageModel
 from taleward.images.models.capabilities import ImageCapabilities
 from taleward.images.models.events import FinishedPicture, ImageEvent, PartialPicture
 from taleward.images.models.masks import change_mask
@@ -94,8 +95,16 @@ class OpenAIImages(ImageModel):
         **options: Any,
     ) -> None:
         spec = ModelSpec("openai-image", model)
+        if base_url is None and not os.environ.get("OPENAI_BASE_URL"):
+            check_openai_model(model)  # a key would not help with a model that is gone
         access: dict[str, Any] = {} if api_key is None else {"api_key": _secret(api_key)}
-        url = openai_access(spec, base_url, access)
+        try:
+            url = openai_access(spec, base_url, access)
+        except MissingKey as error:
+            raise MissingKey(
+                str(error),
+                hint="Set OPENAI_API_KEY, or give base_url= for a server that needs no key, or use 'collage'.",
+            ) from None
         self.is_third_party = is_third_party(url)
         sends_seed = sends_seed or dialect == "sd_cpp"
         _check_options(partial_images, output_format, extra_body or {}, dialect)
@@ -127,7 +136,8 @@ class OpenAIImages(ImageModel):
             )
         self._user = None if safety_identifier is None else hashlib.sha256(safety_identifier.encode()).hexdigest()
         remember_secrets(access, None)
-        self._access, self._lock, self._lazy_client = access, threading.Lock(), None
+        self._access, self._lock = access, threading.Lock()
+        self._lazy_client: Any = None
         self._max_retries, self._request_timeout_s = max_retries, request_timeout_s
 
     @property
@@ -146,9 +156,13 @@ class OpenAIImages(ImageModel):
         return (int(width), int(height)) if height else super().size_of(request)
 
     def _parameters(self) -> dict[str, Any]:
-        return {"server": (self.dialect, self.base_url), "output_format": self.output_format, "extra_body": self.extra_body}
+        return {
+            "server": (self.dialect, self.base_url),
+            "output_format": self.output_format,
+            "extra_body": self.extra_body,
+        }
 
-    def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:
+    def _draw(self, drawing: DrawingTask) -> Iterator[ImageEvent]:
         per_request = 1 if self.sends_seed or self.partial_images else _MAX_PER_REQUEST
         indices = list(drawing.seeds)
         drawn = 0
@@ -162,7 +176,7 @@ class OpenAIImages(ImageModel):
         if drawn < len(indices):
             _log.warning("%s returned %d pictures of %d", self.spec, drawn, len(indices))
 
-    def _request(self, drawing: Drawing, indices: list[int]) -> Iterator[ImageEvent]:
+    def _request(self, drawing: DrawingTask, indices: list[int]) -> Iterator[ImageEvent]:
         """Send one request and yield its pictures."""
         fields, started_s = self._fields(drawing, indices), time.monotonic()
         images = self._client().images
@@ -175,7 +189,9 @@ class OpenAIImages(ImageModel):
         except BackendError:
             raise
         except Exception as error:
-            raise self._mapped(error) from without_secrets(error)
+            if (mapped := self._mapped(error)) is None:
+                raise
+            raise mapped from without_secrets(error)
         if not hasattr(response, "data"):
             raise BackendError(
                 f"{self.spec} returned an unreadable response.", hint="Check that base_url ends in /v1.", retryable=True
@@ -189,7 +205,7 @@ class OpenAIImages(ImageModel):
             lineage = self._lineage(drawing, (time.monotonic() - started_s) / len(items), cost_usd)
             yield FinishedPicture(index=index, picture=self._picture(drawing, index, item.b64_json, lineage))
 
-    def _read_stream(self, drawing: Drawing, index: int, response: Any, started_s: float) -> Iterator[ImageEvent]:
+    def _read_stream(self, drawing: DrawingTask, index: int, response: Any, started_s: float) -> Iterator[ImageEvent]:
         number = 0
         for event in response:
             drawing.check()
@@ -205,7 +221,7 @@ class OpenAIImages(ImageModel):
             f"{self.spec} broke off after {number} unfinished pictures.", hint="Try again.", retryable=True
         )
 
-    def _fields(self, drawing: Drawing, indices: list[int]) -> dict[str, Any]:
+    def _fields(self, drawing: DrawingTask, indices: list[int]) -> dict[str, Any]:
         request = drawing.request
         extra = dict(self.extra_body)
         rendered = self._rendered(request, drawing.seeds[indices[0]])
@@ -253,7 +269,7 @@ class OpenAIImages(ImageModel):
             spec = spec.model_copy(update={"aspect_ratio": shape})
         return render_openai(spec, self.model, family=self._family)
 
-    def _picture(self, drawing: Drawing, index: int, b64_json: str | None, lineage: PictureLineage) -> Picture:
+    def _picture(self, drawing: DrawingTask, index: int, b64_json: str | None, lineage: PictureLineage) -> Picture:
         if not b64_json:
             raise BackendError(
                 f"{self.spec} returned a picture without its data.",
@@ -266,7 +282,7 @@ class OpenAIImages(ImageModel):
         except (binascii.Error, ConfigurationError) as error:
             raise BackendError(f"{self.spec} returned something that is no picture: {error}", retryable=True) from error
 
-    def _lineage(self, drawing: Drawing, duration_s: float, cost_usd: float | None) -> PictureLineage:
+    def _lineage(self, drawing: DrawingTask, duration_s: float, cost_usd: float | None) -> PictureLineage:
         import openai
 
         rendered = self._rendered(drawing.request)
@@ -303,8 +319,8 @@ class OpenAIImages(ImageModel):
             self._spent_usd += cost_usd
         return cost_usd / pictures
 
-    def _mapped(self, error: Exception) -> Exception:
-        """Our error for a vendor's; a filter's refusal becomes `PictureBlocked`."""
+    def _mapped(self, error: Exception) -> BackendError | None:
+        """Our error for a vendor's; a filter's refusal becomes `PictureBlocked`; `None` for any other exception."""
         body = getattr(error, "body", None)
         details = body.get("error", body) if isinstance(body, Mapping) else {}
         details = details if isinstance(details, Mapping) else {}
@@ -314,12 +330,14 @@ class OpenAIImages(ImageModel):
             found = f" ({', '.join(categories)})" if categories else ""
             stage = moderation.get("moderation_stage")
             what = {"input": "the prompt", "output": "the picture"}.get(str(stage), "the request")
-            return PictureBlocked(f"the filter of {self.spec} blocked {what}{found}.", stage=stage, categories=categories)
+            return PictureBlocked(
+                f"the filter of {self.spec} blocked {what}{found}.", stage=stage, categories=categories
+            )
         mapped = map_vendor_error(error, self.spec)
         if mapped is not None and not isinstance(body, Mapping) and (text := _response_text(error)):
             # stable-diffusion.cpp's error is a bare string, which the client drops.
             mapped.add_note(f"The server said: {redact(text)}")
-        return mapped or error
+        return mapped
 
     def _client(self) -> Any:
         import openai

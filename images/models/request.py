@@ -115,6 +115,9 @@ def as_request(value: object, fields: Mapping[str, Any]) -> ImageRequest:
         return ImageRequest.model_validate({**given, **fields})
     except ValidationError as error:
         # Without the input: it may be a picture, or a child's words.
-        problems = [f"{'.'.join(map(str, e['loc'])) or 'request'}: {e['msg']}" for e in error.errors()]
+        problems = [
+            f"{'.'.join(map(str, e['loc'])) or 'request'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
         known = ", ".join(ImageRequest.model_fields)
         raise InvalidInputs(None, problems, hint=f"A request has the fields {known}.") from None

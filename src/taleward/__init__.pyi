@@ -38,6 +38,9 @@ from .evaluation.datasets import load_dataset as load_dataset
 from .evaluation.evaluator import evaluate as evaluate
 from .evaluation.feedback.mlflow_store import record_feedback as record_feedback
 from .evaluation.tracking.tale_recorder import MlflowRecorder as MlflowRecorder
+from .images.guard.image_guard import ImageGuard as ImageGuard
+from .images.models.factory import image_model as image_model
+from .images.picture import Picture as Picture
 from .images.prompt_spec import PromptSpec as PromptSpec
 from .moderation.chat.guarded_chat import GuardedChat as GuardedChat
 from .moderation.guard.best_of import BestOf as BestOf

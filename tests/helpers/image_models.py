@@ -9,13 +9,13 @@ from typing import Any
 
 from PIL import Image
 
-from taleward.images.models.base import Drawing, ImageModel
+from taleward.images.models.base import DrawingTask, ImageModel
 from taleward.images.models.capabilities import ImageCapabilities
 from taleward.images.models.events import DrawingProgress, FinishedPicture, ImageEvent
 from taleward.images.picture import Picture, PictureLineage
 
 
-def png(color: tuple[int, int, int] | str = (200, 30, 30), size: tuple[int, int] = (16, 16), mode: str = "RGB") -> bytes:
+def png(color: tuple[int, ...] | str = (200, 30, 30), size: tuple[int, int] = (16, 16), mode: str = "RGB") -> bytes:
     buffer = BytesIO()
     Image.new(mode, size, color).save(buffer, "PNG")
     return buffer.getvalue()
@@ -44,7 +44,7 @@ class NoiseModel(ImageModel):
         self.prompts: list[str] = []
         self.stopped = False
 
-    def _draw(self, drawing: Drawing) -> Iterator[ImageEvent]:
+    def _draw(self, drawing: DrawingTask) -> Iterator[ImageEvent]:
         self.prompts.append(drawing.request.prompt.prompt)
         try:
             for step in range(self.steps):

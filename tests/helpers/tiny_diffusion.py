@@ -75,7 +75,9 @@ def save_tiny_diffusion(folder: Path, *, seed: int = 0, safety_checker: Any = No
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1),
+        scheduler=PNDMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
+        ),
         safety_checker=safety_checker,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -12,7 +12,9 @@ from tests.helpers.image_models import png
 
 def test_every_picture_is_on_the_sheet_with_its_number() -> None:
     colors = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200)]
-    pictures = [Picture.from_bytes(png(c, (64, 32)), prompt="a field", seed=n, credits=("c",)) for n, c in enumerate(colors)]
+    pictures = [
+        Picture.from_bytes(png(c, (64, 32)), prompt="a field", seed=n, credits=("c",)) for n, c in enumerate(colors)
+    ]
     sheet = contact_sheet(pictures, width=100)
     seen = {color for _, color in sheet.to_pil().getcolors(1 << 20)}
     assert set(colors) <= seen

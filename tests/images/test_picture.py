@@ -14,7 +14,10 @@ from taleward.images.picture import Picture, PictureLineage
 from taleward.images.picture_formats import MAX_PIXELS, read_header
 from tests.helpers.image_models import png
 
-SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 20"><rect width="40" height="20"/></svg>'
+SVG = (
+    b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 20">'
+    b'<rect width="40" height="20"/></svg>'
+)
 
 
 def encoded(kind: str) -> bytes:
@@ -54,7 +57,9 @@ def test_a_picture_too_large_to_decode_is_refused() -> None:
 
 
 def test_json_keeps_the_bytes() -> None:
-    picture = Picture.from_bytes(png(), prompt="a red field", seed=0, lineage=PictureLineage(model="m", scheduler="Euler"))
+    picture = Picture.from_bytes(
+        png(), prompt="a red field", seed=0, lineage=PictureLineage(model="m", scheduler="Euler")
+    )
     assert Picture.model_validate_json(picture.model_dump_json()) == picture
     assert Picture.model_validate(json.loads(picture.model_dump_json())) == picture
     assert Picture.model_validate(picture.model_dump()) == picture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from taleward.images.picture_cache import PictureCache
 from tests.helpers.image_models import NoiseModel, noise_png
 
 
-def picture(seed: int, **fields: object) -> Picture:
+def picture(seed: int, **fields: Any) -> Picture:
     return Picture.from_bytes(noise_png(seed), prompt="a fox", seed=seed, **fields)
 
 

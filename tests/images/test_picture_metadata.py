@@ -20,7 +20,9 @@ def made(kind: str, mode: str = "RGB", **options: object) -> Picture:
     buffer = BytesIO()
     Image.open(BytesIO(noise_png(1))).convert(mode).save(buffer, kind, **options)
     lineage = PictureLineage(model="openai-image:any")
-    return Picture.from_bytes(buffer.getvalue(), prompt='a "fox" & a <bear>', lineage=lineage, credits=("Drawings: MIT",))
+    return Picture.from_bytes(
+        buffer.getvalue(), prompt='a "fox" & a <bear>', lineage=lineage, credits=("Drawings: MIT",)
+    )
 
 
 @pytest.mark.parametrize(

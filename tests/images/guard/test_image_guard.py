@@ -17,7 +17,7 @@ from taleward.images.guard.guarded_picture import GuardedPicture
 from taleward.images.guard.image_guard import ImageGuard
 from taleward.images.guard.picture_judge import PictureJudge
 from taleward.images.guard.soften import soften
-from taleward.images.models.base import Drawing
+from taleward.images.models.base import DrawingTask
 from taleward.images.models.events import DrawingProgress
 from taleward.images.models.request import ImageRequest
 from taleward.images.picture import Picture
@@ -137,7 +137,7 @@ def test_only_the_variations_that_pass_are_released() -> None:
 
 def test_a_blocked_request_is_softened_and_a_flagged_picture_fails() -> None:
     class Blocking(NoiseModel):
-        def _draw(self, drawing: Drawing) -> Any:
+        def _draw(self, drawing: DrawingTask) -> Any:
             if not self.prompts:
                 self.prompts.append("")
                 raise PictureBlocked("the filter blocked the prompt", categories=("violence",))
@@ -153,9 +153,9 @@ def test_a_blocked_request_is_softened_and_a_flagged_picture_fails() -> None:
 
 def test_a_model_that_fails_hands_over_to_the_fallback_or_raises() -> None:
     class Failing(NoiseModel):
-        def _draw(self, drawing: Drawing) -> Any:
+        def _draw(self, drawing: DrawingTask) -> Any:
+            yield DrawingProgress(step=1, steps=2)
             raise BackendError("the server is down")
-            yield
 
     result = guard_of(model=Failing(), fallback=NoiseModel()).invoke("a fox")
     assert result.drawer == "fallback"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_image_to_image_keeps_size_and_names_its_parent() -> None:
         ({"references": (Picture.from_bytes(png(), prompt="x"),)}, "reference"),
     ],
 )
-def test_a_bad_request_is_refused_before_anything_runs(fields: dict[str, object], match: str) -> None:
+def test_a_bad_request_is_refused_before_anything_runs(fields: dict[str, Any], match: str) -> None:
     model = NoiseModel()
     with pytest.raises(InvalidInputs, match=match):
         model.invoke("a fox", **fields)
@@ -172,13 +173,14 @@ def test_a_cached_variation_is_not_drawn_again() -> None:
 
 def test_requests_are_told_apart_by_everything_in_them() -> None:
     image = Picture.from_bytes(png(), prompt="x")
+    fox = PromptSpec.of("a fox")
     requests = [
-        ImageRequest(prompt="a fox"),
-        ImageRequest(prompt="a bear"),
-        ImageRequest(prompt="a fox", seed=0),
-        ImageRequest(prompt="a fox", init_image=image),
-        ImageRequest(prompt="a fox", init_image=image, mask=image),
-        ImageRequest(prompt="a fox", references=(image,)),
+        ImageRequest(prompt=fox),
+        ImageRequest(prompt=PromptSpec.of("a bear")),
+        ImageRequest(prompt=fox, seed=0),
+        ImageRequest(prompt=fox, init_image=image),
+        ImageRequest(prompt=fox, init_image=image, mask=image),
+        ImageRequest(prompt=fox, references=(image,)),
     ]
     assert len({request.sha256(model="m") for request in requests} | {requests[0].sha256(model="o")}) == 7
 
@@ -204,6 +206,6 @@ def test_an_existing_model_is_returned_and_takes_no_options() -> None:
 
 
 @pytest.mark.parametrize("options", [{"n": 0}, {"n": 65}, {"timeout_s": 0}, {"pixels": 0}])
-def test_bad_options_are_refused(options: dict[str, int]) -> None:
+def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         NoiseModel(**options)

@@ -39,7 +39,9 @@ def openai_like(server: FakeImages, monkeypatch: pytest.MonkeyPatch, **options: 
 
 
 def other_server(server: FakeImages, **options: object) -> OpenAIImages:
-    model = image_model("openai-image:any", base_url=server.base_url, **{"n": 1, "max_retries": 0, "pixels": 4096, **options})
+    model = image_model(
+        "openai-image:any", base_url=server.base_url, **{"n": 1, "max_retries": 0, "pixels": 4096, **options}
+    )
     assert isinstance(model, OpenAIImages)
     return model
 
@@ -50,7 +52,12 @@ def test_what_openai_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
             PromptSpec(subject="a fox", aspect_ratio="16:9", quality="high")
         )
     [request] = server.requests
-    assert (request["model"], request["n"], request["quality"], request["moderation"]) == ("gpt-image-2", 2, "high", "auto")
+    assert (request["model"], request["n"], request["quality"], request["moderation"]) == (
+        "gpt-image-2",
+        2,
+        "high",
+        "auto",
+    )
     assert re.fullmatch(r"[0-9a-f]{64}", request["safety_identifier"])
     assert "style" not in request
     assert pictures[0].lineage.parameters["moderation"] == "auto"
