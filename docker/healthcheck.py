@@ -4,5 +4,5 @@ import os
 import sys
 import urllib.request
 
-with urllib.request.urlopen(f"http://127.0.0.1:{os.environ.get('PORT', '8000')}/health", timeout=3) as answer:  # noqa: S310
+with urllib.request.urlopen(f"http://127.0.0.1:{os.environ.get('PORT', '8000')}/health", timeout=3) as answer:
     sys.exit(0 if answer.status == 200 else 1)

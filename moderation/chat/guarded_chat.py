@@ -39,10 +39,10 @@ class GuardedChat(BaseChatModel, ChatModelWrapper):
 
     A message that does not pass ends in a refusal: its content is a message for the child, repeated in
     `additional_kwargs["refusal"]` as OpenAI does; `finish_reason` is `content_filter`; there are no tool calls.
-    `response_metadata["taleward"]` of every message has `released`, and the verdict's `outcome`, `categories`, `scores`,
-    `judge`, `policy` and `band`; a refusal also has the `reason`, and in `retraction` the `start` and `end` of streamed content
-    that is to be taken back, if there is any. A judge that raises, hangs or returns anything but a verdict releases
-    nothing; an exception of the model reaches the caller.
+    `response_metadata["taleward"]` of every message has `released`, and the verdict's `outcome`, `categories`,
+    `scores`, `judge`, `policy` and `band`; a refusal also has the `reason`, and in `retraction` the `start` and `end`
+    of streamed content that is to be taken back, if there is any. A judge that raises, hangs or returns anything but a
+    verdict releases nothing; an exception of the model reaches the caller.
 
     The wrapped model runs with muted callbacks: tracers see its output; all other callbacks, including those it was
     created with, see only what was released. Messages are not cached here, since a verdict depends on the judge; the

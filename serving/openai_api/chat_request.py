@@ -41,11 +41,11 @@ MODERATION_NAMES = frozenset({"omni-moderation-latest", "text-moderation-latest"
 """OpenAI's names for its judge, which stand for the judge of the served model."""
 
 
-class _Body(BaseModel):
+class _RequestBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
 
-class StreamOptions(_Body):
+class StreamOptions(_RequestBody):
     """Options of a stream.
 
     Attributes:
@@ -57,7 +57,7 @@ class StreamOptions(_Body):
     include_obfuscation: bool = False
 
 
-class ChatCompletionRequest(_Body):
+class ChatCompletionRequest(_RequestBody):
     """A chat completion, as OpenAI documents it, and three fields of Taleward's own.
 
     Attributes:

@@ -15,9 +15,9 @@ from training.judge.labeled_text import corpus_split
 FAILURE_SHARES: dict[Band, float] = {"3-5": 0.13, "6-8": 0.165, "9-12": 0.13}
 """The share of the suitable texts of pairs that the policy `kids` turns down in a band.
 
-These texts stay close to the line; of other good stories 0 to 3 in a hundred fail. Of a pair's twins, which do not suit,
-83 to 88 in a hundred fail then: the shares were chosen on the validation split so that a text and its twin are judged
-rightly about equally often.
+These texts stay close to the line; of other good stories 0 to 3 in a hundred fail. Of a pair's twins, which do not
+suit, 83 to 88 in a hundred fail then: the shares were chosen on the validation split so that a text and its twin are
+judged rightly about equally often.
 """
 
 
@@ -41,7 +41,8 @@ def fitted_scale(head: Head) -> float:
     """Return the factor of the log-odds with which outcomes are as likely as the judge says.
 
     Factor and an offset for each band are fitted by the log loss on the texts of the validation split (temperature
-    scaling, Guo et al. 2017, arXiv 1706.04599); the offsets are then chosen anew, by the share of close texts that fail.
+    scaling, Guo et al. 2017, arXiv 1706.04599); the offsets are then chosen anew, by the share of close texts that
+    fail.
 
     Args:
         head: The trained head, with offsets of 0.
