@@ -182,12 +182,19 @@ def _quiet() -> Iterator[None]:
 
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
+    from diffusers.utils import logging as diffusers_logging
+
+    bars = [module for module in (transformers_logging, diffusers_logging) if module.is_progress_bar_enabled()]
     try:
+        for module in bars:
+            module.disable_progress_bar()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
             yield
     finally:
         transformers_logging.set_verbosity(verbosity)
+        for module in bars:
+            module.enable_progress_bar()
 
 
 def accepted_arguments(pipeline: Any) -> frozenset[str]:

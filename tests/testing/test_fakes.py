@@ -16,8 +16,8 @@ BIT, GREETED = "The wolf bit the fox.", "The wolf greeted the fox."
 
 
 NAMES = """
-    FakeJudge FakeOpenAI FakeWriter Fault KillReport StoreConformance WordEmbeddings assert_tale_passes
-    assert_tale_refused kill_store
+    FakeImages FakeJudge FakeOpenAI FakeWriter Fault ImageFault KillReport StoreConformance WordEmbeddings
+    assert_tale_passes assert_tale_refused kill_store
 """
 """What users' tests import. A name that goes breaks their tests."""
 
