@@ -2,6 +2,7 @@ from . import (
     agents as agents,
     backends as backends,
     batch as batch,
+    books as books,
     chains as chains,
     errors as errors,
     evaluation as evaluation,
