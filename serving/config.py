@@ -54,7 +54,9 @@ class ServedModelConfig(FrozenModel):
         bands: Further age bands that a request to `/v1/tales` may name instead.
         calibration: Calibration file of the judge; with it, there is one judge and no further band.
         attempts: Drafts at most.
-        best_of: Drafts among which the best is chosen if the text is not streamed; 1 for none.
+        best_of: Drafts among which the best is chosen where a text leaves as a whole and no seed is asked for; 1 for
+            none.
+        brevity: The weight of brevity in that choice; see `taleward.BestOf`.
         seed: Makes stories repeatable; `null` draws one for each request.
         timeout_s: Time limit for an answer in seconds.
         judge_inputs: Whether requests are judged before the model reads them.
@@ -78,6 +80,7 @@ class ServedModelConfig(FrozenModel):
     calibration: Path | None = None
     attempts: int = Field(default=3, ge=1, le=20)
     best_of: int = Field(default=1, ge=1, le=20)
+    brevity: float = Field(default=0.0, ge=0.0)
     seed: int | None = Field(default=None, ge=0)
     timeout_s: float = Field(default=120.0, gt=0)
     judge_inputs: bool = True
@@ -209,7 +212,9 @@ def default_config(
     for name in bands:
         loaded.band(name)
     default_band = "6-8" if "6-8" in bands else bands[0]
-    settings = {"policy": policy, **settings}
+    # The embedded storyteller tells short stories best, and its drafts cost nothing.
+    is_embedded = settings.get("model", "embedded:storyteller").startswith("embedded:")
+    settings = {"policy": policy, **({"best_of": 6, "brevity": 0.3} if is_embedded else {}), **settings}
     models = {"tales": ServedModelConfig(band=default_band, bands=tuple(bands), **settings)}
     models |= {f"{loaded.name}-{name}": ServedModelConfig(band=name, **settings) for name in bands}
     return ServeConfig(models=models, embeddings=embeddings)

@@ -144,7 +144,7 @@ class ServedModel:
             template: A template instead of the model's own.
             band: An age band instead of the model's own.
             seed: Makes the story repeatable.
-            streaming: Whether the story is streamed; if not, the best of several drafts may be chosen.
+            streaming: Whether each sentence leaves by itself; if not, the best of several drafts may be chosen.
             input_checked: Whether the input was judged and masked already.
             call_options: Options for each call of the model, such as `temperature`.
 
@@ -161,7 +161,7 @@ class ServedModel:
         }
         writer = self.story_writer(template=template, band=band, seed=seed, call_options=call_options)
         if config.best_of > 1 and not streaming and seed is None:
-            return BestOf(writer, judge, candidates=config.best_of, **settings)
+            return BestOf(writer, judge, candidates=config.best_of, brevity=config.brevity, **settings)
         return Guard(writer, judge, attempts=config.attempts, **settings)
 
     def story_writer(

@@ -27,6 +27,7 @@ from taleward.moderation.guard.writer import WriterLike
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.text.request_coverage import value_coverage
 from taleward.moderation.text.story_form import story_form
+from taleward.moderation.text.windows import sentence_windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,7 +123,7 @@ class BestOf(Guard):
     def stream(  # type: ignore[override]
         self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Event]:
-        """Yield the released text as one event: the best draft is known only once all are judged."""
+        """Yield the sentences of the released text, all at the end: the best draft is known once all are judged."""
         yield from _events(self.invoke(input, config))
 
     async def astream(  # type: ignore[override]
@@ -219,7 +220,8 @@ def _write_drafts(
 
 def _events(tale: Tale) -> Iterator[Event]:
     if tale.released_text is not None:
-        yield TextEvent(text=tale.released_text, start=0)
+        for sentence in sentence_windows(tale.released_text):
+            yield TextEvent(text=sentence.of(tale.released_text), start=sentence.start)
     if tale.refusal is not None:
         yield RefusalEvent(refusal=tale.refusal)
     yield DoneEvent(tale=tale)

@@ -113,11 +113,16 @@ def test_without_a_draft_that_passes_there_is_a_refusal(tell: Tell) -> None:
 
 
 def test_a_stream_is_the_released_text_alone() -> None:
-    _, guard = best("bad", "an owl")
-    text, done = list(guard.stream({}))
-    assert isinstance(text, TextEvent)
+    story = "An owl woke. It flew."
+    _, guard = best("bad", story)
+    *texts, done = list(guard.stream({}))
+    assert [(event.text, event.start) for event in texts if isinstance(event, TextEvent)] == [
+        ("An owl woke. ", 0),
+        ("It flew.", 13),
+    ]
+    assert len(texts) == 2
     assert isinstance(done, DoneEvent)
-    assert text.text == "an owl" == done.tale.text
+    assert done.tale.text == story
 
 
 def test_drafts_are_written_at_once_and_keep_their_own_calls(tell: Tell) -> None:
