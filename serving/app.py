@@ -134,8 +134,8 @@ def _images(config: ServeConfig, served: ServedModels, own: ImageGuard | None) -
         return ServedImages(config.images or ServedImagesConfig(), {own.prompt_judge.band: own}), ""
     if config.images is None:
         return None, "The configuration has none (images)."
-    uri, experiment = config.tracking_uri, config.experiment
-    recorders = [] if uri is None else [MlflowPictureRecorder(uri, experiment)]
+    stores = dict.fromkeys((each.tracking_uri, each.experiment) for each in (config, config.operations))
+    recorders = [MlflowPictureRecorder(uri, experiment) for uri, experiment in stores if uri is not None]
     try:
         return make_images(config, served.get(), recorders), ""
     except MissingExtra as error:

@@ -129,8 +129,8 @@ class ServeConfig(FrozenModel):
             `images`, without which the routes say what to install.
         keep_alive_s: Seconds without a word after which a stream sends a comment, so that no proxy cuts it off.
         operations: How the server is run: address, keys, limits, logs.
-        tracking_uri: The MLflow store in which stories are recorded, with what was asked for and all drafts; `null`
-            for none. Feedback on the page needs it.
+        tracking_uri: The MLflow store in which stories and pictures are recorded, with what was asked for and all
+            drafts of stories; `null` for none. Feedback on the page needs it.
         experiment: The name of the MLflow experiment.
         page: The page for children at `/`; `null` for none.
     """
