@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from taleward.chains.template import load_template, template_names
 from taleward.core.errors import InvalidFile, TalewardError
@@ -16,6 +16,7 @@ from taleward.core.redaction import is_secret_name
 from taleward.core.yaml_files import Location, YamlFile, did_you_mean
 from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT
 from taleward.moderation.policies.load import load_policy
+from taleward.serving.images_config import ServedImagesConfig, Specs
 from taleward.serving.operations.settings import OperationSettings
 from taleward.serving.page.settings import PageSettings
 
@@ -31,10 +32,6 @@ ReleaseMode = Literal["whole", "sentences"]
 
 RefusalForm = Literal["refusal", "content"]
 """Where the words for the child are if nothing is released: in OpenAI's field `refusal`, or in `content` as well."""
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 class ServedModelConfig(FrozenModel):
@@ -73,7 +70,7 @@ class ServedModelConfig(FrozenModel):
     template: str | None = DEFAULT_TEMPLATE
     templates: Path | None = None
     system_prompt: str = ""
-    judge: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(default=("embedded:judge",), min_length=1)
+    judge: Specs = ("embedded:judge",)
     policy: str = "kids"
     band: str = "6-8"
     bands: tuple[str, ...] = ()
@@ -131,10 +128,12 @@ class ServeConfig(FrozenModel):
         embeddings_base_url: The server of an `openai:` model for embeddings.
         embeddings_cache: File in which vectors are kept; `null` computes each anew. It holds digests of the texts, not
             the texts.
+        images: The image model behind `/v1/images`; `null` for none. The default, the collage, needs the extra
+            `images`, without which the routes say what to install.
         keep_alive_s: Seconds without a word after which a stream sends a comment, so that no proxy cuts it off.
         operations: How the server is run: address, keys, limits, logs.
-        tracking_uri: The MLflow store in which stories are recorded, with what was asked for and all drafts; `null`
-            for none. Feedback on the page needs it.
+        tracking_uri: The MLflow store in which stories and pictures are recorded, with what was asked for and all
+            drafts of stories; `null` for none. Feedback on the page needs it.
         experiment: The name of the MLflow experiment.
         page: The page for children at `/`; `null` for none.
     """
@@ -144,6 +143,7 @@ class ServeConfig(FrozenModel):
     embeddings: str | None = "embedded:minilm"
     embeddings_base_url: str | None = None
     embeddings_cache: Path | None = None
+    images: ServedImagesConfig | None = ServedImagesConfig()
     keep_alive_s: float = Field(default=5.0, gt=0)
     operations: OperationSettings = OperationSettings()
     tracking_uri: str | None = None
@@ -156,6 +156,8 @@ class ServeConfig(FrozenModel):
             raise ValueError("models: name at least one")
         if self.default_model and self.default_model not in self.models:
             raise ValueError(f"default_model: {_unknown('model', self.default_model, self.models)}")
+        if self.images is not None and self.images.served_name in self.models:
+            raise ValueError(f"images: {self.images.served_name!r} is the name of another model; set another name")
         return self
 
     @property
@@ -185,13 +187,21 @@ def load_config(path: Path) -> ServeConfig:
         for name, model in config.models.items()
         for place, message in [*_name_problems(name), *model.problems()]
     ]
+    if config.images is not None:
+        default_policy = config.models[config.default_model_name].policy
+        problems += [(("images", *place), message) for place, message in config.images.problems(default_policy)]
     if problems:
         raise file.problems_error(problems)
     return config
 
 
 def default_config(
-    *, band: str | None = None, policy: str = "kids", embeddings: str | None = "embedded:minilm", **settings: Any
+    *,
+    band: str | None = None,
+    policy: str = "kids",
+    embeddings: str | None = "embedded:minilm",
+    images: str | None = "collage",
+    **settings: Any,
 ) -> ServeConfig:
     """Return a configuration without a file: one model with the same settings for each age band of a policy.
 
@@ -202,6 +212,7 @@ def default_config(
         band: Serve this band only.
         policy: The name of a policy, or the path of its file.
         embeddings: The spec of the model behind `/v1/embeddings`.
+        images: The spec of the image model behind `/v1/images`.
         settings: Further fields of `ServedModelConfig`, for all models.
 
     Raises:
@@ -217,7 +228,8 @@ def default_config(
     settings = {"policy": policy, **({"best_of": 6, "brevity": 0.3} if is_embedded else {}), **settings}
     models = {"tales": ServedModelConfig(band=default_band, bands=tuple(bands), **settings)}
     models |= {f"{loaded.name}-{name}": ServedModelConfig(band=name, **settings) for name in bands}
-    return ServeConfig(models=models, embeddings=embeddings)
+    drawn = None if images is None else ServedImagesConfig(model=images)
+    return ServeConfig(models=models, embeddings=embeddings, images=drawn)
 
 
 def _name_problems(name: str) -> Iterator[tuple[Location, str]]:

@@ -293,9 +293,18 @@ class ServedModels:
             await self.embedder.embed([WARM_UP_TEXT])
 
 
+def judge_of_specs(specs: Iterable[str], policy: str, band: str) -> Judge:
+    """Return the judge that passes what all judges of a list pass.
+
+    Raises:
+        ConfigurationError: If a spec, the policy or the band is invalid.
+    """
+    judges = [make_judge(spec, policy=policy, band=band) for spec in specs]
+    return judges[0] if len(judges) == 1 else make_judge(judges, policy=policy, band=band)
+
+
 def _judge_of(config: ServedModelConfig, band: str) -> Judge:
-    judges = [make_judge(spec, policy=config.policy, band=band) for spec in config.judge]
-    combined = judges[0] if len(judges) == 1 else make_judge(judges, policy=config.policy, band=band)
+    combined = judge_of_specs(config.judge, config.policy, band)
     return combined if config.calibration is None else combined.calibrated(config.calibration)
 
 
