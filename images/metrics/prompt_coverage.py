@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from taleward.core.errors import ConfigurationError
 from taleward.core.frozen_model import FrozenModel
-from taleward.images.metrics.base import PictureMetric, PictureSample, mean
+from taleward.evaluation.metrics.base import Need
+from taleward.evaluation.sample import Sample
+from taleward.images.metrics.base import PictureMetric, PictureSample, as_picture_samples, mean
 from taleward.images.metrics.features import feature_signature
 from taleward.images.picture import Picture
 from taleward.images.prompt_spec import PromptSpec
@@ -106,6 +108,14 @@ class PromptCoverage(PictureMetric):
         if self.detector is None:
             return {"truth": "lineage"}
         return {"detector": feature_signature(self.detector), "threshold": self.threshold}
+
+    def check(self, samples: Sequence[Sample], needs: Sequence[Need]) -> list[bool]:
+        """Refuse pictures of a model that does not say what is in them, at the first one and not when all are drawn."""
+        if self.detector is None:
+            for sample in as_picture_samples(samples, self.name):
+                for picture in sample.pictures[:1]:
+                    find_things(picture)
+        return super().check(samples, needs)
 
     def number(self, sample: PictureSample) -> float:
         """Return the mean share over the pictures of a prompt."""
