@@ -42,7 +42,7 @@ def requested_things(prompt: PromptSpec | str) -> tuple[str, ...]:
 
     They are read as the collage reads them: nouns of its lexicon, and words that it has no drawing for.
     """
-    from taleward.images.collage.scene import plan_scene
+    from taleward.images.collage.plan import plan_scene
 
     scene = plan_scene(PromptSpec.of(prompt) if isinstance(prompt, str) else prompt, 0)
     return tuple(dict.fromkeys([*(thing.noun for thing in scene.things), *scene.unknown]))
