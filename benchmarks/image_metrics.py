@@ -26,7 +26,7 @@ TIMES = ("by day", "at night", "at sunset", "in the snow")
 OTHERS = ("", " with a balloon", " and a tree", " and a bird", " and a house")
 SIDE = 96
 UNSEEN = ("blur 1 px",)
-"""What neither kind of features sees at this size; the table shows it all the same."""
+"""What 200 pictures are too few for, so that it is no goal."""
 COLUMNS = ("FID", "KID", "P", "R", "D", "C", "copies")
 
 

@@ -138,7 +138,6 @@ def reference_features(reference: Sequence[Picture] | Any, features: FeatureFunc
     """
     items = list(reference)
     are_pictures = bool(items) and all(isinstance(item, Picture) for item in items)
-    rows = compute_features(features, items) if are_pictures else as_features(items or [[]], "reference")
-    if len(rows) < 2:
-        raise ConfigurationError(f"a reference needs two pictures or more; got {len(rows)}.")
-    return rows
+    if len(items) < 2:
+        raise ConfigurationError(f"a reference needs two pictures or more; got {len(items)}.")
+    return compute_features(features, items) if are_pictures else as_features(items, "reference")
