@@ -122,6 +122,11 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
         """What decides how a picture looks besides spec, request and size; part of the cache's key."""
         return {}
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The settings that decide how a picture looks besides spec, request and size."""
+        return self._parameters()
+
     def invoke(self, input: ImageInput, config: RunnableConfig | None = None, **kwargs: Any) -> tuple[Picture, ...]:
         """Draw the variations of one request.
 
