@@ -84,9 +84,7 @@ class LlamaModel:
         eos = generation.get("eos_token_id", self._config.get("eos_token_id"))
         self._eos_token_ids = frozenset(eos if isinstance(eos, list) else [] if eos is None else [eos])
         self._session = llama_session(self._config, weight_files(folder), precision)
-        batches = [
-            LlamaBatch(self._session, self._config, rows) for _ in range(replicas or min(4, usable_cores()))
-        ]
+        batches = [LlamaBatch(self._session, self._config, rows) for _ in range(replicas or min(4, usable_cores()))]
         size = int(self._config["vocab_size"])
         self.engine = Engine(
             batches,
