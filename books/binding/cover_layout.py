@@ -7,7 +7,7 @@ from typing import NamedTuple
 from taleward.books.binding.content import BookContent
 from taleward.books.binding.fonts import TITLES, text_width
 from taleward.books.binding.layout import Box, PageSize
-from taleward.books.binding.typeset import break_lines
+from taleward.books.binding.typeset import break_lines, even_lines
 from taleward.core.errors import ConfigurationError
 
 TITLE_LEADING = 1.15
@@ -63,12 +63,8 @@ def _title(title: str, width: float, height: float, size: PageSize) -> tuple[flo
     letters = _LARGEST * size.width
     while letters >= _SMALLEST * size.width:
         lines = break_lines(title, width / letters, TITLES)
-        narrowest = width / letters
-        # Lines of even length look better than a full line above a single word.
-        while narrowest > 1 and len(break_lines(title, narrowest - 0.25, TITLES)) == len(lines):
-            narrowest -= 0.25
         fits = max(text_width(line, TITLES) for line in lines) * letters <= width
         if fits and len(lines) * TITLE_LEADING * letters <= height:
-            return letters, break_lines(title, narrowest, TITLES)
+            return letters, even_lines(title, width / letters, TITLES)
         letters *= 0.96
     raise ConfigurationError(f"the title {title[:60]!r} is too long for a cover.", hint="Shorten it.")

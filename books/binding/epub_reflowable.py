@@ -14,9 +14,7 @@ from taleward.books.binding.palette import palette_of
 def bind_reflowable_epub(book: BookContent, path: Path) -> None:
     """Write a book as a reflowable EPUB; see `bind`."""
     documents = [
-        _document(
-            book, "cover", "Cover", "cover", picture="cover" if book.cover else None, alt_text=book.cover_alt
-        ),
+        _document(book, "cover", "Cover", "cover", picture="cover" if book.cover else None, alt_text=book.cover_alt),
         *(
             _document(
                 book, page.name, f"Page {page.number}", "page", page=page, picture=page.name if page.picture else None

@@ -1,4 +1,4 @@
-"""A book as one HTML file that needs nothing else: pictures, typefaces and the script that turns the pages are in it."""
+"""A book as one HTML file that needs nothing else: pictures, typefaces and the script for its pages are in it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Where picture and text stand on a page: next to each other, so that no letter covers a face.
 
-Lengths are in millimeters. A picture is as large as the page and the text allow: across the page with the text below, as
-high as the page with the text beside, alone on a page with the text facing it, or inset.
+Lengths are in millimeters. A picture is as large as the page and the text allow: across the page with the text below,
+as high as the page with the text beside, alone on a page with the text facing it, or inset.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A book as PDF, for the screen and for print: tagged, with its typefaces in it, and the same bytes for the same book."""
+"""A book as PDF, for the screen and for print: tagged, and with its typefaces in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 from xml.sax.saxutils import escape
 
 from taleward.books.binding.colophon_layout import HEADING_SHARE, lay_out_colophon
@@ -17,7 +16,7 @@ from taleward.books.binding.layout import Box, PageSize, lay_out
 from taleward.books.binding.palette import CREAM, INK, PAPER, SOFT, Palette, palette_of
 from taleward.books.binding.pdf_document import PdfDocument
 from taleward.books.binding.picture_files import bitmap
-from taleward.books.binding.typeset import LEADING, PARAGRAPH_GAP, break_lines
+from taleward.books.binding.typeset import LEADING, PARAGRAPH_GAP, even_lines
 from taleward.books.folder import write_whole
 from taleward.core.errors import ConfigurationError, MissingExtra, UnknownName
 from taleward.images.picture import Picture
@@ -57,8 +56,7 @@ def bind_pdf(book: BookContent, path: Path, *, page_size: str = "21x21cm", bleed
         PrintWarning: If the book is for print and a picture has fewer than 300 dots per inch.
 
     Raises:
-        ConfigurationError: If an option is invalid, or a text does not fit its page or has letters that the typeface has
-            not.
+        ConfigurationError: If an option is invalid, a text does not fit its page, or the typeface lacks a letter.
         MissingExtra: If fpdf2 is not installed.
     """
     size = next((size for name, size in PAGE_SIZES.items() if name.lower() == page_size.lower()), None)
@@ -96,8 +94,8 @@ class _Binding:
         self._back()
         if self.document.bleed and self.small:
             warnings.warn(
-                f"in print these pictures have fewer than {PRINT_DPI} dots per inch: {', '.join(self.small)}. Draw them "
-                "larger, or as svg drawings, or bind a smaller page.",
+                f"in print these pictures have fewer than {PRINT_DPI} dots per inch: {', '.join(self.small)}. Draw "
+                "them larger, or as svg drawings, or bind a smaller page.",
                 PrintWarning,
                 stacklevel=6,
             )
@@ -184,10 +182,8 @@ class _Binding:
         self.pdf.start_section("Back cover")
         middle = Box(self.size.width * 0.15, self.size.height * 0.44, self.size.width * 0.7, 0)
         letters = self.size.width * 0.055
-        lines = break_lines(self.book.title, middle.width / letters, TITLES)
-        height = self.document.lines(
-            lines, middle, TITLES, letters, CREAM, leading=1.25, align="C"
-        )
+        lines = even_lines(self.book.title, middle.width / letters, TITLES)
+        height = self.document.lines(lines, middle, TITLES, letters, CREAM, leading=1.25, align="C")
         below = middle._replace(y=middle.y + height + letters * 0.5)
         self.document.lines(("Made with AI",), below, READING, letters * 0.45, CREAM, leading=LEADING, align="C")
 
@@ -197,7 +193,6 @@ class _Binding:
         if picture.media_type != "image/svg+xml" and round(1 / inches) < PRINT_DPI:
             self.small.append(f"{name} ({1 / inches:.0f} dpi)")
         self.document.picture(bitmap(picture, longest), box, alt_text)
-
 
 
 def _check_letters(book: BookContent) -> None:

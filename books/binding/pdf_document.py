@@ -87,15 +87,15 @@ class PdfDocument:
     @contextmanager
     def _tagged(self, tag: str) -> Iterator[None]:
         # fpdf2 has no public way to tag text; what it marks for pictures gets the type of a paragraph or heading.
-        with self.pdf._marked_sequence() as element:  # noqa: SLF001
+        with self.pdf._marked_sequence() as element:
             element.s = _TAGS[tag]
             yield
 
     @contextmanager
     def _artifact(self) -> Iterator[None]:
-        self.pdf._out("/Artifact BMC")  # noqa: SLF001
+        self.pdf._out("/Artifact BMC")
         yield
-        self.pdf._out("EMC")  # noqa: SLF001
+        self.pdf._out("EMC")
 
     def _bled(self, box: Box) -> Box:
         left = self.bleed if box.x <= 0 else 0.0

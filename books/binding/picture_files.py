@@ -1,4 +1,4 @@
-"""Pictures as a book contains them: in a format that every reader shows, no larger than needed, marked as made by AI."""
+"""Pictures as a book contains them: in a format that readers show, no larger than needed, marked as made by AI."""
 
 from __future__ import annotations
 

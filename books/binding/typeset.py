@@ -10,6 +10,7 @@ from taleward.books.binding.fonts import FontFace, text_width
 LEADING = 1.5
 PARAGRAPH_GAP = 0.55
 _CENTERED_LINES = 4
+_NARROWER = 0.25
 _SLACK = 1.03
 """Readers of EPUB measure a little differently; a text that fits only just would overflow there."""
 
@@ -61,7 +62,10 @@ def fit(
     while size >= smallest:
         lines = tuple(break_lines(text, width / size, face) for text in paragraphs)
         if _height(lines) * size <= height and all(_widest(part, face) * size <= width for part in lines):
-            return FittedText(size, lines)
+            centered = sum(map(len, lines)) <= _CENTERED_LINES
+            return FittedText(
+                size, tuple(even_lines(text, width / size, face, all_even=centered) for text in paragraphs)
+            )
         size -= step
     return None
 
@@ -80,6 +84,26 @@ def break_lines(text: str, width: float, face: FontFace) -> tuple[str, ...]:
             lines.append([word])
             used = length
     return tuple(" ".join(line) for line in lines)
+
+
+def even_lines(text: str, width: float, face: FontFace, *, all_even: bool = True) -> tuple[str, ...]:
+    """Break a text like `break_lines`, into as many lines, but without a single word on the last.
+
+    Args:
+        text: The text.
+        width: The most width, in units of the font's size.
+        face: The font.
+        all_even: Whether all lines should be about as long.
+    """
+    lines = break_lines(text, width, face)
+    narrow = width
+    while narrow > width / 2 and (all_even or (len(lines) > 1 and " " not in lines[-1])):
+        narrow -= _NARROWER
+        narrower = break_lines(text, narrow, face)
+        if len(narrower) > len(lines) or _widest(narrower, face) > narrow:
+            break
+        lines = narrower
+    return lines
 
 
 def _height(paragraphs: Sequence[Sequence[str]]) -> float:

@@ -28,7 +28,9 @@ def cleared(sha256: str) -> Clearance:
 def drawn(color: tuple[int, int, int] = (60, 110, 150), size: tuple[int, int] = (64, 64), seed: int = 7) -> Picture:
     """A picture of one color."""
     lineage = PictureLineage(model="collage", created=CREATED)
-    return Picture.from_bytes(png(color, size), prompt="a fox in the snow", seed=seed, lineage=lineage, credits=("Noto",))
+    return Picture.from_bytes(
+        png(color, size), prompt="a fox in the snow", seed=seed, lineage=lineage, credits=("Noto",)
+    )
 
 
 def make_book(
@@ -43,7 +45,9 @@ def make_book(
     """A book of these texts and pictures, by default one picture a page."""
     chosen = [drawn(seed=n) for n in range(1, len(texts) + 1)] if pictures is None else pictures
     pages = tuple(
-        BookPage(number=n, text=text, text_clearance=cleared(digest(text)), **_shown(picture, f"Page {n}: a \"fox\" & snow."))
+        BookPage(
+            number=n, text=text, text_clearance=cleared(digest(text)), **_shown(picture, f'Page {n}: a "fox" & snow.')
+        )
         for n, (text, picture) in enumerate(zip(texts, chosen, strict=True), 1)
     )
     return Book(

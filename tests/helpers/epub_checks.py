@@ -8,7 +8,13 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
 _OPF, _XHTML = "{http://www.idpf.org/2007/opf}", "{http://www.w3.org/1999/xhtml}"
-_TYPES = {".xhtml": "application/xhtml+xml", ".css": "text/css", ".jpg": "image/jpeg", ".ttf": "font/ttf", ".txt": "text/plain"}
+_TYPES = {
+    ".xhtml": "application/xhtml+xml",
+    ".css": "text/css",
+    ".jpg": "image/jpeg",
+    ".ttf": "font/ttf",
+    ".txt": "text/plain",
+}
 
 
 def problems(path: Path) -> list[str]:

@@ -95,5 +95,5 @@ def test_the_colophon_says_how_the_book_was_made() -> None:
 
 def test_a_page_without_a_picture_has_its_text(tmp_path: Path) -> None:
     book = make_book(pictures=[None, drawn(), None])
-    for format in BINDERS:
-        assert bind(book, tmp_path / format, format=format).exists()
+    for name in BINDERS:
+        assert bind(book, tmp_path / name, format=name).exists()

@@ -19,7 +19,8 @@ from tests.helpers.bound_books import TEXTS, drawn, make_book
 from tests.helpers.epub_checks import problems
 
 FORMATS = ("epub", "epub-reflowable")
-needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="EPUBCheck is a Java program, and there is no java")
+JAVA = shutil.which("java")
+needs_java = pytest.mark.skipif(JAVA is None, reason="EPUBCheck is a Java program, and there is no java")
 BOOKS = {
     "square": make_book(),
     "wide": make_book(pictures=[drawn(size=(96, 64)) for _ in TEXTS], cover=drawn(size=(96, 64))),
@@ -86,5 +87,5 @@ def test_epubcheck_finds_nothing(tmp_path: Path, format: str, name: str) -> None
     assert package is not None
     assert package.origin is not None
     jar = next(Path(package.origin).parent.rglob("epubcheck*.jar"))
-    subprocess.run(["java", "-jar", str(jar), str(path), "--json", str(report)], capture_output=True, check=False)
+    subprocess.run([str(JAVA), "-jar", str(jar), str(path), "--json", str(report)], capture_output=True, check=False)
     assert json.loads(report.read_text())["messages"] == []
