@@ -119,11 +119,13 @@ def _with_belongings(
     scene: CollageScene, number: int, thing: Thing, drawn: Mapping[int, int], belonging: Mapping[int, list[int]]
 ) -> str:
     phrase = noun_phrase(thing, count=drawn[number])
+    # "The fox" says already what it is; Pip has to be introduced.
+    introduced = thing.name and thing.name.casefold() != f"the {thing.noun}".casefold()
     if thing.name:
-        phrase = f"{thing.name}, {phrase}"
+        phrase = f"{thing.name}, {phrase}" if introduced else thing.name
     if thing.look is not None and thing.look.worn:
         phrase += f" with {_list([_article(worn) for worn in dict.fromkeys(thing.look.worn)])}"
-    if thing.name:
+    if introduced:
         phrase += ","
     if thing.has_body and thing.pose in _DRAWN_POSES:
         phrase += f" {_POSES[thing.pose]}"
