@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.books.beats import MOST_PAGES, divide, words_per_page
 from taleward.books.book import Shot
+from taleward.books.changes import apply_changes
 from taleward.books.folder import PLAN_FILE, write_whole
 from taleward.books.seen import Seen, seen_on
 from taleward.core.errors import InvalidInputs
@@ -64,6 +65,7 @@ class PlannedPage(FrozenModel):
         light: The light, empty by day.
         shot: How much of the scene it shows.
         changes: What a person asked for when the picture was drawn anew.
+        again: How often it was drawn anew with another seed.
     """
 
     text: Annotated[str, Field(min_length=1, max_length=6_000)]
@@ -74,6 +76,7 @@ class PlannedPage(FrozenModel):
     light: Phrase = ""
     shot: Shot = "medium"
     changes: tuple[Words, ...] = ()
+    again: int = Field(default=0, ge=0)
 
 
 class BookPlan(FrozenModel):
@@ -136,7 +139,7 @@ class BookPlan(FrozenModel):
         path = path if path.suffix in (".yaml", ".yml") else path / PLAN_FILE
         fields = self.model_dump(mode="json")
         for page in fields["pages"]:
-            for name in [name for name in ("things", "light", "changes") if not page[name]]:
+            for name in [name for name in ("things", "light", "changes", "again") if not page[name]]:
                 del page[name]
         text = yaml.dump(fields, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
         write_whole(path, (_HEAD + text).encode())
@@ -159,9 +162,9 @@ class BookPlan(FrozenModel):
         page = self.pages[number - 1]
         place = next((p for p in self.places if p.name == page.place), None)
         noun = page.place.split()[-1].lower() if page.place else ""
-        return PromptSpec(
+        spec = PromptSpec(
             subject=page.shows,
-            details=(*page.things, *(place.looks if place else ()), *page.changes),
+            details=(*page.things, *(place.looks if place else ())),
             setting="" if noun and re.search(rf"\b{re.escape(noun)}\b", page.shows.lower()) else page.place,
             cast=tuple(member for member in self.cast if member.name in page.cast),
             art_style=self.style,
@@ -170,6 +173,7 @@ class BookPlan(FrozenModel):
             negative=_NEGATIVE,
             aspect_ratio=self.aspect_ratio,
         )
+        return apply_changes(spec, page.changes)
 
     def cover_prompt(self) -> PromptSpec:
         """Return the prompt of the cover: the cast at the place where most of the book happens."""
@@ -194,8 +198,8 @@ class BookPlan(FrozenModel):
     def picture_seed(self, number: int) -> int:
         """Return the seed of a page's picture; 0 is the cover. Pages at one place share it, so that the place stays."""
         place = self.cover_prompt().setting if number == 0 else self.pages[number - 1].place
-        changes = len(self.pages[number - 1].changes) if number else 0
-        text = f"{self.seed}/{_noun(place)}/{changes}"
+        again = self.pages[number - 1].again if number else 0
+        text = f"{self.seed}/{_noun(place)}/{again}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
@@ -282,7 +286,7 @@ def _main_things(plan: BookPlan) -> list[str]:
         for mention in read(" ".join((page.text, *page.things))).mentions:
             if mention.drawing.is_living or mention.drawing.kind not in ("thing", "food", "flower", "vehicle", "boat"):
                 continue
-            if mention.said in names or mention.is_plural:
+            if mention.said in names or mention.is_plural or mention.said == "fire":
                 continue
             found[mention.drawing.name] += 1
             color = next((w for w in mention.phrase.split() if mention.color and w not in ("a", "the", "his", "her")), "")

@@ -41,6 +41,9 @@ _INDOORS = re.compile(r"\b(?:window|stairs|bed|bedroom|blanket|pillow|lamp|chair
 _IN_BED = re.compile(r"\b(?:bed|blanket|pillow|bedtime)\b", re.IGNORECASE)
 _PARENT = re.compile(r"\b(?:his|her|its) (?:mother|father|mom|dad|mommy|daddy|grandmother|grandfather)\b", re.I)
 _SIBLING = re.compile(r"\b(?:his|her|its) (?:little |baby )?(?:sister|brother|baby)\b", re.I)
+_FIRE = re.compile(r"\bfire\b", re.IGNORECASE)
+_FRIEND = re.compile(r"\b(?:an?|his|her|their|its) (?:[a-z]+ )?friends?\b", re.IGNORECASE)
+_IS_A = re.compile(r"\b(?:was|were|is|are) an? ", re.IGNORECASE)
 _ARTICLES = {"a", "an", "the", "his", "her", "their", "its", "some", "one", "two", "three", "four", "five", "many"}
 _MOST_THINGS = 2
 _SKY = ("moon", "sun", "star", "stars", "sky", "clouds")
@@ -99,6 +102,7 @@ def seen_on(pages: Sequence[str], cast: Sequence[CastMember]) -> list[Seen]:
         here = here or [name for name in names if any(names_character(s, name) for s in within)] or list(present[:1])
         index, shows = _key_sentence(within, here)
         light = _light_of(within, light)
+        things = _things(within, shows, cast)
         places = [found for s in within if (found := _place_of(s, home))]
         here_place = _place_of(shows, home) or next(
             (found for s in reversed(within[: index + 1]) if (found := _place_of(s, home))), ""
@@ -106,8 +110,11 @@ def seen_on(pages: Sequence[str], cast: Sequence[CastMember]) -> list[Seen]:
         if not here_place and _INDOORS.search(shows):
             here_place = "in the bedroom" if _IN_BED.search(shows) else inside or "in the room"
         here_place = here_place or place
+        if _is_indoors(here_place):
+            shows, things = _FIRE.sub("fireplace", shows), tuple(t for t in things if not _FIRE.search(t))
         inside = next((found for found in reversed([*places, here_place]) if _is_indoors(found)), inside)
-        things = _things(within, shows, cast)
+        if others := [name for name in here if not names_character(shows, name)]:
+            shows = _FRIEND.sub(_listed(others), shows)
         shows = _with_cast(re.sub(r"^(?:They|Both)\b", _they(here), shows), here)
         result.append(Seen(shows=shows, things=things, cast=tuple(here), place=here_place, light=light))
         place, present = (places or [here_place])[-1], tuple(here)
@@ -156,6 +163,7 @@ def _key_sentence(within: Sequence[str], here: Sequence[str]) -> tuple[int, str]
         mentions = read(text).mentions
         score = 1.2 * min(3, len({m.drawing.name for m in mentions})) + 1.0 * bool(_carried_place(text))
         score += 2.0 * any(names_character(text, name) for name in here) + 0.8 * any(m.pose for m in mentions)
+        score -= 1.5 * bool(_IS_A.search(text))
         return (score - 1.5 * len(_UNSEEN.findall(text)) - 0.06 * max(0, len(words) - 18), -index)
 
     index = max(range(len(within)), key=visible)
