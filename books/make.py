@@ -106,25 +106,41 @@ def make_book(
     path = None if folder is None else Path(folder)
     plan = _plan_in(path, text)
     if plan is None:
-        clear_text(the_judge, text, "the tale")
-        fields = {
-            "aspect_ratio": aspect_ratio,
-            "created": _now(),
-            "writer": _writer(tale),
-            "tale_id": tale.id if isinstance(tale, Tale) else "",
-        }
-        options: dict[str, Any] = {"policy": the_judge.policy, "band": band, "pages": pages, "title": title}
-        options |= {"style": style, "seed": seed, "cast": cast, **fields}
-        if planner is None:
-            plan = plan_by_rules(text, **options)
-        else:
-            from taleward.books.plan_with_model import plan_with_model
-
-            plan = plan_with_model(text, planner, **options)
+        plan = plan_book(
+            tale, the_judge, planner=planner, pages=pages, title=title, style=style, aspect_ratio=aspect_ratio,
+            seed=seed, cast=cast,
+        )  # fmt: skip
     illustrator = Illustrator(
         images, the_judge, picture_judges=picture_judges, candidates=candidates, max_cost_usd=max_cost_usd
     )
     return finish_book(plan, illustrator, folder=path, on_progress=on_progress)
+
+
+def plan_book(
+    tale: Tale | str, judge: Judge, *, planner: BaseChatModel | str | None = None, **options: Any
+) -> BookPlan:
+    """Judge a tale and plan its book.
+
+    Args:
+        tale: A released tale, or the text of one.
+        judge: The judge, whose band the book is for.
+        planner: A chat model that plans the book; by rules if `None`.
+        options: Options of `plan_by_rules`.
+
+    Raises:
+        Refused: If the tale was not released, or does not pass.
+        InvalidInputs: If there is no text, or too much.
+    """
+    text = tale if isinstance(tale, str) else tale.text
+    if text.strip():
+        clear_text(judge, text, "the tale")
+    options = {"policy": judge.policy, "band": judge.band, "created": _now(), "writer": _writer(tale), **options}
+    options["tale_id"] = tale.id if isinstance(tale, Tale) else ""
+    if planner is None:
+        return plan_by_rules(text, **options)
+    from taleward.books.plan_with_model import plan_with_model
+
+    return plan_with_model(text, planner, **options)
 
 
 def finish_book(
