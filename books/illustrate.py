@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -231,8 +232,14 @@ def _score(picture: Picture) -> tuple[float | None, float | None]:
     if "drawn" not in parameters:
         return None, None
     drawn = [thing for thing in str(parameters["drawn"]).split("; ") if thing]
-    missing = [thing for thing in str(parameters.get("not_drawn", "")).split("; ") if thing]
+    missing = [word for word in str(parameters.get("not_drawn", "")).split("; ") if _is_thing(word, picture.prompt)]
     coverage = len(drawn) / (len(drawn) + len(missing)) if drawn or missing else 1.0
     cast, shown = picture.prompt.cast, picture.alt_text.casefold()
     likeness = sum(member.name.casefold() in shown for member in cast) / len(cast) if cast else 1.0
     return coverage, likeness
+
+
+def _is_thing(word: str, prompt: PromptSpec) -> bool:
+    """Whether a word that was not drawn names a thing in the prompt, not what somebody does."""
+    article = r"\b(?:an?|the|his|her|its|their|some|one|two|three|many)"
+    return bool(word and re.search(rf"{article} (?:[\w-]+ ){{0,2}}?{re.escape(word)}\b", prompt.scene, re.IGNORECASE))

@@ -23,10 +23,14 @@ from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy
 from taleward.core.yaml_files import load_yaml
 from taleward.images.aspect_ratio import AspectRatio
-from taleward.images.collage.reading import read
+from taleward.images.collage.colors import color_of
+from taleward.images.collage.lexicon import singulars
+from taleward.images.collage.looks import GARMENTS
+from taleward.images.collage.reading import find_drawing, read
 from taleward.images.prompt_spec import CastMember, Phrase, PromptSpec, Words
 from taleward.images.prompts.cast import cast_of
-from taleward.images.prompts.pronouns import names_character
+from taleward.images.prompts.pronouns import find_gender
+from taleward.moderation.text.sentences import sentences
 
 DEFAULT_STYLE = "watercolor"
 _CAMERA: dict[Shot, str] = {
@@ -39,6 +43,7 @@ _SHOTS: tuple[Shot, ...] = ("wide", "medium", "close", "medium", "wide", "close"
 _SMALL_WORDS = ("a", "an", "the", "of", "and", "in", "on", "with", "to", "for", "at", "by")
 _NEGATIVE = ("letters", "watermark")
 _MAX_TITLE = 60
+_MAX_CAST = 8
 
 
 class Place(FrozenModel):
@@ -239,7 +244,7 @@ def plan_by_rules(
             hint="Shorten it with `taleward summarize`, or make a book of its first part.",
         )
     texts = divide(text, words, pages)
-    members = _known_looks(cast_of(text, seed=seed), cast or ())
+    members = _known_looks(whole_cast(text, seed=seed), cast or ())
     seen = _same_places(seen_on(texts, members))
     planned = [
         PlannedPage(
@@ -286,10 +291,10 @@ def _main_things(plan: BookPlan) -> list[str]:
         for mention in read(" ".join((page.text, *page.things))).mentions:
             if mention.drawing.is_living or mention.drawing.kind not in ("thing", "food", "flower", "vehicle", "boat"):
                 continue
-            if mention.said in names or mention.is_plural or mention.said == "fire":
+            if mention.said in (*names, *GARMENTS, "fire") or mention.is_plural:
                 continue
             found[mention.drawing.name] += 1
-            color = next((w for w in mention.phrase.split() if mention.color and w not in ("a", "the", "his", "her")), "")
+            color = next((word for word in mention.phrase.split() if mention.color and color_of(word)), "")
             phrase = f"{'an' if (color or mention.said)[0] in 'aeiou' else 'a'} {color} {mention.said}"
             if color or mention.drawing.name not in said:
                 said[mention.drawing.name] = " ".join(phrase.split())
@@ -324,9 +329,27 @@ def _known_looks(cast: Sequence[CastMember], known: Sequence[CastMember]) -> tup
     return tuple(before.get(member.name.casefold(), member) for member in cast)
 
 
-def in_text(text: str, cast: Sequence[CastMember]) -> tuple[str, ...]:
-    """Return the names of those whom a text names."""
-    return tuple(member.name for member in cast if names_character(text, member.name))
+def whole_cast(text: str, *, seed: int = 0) -> tuple[CastMember, ...]:
+    """Return who is in a tale: everybody has a kind, so that nobody is missing in a picture.
+
+    To those of `cast_of` come animals that the tale speaks of more than once: "the magpie". A name of whom it does not
+    say what it is stands for a girl, a boy or a child.
+    """
+    all_sentences = sentences(text)
+    members = list(cast_of(text, seed=seed))
+    names = [member.name for member in members]
+    for number, member in enumerate(members):
+        if not member.kind and member.name[:1].isupper():
+            gender = find_gender(member.name, "", all_sentences, [name for name in names if name != member.name])
+            kind = {"she": "a girl", "he": "a boy"}.get(gender or "", "a child")
+            members[number] = member.model_copy(update={"kind": kind})
+    taken = {word for member in members for word in f"{member.name} {member.kind}".lower().split()}
+    narrated = re.sub(r"[\"“][^\"”]*[\"”]?", " ", text)
+    for noun, count in Counter(re.findall(r"\b[Tt]he (?:[a-z]+ )?([a-z]+)\b", narrated)).items():
+        drawing = find_drawing(noun) if count > 1 and noun not in taken else None
+        if drawing is not None and drawing.is_living and not drawing.is_person and singulars(noun) == (noun,):
+            members.append(CastMember(name=f"the {noun}", kind=f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"))
+    return tuple(members[:_MAX_CAST])
 
 
 def _noun(place: str) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from taleward.core.frozen_model import FrozenModel
+from taleward.images.collage.colors import color_of
 from taleward.images.collage.lexicon import INDOORS, INSIDE_OF, PLACES, TIMES
 from taleward.images.collage.reading import Mention, read
 from taleward.images.prompt_spec import CastMember
@@ -16,7 +17,7 @@ from taleward.moderation.text.sentences import sentences
 
 _QUOTED = re.compile(r"[\"“][^\"”]*[\"”]?,?")
 _LEAD = re.compile(
-    r"^(?:(?:and|but|so|then|now|suddenly|finally|meanwhile|once upon a time|once|there|one \w+|the next \w+|at last"
+    r"^(?:(?:every day(?: after \w+)?|and|but|so|then|now|suddenly|finally|meanwhile|once upon a time|once|there|one (?:\w+ )?(?:day|morning|evening|night|afternoon|time)|the next \w+|at last"
     r"|after that|that (?:night|day|evening|morning)|just then|soon|still|also|again|when|as|while),?\s+)+",
     re.IGNORECASE,
 )
@@ -30,6 +31,11 @@ _SPEECH = re.compile(r"\b(?:said|asked|replied|called|cried|shouted|whispered|an
 _NEW_DAY = re.compile(r"\b(?:next (?:day|morning)|in the morning|the sun (?:rose|came up)|one (?:day|morning))\b", re.I)
 _LIGHT: Mapping[str, str] = {"dawn": "early morning light", "dusk": "warm evening light", "night": "moonlight at night"}
 _DENIED = re.compile(r",? (?:but|and|so|because|until|though) [^,]*?(?:\bnot\b|n't\b|\bno\b|\bnever\b|\bnothing\b).*$", re.I)
+_AT_TOP = re.compile(
+    r"\b(?:climbed(?: up)?|at the (?:top|foot|bottom) of|on top of|reached|entered|crossed) (?:the|an?) (?:[a-z]+ )?"
+    r"(?P<noun>[a-z]+)\b",
+    re.IGNORECASE,
+)
 _WENT_TO = re.compile(
     r"\b(?:went|ran|walked|came|flew|swam|hurried|raced|hopped|way|got|returned|back|led|arrived|climbed)(?: \w+){0,2}?"
     r" (?:to|into|onto|at|up|over|down|through|across|along) (?:the|an?|his|her|their) (?:[a-z]+ )?(?P<noun>[a-z]+)\b",
@@ -37,6 +43,7 @@ _WENT_TO = re.compile(
 )
 _HOME = re.compile(r"\b(?:home|house again)\b", re.IGNORECASE)
 _BY_WATER = ("river", "lake", "pond", "sea", "ocean", "stream", "brook", "creek", "waterfall", "lagoon", "bay")
+_ON = ("hill", "hills", "hilltop", "mountain", "mountains", "island", "beach", "shore", "road", "street", "cliff", "farm")
 _INDOORS = re.compile(r"\b(?:window|stairs|bed|bedroom|blanket|pillow|lamp|chair|sofa|kitchen|fireplace)\b", re.I)
 _IN_BED = re.compile(r"\b(?:bed|blanket|pillow|bedtime)\b", re.IGNORECASE)
 _PARENT = re.compile(r"\b(?:his|her|its) (?:mother|father|mom|dad|mommy|daddy|grandmother|grandfather)\b", re.I)
@@ -45,6 +52,19 @@ _FIRE = re.compile(r"\bfire\b", re.IGNORECASE)
 _FRIEND = re.compile(r"\b(?:an?|his|her|their|its) (?:[a-z]+ )?friends?\b", re.IGNORECASE)
 _IS_A = re.compile(r"\b(?:was|were|is|are) an? ", re.IGNORECASE)
 _ARTICLES = {"a", "an", "the", "his", "her", "their", "its", "some", "one", "two", "three", "four", "five", "many"}
+_SPEAKER = re.compile(
+    r"^(?:said|asked|replied|called|cried|shouted|whispered|answered|laughed) (?P<who>the [a-z]+|[A-Z][a-z]+),? and"
+    r" (?:(?:he|she|it|they) )?",
+    re.IGNORECASE,
+)
+_AS_SEEN = (
+    # Somebody's house is first seen from outside.
+    (re.compile(r"\blived in (?=(?:an?|the|his|her|their) (?:[a-z]+ ){0,2}?(?:house|cottage|castle|hut|cabin|palace|tower)\b)"), "lived by "),  # noqa: E501
+    # Who puts a key on a tree is beside the tree, not on it.
+    (re.compile(r"\b(?P<put>(?:put|packed|placed|dropped|laid|hid|hung|threw|poured)\b[^,.]*?) (?:into|inside|in|onto|on|to) (?=(?:an?|the|his|her|its|their) )"), r"\g<put> and "),  # noqa: E501
+    (re.compile(r"\b(came|went|walked|ran|got|sailed|flew|hurried|were|was) (?:back )?home\b"), r"\1"),
+    (re.compile(r"\b(?:under|beneath) the (?:stars|moon)\b"), "at night"),
+)  # fmt: skip
 _MOST_THINGS = 2
 _SKY = ("moon", "sun", "star", "stars", "sky", "clouds")
 
@@ -141,6 +161,7 @@ def _with_names(sentence: str, cast: Sequence[CastMember]) -> str:
             return f"{name[:1].upper()}{name[1:]}" if match.start() == 0 else name
 
         sentence = re.sub(pattern, name_for, sentence, flags=re.IGNORECASE)
+        sentence = re.sub(rf"\b{re.escape(member.name)}, {re.escape(member.name)}\b", member.name, sentence)
     return sentence
 
 
@@ -148,7 +169,11 @@ def _bare(sentence: str) -> str:
     """Return a sentence without speech, linking words, and a last clause that says what is not."""
     text = _LEAD.sub("", " ".join(_QUOTED.sub(" ", sentence).split())).strip(" ,")
     short = _DENIED.sub("", text)
-    return short if len(short.split()) >= 2 else text
+    text = short if len(short.split()) >= 2 else text
+    text = _SPEAKER.sub(lambda m: f"{m['who'][:1].upper()}{m['who'][1:]} ", text)
+    for pattern, instead in _AS_SEEN:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def _key_sentence(within: Sequence[str], here: Sequence[str]) -> tuple[int, str]:
@@ -163,6 +188,7 @@ def _key_sentence(within: Sequence[str], here: Sequence[str]) -> tuple[int, str]
         mentions = read(text).mentions
         score = 1.2 * min(3, len({m.drawing.name for m in mentions})) + 1.0 * bool(_carried_place(text))
         score += 2.0 * any(names_character(text, name) for name in here) + 0.8 * any(m.pose for m in mentions)
+        score -= 1.0 * bool(re.match(r"it\b", text, re.IGNORECASE))
         score -= 1.5 * bool(_IS_A.search(text))
         return (score - 1.5 * len(_UNSEEN.findall(text)) - 0.06 * max(0, len(words) - 18), -index)
 
@@ -204,7 +230,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def _things(within: Sequence[str], shows: str, cast: Sequence[CastMember]) -> tuple[str, ...]:
     """Return things of the page's other sentences that can be drawn and are there for certain."""
-    kinds = {word for member in cast for word in f"{member.kind} {member.name}".lower().split()}
+    kinds = {
+        word for member in cast for word in " ".join((member.kind, member.name, *member.looks)).lower().split()
+    }
     taken = {mention.drawing.name for mention in read(shows).mentions}
     found: dict[str, str] = {}
     for sentence in within:
@@ -218,7 +246,7 @@ def _things(within: Sequence[str], shows: str, cast: Sequence[CastMember]) -> tu
                 continue
             if not _ARTICLES & set(mention.phrase.split()):
                 continue  # "saw" is a tool only after an article
-            color = next((word for word in mention.phrase.split() if mention.color and word not in ("a", "the")), "")
+            color = next((word for word in mention.phrase.split() if mention.color and color_of(word)), "")
             number = "three" if mention.is_plural else "an" if (color or mention.said)[0] in "aeiou" else "a"
             found.setdefault(mention.drawing.name, " ".join(f"{number} {color} {mention.said}".split()))
     return tuple(found.values())[:_MOST_THINGS]
@@ -245,12 +273,12 @@ def _place_of(sentence: str, home: str) -> str:
     text = _QUOTED.sub(" ", sentence)
     if _UNSEEN.search(text) and not _WENT_TO.search(text):
         return _carried_place(sentence) if not re.search(r"\bnot\b|n't", text) else ""
-    for match in _WENT_TO.finditer(text):
+    for match in (*_WENT_TO.finditer(text), *_AT_TOP.finditer(text)):
         noun = match["noun"].lower()
         if noun in _BY_WATER:
             return f"by the {noun}"
         if noun in PLACES or noun in INSIDE_OF:
-            return f"in the {noun}"
+            return f"{'on' if noun in _ON else 'in'} the {noun}"
     return _carried_place(sentence) or (home if _HOME.search(text) else "")
 
 

@@ -50,12 +50,27 @@ def cast_of(text: str, *, invent_looks: bool = True, seed: int = 0) -> tuple[Cas
         seed: Chooses among what may be worn.
     """
     named = {c.name: re.split(r" (?:with|in|of) ", c.about)[0] for c in characters_in(text)}
+    named = {name: kind or _apposition(name, text) for name, kind in named.items()}
     unnamed = _unnamed(text, taken=" ".join(named.values()))
     kinds = {**named, **unnamed}
     order = sorted(kinds, key=lambda name: _first_mention(name, text))[:_MAX_CAST]
     all_sentences = sentences(text)
     members = [CastMember(name=n, kind=kinds[n], looks=_looks(n, kinds[n], order, all_sentences)) for n in order]
     return _with_invented_looks(members, seed) if invent_looks else tuple(members)
+
+
+def _apposition(name: str, text: str) -> str:
+    """Return what a tale says beside a name: `Olive, a small brown owl` and `her dog, Biscuit`."""
+    lexicon = picture_lexicon()
+    for pattern in (
+        rf"\b{name}, (?P<kind>an? (?:[a-z-]+,? ){{0,3}}?(?P<noun>[a-z]+))\b(?=[.,;!]| who| with| in| on| at)",
+        rf"\b(?:an?|the|his|her|their|old|little) (?P<kind>(?:[a-z]+ ){{0,2}}?(?P<noun>[a-z]+)),? {name}\b",
+    ):
+        for match in re.finditer(pattern, text):
+            if lexicon.kind_of(match["noun"]) in (*_PERSON_KINDS, *_ANIMAL_KINDS):
+                kind = re.sub(r"^an? ", "", match["kind"])
+                return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return ""
 
 
 def _unnamed(text: str, *, taken: str) -> dict[str, str]:
