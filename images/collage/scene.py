@@ -256,11 +256,19 @@ def _things(
         noun = find_noun(mention)
         things.append(
             Thing(
-                drawing, noun, count, look, color, _color_said(mention), max(0.4, min(2.0, mention.size)), pose,
+                drawing, noun, count, look, color, _color_said(mention), _size(mention, member), pose,
                 mention.relation, numbers.get(mention.other, -1), full_names.get(mention.name, ""),
             )
         )  # fmt: skip
     return things, omitted
+
+
+def _size(mention: Mention, member: CastMember | None) -> float:
+    """Return how much larger than usual a thing is; a character is what the text says, or else what it is: a tiny owl."""
+    size = mention.size
+    if member is not None and size == 1.0:
+        size = next((m.size for m in read(member.kind).mentions), 1.0)
+    return max(0.4, min(2.0, size))
 
 
 def find_noun(mention: Mention) -> str:
