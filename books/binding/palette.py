@@ -18,6 +18,7 @@ _CALM: Color = (40, 70, 92)
 _SAMPLE = 48
 _COLORS = 8
 _TEXT_CONTRAST, _BOARD_CONTRAST = 4.8, 7.5
+_OLIVE, _DRAB = (0.1, 0.23), 0.15
 _MAX_SATURATION, _MIN_SATURATION = 0.58, 0.34
 
 
@@ -56,12 +57,15 @@ def css(color: Color) -> str:
 def _main_color(picture: Picture) -> Color:
     image = picture.to_pil().convert("RGB").resize((_SAMPLE, _SAMPLE)).quantize(_COLORS)
     colors = image.convert("RGB").getcolors(_COLORS)
-    # A color counts more the stronger it is: gray skies are large, and give no book its color.
-    return max(((rgb, count * (0.15 + colorsys.rgb_to_hls(*_unit(rgb))[2])) for count, rgb in colors), key=_weight)[0]
+    strongest: Color = max((count * _strength(rgb), rgb) for count, rgb in colors)[1]
+    return strongest
 
 
-def _weight(item: tuple[Color, float]) -> tuple[float, Color]:
-    return item[1], item[0]
+def _strength(color: Color) -> float:
+    """Return how much a color counts: gray skies and white paper give no book its color, and dark yellow is drab."""
+    chroma = (max(color) - min(color)) / 255
+    hue = colorsys.rgb_to_hls(*_unit(color))[0]
+    return (0.02 + chroma) * (_DRAB if _OLIVE[0] < hue < _OLIVE[1] else 1.0)
 
 
 def _main_hue(color: Color) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from taleward.books.book import Book, BookCover, BookPage, Clearance, Colophon
 from taleward.core.tale import digest
@@ -72,7 +73,7 @@ def make_book(
     )
 
 
-def _shown(picture: Picture | None, alt_text: str) -> dict[str, object]:
+def _shown(picture: Picture | None, alt_text: str) -> dict[str, Any]:
     if picture is None:
         return {}
     return {

@@ -42,12 +42,12 @@ def _problems(path: Path) -> Iterator[str]:
         href = str(item.get("href"))
         if item.get("media-type") != _TYPES[PurePosixPath(href).suffix]:
             yield f"{href} is listed as {item.get('media-type')}"
-    spine = [items[reference.get("idref")].get("href") for reference in package.iter(f"{_OPF}itemref")]
+    spine = [str(items[reference.get("idref")].get("href")) for reference in package.iter(f"{_OPF}itemref")]
     if sum("nav" in (item.get("properties") or "").split() for item in items.values()) != 1:
         yield "not one navigation document"
     fixed = b"pre-paginated" in files["OEBPS/package.opf"]
     for href in [*spine, "nav.xhtml"]:
-        yield from _document_problems(str(href), files, fixed=fixed and href in spine)
+        yield from _document_problems(href, files, fixed=fixed and href in spine)
 
 
 def _document_problems(href: str, files: dict[str, bytes], *, fixed: bool) -> Iterator[str]:

@@ -55,7 +55,7 @@ def page(browser: Browser, book: Path, request: pytest.FixtureRequest) -> Iterat
     told: list[str] = []
     opened.on("console", lambda message: told.append(message.text))
     opened.on("pageerror", lambda error: told.append(str(error)))
-    opened.on("request", lambda sent: sent.url.startswith(("data:", "file:")) or told.append(sent.url))
+    opened.on("request", lambda sent: told.extend([] if sent.url.startswith(("data:", "file:")) else [sent.url]))
     opened.add_init_script(VOICE)
     opened.goto(book.as_uri())
     yield opened

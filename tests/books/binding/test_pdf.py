@@ -21,22 +21,28 @@ def wide_book() -> Any:
     return make_book(pictures=[drawn(size=(96, 64), seed=n) for n in range(3)], cover=drawn(size=(96, 64)))
 
 
+def catalog(reader: PdfReader) -> Any:
+    return reader.trailer["/Root"]
+
+
 def elements(reader: PdfReader) -> list[Any]:
-    root = reader.trailer["/Root"]["/StructTreeRoot"]
+    root = catalog(reader)["/StructTreeRoot"]
     document = root["/K"][0].get_object()
     return [kid.get_object() for kid in document["/K"]]
 
 
 def test_it_is_text_with_tags_language_and_bookmarks(tmp_path: Path) -> None:
     reader = PdfReader(bind(wide_book(), tmp_path / "book.pdf"))
-    root = reader.trailer["/Root"]
+    root = catalog(reader)
     assert root["/Lang"] == "en"
     assert root["/MarkInfo"]["/Marked"]
     assert reader.metadata is not None
     assert reader.metadata.title == "Mira & the <Snow>"
     assert "Made with AI" in str(reader.metadata.subject)
     assert TEXTS[0] in " ".join(reader.pages[1].extract_text().split())
-    assert [item["/Title"] for item in reader.outline] == [  # type: ignore[call-overload, index]
+    outline: Any = reader.outline
+    expected = ["Cover", "Page 1", "Page 2", "Page 3", "How this book was made", "Back cover"]
+    assert [item["/Title"] for item in outline] == expected
         "Cover", "Page 1", "Page 2", "Page 3", "How this book was made", "Back cover",
     ]  # fmt: skip
     tags = elements(reader)
@@ -49,7 +55,8 @@ def test_it_is_text_with_tags_language_and_bookmarks(tmp_path: Path) -> None:
 
 def test_every_font_is_embedded(tmp_path: Path) -> None:
     reader = PdfReader(bind(wide_book(), tmp_path / "book.pdf"))
-    fonts = [font.get_object() for page in reader.pages for font in page["/Resources"].get("/Font", {}).values()]
+    resources: list[Any] = [page["/Resources"] for page in reader.pages]
+    fonts = [font.get_object() for one in resources for font in one.get("/Font", {}).values()]
     assert fonts
     for font in fonts:
         assert "/FontFile2" in font["/DescendantFonts"][0].get_object()["/FontDescriptor"]
