@@ -10,7 +10,7 @@ from taleward.core.frozen_model import FrozenModel
 _MAX_CHARACTERS = 6
 _TAIL_LENGTH = 700
 _NAMED = re.compile(
-    r"\b(?:an?|the|his|her|their) ((?:[a-z]+ ){0,3}?[a-z]+)(?:,| was| who was)? (?:named|called) ([A-Z][a-z]+)"
+    r"\b(?:[Aa]n?|[Tt]he|[Hh]is|[Hh]er|[Tt]heir|[Oo]ne) ((?:[a-z]+ ){0,3}?[a-z]+)(?:,| was| who was)? (?:named|called) ([A-Z][a-z]+)"
 )
 _WAS_A = re.compile(r"\b([A-Z][a-z]+) was an? ((?:[a-z]+ ){0,3}[a-z]+)\b")
 _NAME_WITHIN_SENTENCE = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b")
@@ -20,7 +20,7 @@ _NAME_AT_START = re.compile(
 # Words that are capitalized for other reasons than being a name.
 _CAPITALIZED_WORDS = (
     "The They She Her His Then One But And When That This There Once Their What Who Why How Yes Not All You Its Our "
-    "Everyone Everybody Suddenly Let Mom Dad Mommy Daddy God "
+    "It He We There Here Now So My Everyone Everybody Suddenly Let Mom Dad Mommy Daddy God "
     "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
 )
 _NOT_NAMES = frozenset(_CAPITALIZED_WORDS.split())

@@ -8,6 +8,7 @@ import typer
 
 from taleward.cli.commands.arena import arena
 from taleward.cli.commands.batch import batch
+from taleward.cli.commands.book import book_app
 from taleward.cli.commands.chat import chat
 from taleward.cli.commands.compare import compare
 from taleward.cli.commands.deploy import deploy
@@ -69,6 +70,7 @@ app.command(
 )(tell)
 app.command()(judge)
 app.command()(draw)
+app.add_typer(book_app)
 app.command()(models)
 app.add_typer(templates_app)
 app.command()(ui)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from taleward.images.collage.lexicon import IRREGULAR
+from taleward.images.collage.lexicon import IRREGULAR, singulars
+from taleward.images.collage.reading import find_drawing
 from taleward.images.collage.scene import CollageScene, Thing
 
 _PLACES: Mapping[str, str] = {
@@ -64,6 +65,9 @@ def noun_phrase(thing: Thing, *, count: int | None = None) -> str:
     if number > 1:
         said = _NUMBERS[number] if number < len(_NUMBERS) else str(number)
         return f"{said} {plural(words)}"
+    last = words.split()[-1]
+    if singulars(last)[-1] != last and find_drawing(singulars(last)[-1]):
+        return words  # "a pile of leaves" is one thing that is called by a plural
     article = "an" if words[0] in "aeiou" and not words.startswith(("uni", "one")) else "a"
     if thing.noun in (
         "bread",
@@ -119,11 +123,13 @@ def _with_belongings(
     scene: CollageScene, number: int, thing: Thing, drawn: Mapping[int, int], belonging: Mapping[int, list[int]]
 ) -> str:
     phrase = noun_phrase(thing, count=drawn[number])
+    # "The fox" says already what it is; Pip has to be introduced.
+    introduced = thing.name and thing.name.casefold() != f"the {thing.noun}".casefold()
     if thing.name:
-        phrase = f"{thing.name}, {phrase}"
+        phrase = f"{thing.name}, {phrase}" if introduced else thing.name
     if thing.look is not None and thing.look.worn:
         phrase += f" with {_list([_article(worn) for worn in dict.fromkeys(thing.look.worn)])}"
-    if thing.name:
+    if introduced:
         phrase += ","
     if thing.has_body and thing.pose in _DRAWN_POSES:
         phrase += f" {_POSES[thing.pose]}"

@@ -10,6 +10,7 @@ from taleward.images.collage.draws import Draws
 from taleward.images.collage.layout import lay_out
 from taleward.images.collage.lettering import lettering
 from taleward.images.collage.placed import Layout, Placed
+from taleward.images.collage.shots import Shot, zoomed
 from taleward.images.collage.scene import CollageScene
 from taleward.images.collage.scenery.backdrop import backdrop
 from taleward.images.collage.scenery.sky import weather, weather_defs
@@ -42,7 +43,13 @@ class Composition:
 
 
 def compose(
-    scene: CollageScene, size: tuple[int, int], seed: int, style: Style, *, text: TextShown | None = None
+    scene: CollageScene,
+    size: tuple[int, int],
+    seed: int,
+    style: Style,
+    *,
+    text: TextShown | None = None,
+    shot: Shot = "whole",
 ) -> Composition:
     """Draw a scene.
 
@@ -52,6 +59,7 @@ def compose(
         seed: Decides what the scene leaves open.
         style: How it is drawn.
         text: The words to be shown.
+        shot: How much of the scene is in the picture.
     """
     width, height = size
     unit = min(width, height) / 1000
@@ -72,7 +80,7 @@ def compose(
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width}" height="{height}" '
         f'viewBox="0 0 {stage.width:.2f} {stage.height:.2f}" role="img">'
-        f"<defs>{defs}</defs>{back}{shadows}{things}{front}{style_over}{banner}</svg>"
+        f"<defs>{defs}</defs>{zoomed(back + shadows + things + front, layout, stage, shot)}{style_over}{banner}</svg>"
     )
     collections = frozenset(placed.thing.drawing.collection for placed in layout.placed)
     return Composition(svg, layout, collections, bool(banner))

@@ -26,6 +26,8 @@ from taleward.images.collage.looks import GARMENTS, HAIR
 
 _TOKEN = re.compile(r"[a-z0-9]+(?:['’][a-z]+)?(?:-[a-z0-9]+)*|[,.;:!?]", re.IGNORECASE)
 _LONGEST = 5
+_ALSO_VERBS = frozenset(["saw", "fly", "watch", "ring", "swing", "rose", "drum", "fish", "duck", "bear", "comb", "train", "plant"])  # fmt: skip  # noqa: E501
+_SUBJECTS = frozenset(["he", "she", "it", "they", "we", "who", "to", "and", "then"])
 _WORN = re.compile(r"\b(?:wearing|dressed in|in an?|with an?|wears)\b")
 
 
@@ -151,7 +153,7 @@ class _Reader:
         relation, start = self._before(index)
         place = PLACES.get(phrase) or next((PLACES[form] for form in singulars(phrase) if form in PLACES), None)
         inside = INSIDE_OF.get(phrase) if relation == "in" and not self._is_of(index) else None
-        drawing = self.names.get(phrase) or find_drawing(phrase)
+        drawing = self.names.get(phrase) or (None if self._is_verb(phrase, index) else find_drawing(phrase))
         if inside and (self.is_setting or not result.places):
             result.places.append(inside)
             self._noun_start = index + length
@@ -177,6 +179,13 @@ class _Reader:
         return (
             relation in ("in", "by", "on", "under") or self.is_setting or phrase in ("mountain", "mountains", "clouds")
         )
+
+    def _is_verb(self, phrase: str, index: int) -> bool:
+        """Whether a word such as `saw` is what the word before it does: `the owl saw a mouse`."""
+        if phrase not in _ALSO_VERBS or not index:
+            return False
+        before = self.words[index - 1]
+        return before in _SUBJECTS or f"the {before}" in self.names or before in self.names or bool(find_drawing(before))
 
     def _is_of(self, index: int) -> bool:
         return bool(self.words[index - 1 : index] == ["of"])

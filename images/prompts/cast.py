@@ -15,6 +15,7 @@ from taleward.images.prompts.read_prompt import colors_in
 from taleward.moderation.text.sentences import sentences
 
 _MAX_CAST = 6
+_MANY_TIMES = 3
 _INTRODUCED = re.compile(
     r"\b(?:there (?:was|lived)|lived|met|saw|came|found|heard) (?:once )?"
     r"(?P<kind>an? (?:[a-z]+ ){0,3}?(?P<noun>[a-z]+))"
@@ -24,6 +25,7 @@ _INTRODUCED = re.compile(
 )
 _PERSON_KINDS = ("person",)
 _ANIMAL_KINDS = ("animal", "bird", "sea animal", "creature")
+_RELATED = re.compile(r"\b(?:[Hh]is|[Hh]er|[Tt]heir|[Aa]nother|[Aa]n?|[Tt]wo|[Oo]ne) (?P<kind>(?:[a-z]+ ){0,2}?(?P<noun>[a-z]+))\b")
 _BODY = "fur hair eyes ears tail nose wings feathers beard whiskers paws scales beak mane curls braids spots stripes"
 _CLOTHES = (
     "scarf hat cap coat dress boots shoes cape crown glasses sweater raincoat bow ribbon jacket apron mittens backpack "
@@ -48,12 +50,27 @@ def cast_of(text: str, *, invent_looks: bool = True, seed: int = 0) -> tuple[Cas
         seed: Chooses among what may be worn.
     """
     named = {c.name: re.split(r" (?:with|in|of) ", c.about)[0] for c in characters_in(text)}
+    named = {name: kind or _apposition(name, text) for name, kind in named.items()}
     unnamed = _unnamed(text, taken=" ".join(named.values()))
     kinds = {**named, **unnamed}
     order = sorted(kinds, key=lambda name: _first_mention(name, text))[:_MAX_CAST]
     all_sentences = sentences(text)
     members = [CastMember(name=n, kind=kinds[n], looks=_looks(n, kinds[n], order, all_sentences)) for n in order]
     return _with_invented_looks(members, seed) if invent_looks else tuple(members)
+
+
+def _apposition(name: str, text: str) -> str:
+    """Return what a tale says beside a name: `Olive, a small brown owl` and `her dog, Biscuit`."""
+    lexicon = picture_lexicon()
+    for pattern in (
+        rf"\b{name}, (?P<kind>an? (?:[a-z-]+,? ){{0,3}}?(?P<noun>[a-z]+))\b(?=[.,;!]| who| with| in| on| at)",
+        rf"\b(?:an?|the|his|her|their|old|little) (?P<kind>(?:[a-z]+ ){{0,2}}?(?P<noun>[a-z]+)),? {name}\b",
+    ):
+        for match in re.finditer(pattern, text):
+            if lexicon.kind_of(match["noun"]) in (*_PERSON_KINDS, *_ANIMAL_KINDS):
+                kind = re.sub(r"^an? ", "", match["kind"])
+                return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return ""
 
 
 def _unnamed(text: str, *, taken: str) -> dict[str, str]:
@@ -69,7 +86,19 @@ def _unnamed(text: str, *, taken: str) -> dict[str, str]:
             continue
         if re.search(rf"\bthe (?:[a-z]+ )?{noun}\b", text, re.IGNORECASE):
             found.setdefault(f"the {noun}", kind)
+    for match in _RELATED.finditer(text):
+        # "Her dog", or "a bird" in the middle of a sentence: a character if the tale speaks of it again and again.
+        noun, kind = match["noun"], match["kind"]
+        if lexicon.kind_of(noun) not in (*_PERSON_KINDS, *_ANIMAL_KINDS) or noun in f"{taken} {' '.join(found)}".split():
+            continue
+        if lexicon.kind_of(noun) == lexicon.kind_of(kind) and _times_called(noun, text) >= _MANY_TIMES:
+            said = re.search(rf"\b(?:the|his|her|their) {noun} was (?P<kind>an? (?:[a-z]+,? ){{1,3}}{noun})\b", text, re.I)
+            found[f"the {noun}"] = said["kind"] if said else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
     return found
+
+
+def _times_called(noun: str, text: str) -> int:
+    return len(re.findall(rf"\b(?:the|his|her|their) (?:[a-z]+ )?{noun}\b", text, re.IGNORECASE))
 
 
 def _first_mention(name: str, text: str) -> int:

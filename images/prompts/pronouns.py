@@ -29,7 +29,7 @@ _QUOTED = re.compile(r"[\"“][^\"”]*[\"”]?")
 # "her" before one of these is an object, "saw her in the garden"; before other words it is possessive, "her garden".
 _AFTER_OBJECT = re.compile(
     r"\s*(?:$|[.,;:!?]|(?:and|but|or|in|on|at|to|by|for|from|with|into|over|under|as|so|when|while|because|that|if|then"
-    r"|again|away|back|home|up|down|off|out|too|there|here|how|what|where|why|a|an|the)\b)",
+    r"|again|away|back|home|up|down|off|out|too|there|here|how|what|where|why|a|an|the|his|her|its|their|one|some|two)\b)",
     re.IGNORECASE,
 )
 _WINDOW = 2
