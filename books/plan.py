@@ -24,12 +24,12 @@ from taleward.core.policy import Policy
 from taleward.core.yaml_files import load_yaml
 from taleward.images.aspect_ratio import AspectRatio
 from taleward.images.collage.colors import color_of
-from taleward.images.collage.lexicon import singulars
+from taleward.images.collage.lexicon import PLACES, singulars
 from taleward.images.collage.looks import GARMENTS
 from taleward.images.collage.reading import find_drawing, read
 from taleward.images.prompt_spec import CastMember, Phrase, PromptSpec, Words
 from taleward.images.prompts.cast import cast_of
-from taleward.images.prompts.pronouns import find_gender
+from taleward.images.prompts.pronouns import find_gender, names_character
 from taleward.moderation.text.sentences import sentences
 
 DEFAULT_STYLE = "watercolor"
@@ -244,7 +244,7 @@ def plan_by_rules(
             hint="Shorten it with `taleward summarize`, or make a book of its first part.",
         )
     texts = divide(text, words, pages)
-    members = _known_looks(whole_cast(text, seed=seed), cast or ())
+    members = _known_looks(whole_cast(text, seed=seed), [m for m in cast or () if names_character(text, m.name)])
     seen = _same_places(seen_on(texts, members))
     planned = [
         PlannedPage(
@@ -326,7 +326,11 @@ def _same_places(seen: Sequence[Seen]) -> list[Seen]:
 def _known_looks(cast: Sequence[CastMember], known: Sequence[CastMember]) -> tuple[CastMember, ...]:
     """Return the cast of a tale, with the looks that its characters have in earlier books."""
     before = {member.name.casefold(): member for member in known}
-    return tuple(before.get(member.name.casefold(), member) for member in cast)
+    found = {member.name.casefold() for member in cast}
+    return (
+        *(before.get(member.name.casefold(), member) for member in cast),
+        *(member for name, member in before.items() if name not in found),
+    )
 
 
 def whole_cast(text: str, *, seed: int = 0) -> tuple[CastMember, ...]:
@@ -345,15 +349,22 @@ def whole_cast(text: str, *, seed: int = 0) -> tuple[CastMember, ...]:
             members[number] = member.model_copy(update={"kind": kind})
     taken = {word for member in members for word in f"{member.name} {member.kind}".lower().split()}
     narrated = re.sub(r"[\"“][^\"”]*[\"”]?", " ", text)
-    for noun, count in Counter(re.findall(r"\b[Tt]he (?:[a-z]+ )?([a-z]+)\b", narrated)).items():
+    spoken_of = Counter(word for pair in re.findall(r"\b[Tt]he ([a-z]+)(?: ([a-z]+))?", narrated) for word in pair if word)
+    for noun, count in spoken_of.items():
         drawing = find_drawing(noun) if count > 1 and noun not in taken else None
         if drawing is not None and drawing.is_living and not drawing.is_person and singulars(noun) == (noun,):
             members.append(CastMember(name=f"the {noun}", kind=f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"))
+    if not members:
+        living = next((m for m in read(narrated).mentions if m.drawing.is_living and not m.is_plural), None)
+        if living is not None:
+            members.append(CastMember(name=f"the {living.said}", kind=f"{'an' if living.said[0] in 'aeiou' else 'a'} {living.said}"))
     return tuple(members[:_MAX_CAST])
 
 
 def _noun(place: str) -> str:
-    return place.split()[-1].lower() if place else ""
+    """Return what kind of place it is, or its noun: woods and trees are the forest."""
+    noun = place.split()[-1].lower() if place else ""
+    return PLACES.get(noun, noun)
 
 
 def _without_article(phrase: str) -> str:

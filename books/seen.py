@@ -49,6 +49,7 @@ _IN_BED = re.compile(r"\b(?:bed|blanket|pillow|bedtime)\b", re.IGNORECASE)
 _PARENT = re.compile(r"\b(?:his|her|its) (?:mother|father|mom|dad|mommy|daddy|grandmother|grandfather)\b", re.I)
 _SIBLING = re.compile(r"\b(?:his|her|its) (?:little |baby )?(?:sister|brother|baby)\b", re.I)
 _FIRE = re.compile(r"\bfire\b", re.IGNORECASE)
+_PRONOUN = re.compile(r"^(?:He|She|It)\b|\bhim\b")
 _FRIEND = re.compile(r"\b(?:an?|his|her|their|its) (?:[a-z]+ )?friends?\b", re.IGNORECASE)
 _IS_A = re.compile(r"\b(?:was|were|is|are) an? ", re.IGNORECASE)
 _ARTICLES = {"a", "an", "the", "his", "her", "their", "its", "some", "one", "two", "three", "four", "five", "many"}
@@ -61,7 +62,9 @@ _AS_SEEN = (
     # Somebody's house is first seen from outside.
     (re.compile(r"\blived in (?=(?:an?|the|his|her|their) (?:[a-z]+ ){0,2}?(?:house|cottage|castle|hut|cabin|palace|tower)\b)"), "lived by "),  # noqa: E501
     # Who puts a key on a tree is beside the tree, not on it.
-    (re.compile(r"\b(?P<put>(?:put|packed|placed|dropped|laid|hid|hung|threw|poured)\b[^,.]*?) (?:into|inside|in|onto|on|to) (?=(?:an?|the|his|her|its|their) )"), r"\g<put> and "),  # noqa: E501
+    (re.compile(r"\b(?P<put>(?:put|packed|placed|dropped|laid|hid|hung|threw|poured)\b[^,.]*?) (?:into|inside|in|onto|on|to) (?=(?:an?|the|his|her|its|their) )"), r"\g<put> by "),  # noqa: E501
+    (re.compile(r"\b(sailed|rowed|steered|paddled) (?=(?:an?|the|his|her|its|their) (?:[a-z]+ )?(?:boat|ship|raft|canoe|sailboat)\b)"), r"\1 in "),  # noqa: E501
+    (re.compile(r"\b(?P<put>(?:found|saw|spotted|noticed)\b[^,.]*?) (?:in|on|under|inside|behind) (?=(?:an?|the|his|her|their) (?:[a-z]+ )?(?:tree|rock|stone|box|nest|bush|log|chest|table|basket|drawer)\b)"), r"\g<put> by "),  # noqa: E501
     (re.compile(r"\b(came|went|walked|ran|got|sailed|flew|hurried|were|was) (?:back )?home\b"), r"\1"),
     (re.compile(r"\b(?:under|beneath) the (?:stars|moon)\b"), "at night"),
 )  # fmt: skip
@@ -117,10 +120,15 @@ def seen_on(pages: Sequence[str], cast: Sequence[CastMember]) -> list[Seen]:
         here = [name for name in names if any(names_character(_QUOTED.sub(" ", s), name) for s in within)]
         if names and names[0] not in here and any(names_character(s, names[0]) for s in within):
             here.insert(0, names[0])
-        if len(present) > 1 and any(re.match(r"\W*(?:they|both)\b", s, re.IGNORECASE) for s in within):
+        opening = next((s for s in within if re.match(r"\W*(?:they|both)\b", s, re.IGNORECASE)), "")
+        told = within[: within.index(opening)] if opening else []
+        if opening and len(present) > 1 and sum(any(names_character(s, n) for s in told) for n in names) < 2:
             here = [name for name in names if name in {*here, *present}]
         here = here or [name for name in names if any(names_character(s, name) for s in within)] or list(present[:1])
         index, shows = _key_sentence(within, here)
+        if shows.endswith(" talking") and present and present[0] not in here:
+            here.append(present[0])  # somebody listens
+            index, shows = _key_sentence(within, here)
         light = _light_of(within, light)
         things = _things(within, shows, cast)
         places = [found for s in within if (found := _place_of(s, home))]
@@ -134,7 +142,11 @@ def seen_on(pages: Sequence[str], cast: Sequence[CastMember]) -> list[Seen]:
             shows, things = _FIRE.sub("fireplace", shows), tuple(t for t in things if not _FIRE.search(t))
         inside = next((found for found in reversed([*places, here_place]) if _is_indoors(found)), inside)
         if others := [name for name in here if not names_character(shows, name)]:
+            shows = re.sub(rf"\b(?:had|has|made|found) {_FRIEND.pattern}", f"and {_listed(others)} together", shows)
             shows = _FRIEND.sub(_listed(others), shows)
+        missing = [name for name in here if not names_character(shows, name)]
+        if len(missing) == 1:
+            shows = _PRONOUN.sub(lambda m, name=missing[0]: name[:1].upper() + name[1:] if m.start() == 0 else name, shows, count=1)  # noqa: E501
         shows = _with_cast(re.sub(r"^(?:They|Both)\b", _they(here), shows), here)
         result.append(Seen(shows=shows, things=things, cast=tuple(here), place=here_place, light=light))
         place, present = (places or [here_place])[-1], tuple(here)
@@ -148,7 +160,7 @@ def _with_names(sentence: str, cast: Sequence[CastMember]) -> str:
         if sum((m.kind or m.name).split()[-1] == noun for m in cast) > 1 or not noun.islower():
             continue
         if member.name.startswith("the "):
-            pattern = rf"(?<!was )(?<!is )\b(?:an?|his|her|their) (?:[a-z-]+,? ){{0,3}}?{noun}\b(?! (?:named|called))"
+            pattern = rf"(?<!was )(?<!is )\b(?:an?|his|her|their|the) (?:[a-z-]+,? ){{0,3}}?{noun}\b(?! (?:named|called))"
         else:
             pattern = rf"(?<!was )(?<!is )\b(?:the|an?) (?:[a-z-]+ ){{0,3}}?{noun}\b(?! (?:named|called))"
             named = rf"\b(?:an?|the|his|her|their|one) (?:[a-z-]+ ){{0,3}}?{noun},? (?:named|called) {member.name}\b"
@@ -195,8 +207,8 @@ def _key_sentence(within: Sequence[str], here: Sequence[str]) -> tuple[int, str]
     index = max(range(len(within)), key=visible)
     if visible(index)[0] <= -5.0:
         # Nothing but speech: they are seen talking.
-        who = _listed(here)
-        return index, f"{who} talking together" if len(here) > 1 else f"{who or 'somebody'} talking"
+        who = _listed(here) or "somebody"
+        return index, f"{who[:1].upper()}{who[1:]} talking" + (" together" if len(here) > 1 else "")
     best = bare[index].rstrip(".!?… ")
     return index, best[:1].upper() + best[1:]
 

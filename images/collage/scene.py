@@ -142,7 +142,9 @@ def _gather(spec: PromptSpec, names: Mapping[str, Artwork]) -> _Gathered:
         offset = len(found.mentions)
         kept: dict[int, int] = {}
         for number, mention in enumerate(reading.mentions):
-            twin = next((i for i, m in enumerate(found.mentions) if _is_same(m, mention)), None) if offset else None
+            # "Pip and Olive ate, and Olive read": a character is there once, however often it is named.
+            same = [i for i, m in enumerate(found.mentions) if _is_same(m, mention)] if offset or mention.name else []
+            twin = same[0] if same else None
             if twin is not None:
                 kept[number] = twin
                 first = found.mentions[twin]
@@ -302,8 +304,8 @@ def _fit_place(place: str, things: Sequence[Thing]) -> str:
     ]
     aboard = {t.other for t in things if t.drawing.kind == "boat" and t.relation in ("in", "on", "by")}
     walkers = [t for t in walkers if things.index(t) not in aboard]
-    if boats and place in ("lake", "river", "meadow", "beach"):
-        return "beach" if place == "beach" and walkers else "sea"
+    if boats and place in ("lake", "river", "meadow", "beach", "sea"):
+        return "beach" if walkers else "sea"
     if place == "sea" and walkers and not boats:
         return "beach"
     if place == "sea" and swimmers and len(swimmers) == len(things):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from taleward.images.prompt_spec import PromptSpec, TextShown
@@ -64,11 +65,6 @@ _SETTING = re.compile(
     re.IGNORECASE,
 )
 _STATIC = {"into": "in", "through": "in", "across": "in", "along": "on"}
-_PLACE_PHRASE = re.compile(
-    r"\b(?P<place>(?:deep in|at the edge of|on top of|in front of|in the middle of|in|on|at|under|beside|near|by|above"
-    r"|behind|inside|into|through|across|along)\s+(?:the|an?|his|her|its|their)\s+(?:[a-z-]+\s+){0,2}?(?P<noun>[a-z]+))\b",
-    re.IGNORECASE,
-)
 _POSTURE = "asleep|perched|nestled|seated|hidden|located|standing|built|lost|curled up|wrapped"
 _ACTION = re.compile(rf"\s(?:(?:who|that) is |is )?(?P<action>(?:{_POSTURE}|(?!(?:during|morning|evening|king|wing|ring|spring|string|thing|ceiling|building|painting|drawing|clothing|lightning|sibling|duckling|gosling|darling|pudding|wedding|living|flying|sewing|smiling|sleeping|nothing|something|everything|charming|amazing|interesting|wedding)\b)[a-z]+ing)\b.*)$", re.I)  # fmt: skip  # noqa: E501
 _TIME = re.compile(r"\s(?P<time>(?:at|in the|by|on an?|during) (?:[\w-]+ )?(?:night|dawn|dusk|noon|sunset|sunrise|twilight|midnight|morning|evening|afternoon|winter|summer|spring|autumn))$", re.I)  # fmt: skip  # noqa: E501
@@ -213,13 +209,23 @@ def colors_in(text: str) -> tuple[str, ...]:
 
 def place_in(sentence: str) -> str:
     """Return the phrase of a sentence that says where it happens, such as `"in the forest"`; empty if none does."""
-    nouns = picture_lexicon().places
-    for match in _PLACE_PHRASE.finditer(sentence):
-        if match["noun"].lower() in nouns:
-            preposition, _, rest = match["place"].partition(" ")
-            # The picture shows a place, not the way through it.
-            return f"{_STATIC.get(preposition.lower(), preposition.lower())} {rest}"
-    return ""
+    match = _place_phrase().search(sentence)
+    if match is None:
+        return ""
+    preposition, _, rest = match["place"].partition(" ")
+    # The picture shows a place, not the way through it.
+    return f"{_STATIC.get(preposition.lower(), preposition.lower())} {rest}"
+
+
+@lru_cache(maxsize=1)
+def _place_phrase() -> re.Pattern[str]:
+    nouns = "|".join(map(re.escape, picture_lexicon().places))
+    return re.compile(
+        r"\b(?P<place>(?:deep in|at the edge of|on top of|in front of|in the middle of|in|on|at|under|beside|near|by|above"
+        r"|behind|inside|into|through|across|along)\s+(?:the|an?|his|her|its|their)\s+(?:[a-z-]+\s+){0,2}?"
+        rf"(?:{nouns}))\b",
+        re.IGNORECASE,
+    )
 
 
 def take_unknown_influences(text: str) -> tuple[str, tuple[str, ...]]:
