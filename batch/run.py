@@ -125,9 +125,8 @@ def run_batch(
                 raise
             finally:
                 ran = run.ran
-                if ledger.unsaved:
                 folder.remove_temporary(PARTS)  # of workers that were killed
-                if ran:
+                if ledger.unsaved:
                     ledger.save_summaries()
         elif ledger.unsaved:
             ledger.save_summaries()

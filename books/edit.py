@@ -193,5 +193,3 @@ class BookEditor:
 
 def _people(prompt: Any) -> Any:
     return prompt.cast
-
-

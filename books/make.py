@@ -26,7 +26,6 @@ from taleward.images.picture import Picture
 from taleward.images.prompt_spec import CastMember
 from taleward.moderation.judges import judge as make_judge
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.policies.load import load_policy
 
 DEFAULT_BAND = "6-8"
 
@@ -266,7 +265,12 @@ def _draw(book: Book, plan: BookPlan, illustrator: Illustrator, number: int) -> 
     place = book.pages[number - 1] if number else book.cover
     changed = bool(number and plan.pages[number - 1].changes)
     fields = illustrator.draw(
-        prompt, seed, created=plan.created, key=key, references=references, start_from=place.picture if changed else None
+        prompt,
+        seed,
+        created=plan.created,
+        key=key,
+        references=references,
+        start_from=place.picture if changed else None,
     )
     if number == 0:
         return _with_credits(book.model_copy(update={"cover": book.cover.model_copy(update=fields)}))

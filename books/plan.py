@@ -349,7 +349,9 @@ def whole_cast(text: str, *, seed: int = 0) -> tuple[CastMember, ...]:
             members[number] = member.model_copy(update={"kind": kind})
     taken = {word for member in members for word in f"{member.name} {member.kind}".lower().split()}
     narrated = re.sub(r"[\"“][^\"”]*[\"”]?", " ", text)
-    spoken_of = Counter(word for pair in re.findall(r"\b[Tt]he ([a-z]+)(?: ([a-z]+))?", narrated) for word in pair if word)
+    spoken_of = Counter(
+        word for pair in re.findall(r"\b[Tt]he ([a-z]+)(?: ([a-z]+))?", narrated) for word in pair if word
+    )
     for noun, count in spoken_of.items():
         drawing = find_drawing(noun) if count > 1 and noun not in taken else None
         if drawing is not None and drawing.is_living and not drawing.is_person and singulars(noun) == (noun,):
@@ -357,7 +359,11 @@ def whole_cast(text: str, *, seed: int = 0) -> tuple[CastMember, ...]:
     if not members:
         living = next((m for m in read(narrated).mentions if m.drawing.is_living and not m.is_plural), None)
         if living is not None:
-            members.append(CastMember(name=f"the {living.said}", kind=f"{'an' if living.said[0] in 'aeiou' else 'a'} {living.said}"))
+            members.append(
+                CastMember(
+                    name=f"the {living.said}", kind=f"{'an' if living.said[0] in 'aeiou' else 'a'} {living.said}"
+                )
+            )
     return tuple(members[:_MAX_CAST])
 
 
@@ -373,9 +379,7 @@ def _without_article(phrase: str) -> str:
 
 def _title_case(text: str) -> str:
     words = text.split()
-    return " ".join(
-        word if n and word in _SMALL_WORDS else word[:1].upper() + word[1:] for n, word in enumerate(words)
-    )
+    return " ".join(word if n and word in _SMALL_WORDS else word[:1].upper() + word[1:] for n, word in enumerate(words))
 
 
 _HEAD = """# The plan of a picture book. Edit it and go on: taleward book --plan FILE --out DIR

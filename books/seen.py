@@ -30,7 +30,9 @@ _UNSEEN = re.compile(
 _SPEECH = re.compile(r"\b(?:said|asked|replied|called|cried|shouted|whispered|answered|told|laughed|yelled)\b", re.I)
 _NEW_DAY = re.compile(r"\b(?:next (?:day|morning)|in the morning|the sun (?:rose|came up)|one (?:day|morning))\b", re.I)
 _LIGHT: Mapping[str, str] = {"dawn": "early morning light", "dusk": "warm evening light", "night": "moonlight at night"}
-_DENIED = re.compile(r",? (?:but|and|so|because|until|though) [^,]*?(?:\bnot\b|n't\b|\bno\b|\bnever\b|\bnothing\b).*$", re.I)
+_DENIED = re.compile(
+    r",? (?:but|and|so|because|until|though) [^,]*?(?:\bnot\b|n't\b|\bno\b|\bnever\b|\bnothing\b).*$", re.I
+)
 _AT_TOP = re.compile(
     r"\b(?:climbed(?: up)?|at the (?:top|foot|bottom) of|on top of|reached|entered|crossed) (?:the|an?) (?:[a-z]+ )?"
     r"(?P<noun>[a-z]+)\b",
@@ -43,7 +45,20 @@ _WENT_TO = re.compile(
 )
 _HOME = re.compile(r"\b(?:home|house again)\b", re.IGNORECASE)
 _BY_WATER = ("river", "lake", "pond", "sea", "ocean", "stream", "brook", "creek", "waterfall", "lagoon", "bay")
-_ON = ("hill", "hills", "hilltop", "mountain", "mountains", "island", "beach", "shore", "road", "street", "cliff", "farm")
+_ON = (
+    "hill",
+    "hills",
+    "hilltop",
+    "mountain",
+    "mountains",
+    "island",
+    "beach",
+    "shore",
+    "road",
+    "street",
+    "cliff",
+    "farm",
+)
 _INDOORS = re.compile(r"\b(?:window|stairs|bed|bedroom|blanket|pillow|lamp|chair|sofa|kitchen|fireplace)\b", re.I)
 _IN_BED = re.compile(r"\b(?:bed|blanket|pillow|bedtime)\b", re.IGNORECASE)
 _PARENT = re.compile(r"\b(?:his|her|its) (?:mother|father|mom|dad|mommy|daddy|grandmother|grandfather)\b", re.I)
@@ -146,7 +161,9 @@ def seen_on(pages: Sequence[str], cast: Sequence[CastMember]) -> list[Seen]:
             shows = _FRIEND.sub(_listed(others), shows)
         missing = [name for name in here if not names_character(shows, name)]
         if len(missing) == 1:
-            shows = _PRONOUN.sub(lambda m, name=missing[0]: name[:1].upper() + name[1:] if m.start() == 0 else name, shows, count=1)  # noqa: E501
+            shows = _PRONOUN.sub(
+                lambda m, name=missing[0]: name[:1].upper() + name[1:] if m.start() == 0 else name, shows, count=1
+            )
         shows = _with_cast(re.sub(r"^(?:They|Both)\b", _they(here), shows), here)
         result.append(Seen(shows=shows, things=things, cast=tuple(here), place=here_place, light=light))
         place, present = (places or [here_place])[-1], tuple(here)
@@ -160,7 +177,9 @@ def _with_names(sentence: str, cast: Sequence[CastMember]) -> str:
         if sum((m.kind or m.name).split()[-1] == noun for m in cast) > 1 or not noun.islower():
             continue
         if member.name.startswith("the "):
-            pattern = rf"(?<!was )(?<!is )\b(?:an?|his|her|their|the) (?:[a-z-]+,? ){{0,3}}?{noun}\b(?! (?:named|called))"
+            pattern = (
+                rf"(?<!was )(?<!is )\b(?:an?|his|her|their|the) (?:[a-z-]+,? ){{0,3}}?{noun}\b(?! (?:named|called))"
+            )
         else:
             pattern = rf"(?<!was )(?<!is )\b(?:the|an?) (?:[a-z-]+ ){{0,3}}?{noun}\b(?! (?:named|called))"
             named = rf"\b(?:an?|the|his|her|their|one) (?:[a-z-]+ ){{0,3}}?{noun},? (?:named|called) {member.name}\b"
@@ -242,9 +261,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _things(within: Sequence[str], shows: str, cast: Sequence[CastMember]) -> tuple[str, ...]:
     """Return things of the page's other sentences that can be drawn and are there for certain."""
-    kinds = {
-        word for member in cast for word in " ".join((member.kind, member.name, *member.looks)).lower().split()
-    }
+    kinds = {word for member in cast for word in " ".join((member.kind, member.name, *member.looks)).lower().split()}
     taken = {mention.drawing.name for mention in read(shows).mentions}
     found: dict[str, str] = {}
     for sentence in within:

@@ -92,14 +92,12 @@ def batch(
     chunk_timeout: Annotated[
         float, typer.Option(min=1.0, help="Seconds after which a chunk counts as hung and is run again.")
     ] = 3600.0,
-    address: Annotated[str | None, typer.Option(help="Address of a running cluster, for the engine ray.")] = None,
-    experiment: Annotated[str | None, typer.Option(help="Name of the MLflow experiment.")] = None,
     address: Annotated[
         str | None, typer.Option(help="HOST:PORT of a running cluster or auto, for the engine ray.")
     ] = None,
     num_cpus: Annotated[float | None, typer.Option(help="CPUs of a worker, for the engine ray.")] = None,
     num_gpus: Annotated[float | None, typer.Option(help="GPUs of a worker, such as 0.25, for the engine ray.")] = None,
-    experiment: Annotated[str | None, typer.Option(help="Record the batch as a run of this MLflow experiment.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Name of the MLflow experiment.")] = None,
     tracking_uri: TrackingUri = None,
     folder: Folder = DEFAULT_FOLDER,
     as_json: AsJson = False,

@@ -56,8 +56,8 @@ def fit_place(place: str, things: Sequence[Thing]) -> str:
     ]
     aboard = {t.other for t in things if t.drawing.kind == "boat" and t.relation in ("in", "on", "by")}
     walkers = [t for t in walkers if things.index(t) not in aboard]
-    if boats and place in ("lake", "river", "meadow", "beach"):
-        return "beach" if place == "beach" and walkers else "sea"
+    if boats and place in ("lake", "river", "meadow", "beach", "sea"):
+        return "beach" if walkers else "sea"
     if place == "sea" and walkers and not boats:
         return "beach"
     if place == "sea" and swimmers and len(swimmers) == len(things):

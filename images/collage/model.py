@@ -13,7 +13,6 @@ from taleward.images.collage.compose import Composition, compose
 from taleward.images.collage.library import library
 from taleward.images.collage.plan import plan_scene
 from taleward.images.collage.scene import CollageScene
-from taleward.images.collage.scene import CollageScene, plan_scene
 from taleward.images.collage.shots import shot_of
 from taleward.images.collage.styles import style_of
 from taleward.images.models.base import DEFAULT_VARIATIONS, DrawingTask, ImageModel, PictureStore
@@ -74,9 +73,7 @@ class CollageModel(ImageModel):
             spec = drawing.request.prompt
             scene = plan_scene(spec, seed)
             style = style_of(spec)
-            composition = compose(
-                scene, drawing.size, seed, style, text=spec.text_shown, shot=shot_of(spec.camera)
-            )
+            composition = compose(scene, drawing.size, seed, style, text=spec.text_shown, shot=shot_of(spec.camera))
             drawn = _drawn(composition)
             caption = describe(
                 scene, drawn, spec.text_shown.words if spec.text_shown and composition.text_drawn else ""

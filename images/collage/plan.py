@@ -95,7 +95,9 @@ def _gather(spec: PromptSpec, names: Mapping[str, Artwork]) -> _Gathered:
         offset = len(found.mentions)
         kept: dict[int, int] = {}
         for number, mention in enumerate(reading.mentions):
-            twin = next((i for i, m in enumerate(found.mentions) if _is_same(m, mention)), None) if offset else None
+            # "Pip and Olive ate, and Olive read": a character is there once, however often it is named.
+            same = [i for i, m in enumerate(found.mentions) if _is_same(m, mention)] if offset or mention.name else []
+            twin = same[0] if same else None
             if twin is not None:
                 kept[number] = twin
                 first = found.mentions[twin]
@@ -169,11 +171,19 @@ def _things(
         noun = find_noun(mention)
         things.append(
             Thing(
-                drawing, noun, count, look, color, _color_said(mention), max(0.4, min(2.0, mention.size)), pose,
+                drawing, noun, count, look, color, _color_said(mention), _size(mention, member), pose,
                 mention.relation, numbers.get(mention.other, -1), full_names.get(mention.name, ""),
             )
         )  # fmt: skip
     return things, omitted
+
+
+def _size(mention: Mention, member: CastMember | None) -> float:
+    """Return how much larger than usual a thing is: as the text says, or as its character is, such as a tiny owl."""
+    size = mention.size
+    if member is not None and size == 1.0:
+        size = next((m.size for m in read(member.kind).mentions), 1.0)
+    return max(0.4, min(2.0, size))
 
 
 def find_noun(mention: Mention) -> str:

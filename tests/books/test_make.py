@@ -112,7 +112,9 @@ def test_a_page_without_any_picture_is_told_and_the_rest_is_kept(tmp_path: Path)
         def assess(self, passage: Any) -> Any:
             return super().assess(passage)
 
-    strict = FakeJudge(lambda passage: "fail" if "In watercolor" in passage.text or "Style:" in passage.text else "pass")
+    strict = FakeJudge(
+        lambda passage: "fail" if "In watercolor" in passage.text or "Style:" in passage.text else "pass"
+    )
     with pytest.raises(Refused, match="these pictures did not pass"):
         small_book(tmp_path, judge=strict)
     assert Book.load(tmp_path).text.split() == TALE.split()

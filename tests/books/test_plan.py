@@ -30,7 +30,13 @@ def test_pages_hold_the_tale_in_order(pages: int) -> None:
 
 
 def test_pages_end_at_beats() -> None:
-    assert [part.split()[0] for part in divide(TALE, words_per_page(KIDS, "6-8"), 5)] == ["Pip", "One", "They", "In", "At"]
+    assert [part.split()[0] for part in divide(TALE, words_per_page(KIDS, "6-8"), 5)] == [
+        "Pip",
+        "One",
+        "They",
+        "In",
+        "At",
+    ]
 
 
 def test_older_readers_get_more_words_on_a_page() -> None:
