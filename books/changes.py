@@ -15,7 +15,8 @@ _SIZE = re.compile(
 _COLOR = re.compile(r"^(?:please )?(?:make|paint|color|draw) (?P<what>(?:the |a |an )?[\w -]+?) (?:in )?(?P<color>(?:light |dark )?(?:red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|gray|grey|gold|golden|silver))$", re.I)  # fmt: skip  # noqa: E501
 _ADD = re.compile(r"^(?:please )?(?:add|put in|put|with|draw|show|include) (?P<what>.+)$", re.IGNORECASE)
 _REMOVE = re.compile(
-    r"^(?:please )?(?:remove|leave out|take away|without|no|erase|drop) (?:the |a |an |any )?(?P<what>.+)$", re.IGNORECASE
+    r"^(?:please )?(?:remove|leave out|take away|without|no|erase|drop) (?:the |a |an |any )?(?P<what>.+)$",
+    re.IGNORECASE,
 )
 _CAMERA = (
     (re.compile(r"\b(?:closer|close-?up|nearer|zoom in)\b", re.IGNORECASE), "close-up"),
@@ -69,7 +70,11 @@ def _described(spec: PromptSpec, who: str, word: str) -> PromptSpec:
     """Return the prompt with an adjective for a character, or for a thing in it."""
     bare = re.sub(r"^(?:the|an?) ", "", who.strip(), flags=re.IGNORECASE)
     for number, member in enumerate(spec.cast):
-        names = {member.name.casefold(), re.sub(r"^the ", "", member.name.casefold()), member.kind.split()[-1:] and member.kind.split()[-1]}
+        names = {
+            member.name.casefold(),
+            re.sub(r"^the ", "", member.name.casefold()),
+            member.kind.split()[-1:] and member.kind.split()[-1],
+        }
         if bare.casefold() not in names:
             continue
         kind = member.kind or re.sub(r"^the ", "", member.name)

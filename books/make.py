@@ -15,7 +15,8 @@ from taleward.books.book import Book, BookCover, BookPage, Clearance, Colophon
 from taleward.books.clearing import clear_text
 from taleward.books.folder import BOOK_FILE, PLAN_FILE
 from taleward.books.illustrate import Illustrator
-from taleward.books.plan import DEFAULT_STYLE, BookPlan, plan_by_rules
+from taleward.books.plan import DEFAULT_STYLE, BookPlan
+from taleward.books.plan_by_rules import plan_by_rules
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy
@@ -26,7 +27,6 @@ from taleward.images.picture import Picture
 from taleward.images.prompt_spec import CastMember
 from taleward.moderation.judges import judge as make_judge
 from taleward.moderation.judges.base import Judge
-from taleward.moderation.policies.load import load_policy
 
 DEFAULT_BAND = "6-8"
 
@@ -266,7 +266,12 @@ def _draw(book: Book, plan: BookPlan, illustrator: Illustrator, number: int) -> 
     place = book.pages[number - 1] if number else book.cover
     changed = bool(number and plan.pages[number - 1].changes)
     fields = illustrator.draw(
-        prompt, seed, created=plan.created, key=key, references=references, start_from=place.picture if changed else None
+        prompt,
+        seed,
+        created=plan.created,
+        key=key,
+        references=references,
+        start_from=place.picture if changed else None,
     )
     if number == 0:
         return _with_credits(book.model_copy(update={"cover": book.cover.model_copy(update=fields)}))
@@ -287,8 +292,8 @@ def _references(book: Book, illustrator: Illustrator, number: int) -> tuple[Pict
 
 def _with_credits(book: Book) -> Book:
     models = dict.fromkeys(picture.lineage.model for picture in book.pictures)
-    credits = dict.fromkeys(credit for picture in book.pictures for credit in picture.credits)
-    update = {"image_models": tuple(models), "credits": tuple(credits)}
+    thanks = dict.fromkeys(credit for picture in book.pictures for credit in picture.credits)
+    update = {"image_models": tuple(models), "credits": tuple(thanks)}
     return book.model_copy(update={"colophon": book.colophon.model_copy(update=update)})
 
 

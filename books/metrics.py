@@ -49,7 +49,9 @@ def measure_book(book: Book) -> BookMetrics:
         reading_grade=_grade(book.text),
         words_per_page=mean,
         shots=len({page.shot for page in book.pages}),
-        fallbacks=sum(place.drawing is not None and place.drawing.drawer == "fallback" for _, place in book.illustrated()),
+        fallbacks=sum(
+            place.drawing is not None and place.drawing.drawer == "fallback" for _, place in book.illustrated()
+        ),
     )
 
 
@@ -73,7 +75,11 @@ def _consistency(book: Book) -> float | None:
     """Return how often characters have, of what belongs to their looks, what they have in most pictures."""
     same = []
     for member in book.cast:
-        words = {word for phrase in (member.kind, *member.looks) for word in phrase.lower().split()} - {"a", "an", "the"}
+        words = {word for phrase in (member.kind, *member.looks) for word in phrase.lower().split()} - {
+            "a",
+            "an",
+            "the",
+        }
         appearances = [
             frozenset(words & set(place.alt_text.lower().replace(",", " ").replace(".", " ").split()))
             for _, place in book.illustrated()

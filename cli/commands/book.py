@@ -47,7 +47,8 @@ Images = Annotated[
     str | None,
     typer.Option(
         "--images",
-        help="collage (offline), diffusers:REPO_OR_FOLDER or openai-image:MODEL. By default the collage, or what drew the book.",
+        help="collage (offline), diffusers:REPO_OR_FOLDER or openai-image:MODEL. By default the collage, or what drew "
+        "the book.",
     ),
 ]
 MaxCost = Annotated[
@@ -79,9 +80,7 @@ def make(
     judge: JudgeSpecs = None,
     picture_judge: Annotated[list[str] | None, typer.Option(help="Judge of the pictures; repeat for several.")] = None,
     model: Annotated[str, typer.Option(help="Model spec of the writer.")] = "embedded:storyteller",
-    planner: Annotated[
-        str | None, typer.Option(help="Chat model that plans the pages; by rules if left out.")
-    ] = None,
+    planner: Annotated[str | None, typer.Option(help="Chat model that plans the pages; by rules if left out.")] = None,
     candidates: Candidates = 1,
     seed: Annotated[int, typer.Option(min=0, help="With models that run here, the same seed gives the same book.")] = 0,
     series: Annotated[
@@ -156,9 +155,7 @@ def redo(
 
     taleward book redo fox --page 4 "make the owl smaller"
     """
-    _edit(
-        folder, lambda editor: editor.redo(page, request), images, base_url, judge, format, max_cost, candidates
-    )
+    _edit(folder, lambda editor: editor.redo(page, request), images, base_url, judge, format, max_cost, candidates)
 
 
 @book_app.command()
@@ -374,9 +371,7 @@ def _refusals() -> Iterator[None]:
         raise typer.Exit(REFUSED) from None
 
 
-def _report(
-    book: Book, folder: Path, files: dict[str, Path], *, as_json: bool, show: Any, whole: bool = False
-) -> None:
+def _report(book: Book, folder: Path, files: dict[str, Path], *, as_json: bool, show: Any, whole: bool = False) -> None:
     from taleward.books.metrics import measure_book
 
     metrics = measure_book(book)

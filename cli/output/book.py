@@ -59,7 +59,9 @@ def show_book(
     """
     stdout = standard_output()
     stdout.print(Text(printable(book.title), style="bold"))
-    table = Table("", Column("text", overflow="fold", ratio=1), Column("picture shows", overflow="fold", ratio=1), "shot")
+    table = Table(
+        "", Column("text", overflow="fold", ratio=1), Column("picture shows", overflow="fold", ratio=1), "shot"
+    )
     table.add_row("", "", Text(printable(book.cover.alt_text)), "cover", end_section=True)
     for page in book.pages:
         table.add_row(str(page.number), Text(printable(page.text)), Text(printable(page.alt_text)), page.shot)
@@ -85,13 +87,17 @@ def show_change(before: Book, book: Book, folder: Path, files: Mapping[str, Path
         if earlier is None or earlier.picture != page.picture:
             parts.append("picture")
         if parts:
-            stdout.print(Text(f"page {page.number}: {' and '.join(parts)} changed; it shows: {printable(page.alt_text)}"))
+            stdout.print(
+                Text(f"page {page.number}: {' and '.join(parts)} changed; it shows: {printable(page.alt_text)}")
+            )
     if before.cover.picture != book.cover.picture:
         stdout.print(Text(f"the cover changed; it shows: {printable(book.cover.alt_text)}"))
     if before.title != book.title:
         stdout.print(Text(f"the title is now: {printable(book.title)}"))
     kept = book.edits[-1].before if book.edits else ""
-    stdout.print(Text(f"{folder}: the book before is {kept}" + "".join(f", {p.name} bound anew" for p in files.values())))
+    stdout.print(
+        Text(f"{folder}: the book before is {kept}" + "".join(f", {p.name} bound anew" for p in files.values()))
+    )
 
 
 def _measures(metrics: BookMetrics) -> str:

@@ -10,12 +10,12 @@ from taleward.images.collage.draws import Draws
 from taleward.images.collage.layout import lay_out
 from taleward.images.collage.lettering import lettering
 from taleward.images.collage.placed import Layout, Placed
-from taleward.images.collage.shots import Shot, zoomed
 from taleward.images.collage.scene import CollageScene
 from taleward.images.collage.scenery.backdrop import backdrop
 from taleward.images.collage.scenery.sky import weather, weather_defs
 from taleward.images.collage.scenery.stage import Stage
 from taleward.images.collage.shapes import ellipse, group, path
+from taleward.images.collage.shots import Shot, zoomed
 from taleward.images.collage.styles import Style
 from taleward.images.prompt_spec import TextShown
 

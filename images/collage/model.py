@@ -72,9 +72,7 @@ class CollageModel(ImageModel):
             spec = drawing.request.prompt
             scene = plan_scene(spec, seed)
             style = style_of(spec)
-            composition = compose(
-                scene, drawing.size, seed, style, text=spec.text_shown, shot=shot_of(spec.camera)
-            )
+            composition = compose(scene, drawing.size, seed, style, text=spec.text_shown, shot=shot_of(spec.camera))
             drawn = _drawn(composition)
             caption = describe(
                 scene, drawn, spec.text_shown.words if spec.text_shown and composition.text_drawn else ""

@@ -26,7 +26,7 @@ from taleward.images.collage.looks import GARMENTS, HAIR
 
 _TOKEN = re.compile(r"[a-z0-9]+(?:['’][a-z]+)?(?:-[a-z0-9]+)*|[,.;:!?]", re.IGNORECASE)
 _LONGEST = 5
-_ALSO_VERBS = frozenset(["saw", "fly", "watch", "ring", "swing", "rose", "drum", "fish", "duck", "bear", "comb", "train", "plant"])  # fmt: skip  # noqa: E501
+_ALSO_VERBS = frozenset(["saw", "fly", "watch", "ring", "swing", "rose", "drum", "fish", "duck", "bear", "comb", "train", "plant"])  # fmt: skip
 _SUBJECTS = frozenset(["he", "she", "it", "they", "we", "who", "to", "and", "then"])
 _WORN = re.compile(r"\b(?:wearing|dressed in|in an?|with an?|wears)\b")
 
@@ -185,7 +185,9 @@ class _Reader:
         if phrase not in _ALSO_VERBS or not index:
             return False
         before = self.words[index - 1]
-        return before in _SUBJECTS or f"the {before}" in self.names or before in self.names or bool(find_drawing(before))
+        return (
+            before in _SUBJECTS or f"the {before}" in self.names or before in self.names or bool(find_drawing(before))
+        )
 
     def _is_of(self, index: int) -> bool:
         return bool(self.words[index - 1 : index] == ["of"])

@@ -25,7 +25,9 @@ _INTRODUCED = re.compile(
 )
 _PERSON_KINDS = ("person",)
 _ANIMAL_KINDS = ("animal", "bird", "sea animal", "creature")
-_RELATED = re.compile(r"\b(?:[Hh]is|[Hh]er|[Tt]heir|[Aa]nother|[Aa]n?|[Tt]wo|[Oo]ne) (?P<kind>(?:[a-z]+ ){0,2}?(?P<noun>[a-z]+))\b")
+_RELATED = re.compile(
+    r"\b(?:[Hh]is|[Hh]er|[Tt]heir|[Aa]nother|[Aa]n?|[Tt]wo|[Oo]ne) (?P<kind>(?:[a-z]+ ){0,2}?(?P<noun>[a-z]+))\b"
+)
 _BODY = "fur hair eyes ears tail nose wings feathers beard whiskers paws scales beak mane curls braids spots stripes"
 _CLOTHES = (
     "scarf hat cap coat dress boots shoes cape crown glasses sweater raincoat bow ribbon jacket apron mittens backpack "
@@ -89,10 +91,15 @@ def _unnamed(text: str, *, taken: str) -> dict[str, str]:
     for match in _RELATED.finditer(text):
         # "Her dog", or "a bird" in the middle of a sentence: a character if the tale speaks of it again and again.
         noun, kind = match["noun"], match["kind"]
-        if lexicon.kind_of(noun) not in (*_PERSON_KINDS, *_ANIMAL_KINDS) or noun in f"{taken} {' '.join(found)}".split():
+        if (
+            lexicon.kind_of(noun) not in (*_PERSON_KINDS, *_ANIMAL_KINDS)
+            or noun in f"{taken} {' '.join(found)}".split()
+        ):
             continue
         if lexicon.kind_of(noun) == lexicon.kind_of(kind) and _times_called(noun, text) >= _MANY_TIMES:
-            said = re.search(rf"\b(?:the|his|her|their) {noun} was (?P<kind>an? (?:[a-z]+,? ){{1,3}}{noun})\b", text, re.I)
+            said = re.search(
+                rf"\b(?:the|his|her|their) {noun} was (?P<kind>an? (?:[a-z]+,? ){{1,3}}{noun})\b", text, re.I
+            )
             found[f"the {noun}"] = said["kind"] if said else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
     return found
 
