@@ -1,0 +1,1 @@
+"""Binding picture books: HTML, EPUB, PDF, or a folder with a manifest."""
