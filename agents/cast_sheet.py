@@ -10,7 +10,8 @@ from taleward.core.frozen_model import FrozenModel
 _MAX_CHARACTERS = 6
 _TAIL_LENGTH = 700
 _NAMED = re.compile(
-    r"\b(?:[Aa]n?|[Tt]he|[Hh]is|[Hh]er|[Tt]heir|[Oo]ne) ((?:[a-z]+ ){0,3}?[a-z]+)(?:,| was| who was)? (?:named|called) ([A-Z][a-z]+)"
+    r"\b(?:[Aa]n?|[Tt]he|[Hh]is|[Hh]er|[Tt]heir|[Oo]ne) ((?:[a-z]+ ){0,3}?[a-z]+)(?:,| was| who was)? (?:named|called)"
+    r" ([A-Z][a-z]+)"
 )
 _WAS_A = re.compile(r"\b([A-Z][a-z]+) was an? ((?:[a-z]+ ){0,3}[a-z]+)\b")
 _NAME_WITHIN_SENTENCE = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b")

@@ -19,7 +19,8 @@ from .make import (
     plan_book as plan_book,
 )
 from .metrics import BookMetrics as BookMetrics, measure_book as measure_book
-from .plan import BookPlan as BookPlan, Place as Place, PlannedPage as PlannedPage, plan_by_rules as plan_by_rules
+from .plan import BookPlan as BookPlan, Place as Place, PlannedPage as PlannedPage
+from .plan_by_rules import plan_by_rules as plan_by_rules
 from .plan_with_model import plan_with_model as plan_with_model
 from .series import series_cast as series_cast
 from .swap import swap_in_plan as swap_in_plan

@@ -13,7 +13,7 @@ from taleward.moderation.text.sentences import sentences
 
 LEAST_PAGES, MOST_PAGES = 6, 24
 _BANDS = ((5, 10, 22, 40), (8, 20, 42, 75), (99, 35, 80, 140))
-"""Oldest reader, and the fewest, the best and the most words on a page, as picture books and early readers have them."""
+"""Oldest reader, and the fewest, the best and the most words on a page, as in picture books and early readers."""
 _NEW_BEAT = re.compile(
     r"[\"“]?(?:one (?:day|morning|evening|night|sunny|rainy|cold|warm)|the next|next|then|suddenly|just then|at last"
     r"|finally|after|later|meanwhile|soon|that (?:night|day|evening|morning)|when|but one|from that)\b",
@@ -50,13 +50,13 @@ def words_per_page(policy: Policy, band: str) -> WordsPerPage:
 def divide(text: str, words: WordsPerPage, pages: int | None = None) -> list[str]:
     """Return the texts of the pages; every word of the tale is on one of them, in order.
 
-    Pages have about the same number of words, and end at a beat if one is near: the end of a paragraph, a change of place, a
-    sentence such as "The next day". No sentence is torn apart.
+    Pages have about the same number of words, and end at a beat if one is near: the end of a paragraph, a change of
+    place, a sentence such as "The next day". No sentence is torn apart.
 
     Args:
         text: The tale.
         words: How many words a page should have.
-        pages: The number of pages; by the number of words if `None`, from 6 to 24. A tale with fewer sentences has fewer.
+        pages: The number of pages; from 6 to 24 by the words if `None`. A tale with fewer sentences has fewer.
 
     Raises:
         InvalidInputs: If there is no text, or `pages` is not from 1 to 24.

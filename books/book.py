@@ -286,8 +286,8 @@ class Book(FrozenModel):
     def save(self, folder: Path | str) -> Path:
         """Write the book into a folder: `book.json`, and `pages/page-01-DIGEST.png` for every picture.
 
-        A picture's name has the beginning of its digest, and is never overwritten, so that a process killed at any moment
-        leaves the book as it was before or as it is now.
+        A picture's name has the beginning of its digest, and is never overwritten, so that a process killed at any
+        moment leaves the book as it was before or as it is now.
 
         Returns:
             The folder.

@@ -1,4 +1,4 @@
-"""Change a finished book in its folder: only what the change concerns is judged and drawn again, and history is kept."""
+"""Change a finished book in its folder: only what a change concerns is judged and drawn again; history is kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from taleward.books.changes import is_understood
 from taleward.books.folder import BOOK_FILE, HISTORY, write_whole
 from taleward.books.illustrate import Illustrator
 from taleward.books.make import OnProgress, finish_book
-from taleward.books.plan import BookPlan, plan_by_rules
+from taleward.books.plan import BookPlan
+from taleward.books.plan_by_rules import plan_by_rules
 from taleward.books.seen import seen_on
 from taleward.books.swap import swap_in_plan
 from taleward.core.errors import ConfigurationError, InvalidInputs, Refused
@@ -130,8 +131,8 @@ class BookEditor:
         rules = judge.policy.band(band)
         model = chat_model(writer, **options)
         message = (
-            f"Retell the story for readers of {rules.ages[0]} to {rules.ages[1]} years. {rules.writing} Keep its characters, "
-            f"their names and what happens. Answer with the story alone. {DATA_RULE}"
+            f"Retell the story for readers of {rules.ages[0]} to {rules.ages[1]} years. {rules.writing} Keep its "
+            f"characters, their names and what happens. Answer with the story alone. {DATA_RULE}"
         )
         text = model.invoke([SystemMessage(message), HumanMessage(fence_text(self.book.text))]).text.strip()
         plan = plan_by_rules(

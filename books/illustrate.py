@@ -34,7 +34,7 @@ class Illustrator:
     Args:
         images: An image model, or the spec of one.
         judge: The judge of prompts and alt texts; its policy and band hold for the pictures too.
-        picture_judges: The judges of pictures; by default `picture-checks`, and `open-nsfw` unless the model is the collage.
+        picture_judges: The judges of pictures; by default `picture-checks`, and unless it is the collage `open-nsfw`.
         candidates: How many pictures to draw for each place in the book; the best is taken.
         attempts: How often the model draws at most, if no picture passes.
         fallback: Who draws if no picture of the model passes, or if the money is spent.
@@ -64,7 +64,8 @@ class Illustrator:
         self._highest_usd = self.price_usd or 0.0
         if max_cost_usd is not None and self.price_usd is None and not getattr(self.model, "_price", None):
             raise ConfigurationError(
-                f"the price of {self.model.spec} is unknown, so a limit of {max_cost_usd:.2f} US dollars cannot be kept.",
+                f"the price of {self.model.spec} is unknown, so that a limit of {max_cost_usd:.2f} US dollars cannot "
+                "be kept.",
                 hint="Create the model with price_usd, the US dollars per picture.",
             )
         is_collage = self.model.spec.startswith("collage")
@@ -132,7 +133,7 @@ class Illustrator:
             start_from: The picture to change, for models that change pictures.
 
         Returns:
-            `picture`, `picture_clearance`, `alt_text`, `alt_clearance`, `prompt` and `drawing`; without a picture if none passed.
+            `picture`, `picture_clearance`, `alt_text`, `alt_clearance`, `prompt`, `drawing`; no picture if none passes.
         """
         reason, spent_before = "", self.spent_usd
         for spec, guard in ((prompt, self.guard), (prompt, self._fallback), (_plainer(prompt), self._fallback)):

@@ -15,7 +15,8 @@ from taleward.books.book import Book, BookCover, BookPage, Clearance, Colophon
 from taleward.books.clearing import clear_text
 from taleward.books.folder import BOOK_FILE, PLAN_FILE
 from taleward.books.illustrate import Illustrator
-from taleward.books.plan import DEFAULT_STYLE, BookPlan, plan_by_rules
+from taleward.books.plan import DEFAULT_STYLE, BookPlan
+from taleward.books.plan_by_rules import plan_by_rules
 from taleward.core.errors import ConfigurationError, Refused
 from taleward.core.frozen_model import FrozenModel
 from taleward.core.policy import Policy
@@ -291,8 +292,8 @@ def _references(book: Book, illustrator: Illustrator, number: int) -> tuple[Pict
 
 def _with_credits(book: Book) -> Book:
     models = dict.fromkeys(picture.lineage.model for picture in book.pictures)
-    credits = dict.fromkeys(credit for picture in book.pictures for credit in picture.credits)
-    update = {"image_models": tuple(models), "credits": tuple(credits)}
+    thanks = dict.fromkeys(credit for picture in book.pictures for credit in picture.credits)
+    update = {"image_models": tuple(models), "credits": tuple(thanks)}
     return book.model_copy(update={"colophon": book.colophon.model_copy(update=update)})
 
 

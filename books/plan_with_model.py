@@ -15,7 +15,8 @@ from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
 from taleward.books.beats import MOST_PAGES, words_per_page
 from taleward.books.book import Shot
-from taleward.books.plan import BookPlan, Place, PlannedPage, plan_by_rules
+from taleward.books.plan import BookPlan, Place, PlannedPage
+from taleward.books.plan_by_rules import plan_by_rules
 from taleward.core.policy import Policy
 from taleward.core.redaction import format_error
 from taleward.images.prompt_spec import CastMember
@@ -25,13 +26,14 @@ from taleward.moderation.text.sentences import sentences
 _log = logging.getLogger(__name__)
 _MAX_ATTEMPTS = 2
 _INSTRUCTION = f"""You plan picture books for children. {DATA_RULE}
-The sentences of a tale are numbered. Divide them into pages, in order, every sentence on one page. For each page say what its \
-picture shows, in one plain sentence with names and without pronouns, and vary the shots. Say for each character what it is \
-and how it looks on every page, and for each place what is always to be seen there. Nothing frightening, no letters.
-Answer with one JSON object and nothing else, with exactly these keys: "title" (a few words), "cast" (a list of objects \
-with "name", "kind" and "looks", a list), "places" (a list of objects with "name", such as "in the forest", and "looks", \
-a list), "pages" (a list of objects with "last_sentence" (a number), "shows", "things" (a list), "cast" (names), "place" \
-(the name of a place or ""), "light" and "shot" ("wide", "medium", "close" or "from above"))."""
+The sentences of a tale are numbered. Divide them into pages, in order, every sentence on one page. For each page say \
+what its picture shows, in one plain sentence with names and without pronouns, and vary the shots. Say for each \
+character what it is and how it looks on every page, and for each place what is always to be seen there. Nothing frightening, no \
+letters.
+Answer with one JSON object and nothing else, with exactly these keys: "title" (a few words), "cast" (a list of \
+objects with "name", "kind" and "looks", a list), "places" (a list of objects with "name", such as "in the forest", \
+and "looks", a list), "pages" (a list of objects with "last_sentence" (a number), "shows", "things" (a list), "cast" \
+(names), "place" (the name of a place or ""), "light" and "shot" ("wide", "medium", "close" or "from above"))."""
 
 
 class _Answer(BaseModel):

@@ -1,4 +1,4 @@
-"""Replace a character everywhere in a book: its name, what it is, its articles and, where that is certain, its pronouns."""
+"""Replace a character everywhere in a book: its name, what it is, and, where they are certain, its pronouns."""
 
 from __future__ import annotations
 
@@ -87,7 +87,10 @@ class _Swap:
             return f"{article}{between}{word}"
 
         noun = re.escape(self.old_noun)
-        pattern = rf"\b(?P<article>an? )?(?P<between>(?:(?<=an )|(?<=a ))(?:[a-z-]+,? ){{1,2}})?(?P<noun>{noun})(?P<plural>(?:e?s)?)\b"
+        pattern = (
+            rf"\b(?P<article>an? )?(?P<between>(?:(?<=an )|(?<=a ))(?:[a-z-]+,? ){{1,2}})?"
+            rf"(?P<noun>{noun})(?P<plural>(?:e?s)?)\b"
+        )
         return re.sub(pattern, replaced, text, flags=re.IGNORECASE)
 
     def in_title(self, title: str) -> str:

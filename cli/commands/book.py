@@ -47,7 +47,8 @@ Images = Annotated[
     str | None,
     typer.Option(
         "--images",
-        help="collage (offline), diffusers:REPO_OR_FOLDER or openai-image:MODEL. By default the collage, or what drew the book.",
+        help="collage (offline), diffusers:REPO_OR_FOLDER or openai-image:MODEL. By default the collage, or what drew "
+        "the book.",
     ),
 ]
 MaxCost = Annotated[

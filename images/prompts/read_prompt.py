@@ -221,8 +221,8 @@ def place_in(sentence: str) -> str:
 def _place_phrase() -> re.Pattern[str]:
     nouns = "|".join(map(re.escape, picture_lexicon().places))
     return re.compile(
-        r"\b(?P<place>(?:deep in|at the edge of|on top of|in front of|in the middle of|in|on|at|under|beside|near|by|above"
-        r"|behind|inside|into|through|across|along)\s+(?:the|an?|his|her|its|their)\s+(?:[a-z-]+\s+){0,2}?"
+        r"\b(?P<place>(?:deep in|at the edge of|on top of|in front of|in the middle of|in|on|at|under|beside|near|by"
+        r"|above|behind|inside|into|through|across|along)\s+(?:the|an?|his|her|its|their)\s+(?:[a-z-]+\s+){0,2}?"
         rf"(?:{nouns}))\b",
         re.IGNORECASE,
     )

@@ -108,10 +108,6 @@ def test_the_collage_draws_when_the_model_fails(tmp_path: Path) -> None:
 
 
 def test_a_page_without_any_picture_is_told_and_the_rest_is_kept(tmp_path: Path) -> None:
-    class NoPictures(FakeJudge):
-        def assess(self, passage: Any) -> Any:
-            return super().assess(passage)
-
     strict = FakeJudge(
         lambda passage: "fail" if "In watercolor" in passage.text or "Style:" in passage.text else "pass"
     )
@@ -125,7 +121,8 @@ def test_the_price_is_checked_before_anything_is_bought(tmp_path: Path) -> None:
     model.price_usd = 0.1  # type: ignore[attr-defined]
     with pytest.raises(ConfigurationError, match=r"5 pictures of noise cost 0\.50 US dollars"):
         small_book(tmp_path / "dear", images=model, max_cost_usd=0.4)
-    assert model.drawn == [] and not (tmp_path / "dear").exists()
+    assert model.drawn == []
+    assert not (tmp_path / "dear").exists()
     with pytest.raises(ConfigurationError, match="the price of noise is unknown"):
         Illustrator(NoiseModel(), judge(), max_cost_usd=1.0)
     assert Illustrator("collage", judge(), max_cost_usd=0.0).estimate_usd(9) == 0.0
@@ -134,11 +131,13 @@ def test_the_price_is_checked_before_anything_is_bought(tmp_path: Path) -> None:
 def test_the_best_candidate_is_kept(folder: Path) -> None:
     book = small_book(candidates=3, pages=2)
     for page in book.pages:
-        assert page.drawing is not None and page.picture is not None
+        assert page.drawing is not None
+        assert page.picture is not None
         scores = [(c.coverage or 0) + (c.likeness or 0) for c in page.drawing.candidates]
         assert len(scores) == 3
         chosen = [c for c in page.drawing.candidates if c.chosen]
-        assert len(chosen) == 1 and (chosen[0].coverage or 0) + (chosen[0].likeness or 0) == max(scores)
+        assert len(chosen) == 1
+        assert (chosen[0].coverage or 0) + (chosen[0].likeness or 0) == max(scores)
 
 
 def test_redo_changes_one_picture_and_keeps_history(folder: Path) -> None:
@@ -146,7 +145,8 @@ def test_redo_changes_one_picture_and_keeps_history(folder: Path) -> None:
     book = BookEditor(folder, judge=judge()).redo(2, "make Olive smaller")
     changed = [n for n, (old, new) in enumerate(zip(before.pages, book.pages, strict=True), 1) if old != new]
     assert changed == [2]
-    assert book.pages[1].text == before.pages[1].text and book.cover == before.cover
+    assert book.pages[1].text == before.pages[1].text
+    assert book.cover == before.cover
     assert [(e.kind, e.page, e.request) for e in book.edits] == [("redo", 2, "make Olive smaller")]
     from taleward.books.folder import load_book
 
@@ -169,7 +169,9 @@ def test_a_text_is_judged_again_and_its_picture_follows(folder: Path) -> None:
 
 def test_swap_replaces_a_character_everywhere(folder: Path) -> None:
     book = BookEditor(folder, judge=judge()).swap("Pip", "Tom, a boy")
-    assert "Pip" not in book.text and "rabbit" not in book.text and "Tom" in book.text
+    assert "Pip" not in book.text
+    assert "rabbit" not in book.text
+    assert "Tom" in book.text
     assert "a young boy" in book.text
     assert [member.name for member in book.cast] == ["Tom", "Olive"]
     for page in book.pages:
@@ -182,7 +184,8 @@ def test_swap_replaces_a_character_everywhere(folder: Path) -> None:
 def test_another_style_draws_everything_again(folder: Path) -> None:
     before = Book.load(folder)
     book = BookEditor(folder, judge=judge()).restyle("crayon")
-    assert book.text == before.text and book.style == "crayon"
+    assert book.text == before.text
+    assert book.style == "crayon"
     assert all(new.picture != old.picture for new, old in zip(book.pages, before.pages, strict=True))
 
 
@@ -204,6 +207,10 @@ def test_a_series_keeps_its_cast(folder: Path) -> None:
 
 def test_metrics_say_what_pictures_show(folder: Path) -> None:
     metrics = measure_book(Book.load(folder))
-    assert metrics.cast_shown == 1.0 and metrics.cast_consistency == 1.0
-    assert metrics.coverage is not None and metrics.coverage > 0.6
-    assert 0 < metrics.page_balance <= 1 and metrics.reading_grade < 6 and metrics.fallbacks == 0
+    assert metrics.cast_shown == 1.0
+    assert metrics.cast_consistency == 1.0
+    assert metrics.coverage is not None
+    assert metrics.coverage > 0.6
+    assert 0 < metrics.page_balance <= 1
+    assert metrics.reading_grade < 6
+    assert metrics.fallbacks == 0

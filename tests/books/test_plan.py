@@ -26,7 +26,8 @@ def plan(text: str = TALE, **options: object) -> BookPlan:
 def test_pages_hold_the_tale_in_order(pages: int) -> None:
     parts = divide(TALE, words_per_page(KIDS, "6-8"), pages)
     assert " ".join(parts).split() == TALE.split()
-    assert len(parts) == min(pages, len(parts)) and all(part.strip() for part in parts)
+    assert len(parts) == min(pages, len(parts))
+    assert all(part.strip() for part in parts)
 
 
 def test_pages_end_at_beats() -> None:
@@ -42,7 +43,8 @@ def test_pages_end_at_beats() -> None:
 def test_older_readers_get_more_words_on_a_page() -> None:
     long = " ".join([TALE.replace("\n\n", " ")] * 6)
     counts = [len(divide(long, words_per_page(KIDS, band))) for band in ("3-5", "6-8", "9-12")]
-    assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1]
 
 
 def test_a_tale_that_is_too_long_or_empty_is_refused() -> None:

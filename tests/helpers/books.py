@@ -10,7 +10,8 @@ from taleward.testing import FakeJudge
 
 TALE = """Pip was a young rabbit with gray fur and a blue scarf. He lived in a little house at the edge of the meadow.
 
-One morning Pip walked down the path to the river. At the river he met Olive, a small brown owl. "I lost my lantern," said Olive.
+One morning Pip walked down the path to the river.
+At the river he met Olive, a small brown owl. "I lost my lantern," said Olive.
 
 They walked into the forest together. Olive saw a golden lantern under a tree. "There it is!" said Pip.
 
