@@ -34,7 +34,7 @@ def inside(box: Box, size: PageSize) -> bool:
 @given(
     width=st.integers(20, 100),
     height=st.integers(20, 100),
-    words=st.integers(1, 140),
+    words=st.integers(1, 100),
     facing=st.booleans(),
     size=st.sampled_from([*PAGE_SIZES.values(), None]),
 )
