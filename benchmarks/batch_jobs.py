@@ -74,7 +74,7 @@ class KilledBatches(NamedTuple):
 
 
 def kill_batches(folder: Path, kills: int, *, seed: int = 0, engine: str = "local") -> KilledBatches:
-    """Kill drivers and workers of batches with SIGKILL at random moments, run them to their end, and count the rows.
+    """Kill drivers, workers and raylets of batches with SIGKILL at random moments, run them to their end, and count the rows.
 
     Args:
         folder: An empty folder.
@@ -82,6 +82,7 @@ def kill_batches(folder: Path, kills: int, *, seed: int = 0, engine: str = "loca
         seed: Seed of the moments and the victims.
         engine: The engine of the batches.
     """
+    folder.mkdir(exist_ok=True)
     rng = random.Random(seed)
     source = write_requests(folder / "requests.parquet", _JOB_ROWS)
     orphans = count = jobs = 0
@@ -95,9 +96,11 @@ def kill_batches(folder: Path, kills: int, *, seed: int = 0, engine: str = "loca
                 _wait_for_a_moment(driver, out, rng)
                 if driver.poll() is not None:
                     break
-                workers = _children(driver.pid)
-                if workers and rng.random() < 0.5:
-                    _kill(rng.choice(workers))
+                workers, others = _processes(driver.pid)
+                victims = [*rng.sample(workers, min(1, len(workers))), *others, driver.pid]
+                victim = rng.choice(victims)
+                if victim != driver.pid:
+                    _kill(victim)
                 else:
                     driver.kill()
                     driver.wait()
@@ -125,6 +128,29 @@ def _wait_for_a_moment(driver: subprocess.Popen[bytes], out: Path, rng: random.R
         while driver.poll() is None and len(list(out.glob("parts/*.parquet"))) <= before:
             time.sleep(0.005)
     time.sleep(rng.uniform(0.0, 0.1))
+
+
+def _processes(driver: int) -> tuple[list[int], list[int]]:
+    """Return the workers of a driver, and the raylet, if it has one."""
+    workers, others = [], []
+    for process_id in _children(driver):
+        try:
+            command = Path(f"/proc/{process_id}/cmdline").read_bytes()
+        except OSError:  # it is gone
+            continue
+        if b"local_worker" in command:
+            workers.append(process_id)
+        elif command.partition(b"\0")[0].endswith(b"/raylet"):
+            others.append(process_id)
+            workers += [child for child in _children(process_id) if _is_actor(child)]
+    return workers, others
+
+
+def _is_actor(process_id: int) -> bool:
+    try:
+        return Path(f"/proc/{process_id}/cmdline").read_bytes().startswith(b"ray::ChunkActor")
+    except OSError:
+        return False
 
 
 def _children(process_id: int) -> list[int]:
