@@ -74,7 +74,9 @@ class KilledBatches(NamedTuple):
 
 
 def kill_batches(folder: Path, kills: int, *, seed: int = 0, engine: str = "local") -> KilledBatches:
-    """Kill drivers, workers and raylets of batches with SIGKILL at random moments, run them to their end, and count the rows.
+    """Kill processes of batches with SIGKILL at random moments, run them to their end, and count the rows.
+
+    The victims are drivers, workers and raylets.
 
     Args:
         folder: An empty folder.
@@ -133,7 +135,7 @@ def _wait_for_a_moment(driver: subprocess.Popen[bytes], out: Path, rng: random.R
 def _processes(driver: int) -> tuple[list[int], list[int]]:
     """Return the workers of a driver, and the raylet, if it has one."""
     workers, others = [], []
-    for process_id in _children(driver):
+    for process_id in child_processes(driver):
         try:
             command = Path(f"/proc/{process_id}/cmdline").read_bytes()
         except OSError:  # it is gone
@@ -142,18 +144,20 @@ def _processes(driver: int) -> tuple[list[int], list[int]]:
             workers.append(process_id)
         elif command.partition(b"\0")[0].endswith(b"/raylet"):
             others.append(process_id)
-            workers += [child for child in _children(process_id) if _is_actor(child)]
+            workers += [child for child in child_processes(process_id) if is_ray_actor(child)]
     return workers, others
 
 
-def _is_actor(process_id: int) -> bool:
+def is_ray_actor(process_id: int) -> bool:
+    """Whether a process is a worker of the engine `ray`."""
     try:
         return Path(f"/proc/{process_id}/cmdline").read_bytes().startswith(b"ray::ChunkActor")
     except OSError:
         return False
 
 
-def _children(process_id: int) -> list[int]:
+def child_processes(process_id: int) -> list[int]:
+    """Return the children of a process."""
     children: list[int] = []
     for file in Path(f"/proc/{process_id}/task").glob("*/children"):
         try:

@@ -65,7 +65,7 @@ class RayEngine:
         self._address, self._runtime_env = address, None if runtime_env is None else dict(runtime_env)
         self._num_cpus, self._num_gpus = num_cpus, num_gpus
         self._cluster: RayCluster | None = None
-        self._seats: list[_Seat] = []
+        self._seats: list[_Actor] = []
 
     def start(self, spec: WorkerSpec, workers: int) -> None:
         """Connect to the cluster, or start one, and create the actors."""
@@ -133,11 +133,11 @@ class RayEngine:
         assert self._cluster is not None  # noqa: S101  `start` comes first
         return self._cluster.ray
 
-    def _started(self) -> _Seat:
+    def _started(self) -> _Actor:
         actor = self._actor_class.remote()
-        return _Seat(actor, deque([actor.place.remote()]))
+        return _Actor(actor, deque([actor.place.remote()]))
 
-    def _kill(self, seat: _Seat) -> None:
+    def _kill(self, seat: _Actor) -> None:
         try:
             self._ray.kill(seat.actor)
         except (self._ray.exceptions.RayError, ValueError):  # the cluster is gone, and the actor with it
@@ -173,7 +173,7 @@ class RayEngine:
         )
 
 
-class _Seat(NamedTuple):
+class _Actor(NamedTuple):
     """An actor, its calls that are not answered, and whether it has a machine."""
 
     actor: Any

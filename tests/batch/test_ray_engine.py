@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
-from taleward.batch import BatchResult, FunctionTask, JudgeTask, Ledger, run_batch
+from benchmarks.batch_jobs import child_processes, is_ray_actor
+from taleward.batch import BatchResult, FunctionTask, JudgeTask, Ledger, plan_batch, run_batch
 from taleward.batch.engines import make_engine
+from taleward.batch.engines.base import ChunkDone, EngineReport, WorkerReady, WorkerWaiting
 from taleward.batch.engines.ray import RayEngine
 from taleward.batch.engines.ray_cluster import _room
 from taleward.batch.storage import BatchFolder
@@ -103,10 +105,33 @@ def test_a_chunk_whose_actor_dies_runs_again(cluster: Any, tmp_path: Path) -> No
     assert result.outcomes == {"done": 4}
 
 
-def test_a_chunk_that_hangs_is_ended_and_its_rows_are_errors_in_the_end(cluster: Any, tmp_path: Path) -> None:
-    result = run_ray(cluster.address, tmp_path, "die_or_hang", ["fox", "hang", "owl"], chunk_timeout_s=2.0)
-    assert result.outcomes == {"done": 2, "error": 1}
-    assert result.error_types == {"DeadlineExceeded": 1}
+def test_an_actor_that_hangs_is_ended_and_another_one_takes_its_place(cluster: Any, tmp_path: Path) -> None:
+    # When that happens is the scheduler's business, whose tests need no waiting.
+    rows = [{"id": "0", "text": "hang"}, {"id": "1", "text": "fox"}]
+    plan = plan_batch(FunctionTask(function="tests.helpers.batch_functions:die_or_hang"), rows, tmp_path, chunk=1)
+    hanging, fine = plan.chunks([0, 1])
+    engine = RayEngine(cluster.address)
+    try:
+        engine.start(plan.spec, 1)
+        assert next_report(engine) == WorkerReady(0)
+        engine.submit(0, hanging)
+        assert engine.wait(0.2) == []
+        engine.restart(0)
+        assert next_report(engine) == WorkerReady(0)
+        engine.submit(0, fine)
+        done = next_report(engine)
+        assert isinstance(done, ChunkDone)
+        assert done.summary.outcomes == {"done": 1}
+    finally:
+        engine.close()
+    assert parts(tmp_path) == 1
+
+
+def next_report(engine: RayEngine) -> EngineReport:
+    while not (reports := [report for report in engine.wait(1.0) if not isinstance(report, WorkerWaiting)]):
+        pass
+    [report] = reports
+    return report
 
 
 def test_a_machine_that_dies_costs_only_time(cluster: Any, tmp_path: Path) -> None:
@@ -114,19 +139,18 @@ def test_a_machine_that_dies_costs_only_time(cluster: Any, tmp_path: Path) -> No
     killed = []
 
     def kill() -> None:
-        wait_for(lambda: parts(tmp_path) >= 4)
+        [raylet] = node.all_processes["raylet"]
+        wait_for(lambda: parts(tmp_path) >= 4 and any(map(is_ray_actor, child_processes(raylet.process.pid))))
         cluster.remove_node(node, allow_graceful=False)
         killed.append(parts(tmp_path))
 
     killer = threading.Thread(target=kill)
     killer.start()
-    result = run_ray(cluster.address, tmp_path, "tell_process", ["0.1"] * 80, workers=4, chunk=2)
+    result = run_ray(cluster.address, tmp_path, "tell_process", ["0.15"] * 80, workers=4, chunk=2)
     killer.join()
     assert killed[0] < 40
     assert result.outcomes == {"done": 80}
     assert sorted(int(row["id"]) for row in rows_of(result)) == list(range(80))
-    # Two actors on either machine, and those that took the places of two.
-    assert len({row["text"] for row in rows_of(result)}) >= 4
 
 
 def test_after_a_driver_that_was_killed_nobody_writes_and_the_next_one_goes_on(cluster: Any, tmp_path: Path) -> None:
@@ -210,7 +234,7 @@ def test_options_of_ray_are_refused_by_other_engines(tmp_path: Path) -> None:
 
 def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    with pytest.raises(BackendError, match="the Ray cluster at 127.0.0.1:9 cannot be reached"):
+    with pytest.raises(BackendError, match=r"the Ray cluster at 127\.0\.0\.1:9 cannot be reached"):
         run_ray("127.0.0.1:9", tmp_path, "shout", ["fox"])
 
 
