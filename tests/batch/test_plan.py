@@ -52,7 +52,7 @@ def test_a_machine_with_another_folder_or_version_is_refused(tmp_path: Path, mon
     source, out = write_rows(tmp_path / "rows.jsonl", 5), tmp_path / "out"
     spec = plan_batch(JudgeTask(judge=("lexicon",), band="3-5"), source, out).spec
     check_machine(WorkerSpec.model_validate_json(spec.model_dump_json()))
-    with pytest.raises(ConfigurationError, match="has no batch in .*, so that its results would be lost"):
+    with pytest.raises(ConfigurationError, match=r"has no batch in .*, so that its results would be lost"):
         check_machine(spec.model_copy(update={"out": str(tmp_path / "local")}))
     other = plan_batch(SHOUT, source, tmp_path / "other").spec
     with pytest.raises(ConfigurationError, match="has another batch in"):
