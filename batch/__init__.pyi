@@ -9,7 +9,7 @@ from .engines.base import (
 )
 from .fingerprint import Manifest as Manifest
 from .ledger import Ledger as Ledger
-from .machines import check_machine as check_machine
+from .machines import check_machine as check_machine, run_chunk as run_chunk
 from .plan import BatchPlan as BatchPlan, plan_batch as plan_batch
 from .result import BatchResult as BatchResult
 from .run import run_batch as run_batch

@@ -1,14 +1,16 @@
-"""Check that another machine gives the results of the one that runs the batch, before it works on it."""
+"""A worker on another machine: the check that its results are those of the batch, and a call that runs a chunk."""
 
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 
+from taleward.batch.chunks import Chunk
 from taleward.batch.fingerprint import Manifest, describe_differences, taleward_version
 from taleward.batch.ledger import MANIFEST
 from taleward.batch.storage import BatchFolder
 from taleward.batch.tasks import task_from
-from taleward.batch.worker import WorkerSpec
+from taleward.batch.worker import Worker, WorkerSpec
 from taleward.core.errors import ConfigurationError
 
 _WEIGHTS = " weights"
@@ -38,3 +40,31 @@ def check_machine(spec: WorkerSpec) -> None:
             f"the machine {name} would give other results than the batch has:{differences}",
             hint="Install the same version of Taleward and the same models on all machines.",
         )
+
+
+def run_chunk(spec: str, number: int, data: bytes, only_errors: bool = False) -> str:
+    """Run a chunk in this process, for a scheduler of your own; the models stay loaded for the next one.
+
+    The arguments are plain data, so that any scheduler can send them. Call it from one thread at a time.
+
+    Args:
+        spec: `BatchPlan.spec` as JSON.
+        number: The chunk's number.
+        data: Its rows, see `Chunk`.
+        only_errors: Whether only its rows with an error are run.
+
+    Returns:
+        The `ChunkSummary` as JSON; the chunk is committed.
+
+    Raises:
+        ConfigurationError: If this machine would give other results, see `check_machine`.
+        TalewardError: If the models cannot be loaded.
+    """
+    return _worker(spec).chunk(Chunk(number, data, only_errors)).model_dump_json()
+
+
+@lru_cache(maxsize=1)
+def _worker(spec: str) -> Worker:
+    parsed = WorkerSpec.model_validate_json(spec)
+    check_machine(parsed)
+    return Worker(parsed)

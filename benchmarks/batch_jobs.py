@@ -120,7 +120,9 @@ def kill_batches(folder: Path, kills: int, *, seed: int = 0, engine: str = "loca
 
 def _start_driver(source: Path, out: Path, engine: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "benchmarks.batch_jobs", str(source), str(out), engine]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def _wait_for_a_moment(driver: subprocess.Popen[bytes], out: Path, rng: random.Random) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from taleward.batch import BatchPlan, FunctionTask, JudgeTask, Worker, check_machine, plan_batch, run_batch
-from taleward.batch.chunks import Chunk
+from taleward.batch import BatchPlan, FunctionTask, JudgeTask, check_machine, plan_batch, run_batch, run_chunk
 from taleward.batch.storage import BatchFolder
 from taleward.batch.worker import WorkerSpec
 from taleward.core.errors import ConfigurationError, InvalidFile
@@ -25,9 +25,9 @@ def test_workers_of_a_plan_do_what_run_batch_does(tmp_path: Path) -> None:
     source, out = write_rows(tmp_path / "rows.jsonl", 25), tmp_path / "out"
     assert plan_batch(SHOUT, source, out, chunk=10, seed=7).pending() == [0, 1, 2]
     plan = BatchPlan.open(out)
-    worker = Worker(WorkerSpec.model_validate_json(plan.spec.model_dump_json()))
-    for chunk in plan.chunks(plan.pending()[1:]):
-        worker.chunk(Chunk(chunk.number, bytes(chunk.data)))
+    spec = plan.spec.model_dump_json()
+    done = [json.loads(run_chunk(spec, *chunk)) for chunk in plan.chunks(plan.pending()[1:])]
+    assert [(summary["number"], summary["rows"]) for summary in done] == [(1, 10), (2, 5)]
     assert BatchPlan.open(out).pending() == [0]
     result = run_batch(SHOUT, source, out, engine="inline", seed=7)
     assert (result.chunks_run, result.finished, result.outcomes) == (1, 25, {"done": 25})
@@ -63,8 +63,6 @@ def test_a_machine_with_another_folder_or_version_is_refused(tmp_path: Path, mon
 
 
 def test_a_batch_waits_for_workers_that_hold_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     monkeypatch.setattr("taleward.batch.storage._ORPHANS_S", 0.1)
     source, out = write_rows(tmp_path / "rows.jsonl", 5), tmp_path / "out"
     plan_batch(SHOUT, source, out)
