@@ -144,8 +144,8 @@ def _not_connected(address: str, error: Exception) -> BackendError | Configurati
         )
     return BackendError(
         f"the Ray cluster at {address} cannot be reached: {detail}",
-        hint="Start one with `ray start --head`, and pass the address that it prints. If the cluster asks for a token, "
-        "set RAY_AUTH_TOKEN.",
+        hint="Start one with `ray start --head`, and pass the address that it prints. If the cluster asks for a "
+        "token, as by default, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN unless the token is in ~/.ray/auth_token.",
     )
 
 
