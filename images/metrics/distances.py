@@ -32,4 +32,5 @@ def pairwise_distances(first: Floats, second: Floats) -> Floats:
     # Where nearly all digits cancel, the difference itself is exact.
     rows, columns = np.nonzero(squares <= _CANCELED * (norms[:, None] + other_norms))
     squares[rows, columns] = ((first[rows] - second[columns]) ** 2).sum(axis=1)
-    return np.sqrt(squares)
+    distances: Floats = np.sqrt(squares)
+    return distances

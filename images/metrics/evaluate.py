@@ -115,7 +115,7 @@ def evaluate_pictures(
     system = model if isinstance(model, ImageGuard) else image_model(model)
     samples = _samples(specs, size)
     resolved = resolve_picture_metrics(metrics, reference=reference, features=features, detector=detector)
-    request = {"n": n, "seed": draw_seed, "size": size}
+    request: dict[str, Any] = {"n": n, "seed": draw_seed, "size": size}
     _check_requests(system, samples, request)
     digest = _digest(samples, request)
     plan = make_plan(

@@ -192,9 +192,9 @@ def paired_features(real: Any, fake: Any, least: int) -> tuple[Floats, Floats]:
     return first, second
 
 
-def feature_signature(features: FeatureFunction) -> str:
-    """Return what tells a feature function apart from others."""
-    return str(getattr(features, "signature", None) or getattr(features, "__name__", type(features).__name__))
+def feature_signature(function: Callable[..., Any]) -> str:
+    """Return what tells a function of the user apart from others: its `signature`, or else its name."""
+    return str(getattr(function, "signature", None) or getattr(function, "__name__", type(function).__name__))
 
 
 def _count(cells: npt.NDArray[np.bool_]) -> int:

@@ -111,14 +111,15 @@ def run(model: Any, uri: str, spool: Path, metrics: Sequence[Any], **options: An
 
 def test_a_detector_says_what_is_in_the_pictures_of_other_models(uri: str, tmp_path: Path) -> None:
     evaluation = run(NoiseModel(), uri, tmp_path, ["prompt_coverage"], detector=detector)
-    assert evaluation.metrics["prompt_coverage"].values == (1, 0, 0, 0)
+    assert list(evaluation.metrics["prompt_coverage"].values) == [1, 0, 0, 0]
     assert "detector:detector|threshold:0.5" in evaluation.scores["prompt_coverage"].signature
 
 
 def test_without_a_detector_the_first_picture_of_such_a_model_ends_the_evaluation(uri: str, tmp_path: Path) -> None:
     model = NoiseModel()
-    with pytest.raises(ConfigurationError, match="noise does not say what is in it"):
+    with pytest.raises(ConfigurationError) as error:
         run(model, uri, tmp_path, ["prompt_coverage"])
+    assert "noise does not say what is in it" in str(error.value)
     assert len(model.drawn) == 1
 
 
@@ -127,7 +128,7 @@ def test_refusals_of_a_guard_have_no_pictures(uri: str, tmp_path: Path) -> None:
     guard = ImageGuard(NoiseModel(), judge, picture_judges=["picture-checks"], fallback=None)
     metrics = ["release_rate", "aspect_match", "judge_pass_rate", "latency"]
     evaluation = run(guard, uri, tmp_path, metrics)
-    assert evaluation.metrics["release_rate"].values == (1, 1, 1, 0)
+    assert list(evaluation.metrics["release_rate"].values) == [1, 1, 1, 0]
     assert evaluation.scores["aspect_match"].left_out == 1
     assert evaluation.params["judge"] == judge.spec
     refused = evaluation.samples[-1]
