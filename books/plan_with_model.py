@@ -28,8 +28,8 @@ _MAX_ATTEMPTS = 2
 _INSTRUCTION = f"""You plan picture books for children. {DATA_RULE}
 The sentences of a tale are numbered. Divide them into pages, in order, every sentence on one page. For each page say \
 what its picture shows, in one plain sentence with names and without pronouns, and vary the shots. Say for each \
-character what it is and how it looks on every page, and for each place what is always to be seen there. Nothing frightening, no \
-letters.
+character what it is and how it looks on every page, and for each place what is always to be seen there. Nothing \
+frightening, no letters.
 Answer with one JSON object and nothing else, with exactly these keys: "title" (a few words), "cast" (a list of \
 objects with "name", "kind" and "looks", a list), "places" (a list of objects with "name", such as "in the forest", \
 and "looks", a list), "pages" (a list of objects with "last_sentence" (a number), "shows", "things" (a list), "cast" \
