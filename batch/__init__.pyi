@@ -5,9 +5,12 @@ from .engines.base import (
     WorkerFailed as WorkerFailed,
     WorkerLost as WorkerLost,
     WorkerReady as WorkerReady,
+    WorkerWaiting as WorkerWaiting,
 )
 from .fingerprint import Manifest as Manifest
 from .ledger import Ledger as Ledger
+from .machines import check_machine as check_machine, run_chunk as run_chunk
+from .plan import BatchPlan as BatchPlan, plan_batch as plan_batch
 from .result import BatchResult as BatchResult
 from .run import run_batch as run_batch
 from .tasks.base import BatchTask as BatchTask

@@ -50,6 +50,12 @@ class Manifest(FrozenModel):
         """The number of chunks."""
         return -(-self.rows // self.chunk)
 
+    @property
+    def seed(self) -> int | None:
+        """The seed of the batch, `None` if none was given."""
+        written = self.fingerprint["seed"]
+        return None if written == str(None) else int(written)
+
     @classmethod
     def read(cls, content: bytes, place: str) -> Manifest:
         """Parse a manifest.
@@ -80,8 +86,27 @@ def job_fingerprint(task: BatchTask, *, seed: int | None, id_column: str, source
         "seed": str(seed),
         "id column": id_column,
         "format": source_format,
-        "taleward": version("taleward"),
+        "taleward": taleward_version(),
     }
+
+
+def taleward_version() -> str:
+    """Return the version of Taleward, which is part of the fingerprint."""
+    return version("taleward")
+
+
+def describe_differences(before: Mapping[str, str], now: Mapping[str, str], where: tuple[str, str]) -> str:
+    """Return a line for each value that differs; empty if none does.
+
+    Args:
+        before: The values of the batch.
+        now: The values to compare.
+        where: Words for either.
+    """
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return "".join(
+        f"\n  - {name}: {_shown(before.get(name))} {where[0]}, {_shown(now.get(name))} {where[1]}" for name in names
+    )
 
 
 def check_same_job(folder: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:
@@ -90,12 +115,9 @@ def check_same_job(folder: str, before: Mapping[str, str], now: Mapping[str, str
     Raises:
         ConfigurationError: If it is another one; the message names everything that differs.
     """
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    if not names:
+    differences = describe_differences(before, now, ("there", "now"))
+    if not differences:
         return
-    differences = "".join(
-        f"\n  - {name}: {_shown(before.get(name))} there, {_shown(now.get(name))} now" for name in names
-    )
     raise ConfigurationError(
         f"{folder} holds another batch:{differences}",
         hint="To go on with it, run it with the settings that it has there; for another batch choose another folder.",

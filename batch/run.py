@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from langchain_core.runnables import Runnable
 
-from taleward.batch.chunks import PARTS, Chunk, ChunkSummary, encode_chunk, failed_chunk
-from taleward.batch.engines import ENGINES, BatchEngine, make_engine
+from taleward.batch.chunks import PARTS, Chunk, ChunkSummary, failed_chunk
+from taleward.batch.engines import BatchEngine, make_engine
 from taleward.batch.engines.inline import InlineEngine
-from taleward.batch.fingerprint import job_fingerprint
-from taleward.batch.ledger import Ledger, prepare_ledger
+from taleward.batch.plan import BatchPlan, as_task, prepare_plan
 from taleward.batch.progress import batch_progress
 from taleward.batch.result import BatchResult, batch_result
 from taleward.batch.schedule import BatchBudget, ChunkScheduler
 from taleward.batch.sinks import check_sink, write_results
-from taleward.batch.sources import BatchSource, open_source
+from taleward.batch.sources import open_source
 from taleward.batch.storage import BatchFolder
-from taleward.batch.tasks import BatchTask, task_from
-from taleward.batch.tasks.live import LiveTask
-from taleward.batch.worker import WorkerSpec, ids_of
+from taleward.batch.tasks import BatchTask
+from taleward.batch.worker import ids_of
 from taleward.core.concurrency.cores import usable_cores
-from taleward.core.errors import ConfigurationError, UnknownName
+from taleward.core.errors import ConfigurationError
 
 DEFAULT_CHUNK_TIMEOUT_S = 3600.0
+_OWN_ENGINES = ("inline", "local")
 
 
 def run_batch(
@@ -94,8 +93,8 @@ def run_batch(
     """
     started_s = time.monotonic()
     _check_numbers(workers, chunk, max_cost_usd, max_seconds, chunk_timeout_s)
-    made_task = _as_task(task, engine).resolved()
-    _check_settings(made_task)
+    made_task = as_task(task, is_here=engine == "inline" or isinstance(engine, InlineEngine))
+    engine = _engine_by_name(engine, engine_options or {})
     if experiment is not None:
         from taleward.evaluation.tracking.runs import check_mlflow
 
@@ -104,24 +103,17 @@ def run_batch(
     for file in (merge, errors_file):
         if file is not None:
             check_sink(file)
-    fingerprint = job_fingerprint(made_task, seed=seed, id_column=rows.id_column, source_format=rows.format)
     folder.create(PARTS)
     with folder.lock() as lock:
-        ledger = prepare_ledger(folder, rows, made_task, fingerprint, chunk)
-        pending = ledger.pending(retry_errors=retry_errors)
+        plan = prepare_plan(made_task, rows, folder, chunk=chunk, seed=seed)
+        ledger, pending = plan.ledger, plan.pending(retry_errors=retry_errors)
         count = min(workers or usable_cores(), max(1, len(pending)))
         ran: list[ChunkSummary] = []
         stopped = None
         if pending:
-            made_engine, count = _make_engine(engine, made_task, count, lock, engine_options or {})
+            made_engine, count = _make_engine(engine, made_task, count, lock)
             budget = BatchBudget(max_cost_usd=max_cost_usd, max_seconds=max_seconds)
-            spec = WorkerSpec(
-                task=made_task.name,
-                settings=ledger.manifest.settings,
-                out=folder.uri,
-                seed=seed,
-            )
-            run = _Run(ledger, rows, made_task, spec, budget, chunk_timeout_s, progress)
+            run = _Run(plan, made_task, budget, chunk_timeout_s, progress)
             try:
                 stopped = run.run(made_engine, count, pending)
             except KeyboardInterrupt as interrupt:
@@ -133,6 +125,7 @@ def run_batch(
                 raise
             finally:
                 ran = run.ran
+                folder.remove_temporary(PARTS)  # of workers that were killed
                 if ledger.unsaved:
                     ledger.save_summaries()
         elif ledger.unsaved:
@@ -154,28 +147,26 @@ class _Run:
 
     def __init__(
         self,
-        ledger: Ledger,
-        source: BatchSource,
+        plan: BatchPlan,
         task: BatchTask,
-        spec: WorkerSpec,
         budget: BatchBudget,
         chunk_timeout_s: float | None,
         progress: bool,
     ) -> None:
-        self._ledger, self._source, self._task, self._spec = ledger, source, task, spec
+        self._plan, self._task = plan, task
         self._budget, self._chunk_timeout_s, self._progress = budget, chunk_timeout_s, progress
         self.ran: list[ChunkSummary] = []
 
     def run(self, engine: BatchEngine, workers: int, pending: list[int]) -> str | None:
         """Run chunks; return what is used up, if not all were run."""
-        ledger, done_before = self._ledger, self._ledger.summaries
+        ledger, done_before = self._plan.ledger, self._plan.ledger.summaries
         with ExitStack() as stack:
             to_run = set(pending)
             kept = [summary for number, summary in done_before.items() if number not in to_run]
             advance, describe = stack.enter_context(batch_progress(self._progress, ledger.manifest.rows, kept))
             describe("loading the models")
             stack.callback(engine.close)
-            engine.start(self._spec, workers)
+            engine.start(self._plan.spec, workers)
 
             def on_done(summary: ChunkSummary) -> None:
                 ledger.add(summary)
@@ -193,46 +184,29 @@ class _Run:
                 on_done=on_done,
                 give_up=give_up,
             )
-            return scheduler.run(self._chunks(pending))
-
-    def _chunks(self, pending: list[int]) -> Iterator[Chunk]:
-        for number, batch in self._source.chunks(self._ledger.manifest.chunk, pending):
-            yield Chunk(number, encode_chunk(batch), only_errors=number in self._ledger.summaries)
+            return scheduler.run(self._plan.chunks(pending))
 
 
-def _as_task(task: object, engine: str | BatchEngine) -> BatchTask:
-    if isinstance(task, BatchTask):
-        return task
-    if isinstance(task, str):
-        return task_from(task, {})
-    if not (isinstance(task, Runnable) or callable(task)):
+def _engine_by_name(engine: str | BatchEngine, options: Mapping[str, Any]) -> str | BatchEngine:
+    """Make an engine from its name, except those that need what is known later."""
+    if isinstance(engine, str) and engine not in _OWN_ENGINES:
+        return make_engine(engine, **options)
+    if options:
+        shown = engine if isinstance(engine, str) else type(engine).__name__
         raise ConfigurationError(
-            f"a batch runs a task, the name of one, a Runnable or a function; got a {type(task).__name__}.",
-            hint="For example tw.batch.JudgeTask(band='6-8').",
+            f"the engine {shown!r} takes no options here; got {', '.join(options)}.",
+            hint="Options such as the address of a cluster are for --engine ray, or engine='ray' in Python.",
         )
-    if not (engine == "inline" or isinstance(engine, InlineEngine)):
-        raise ConfigurationError(
-            f"a {type(task).__name__} of this process cannot be sent to the workers of the engine {engine!r}, each of "
-            "which builds its own models.",
-            hint="Describe it with tw.batch.TellTask(...), JudgeTask(...) or another task, name a function with "
-            "FunctionTask(function='MODULE:NAME'), or run it here with engine='inline'.",
-        )
-    return LiveTask(system=task)
+    return engine
 
 
-def _make_engine(
-    engine: str | BatchEngine, task: BatchTask, workers: int, lock: int | None, options: Mapping[str, Any]
-) -> tuple[BatchEngine, int]:
+def _make_engine(engine: str | BatchEngine, task: BatchTask, workers: int, lock: int | None) -> tuple[BatchEngine, int]:
     """Return an engine that is not started, and its workers."""
     if not isinstance(engine, str):
         return engine, 1 if isinstance(engine, InlineEngine) else workers
-    if engine not in ENGINES:
-        raise UnknownName("engine", engine, ENGINES)
-    if engine == "inline" or (engine == "local" and workers == 1):
+    if engine == "inline" or workers == 1:
         return InlineEngine(task), 1
-    if engine == "local":
-        return make_engine(engine, lock=lock, **options), workers
-    return make_engine(engine, **options), workers
+    return make_engine(engine, lock=lock), workers
 
 
 def _check_numbers(
@@ -250,13 +224,3 @@ def _check_numbers(
     for name, limit in limits.items():
         if limit is not None and not limit > 0:
             raise ConfigurationError(f"{name} must be above 0; got {limit}.")
-
-
-def _check_settings(task: BatchTask) -> None:
-    """Check that nothing secret is in a task: its settings are written to the manifest."""
-    base_url = getattr(task, "base_url", None)
-    if base_url and "@" in base_url.partition("://")[2].partition("/")[0]:
-        raise ConfigurationError(
-            "base_url holds a user name or a password, which would be written to the batch's folder.",
-            hint="Give the server's key in the environment.",
-        )

@@ -15,6 +15,7 @@ from taleward.batch.engines.base import (
     WorkerFailed,
     WorkerLost,
     WorkerReady,
+    WorkerWaiting,
 )
 from taleward.core.errors import BackendError, ConfigurationError, DeadlineExceeded
 from taleward.core.frozen_model import FrozenModel
@@ -137,6 +138,10 @@ class ChunkScheduler:
         match report:
             case WorkerReady():
                 seat.is_ready, seat.failed_starts = True, 0
+            case WorkerWaiting():
+                # As long as others work; if nobody does, somebody has to look at it.
+                if any(other.is_ready for other in self._seats):
+                    seat.since_s = time.monotonic()
             case ChunkDone():
                 if seat.chunks and seat.chunks[0].number == report.summary.number:
                     seat.chunks.popleft()

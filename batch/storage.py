@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyarrow import fs
 
 _LOCK = ".lock"
+_WORKERS = ".workers"
 _TEMPORARY_SUFFIX = ".tmp"
 # What a killed driver leaves behind: its workers die within this time, and with them their hold on the lock.
 _ORPHANS_S = 10.0
@@ -131,7 +132,8 @@ class BatchFolder:
                 file.write(content)
             return
         path = Path(self._full(name))
-        temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY_SUFFIX}")
+        # Not the process's id, which another machine can have, too.
+        temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}{_TEMPORARY_SUFFIX}")
         try:
             with temporary.open("wb") as file:
                 file.write(content)
@@ -208,9 +210,48 @@ class BatchFolder:
                             hint="Wait until it is finished, or choose another folder.",
                         ) from error
                     time.sleep(0.05)
+            self._wait_for_workers(deadline_s)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def hold(self) -> int | None:
+        """Have the next batch in this folder wait until this process is dead; for workers that no lock is left to.
+
+        Returns:
+            The file descriptor to keep open; `None` for object stores.
+        """
+        if not self.is_local:
+            return None
+        import fcntl
+
+        descriptor = os.open(self._full(_WORKERS), os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return descriptor
+
+    def _wait_for_workers(self, deadline_s: float) -> None:
+        """Wait until the workers are dead that `hold` the folder for a driver that is dead."""
+        import fcntl
+
+        try:
+            descriptor = os.open(self._full(_WORKERS), os.O_RDWR)
+        except FileNotFoundError:
+            return
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    if time.monotonic() >= deadline_s:
+                        raise ConfigurationError(
+                            f"workers of an earlier run still write to {self.location}.",
+                            hint="Wait until the cluster has ended them, or end them there.",
+                        ) from error
+                    time.sleep(0.05)
+                else:
+                    return
         finally:
             os.close(descriptor)
 

@@ -32,12 +32,14 @@ class WorkerSpec(FrozenModel):
         settings: The task's settings.
         out: The folder of the batch: a path that the worker can write to, or a URI.
         seed: The seed of the batch, see `RowSeeds`.
+        job_id: The batch's id in its manifest, for workers on other machines; see `check_machine`.
     """
 
     task: str
     settings: FrozenMapping[str, Any] = FrozenDict()
     out: str
     seed: int | None = None
+    job_id: str | None = None
 
 
 class Worker:

@@ -1,7 +1,7 @@
 """Batches: overhead, scaling, kills, memory, reruns, and 100 million tales on paper: `python -m benchmarks.batch`.
 
 Overhead is CPU time, so that other work on the machine does not count. `scaling` needs two free cores and runs only
-without `--quick`.
+without `--quick`. What runs on Ray adds half a minute, if Ray is installed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.batch_jobs import kill_batches, shout, write_requests
-from benchmarks.table import Row, Size, pick, run
+from benchmarks.batch_jobs import kill_batches, shout, slow_shout, write_requests
+from benchmarks.table import Row, Size, is_installed, pick, run
 
 _TALES = 100_000_000
 _GPUS = 64
@@ -47,6 +47,9 @@ def measure(size: Size) -> Iterator[Row]:
         yield from reruns(Path(folder), size)
     with tempfile.TemporaryDirectory() as folder:
         yield from kills(Path(folder), size)
+    if size != "smoke" and is_installed("ray", "ray"):
+        with tempfile.TemporaryDirectory() as folder:
+            yield from on_ray(Path(folder), size)
     if size == "full":
         with tempfile.TemporaryDirectory() as folder:
             yield from scaling(Path(folder))
@@ -120,6 +123,40 @@ def kills(folder: Path, size: Size) -> Iterator[Row]:
     killed = kill_batches(folder, pick(size, full=100, quick=4, smoke=1))
     wrong = killed.lost + killed.twice + killed.errors + killed.temporary + killed.orphans
     metric = f"rows lost, twice or failed, files and workers left after {killed.kills} kills, {killed.rows:,} rows"
+    yield Row(metric, "number", float(wrong), goal="0", met=wrong == 0)
+
+
+def on_ray(folder: Path, size: Size) -> Iterator[Row]:
+    """One actor against a plain loop, from the first chunk to the last; and SIGKILL to drivers, actors and raylets."""
+    import pyarrow.parquet
+
+    from taleward.batch import FunctionTask, run_batch
+
+    chunk = 200
+    rows = chunk * pick(size, full=50, quick=4, smoke=2)
+    source = write_requests(folder / "requests.parquet", rows)
+    table = pyarrow.parquet.read_table(source).to_pylist()
+    loops = []
+    for turn in range(2):
+        started_s = time.perf_counter()
+        for row in table:
+            slow_shout(row)
+        loops.append(time.perf_counter() - started_s)
+        if turn == 0:
+            out = folder / "out"
+            task = FunctionTask(function="benchmarks.batch_jobs:slow_shout")
+            run_batch(task, source, out, engine="ray", workers=1, chunk=chunk, progress=False)
+    loop_ms = 1000 * statistics.median(loops) / rows
+    times = sorted(file.stat().st_mtime for file in (out / "parts").iterdir())
+    batch_ms = 1000 * statistics.median(later - earlier for earlier, later in pairwise(times)) / chunk
+    ratio = loop_ms / batch_ms
+    goal = "at least 0.87"
+    yield Row(
+        "time of a row of 4 ms on Ray, one actor", "ms", batch_ms, loop_ms, "plain loop", ratio, goal, ratio >= 0.87
+    )
+    killed = kill_batches(folder / "kills", pick(size, full=100, quick=2, smoke=1), engine="ray")
+    wrong = killed.lost + killed.twice + killed.errors + killed.temporary + killed.orphans
+    metric = f"Ray: rows lost, twice or failed, files and actors left after {killed.kills} kills, {killed.rows:,} rows"
     yield Row(metric, "number", float(wrong), goal="0", met=wrong == 0)
 
 

@@ -74,7 +74,9 @@ class KilledBatches(NamedTuple):
 
 
 def kill_batches(folder: Path, kills: int, *, seed: int = 0, engine: str = "local") -> KilledBatches:
-    """Kill drivers and workers of batches with SIGKILL at random moments, run them to their end, and count the rows.
+    """Kill processes of batches with SIGKILL at random moments, run them to their end, and count the rows.
+
+    The victims are drivers, workers and raylets.
 
     Args:
         folder: An empty folder.
@@ -82,6 +84,7 @@ def kill_batches(folder: Path, kills: int, *, seed: int = 0, engine: str = "loca
         seed: Seed of the moments and the victims.
         engine: The engine of the batches.
     """
+    folder.mkdir(exist_ok=True)
     rng = random.Random(seed)
     source = write_requests(folder / "requests.parquet", _JOB_ROWS)
     orphans = count = jobs = 0
@@ -95,9 +98,11 @@ def kill_batches(folder: Path, kills: int, *, seed: int = 0, engine: str = "loca
                 _wait_for_a_moment(driver, out, rng)
                 if driver.poll() is not None:
                     break
-                workers = _children(driver.pid)
-                if workers and rng.random() < 0.5:
-                    _kill(rng.choice(workers))
+                workers, others = _processes(driver.pid)
+                victims = [*rng.sample(workers, min(1, len(workers))), *others, driver.pid]
+                victim = rng.choice(victims)
+                if victim != driver.pid:
+                    _kill(victim)
                 else:
                     driver.kill()
                     driver.wait()
@@ -115,7 +120,9 @@ def kill_batches(folder: Path, kills: int, *, seed: int = 0, engine: str = "loca
 
 def _start_driver(source: Path, out: Path, engine: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "benchmarks.batch_jobs", str(source), str(out), engine]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def _wait_for_a_moment(driver: subprocess.Popen[bytes], out: Path, rng: random.Random) -> None:
@@ -127,7 +134,32 @@ def _wait_for_a_moment(driver: subprocess.Popen[bytes], out: Path, rng: random.R
     time.sleep(rng.uniform(0.0, 0.1))
 
 
-def _children(process_id: int) -> list[int]:
+def _processes(driver: int) -> tuple[list[int], list[int]]:
+    """Return the workers of a driver, and the raylet, if it has one."""
+    workers, others = [], []
+    for process_id in child_processes(driver):
+        try:
+            command = Path(f"/proc/{process_id}/cmdline").read_bytes()
+        except OSError:  # it is gone
+            continue
+        if b"local_worker" in command:
+            workers.append(process_id)
+        elif command.partition(b"\0")[0].endswith(b"/raylet"):
+            others.append(process_id)
+            workers += [child for child in child_processes(process_id) if is_ray_actor(child)]
+    return workers, others
+
+
+def is_ray_actor(process_id: int) -> bool:
+    """Whether a process is a worker of the engine `ray`."""
+    try:
+        return Path(f"/proc/{process_id}/cmdline").read_bytes().startswith(b"ray::ChunkActor")
+    except OSError:
+        return False
+
+
+def child_processes(process_id: int) -> list[int]:
+    """Return the children of a process."""
     children: list[int] = []
     for file in Path(f"/proc/{process_id}/task").glob("*/children"):
         try:

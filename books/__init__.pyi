@@ -4,10 +4,10 @@ from .book import (
     BookCover as BookCover,
     BookEdit as BookEdit,
     BookPage as BookPage,
-    Candidate as Candidate,
     Clearance as Clearance,
     Colophon as Colophon,
     Drawing as Drawing,
+    PictureCandidate as PictureCandidate,
     Shot as Shot,
 )
 from .book_recorder import record_book as record_book

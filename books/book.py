@@ -43,7 +43,7 @@ class Clearance(FrozenModel):
         return self
 
 
-class Candidate(FrozenModel):
+class PictureCandidate(FrozenModel):
     """A picture that was drawn for a page, and how well it fits.
 
     Attributes:
@@ -78,7 +78,7 @@ class Drawing(FrozenModel):
     model: str
     drawer: Literal["model", "fallback"] = "model"
     reason: str = ""
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[PictureCandidate, ...] = ()
     not_drawn: tuple[str, ...] = ()
     cost_usd: float | None = Field(default=None, ge=0.0)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from taleward.books.book import Candidate, Clearance, Drawing
+from taleward.books.book import Clearance, Drawing, PictureCandidate
 from taleward.books.clearing import clear_picture, clear_text
 from taleward.core.errors import BackendError, ConfigurationError, InvalidInputs, Refused
 from taleward.core.redaction import format_error
@@ -183,7 +183,7 @@ class Illustrator:
             drawer="fallback" if picture.lineage.model != self.model.spec else "model",
             reason=reason,
             candidates=tuple(
-                Candidate(sha256=p.sha256, seed=p.seed, coverage=s[0], likeness=s[1], chosen=i == best)
+                PictureCandidate(sha256=p.sha256, seed=p.seed, coverage=s[0], likeness=s[1], chosen=i == best)
                 for i, (s, p) in enumerate(scored)
             ),
             not_drawn=tuple(word for word in missing.split("; ") if word),

@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
-from taleward.books.book import Book, BookCover, BookPage, Candidate
+from taleward.books.book import Book, BookCover, BookPage, PictureCandidate
 from taleward.core.frozen_model import FrozenModel
 from taleward.images.prompts.pronouns import names_character
 from taleward.moderation.text.sentences import sentences
@@ -55,7 +55,7 @@ def measure_book(book: Book) -> BookMetrics:
     )
 
 
-def _chosen(place: BookPage | BookCover) -> list[Candidate]:
+def _chosen(place: BookPage | BookCover) -> list[PictureCandidate]:
     return [candidate for candidate in (place.drawing.candidates if place.drawing else ()) if candidate.chosen]
 
 

@@ -36,22 +36,22 @@ and "looks", a list), "pages" (a list of objects with "last_sentence" (a number)
 (names), "place" (the name of a place or ""), "light" and "shot" ("wide", "medium", "close" or "from above"))."""
 
 
-class _Answer(BaseModel):
+class _PlanAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Member(_Answer):
+class _Member(_PlanAnswer):
     name: str = Field(min_length=1, max_length=60)
     kind: str = Field(max_length=100)
     looks: list[str] = Field(max_length=6)
 
 
-class _Place(_Answer):
+class _PlannedPlace(_PlanAnswer):
     name: str = Field(min_length=1, max_length=100)
     looks: list[str] = Field(max_length=4)
 
 
-class _Page(_Answer):
+class _Page(_PlanAnswer):
     last_sentence: int = Field(ge=1)
     shows: str = Field(min_length=1, max_length=400)
     things: list[str] = Field(max_length=5)
@@ -61,10 +61,10 @@ class _Page(_Answer):
     shot: Shot
 
 
-class _ModelPlan(_Answer):
+class _ModelPlan(_PlanAnswer):
     title: str = Field(min_length=1, max_length=80)
     cast: list[_Member] = Field(max_length=8)
-    places: list[_Place] = Field(max_length=12)
+    places: list[_PlannedPlace] = Field(max_length=12)
     pages: list[_Page] = Field(min_length=1, max_length=MOST_PAGES)
 
 

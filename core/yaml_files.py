@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -210,11 +211,19 @@ def _fields_at(annotation: Any, location: Location) -> list[str]:
     """Return the field names of the model at a location within a model."""
     for step in location:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            annotation = annotation.model_fields[str(step)].annotation
+            annotation = _without_none(annotation.model_fields[str(step)].annotation)
         else:
-            annotation = _item_type(annotation)
+            annotation = _without_none(_item_type(annotation))
     is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     return list(annotation.model_fields) if is_model else []
+
+
+def _without_none(annotation: Any) -> Any:
+    """Return the type `X` of an optional one, `X | None`; any other type unchanged."""
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    parts = [part for part in get_args(annotation) if part is not NoneType]
+    return parts[0] if len(parts) == 1 else annotation
 
 
 def _item_type(annotation: Any) -> Any:

@@ -22,10 +22,10 @@ WIDTH = 92
 _SPINNER = re.compile(r"[\u2800-\u28ff]")
 STORY = (
     "Every evening the small fox carried a lamp to the harbor. The storm howled, but her grandmother held her paw. "
-    "On Friday the older cubs pushed her into the water and laughed until she stopped moving."
+    "On Friday a sailor asked where she lived. He gave her a coin, and told her to meet him alone and to tell nobody."
 )
 COMMANDS = (
-    ["tell", "a story about a small fox who finds a silver key", "--seed", "7", "--no-record"],
+    ["tell", "a story about a small fox who finds a silver key", "--no-record"],
     ["judge", "--explain", "--band", "6-8", "story.txt"],
 )
 

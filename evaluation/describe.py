@@ -42,7 +42,7 @@ def describe_system(system: Any) -> dict[str, str]:
 def _settings(system: Any) -> dict[str, str]:
     match system:
         case Guard():
-            best_of = ("accept_score", "weights") if isinstance(system, BestOf) else ()
+            best_of = ("accept_score", "weights", "brevity") if isinstance(system, BestOf) else ()
             best_of_settings = {name: str(getattr(system, name)) for name in best_of}
             judge = {f"judge.{name}": value for name, value in _settings(system.judge).items()}
             writer = {f"writer.{name}": value for name, value in describe_system(system.writer).items()}

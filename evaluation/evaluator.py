@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from taleward.core.errors import ConfigurationError
 from taleward.evaluation.datasets import load_dataset
-from taleward.evaluation.flakiness import measure_repeats, repeat_id
-from taleward.evaluation.journal import DEFAULT_SPOOL, journal_lock, open_journal
+from taleward.evaluation.journal import DEFAULT_SPOOL
 from taleward.evaluation.metrics import Metric, resolve_metrics
 from taleward.evaluation.metrics.base import DATASET_NEEDS
-from taleward.evaluation.report.html import write_files
-from taleward.evaluation.result import Evaluation, MetricResult
-from taleward.evaluation.run_samples import EvaluationBudget, SystemRun, run_samples
+from taleward.evaluation.result import Evaluation
+from taleward.evaluation.run_evaluations import make_plan, run_evaluations
+from taleward.evaluation.run_samples import EvaluationBudget
 from taleward.evaluation.sample import Sample
 from taleward.evaluation.system import System, dataset_sha256, prepare_system
-from taleward.evaluation.tracking.runs import check_mlflow, upload, upload_pending
+from taleward.evaluation.tracking.runs import check_mlflow
 from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, default_tracking_uri
 
 
@@ -208,7 +203,6 @@ def _evaluate(
         raise ConfigurationError("an evaluation needs at least one sample; the dataset is empty.")
     for metric in resolved_metrics:
         metric.check(samples, DATASET_NEEDS)
-    all_samples = _with_repeats(samples, repeat)
     prepared = []
     for name, system, params in systems:
         if repeat > 1 and not callable(system) and isinstance(system, Sequence):
@@ -216,154 +210,27 @@ def _evaluate(
                 "a list of outputs cannot be repeated: it is the same each time.", hint="Leave repeat out."
             )
         run_system, system_params = prepare_system(system, samples, input_key)
-        # Equal plans share a journal: the plan holds all that decides the result, and nothing else.
-        plan: dict[str, Any] = {
-            "name": name or system_params["system"],
-            "params": {**system_params, **params},
-            "metrics": {metric.name: metric.signature for metric in resolved_metrics},
-            "dataset": loaded.name,
-            "data": dataset_sha256(system, samples),
-            "dataset_sha256": loaded.sha256,
-            "total": len(samples),
-            "repeat": repeat,
-            "uri": uri,
-            "experiment": experiment,
-            "resamples": resamples,
-            "seed": seed,
-            "taleward": version("taleward"),
-        }
+        plan = make_plan(
+            name=name or system_params["system"],
+            params={**system_params, **params},
+            metrics=resolved_metrics,
+            dataset=(loaded.name, loaded.sha256),
+            data=dataset_sha256(system, samples),
+            total=len(samples),
+            repeat=repeat,
+            uri=uri,
+            experiment=experiment,
+            resamples=resamples,
+            seed=seed,
+        )
         prepared.append((plan, run_system))
-    # What was measured alone, or next to other systems, was not measured next to these.
-    together = [[plan["name"], plan["params"]] for plan, _ in prepared] if len(prepared) > 1 else []
-    plans = [{**plan, "side_by_side": together} for plan, _ in prepared]
-    runs = [
-        SystemRun(plan, run_system, open_journal(spool, plan, resume=resume))
-        for plan, (_, run_system) in zip(plans, prepared, strict=True)
-    ]
-    with ExitStack() as locks:
-        for run in runs:
-            locks.enter_context(journal_lock(run.journal))
-        locks.enter_context(_note_of_what_is_kept(runs, len(all_samples)))
-        unfinished = [run for run in runs if not run.journal.finished]
-        stopped = None
-        if unfinished:
-            stopped = run_samples(
-                unfinished,
-                all_samples,
-                resolved_metrics,
-                concurrency=concurrency,
-                budget=budget,
-                progress=progress,
-            )
-        side_by_side = _group_id(runs) if together else None
-        evaluations = []
-        for run in runs:
-            if run.journal.finished:
-                evaluation = Evaluation.model_validate(run.journal.result)
-            else:
-                evaluation = _measure(run, samples, repeat, resolved_metrics, stopped, side_by_side)
-                if not evaluation.missing:
-                    write_files(evaluation, run.journal.files)
-                    run.journal.finish(evaluation.model_dump(mode="json"))
-            evaluations.append(evaluation)
-        # A partial evaluation stays in its journal, so that it can go on.
-        uploaded = tuple(
-            evaluation if evaluation.missing else upload(run.journal, evaluation)
-            for run, evaluation in zip(runs, evaluations, strict=True)
-        )
-    if any(evaluation.run_id is not None for evaluation in uploaded):
-        # The store can be reached, so upload what it missed before.
-        upload_pending(spool, uri)
-    return uploaded
-
-
-def _with_repeats(samples: Sequence[Sample], repeat: int) -> list[Sample]:
-    """Return all samples, then those of each further repeat under ids of their own."""
-    repeated = [
-        sample if number == 1 else sample.model_copy(update={"id": repeat_id(sample.id, number)})
-        for number in range(1, repeat + 1)
-        for sample in samples
-    ]
-    ids = {sample.id for sample in samples}
-    taken = next((sample.id for sample in repeated[len(samples) :] if sample.id in ids), None)
-    if taken is not None:
-        raise ConfigurationError(f"the id {taken!r} of a sample is that of a repeat.", hint="Give it another id.")
-    return repeated
-
-
-def _group_id(runs: Sequence[SystemRun]) -> str:
-    """Return an id of evaluations that are run together, the same if they are resumed."""
-    return hashlib.sha256(" ".join(run.journal.plan["id"] for run in runs).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _note_of_what_is_kept(runs: Sequence[SystemRun], total: int) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        kept = sum(len(run.journal.samples(lambda row: row)) for run in runs)
-        folders = ", ".join(str(run.journal.folder) for run in runs)
-        interrupt.add_note(
-            f"{kept} of {total * len(runs)} samples are finished and kept in {folders}; the same call goes on from "
-            "there, and resume=False starts again."
-        )
-        raise
-
-
-def _measure(
-    run: SystemRun,
-    samples: Sequence[Sample],
-    repeat: int,
-    metrics: Iterable[Metric],
-    stopped: str | None,
-    side_by_side: str | None,
-) -> Evaluation:
-    import numpy as np
-
-    if not run.finished:
-        if run.failed:
-            raise ConfigurationError(
-                f"all {len(run.failed)} samples failed; the first: {next(iter(run.failed.values()))}"
-            )
-        raise ConfigurationError(f"no sample was finished: {stopped}.", hint="Raise the limit.")
-    runs: list[dict[str, Sample]] = []
-    for number in range(1, repeat + 1):
-        outputs = {}
-        for sample in samples:
-            run_id = repeat_id(sample.id, number)
-            if run_id in run.finished:
-                outputs[sample.id] = run.finished[run_id]
-            elif run_id in run.failed:
-                outputs[sample.id] = sample.model_copy(update={"id": run_id, "error": run.failed[run_id]})
-        runs.append(outputs)
-    ids = [sample.id for sample in samples if any(sample.id in outputs for outputs in runs)]
-    results = {}
-    for metric in metrics:
-        rows, values_by_run, flakiness = measure_repeats(metric, ids, runs)
-        results[metric.name] = MetricResult(
-            score=metric.score_rows(rows, resamples=run.plan["resamples"], seed=run.plan["seed"]),
-            values=tuple(metric.sample_value(row) for row in rows),
-            statistics=tuple(tuple(row.tolist()) if np.isfinite(row).all() else () for row in rows),
-            repeated=tuple(value for values in values_by_run for value in values) if repeat > 1 else (),
-            flakiness=flakiness if repeat > 1 else None,
-        )
-    missing = [sample.id for sample in samples if not all(sample.id in outputs for outputs in runs)]
-    return Evaluation.model_validate(
-        {
-            "name": run.plan["name"],
-            "params": run.plan["params"],
-            "data": run.plan["data"],
-            "dataset": f"{run.plan['dataset']}@{run.plan['dataset_sha256'][:12]}",
-            "ids": ids,
-            "metrics": results,
-            "failed": run.failed,
-            "repeat": repeat,
-            "missing": missing,
-            "stopped": stopped if missing else None,
-            "side_by_side": side_by_side,
-            # The plan is as old as the evaluation, even if it was killed and resumed.
-            "started_at": datetime.fromtimestamp((run.journal.folder / "plan.json").stat().st_mtime, UTC),
-            "finished_at": datetime.now(UTC),
-            "samples": [outputs[sample_id] for outputs in runs for sample_id in ids if sample_id in outputs],
-        }
+    return run_evaluations(
+        prepared,
+        samples,
+        resolved_metrics,
+        budget=budget,
+        concurrency=concurrency,
+        resume=resume,
+        progress=progress,
+        spool=spool,
     )

@@ -26,13 +26,15 @@ class SystemRun:
         plan: What is evaluated, and how.
         run: Runs the system on a sample and returns it with its output.
         journal: Where finished samples are kept.
+        sample_type: The type of the samples.
         finished: The finished samples by id, those of an earlier process included.
         failed: The error messages of the other samples that were run, by id.
     """
 
     plan: Mapping[str, Any]
-    run: Callable[[Sample], Awaitable[Sample]]
+    run: Callable[[Any], Awaitable[Sample]]
     journal: Journal
+    sample_type: type[Sample] = Sample
     finished: dict[str, Sample] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -103,7 +105,7 @@ def run_samples(
         ConfigurationError: If a metric cannot measure the first output, or a limit on costs cannot be kept.
     """
     for run in runs:
-        run.finished.update(run.journal.samples(Sample.model_validate))
+        run.finished.update(run.journal.samples(run.sample_type.model_validate))
     budget.started_s = time.monotonic()
     # All workers take from one iterator, so that each sample runs once.
     remaining = iter(list(enumerate(samples)))

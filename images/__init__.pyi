@@ -16,6 +16,29 @@ from .guard.image_guard import ImageGuard as ImageGuard, PictureRecorder as Pict
 from .guard.picture_judge import PictureJudge as PictureJudge, picture_judge as picture_judge
 from .guard.picture_recorder import MlflowPictureRecorder as MlflowPictureRecorder
 from .guard.soften import soften as soften
+from .metrics import picture_metric as picture_metric
+from .metrics.base import PictureMetric as PictureMetric, PictureSample as PictureSample
+from .metrics.colors import color_shares as color_shares
+from .metrics.copying import copies as copies, copy_rate as copy_rate
+from .metrics.diversity import (
+    mean_pairwise_difference as mean_pairwise_difference,
+    vendi_score as vendi_score,
+)
+from .metrics.evaluate import evaluate_pictures as evaluate_pictures
+from .metrics.features import (
+    ConvolutionFeatures as ConvolutionFeatures,
+    FeatureFunction as FeatureFunction,
+    PixelFeatures as PixelFeatures,
+)
+from .metrics.frechet import frechet_distance as frechet_distance
+from .metrics.intervals import feature_interval as feature_interval
+from .metrics.kernel import kernel_distance as kernel_distance
+from .metrics.neighbors import NeighborScores as NeighborScores, neighbor_scores as neighbor_scores
+from .metrics.prompt_coverage import (
+    ThingsFound as ThingsFound,
+    find_things as find_things,
+    requested_things as requested_things,
+)
 from .models.base import DrawingTask as DrawingTask, ImageModel as ImageModel
 from .models.capabilities import ImageCapabilities as ImageCapabilities
 from .models.diffusers_models import DiffusersModel as DiffusersModel

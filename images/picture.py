@@ -36,6 +36,8 @@ class PictureLineage(FrozenModel):
         created: When it was drawn.
         duration_s: Seconds it took, its share of a batch's.
         cost_usd: Its cost in US dollars, `None` if unknown.
+        tokens: Its share of the tokens of a hosted model's request, by kind: `input_text`, `input_image` and
+            `output_image`; empty if unknown.
     """
 
     model: str = Field(min_length=1)
@@ -50,6 +52,7 @@ class PictureLineage(FrozenModel):
     created: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     duration_s: float = Field(default=0.0, ge=0.0)
     cost_usd: float | None = Field(default=None, ge=0.0)
+    tokens: FrozenMapping[str, int] = FrozenDict()
 
 
 class Picture(FrozenModel):

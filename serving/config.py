@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from taleward.chains.template import load_template, template_names
 from taleward.core.errors import InvalidFile, TalewardError
@@ -16,6 +16,7 @@ from taleward.core.redaction import is_secret_name
 from taleward.core.yaml_files import Location, YamlFile, did_you_mean
 from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT
 from taleward.moderation.policies.load import load_policy
+from taleward.serving.images_config import ServedImagesConfig, Specs
 from taleward.serving.operations.settings import OperationSettings
 from taleward.serving.page.settings import PageSettings
 
@@ -31,10 +32,6 @@ ReleaseMode = Literal["whole", "sentences"]
 
 RefusalForm = Literal["refusal", "content"]
 """Where the words for the child are if nothing is released: in OpenAI's field `refusal`, or in `content` as well."""
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 class ServedModelConfig(FrozenModel):
@@ -54,7 +51,9 @@ class ServedModelConfig(FrozenModel):
         bands: Further age bands that a request to `/v1/tales` may name instead.
         calibration: Calibration file of the judge; with it, there is one judge and no further band.
         attempts: Drafts at most.
-        best_of: Drafts among which the best is chosen if the text is not streamed; 1 for none.
+        best_of: Drafts among which the best is chosen where a text leaves as a whole and no seed is asked for; 1 for
+            none.
+        brevity: The weight of brevity in that choice; see `taleward.BestOf`.
         seed: Makes stories repeatable; `null` draws one for each request.
         timeout_s: Time limit for an answer in seconds.
         judge_inputs: Whether requests are judged before the model reads them.
@@ -71,13 +70,14 @@ class ServedModelConfig(FrozenModel):
     template: str | None = DEFAULT_TEMPLATE
     templates: Path | None = None
     system_prompt: str = ""
-    judge: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(default=("embedded:judge",), min_length=1)
+    judge: Specs = ("embedded:judge",)
     policy: str = "kids"
     band: str = "6-8"
     bands: tuple[str, ...] = ()
     calibration: Path | None = None
     attempts: int = Field(default=3, ge=1, le=20)
     best_of: int = Field(default=1, ge=1, le=20)
+    brevity: float = Field(default=0.0, ge=0.0)
     seed: int | None = Field(default=None, ge=0)
     timeout_s: float = Field(default=120.0, gt=0)
     judge_inputs: bool = True
@@ -128,10 +128,12 @@ class ServeConfig(FrozenModel):
         embeddings_base_url: The server of an `openai:` model for embeddings.
         embeddings_cache: File in which vectors are kept; `null` computes each anew. It holds digests of the texts, not
             the texts.
+        images: The image model behind `/v1/images`; `null` for none. The default, the collage, needs the extra
+            `images`, without which the routes say what to install.
         keep_alive_s: Seconds without a word after which a stream sends a comment, so that no proxy cuts it off.
         operations: How the server is run: address, keys, limits, logs.
-        tracking_uri: The MLflow store in which stories are recorded, with what was asked for and all drafts; `null`
-            for none. Feedback on the page needs it.
+        tracking_uri: The MLflow store in which stories and pictures are recorded, with what was asked for and all
+            drafts of stories; `null` for none. Feedback on the page needs it.
         experiment: The name of the MLflow experiment.
         page: The page for children at `/`; `null` for none.
     """
@@ -141,6 +143,7 @@ class ServeConfig(FrozenModel):
     embeddings: str | None = "embedded:minilm"
     embeddings_base_url: str | None = None
     embeddings_cache: Path | None = None
+    images: ServedImagesConfig | None = ServedImagesConfig()
     keep_alive_s: float = Field(default=5.0, gt=0)
     operations: OperationSettings = OperationSettings()
     tracking_uri: str | None = None
@@ -153,6 +156,8 @@ class ServeConfig(FrozenModel):
             raise ValueError("models: name at least one")
         if self.default_model and self.default_model not in self.models:
             raise ValueError(f"default_model: {_unknown('model', self.default_model, self.models)}")
+        if self.images is not None and self.images.served_name in self.models:
+            raise ValueError(f"images: {self.images.served_name!r} is the name of another model; set another name")
         return self
 
     @property
@@ -182,13 +187,21 @@ def load_config(path: Path) -> ServeConfig:
         for name, model in config.models.items()
         for place, message in [*_name_problems(name), *model.problems()]
     ]
+    if config.images is not None:
+        default_policy = config.models[config.default_model_name].policy
+        problems += [(("images", *place), message) for place, message in config.images.problems(default_policy)]
     if problems:
         raise file.problems_error(problems)
     return config
 
 
 def default_config(
-    *, band: str | None = None, policy: str = "kids", embeddings: str | None = "embedded:minilm", **settings: Any
+    *,
+    band: str | None = None,
+    policy: str = "kids",
+    embeddings: str | None = "embedded:minilm",
+    images: str | None = "collage",
+    **settings: Any,
 ) -> ServeConfig:
     """Return a configuration without a file: one model with the same settings for each age band of a policy.
 
@@ -199,6 +212,7 @@ def default_config(
         band: Serve this band only.
         policy: The name of a policy, or the path of its file.
         embeddings: The spec of the model behind `/v1/embeddings`.
+        images: The spec of the image model behind `/v1/images`.
         settings: Further fields of `ServedModelConfig`, for all models.
 
     Raises:
@@ -209,10 +223,13 @@ def default_config(
     for name in bands:
         loaded.band(name)
     default_band = "6-8" if "6-8" in bands else bands[0]
-    settings = {"policy": policy, **settings}
+    # The embedded storyteller tells short stories best, and its drafts cost nothing.
+    is_embedded = settings.get("model", "embedded:storyteller").startswith("embedded:")
+    settings = {"policy": policy, **({"best_of": 6, "brevity": 0.3} if is_embedded else {}), **settings}
     models = {"tales": ServedModelConfig(band=default_band, bands=tuple(bands), **settings)}
     models |= {f"{loaded.name}-{name}": ServedModelConfig(band=name, **settings) for name in bands}
-    return ServeConfig(models=models, embeddings=embeddings)
+    drawn = None if images is None else ServedImagesConfig(model=images)
+    return ServeConfig(models=models, embeddings=embeddings, images=drawn)
 
 
 def _name_problems(name: str) -> Iterator[tuple[Location, str]]:

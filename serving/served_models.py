@@ -144,7 +144,7 @@ class ServedModel:
             template: A template instead of the model's own.
             band: An age band instead of the model's own.
             seed: Makes the story repeatable.
-            streaming: Whether the story is streamed; if not, the best of several drafts may be chosen.
+            streaming: Whether each sentence leaves by itself; if not, the best of several drafts may be chosen.
             input_checked: Whether the input was judged and masked already.
             call_options: Options for each call of the model, such as `temperature`.
 
@@ -161,7 +161,7 @@ class ServedModel:
         }
         writer = self.story_writer(template=template, band=band, seed=seed, call_options=call_options)
         if config.best_of > 1 and not streaming and seed is None:
-            return BestOf(writer, judge, candidates=config.best_of, **settings)
+            return BestOf(writer, judge, candidates=config.best_of, brevity=config.brevity, **settings)
         return Guard(writer, judge, attempts=config.attempts, **settings)
 
     def story_writer(
@@ -293,9 +293,18 @@ class ServedModels:
             await self.embedder.embed([WARM_UP_TEXT])
 
 
+def judge_of_specs(specs: Iterable[str], policy: str, band: str) -> Judge:
+    """Return the judge that passes what all judges of a list pass.
+
+    Raises:
+        ConfigurationError: If a spec, the policy or the band is invalid.
+    """
+    judges = [make_judge(spec, policy=policy, band=band) for spec in specs]
+    return judges[0] if len(judges) == 1 else make_judge(judges, policy=policy, band=band)
+
+
 def _judge_of(config: ServedModelConfig, band: str) -> Judge:
-    judges = [make_judge(spec, policy=config.policy, band=band) for spec in config.judge]
-    combined = judges[0] if len(judges) == 1 else make_judge(judges, policy=config.policy, band=band)
+    combined = judge_of_specs(config.judge, config.policy, band)
     return combined if config.calibration is None else combined.calibrated(config.calibration)
 
 

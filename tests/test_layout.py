@@ -84,7 +84,7 @@ MODULES = (
     "types",
 )
 NAMES = """
-    AnswerCache BestOf CachedChat CachedEmbeddings CachedJudge Chat ChromaStore FaissStore FewShotClassifier
+    AnswerCache BestOf Book CachedChat CachedEmbeddings CachedJudge Chat ChromaStore FaissStore FewShotClassifier
     Finding Guard GuardMiddleware GuardedChat ImageGuard Judge MlflowRecorder Passage Picture Policy PromptSpec
     Refused Router StoryChain Summarizer SummaryGuard Tale TaleMemory TalewardError Template Verdict
     ZeroShotClassifier arena chat_model classifier compare embeddings evaluate image_model judge load_dataset

@@ -14,6 +14,7 @@ __all__ = ["ENGINES", "BatchEngine", "make_engine"]
 ENGINES: Mapping[str, str] = {
     "inline": "inline.InlineEngine",
     "local": "local.LocalEngine",
+    "ray": "ray.RayEngine",
 }
 """Names of engines, and the module and class of each."""
 

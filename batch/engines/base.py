@@ -23,6 +23,16 @@ class WorkerReady(NamedTuple):
     worker: int
 
 
+class WorkerWaiting(NamedTuple):
+    """A worker has no machine yet, so that the time in which it must load its models does not begin.
+
+    Attributes:
+        worker: The worker's number.
+    """
+
+    worker: int
+
+
 class ChunkDone(NamedTuple):
     """A worker has committed a chunk.
 
@@ -63,7 +73,7 @@ class WorkerFailed(NamedTuple):
     hint: str | None = None
 
 
-EngineReport = WorkerReady | ChunkDone | WorkerLost | WorkerFailed
+EngineReport = WorkerReady | WorkerWaiting | ChunkDone | WorkerLost | WorkerFailed
 
 
 class BatchEngine(Protocol):

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from taleward.batch.chunks import Chunk, ChunkSummary
-from taleward.batch.engines.base import ChunkDone, EngineReport, WorkerFailed, WorkerLost, WorkerReady
+from taleward.batch.chunks import Chunk
+from taleward.batch.engines.answers import report_of
+from taleward.batch.engines.base import EngineReport, WorkerLost
 from taleward.batch.engines.frames import FrameReader, frame
 from taleward.batch.worker import WorkerSpec
 from taleward.core.concurrency.cores import CORES_VARIABLE
@@ -130,7 +131,7 @@ class LocalEngine:
             self._selector.unregister(stdout)
             worker.is_read = False
             return [WorkerLost(worker.number, _death(worker.process))]
-        return [_report(worker.number, header) for header, _ in worker.reader.feed(content)]
+        return [report_of(worker.number, header) for header, _ in worker.reader.feed(content)]
 
     def _end(self, worker: _Process) -> None:
         process = worker.process
@@ -160,14 +161,6 @@ def _thread_variables(workers: int) -> dict[str, str]:
     share = max(1, (os.cpu_count() or 1) // workers)
     shares = {name: str(share) for name in _THREAD_VARIABLES}
     return {name: value for name, value in shares.items() if name not in os.environ}
-
-
-def _report(number: int, header: dict[str, Any]) -> EngineReport:
-    if "summary" in header:
-        return ChunkDone(number, ChunkSummary.model_validate(header["summary"]))
-    if "error_type" in header:
-        return WorkerFailed(number, header["error_type"], header["message"], header["hint"])
-    return WorkerReady(number)
 
 
 def _death(process: subprocess.Popen[bytes]) -> str:

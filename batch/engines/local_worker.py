@@ -31,8 +31,8 @@ def main(parent: int) -> None:
     header, _ = messages.get()
 
     from taleward.batch.chunks import Chunk
+    from taleward.batch.engines.answers import failure_answer, ready_answer, summary_answer
     from taleward.batch.worker import Worker, WorkerSpec
-    from taleward.core.redaction import redact
 
     def send(answer: dict[str, object]) -> None:
         content = frame(answer, b"")
@@ -41,14 +41,13 @@ def main(parent: int) -> None:
 
     try:
         worker = Worker(WorkerSpec.model_validate(header))
-        send({})
+        send(ready_answer())
         while True:
             header, data = messages.get()
             chunk = Chunk(int(str(header["number"])), data, bool(header["only_errors"]))
-            send({"summary": worker.chunk(chunk).model_dump(mode="json")})
+            send(summary_answer(worker.chunk(chunk)))
     except Exception as error:  # noqa: BLE001  reported to the parent, which raises it
-        hint = getattr(error, "hint", None)
-        send({"error_type": type(error).__name__, "message": redact(str(error)), "hint": hint and redact(hint)})
+        send(failure_answer(error))
 
 
 def _die_with(parent: int) -> None:

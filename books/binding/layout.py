@@ -16,10 +16,11 @@ from taleward.books.binding.typeset import FittedText, fit
 from taleward.core.errors import ConfigurationError
 
 MM_PER_POINT = 25.4 / 72
-_TEXT_SHARES = (0.24, 0.32, 0.42, 0.52, 0.62)
+_TEXT_SHARES = (0.24, 0.32, 0.42, 0.52, 0.62, 0.72)
 _MIN_COLUMN_SHARE = 0.34
 _MARGIN_SHARE, _FOOT_SHARE = 0.085, 0.075
 _MAX_CROP = 0.06
+_MIN_WIDTH_MM, _MIN_HEIGHT_MM = 180.0, 150.0
 _SQUARE_MM, _TEXT_BAND_MM, _TEXT_COLUMN_MM = 210.0, 70.0, 105.0
 _SIZES = {"3-5": (29.0, 15.0), "6-8": (25.0, 12.5), "9-12": (19.0, 10.5)}
 """The largest and the smallest letters in points, by age."""
@@ -66,8 +67,8 @@ def page_size_for(pages: Sequence[PageContent]) -> PageSize:
     ratios = [page.picture.width / page.picture.height for page in pages if page.picture is not None]
     ratio = median(ratios) if ratios else 1.0
     if ratio >= 1:
-        return PageSize(_SQUARE_MM, round(_SQUARE_MM / ratio + _TEXT_BAND_MM, 1))
-    return PageSize(round(_SQUARE_MM * ratio + _TEXT_COLUMN_MM, 1), _SQUARE_MM)
+        return PageSize(_SQUARE_MM, max(_MIN_HEIGHT_MM, round(_SQUARE_MM / ratio + _TEXT_BAND_MM, 1)))
+    return PageSize(max(_MIN_WIDTH_MM, round(_SQUARE_MM * ratio + _TEXT_COLUMN_MM, 1)), _SQUARE_MM)
 
 
 def lay_out(page: PageContent, size: PageSize, *, band: str, facing: bool, face: FontFace = READING) -> PageLayout:

@@ -70,7 +70,13 @@ def bind_pdf(book: BookContent, path: Path, *, page_size: str = "21x21cm", bleed
         import_module("fpdf")
     except ImportError as error:
         raise MissingExtra("binding a PDF", "books") from error
-    write_whole(path, _Binding(book, size, bleed_mm).bind())
+    _check_letters(book)
+    binding = _Binding(book, size, bleed_mm)
+    try:
+        data = binding.bind()
+    finally:
+        binding.document.close()
+    write_whole(path, data)
 
 
 class _Binding:
@@ -80,7 +86,6 @@ class _Binding:
         self.document = PdfDocument(size, bleed)
         self.pdf = self.document.pdf
         self.small: list[str] = []
-        _check_letters(book)
 
     def bind(self) -> bytes:
         self._describe()

@@ -38,6 +38,14 @@ class PdfDocument:
         for face in FACES:
             self.pdf.add_font(face.family, "B" if face.weight == 700 else "", face.path)
 
+    def close(self) -> None:
+        """Close the files of the fonts, which fpdf2 leaves open."""
+        from fpdf.fonts import TTFFont
+
+        for font in self.pdf.fonts.values():
+            if isinstance(font, TTFFont):
+                font.close()
+
     def add_page(self, paper: Color) -> None:
         """Begin a page of a color, with its boxes and crop marks."""
         self.pdf.add_page()

@@ -19,7 +19,10 @@ def arena(
     criteria: Annotated[str | None, typer.Option(help="What makes a text the better one, for the model.")] = None,
     sheet: Annotated[
         Path | None,
-        typer.Option(help="CSV file for people to choose in: written if it does not exist, else its choices are read."),
+        typer.Option(
+            "--choices",
+            help="CSV file for people to choose in: written if it does not exist, else its choices are read.",
+        ),
     ] = None,
     max_rows: Annotated[int | None, typer.Option(min=1, help="The most rows of a new sheet.")] = None,
     report: ReportFile = None,
@@ -42,7 +45,7 @@ def arena(
     from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
 
     if (model is None) == (sheet is None):
-        raise typer.BadParameter("name who chooses: --model SPEC for a chat model, or --sheet FILE for people.")
+        raise typer.BadParameter("name who chooses: --model SPEC for a chat model, or --choices FILE for people.")
     uri = tracking_uri or default_tracking_uri(folder)
     evaluations = [load_evaluation(run, uri, samples=True) for run in runs]
     names = [evaluation.name for evaluation in evaluations]

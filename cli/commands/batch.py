@@ -92,7 +92,11 @@ def batch(
     chunk_timeout: Annotated[
         float, typer.Option(min=1.0, help="Seconds after which a chunk counts as hung and is run again.")
     ] = 3600.0,
-    address: Annotated[str | None, typer.Option(help="Address of a running cluster, for the engine ray.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a running cluster or auto, for the engine ray.")
+    ] = None,
+    num_cpus: Annotated[float | None, typer.Option(help="CPUs of a worker, for the engine ray.")] = None,
+    num_gpus: Annotated[float | None, typer.Option(help="GPUs of a worker, such as 0.25, for the engine ray.")] = None,
     experiment: Annotated[str | None, typer.Option(help="Name of the MLflow experiment.")] = None,
     tracking_uri: TrackingUri = None,
     folder: Folder = DEFAULT_FOLDER,
@@ -141,6 +145,7 @@ def batch(
         from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
 
         uri = default_tracking_uri(folder)
+    engine_options = {"address": address, "num_cpus": num_cpus, "num_gpus": num_gpus}
     with _note_how_to_go_on():
         result = run_batch(
             made_task,
@@ -159,7 +164,7 @@ def batch(
             chunk_timeout_s=chunk_timeout,
             experiment=experiment,
             tracking_uri=uri,
-            engine_options={} if address is None else {"address": address},
+            engine_options={name: value for name, value in engine_options.items() if value is not None},
         )
     if as_json:
         sys.stdout.write(result.model_dump_json(indent=2) + "\n")

@@ -11,8 +11,10 @@ from taleward.cli.options import DEFAULT_FOLDER, Folder, ReportFile, TrackingUri
 
 def grid(
     runs: Annotated[list[str], typer.Argument(help="Ids of MLflow runs of `taleward eval`.")],
-    rows: Annotated[str, typer.Option(help="Parameter for the rows, or name.")] = "writer.template",
-    columns: Annotated[str, typer.Option(help="Parameter for the columns, or dataset.")] = "writer.model",
+    rows: Annotated[str, typer.Option("--by-row", help="Parameter for the rows, or name.")] = "writer.template",
+    columns: Annotated[
+        str, typer.Option("--by-column", help="Parameter for the columns, or dataset.")
+    ] = "writer.model",
     metric: Annotated[list[str] | None, typer.Option(help="Metric to print; may be repeated. By default all.")] = None,
     report: ReportFile = None,
     tracking_uri: TrackingUri = None,

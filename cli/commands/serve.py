@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _RELEASES = ("whole", "sentences")
 _REFUSAL_FORMS = ("refusal", "content")
 _EMBEDDINGS = "embedded:minilm"
+_IMAGES = "collage"
 
 
 def serve(
@@ -67,6 +68,10 @@ def serve(
         str, typer.Option(help="Spec of the model behind /v1/embeddings; none for no such model.")
     ] = _EMBEDDINGS,
     embeddings_cache: Annotated[Path | None, typer.Option(help="File in which vectors are kept.")] = None,
+    images: Annotated[
+        str,
+        typer.Option(help="Spec of the image model behind /v1/images, such as collage:svg; none for no such model."),
+    ] = _IMAGES,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on. By default 127.0.0.1, which only this machine reaches.")
     ] = None,
@@ -108,6 +113,7 @@ def serve(
             release=release,
             refusal_as=refusal_as,
             embeddings=None if embeddings == "none" else embeddings,
+            images=None if images == "none" else images,
         )
         if record and tracking_uri is None:
             tracking_uri = default_tracking_uri(DEFAULT_FOLDER)

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from taleward.chains.story import StoryInput
     from taleward.core.tale import Tale
 
-# A draft of an embedded writer costs nothing, so choose among several.
-_EMBEDDED_CANDIDATES = 4
+# A draft of an embedded writer costs nothing, so choose among several; it tells short stories better than long ones.
+_EMBEDDED_CANDIDATES = 6
+_EMBEDDED_BREVITY = 0.3
 _DEFAULT_TEMPLATE = "adventure"
 # Short enough to type.
 _MAX_DRAWN_SEED = 1_000_000
@@ -125,7 +126,14 @@ def tell(
         writer.seed = secrets.randbelow(_MAX_DRAWN_SEED) if seed is None and runs_here else seed
         tale_judge = make_judge(judge, policy=policy, band=band, calibration=calibration)
         if candidates > 1:
-            guard: Guard = BestOf(writer, tale_judge, candidates=candidates, timeout_s=timeout, keep_drafts=True)
+            guard: Guard = BestOf(
+                writer,
+                tale_judge,
+                candidates=candidates,
+                brevity=_EMBEDDED_BREVITY if is_embedded else 0.0,
+                timeout_s=timeout,
+                keep_drafts=True,
+            )
         else:
             guard = Guard(writer, tale_judge, attempts=attempts, timeout_s=timeout, keep_drafts=True)
     if note:

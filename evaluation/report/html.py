@@ -33,14 +33,24 @@ img { max-width: 100% } small, .quiet { color: #666 } .good { color: #1b7f3b } .
 """
 
 
-def write_files(evaluation: Evaluation, folder: Path) -> None:
-    """Write the files of an MLflow run: the report, its plots, the result as JSON, and the table of samples."""
+def write_files(
+    evaluation: Evaluation, folder: Path, *, plots: Mapping[str, Figure] | None = None, figures: str = ""
+) -> None:
+    """Write the files of an MLflow run: the report, its plots, the result as JSON, and the table of samples.
+
+    Args:
+        evaluation: The evaluation.
+        folder: Where they are written.
+        plots: More plots by file name.
+        figures: What stands in the report before the plots, as HTML.
+    """
     folder.mkdir(exist_ok=True)
-    plots, note = _plots(evaluation)
+    own_plots, note = _plots(evaluation)
+    plots = {**(plots or {}), **own_plots}
     for name, figure in plots.items():
         (folder / "plots").mkdir(exist_ok=True)
         figure.savefig(folder / "plots" / name, dpi=110)
-    (folder / "report.html").write_text(report_page(evaluation, plots, note), encoding="utf-8")
+    (folder / "report.html").write_text(report_page(evaluation, plots, note, figures), encoding="utf-8")
     result = evaluation.model_dump_json(exclude={"samples", "run_id", "undelivered"})
     (folder / "evaluation.json").write_text(result, encoding="utf-8")
     rows = evaluation.rows()
@@ -64,13 +74,14 @@ def _plots(evaluation: Evaluation) -> tuple[dict[str, Figure], str]:
         return {}, f"There are no plots here. {error.hint}"
 
 
-def report_page(evaluation: Evaluation, plots: Mapping[str, Figure], note: str = "") -> str:
+def report_page(evaluation: Evaluation, plots: Mapping[str, Figure], note: str = "", figures: str = "") -> str:
     """Return the report of an evaluation as an HTML page.
 
     Args:
         evaluation: The evaluation.
         plots: Figures by file name, from `evaluation_plots`.
         note: A note about the plots.
+        figures: What stands before the plots, as HTML.
     """
     seconds = (evaluation.finished_at - evaluation.started_at).total_seconds()
     summary = f"{len(evaluation.ids)} samples, {evaluation.started_at:%Y-%m-%d %H:%M} UTC, {seconds:,.1f} s"
@@ -85,7 +96,7 @@ def report_page(evaluation: Evaluation, plots: Mapping[str, Figure], note: str =
     if evaluation.failed:
         parts.append(f'<p class="bad">{len(evaluation.failed)} samples failed:</p>')
         parts.append(table_html(("sample", "error"), list(evaluation.failed.items())[:_MAX_ROWS]))
-    parts += [f'<p class="quiet">{escape(note)}</p>' if note else "", *map(image_html, plots.values())]
+    parts += [figures, f'<p class="quiet">{escape(note)}</p>' if note else "", *map(image_html, plots.values())]
     parts.append("<h2>Evaluated system</h2>")
     parts.append(
         table_html(

@@ -11,7 +11,8 @@ from taleward.core.errors import ConfigurationError, MissingExtra
 from taleward.images.collage.captions import describe, noun_phrase
 from taleward.images.collage.compose import Composition, compose
 from taleward.images.collage.library import library
-from taleward.images.collage.scene import CollageScene, plan_scene
+from taleward.images.collage.plan import plan_scene
+from taleward.images.collage.scene import CollageScene
 from taleward.images.collage.shots import shot_of
 from taleward.images.collage.styles import style_of
 from taleward.images.models.base import DEFAULT_VARIATIONS, DrawingTask, ImageModel, PictureStore

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import cast
 
+from taleward.images.collage.bodies import Pose
 from taleward.images.collage.colors import recolor
-from taleward.images.collage.figures import Pose, figure
+from taleward.images.collage.figures import figure
 from taleward.images.collage.library import library
 from taleward.images.collage.looks import look_of
 from taleward.images.collage.scene import Thing

@@ -104,7 +104,8 @@ def picture_trace(result: GuardedPicture, request: ImageRequest, run_id: str) ->
             "refusal": result.refusal.model_dump(mode="json") if result.refusal else None,
             "artifacts": f"runs:/{run_id}/pictures/{result.id}",
         },
-        attributes={"lineage": lineage.model_dump(mode="json")},
+        # Under `lineage`, feedback and tuning look for that of a tale.
+        attributes={"picture_lineage": lineage.model_dump(mode="json")},
         children=tuple(spans),
     )
     tags = {

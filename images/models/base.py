@@ -122,6 +122,11 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
         """What decides how a picture looks besides spec, request and size; part of the cache's key."""
         return {}
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The settings that decide how a picture looks besides spec, request and size."""
+        return self._parameters()
+
     def invoke(self, input: ImageInput, config: RunnableConfig | None = None, **kwargs: Any) -> tuple[Picture, ...]:
         """Draw the variations of one request.
 
@@ -137,7 +142,7 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
         """
 
         def run(value: ImageInput) -> tuple[Picture, ...]:
-            return self._collect(list(self._iterate(value, kwargs)))
+            return self._collect(list(self._iterate(value, kwargs, emits=False)))
 
         return self._call_with_config(run, input, config, run_type="chain")
 
@@ -147,7 +152,7 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
         """Async version of `invoke`; canceling it stops the drawing."""
 
         async def run(value: ImageInput) -> tuple[Picture, ...]:
-            return self._collect([event async for event in self._aiterate(value, kwargs)])
+            return self._collect([event async for event in self._aiterate(value, kwargs, emits=False)])
 
         return await self._acall_with_config(run, input, config, run_type="chain")
 
@@ -238,17 +243,27 @@ class ImageModel(Runnable[ImageInput, tuple[Picture, ...]]):
             others = "" if can.image_to_image else " 'diffusers:...' and 'openai-image:...' change pictures."
             raise InvalidInputs(None, problems, hint=f"It can: {', '.join(able)}.{others}")
 
-    def _iterate(self, value: ImageInput, fields: dict[str, Any]) -> Iterator[ImageEvent]:
+    def _iterate(self, value: ImageInput, fields: dict[str, Any], *, emits: bool = True) -> Iterator[ImageEvent]:
         canceled = threading.Event()
-        work = partial(self._events, self._checked(value, fields), canceled)
+        work = self._work(self._checked(value, fields), canceled, emits=emits)
         return iterate_in_thread(work, canceled, self.timeout_s, self._left_behind)
 
-    async def _aiterate(self, value: ImageInput, fields: dict[str, Any]) -> AsyncGenerator[ImageEvent, None]:
+    async def _aiterate(
+        self, value: ImageInput, fields: dict[str, Any], *, emits: bool = True
+    ) -> AsyncGenerator[ImageEvent, None]:
         canceled = threading.Event()
-        work = partial(self._events, self._checked(value, fields), canceled)
+        work = self._work(self._checked(value, fields), canceled, emits=emits)
         async with aclosing(aiterate_in_thread(work, canceled, self.timeout_s, self._left_behind)) as events:
             async for event in events:
                 yield event
+
+    def _work(
+        self, request: ImageRequest, canceled: threading.Event, *, emits: bool
+    ) -> Callable[[Callable[[ImageEvent], None]], Iterator[ImageEvent]]:
+        # A step's progress wakes the caller's thread, which costs more than a step's own calls of a small pipeline.
+        if emits:
+            return partial(self._events, request, canceled)
+        return lambda _emit: self._events(request, canceled, lambda _event: None)
 
     def _checked(self, value: ImageInput, fields: dict[str, Any]) -> ImageRequest:
         request = as_request(value, fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -212,7 +213,7 @@ class DiffusersModel(ImageModel):
         return PictureLineage(
             model=self.spec,
             parameters={**settings, **size, **where, "pipeline": type(pipeline).__name__},
-            versions={name: version(name) for name in ("diffusers", "torch", "transformers")},
+            versions=_versions(),
             scheduler=type(pipeline.scheduler).__name__,
             prompt=rendered.prompt,
             negative_prompt=str(rendered.arguments.get("negative_prompt", "")),
@@ -221,6 +222,12 @@ class DiffusersModel(ImageModel):
             parents=drawing.request.parents,
             duration_s=duration_s,
         )
+
+
+@cache
+def _versions() -> FrozenDict[str, str]:
+    """Return the versions of the libraries; reading them takes longer than a step of a small pipeline."""
+    return FrozenDict({name: version(name) for name in ("diffusers", "torch", "transformers")})
 
 
 class _StepCallback:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import os
 import queue
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from taleward.core.concurrency.abandoned_calls import LeftBehind, LeftBehindCall
@@ -18,6 +20,11 @@ T = TypeVar("T")
 Emit = Callable[[T], None]
 Work = Callable[[Emit[T]], Iterator[T]]
 """Makes the iterator to run; what it emits on the way comes between its items."""
+_IDLE_S = 10.0
+"""How long a thread waits for the next drawing."""
+_waiting: list[queue.SimpleQueue[Callable[[], None]]] = []
+"""Where the threads that have nothing to do get their next job; the last one is the warmest."""
+_lock = threading.Lock()
 _Item = tuple[T | None, BaseException | None]
 """A value, an exception, or twice `None` at the end."""
 
@@ -106,8 +113,34 @@ def _start(
             call.end()
 
     # LangChain keeps the callbacks and traces of a run in context variables, which new threads do not inherit.
-    threading.Thread(target=context.run, args=(run,), daemon=True, name="taleward-draw").start()
+    _run_in_worker(partial(context.run, run))
     return call
+
+
+def _run_in_worker(job: Callable[[], None]) -> None:
+    """Run a job in a thread that waits for one, or in a new one: a new thread fetches all its memory anew."""
+    with _lock:
+        jobs = _waiting.pop() if _waiting else None
+    if jobs is None:
+        jobs = queue.SimpleQueue()
+        threading.Thread(target=_work_off, args=(jobs,), daemon=True, name="taleward-draw").start()
+    jobs.put(job)
+
+
+def _work_off(jobs: queue.SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        try:
+            job = jobs.get(timeout=_IDLE_S)
+        except queue.Empty:
+            with _lock:
+                if jobs not in _waiting:
+                    continue  # somebody has just taken this thread, and its job is on the way
+                _waiting.remove(jobs)
+                return
+        job()
+        del job  # it holds pictures
+        with _lock:
+            _waiting.append(jobs)
 
 
 def _late(left_behind: LeftBehind, timeout_s: float | None) -> DeadlineExceeded:
@@ -115,3 +148,13 @@ def _late(left_behind: LeftBehind, timeout_s: float | None) -> DeadlineExceeded:
         f"{left_behind.what} did not finish within {timeout_s:g} s.",
         hint="Ask for fewer or smaller pictures or fewer steps, or increase timeout_s.",
     )
+
+
+def _forget_threads() -> None:
+    """Start anew in a forked process, which has none of these threads, and in which the lock may be held for ever."""
+    global _lock
+    _lock = threading.Lock()
+    _waiting.clear()
+
+
+os.register_at_fork(after_in_child=_forget_threads)

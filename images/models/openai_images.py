@@ -201,8 +201,9 @@ class OpenAIImages(ImageModel):
             # Some vendors say "blocked" with an empty list and status 200.
             raise PictureBlocked(f"{self.spec} returned no picture: its filter may have blocked the request.")
         cost_usd = self._book(response.usage, len(items))
-        for index, item in zip(indices, items, strict=False):
-            lineage = self._lineage(drawing, (time.monotonic() - started_s) / len(items), cost_usd)
+        for number, (index, item) in enumerate(zip(indices, items, strict=False)):
+            tokens = _tokens(response.usage, number, len(items))
+            lineage = self._lineage(drawing, (time.monotonic() - started_s) / len(items), cost_usd, tokens)
             yield FinishedPicture(index=index, picture=self._picture(drawing, index, item.b64_json, lineage))
 
     def _read_stream(self, drawing: DrawingTask, index: int, response: Any, started_s: float) -> Iterator[ImageEvent]:
@@ -210,7 +211,8 @@ class OpenAIImages(ImageModel):
         for event in response:
             drawing.check()
             if event.type.endswith(".completed"):
-                lineage = self._lineage(drawing, time.monotonic() - started_s, self._book(event.usage, 1))
+                cost_usd = self._book(event.usage, 1)
+                lineage = self._lineage(drawing, time.monotonic() - started_s, cost_usd, _tokens(event.usage, 0, 1))
                 yield FinishedPicture(index=index, picture=self._picture(drawing, index, event.b64_json, lineage))
                 return
             number += 1
@@ -282,7 +284,9 @@ class OpenAIImages(ImageModel):
         except (binascii.Error, ConfigurationError) as error:
             raise BackendError(f"{self.spec} returned something that is no picture: {error}", retryable=True) from error
 
-    def _lineage(self, drawing: DrawingTask, duration_s: float, cost_usd: float | None) -> PictureLineage:
+    def _lineage(
+        self, drawing: DrawingTask, duration_s: float, cost_usd: float | None, tokens: Mapping[str, int] | None = None
+    ) -> PictureLineage:
         import openai
 
         rendered = self._rendered(drawing.request)
@@ -296,6 +300,7 @@ class OpenAIImages(ImageModel):
             parents=drawing.request.parents,
             duration_s=duration_s,
             cost_usd=cost_usd,
+            tokens=FrozenDict(tokens or {}),
         )
 
     def _check_budget(self) -> None:
@@ -384,6 +389,21 @@ def _check_options(partial_images: int, output_format: str, extra_body: Mapping[
             f"extra_body may not set {', '.join(forbidden)}.",
             hint="The vendor's filter cannot be lowered; a key goes into api_key or the environment.",
         )
+
+
+def _tokens(usage: Any, number: int, pictures: int) -> dict[str, int]:
+    """A picture's share of a request's tokens: whole numbers that add up, the rest with the first picture."""
+    details = getattr(usage, "input_tokens_details", None)
+    if usage is None or details is None:
+        return {}
+    counts = {
+        "input_text": details.text_tokens,
+        "input_image": details.image_tokens,
+        "output_image": usage.output_tokens,
+    }
+    if not all(isinstance(count, int) for count in counts.values()):
+        return {}
+    return {kind: count // pictures + (count % pictures if number == 0 else 0) for kind, count in counts.items()}
 
 
 def _with_options(spec: PromptSpec, platform: Platform, options: Mapping[str, OptionValue]) -> PromptSpec:

@@ -27,6 +27,7 @@ from taleward.moderation.guard.writer import WriterLike
 from taleward.moderation.judges.base import Judge
 from taleward.moderation.text.request_coverage import value_coverage
 from taleward.moderation.text.story_form import story_form
+from taleward.moderation.text.windows import sentence_windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     Vector = npt.NDArray[np.float64]
 
 _MAX_PREVIOUS = 200
+_LONG_WORDS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +57,15 @@ class BestOf(Guard):
     """A guard that releases the best of several drafts.
 
     Drafts are written at the same time, which costs a local model little more than one, and judged one after the other.
-    Those that pass are ranked by the weighted mean of four scores
+    Those that pass are ranked by the weighted mean of five scores
     in 0..1, which the tale's attempts hold in `ranks`:
 
     * `safety`: how far the judge's highest score stays below its threshold;
     * `relevance`: the share of wishes that the draft mentions (`taleward.moderation.text.request_coverage`), and with
       a quarter of that weight the cosine similarity of draft and inputs;
     * `variety`: one minus the cosine similarity with the most similar previous tale; 1 without previous tales;
-    * `form`: whether the draft ends properly and does not loop (`taleward.moderation.text.story_form`).
+    * `form`: whether the draft ends properly and does not loop (`taleward.moderation.text.story_form`);
+    * `brevity`: 1 for no words, 0 for 400 or more; it counts only if you give it a weight.
 
     Tales released by this object count as previous ones; the last 200 are kept, in memory only. The released draft is
     the tale's last attempt.
@@ -78,6 +81,8 @@ class BestOf(Guard):
         embeddings: For relevance and variety: a spec, or LangChain embeddings.
         weights: Weights of safety, relevance, variety and form; not negative, and not all 0. Relevance weighs most:
             every candidate has passed the judge, and people miss what they asked for.
+        brevity: The weight of brevity. A small model loses the thread of a long story: of the embedded storyteller's
+            drafts that keep as much of the request, readers like the shorter ones better, and 0.3 chooses these.
         settings: As for `Guard`: `timeout_s`, `judge_inputs`, `mask_personal_data`, `keep_drafts`, `recorder`.
 
     Raises:
@@ -95,6 +100,7 @@ class BestOf(Guard):
         previous_texts: Sequence[str] = (),
         embeddings: str | Embeddings = "embedded:minilm",
         weights: tuple[float, float, float, float] = (0.15, 0.55, 0.1, 0.2),
+        brevity: float = 0.0,
         **settings: Any,
     ) -> None:
         if candidates < 2:
@@ -103,10 +109,12 @@ class BestOf(Guard):
             raise ConfigurationError(f"accept_score must be from 0 to 1, or None; got {accept_score}.")
         if concurrency is not None and concurrency < 1:
             raise ConfigurationError(f"concurrency must be 1 or more; got {concurrency}.")
+        if brevity < 0:
+            raise ConfigurationError(f"brevity must not be negative; got {brevity}.")
         if min(weights) < 0 or sum(weights) == 0:
             raise ConfigurationError(f"weights must not be negative, nor all 0; got {weights}.")
         super().__init__(writer, judge, attempts=candidates, **settings)
-        self.accept_score, self.weights = accept_score, weights
+        self.accept_score, self.weights, self.brevity = accept_score, weights, brevity
         self.concurrency = concurrency or (candidates if accept_score is None else 1)
         self.embeddings = make_embeddings(embeddings)
         self._texts_to_embed: list[str] = list(previous_texts)[-_MAX_PREVIOUS:]
@@ -115,7 +123,7 @@ class BestOf(Guard):
     def stream(  # type: ignore[override]
         self, input: WriterInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Event]:
-        """Yield the released text as one event: the best draft is known only once all are judged."""
+        """Yield the sentences of the released text, all at the end: the best draft is known once all are judged."""
         yield from _events(self.invoke(input, config))
 
     async def astream(  # type: ignore[override]
@@ -185,8 +193,10 @@ class BestOf(Guard):
             "relevance": 0.2 * similarity + 0.8 * coverage if question else 0.0,
             "variety": min(1.0, max(0.0, 1.0 - most_similar)),
             "form": story_form(draft),
+            "brevity": max(0.0, 1.0 - len(draft.split()) / _LONG_WORDS),
         }
-        total = sum(w * r for w, r in zip(self.weights, ranks.values(), strict=True)) / sum(self.weights)
+        weights = (*self.weights, self.brevity)
+        total = sum(w * r for w, r in zip(weights, ranks.values(), strict=True)) / sum(weights)
         return {**ranks, "total": total}, draft_vector
 
 
@@ -210,7 +220,8 @@ def _write_drafts(
 
 def _events(tale: Tale) -> Iterator[Event]:
     if tale.released_text is not None:
-        yield TextEvent(text=tale.released_text, start=0)
+        for sentence in sentence_windows(tale.released_text):
+            yield TextEvent(text=sentence.of(tale.released_text), start=sentence.start)
     if tale.refusal is not None:
         yield RefusalEvent(refusal=tale.refusal)
     yield DoneEvent(tale=tale)

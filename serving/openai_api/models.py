@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from taleward.core.errors import UnknownName
-from taleward.serving.app_state import served_models
+from taleward.serving.app_state import served_images_or_none, served_models
+from taleward.serving.served_images import ServedImages
 from taleward.serving.served_models import ServedModel, ServedModels
 
 router = APIRouter()
@@ -15,11 +16,13 @@ router = APIRouter()
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> dict[str, Any]:
-    """List the served models, and the model for embeddings."""
+    """List the served models, and those for embeddings and for pictures."""
     models = served_models(request)
     data = [_model_data(model, models) for model in models]
     if models.embedder is not None:
         data.append(_base(models.embedder.spec, models))
+    if (images := served_images_or_none(request)) is not None:
+        data.append(_images_data(images, models))
     return {"object": "list", "data": data}
 
 
@@ -29,6 +32,9 @@ async def get_model(request: Request, name: str) -> dict[str, Any]:
     models = served_models(request)
     if models.embedder is not None and name == models.embedder.spec:
         return _base(name, models)
+    images = served_images_or_none(request)
+    if images is not None and name == images.name:
+        return _images_data(images, models)
     if not name:
         raise UnknownName("served model", name, models.names)
     return _model_data(models.get(name), models)
@@ -52,3 +58,18 @@ def _model_data(model: ServedModel, models: ServedModels) -> dict[str, Any]:
         "default": model.name == models.config.default_model_name,
     }
     return {**_base(model.name, models), "taleward": details}
+
+
+def _images_data(images: ServedImages, models: ServedModels) -> dict[str, Any]:
+    guard = images.guard()
+    details = {
+        "answers": "pictures",
+        "image_model": images.model.spec,
+        "changes_pictures": images.changes_pictures,
+        "policy": guard.prompt_judge.policy.id,
+        "band": guard.prompt_judge.band,
+        "bands": list(images.guards),
+        "judge": guard.prompt_judge.spec,
+        "picture_judges": [judge.spec for judge in guard.picture_judges],
+    }
+    return {**_base(images.name, models), "taleward": details}

@@ -82,7 +82,7 @@ async def _start_story(
         guard = model.story_guard(
             band=body.band,
             seed=seed_of(body, index),
-            streaming=stream,
+            streaming=mode == "sentences",
             input_checked=True,
             call_options=call_options(body),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import starlette.types as asgi
 
@@ -31,10 +32,18 @@ class ConnectionMiddleware:
         app: The application.
         max_body_bytes: Bytes in a body.
         body_timeout_s: Seconds for a body.
+        body_limits: Bytes in a body, for paths that take more.
     """
 
-    def __init__(self, app: asgi.ASGIApp, max_body_bytes: int, body_timeout_s: float) -> None:
+    def __init__(
+        self,
+        app: asgi.ASGIApp,
+        max_body_bytes: int,
+        body_timeout_s: float,
+        body_limits: Mapping[str, int] | None = None,
+    ) -> None:
         self.app, self._max_body_bytes, self._body_timeout_s = app, max_body_bytes, body_timeout_s
+        self._body_limits = dict(body_limits or {})
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Answer a request, or pass it on."""
@@ -57,28 +66,21 @@ class ConnectionMiddleware:
         await self._run(scope, receive, send, body)
 
     async def _read(self, scope: asgi.Scope, receive: asgi.Receive) -> bytes | Rejection:
+        limit = self._body_limits.get(scope["path"], self._max_body_bytes)
         for name, value in scope["headers"]:
             # A value that is no number is the server's to reject.
-            if name.lower() == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
-                return self._too_long()
+            if name.lower() == b"content-length" and value.isdigit() and int(value) > limit:
+                return _too_long(limit)
         body = bytearray()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _ClientLeft
             body += message.get("body", b"")
-            if len(body) > self._max_body_bytes:
-                return self._too_long()
+            if len(body) > limit:
+                return _too_long(limit)
             if not message.get("more_body", False):
                 return bytes(body)
-
-    def _too_long(self) -> Rejection:
-        return Rejection(
-            status=413,
-            message=f"The request's body is longer than {self._max_body_bytes:,} bytes.",
-            code="request_too_large",
-            headers={"connection": "close"},
-        )
 
     async def _run(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send, body: bytes) -> None:
         record, left, is_read = record_of(scope), asyncio.Event(), False
@@ -112,3 +114,12 @@ class ConnectionMiddleware:
             if not work.done():
                 work.cancel()
                 await asyncio.wait({work})
+
+
+def _too_long(limit: int) -> Rejection:
+    return Rejection(
+        status=413,
+        message=f"The request's body is longer than {limit:,} bytes.",
+        code="request_too_large",
+        headers={"connection": "close"},
+    )

@@ -52,6 +52,7 @@ def install(
     keys: ApiKeys | None,
     judges: Mapping[str, Judge] | None = None,
     models: Collection[str] = (),
+    body_limits: Mapping[str, int] | None = None,
 ) -> Operations:
     """Put keys, limits, queue, logs, metrics and traces around an app. Call it once, after all other middlewares.
 
@@ -62,6 +63,7 @@ def install(
         judges: Judges that must answer before the server is ready, each with a name for `/ready`. The categories of
             their policies are the labels in metrics.
         models: The names of the served models, the labels in metrics.
+        body_limits: Bytes in a body, for paths that take more than the settings allow.
     """
     judges = judges or {}
     queue = GenerationQueue(settings.max_concurrent, settings.max_waiting, settings.queue_timeout_s)
@@ -76,7 +78,10 @@ def install(
     app.add_middleware(TimeLimitMiddleware, timeout_s=settings.request_timeout_s)
     app.add_middleware(QueueMiddleware, queue=queue)
     app.add_middleware(
-        ConnectionMiddleware, max_body_bytes=settings.max_body_bytes, body_timeout_s=settings.body_timeout_s
+        ConnectionMiddleware,
+        max_body_bytes=settings.max_body_bytes,
+        body_timeout_s=settings.body_timeout_s,
+        body_limits=body_limits,
     )
     app.add_middleware(AuthenticationMiddleware, keys=keys, allowed_hosts=settings.allowed_hosts)
     if settings.cors_origins:

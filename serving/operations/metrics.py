@@ -48,6 +48,7 @@ class ServerMetrics:
         self._tokens = counter("tokens_total", "Tokens.", "model", "direction")
         self._cost = counter("cost_usd_total", "Cost in US dollars, as far as it is known.", "model")
         self._tales = counter("tales_total", "Tales, by what became of them.", "model", "result")
+        self._pictures = counter("pictures_total", "Pictures, by what became of them.", "model", "result")
         self._verdicts = counter("verdicts_total", "Verdicts on passages and whole texts.", "outcome")
         self._findings = counter("findings_total", "Verdicts with findings, by category.", "category", "outcome")
         self._duration = histogram("request_seconds", "Time of requests.", "route")
@@ -85,6 +86,8 @@ class ServerMetrics:
             self._cost.labels(model).inc(record.cost_usd)
         for result in record.results:
             self._tales.labels(model, result).inc()
+        for result in record.pictures:
+            self._pictures.labels(model, result).inc()
         for verdict in record.verdicts:
             self._verdicts.labels(verdict.outcome).inc()
             for category in verdict.categories:

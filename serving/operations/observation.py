@@ -111,6 +111,7 @@ def _log_request(record: RequestRecord, method: str, route: str) -> None:
         "model": record.model,
         "tale_ids": record.tales,
         "results": record.results,
+        "pictures": record.pictures,
         "verdicts": len(record.verdicts),
         "categories": categories,
         "input_tokens": record.input_tokens,

@@ -15,6 +15,7 @@ from starlette.types import Scope
 from taleward.core.events import DoneEvent, Event, TextEvent, VerdictEvent
 from taleward.core.tale import Tale
 from taleward.core.verdict import Outcome, Verdict
+from taleward.images.guard.guarded_picture import GuardedPicture
 
 # UUIDs, ULIDs and hexadecimal ids, with or without OpenAI's prefix. Any other could hold somebody's words.
 _REQUEST_ID = re.compile(r"(?:req_)?(?:[0-9a-fA-F]{16,64}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
@@ -56,8 +57,9 @@ class RequestRecord:
         queued_s: Seconds that it waited for a place.
         first_sentence_s: Seconds until the first sentence left.
         verdicts: The verdicts.
-        tales: Ids of the tales.
+        tales: Ids of the tales, and of the results of image guards.
         results: For each tale `released`, or the reason of the refusal.
+        pictures: For each released picture `released`; for a refusal its reason.
         input_tokens: Tokens that models read.
         output_tokens: Tokens that models wrote.
         cost_usd: The cost as far as it is known.
@@ -78,6 +80,7 @@ class RequestRecord:
     verdicts: list[ObservedVerdict] = field(default_factory=list)
     tales: list[str] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
@@ -144,6 +147,24 @@ class RequestRecord:
                 self.observe_verdict(attempt.verdict)
             for call in attempt.calls:
                 self.observe_usage(call.input_tokens, call.output_tokens, call.cost_usd)
+
+    def observe_pictures(self, result: GuardedPicture) -> None:
+        """Note the result of an image guard, with all its verdicts."""
+        self.tales.append(result.id)
+        judged = [
+            verdict for attempt in result.attempts for picture in attempt.pictures for verdict in picture.verdicts
+        ]
+        for verdict in (result.prompt_verdict, *result.input_verdicts, *judged):
+            if verdict is not None:
+                self.observe_verdict(verdict)
+        self.pictures += [result.refusal.reason] if result.refusal else ["released"] * len(result.released_pictures)
+        for lineage in (picture.lineage for attempt in result.attempts for picture in attempt.pictures):
+            tokens = lineage.tokens
+            self.observe_usage(
+                tokens.get("input_text", 0) + tokens.get("input_image", 0),
+                tokens.get("output_image", 0),
+                lineage.cost_usd,
+            )
 
     def observe_verdict(self, verdict: Verdict, *, held_s: float | None = None) -> None:
         """Note a verdict.

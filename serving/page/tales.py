@@ -91,7 +91,8 @@ class TaleRoutes:
             asked: StoryInput = body.sentence.strip()
         else:
             asked = story_input = model.template(body.kind).checked_values(body.values or {})
-        guard = model.story_guard(template=body.kind, band=session.band, streaming=True)
+        # A better story is worth a few seconds more before its first sentence.
+        guard = model.story_guard(template=body.kind, band=session.band, streaming=model.config.best_of == 1)
         if model.config.mask_personal_data:
             asked = masked(asked)
         turn = self._sessions.begin_tale(session)

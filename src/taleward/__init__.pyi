@@ -23,9 +23,9 @@ from .backends.embedding_models import embeddings as embeddings
 from .backends.transformers.classifier import classifier as classifier
 from .backends.transformers.seq2seq import seq2seq_model as seq2seq_model
 from .batch.run import run_batch as run_batch
+from .books.book import Book as Book
 from .chains.classification.few_shot import FewShotClassifier as FewShotClassifier
 from .chains.classification.zero_shot import ZeroShotClassifier as ZeroShotClassifier
-from .books.book import Book as Book
 from .chains.story import StoryChain as StoryChain
 from .chains.summarization.guard import SummaryGuard as SummaryGuard
 from .chains.summarization.summarizer import Summarizer as Summarizer

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
 
 from taleward.batch.chunks import Chunk, ChunkSummary
-from taleward.batch.engines.base import ChunkDone, EngineReport, WorkerFailed, WorkerLost, WorkerReady
+from taleward.batch.engines.base import ChunkDone, EngineReport, WorkerFailed, WorkerLost, WorkerReady, WorkerWaiting
 from taleward.batch.schedule import MAX_HANGS, MAX_LOSSES, BatchBudget, ChunkScheduler
 from taleward.batch.worker import WorkerSpec
 from taleward.core.errors import BackendError, ConfigurationError
@@ -121,3 +122,20 @@ def test_workers_that_cannot_start_end_the_batch() -> None:
     with pytest.raises(ConfigurationError, match="MissingExtra: it needs a library") as caught:
         schedule(Failing(1), 3)
     assert caught.value.hint == "Run: pip install it"
+
+
+def test_a_worker_without_a_machine_is_waited_for_as_long_as_others_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taleward.batch.schedule._START_TIMEOUT_S", 0.05)
+
+    class Waiting(ScriptedEngine):
+        """The last worker gets no machine."""
+
+        def wait(self, timeout_s: float) -> Sequence[EngineReport]:
+            time.sleep(0.02)
+            last = len(self.queues) - 1
+            reports = [report for report in super().wait(timeout_s) if report.worker != last]
+            return [*reports, WorkerWaiting(last)]
+
+    assert schedule(Waiting(2), 10) == [(n, 0) for n in range(10)]
+    with pytest.raises(BackendError, match="worker 0 has not loaded its models"):
+        schedule(Waiting(1), 10)

@@ -30,7 +30,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_people_choose_between_recorded_outputs(runs: list[str], tmp_path: Path) -> None:
-    command = ["arena", *runs, "--sheet", "choices.csv", "--report", "page.html"]
+    command = ["arena", *runs, "--choices", "choices.csv", "--report", "page.html"]
     written = CliRunner().invoke(app, command)
     assert written.exit_code == 0, written.output
     assert "8 pairs written to choices.csv" in written.output

@@ -178,7 +178,9 @@ def test_every_prompt_is_run_with_every_model(in_tmp: Path, monkeypatch: pytest.
     names = [result["name"] for result in json.loads((in_tmp / "all.json").read_text())]
     assert names == ["adventure / m", "adventure / longer", "bedtime / m", "bedtime / longer"]
     runs = [result["run_id"] for result in json.loads((in_tmp / "all.json").read_text())]
-    done = CliRunner().invoke(app, ["grid", *runs, "--rows", "name", "--columns", "dataset", "--report", "grid.html"])
+    done = CliRunner().invoke(
+        app, ["grid", *runs, "--by-row", "name", "--by-column", "dataset", "--report", "grid.html"]
+    )
     assert done.exit_code == 0, done.output
     assert "words" in done.output
     assert "bedtime / longer" in (in_tmp / "grid.html").read_text()

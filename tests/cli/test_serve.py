@@ -33,6 +33,7 @@ def test_without_options_the_embedded_models_are_served(served: list[ServeConfig
 def test_options_describe_the_models(served: list[ServeConfig]) -> None:
     options = ["--model", "openai:x", "--base-url", "http://h/v1", "--chat", "--judge", "lexicon", "--band", "3-5"]
     options += ["--release", "sentences", "--refusal-as", "content", "--embeddings", "none", "--port", "9000"]
+    options += ["--images", "collage:svg"]
     CliRunner().invoke(app, ["serve", *options], catch_exceptions=False)
     [config] = served
     model = config.models["kids-3-5"]
@@ -43,6 +44,8 @@ def test_options_describe_the_models(served: list[ServeConfig]) -> None:
         "content",
     )
     assert config.embeddings is None
+    assert config.images is not None
+    assert config.images.model == "collage:svg"
     assert config.operations.port == 9000
 
 

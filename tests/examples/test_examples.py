@@ -14,8 +14,12 @@ pytest.importorskip("fastapi")
 pytest.importorskip("faiss")
 
 import httpx
+from openai import OpenAI
 
 import taleward as tw
+from taleward.serving import ServeConfig, ServedModel, ServedModelConfig, create_app
+from taleward.testing import FakeJudge, FakeWriter
+from tests.helpers.loopback_server import loopback_server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 VALUES = {
@@ -81,3 +85,19 @@ def test_the_next_bedtime_story_is_another_one(tmp_path: Path) -> None:
     (tmp_path / "another file").touch()
     bedtime.forget(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["another file"]
+
+
+@pytest.mark.server
+def test_a_program_for_openais_api_makes_a_page_of_what_was_judged() -> None:
+    example = load_example("picture_story")
+    config = ServedModelConfig()
+    model = ServedModel("tales", config, writer=FakeWriter("A fox <ran>.\n\nIt slept."), judge=FakeJudge())
+    app = create_app(ServeConfig(models={"tales": config}, embeddings=None), models={"tales": model}, warm=False)
+    with loopback_server(app) as url, OpenAI(base_url=url, api_key="none") as client:
+        page = example.make_page(client, "a fox")
+        refused = example.make_page(client, "a bad fox")
+    assert "<p>A fox &lt;ran&gt;.</p><p>It slept.</p>" in page
+    assert 'alt="A fox' in page
+    assert "data:image/webp;base64," in page
+    assert "<img" not in refused
+    assert "I would rather not" in refused

@@ -50,3 +50,9 @@ def print_and_sleep(values: Mapping[str, Any]) -> str:
     print("what a library prints must not come between messages", flush=True)  # noqa: T201
     time.sleep(0.01)
     return os.environ["TALEWARD_CORES"]
+
+
+def tell_process(values: Mapping[str, Any]) -> str:
+    """Return the process that runs this, after the seconds that the text says."""
+    time.sleep(float(values["text"]))
+    return str(os.getpid())

@@ -30,7 +30,7 @@ def fake_app(
     config = ServedModelConfig(**settings)
     writer = writer or (None if chat else FakeWriter("A fox ran. It slept."))
     model = ServedModel("tales", config, writer=writer, judge=judge or FakeJudge(), chat=chat)
-    serve = ServeConfig(models={"tales": config}, keep_alive_s=keep_alive_s, embeddings=None)
+    serve = ServeConfig(models={"tales": config}, keep_alive_s=keep_alive_s, embeddings=None, images=None)
     return create_app(serve, models={"tales": model}, warm=False)
 
 

@@ -23,9 +23,9 @@ KIDS = load_policy("kids")
 QUICK: dict[str, Any] = {"folds": 2, "resamples": 200}
 
 
-def labels_for(band: str, texts: int = 60) -> LabeledData:
+def labels_for(band: str, texts: int = 120) -> LabeledData:
     """Texts that people label for 6-8 as strictly as another band demands."""
-    passages = example_passages()[::2][:texts]
+    passages = example_passages()[:texts]
     rows = (passage.labeled_text(KIDS, band) for passage in passages)
     return LabeledData("passages", "0" * 64, tuple(rows))
 
@@ -39,7 +39,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_few_labels_move_the_thresholds_and_the_tuned_judge_is_used_by_its_folder(strict: Any) -> None:
     report = strict.report
     assert strict.promoted, report.reason
-    assert (report.part, report.part_reason) == ("thresholds", "60 texts; the head is tried from 400 on")
+    assert (report.part, report.part_reason) == ("thresholds", "120 texts; the head is tried from 400 on")
     assert "6-8 is stricter by" in report.notes[0]
     assert report.total.missed_after.value < report.total.missed_before.value
     tuned, shipped = strict.judge(), tw.judge("embedded:judge")
@@ -59,7 +59,7 @@ def test_a_tuned_judge_is_not_overwritten(strict: Any) -> None:
 def test_a_judge_that_is_not_better_leaves_only_its_report(tmp_path: Path) -> None:
     shipped = tw.judge("embedded:judge")
     assert isinstance(shipped, EmbeddedJudge)
-    rows = [LabeledText(row.text, not shipped.invoke(row.text).passed) for row in labels_for("6-8", 40).rows]
+    rows = [LabeledText(row.text, not shipped.invoke(row.text).passed) for row in labels_for("6-8").rows]
     data = LabeledData("judge", "0" * 64, tuple(rows))
     for _ in range(2):  # the folder may be used again
         refused = tune_judge("embedded:judge", data, tmp_path / "out", **QUICK)

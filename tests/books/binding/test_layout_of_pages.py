@@ -30,11 +30,11 @@ def inside(box: Box, size: PageSize) -> bool:
     return box.x >= 0 and box.y >= 0 and right <= size.width + 0.01 and bottom <= size.height + 0.01
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     width=st.integers(20, 100),
     height=st.integers(20, 100),
-    words=st.integers(1, 140),
+    words=st.integers(1, 100),
     facing=st.booleans(),
     size=st.sampled_from([*PAGE_SIZES.values(), None]),
 )

@@ -43,8 +43,6 @@ def test_it_is_text_with_tags_language_and_bookmarks(tmp_path: Path) -> None:
     outline: Any = reader.outline
     expected = ["Cover", "Page 1", "Page 2", "Page 3", "How this book was made", "Back cover"]
     assert [item["/Title"] for item in outline] == expected
-        "Cover", "Page 1", "Page 2", "Page 3", "How this book was made", "Back cover",
-    ]  # fmt: skip
     tags = elements(reader)
     figures = [str(tag["/Alt"]) for tag in tags if tag["/S"] == "/Figure"]
     assert figures == ["The cover: a fox.", *(f'Page {n}: a "fox" & snow.' for n in (1, 2, 3))]

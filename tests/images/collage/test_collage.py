@@ -13,7 +13,7 @@ from taleward.core.errors import ConfigurationError
 from taleward.images.collage.compose import compose
 from taleward.images.collage.library import library
 from taleward.images.collage.model import CollageModel
-from taleward.images.collage.scene import plan_scene
+from taleward.images.collage.plan import plan_scene
 from taleward.images.collage.scenery.land import LAND
 from taleward.images.collage.scenery.settled import SETTLED
 from taleward.images.collage.scenery.water import WATERS

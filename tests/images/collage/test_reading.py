@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from taleward.images.collage.captions import plural
+from taleward.images.collage.plan import plan_scene
 from taleward.images.collage.reading import Mention, find_drawing, read
-from taleward.images.collage.scene import plan_scene
 from taleward.images.prompt_spec import PromptSpec
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from taleward.core.verdict import Finding
+from taleward.evaluation.feedback.mlflow_store import FeedbackStore, record_feedback
 from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
 from taleward.images.guard.image_guard import ImageGuard
 from taleward.images.guard.picture_judge import PictureJudge
@@ -51,3 +52,13 @@ def test_a_result_is_a_trace_with_its_pictures_as_artifacts(tmp_path: Path) -> N
     names = [span.name for span in trace.data.spans]
     assert {"judge prompt", "attempt 1 (model)", "attempt 2 (model)"} <= set(names)
     assert any(a.name == "verdict" and a.value == "pass" for a in trace.info.assessments)
+
+
+def test_people_give_feedback_on_pictures_as_on_tales(tmp_path: Path) -> None:
+    uri = default_tracking_uri(tmp_path)
+    options = {"picture_judges": ["picture-checks"], "fallback": None}
+    guard = ImageGuard(NoiseModel(), FakeJudge(), recorder=MlflowPictureRecorder(uri), **options)  # type: ignore[arg-type]
+    result = guard.invoke("a fox", seed=3)
+    record_feedback(result.id, person="a parent", rating=5, tracking_uri=uri)
+    [feedback] = FeedbackStore(uri).read(result.id)
+    assert (feedback.person, feedback.rating) == ("a parent", 5)

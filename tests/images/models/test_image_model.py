@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from taleward.core.errors import ConfigurationError, DeadlineExceeded, InvalidInputs, PictureBlocked, UnknownName
-from taleward.images.models.events import DrawingProgress, FinishedPicture
+from taleward.images.models.base import DrawingTask
+from taleward.images.models.events import DrawingProgress, FinishedPicture, ImageEvent
 from taleward.images.models.factory import image_model
 from taleward.images.models.request import ImageRequest
 from taleward.images.models.seeds import variation_seeds
@@ -209,3 +212,28 @@ def test_an_existing_model_is_returned_and_takes_no_options() -> None:
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         NoiseModel(**options)
+
+
+def test_drawings_reuse_threads_that_wait() -> None:
+    class Threads(NoiseModel):
+        def _draw(self, drawing: DrawingTask) -> Iterator[ImageEvent]:
+            idents.append(threading.get_ident())
+            return super()._draw(drawing)
+
+    idents: list[int] = []
+    model = Threads()
+    for seed in range(20):
+        model.invoke("a fox", n=1, seed=seed)
+        time.sleep(0.002)
+    assert len(set(idents)) < 10
+
+
+def test_invoke_skips_progress_that_only_a_stream_shows() -> None:
+    class Emitting(NoiseModel):
+        def _draw(self, drawing: DrawingTask) -> Iterator[ImageEvent]:
+            drawing.emit(DrawingProgress(step=1, steps=1, indices=(0,)))
+            yield from super()._draw(drawing)
+
+    model = Emitting(steps=0)
+    assert len(model.invoke("a fox", n=1, seed=1)) == 1
+    assert [event.type for event in model.stream("a fox", n=1, seed=1)] == ["progress", "picture"]

@@ -96,6 +96,14 @@ def test_a_draft_that_breaks_off_or_loops_loses(tell: Tell) -> None:
         assert tale.attempts[0].ranks["form"] == 0.0
 
 
+def test_the_shorter_of_two_equals_wins_if_brevity_counts(tell: Tell) -> None:
+    long, short = "A fox ran home over the hill and ate a ripe pear.", "A fox ran home and ate a pear."
+    _, guard = best(long, short, weights=(0, 0, 0, 1))
+    assert tell(guard, {"hero": "a fox"}).text == long
+    _, guard = best(long, short, weights=(0, 0, 0, 1), brevity=0.1)
+    assert tell(guard, {"hero": "a fox"}).text == short
+
+
 def test_without_a_draft_that_passes_there_is_a_refusal(tell: Tell) -> None:
     _, guard = best("bad", "bad too")
     tale = tell(guard, {})
@@ -105,11 +113,16 @@ def test_without_a_draft_that_passes_there_is_a_refusal(tell: Tell) -> None:
 
 
 def test_a_stream_is_the_released_text_alone() -> None:
-    _, guard = best("bad", "an owl")
-    text, done = list(guard.stream({}))
-    assert isinstance(text, TextEvent)
+    story = "An owl woke. It flew."
+    _, guard = best("bad", story)
+    *texts, done = list(guard.stream({}))
+    assert [(event.text, event.start) for event in texts if isinstance(event, TextEvent)] == [
+        ("An owl woke. ", 0),
+        ("It flew.", 13),
+    ]
+    assert len(texts) == 2
     assert isinstance(done, DoneEvent)
-    assert text.text == "an owl" == done.tale.text
+    assert done.tale.text == story
 
 
 def test_drafts_are_written_at_once_and_keep_their_own_calls(tell: Tell) -> None:
@@ -165,6 +178,7 @@ def test_with_the_embedded_models(values: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"brevity": -1.0}, "brevity must not be negative; got -1.0"),
         ({"concurrency": 0}, "concurrency must be 1 or more; got 0"),
         ({"candidates": 1}, "candidates must be 2 or more; got 1"),
         ({"accept_score": 1.5}, "accept_score must be from 0 to 1, or None; got 1.5"),
