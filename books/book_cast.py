@@ -66,10 +66,11 @@ def known_looks(text: str, cast: Sequence[CastMember], known: Sequence[CastMembe
     """
     before = {member.name.casefold(): member for member in known if names_character(text, member.name)}
     found = {member.name.casefold() for member in cast}
-    return (
+    everybody = [
         *(before.get(member.name.casefold(), member) for member in cast),
         *(member for name, member in before.items() if name not in found),
-    )
+    ]
+    return tuple(sorted(everybody, key=lambda m: text.casefold().find(m.name.casefold().removeprefix("the "))))
 
 
 def _of_kind(noun: str) -> CastMember:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -59,7 +60,9 @@ def record_book(book: Book, folder: Path | str, tracking_uri: str, experiment: s
         for name, value in measured.items():
             if value is not None:
                 client.log_metric(run_id, name, float(value))
-        client.log_table(run_id, _table(book), _TABLE)
+        # The format of `log_table`, which goes through pandas.
+        client.log_text(run_id, json.dumps(_table(book)), _TABLE)
+        client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": _TABLE, "type": "table"}]))
         for _, place in book.illustrated():
             if (path := picture_path(folder, place)) is not None:
                 client.log_artifact(run_id, str(path), PICTURES)
@@ -71,8 +74,8 @@ def record_book(book: Book, folder: Path | str, tracking_uri: str, experiment: s
     return run_id
 
 
-def _table(book: Book) -> dict[str, list[object]]:
-    """Return the columns of the pages' table; page 0 is the cover."""
+def _table(book: Book) -> dict[str, object]:
+    """Return the table of the pages, as MLflow reads it; page 0 is the cover."""
     rows = []
     for _, place in book.illustrated():
         is_page = isinstance(place, BookPage)
@@ -95,4 +98,4 @@ def _table(book: Book) -> dict[str, list[object]]:
                 "cost_usd": drawing.cost_usd if drawing else None,
             }
         )
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    return {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}

@@ -40,6 +40,7 @@ _BUILDING = "house|cottage|castle|hut|cabin|palace|tower"
 _PLACED = "put|packed|placed|dropped|laid|hid|hung|threw|poured"
 _HOLDER = "tree|rock|stone|box|nest|bush|log|chest|table|basket|drawer"
 _BOAT = "boat|ship|raft|canoe|sailboat"
+_GOES = "came|went|walked|ran|got|sailed|flew|hurried|were|was|go|come|walk|run|get|be"
 _OWN = "an?|the|his|her|its|their"
 _AS_SEEN = (
     # Somebody's house is first seen from outside.
@@ -54,7 +55,12 @@ _AS_SEEN = (
         r"\g<put> by ",
     ),
     (re.compile(rf"\b(sailed|rowed|steered|paddled) (?=(?:{_OWN}) (?:[a-z]+ )?(?:{_BOAT})\b)"), r"\1 in "),
-    (re.compile(r"\b(came|went|walked|ran|got|sailed|flew|hurried|were|was|go|come|walk|run|get|be) (?:back )?home\b"), r"\1"),
+    (
+        re.compile(
+            r"\b(came|went|walked|ran|got|sailed|flew|hurried|were|was|go|come|walk|run|get|be) (?:back )?home\b"
+        ),
+        r"\1",
+    ),
     (re.compile(r"\b(?:under|beneath) the (?:stars|moon)\b"), "at night"),
 )
 
