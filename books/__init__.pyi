@@ -10,6 +10,7 @@ from .book import (
     PictureCandidate as PictureCandidate,
     Shot as Shot,
 )
+from .book_recorder import record_book as record_book
 from .edit import BookEditor as BookEditor
 from .illustrate import Illustrator as Illustrator
 from .make import (

@@ -15,6 +15,11 @@ from taleward.images.prompts.pronouns import find_gender, names_character
 from taleward.moderation.text.sentences import sentences
 
 _MAX_CAST = 8
+_HEROES = ("vehicle", "boat", "aircraft", "thing", "flower", "tree", "skything", "sky")
+_GIRLS = "Alice Amy Anna Bella Clara Daisy Ella Emily Emma Eva Grace Jane Jenny Julia Kate Lena Lily Lucy Maria Mary Mia Molly Nina Nora Olivia Polly Rosa Rose Ruby Sara Sarah Sofia Sophie Sue Zoe"  # noqa: E501
+_BOYS = "Adam Alex Ben Billy Bob Charlie Dan Daniel David Finn Fred George Harry Henry Jack Jake James Jim Joe John Leo Luke Mark Max Mike Noah Oscar Paul Peter Sam Ted Tim Timmy Tom Tommy Will"  # noqa: E501
+_KINDS = {**dict.fromkeys(_GIRLS.split(), "a girl"), **dict.fromkeys(_BOYS.split(), "a boy")}
+"""What most stories mean by a name, where no pronoun tells."""
 
 
 def whole_cast(text: str, *, seed: int = 0) -> tuple[CastMember, ...]:
@@ -29,7 +34,7 @@ def whole_cast(text: str, *, seed: int = 0) -> tuple[CastMember, ...]:
     for number, member in enumerate(members):
         if not member.kind and member.name[:1].isupper():
             gender = find_gender(member.name, "", all_sentences, [name for name in names if name != member.name])
-            kind = {"she": "a girl", "he": "a boy"}.get(gender or "", "a child")
+            kind = {"she": "a girl", "he": "a boy"}.get(gender or "") or _KINDS.get(member.name, "a child")
             members[number] = member.model_copy(update={"kind": kind})
     taken = {word for member in members for word in f"{member.name} {member.kind}".lower().split()}
     narrated = QUOTED.sub(" ", text)
@@ -44,6 +49,10 @@ def whole_cast(text: str, *, seed: int = 0) -> tuple[CastMember, ...]:
         living = next((m for m in read(narrated).mentions if m.drawing.is_living and not m.is_plural), None)
         if living is not None:
             members.append(_of_kind(living.said))
+    # A tale may be about a train.
+    things = [n for n, count in spoken_of.most_common() if count > 1 and (d := find_drawing(n)) and d.kind in _HEROES]
+    if not members and things:
+        members.append(_of_kind(things[0]))
     return tuple(members[:_MAX_CAST])
 
 
@@ -57,10 +66,11 @@ def known_looks(text: str, cast: Sequence[CastMember], known: Sequence[CastMembe
     """
     before = {member.name.casefold(): member for member in known if names_character(text, member.name)}
     found = {member.name.casefold() for member in cast}
-    return (
+    everybody = [
         *(before.get(member.name.casefold(), member) for member in cast),
         *(member for name, member in before.items() if name not in found),
-    )
+    ]
+    return tuple(sorted(everybody, key=lambda m: text.casefold().find(m.name.casefold().removeprefix("the "))))
 
 
 def _of_kind(noun: str) -> CastMember:

@@ -17,7 +17,8 @@ from taleward.moderation.text.sentences import sentences
 _SPEECH = re.compile(r"\b(?:said|asked|replied|called|cried|shouted|whispered|answered|told|laughed|yelled)\b", re.I)
 _FIRE = re.compile(r"\bfire\b", re.IGNORECASE)
 _IS_A = re.compile(r"\b(?:was|were|is|are) an? ", re.IGNORECASE)
-_THEY = re.compile(r"\W*(?:they|both)\b", re.IGNORECASE)
+_THEY = re.compile(r"\b(?:they|both)\b", re.IGNORECASE)
+_LIVES = re.compile(r"\b(?:lived?|lives|home was)\b", re.IGNORECASE)
 
 
 class Seen(FrozenModel):
@@ -69,7 +70,8 @@ class _Telling:
 
     def __init__(self, resolved: Sequence[str], cast: Sequence[CastMember]) -> None:
         self.cast, self.names = cast, [member.name for member in cast]
-        self.home = self.place = first_place(resolved)
+        self.place = first_place(resolved)
+        self.home = self.place if any(map(_LIVES.search, resolved)) else "at home"
         self.inside, self.light = "", ""
         self.described = descriptions(resolved)
         self.present: list[str] = self.names[:1]
@@ -102,7 +104,7 @@ class _Telling:
         here = [name for name in names if any(names_character(QUOTED.sub(" ", s), name) for s in within)]
         if names and names[0] not in here and any(names_character(s, names[0]) for s in within):
             here.insert(0, names[0])
-        opening = next((s for s in within if _THEY.match(s)), "")
+        opening = next((s for s in within if _THEY.search(QUOTED.sub(" ", s))), "")
         told = within[: within.index(opening)] if opening else []
         if opening and len(self.present) > 1 and sum(any(names_character(s, n) for s in told) for n in names) < 2:
             here = [name for name in names if name in {*here, *self.present}]

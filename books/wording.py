@@ -35,10 +35,12 @@ _SPEAKER = re.compile(
     r" (?:(?:he|she|it|they) )?",
     re.IGNORECASE,
 )
+_ADJECTIVES = r"(?:(?!(?:for|of|the|an?|and|to|with|in|on|at|by|from|his|her|their)\b)[a-z-]+,? ){0,3}?"
 _BUILDING = "house|cottage|castle|hut|cabin|palace|tower"
 _PLACED = "put|packed|placed|dropped|laid|hid|hung|threw|poured"
 _HOLDER = "tree|rock|stone|box|nest|bush|log|chest|table|basket|drawer"
 _BOAT = "boat|ship|raft|canoe|sailboat"
+_GOES = "came|went|walked|ran|got|sailed|flew|hurried|were|was|go|come|walk|run|get|be"
 _OWN = "an?|the|his|her|its|their"
 _AS_SEEN = (
     # Somebody's house is first seen from outside.
@@ -53,7 +55,12 @@ _AS_SEEN = (
         r"\g<put> by ",
     ),
     (re.compile(rf"\b(sailed|rowed|steered|paddled) (?=(?:{_OWN}) (?:[a-z]+ )?(?:{_BOAT})\b)"), r"\1 in "),
-    (re.compile(r"\b(came|went|walked|ran|got|sailed|flew|hurried|were|was) (?:back )?home\b"), r"\1"),
+    (
+        re.compile(
+            r"\b(came|went|walked|ran|got|sailed|flew|hurried|were|was|go|come|walk|run|get|be) (?:back )?home\b"
+        ),
+        r"\1",
+    ),
     (re.compile(r"\b(?:under|beneath) the (?:stars|moon)\b"), "at night"),
 )
 
@@ -65,11 +72,9 @@ def with_names(sentence: str, cast: Sequence[CastMember]) -> str:
         if sum((m.kind or m.name).split()[-1] == noun for m in cast) > 1 or not noun.islower():
             continue
         if member.name.startswith("the "):
-            pattern = (
-                rf"(?<!was )(?<!is )\b(?:an?|his|her|their|the) (?:[a-z-]+,? ){{0,3}}?{noun}\b(?! (?:named|called))"
-            )
+            pattern = rf"(?<!was )(?<!is )\b(?:an?|his|her|their|the) {_ADJECTIVES}{noun}\b(?! (?:named|called))"
         else:
-            pattern = rf"(?<!was )(?<!is )\b(?:the|an?) (?:[a-z-]+ ){{0,3}}?{noun}\b(?! (?:named|called))"
+            pattern = rf"(?<!was )(?<!is )\b(?:the|an?) {_ADJECTIVES}{noun}\b(?! (?:named|called))"
             named = rf"\b(?:an?|the|his|her|their|one) (?:[a-z-]+ ){{0,3}}?{noun},? (?:named|called) {member.name}\b"
             sentence = re.sub(named, member.name, sentence, flags=re.IGNORECASE)
         outside = [(m.start(), m.end()) for m in QUOTED.finditer(sentence)]

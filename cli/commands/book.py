@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taleward.cli.options import REFUSED, AsJson, BandName, BaseUrl, JudgeSpecs, PolicyName
+from taleward.cli.options import (
+    DEFAULT_FOLDER,
+    REFUSED,
+    AsJson,
+    BandName,
+    BaseUrl,
+    Folder,
+    JudgeSpecs,
+    PolicyName,
+)
 from taleward.cli.suggestions import SuggestingGroup
 from taleward.core.errors import ConfigurationError, Refused
 
@@ -90,6 +99,8 @@ def make(
     format: Formats = "html,epub,pdf",
     plan_only: Annotated[bool, typer.Option("--plan-only", help="Write plan.yaml to edit, and draw nothing.")] = False,
     as_json: AsJson = False,
+    record: Annotated[bool, typer.Option(help="Record the book in MLflow.")] = False,
+    folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Make a picture book of a tale, or of a request for one.
 
@@ -137,6 +148,8 @@ def make(
             book = finish_book(the_plan, illustrator, folder=out, on_progress=tell)
         files = _bind(book, out, formats)
     _report(book, out, files, as_json=as_json, show=show_book)
+    if record:
+        _record(book, out, folder)
 
 
 @book_app.command()
@@ -333,6 +346,20 @@ def _series(folders: list[Path] | None) -> Any:
     from taleward.books.series import series_cast
 
     return series_cast(folders) if folders else None
+
+
+def _record(book: Book, out: Path, folder: Path) -> None:
+    from taleward.books.book_recorder import record_book
+    from taleward.cli.output.console import print_note, spinner, warn_not_recorded
+    from taleward.evaluation.tracking.tale_recorder import default_tracking_uri
+
+    try:
+        with spinner("recording"):
+            run_id = record_book(book, out, default_tracking_uri(folder))
+    except Exception as error:  # noqa: BLE001  the book has been made; only its record is lost
+        warn_not_recorded("the book", error)
+    else:
+        print_note(f"recorded in {folder / 'mlflow.db'} as run {run_id}; see it with: taleward ui")
 
 
 def _formats(format: str | None) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from taleward.images.collage.looks import GARMENTS, HAIR
 _TOKEN = re.compile(r"[a-z0-9]+(?:['’][a-z]+)?(?:-[a-z0-9]+)*|[,.;:!?]", re.IGNORECASE)
 _LONGEST = 5
 _ALSO_VERBS = frozenset(["saw", "fly", "watch", "ring", "swing", "rose", "drum", "fish", "duck", "bear", "comb", "train", "plant"])  # fmt: skip
+_BEFORE_A_WELL = frozenset(["", "a", "the", "old", "deep", "wishing", "stone", "his", "her", "their", "this"])
 _SUBJECTS = frozenset(["he", "she", "it", "they", "we", "who", "to", "and", "then"])
 _WORN = re.compile(r"\b(?:wearing|dressed in|in an?|with an?|wears)\b")
 
@@ -182,9 +183,11 @@ class _Reader:
 
     def _is_verb(self, phrase: str, index: int) -> bool:
         """Whether a word such as `saw` is what the word before it does: `the owl saw a mouse`."""
+        before = self.words[index - 1] if index else ""
+        if phrase == "well":
+            return before not in _BEFORE_A_WELL
         if phrase not in _ALSO_VERBS or not index:
             return False
-        before = self.words[index - 1]
         return (
             before in _SUBJECTS or f"the {before}" in self.names or before in self.names or bool(find_drawing(before))
         )

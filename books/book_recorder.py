@@ -1,0 +1,101 @@
+"""Record a book in MLflow: a run with its measures, its pages as a table, its pictures and what they cost."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+from taleward.backends.base.mlflow_store import quiet
+from taleward.books.book import Book, BookPage
+from taleward.books.folder import BOOK_FILE, HISTORY, PICTURES, PLAN_FILE, picture_path
+from taleward.books.metrics import measure_book
+from taleward.core.errors import MissingExtra
+from taleward.evaluation.tracking.tale_recorder import DEFAULT_EXPERIMENT, get_or_create_experiment
+
+_TABLE = "pages.json"
+
+
+def record_book(book: Book, folder: Path | str, tracking_uri: str, experiment: str = DEFAULT_EXPERIMENT) -> str:
+    """Record a book as an MLflow run.
+
+    The run has the measures of `measure_book` and the cost as metrics, and as artifacts the table `pages.json` (text,
+    what the picture shows, shot, verdicts, candidates, cost), the pictures, `book.json` and `plan.yaml`.
+
+    Args:
+        book: The book.
+        folder: Its folder.
+        tracking_uri: The MLflow tracking URI.
+        experiment: The name of the MLflow experiment; created if missing.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        MissingExtra: If MLflow is not installed.
+    """
+    if find_spec("mlflow") is None:
+        raise MissingExtra("recording a book", "mlflow")
+    import mlflow
+
+    folder = Path(folder)
+    with quiet():
+        client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+        experiment_id = get_or_create_experiment(client, tracking_uri, experiment)
+        tags = {"taleward": book.colophon.taleward, "taleward.kind": "book", "band": book.band}
+        tags |= {"policy": book.colophon.policy, "tale_id": book.colophon.tale_id}
+        run_id = str(client.create_run(experiment_id, run_name=book.title, tags=tags).info.run_id)
+        parameters = {
+            "style": book.style,
+            "seed": book.seed,
+            "pages": len(book.pages),
+            "writer": book.colophon.writer,
+            "judge": book.colophon.judge,
+            "images": ", ".join(book.colophon.image_models),
+            "edits": len(book.edits),
+        }
+        for name, value in parameters.items():
+            client.log_param(run_id, name, value)
+        measured = {**measure_book(book).model_dump(), "cost_usd": book.cost_usd}
+        for name, value in measured.items():
+            if value is not None:
+                client.log_metric(run_id, name, float(value))
+        # The format of `log_table`, which goes through pandas.
+        client.log_text(run_id, json.dumps(_table(book)), _TABLE)
+        client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": _TABLE, "type": "table"}]))
+        for _, place in book.illustrated():
+            if (path := picture_path(folder, place)) is not None:
+                client.log_artifact(run_id, str(path), PICTURES)
+        for file in (BOOK_FILE, PLAN_FILE):
+            client.log_artifact(run_id, str(folder / file))
+        for edit in book.edits:
+            client.log_artifact(run_id, str(folder / edit.before), HISTORY)
+        client.set_terminated(run_id)
+    return run_id
+
+
+def _table(book: Book) -> dict[str, object]:
+    """Return the table of the pages, as MLflow reads it; page 0 is the cover."""
+    rows = []
+    for _, place in book.illustrated():
+        is_page = isinstance(place, BookPage)
+        drawing = place.drawing
+        chosen = next((c for c in drawing.candidates if c.chosen), None) if drawing else None
+        clearances = (place.text_clearance if is_page else book.title_clearance, place.picture_clearance)
+        verdicts = [verdict for clearance in clearances if clearance is not None for verdict in clearance.verdicts]
+        rows.append(
+            {
+                "page": place.number if is_page else 0,
+                "text": place.text if is_page else book.title,
+                "picture_shows": place.alt_text,
+                "shot": place.shot if is_page else "cover",
+                "judges": ", ".join(f"{verdict.judge} {verdict.outcome}" for verdict in verdicts),
+                "drawn_by": place.picture.lineage.model if place.picture is not None else "",
+                "reason": drawing.reason if drawing else "",
+                "candidates": len(drawing.candidates) if drawing else 0,
+                "coverage": chosen.coverage if chosen else None,
+                "likeness": chosen.likeness if chosen else None,
+                "cost_usd": drawing.cost_usd if drawing else None,
+            }
+        )
+    return {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
