@@ -78,17 +78,17 @@ def _table(book: Book) -> dict[str, object]:
     """Return the table of the pages, as MLflow reads it; page 0 is the cover."""
     rows = []
     for _, place in book.illustrated():
-        is_page = isinstance(place, BookPage)
+        page = place if isinstance(place, BookPage) else None
         drawing = place.drawing
         chosen = next((c for c in drawing.candidates if c.chosen), None) if drawing else None
-        clearances = (place.text_clearance if is_page else book.title_clearance, place.picture_clearance)
+        clearances = (page.text_clearance if page else book.title_clearance, place.picture_clearance)
         verdicts = [verdict for clearance in clearances if clearance is not None for verdict in clearance.verdicts]
         rows.append(
             {
-                "page": place.number if is_page else 0,
-                "text": place.text if is_page else book.title,
+                "page": page.number if page else 0,
+                "text": page.text if page else book.title,
                 "picture_shows": place.alt_text,
-                "shot": place.shot if is_page else "cover",
+                "shot": page.shot if page else "cover",
                 "judges": ", ".join(f"{verdict.judge} {verdict.outcome}" for verdict in verdicts),
                 "drawn_by": place.picture.lineage.model if place.picture is not None else "",
                 "reason": drawing.reason if drawing else "",

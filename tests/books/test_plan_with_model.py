@@ -48,7 +48,7 @@ def test_a_model_chooses_pages_and_pictures() -> None:
     [
         "no JSON",
         {**ANSWER, "pages": ANSWER["pages"][:1]},
-        {**ANSWER, "pages": list(reversed(ANSWER["pages"]))},  # type: ignore[call-overload]
+        {**ANSWER, "pages": list(reversed(ANSWER["pages"]))},
         {**ANSWER, "surprise": 1},
     ],
 )
