@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from taleward.backends.base.mlflow_store import quiet
-from taleward.books.book import Book, BookPage
+from taleward.books.book import Book, BookCover, BookPage, Clearance
 from taleward.books.folder import BOOK_FILE, HISTORY, PICTURES, PLAN_FILE, picture_path
 from taleward.books.metrics import measure_book
 from taleward.core.errors import MissingExtra
@@ -76,26 +76,26 @@ def record_book(book: Book, folder: Path | str, tracking_uri: str, experiment: s
 
 def _table(book: Book) -> dict[str, object]:
     """Return the table of the pages, as MLflow reads it; page 0 is the cover."""
-    rows = []
-    for _, place in book.illustrated():
-        page = place if isinstance(place, BookPage) else None
-        drawing = place.drawing
-        chosen = next((c for c in drawing.candidates if c.chosen), None) if drawing else None
-        clearances = (page.text_clearance if page else book.title_clearance, place.picture_clearance)
-        verdicts = [verdict for clearance in clearances if clearance is not None for verdict in clearance.verdicts]
-        rows.append(
-            {
-                "page": page.number if page else 0,
-                "text": page.text if page else book.title,
-                "picture_shows": place.alt_text,
-                "shot": page.shot if page else "cover",
-                "judges": ", ".join(f"{verdict.judge} {verdict.outcome}" for verdict in verdicts),
-                "drawn_by": place.picture.lineage.model if place.picture is not None else "",
-                "reason": drawing.reason if drawing else "",
-                "candidates": len(drawing.candidates) if drawing else 0,
-                "coverage": chosen.coverage if chosen else None,
-                "likeness": chosen.likeness if chosen else None,
-                "cost_usd": drawing.cost_usd if drawing else None,
-            }
-        )
+    rows = [_row(book.cover, 0, book.title, "cover", book.title_clearance)]
+    rows += [_row(page, page.number, page.text, page.shot, page.text_clearance) for page in book.pages]
     return {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
+
+
+def _row(place: BookCover | BookPage, number: int, text: str, shot: str, clearance: Clearance) -> dict[str, object]:
+    drawing = place.drawing
+    chosen = next((c for c in drawing.candidates if c.chosen), None) if drawing else None
+    clearances = (clearance, place.picture_clearance)
+    verdicts = [verdict for cleared in clearances if cleared is not None for verdict in cleared.verdicts]
+    return {
+        "page": number,
+        "text": text,
+        "picture_shows": place.alt_text,
+        "shot": shot,
+        "judges": ", ".join(f"{verdict.judge} {verdict.outcome}" for verdict in verdicts),
+        "drawn_by": place.picture.lineage.model if place.picture is not None else "",
+        "reason": drawing.reason if drawing else "",
+        "candidates": len(drawing.candidates) if drawing else 0,
+        "coverage": chosen.coverage if chosen else None,
+        "likeness": chosen.likeness if chosen else None,
+        "cost_usd": drawing.cost_usd if drawing else None,
+    }

@@ -14,25 +14,25 @@ from taleward.images.collage import model as collage
 from taleward.images.collage.model import CollageModel
 from taleward.images.prompt_spec import CastMember, PromptSpec, TextShown
 
-VERSION = 1
+VERSION = 2
 """The collage's version that the digests are of."""
 
 PICTURES = {
-    "a fox asleep under a tree in a snowy forest at night": "d00cc81200074807",
-    "a girl with a red balloon in the park": "8ac1c33c2726ba63",
-    "a king on a horse in front of a castle": "c6b7276868193ce6",
-    "three rabbits and a giant bear in a boat on the sea": "96c378114244c074",
-    "a knight riding a dragon over the mountains in a thunderstorm": "2944ff3298a6e889",
-    "a robot dancing in the kitchen": "c4c3b45450ebbf1e",
-    "two children in a tree house in autumn": "dc9e049772ceaa7f",
-    "a whale, a crab and five fish under water": "ac5404a915a276c7",
-    "an astronaut waving on the moon beside a rocket": "5b763622085151be",
-    "a witch flying in the jungle, a monkey and a parrot": "5738c79d803c41c7",
-    "a boy flying a kite on a hill at sunset": "16ec1c0141c668a6",
-    "a grandmother reading a book on a chair in the living room": "7b4bf925a90d2be0",
-    "a bear, a wolf, a pig, a hen, a cow, a duck and a cat on a farm": "163233299f90fc6f",
-    "a dog in a basket in the desert": "471c72c87c79a8a2",
-    "a bat in a cave in fog": "0da86440084c205d",
+    "a fox asleep under a tree in a snowy forest at night": "60e29072740ff700",
+    "a girl with a red balloon in the park": "060b5e11287243d2",
+    "a king on a horse in front of a castle": "b53a9cdf08926c7c",
+    "three rabbits and a giant bear in a boat on the sea": "7870d1e67837dd64",
+    "a knight riding a dragon over the mountains in a thunderstorm": "f1a7bdebe70e256b",
+    "a robot dancing in the kitchen": "f3022ff0054611c3",
+    "two children in a tree house in autumn": "71eb58b004f03550",
+    "a whale, a crab and five fish under water": "2d8f23e23b4f3ffb",
+    "an astronaut waving on the moon beside a rocket": "335bd393530c4e50",
+    "a witch flying in the jungle, a monkey and a parrot": "95b867f12d4a19a0",
+    "a boy flying a kite on a hill at sunset": "d870889f9123b7c4",
+    "a grandmother reading a book on a chair in the living room": "05bcfa6482f099be",
+    "a bear, a wolf, a pig, a hen, a cow, a duck and a cat on a farm": "b39cddd7c032d98b",
+    "a dog in a basket in the desert": "3b12bc43723732d0",
+    "a bat in a cave in fog": "dc284331cfc241f9",
 }
 
 
