@@ -50,7 +50,7 @@ def test_the_printed_seed_tells_the_same_tale_again(folder: Path) -> None:
     done = taleward(*args, cwd=folder)
     first, printed = json.loads(done.stdout), re.search(r"tell this very tale again, add: (--seed \d+)\n", done.stderr)
     assert printed is not None
-    assert len(first["attempts"]) == 4
+    assert len(first["attempts"]) == 6
     assert "draft" not in first["attempts"][0]
     again = json.loads(taleward(*args, *printed[1].split(), cwd=folder).stdout)
     assert again["released_text"] == first["released_text"]
@@ -86,7 +86,7 @@ def test_a_request_is_counted_by_its_wishes(folder: Path) -> None:
 
 def test_the_drafts_of_an_embedded_writer_are_counted(folder: Path) -> None:
     done = taleward("tell", "a story about a fox", "--judge", "lexicon", "--no-record", cwd=folder)
-    assert re.search(r"^embedded:storyteller \| draft [1-4] of 4 \| ", done.stdout, re.MULTILINE)
+    assert re.search(r"^embedded:storyteller \| draft [1-6] of 6 \| ", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("source", ["request.txt", "-"])
