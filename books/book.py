@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from taleward.core.frozen_model import FrozenModel
+from taleward.core.frozen_model import FrozenModel, ValidatedModel
 from taleward.core.tale import digest
 from taleward.core.verdict import Verdict
 from taleward.images.picture import Picture
@@ -83,7 +83,7 @@ class Drawing(FrozenModel):
     cost_usd: float | None = Field(default=None, ge=0.0)
 
 
-class _Illustrated(FrozenModel):
+class _Illustrated(ValidatedModel):
     """A picture with its description, both judged.
 
     Attributes:
@@ -112,16 +112,6 @@ class _Illustrated(FrozenModel):
         if self.alt_text:
             _check_cleared("an alt text", digest(self.alt_text), self.alt_clearance)
         return self
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; what is updated is validated, so that nothing unjudged enters."""
-        copy = super().model_copy(deep=deep)
-        return type(self).model_validate({**dict(copy), **update}) if update else copy
-
-    @classmethod
-    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
-        """Create one from valid values; they are validated all the same, see `model_copy`."""
-        return cls.model_validate(values)
 
 
 class BookPage(_Illustrated):
@@ -195,7 +185,7 @@ class Colophon(FrozenModel):
     tale_id: str = ""
 
 
-class Book(FrozenModel):
+class Book(ValidatedModel):
     """A picture book: `Book(tale, images="collage")` makes one, and with fields it is one as data.
 
     Text and pictures enter only with the verdicts that passed them; a book with anything else cannot be created, copied
@@ -245,16 +235,6 @@ class Book(FrozenModel):
         _check_cleared("the title", digest(self.title), self.title_clearance)
         _check_cleared("the whole text", digest(self.text), self.clearance)
         return self
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; what is updated is validated, so that nothing unjudged enters."""
-        copy = super().model_copy(deep=deep)
-        return type(self).model_validate({**dict(copy), **update}) if update else copy
-
-    @classmethod
-    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
-        """Create one from valid values; they are validated all the same, see `model_copy`."""
-        return cls.model_validate(values)
 
     @property
     def text(self) -> str:

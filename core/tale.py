@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Literal
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import Refused
-from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel, ValidatedModel
 from taleward.core.html_display import tale_html
 from taleward.core.policy import Probability
 from taleward.core.verdict import Outcome, Verdict
@@ -167,7 +166,7 @@ class Refusal(FrozenModel):
     categories: tuple[str, ...] = ()
 
 
-class Tale(FrozenModel):
+class Tale(ValidatedModel):
     """The result of a guarded generation: a released text or a refusal.
 
     A tale with a text cannot be created unless the last attempt's draft is that very text and passed.
@@ -201,16 +200,6 @@ class Tale(FrozenModel):
 
     def _repr_html_(self) -> str:
         return tale_html(self)
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; what is updated is validated, so that no text is released without its verdict."""
-        copy = super().model_copy(deep=deep)
-        return type(self).model_validate({**dict(copy), **update}) if update else copy
-
-    @classmethod
-    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
-        """Create a tale from valid values; they are validated all the same, see `model_copy`."""
-        return cls.model_validate(values)
 
     def without_drafts(self) -> Tale:
         """Return the tale without its drafts and prompts, and without the words of drafts that were not released.

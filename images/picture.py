@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Self
 from pydantic import AwareDatetime, Field, field_serializer, field_validator, model_validator
 
 from taleward.core.errors import ConfigurationError
-from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel
+from taleward.core.frozen_model import FrozenDict, FrozenMapping, FrozenModel, ValidatedModel
 from taleward.images.picture_formats import SUFFIXES, MediaType, open_bitmap, rasterize_svg, read_header
 from taleward.images.prompt_spec import PromptSpec
 
@@ -55,7 +54,7 @@ class PictureLineage(FrozenModel):
     tokens: FrozenMapping[str, int] = FrozenDict()
 
 
-class Picture(FrozenModel):
+class Picture(ValidatedModel):
     """A picture that an image model returned. It has not been judged: `ImageGuard` does that.
 
     Format, size and digest are read from the bytes; what is given and disagrees is an error. In JSON the bytes are
@@ -157,11 +156,6 @@ class Picture(FrozenModel):
             msg = "the bytes do not have the SHA-256 that the picture claims"
             raise ValueError(msg)
         return self
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; what is updated is validated, so that bytes and digest belong together."""
-        copy = super().model_copy(deep=deep)
-        return type(self).model_validate({**dict(copy), **update}) if update else copy
 
     @property
     def suffix(self) -> str:

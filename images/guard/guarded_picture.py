@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from taleward.core.errors import Refused
-from taleward.core.frozen_model import FrozenModel
+from taleward.core.frozen_model import FrozenModel, ValidatedModel
 from taleward.core.html_display import verdict_html
 from taleward.core.tale import Refusal
 from taleward.core.verdict import Verdict
@@ -93,7 +92,7 @@ class ImageGuardLineage(FrozenModel):
     duration_s: float = Field(ge=0.0)
 
 
-class GuardedPicture(FrozenModel):
+class GuardedPicture(ValidatedModel):
     """The result of a guarded drawing: released pictures, or a refusal.
 
     One with pictures cannot be created unless the prompt passed and each picture is among those of the last attempt
@@ -137,16 +136,6 @@ class GuardedPicture(FrozenModel):
             msg = f"these pictures did not pass every judge in the last attempt: {', '.join(unjudged)}"
             raise ValueError(msg)
         return self
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; what is updated is validated, so that no picture is released without its verdicts."""
-        copy = super().model_copy(deep=deep)
-        return type(self).model_validate({**dict(copy), **update}) if update else copy
-
-    @classmethod
-    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
-        """Create one from valid values; they are validated all the same, see `model_copy`."""
-        return cls.model_validate(values)
 
     @property
     def released(self) -> bool:
