@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from pydantic import BaseModel, ConfigDict, ValidationError
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from pydantic import BaseModel, ConfigDict
 
 from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
@@ -16,7 +16,7 @@ from taleward.core.frozen_model import FrozenModel
 from taleward.core.verdict import Passage
 from taleward.moderation.judges.llm import random_delimiter
 from taleward.moderation.judges.neutralize_markup import neutralize_markup
-from taleward.moderation.judges.strict_parsing import Unparsable, first_problem, strict_json
+from taleward.moderation.judges.strict_parsing import Unparsable, parse_answer
 
 Preferred = Literal["first", "second", "tie"]
 
@@ -138,14 +138,8 @@ class LLMPreference(PreferenceJudge):
 
 
 def _parse(message: BaseMessage, delimiter: str) -> Preference:
-    if isinstance(message, AIMessage) and message.response_metadata.get("finish_reason") == "length":
-        return Preference(preferred=None, reason="the answer was cut off at the token limit")
     try:
-        answer = _PreferenceAnswer.model_validate(strict_json(message.text))
-    except ValidationError as error:
-        return Preference(preferred=None, reason=first_problem(error))
+        answer = parse_answer(message, _PreferenceAnswer, delimiter)
     except Unparsable as error:
         return Preference(preferred=None, reason=str(error))
-    if answer.id != delimiter:
-        return Preference(preferred=None, reason="the answer does not repeat the id of its prompt")
     return Preference(preferred=answer.better, reason=answer.reason)

@@ -12,8 +12,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from pydantic import BaseModel, ConfigDict, ValidationError
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from pydantic import BaseModel, ConfigDict
 
 from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
@@ -23,7 +23,7 @@ from taleward.images.guard.picture_judge import PictureJudge, views
 from taleward.images.picture import Picture
 from taleward.moderation.judges.base import Assessment
 from taleward.moderation.judges.neutralize_markup import neutralize_markup
-from taleward.moderation.judges.strict_parsing import Unparsable, first_problem, strict_json
+from taleward.moderation.judges.strict_parsing import Unparsable, parse_answer
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -114,16 +114,10 @@ class PictureLLMJudge(PictureJudge):
         return [SystemMessage(system), HumanMessage(content=blocks)]
 
     def _parse(self, message: BaseMessage, picture: Picture, answer_id: str) -> Assessment:
-        if isinstance(message, AIMessage) and message.response_metadata.get("finish_reason") == "length":
-            return _unparsable("the answer was cut off at the token limit")
         try:
-            answer = _PictureVerdict.model_validate(strict_json(message.text))
-        except ValidationError as error:
-            return _unparsable(first_problem(error))
+            answer = parse_answer(message, _PictureVerdict, answer_id)
         except Unparsable as error:
             return _unparsable(str(error))
-        if answer.id != answer_id:
-            return _unparsable("the answer does not repeat the id of its prompt")
         if set(answer.grades) != set(self.policy.categories):
             missing = sorted(set(self.policy.categories) ^ set(answer.grades))
             return _unparsable(f"the answer must grade each category of {self.policy.id} once; differs in {missing}")

@@ -11,8 +11,8 @@ import secrets
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from pydantic import BaseModel, ConfigDict, ValidationError
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from pydantic import BaseModel, ConfigDict
 
 from taleward.backends.capabilities import capabilities
 from taleward.backends.chat_models import chat_model
@@ -20,7 +20,7 @@ from taleward.core.policy import Policy
 from taleward.core.verdict import Finding, Passage
 from taleward.moderation.judges.base import Assessment, Judge
 from taleward.moderation.judges.neutralize_markup import neutralize_markup
-from taleward.moderation.judges.strict_parsing import Unparsable, first_problem, strict_json
+from taleward.moderation.judges.strict_parsing import Unparsable, parse_answer
 
 
 class _LLMFinding(BaseModel):
@@ -111,16 +111,10 @@ class LLMJudge(Judge):
         return self._parse(message, passage, delimiter).model_copy(update={"cost_usd": cost})
 
     def _parse(self, message: BaseMessage, passage: Passage, delimiter: str) -> Assessment:
-        if isinstance(message, AIMessage) and message.response_metadata.get("finish_reason") == "length":
-            return _unparsable("the answer was cut off at the token limit")
         try:
-            answer = _LLMVerdict.model_validate(strict_json(message.text))
-        except ValidationError as error:
-            return _unparsable(first_problem(error))
+            answer = parse_answer(message, _LLMVerdict, delimiter)
         except Unparsable as error:
             return _unparsable(str(error))
-        if answer.id != delimiter:
-            return _unparsable("the answer does not repeat the id of its prompt")
         unknown = sorted({f.category for f in answer.findings} - set(self.policy.categories))
         if unknown:
             return _unparsable(f"the answer names {unknown}, which are not categories of {self.policy.id}")

@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import ValidationError
 
 
 class Unparsable(ValueError):
     """An answer that its grammar does not accept."""
+
+
+class AnswerWithId(Protocol):
+    """A Pydantic model of an answer that repeats the random id of its prompt, so that no judged text can dictate it."""
+
+    id: str
+
+    @classmethod
+    def model_validate(cls, obj: Any, /) -> Any:
+        """Validate the parsed JSON."""
+
+
+AnswerT = TypeVar("AnswerT", bound=AnswerWithId)
 
 
 # Chat templates and servers leave spaces and newlines around an answer. Other white space, such as "\r" or U+00A0,
@@ -54,6 +68,28 @@ def strict_json(answer: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise Unparsable(f"not a single JSON object, but a {type(data).__name__}")
     return data
+
+
+def parse_answer(message: BaseMessage, answer_type: type[AnswerT], answer_id: str) -> AnswerT:
+    """Parse a model's answer that is exactly one JSON object, complete and with the id of its prompt.
+
+    Args:
+        message: The answer.
+        answer_type: A strict Pydantic model of it.
+        answer_id: The id of the prompt.
+
+    Raises:
+        Unparsable: If it is anything else.
+    """
+    if isinstance(message, AIMessage) and message.response_metadata.get("finish_reason") == "length":
+        raise Unparsable("the answer was cut off at the token limit")
+    try:
+        answer: AnswerT = answer_type.model_validate(strict_json(message.text))
+    except ValidationError as error:
+        raise Unparsable(first_problem(error)) from error
+    if answer.id != answer_id:
+        raise Unparsable("the answer does not repeat the id of its prompt")
+    return answer
 
 
 def first_problem(error: ValidationError) -> str:
