@@ -118,6 +118,30 @@ def _value_type(value: Any) -> str:
     return "text" if isinstance(value, str) else "none" if value is None else "number"
 
 
+def _fold_sql(filter: Filter | None, leaf: Callable[[str, str, Any], str], *, true: str, false: str) -> str:
+    """Compile a filter to an SQL condition.
+
+    Args:
+        filter: The filter; `None` matches everything.
+        leaf: Compiles a comparison, with any operator but the negated ones and `$in`.
+        true: What is always true in this SQL.
+        false: What is never true.
+    """
+
+    def condition(key: str, operator: str, value: Any) -> str:
+        if operator in ("$ne", "$nin"):
+            return f"NOT {condition(key, '$eq' if operator == '$ne' else '$in', value)}"
+        if operator == "$in":
+            return "(" + (" OR ".join(leaf(key, "$eq", v) for v in value) or false) + ")"
+        return leaf(key, operator, value)
+
+    def join(joiner: str, parts: Sequence[str]) -> str:
+        return "(" + (f" {_JOINERS[joiner]} ".join(parts) or (true if joiner == "$and" else false)) + ")"
+
+    compiled: str = _fold(filter or {}, join=join, leaf=condition)
+    return compiled
+
+
 def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[Any]]:
     """Compile a filter to an SQLite condition over a JSON column.
 
@@ -136,10 +160,6 @@ def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[A
     parameters: list[Any] = []
 
     def leaf(key: str, operator: str, value: Any) -> str:
-        if operator in ("$ne", "$nin"):
-            return f"NOT {leaf(key, '$eq' if operator == '$ne' else '$in', value)}"
-        if operator == "$in":
-            return "(" + (" OR ".join(leaf(key, "$eq", v) for v in value) or "0") + ")"
         value_type = _value_type(value)
         json_types = {"boolean": f"'{str(value).lower()}'", "text": "'text'", "number": "'integer', 'real'"}[value_type]
         comparison = _COMPARISONS.get(operator, "=")
@@ -153,11 +173,7 @@ def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[A
         parameters.extend((path, path, value))
         return f"coalesce(json_type({column}, ?) IN ({json_types}) AND json_extract({column}, ?) {comparison} ?, 0)"
 
-    def join(joiner: str, parts: Sequence[str]) -> str:
-        empty = "1" if joiner == "$and" else "0"
-        return "(" + (f" {_JOINERS[joiner]} ".join(parts) or empty) + ")"
-
-    return _fold(filter or {}, join=join, leaf=leaf), parameters
+    return _fold_sql(filter, leaf, true="1", false="0"), parameters
 
 
 def to_postgres(filter: Filter | None, column: str = "metadata") -> tuple[str, list[Any]]:
@@ -179,10 +195,6 @@ def to_postgres(filter: Filter | None, column: str = "metadata") -> tuple[str, l
     parameters: list[Any] = []
 
     def leaf(key: str, operator: str, value: Any) -> str:
-        if operator in ("$ne", "$nin"):
-            return f"NOT {leaf(key, '$eq' if operator == '$ne' else '$in', value)}"
-        if operator == "$in":
-            return "(" + (" OR ".join(leaf(key, "$eq", v) for v in value) or "FALSE") + ")"
         if operator == "$eq":
             parameters.append(json.dumps({key: value}, ensure_ascii=False))
             return f"{column} @> %s::jsonb"
@@ -190,11 +202,7 @@ def to_postgres(filter: Filter | None, column: str = "metadata") -> tuple[str, l
         is_number = f"jsonb_typeof({column} -> %s::text) = 'number'"
         return f"({is_number} AND {column} -> %s::text {_COMPARISONS[operator]} %s::jsonb)"
 
-    def join(joiner: str, parts: Sequence[str]) -> str:
-        empty = "TRUE" if joiner == "$and" else "FALSE"
-        return "(" + (f" {_JOINERS[joiner]} ".join(parts) or empty) + ")"
-
-    return _fold(filter or {}, join=join, leaf=leaf), parameters
+    return _fold_sql(filter, leaf, true="TRUE", false="FALSE"), parameters
 
 
 def to_chroma(filter: Filter | None) -> dict[str, Any] | None:
